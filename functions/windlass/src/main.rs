@@ -1,0 +1,2 @@
+//! The command line and the embedded host of Windlass.
+fn main() {}

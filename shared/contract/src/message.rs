@@ -1,0 +1,127 @@
+//! Messages between the parts: JSON, one object each, told apart by `type`, versioned by `v`.
+
+use serde::{Deserialize, Serialize};
+use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::limits::MAX_MESSAGE_BYTES;
+use windlass_domain::run::{ActionAt, Input};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::work::Work;
+
+/// The version of every message that is sent.
+pub const MESSAGE_VERSION: u32 = 1;
+
+/// A message to the inbox: the one way to the process manager.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum InboxMessage {
+    /// Something happened to a run.
+    Run {
+        /// The format's version: 1.
+        v: u32,
+        /// Which run.
+        run: RunId,
+        /// What happened.
+        input: Input,
+    },
+    /// A task is due by its schedule.
+    Due {
+        /// The format's version: 1.
+        v: u32,
+        /// Which task.
+        task: TaskName,
+        /// The due time, in milliseconds since the epoch; absent: the earliest one that waits for its turn.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nominal: Option<Timestamp>,
+    },
+}
+
+/// A message to a pool: one attempt to be performed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PerformMessage {
+    /// The format's version: 1.
+    pub v: u32,
+    /// The run it is of.
+    pub run: RunId,
+    /// The task it is of.
+    pub task: TaskName,
+    /// The task's version.
+    pub version: TaskVersion,
+    /// The action's name.
+    pub name: ActionName,
+    /// The action, the attempt and the fence, to be given back in every report.
+    pub of: ActionAt,
+    /// What to perform.
+    pub work: Work,
+    /// How long the attempt may take, in milliseconds; absent: no limit of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<Millis>,
+    /// When the run must have ended, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// When the attempt was queued, in milliseconds since the epoch.
+    pub queued_at: Timestamp,
+    /// The attempt may already be with an agent: it must be claimed before it starts.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claim: bool,
+}
+
+/// A message to one agent's control queue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ControlMessage {
+    /// Stop an attempt, and report it as cancelled (or as whatever it was before it could be stopped).
+    Stop {
+        /// The format's version: 1.
+        v: u32,
+        /// The run it is of.
+        run: RunId,
+        /// Which attempt.
+        of: ActionAt,
+    },
+    /// Finish what runs, take nothing further, and exit.
+    Drain {
+        /// The format's version: 1.
+        v: u32,
+        /// How long what runs may take; the rest is handed back.
+        deadline_ms: Millis,
+        /// The agent that is meant.
+        agent: AgentId,
+    },
+}
+
+/// Why a message can not be read. It goes to the dead-letter queue with this as its reason.
+#[derive(Debug, thiserror::Error)]
+pub enum MessageError {
+    /// It is larger than any message may be.
+    #[error("the message has {0} bytes; at most {MAX_MESSAGE_BYTES} are read")]
+    TooLarge(usize),
+    /// It is of a version that this reader does not know.
+    #[error("the message is of version {0}; this reader knows version {MESSAGE_VERSION}")]
+    UnknownVersion(u64),
+    /// It is not JSON of the expected shape.
+    #[error("the message is not of the expected shape: {0}")]
+    Shape(#[from] serde_json::Error),
+}
+
+/// Writes a message.
+pub fn encode<M: Serialize>(message: &M) -> String {
+    serde_json::to_string(message).expect("messages are maps with text keys")
+}
+
+/// Reads a message, whatever its bytes are.
+pub fn decode<M: for<'de> Deserialize<'de>>(body: &str) -> Result<M, MessageError> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        v: u64,
+    }
+    if body.len() > MAX_MESSAGE_BYTES {
+        return Err(MessageError::TooLarge(body.len()));
+    }
+    match serde_json::from_str(body) {
+        Ok(message) => Ok(message),
+        Err(error) => match serde_json::from_str::<Versioned>(body) {
+            Ok(Versioned { v }) if v != u64::from(MESSAGE_VERSION) => Err(MessageError::UnknownVersion(v)),
+            _ => Err(error.into()),
+        },
+    }
+}

@@ -1,0 +1,151 @@
+//! The run as the API shows it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Progress, Run, RunStatus};
+use windlass_domain::time::Timestamp;
+
+/// A run. Times are RFC 3339; what has not come to be is `null`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RunView {
+    /// Who it is.
+    pub id: RunId,
+    /// The task it is of.
+    pub task: TaskName,
+    /// The task's version that it is pinned to.
+    pub version: TaskVersion,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// Its input, defaults filled in.
+    pub input: Value,
+    /// Its output, once it has succeeded.
+    pub output: Option<Value>,
+    /// Why the run as a whole did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorInfo>,
+    /// The due time that it stands for, if its schedule asked for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nominal_time: Option<String>,
+    /// When it was recorded.
+    pub submitted_at: String,
+    /// When its first actions were let go.
+    pub started_at: Option<String>,
+    /// When it ended.
+    pub finished_at: Option<String>,
+    /// When it must have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<String>,
+    /// Its actions by name.
+    pub actions: BTreeMap<ActionName, ActionView>,
+}
+
+/// An action of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ActionView {
+    /// Where it stands.
+    pub status: ActionStatus,
+    /// How many attempts there were.
+    pub attempts: u32,
+    /// The agent that last reported.
+    pub agent: Option<AgentId>,
+    /// When the newest attempt was queued.
+    pub queued_at: Option<String>,
+    /// When the newest attempt began, by its agent's clock.
+    pub started_at: Option<String>,
+    /// When the action was settled.
+    pub finished_at: Option<String>,
+    /// When the next attempt is due: only while retry-waiting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<String>,
+    /// The last progress that was reported.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    /// What it gave.
+    pub output: Option<Value>,
+    /// Why its last attempt failed.
+    pub error: Option<ErrorInfo>,
+}
+
+/// A run in a list: without its actions, input and output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RunSummary {
+    /// Who it is.
+    pub id: RunId,
+    /// The task it is of.
+    pub task: TaskName,
+    /// The task's version that it is pinned to.
+    pub version: TaskVersion,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// When it was recorded.
+    pub submitted_at: String,
+    /// When its first actions were let go.
+    pub started_at: Option<String>,
+    /// When it ended.
+    pub finished_at: Option<String>,
+}
+
+impl RunView {
+    /// The run as it is shown.
+    pub fn of(definition: &Definition, run: &Run) -> Self {
+        let names = definition.actions.iter().map(|action| action.name.clone());
+        Self {
+            id: run.id,
+            task: run.task.clone(),
+            version: run.version,
+            status: run.status,
+            input: run.input.clone(),
+            output: run.output.clone(),
+            error: run.error.clone(),
+            nominal_time: match &run.origin {
+                windlass_domain::run::Origin::Request => None,
+                windlass_domain::run::Origin::Schedule { nominal } => Some(nominal.to_string()),
+            },
+            submitted_at: run.submitted_at.to_string(),
+            started_at: shown(run.started_at),
+            finished_at: shown(run.finished_at),
+            deadline: shown(run.deadline),
+            actions: names.zip(run.actions.iter().map(ActionView::of)).collect(),
+        }
+    }
+}
+
+impl ActionView {
+    fn of(state: &ActionState) -> Self {
+        Self {
+            status: state.status,
+            attempts: state.attempt,
+            agent: state.agent.clone(),
+            queued_at: shown(state.queued_at),
+            started_at: shown(state.started_at),
+            finished_at: shown(state.finished_at),
+            retry_at: shown(state.retry_at),
+            progress: state.progress.clone(),
+            output: state.output.clone(),
+            error: state.error.clone(),
+        }
+    }
+}
+
+impl RunSummary {
+    /// The run as it stands in a list.
+    pub fn of(run: &Run) -> Self {
+        Self {
+            id: run.id,
+            task: run.task.clone(),
+            version: run.version,
+            status: run.status,
+            submitted_at: run.submitted_at.to_string(),
+            started_at: shown(run.started_at),
+            finished_at: shown(run.finished_at),
+        }
+    }
+}
+
+fn shown(at: Option<Timestamp>) -> Option<String> {
+    at.map(|at| at.to_string())
+}

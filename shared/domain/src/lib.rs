@@ -1,0 +1,18 @@
+//! Pure decisions of Windlass: definitions and their validation, the state machine of a run, retry,
+//! schedules, deadlines and expressions.
+//!
+//! Nothing here is async, does I/O, reads a clock or draws randomness: time comes in as a value, chance as a
+//! seed. The same input gives the same decision on every host.
+
+pub mod decide;
+pub mod definition;
+pub mod expression;
+pub mod ids;
+pub mod invariants;
+pub mod limits;
+pub mod overlap;
+pub mod retry;
+pub mod run;
+pub mod schedule;
+pub mod time;
+pub mod work;

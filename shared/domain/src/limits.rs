@@ -1,0 +1,59 @@
+//! Every limit, with its unit in its name. A limit that is met is a typed error at the place that met it.
+
+/// Characters of a task's, an action's, a pool's or an agent's name.
+pub const MAX_NAME_BYTES: usize = 64;
+/// Bytes of a definition as it is sent or read from a file.
+pub const MAX_DEFINITION_BYTES: usize = 4 * 1024 * 1024;
+/// Actions of one task.
+pub const MAX_ACTIONS: usize = 10_000;
+/// Entries of one action's `needs`.
+pub const MAX_NEEDS: usize = 10_000;
+/// Labels of one task.
+pub const MAX_LABELS: usize = 32;
+/// Characters of a label's key or value.
+pub const MAX_LABEL_BYTES: usize = 256;
+/// Nested sequences and mappings in a definition.
+pub const MAX_DEFINITION_DEPTH: usize = 64;
+/// Characters of one expression.
+pub const MAX_EXPRESSION_BYTES: usize = 4096;
+/// Nested brackets in one expression.
+pub const MAX_EXPRESSION_DEPTH: usize = 32;
+/// Bytes of a run's input, as JSON.
+pub const MAX_INPUT_BYTES: usize = 128 * 1024;
+/// Bytes of one action's output, as JSON. An SQS message holds 1 MiB; the report around it needs some of that.
+pub const MAX_OUTPUT_BYTES: usize = 128 * 1024;
+/// Bytes of one message: SQS's limit since August 2025 is 1 MiB.
+pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+/// Bytes of a failure's message, the tail of the program's output included.
+pub const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
+/// Characters of an error's kind, such as `auth.password`.
+pub const MAX_ERROR_KIND_BYTES: usize = 128;
+/// Characters of a client's idempotency key.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 256;
+/// Attempts that a retry policy may name; beyond it, say `forever`.
+pub const MAX_ATTEMPTS: u32 = 1000;
+/// The longest span that a definition may name: 366 days, in milliseconds.
+pub const MAX_SPAN_MS: u64 = 366 * 86_400_000;
+/// Nominal times that wait for their turn under `overlap: queue`.
+pub const MAX_QUEUED_DUE: usize = 100;
+/// Nominal times that one catch-up may fire.
+pub const MAX_CATCH_UP_DUE: usize = 1000;
+/// Messages of one send, receive, extend or delete (SQS's limit).
+pub const MAX_BATCH: usize = 10;
+/// The longest delay of a message (SQS's limit): 15 minutes, in milliseconds.
+pub const MAX_DELAY_MS: u64 = 15 * 60_000;
+/// An action that waited in its pool for longer than this is checked against the record before it starts.
+pub const CHECK_AFTER_MS: u64 = 2_000;
+/// How long a cancelled run waits for queued actions to be answered by an agent, in milliseconds. It is far above
+/// [`CHECK_AFTER_MS`], so whatever is delivered later is checked, and refused.
+pub const CANCEL_GRACE_MS: u64 = 30_000;
+/// How long a cancelled run waits for a running action. Its agent has lost its lease by then and stopped itself.
+pub const CANCEL_FORCE_MS: u64 = 120_000;
+/// How long after an action's own timeout its agent may still report it, in milliseconds.
+pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
+/// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.
+pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
+/// Actions in one page of a run's record.
+pub const ACTIONS_PER_PAGE: usize = 64;
+/// Deliveries of one action's message before its agent gives it up as poison.
+pub const MAX_DELIVERIES: u32 = 20;

@@ -1,0 +1,251 @@
+//! What happens after a failed attempt: again, and when, or never.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ActionIndex, RunId};
+use crate::time::{Millis, Timestamp};
+
+/// How often an action may be attempted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attempts {
+    /// At most that many, the first one included.
+    Limited(u32),
+    /// As often as it takes.
+    Forever,
+}
+
+/// How the delay before the next attempt is spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Jitter {
+    /// Exactly the computed delay.
+    None,
+    /// Anything from zero to the computed delay (AWS Architecture Blog, "Exponential Backoff And Jitter").
+    #[default]
+    Full,
+    /// Half of the computed delay, and anything up to the other half.
+    Equal,
+}
+
+/// The retry policy of one action.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RetryPolicy {
+    /// How many attempts there may be.
+    pub attempts: Attempts,
+    /// The delay before the second attempt.
+    pub delay: Millis,
+    /// By how much each delay is longer than the one before.
+    pub factor: f64,
+    /// The longest delay.
+    pub max_delay: Millis,
+    /// How a delay is spread.
+    pub jitter: Jitter,
+    /// No attempt starts later than this after the first one was queued.
+    pub max_age: Option<Millis>,
+    /// Kinds of error that are never retried; `*` stands for any text.
+    pub never: Vec<String>,
+}
+
+impl RetryPolicy {
+    /// One attempt: the policy of an action that names none.
+    pub fn once() -> Self {
+        Self { attempts: Attempts::Limited(1), ..Self::default() }
+    }
+
+    /// When the next attempt is due after attempt number `failed` ended at `now` with an error of that kind;
+    /// `None`: there is none.
+    pub fn next_attempt(&self, failed: &FailedAttempt<'_>, now: Timestamp) -> Option<Timestamp> {
+        if let Attempts::Limited(most) = self.attempts
+            && failed.spent >= most
+        {
+            return None;
+        }
+        if self.never.iter().any(|pattern| kind_matches(pattern, failed.kind)) {
+            return None;
+        }
+        let due = now.plus(self.delay_after(failed.spent, failed.seed()));
+        match self.max_age {
+            Some(age) if due > failed.first_queued_at.plus(age) => None,
+            _ => Some(due),
+        }
+    }
+
+    /// The delay after that many attempts (1 or more), spread by the seed.
+    fn delay_after(&self, spent: u32, seed: u64) -> Millis {
+        let exponent = i32::try_from(spent.saturating_sub(1)).unwrap_or(i32::MAX);
+        #[expect(clippy::cast_precision_loss, reason = "spans are below 2^53 ms")]
+        let grown = self.delay.0 as f64 * self.factor.powi(exponent);
+        #[expect(clippy::cast_precision_loss, reason = "spans are below 2^53 ms")]
+        let capped = grown.min(self.max_delay.0 as f64);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "between zero and max_delay; NaN becomes zero"
+        )]
+        let delay = capped as u64;
+        Millis(match self.jitter {
+            Jitter::None => delay,
+            Jitter::Full => scale(seed, delay),
+            Jitter::Equal => delay - delay / 2 + scale(seed, delay / 2),
+        })
+    }
+}
+
+impl Default for RetryPolicy {
+    /// What `retry: {}` means: three attempts, from one second doubling to one minute, fully spread.
+    fn default() -> Self {
+        Self {
+            attempts: Attempts::Limited(3),
+            delay: Millis::from_secs(1),
+            factor: 2.0,
+            max_delay: Millis::from_secs(60),
+            jitter: Jitter::Full,
+            max_age: None,
+            never: Vec::new(),
+        }
+    }
+}
+
+/// The attempt after which a policy is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct FailedAttempt<'a> {
+    /// The run it was of.
+    pub run: RunId,
+    /// The action it was of.
+    pub action: ActionIndex,
+    /// Its number in the run, from 1.
+    pub attempt: u32,
+    /// Attempts that count against the policy; fewer than `attempt` after a retry by hand.
+    pub spent: u32,
+    /// The kind of its error.
+    pub kind: &'a str,
+    /// When the first attempt that counts was queued.
+    pub first_queued_at: Timestamp,
+}
+
+impl FailedAttempt<'_> {
+    /// The seed of the jitter: of this attempt alone, so that a repeated decision gives the same delay.
+    fn seed(&self) -> u64 {
+        let (high, low) = self.run.as_uuid().as_u64_pair();
+        mix(high ^ mix(low ^ mix(u64::from(self.action.0) << 32 | u64::from(self.attempt))))
+    }
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
+fn mix(mut z: u64) -> u64 {
+    z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// A number from zero to `most`, evenly spread over seeds.
+fn scale(seed: u64, most: u64) -> u64 {
+    let wide = u128::from(seed) * (u128::from(most) + 1);
+    u64::try_from(wide >> 64).unwrap_or(most)
+}
+
+/// Whether a kind such as `auth.password` fits a pattern such as `auth.*`; `*` stands for any text, also none.
+pub fn kind_matches(pattern: &str, kind: &str) -> bool {
+    let Some((head, mut rest)) = pattern.split_once('*') else {
+        return pattern == kind;
+    };
+    let Some(mut kind) = kind.strip_prefix(head) else {
+        return false;
+    };
+    while let Some((part, tail)) = rest.split_once('*') {
+        let Some(at) = kind.find(part) else {
+            return false;
+        };
+        kind = &kind[at + part.len()..];
+        rest = tail;
+    }
+    kind.ends_with(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn failed(spent: u32, kind: &str) -> FailedAttempt<'_> {
+        FailedAttempt {
+            run: RunId::from_uuid(uuid::Uuid::from_u128(7)),
+            action: ActionIndex(3),
+            attempt: spent,
+            spent,
+            kind,
+            first_queued_at: Timestamp::from_millis(0),
+        }
+    }
+
+    fn delays(policy: &RetryPolicy, most: u32) -> Vec<Option<i64>> {
+        let now = Timestamp::from_millis(0);
+        (1..=most).map(|n| policy.next_attempt(&failed(n, "io"), now).map(Timestamp::as_millis)).collect()
+    }
+
+    #[test]
+    fn without_jitter_the_delays_double_up_to_the_cap_and_stop_with_the_attempts() {
+        let policy = RetryPolicy {
+            attempts: Attempts::Limited(6),
+            max_delay: Millis(5000),
+            jitter: Jitter::None,
+            ..RetryPolicy::default()
+        };
+        assert_eq!(delays(&policy, 6), [Some(1000), Some(2000), Some(4000), Some(5000), Some(5000), None]);
+    }
+
+    #[test]
+    fn kinds_that_are_named_never_get_a_second_attempt() {
+        let policy = RetryPolicy { never: vec!["auth.*".into()], ..RetryPolicy::default() };
+        let now = Timestamp::from_millis(0);
+        assert_eq!(policy.next_attempt(&failed(1, "auth.password"), now), None);
+        assert!(policy.next_attempt(&failed(1, "network.reset"), now).is_some());
+    }
+
+    #[test]
+    fn nothing_starts_after_the_maximum_age() {
+        let policy = RetryPolicy {
+            attempts: Attempts::Forever,
+            jitter: Jitter::None,
+            factor: 1.0,
+            max_age: Some(Millis(10_000)),
+            ..RetryPolicy::default()
+        };
+        let ask = |at| policy.next_attempt(&failed(5, "io"), Timestamp::from_millis(at));
+        assert_eq!(ask(9_000), Some(Timestamp::from_millis(10_000)));
+        assert_eq!(ask(9_001), None);
+    }
+
+    #[test]
+    fn forever_survives_a_thousand_failures() {
+        let policy = RetryPolicy { attempts: Attempts::Forever, ..RetryPolicy::default() };
+        assert!(delays(&policy, 1000).iter().all(|due| due.is_some_and(|ms| ms <= 60_000)));
+    }
+
+    #[test]
+    fn patterns() {
+        assert!(kind_matches("auth.*", "auth.password"));
+        assert!(kind_matches("*", ""));
+        assert!(kind_matches("a*b*c", "axxbyyc"));
+        assert!(!kind_matches("auth.*", "authority"));
+        assert!(!kind_matches("auth", "auth.password"));
+        assert!(!kind_matches("a*bc", "abcd"));
+    }
+
+    proptest! {
+        #[test]
+        fn jitter_stays_within_its_bounds(spent in 1u32..2000, run in any::<u128>(), delay in 0u64..100_000) {
+            let base = RetryPolicy { attempts: Attempts::Forever, delay: Millis(delay), ..RetryPolicy::default() };
+            let at = FailedAttempt { run: RunId::from_uuid(uuid::Uuid::from_u128(run)), ..failed(spent, "io") };
+            let ask = |jitter| {
+                RetryPolicy { jitter, ..base.clone() }
+                    .next_attempt(&at, Timestamp::from_millis(0))
+                    .map_or(0, |due| due.as_millis())
+            };
+            let whole = ask(Jitter::None);
+            prop_assert!((0..=whole).contains(&ask(Jitter::Full)));
+            prop_assert!((whole / 2..=whole).contains(&ask(Jitter::Equal)));
+        }
+    }
+}

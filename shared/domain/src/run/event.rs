@@ -1,0 +1,243 @@
+//! The events of a run: each says what has been decided, and alone changes the record.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::record::{ErrorInfo, RunStatus};
+use super::{ActionAt, Progress};
+use crate::ids::{ActionIndex, AgentId, RunId, derive};
+use crate::time::Timestamp;
+
+/// Something that was decided about a run, and when.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When it was decided.
+    pub at: Timestamp,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EventKind {
+    /// The run has begun.
+    RunStarted {
+        /// When it must have ended.
+        deadline: Option<Timestamp>,
+    },
+    /// Nothing further is queued until it is resumed.
+    RunPaused,
+    /// The run goes on.
+    RunResumed,
+    /// The run ends early; what is queued or running is still answered.
+    RunCancelling {
+        /// By what.
+        cause: CancelCause,
+        /// Why, in words.
+        reason: String,
+    },
+    /// A run that had ended is taken up again; its unsuccessful actions start over.
+    RunRetried {
+        /// When it must have ended, this time.
+        deadline: Option<Timestamp>,
+        /// The actions that start over.
+        actions: Vec<ActionIndex>,
+    },
+    /// The run has ended.
+    RunFinished {
+        /// How.
+        status: RunStatus,
+        /// Its output.
+        output: Option<Value>,
+        /// Why it did not succeed.
+        error: Option<ErrorInfo>,
+    },
+    /// An action's trigger holds, and it waits for room. Not published.
+    ActionReady {
+        /// Which.
+        action: ActionIndex,
+    },
+    /// An attempt goes to its pool.
+    ActionQueued {
+        /// Which, and the attempt's number and first fence.
+        of: ActionAt,
+    },
+    /// An agent performs the attempt.
+    ActionStarted {
+        /// Which.
+        of: ActionAt,
+        /// Who.
+        agent: AgentId,
+        /// When it began, by the agent's clock.
+        started_at: Timestamp,
+    },
+    /// The attempt has come further.
+    ActionProgressed {
+        /// Which.
+        of: ActionAt,
+        /// How far.
+        progress: Progress,
+    },
+    /// The action ended well.
+    ActionSucceeded {
+        /// Which.
+        of: ActionAt,
+        /// Who performed it.
+        agent: Option<AgentId>,
+        /// When it began.
+        started_at: Option<Timestamp>,
+        /// What it gave.
+        output: Value,
+    },
+    /// An attempt failed and the next is due later.
+    ActionRetrying {
+        /// The attempt that failed.
+        of: ActionAt,
+        /// Who performed it.
+        agent: Option<AgentId>,
+        /// When it began.
+        started_at: Option<Timestamp>,
+        /// Why.
+        error: ErrorInfo,
+        /// When the next attempt is due.
+        retry_at: Timestamp,
+    },
+    /// The last attempt failed.
+    ActionFailed {
+        /// Which.
+        of: ActionAt,
+        /// Who performed it.
+        agent: Option<AgentId>,
+        /// When it began.
+        started_at: Option<Timestamp>,
+        /// Why.
+        error: ErrorInfo,
+        /// Whether the run may succeed all the same.
+        allowed: bool,
+    },
+    /// The last attempt took, or waited, too long.
+    ActionTimedOut {
+        /// Which.
+        of: ActionAt,
+        /// Who performed it.
+        agent: Option<AgentId>,
+        /// When it began.
+        started_at: Option<Timestamp>,
+        /// Why.
+        error: ErrorInfo,
+        /// Whether the run may succeed all the same.
+        allowed: bool,
+    },
+    /// The action will not be performed.
+    ActionSkipped {
+        /// Which.
+        action: ActionIndex,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// The run was cancelled before the action ended by itself.
+    ActionCancelled {
+        /// Which; attempt 0 if it had none.
+        of: ActionAt,
+    },
+}
+
+/// What ends a run early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelCause {
+    /// Somebody asked for it.
+    Request,
+    /// Its deadline passed.
+    Deadline,
+    /// The task's next run was due, and its schedule says `overlap: cancel_previous`.
+    Overlap,
+}
+
+/// Why an action is not performed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Its trigger can not hold any more.
+    Trigger,
+    /// Its condition is false.
+    Condition,
+}
+
+impl EventKind {
+    /// The event's public type, such as `action.succeeded`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::RunStarted { .. } => "run.started",
+            Self::RunPaused => "run.paused",
+            Self::RunResumed => "run.resumed",
+            Self::RunCancelling { .. } => "run.cancelling",
+            Self::RunRetried { .. } => "run.retried",
+            Self::RunFinished { status, .. } => match status {
+                RunStatus::Succeeded => "run.succeeded",
+                RunStatus::SucceededWithFaults => "run.succeeded_with_faults",
+                RunStatus::TimedOut => "run.timed_out",
+                RunStatus::Cancelled => "run.cancelled",
+                RunStatus::Failed
+                | RunStatus::Submitted
+                | RunStatus::Running
+                | RunStatus::Paused
+                | RunStatus::Cancelling => "run.failed",
+            },
+            Self::ActionReady { .. } => "action.ready",
+            Self::ActionQueued { .. } => "action.queued",
+            Self::ActionStarted { .. } => "action.started",
+            Self::ActionProgressed { .. } => "action.progressed",
+            Self::ActionSucceeded { .. } => "action.succeeded",
+            Self::ActionRetrying { .. } => "action.retrying",
+            Self::ActionFailed { .. } => "action.failed",
+            Self::ActionTimedOut { .. } => "action.timed_out",
+            Self::ActionSkipped { .. } => "action.skipped",
+            Self::ActionCancelled { .. } => "action.cancelled",
+        }
+    }
+
+    /// The action that it is about, with its attempt and fence where it has one.
+    pub fn about(&self) -> Option<ActionAt> {
+        match self {
+            Self::RunStarted { .. }
+            | Self::RunPaused
+            | Self::RunResumed
+            | Self::RunCancelling { .. }
+            | Self::RunRetried { .. }
+            | Self::RunFinished { .. } => None,
+            Self::ActionReady { action } | Self::ActionSkipped { action, .. } => {
+                Some(ActionAt { action: *action, attempt: 0, fence: 0 })
+            }
+            Self::ActionQueued { of }
+            | Self::ActionStarted { of, .. }
+            | Self::ActionProgressed { of, .. }
+            | Self::ActionSucceeded { of, .. }
+            | Self::ActionRetrying { of, .. }
+            | Self::ActionFailed { of, .. }
+            | Self::ActionTimedOut { of, .. }
+            | Self::ActionCancelled { of } => Some(*of),
+        }
+    }
+
+    /// The event's id: the same decision, however often it is made again, gives the same id.
+    pub fn id(&self, run: RunId, retries: u32, at: Timestamp) -> Uuid {
+        let run = run.to_string();
+        let retries = retries.to_string();
+        let Some(of) = self.about() else {
+            let at = match self {
+                Self::RunPaused | Self::RunResumed => at.as_millis().to_string(),
+                _ => String::new(),
+            };
+            return derive(&["event", self.name(), &run, &retries, &at]);
+        };
+        let (action, attempt) = (of.action.0.to_string(), of.attempt.to_string());
+        let extra = match self {
+            Self::ActionStarted { .. } => of.fence.to_string(),
+            Self::ActionProgressed { .. } => at.as_millis().to_string(),
+            _ => String::new(),
+        };
+        derive(&["event", self.name(), &run, &retries, &action, &attempt, &extra])
+    }
+}

@@ -1,0 +1,119 @@
+//! The inputs of a run: everything that can make it change.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::record::ErrorInfo;
+use crate::ids::{ActionIndex, AgentId};
+use crate::time::Timestamp;
+
+/// Something that happened to a run. Any input may come twice, late, or never in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Input {
+    /// The run has been recorded and may begin.
+    Start,
+    /// An agent has performed an attempt for a while.
+    Started {
+        /// Which.
+        of: ActionAt,
+        /// Who.
+        agent: AgentId,
+        /// When the attempt began, by the agent's clock.
+        started_at: Timestamp,
+    },
+    /// An agent that holds a message asks to perform it: a redelivery, or a message that waited.
+    Claim {
+        /// Which attempt, with the fence of the message.
+        of: ActionAt,
+        /// Who.
+        agent: AgentId,
+    },
+    /// An attempt has come further.
+    Progressed {
+        /// Which.
+        of: ActionAt,
+        /// How far.
+        progress: Progress,
+    },
+    /// An attempt has ended.
+    Completed {
+        /// Which.
+        of: ActionAt,
+        /// Who.
+        agent: AgentId,
+        /// When the attempt began, by the agent's clock.
+        started_at: Timestamp,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The attempt's message could not be performed by any agent and went to the dead-letter queue.
+    DeadLettered {
+        /// Which.
+        of: ActionAt,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody wants the run to end.
+    Cancel {
+        /// Why, in words.
+        reason: String,
+        /// Because of what.
+        cause: super::CancelCause,
+    },
+    /// Somebody wants nothing further to be queued.
+    Pause,
+    /// Somebody wants the run to go on.
+    Resume,
+    /// Somebody wants the unsuccessful actions of an ended run to start over.
+    Retry,
+    /// Time has passed: whatever is due by now is to be done.
+    Wake,
+    /// The sweeper has not seen this run change for a while: whatever may have been lost is sent again.
+    Sweep,
+}
+
+/// One attempt of one action, as the message that carries it knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ActionAt {
+    /// The action's place in its definition.
+    pub action: ActionIndex,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// The attempt's fence: grows with each claim.
+    pub fence: u32,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum Outcome {
+    /// Well.
+    Succeeded {
+        /// What it gave.
+        output: Value,
+    },
+    /// With an error.
+    Failed {
+        /// Which.
+        error: ErrorInfo,
+    },
+    /// It took longer than the attempt's timeout and was stopped.
+    TimedOut {
+        /// What it had said.
+        error: ErrorInfo,
+    },
+    /// It was stopped, or never begun, because its run is being cancelled.
+    Cancelled,
+}
+
+/// How far an attempt has come.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Progress {
+    /// From 0 to 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub percent: Option<f64>,
+    /// What it is doing, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}

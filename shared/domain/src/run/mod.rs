@@ -1,0 +1,13 @@
+//! The run: its saved state (the saga record), the events that change it, and the inputs it answers.
+
+mod apply;
+mod event;
+mod input;
+mod pages;
+mod record;
+
+pub use apply::apply;
+pub use event::{CancelCause, Event, EventKind, SkipReason};
+pub use input::{ActionAt, Input, Outcome, Progress};
+pub use pages::{Page, Pages};
+pub use record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Origin, Run, RunStatus};

@@ -1,0 +1,1 @@
+//! The engine's ports on one durable SQLite file.

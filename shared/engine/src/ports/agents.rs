@@ -1,0 +1,44 @@
+//! The register of agents.
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::time::Timestamp;
+
+use super::PortError;
+
+/// An agent, as it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct AgentRecord {
+    /// Who it is.
+    pub id: AgentId,
+    /// The pool it consumes.
+    pub pool: PoolName,
+    /// How many attempts it performs at once.
+    pub slots: u32,
+    /// How many it performs.
+    pub busy: u32,
+    /// The version of its program.
+    pub version: String,
+    /// Its machine and process: `host/pid`.
+    pub address: String,
+    /// It takes nothing further and ends when what it performs has ended.
+    pub draining: bool,
+    /// When it came up, in milliseconds since the epoch.
+    pub started_at: Timestamp,
+    /// When it last said so, in milliseconds since the epoch.
+    pub seen_at: Timestamp,
+}
+
+/// The register of agents. It is for people: liveness of work is its message's visibility.
+#[async_trait]
+pub trait Agents: Send + Sync {
+    /// Writes what an agent says of itself.
+    async fn register(&self, agent: &AgentRecord) -> Result<(), PortError>;
+
+    /// Forgets an agent that has ended.
+    async fn deregister(&self, id: &AgentId) -> Result<(), PortError>;
+
+    /// Every agent that is registered.
+    async fn list(&self) -> Result<Vec<AgentRecord>, PortError>;
+}

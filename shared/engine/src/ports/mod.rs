@@ -1,0 +1,18 @@
+//! What the engine needs of a host. Their semantics are those of SQS, DynamoDB and EventBridge: at least once, in no
+//! order, conditional on a revision. `windlass-testkit` has one conformance suite for each.
+
+mod agents;
+mod bus;
+mod clock;
+mod error;
+mod queues;
+mod runs;
+mod tasks;
+
+pub use agents::{AgentRecord, Agents};
+pub use bus::Bus;
+pub use clock::Clock;
+pub use error::{ErrorClass, PortError};
+pub use queues::{Delivery, Outgoing, QueueName, Queues, Receipt};
+pub use runs::{Created, EventCursor, LoggedEvent, RunFilter, RunPage, Runs};
+pub use tasks::{DueTask, PutTask, StoredVersion, TaskRecord, Tasks};

@@ -1,0 +1,97 @@
+//! Queues, as SQS has them: at least once, in no order, a receive hides a message for its visibility timeout.
+
+use std::fmt;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::time::{Millis, Timestamp};
+
+use super::PortError;
+
+/// Which queue.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum QueueName {
+    /// Every input of the process manager.
+    Inbox,
+    /// The attempts of one pool.
+    Pool(PoolName),
+    /// What one agent is told.
+    Control(AgentId),
+    /// Messages that nobody could read or perform, with the reason.
+    DeadLetter,
+}
+
+impl fmt::Display for QueueName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inbox => f.write_str("inbox"),
+            Self::Pool(pool) => write!(f, "pool.{pool}"),
+            Self::Control(agent) => write!(f, "control.{agent}"),
+            Self::DeadLetter => f.write_str("dead-letter"),
+        }
+    }
+}
+
+/// A message to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outgoing {
+    /// At most [`windlass_domain::limits::MAX_MESSAGE_BYTES`].
+    pub body: String,
+    /// How long it stays hidden: at most [`windlass_domain::limits::MAX_DELAY_MS`].
+    pub delay: Millis,
+}
+
+impl Outgoing {
+    /// A message that may be received at once.
+    pub fn now(body: String) -> Self {
+        Self { body, delay: Millis(0) }
+    }
+}
+
+/// The handle of one receipt of one message: of no use once the message has been received again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Receipt(pub String);
+
+/// A message as it was received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Delivery {
+    /// For extending and deleting.
+    pub receipt: Receipt,
+    /// What was sent.
+    pub body: String,
+    /// How often it has been received, this time included.
+    pub receive_count: u32,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+}
+
+/// Queues. No batch may have more than [`windlass_domain::limits::MAX_BATCH`] entries.
+#[async_trait]
+pub trait Queues: Send + Sync {
+    /// Sends a batch, whole or not at all; a queue that does not exist is made. A repeated send after an unclear
+    /// failure may send twice.
+    async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError>;
+
+    /// Receives up to `most` messages and hides them for `visibility`; waits up to `wait` for the first one.
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        most: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, PortError>;
+
+    /// Hides received messages for that long from now on; zero hands them back at once. Messages whose receipt has
+    /// been replaced, or that were deleted, are left alone; gives the receipts that were still good.
+    async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError>;
+
+    /// Deletes received messages. Those whose receipt has been replaced are left alone.
+    async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError>;
+
+    /// Deletes a queue and what is in it; it is no error if there is none.
+    async fn remove(&self, queue: &QueueName) -> Result<(), PortError>;
+
+    /// About how many messages wait in the queue, the hidden ones not counted.
+    async fn depth(&self, queue: &QueueName) -> Result<u64, PortError>;
+}

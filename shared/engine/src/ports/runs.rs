@@ -1,0 +1,83 @@
+//! Saga records and the event log.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use windlass_contract::event::PublicEvent;
+use windlass_contract::view::RunSummary;
+use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::run::{Run, RunStatus};
+use windlass_domain::time::Timestamp;
+
+use super::PortError;
+
+/// Whether a run was created by this call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// Yes.
+    New,
+    /// There was one of that id already; it was left as it is.
+    Existing,
+}
+
+/// A place in a run's event log, or in the order of runs: opaque to callers.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventCursor(pub u64);
+
+/// An event of the log, with the place after it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LoggedEvent {
+    /// Where to go on reading.
+    pub cursor: EventCursor,
+    /// The event.
+    pub event: PublicEvent,
+}
+
+/// Which runs to list: all that fit every part that is given.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RunFilter {
+    /// Of this task.
+    pub task: Option<TaskName>,
+    /// In this status.
+    pub status: Option<RunStatus>,
+    /// After the place where the page before ended.
+    pub cursor: Option<String>,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A page of runs, the newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunPage {
+    /// The runs.
+    pub runs: Vec<RunSummary>,
+    /// Where the next page begins; absent: this is the last.
+    pub next: Option<String>,
+}
+
+/// Saga records, conditional on their revision, and the log of what was decided.
+#[async_trait]
+pub trait Runs: Send + Sync {
+    /// Writes a record that does not exist yet. What it gives is durable when it returns.
+    async fn create(&self, run: &Run) -> Result<Created, PortError>;
+
+    /// Reads a record, with every write that was acknowledged before.
+    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError>;
+
+    /// Replaces the record whose revision is `before.revision` by `after`, and logs the events with it, in one step:
+    /// durable when it returns. Only what differs between the two needs to be written.
+    /// A conflict if the stored revision is another one.
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError>;
+
+    /// Waits until the record's revision is above `revision`, or for `at_most`; gives the record as it then is.
+    async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError>;
+
+    /// Runs that fit the filter, the newest first.
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError>;
+
+    /// Up to `most` open runs whose `wake_at` has passed, or that were last written before `untouched_since`.
+    async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError>;
+
+    /// Events of a run after that place, the oldest first, at most `most`.
+    async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError>;
+}

@@ -1,0 +1,1 @@
+//! How an agent performs an action: exec, http, native.

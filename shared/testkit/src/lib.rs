@@ -1,0 +1,1 @@
+//! Conformance suites of the ports, the reference model and generators.
