@@ -2,4 +2,25 @@
 //!
 //! Nothing here knows AWS or SQL.
 
+use std::sync::Arc;
+
 pub mod ports;
+
+use ports::{Agents, Bus, Clock, Queues, Runs, Tasks};
+
+/// Everything that the loops need of a host.
+#[derive(Clone)]
+pub struct Ports {
+    /// Queues.
+    pub queues: Arc<dyn Queues>,
+    /// Saga records and the event log.
+    pub runs: Arc<dyn Runs>,
+    /// Tasks and their versions.
+    pub tasks: Arc<dyn Tasks>,
+    /// The event bus.
+    pub bus: Arc<dyn Bus>,
+    /// The register of agents.
+    pub agents: Arc<dyn Agents>,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
