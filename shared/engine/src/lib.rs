@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+pub mod perform;
 pub mod ports;
 
 use ports::{Agents, Bus, Clock, Queues, Runs, Tasks};

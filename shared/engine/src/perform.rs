@@ -1,0 +1,119 @@
+//! How the agent's loop has an attempt performed. `windlass-facade` does it with programs, HTTP calls and handlers; a
+//! simulated world does it by script.
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use windlass_domain::ids::{ActionIndex, ActionName, RunId, TaskName, TaskVersion, derive};
+use windlass_domain::run::{ActionAt, Outcome, Progress};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::work::Work;
+
+/// One attempt, as its facade sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The run it is of.
+    pub run: RunId,
+    /// The task that the run is of.
+    pub task: TaskName,
+    /// The task's version that the run is pinned to.
+    pub version: TaskVersion,
+    /// The name of its action.
+    pub name: ActionName,
+    /// Its action's place, its number and its fence.
+    pub of: ActionAt,
+    /// What there is to do, every expression evaluated.
+    pub work: Work,
+    /// How long it may take.
+    pub timeout: Option<Millis>,
+    /// When the run must have ended.
+    pub deadline: Option<Timestamp>,
+    /// The same for every attempt and every delivery of the action: see [`idempotency_key`].
+    pub idempotency_key: String,
+}
+
+impl Attempt {
+    /// How long it may take when it begins at `now`: the shorter of its own timeout and what is left of its run.
+    pub fn time_left(&self, now: Timestamp) -> Option<Millis> {
+        let left = self.deadline.map(|deadline| deadline.since(now));
+        match (self.timeout, left) {
+            (Some(timeout), Some(left)) => Some(timeout.min(left)),
+            (timeout, left) => timeout.or(left),
+        }
+    }
+}
+
+/// The key by which a receiver recognises the work of one action, whichever attempt or delivery brings it.
+pub fn idempotency_key(run: RunId, action: ActionIndex) -> String {
+    derive(&["idempotency", &run.to_string(), &action.0.to_string()]).to_string()
+}
+
+/// How an attempt talks with its agent while it runs.
+#[derive(Debug, Clone)]
+pub struct AttemptControl {
+    /// Cancelled by the agent when the attempt is to end: the work is asked first, and forced after a grace.
+    pub stop: CancellationToken,
+    /// How far the attempt has come; the agent sends it on when it changes.
+    pub progress: watch::Sender<Option<Progress>>,
+}
+
+impl AttemptControl {
+    /// A control whose progress nobody has set yet, and the agent's end of it.
+    pub fn new(stop: CancellationToken) -> (Self, watch::Receiver<Option<Progress>>) {
+        let (progress, seen) = watch::channel(None);
+        (Self { stop, progress }, seen)
+    }
+}
+
+/// Performs attempts.
+#[async_trait]
+pub trait Performer: Send + Sync {
+    /// Performs one attempt to its end.
+    ///
+    /// It keeps the attempt's time ([`Attempt::time_left`]) and answers [`Outcome::TimedOut`] when that is over. After
+    /// `control.stop` it answers [`Outcome::Cancelled`], unless the work ended by itself all the same. It does not
+    /// panic, and nothing of the attempt runs any more when it returns. A caller that drops the future instead of
+    /// waiting for it has the work killed without a grace.
+    async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windlass_domain::work::NativeWork;
+
+    fn check(timeout: Option<u64>, deadline: Option<i64>, expected: Option<u64>) {
+        let run = RunId::from_key(&TaskName::new("t").expect("a name"), "k");
+        let attempt = Attempt {
+            run,
+            task: TaskName::new("t").expect("a name"),
+            version: 1,
+            name: ActionName::new("a").expect("a name"),
+            of: ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 },
+            work: Work::Native(NativeWork { handler: "h".into(), input: serde_json::Value::Null }),
+            timeout: timeout.map(Millis),
+            deadline: deadline.map(Timestamp::from_millis),
+            idempotency_key: idempotency_key(run, ActionIndex(0)),
+        };
+        assert_eq!(attempt.time_left(Timestamp::from_millis(1000)), expected.map(Millis));
+    }
+
+    #[test]
+    fn the_shorter_time_counts() {
+        check(None, None, None);
+        check(Some(50), None, Some(50));
+        check(None, Some(1300), Some(300));
+        check(Some(50), Some(1300), Some(50));
+        check(Some(500), Some(1300), Some(300));
+        check(Some(500), Some(900), Some(0));
+    }
+
+    #[test]
+    fn keys_tell_actions_and_runs_apart() {
+        let task = TaskName::new("t").expect("a name");
+        let (one, two) = (RunId::from_key(&task, "1"), RunId::from_key(&task, "2"));
+        assert_eq!(idempotency_key(one, ActionIndex(3)), idempotency_key(one, ActionIndex(3)));
+        assert_ne!(idempotency_key(one, ActionIndex(3)), idempotency_key(one, ActionIndex(4)));
+        assert_ne!(idempotency_key(one, ActionIndex(3)), idempotency_key(two, ActionIndex(3)));
+    }
+}
