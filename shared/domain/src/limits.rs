@@ -57,3 +57,5 @@ pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
 pub const ACTIONS_PER_PAGE: usize = 64;
 /// Deliveries of one action's message before its agent gives it up as poison.
 pub const MAX_DELIVERIES: u32 = 20;
+/// The shortest span between two due times: a second, in milliseconds. EventBridge Scheduler's own is a minute.
+pub const MIN_EVERY_MS: u64 = 1000;
