@@ -22,6 +22,8 @@ pub const MAX_EXPRESSION_DEPTH: usize = 32;
 pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 /// Bytes of one action's output, as JSON. An SQS message holds 1 MiB; the report around it needs some of that.
 pub const MAX_OUTPUT_BYTES: usize = 128 * 1024;
+/// Bytes of what one attempt is given, as JSON.
+pub const MAX_WORK_BYTES: usize = 256 * 1024;
 /// Bytes of one message: SQS's limit since August 2025 is 1 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 /// Bytes of a failure's message, the tail of the program's output included.

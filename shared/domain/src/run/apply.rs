@@ -1,7 +1,172 @@
-//! Folding one event into the record. No rule stands here: whether an event may come to be is decided elsewhere.
-use super::{Event, Run};
-use crate::ids::ActionIndex;
-/// Folds.
+//! Folding one event into the record. No rule stands here: whether an event may come to be is decided in
+//! [`crate::decide`].
+
+use super::ActionAt;
+use super::event::{Event, EventKind};
+use super::record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Run, RunStatus};
+use crate::ids::{ActionIndex, AgentId};
+use crate::time::Timestamp;
+
+/// Folds one event. The changed parts are stamped with the revision that the next commit will have.
 pub fn apply(run: &mut Run, event: &Event) {
-    run.actions.get_mut(ActionIndex(0)).revision = event.at.as_millis().unsigned_abs();
+    let at = event.at;
+    match &event.kind {
+        EventKind::RunStarted { deadline } => {
+            run.started_at = Some(at);
+            run.deadline = *deadline;
+            set_status(run, RunStatus::Running);
+        }
+        EventKind::RunPaused => set_status(run, RunStatus::Paused),
+        EventKind::RunResumed => set_status(run, RunStatus::Running),
+        EventKind::RunCancelling { cause, reason } => {
+            run.cancellation = Some(Cancellation { at, cause: *cause, reason: reason.clone() });
+            set_status(run, RunStatus::Cancelling);
+        }
+        EventKind::RunRetried { deadline, actions } => retry(run, *deadline, actions),
+        EventKind::RunFinished { status, output, error } => {
+            run.finished_at = Some(at);
+            run.output.clone_from(output);
+            run.error.clone_from(error);
+            set_status(run, *status);
+        }
+        EventKind::ActionReady { action } => {
+            run.ready += 1;
+            let state = change(run, *action, ActionStatus::Waiting);
+            state.ready = true;
+            state.retry_at = None;
+        }
+        EventKind::ActionQueued { of } => queue(run, *of, at),
+        EventKind::ActionStarted { of, agent, started_at } => {
+            let state = change(run, of.action, ActionStatus::Running);
+            state.fence = of.fence;
+            state.agent = Some(agent.clone());
+            state.started_at = Some(*started_at);
+        }
+        EventKind::ActionProgressed { of, progress } => {
+            run.actions.get_mut(of.action).progress = Some(progress.clone());
+        }
+        EventKind::ActionSucceeded { of, agent, started_at, output } => {
+            let state = settle(run, of.action, ActionStatus::Succeeded, at);
+            performed(state, agent.as_ref(), *started_at, None);
+            state.output = Some(output.clone());
+        }
+        EventKind::ActionRetrying { of, agent, started_at, error, retry_at } => {
+            land(run, of.action);
+            let state = change(run, of.action, ActionStatus::RetryWaiting);
+            performed(state, agent.as_ref(), *started_at, Some(error));
+            state.retry_at = Some(*retry_at);
+        }
+        EventKind::ActionFailed { of, agent, started_at, error, allowed } => {
+            count_failure(run, *allowed);
+            let state = settle(run, of.action, ActionStatus::Failed, at);
+            performed(state, agent.as_ref(), *started_at, Some(error));
+        }
+        EventKind::ActionTimedOut { of, agent, started_at, error, allowed } => {
+            count_failure(run, *allowed);
+            let state = settle(run, of.action, ActionStatus::TimedOut, at);
+            performed(state, agent.as_ref(), *started_at, Some(error));
+        }
+        EventKind::ActionSkipped { action, .. } => {
+            settle(run, *action, ActionStatus::Skipped, at);
+        }
+        EventKind::ActionCancelled { of } => {
+            settle(run, of.action, ActionStatus::Cancelled, at);
+        }
+    }
+}
+
+fn set_status(run: &mut Run, status: RunStatus) {
+    run.status = status;
+    run.status_revision = run.revision + 1;
+}
+
+fn change(run: &mut Run, action: ActionIndex, status: ActionStatus) -> &mut ActionState {
+    let revision = run.revision + 1;
+    let state = run.actions.get_mut(action);
+    state.status = status;
+    state.revision = revision;
+    state
+}
+
+/// An attempt that was queued or running is so no more.
+fn land(run: &mut Run, action: ActionIndex) {
+    if run.action(action).status.is_in_flight() {
+        run.in_flight -= 1;
+    }
+}
+
+/// An action that was ready is so no more.
+fn unready(run: &mut Run, action: ActionIndex) {
+    if run.action(action).ready {
+        run.ready -= 1;
+        run.actions.get_mut(action).ready = false;
+    }
+}
+
+fn queue(run: &mut Run, of: ActionAt, at: Timestamp) {
+    unready(run, of.action);
+    if !run.action(of.action).status.is_in_flight() {
+        run.in_flight += 1;
+    }
+    let state = change(run, of.action, ActionStatus::Queued);
+    state.attempt = of.attempt;
+    state.fence = of.fence;
+    state.first_queued_at.get_or_insert(at);
+    state.queued_at = Some(at);
+    state.started_at = None;
+    state.retry_at = None;
+    state.agent = None;
+    state.progress = None;
+}
+
+fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestamp) -> &mut ActionState {
+    land(run, action);
+    unready(run, action);
+    run.open -= 1;
+    let state = change(run, action, status);
+    state.finished_at = Some(at);
+    state.retry_at = None;
+    state
+}
+
+fn performed(
+    state: &mut ActionState,
+    agent: Option<&AgentId>,
+    started_at: Option<Timestamp>,
+    error: Option<&ErrorInfo>,
+) {
+    state.agent = agent.cloned().or_else(|| state.agent.take());
+    state.started_at = started_at.or(state.started_at);
+    state.error = error.cloned();
+}
+
+fn count_failure(run: &mut Run, allowed: bool) {
+    if allowed {
+        run.faults += 1;
+    } else {
+        run.failed += 1;
+    }
+}
+
+fn retry(run: &mut Run, deadline: Option<Timestamp>, actions: &[ActionIndex]) {
+    run.deadline = deadline;
+    run.finished_at = None;
+    run.cancellation = None;
+    run.output = None;
+    run.error = None;
+    run.retries += 1;
+    run.failed = 0;
+    run.faults = 0;
+    set_status(run, RunStatus::Running);
+    for action in actions {
+        run.open += 1;
+        let state = change(run, *action, ActionStatus::Waiting);
+        *state = ActionState {
+            attempt: state.attempt,
+            attempt_base: state.attempt,
+            fence: state.fence,
+            revision: state.revision,
+            ..ActionState::default()
+        };
+    }
 }

@@ -28,6 +28,8 @@ pub enum Input {
         of: ActionAt,
         /// Who.
         agent: AgentId,
+        /// The message had been received before: whoever held it has lost it.
+        redelivered: bool,
     },
     /// An attempt has come further.
     Progressed {
@@ -70,7 +72,10 @@ pub enum Input {
     /// Time has passed: whatever is due by now is to be done.
     Wake,
     /// The sweeper has not seen this run change for a while: whatever may have been lost is sent again.
-    Sweep,
+    Sweep {
+        /// When the sweeper looked the time before.
+        since: Timestamp,
+    },
 }
 
 /// One attempt of one action, as the message that carries it knows it.

@@ -42,7 +42,7 @@ pub struct Run {
     /// When it must have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Timestamp>,
-    /// The earliest instant at which time alone may change this run; never later than the true one.
+    /// When time alone may change this run; never later than the true instant, but it may be earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Timestamp>,
     /// Set once somebody, or the deadline, has cancelled it.
@@ -181,7 +181,7 @@ pub struct ActionState {
     /// What the action gave.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
-    /// Why the last attempt failed, or why the action was skipped.
+    /// Why the last attempt failed.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorInfo>,
 }

@@ -1,16 +1,33 @@
 //! Decisions: what an input does to a run, and what is to be sent because of it.
+//!
+//! [`decide`] is the whole rule book: one match on (state, input). It reads no clock and draws no chance, and it may
+//! be asked the same thing twice: a repeated input changes nothing and gives the commands of its first time again,
+//! for the process that decided then may have died before it sent them.
+
+mod again;
+mod control;
+mod graph;
+mod readiness;
+mod report;
+mod step;
+mod time;
+mod work;
 
 use crate::definition::Definition;
-use crate::ids::{AgentId, PoolName};
-use crate::run::{ActionAt, Event, Input, Run};
+use crate::ids::{ActionIndex, AgentId, PoolName};
+use crate::run::{ActionAt, Event, Input, Run, RunStatus};
 use crate::time::{Millis, Timestamp};
 use crate::work::Work;
+
+use step::Step;
 
 /// What an input does to a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// What has been decided, in order; empty: the input changes nothing.
     pub events: Vec<Event>,
+    /// Events of an earlier decision, to be published again because its input came again. They are not folded.
+    pub again: Vec<Event>,
     /// What is to be sent once the events are committed.
     pub commands: Vec<Command>,
     /// The run with the events folded in.
@@ -64,7 +81,7 @@ pub enum Rejection {
     RunEnded,
     /// The run is not in a status in which this can be done.
     #[error("the run is {}", .0.as_str())]
-    RunStatus(crate::run::RunStatus),
+    RunStatus(RunStatus),
     /// The report is of an attempt that is not the newest, or of an agent whose claim was taken over.
     #[error("the report is of an attempt or a fence that has been replaced")]
     Stale,
@@ -77,6 +94,40 @@ pub enum Rejection {
 }
 
 /// Decides what an input does to a run at `now`.
-pub fn decide(_definition: &Definition, _run: &Run, _input: &Input, _now: Timestamp) -> Result<Decision, Rejection> {
-    Err(Rejection::RunEnded)
+pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp) -> Result<Decision, Rejection> {
+    let mut step = Step::new(definition, run, now);
+    match input {
+        Input::Start => control::start(&mut step)?,
+        Input::Cancel { reason, cause } => control::cancel(&mut step, *cause, reason)?,
+        Input::Pause => control::pause(&mut step)?,
+        Input::Resume => control::resume(&mut step)?,
+        Input::Retry => control::retry(&mut step)?,
+        Input::Wake => time::wake(&mut step)?,
+        Input::Sweep { since } => time::sweep(&mut step, *since)?,
+        Input::Started { of, agent, started_at } => {
+            check_action(run, of.action)?;
+            report::started(&mut step, *of, agent, *started_at)?;
+        }
+        Input::Claim { of, agent, redelivered } => {
+            check_action(run, of.action)?;
+            report::claim(&mut step, *of, agent, *redelivered)?;
+        }
+        Input::Progressed { of, progress } => {
+            check_action(run, of.action)?;
+            report::progressed(&mut step, *of, progress)?;
+        }
+        Input::Completed { of, agent, started_at, outcome } => {
+            check_action(run, of.action)?;
+            report::completed(&mut step, *of, (agent, *started_at), outcome)?;
+        }
+        Input::DeadLettered { of, reason } => {
+            check_action(run, of.action)?;
+            report::dead_lettered(&mut step, *of, reason)?;
+        }
+    }
+    Ok(step.into_decision())
+}
+
+fn check_action(run: &Run, action: ActionIndex) -> Result<(), Rejection> {
+    if action.as_usize() < run.actions.len() { Ok(()) } else { Err(Rejection::UnknownAction) }
 }

@@ -1,0 +1,140 @@
+//! A repeated input: what its first time decided is found in the record and sent again.
+//!
+//! Whoever decided then may have died between its commit and its sends. Everything that one commit changed carries
+//! its revision, so what it had to send can be told from the record, as long as nothing has been heard of it since.
+
+use super::step::Step;
+use super::{Command, graph, time, work};
+use crate::ids::ActionIndex;
+use crate::run::{ActionStatus, Event, EventKind, Origin, RunStatus, SkipReason};
+use crate::time::Timestamp;
+
+/// Repeats what the commit did that changed this action last.
+pub(super) fn of_action(step: &mut Step<'_>, action: ActionIndex) {
+    of_revision(step, step.state(action).revision);
+}
+
+/// Repeats what the commit of that revision did, as far as it still stands.
+pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
+    for action in step.definition.indexes() {
+        if step.state(action).revision == revision {
+            publish_action(step, action);
+            send(step, action);
+        }
+    }
+    if step.run.status_revision == revision {
+        status(step);
+    }
+}
+
+/// Sends a queued attempt again. Whoever gets it must claim it, for the first message may have arrived.
+pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
+    // What rendered once renders again: the record that it was rendered from has not changed.
+    if let Ok(work) = work::render(step.definition, &step.run, action) {
+        let perform = graph::perform(step, step.at(action), work, true);
+        step.perform(perform);
+    }
+}
+
+fn send(step: &mut Step<'_>, action: ActionIndex) {
+    let state = step.state(action);
+    match state.status {
+        ActionStatus::Queued => of_queued(step, action),
+        ActionStatus::RetryWaiting => {
+            let due = state.retry_at.unwrap_or(step.now);
+            time::wake_at(step, due);
+        }
+        ActionStatus::Waiting
+        | ActionStatus::Running
+        | ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => {}
+    }
+}
+
+fn publish_action(step: &mut Step<'_>, action: ActionIndex) {
+    let of = step.at(action);
+    let state = step.state(action).clone();
+    let allowed = step.action(action).allow_failure;
+    let (agent, started_at) = (state.agent, state.started_at);
+    let settled_at = state.finished_at;
+    let (at, kind) = match (state.status, state.error) {
+        (ActionStatus::Queued, _) => (state.queued_at, EventKind::ActionQueued { of }),
+        (ActionStatus::Succeeded, _) => {
+            let output = state.output.unwrap_or_default();
+            (settled_at, EventKind::ActionSucceeded { of, agent, started_at, output })
+        }
+        (ActionStatus::Failed, Some(error)) => {
+            (settled_at, EventKind::ActionFailed { of, agent, started_at, error, allowed })
+        }
+        (ActionStatus::TimedOut, Some(error)) => {
+            (settled_at, EventKind::ActionTimedOut { of, agent, started_at, error, allowed })
+        }
+        (ActionStatus::RetryWaiting, Some(error)) => {
+            let retry_at = state.retry_at.unwrap_or(step.now);
+            (None, EventKind::ActionRetrying { of, agent, started_at, error, retry_at })
+        }
+        (ActionStatus::Skipped, _) => {
+            (settled_at, EventKind::ActionSkipped { action, reason: skip_reason(step, action) })
+        }
+        (ActionStatus::Cancelled, _) => (settled_at, EventKind::ActionCancelled { of }),
+        (
+            ActionStatus::Waiting
+            | ActionStatus::Running
+            | ActionStatus::Failed
+            | ActionStatus::TimedOut
+            | ActionStatus::RetryWaiting,
+            _,
+        ) => return,
+    };
+    publish(step, at, kind);
+}
+
+/// Why an action was skipped is told by its trigger: if that could still hold, it was the condition.
+fn skip_reason(step: &Step<'_>, action: ActionIndex) -> SkipReason {
+    match super::readiness::readiness(step.definition, &step.run, action, None) {
+        super::readiness::Readiness::Never => SkipReason::Trigger,
+        super::readiness::Readiness::Wait | super::readiness::Readiness::Go => SkipReason::Condition,
+    }
+}
+
+fn status(step: &mut Step<'_>) {
+    let run = &step.run;
+    match run.status {
+        RunStatus::Running if run.retries == 0 => {
+            let (at, deadline) = (run.started_at, run.deadline);
+            publish(step, at, EventKind::RunStarted { deadline });
+        }
+        RunStatus::Cancelling => {
+            if let Some(why) = run.cancellation.clone() {
+                let kind = EventKind::RunCancelling { cause: why.cause, reason: why.reason };
+                publish(step, Some(why.at), kind);
+            }
+            for action in step.definition.indexes() {
+                if step.state(action).status == ActionStatus::Running {
+                    step.stop(action);
+                }
+            }
+        }
+        RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => {
+            let (at, status) = (run.finished_at, run.status);
+            let (output, error) = (run.output.clone(), run.error.clone());
+            publish(step, at, EventKind::RunFinished { status, output, error });
+            if matches!(step.run.origin, Origin::Schedule { .. }) {
+                step.commands.push(Command::Ended);
+            }
+        }
+    }
+}
+
+fn publish(step: &mut Step<'_>, at: Option<Timestamp>, kind: EventKind) {
+    let at = at.unwrap_or(step.now);
+    step.again.push(Event { at, kind });
+}

@@ -1,0 +1,154 @@
+//! What people and schedules ask of a run: begin, end early, hold, go on, start over.
+
+use super::step::Step;
+use super::{Rejection, again, graph, time};
+use crate::ids::ActionIndex;
+use crate::limits::CANCEL_GRACE_MS;
+use crate::run::{ActionStatus, CancelCause, EventKind, RunStatus};
+use crate::time::{Millis, Timestamp};
+
+/// The revision in which every run begins: nothing else is heard before.
+const STARTING_REVISION: u64 = 1;
+
+pub(super) fn start(step: &mut Step<'_>) -> Result<(), Rejection> {
+    match step.run.status {
+        RunStatus::Submitted => {}
+        RunStatus::Running
+        | RunStatus::Paused
+        | RunStatus::Cancelling
+        | RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => {
+            again::of_revision(step, STARTING_REVISION);
+            return Ok(());
+        }
+    }
+    let deadline = deadline(step);
+    step.emit(EventKind::RunStarted { deadline });
+    if let Some(deadline) = deadline {
+        time::wake_at(step, deadline);
+    }
+    for action in step.definition.indexes() {
+        if step.action(action).needs.is_empty() {
+            graph::look_at(step, action, None);
+        }
+    }
+    step.follow();
+    Ok(())
+}
+
+fn deadline(step: &Step<'_>) -> Option<Timestamp> {
+    step.definition.timeout.map(|timeout| step.now.plus(timeout))
+}
+
+pub(super) fn cancel(step: &mut Step<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {
+    match step.run.status {
+        RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
+        RunStatus::Cancelling => {
+            again::of_revision(step, step.run.status_revision);
+            return Ok(());
+        }
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+    }
+    step.emit(EventKind::RunCancelling { cause, reason: reason.to_owned() });
+    for action in step.definition.indexes() {
+        match step.state(action).status {
+            ActionStatus::Waiting | ActionStatus::RetryWaiting => {
+                let of = step.at(action);
+                step.emit(EventKind::ActionCancelled { of });
+            }
+            ActionStatus::Running => step.stop(action),
+            ActionStatus::Queued
+            | ActionStatus::Succeeded
+            | ActionStatus::Failed
+            | ActionStatus::TimedOut
+            | ActionStatus::Skipped
+            | ActionStatus::Cancelled => {}
+        }
+    }
+    if step.run.open > 0 {
+        time::wake_at(step, step.now.plus(Millis(CANCEL_GRACE_MS)));
+    }
+    step.follow();
+    Ok(())
+}
+
+pub(super) fn pause(step: &mut Step<'_>) -> Result<(), Rejection> {
+    match step.run.status {
+        RunStatus::Running => step.emit(EventKind::RunPaused),
+        RunStatus::Paused => {}
+        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(step.run.status)),
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+    }
+    Ok(())
+}
+
+pub(super) fn resume(step: &mut Step<'_>) -> Result<(), Rejection> {
+    match step.run.status {
+        RunStatus::Paused => {
+            step.emit(EventKind::RunResumed);
+            step.follow();
+        }
+        RunStatus::Running => again::of_revision(step, step.run.status_revision),
+        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(step.run.status)),
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+    }
+    Ok(())
+}
+
+/// Starts over what did not succeed and all that needs it; what succeeded beside it stays.
+pub(super) fn retry(step: &mut Step<'_>) -> Result<(), Rejection> {
+    match step.run.status {
+        RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => {}
+        RunStatus::Running if step.run.retries > 0 => {
+            again::of_revision(step, step.run.status_revision);
+            return Ok(());
+        }
+        RunStatus::Submitted
+        | RunStatus::Running
+        | RunStatus::Paused
+        | RunStatus::Cancelling
+        | RunStatus::Succeeded => return Err(Rejection::RunStatus(step.run.status)),
+    }
+    let actions = unsuccessful(step);
+    let deadline = deadline(step);
+    step.emit(EventKind::RunRetried { deadline, actions: actions.clone() });
+    if let Some(deadline) = deadline {
+        time::wake_at(step, deadline);
+    }
+    for action in actions {
+        graph::look_at(step, action, None);
+    }
+    step.follow();
+    Ok(())
+}
+
+/// The actions that failed, timed out or were cancelled, and all that need them, in the author's order.
+fn unsuccessful(step: &Step<'_>) -> Vec<ActionIndex> {
+    let mut chosen = vec![false; step.run.actions.len()];
+    let is_seed = |action: &ActionIndex| {
+        let status = step.state(*action).status;
+        status.is_failure() || status == ActionStatus::Cancelled
+    };
+    let mut open: Vec<ActionIndex> = step.definition.indexes().filter(is_seed).collect();
+    while let Some(action) = open.pop() {
+        if !std::mem::replace(&mut chosen[action.as_usize()], true) {
+            open.extend(&step.action(action).dependents);
+        }
+    }
+    step.definition.indexes().filter(|action| chosen[action.as_usize()]).collect()
+}

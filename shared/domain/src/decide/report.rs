@@ -1,0 +1,190 @@
+//! Reports of agents: what has become of an attempt.
+
+use super::step::Step;
+use super::{Command, Rejection, again, time};
+use crate::ids::AgentId;
+use crate::retry::FailedAttempt;
+use crate::run::{ActionAt, ActionStatus, ErrorInfo, EventKind, Outcome, Progress};
+use crate::time::Timestamp;
+
+/// Who performed an attempt, and since when; absent where nobody reported it.
+pub(super) type By = (Option<AgentId>, Option<Timestamp>);
+
+/// An agent has performed the attempt for a while.
+pub(super) fn started(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    agent: &AgentId,
+    started_at: Timestamp,
+) -> Result<(), Rejection> {
+    check_open(step, of)?;
+    let state = step.state(of.action);
+    match state.status {
+        ActionStatus::Queued if step.at(of.action) == of => {
+            step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at });
+        }
+        ActionStatus::Running if step.at(of.action) == of && state.agent.as_ref() == Some(agent) => {}
+        ActionStatus::Queued | ActionStatus::Running | ActionStatus::Waiting | ActionStatus::RetryWaiting => {
+            return Err(Rejection::Stale);
+        }
+        ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => return Err(Rejection::Settled),
+    }
+    if step.is_ending() {
+        step.stop(of.action);
+    }
+    Ok(())
+}
+
+/// An agent holds a message that another may have held before. It gets a higher fence, or, if the run is ending, the
+/// action ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
+pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, redelivered: bool) -> Result<(), Rejection> {
+    check_open(step, of)?;
+    let state = step.state(of.action);
+    if state.status.is_settled() {
+        return Err(Rejection::Settled);
+    }
+    if !state.status.is_in_flight() || state.attempt != of.attempt || of.fence > state.fence {
+        return Err(Rejection::Stale);
+    }
+    if state.status == ActionStatus::Running && !redelivered {
+        return Err(Rejection::Stale);
+    }
+    if step.is_ending() {
+        let of = step.at(of.action);
+        step.emit(EventKind::ActionCancelled { of });
+        step.follow();
+        return Ok(());
+    }
+    let of = ActionAt { fence: state.fence + 1, ..of };
+    step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at: step.now });
+    Ok(())
+}
+
+/// The attempt has come further.
+pub(super) fn progressed(step: &mut Step<'_>, of: ActionAt, progress: &Progress) -> Result<(), Rejection> {
+    check_open(step, of)?;
+    let state = step.state(of.action);
+    if state.status.is_settled() {
+        return Err(Rejection::Settled);
+    }
+    if state.status != ActionStatus::Running || step.at(of.action) != of {
+        return Err(Rejection::Stale);
+    }
+    if state.progress.as_ref() != Some(progress) {
+        step.emit(EventKind::ActionProgressed { of, progress: progress.clone() });
+    }
+    if step.is_ending() {
+        step.stop(of.action);
+    }
+    Ok(())
+}
+
+/// The attempt has ended. The first report of the newest attempt and fence counts.
+pub(super) fn completed(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    (agent, started_at): (&AgentId, Timestamp),
+    outcome: &Outcome,
+) -> Result<(), Rejection> {
+    let state = step.state(of.action);
+    let is_newest = step.at(of.action) == of;
+    match state.status {
+        ActionStatus::Queued | ActionStatus::Running if is_newest => {}
+        ActionStatus::Succeeded | ActionStatus::Failed | ActionStatus::TimedOut | ActionStatus::Cancelled
+            if is_newest =>
+        {
+            again::of_action(step, of.action);
+            return Ok(());
+        }
+        ActionStatus::RetryWaiting if is_newest => {
+            again::of_action(step, of.action);
+            return Ok(());
+        }
+        ActionStatus::Queued | ActionStatus::Running | ActionStatus::Waiting | ActionStatus::RetryWaiting => {
+            return Err(Rejection::Stale);
+        }
+        ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => return Err(Rejection::Settled),
+    }
+    let by = (Some(agent.clone()), Some(started_at));
+    match outcome {
+        Outcome::Succeeded { output } => {
+            let (agent, started_at) = by;
+            step.emit(EventKind::ActionSucceeded { of, agent, started_at, output: output.clone() });
+        }
+        Outcome::Failed { error } => attempt_failed(step, of, by, error.clone(), false),
+        Outcome::TimedOut { error } => attempt_failed(step, of, by, error.clone(), true),
+        Outcome::Cancelled if step.is_ending() => step.emit(EventKind::ActionCancelled { of }),
+        Outcome::Cancelled => {
+            let error = ErrorInfo::new("stopped", "the attempt was stopped although its run was not cancelled");
+            attempt_failed(step, of, by, error, false);
+        }
+    }
+    step.follow();
+    Ok(())
+}
+
+/// No agent could perform the attempt's message.
+pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, reason: &str) -> Result<(), Rejection> {
+    check_open(step, of)?;
+    let state = step.state(of.action);
+    if state.status.is_settled() {
+        again::of_action(step, of.action);
+        return Ok(());
+    }
+    if !state.status.is_in_flight() || state.attempt != of.attempt {
+        return Err(Rejection::Stale);
+    }
+    let of = step.at(of.action);
+    step.fail(of, (None, None), ErrorInfo::new("dead_letter", reason), false);
+    step.follow();
+    Ok(())
+}
+
+/// An attempt failed: another is due later, or the action has failed. A run that is ending tries nothing again.
+pub(super) fn attempt_failed(step: &mut Step<'_>, of: ActionAt, by: By, error: ErrorInfo, timed_out: bool) {
+    let state = step.state(of.action);
+    let failed = FailedAttempt {
+        run: step.run.id,
+        action: of.action,
+        attempt: of.attempt,
+        spent: of.attempt - state.attempt_base,
+        kind: &error.kind,
+        first_queued_at: state.first_queued_at.unwrap_or(step.now),
+    };
+    let next = step.action(of.action).retry.next_attempt(&failed, step.now).filter(|_| !step.is_ending());
+    let Some(retry_at) = next else {
+        step.fail(of, by, error, timed_out);
+        return;
+    };
+    let (agent, started_at) = by;
+    step.emit(EventKind::ActionRetrying { of, agent, started_at, error, retry_at });
+    time::wake_at(step, retry_at);
+}
+
+/// Nothing but a repeated completion is heard once the run has ended; who still performs is told to stop.
+fn check_open(step: &Step<'_>, of: ActionAt) -> Result<(), Rejection> {
+    if !step.run.status.is_final() {
+        return Ok(());
+    }
+    Err(if step.at(of.action) == of { Rejection::RunEnded } else { Rejection::Stale })
+}
+
+impl Command {
+    /// The command that a refused report is answered with: its agent stops what it performs in vain.
+    pub fn answer_to(rejection: Rejection, agent: &AgentId, of: ActionAt) -> Option<Self> {
+        match rejection {
+            Rejection::RunEnded | Rejection::Stale | Rejection::Settled => {
+                Some(Self::Stop { agent: agent.clone(), of })
+            }
+            Rejection::RunStatus(_) | Rejection::UnknownAction => None,
+        }
+    }
+}

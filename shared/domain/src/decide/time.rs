@@ -1,0 +1,191 @@
+//! What time alone does: due retries, deadlines, waits that took too long, and the sweeper's second look.
+
+use super::report::attempt_failed;
+use super::step::Step;
+use super::{Command, Rejection, again, control, graph};
+use crate::ids::ActionIndex;
+use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, TIMEOUT_MARGIN_MS};
+use crate::run::{ActionStatus, CancelCause, ErrorInfo, EventKind, RunStatus};
+use crate::time::{Millis, Timestamp};
+
+/// Does everything that is due by now.
+pub(super) fn wake(step: &mut Step<'_>) -> Result<(), Rejection> {
+    match step.run.status {
+        RunStatus::Submitted => return Ok(()),
+        RunStatus::Running | RunStatus::Paused => {
+            if step.run.deadline.is_some_and(|deadline| deadline <= step.now) {
+                return control::cancel(step, CancelCause::Deadline, "the run's deadline passed");
+            }
+            for action in step.definition.indexes() {
+                wake_action(step, action);
+            }
+        }
+        RunStatus::Cancelling => force(step),
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => return Ok(()),
+    }
+    step.follow();
+    refresh_wake(step);
+    Ok(())
+}
+
+fn wake_action(step: &mut Step<'_>, action: ActionIndex) {
+    let Some(due) = due_of(step, action).filter(|due| *due <= step.now) else {
+        return;
+    };
+    let state = step.state(action);
+    let (of, by) = (step.at(action), (state.agent.clone(), state.started_at));
+    match state.status {
+        ActionStatus::RetryWaiting => graph::admit(step, action),
+        ActionStatus::Queued => {
+            let message = format!("no agent took the attempt from its pool until {due}");
+            attempt_failed(step, of, by, ErrorInfo::new("timeout.queue", message), true);
+        }
+        ActionStatus::Running => {
+            let message = format!("its agent did not report until {due}, a minute after its timeout");
+            step.stop(action);
+            attempt_failed(step, of, by, ErrorInfo::new("timeout.lost", message), true);
+        }
+        ActionStatus::Waiting
+        | ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => {}
+    }
+}
+
+/// When time alone changes an action of a run that is not ending.
+fn due_of(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
+    let state = step.state(action);
+    match state.status {
+        ActionStatus::RetryWaiting => state.retry_at,
+        ActionStatus::Queued => Some(state.queued_at?.plus(step.action(action).queue_timeout?)),
+        ActionStatus::Running => {
+            let timeout = step.action(action).timeout?;
+            Some(state.started_at?.plus(timeout).plus(Millis(TIMEOUT_MARGIN_MS)))
+        }
+        ActionStatus::Waiting
+        | ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => None,
+    }
+}
+
+/// Ends what a cancelled run still waits for: queued attempts after the grace, running ones after their agent must
+/// have lost its lease.
+fn force(step: &mut Step<'_>) {
+    let Some(waited) = step.run.cancellation.as_ref().map(|since| step.now.since(since.at).0) else {
+        return;
+    };
+    for action in step.definition.indexes() {
+        let of = step.at(action);
+        match step.state(action).status {
+            ActionStatus::Queued if waited >= CANCEL_GRACE_MS => step.emit(EventKind::ActionCancelled { of }),
+            ActionStatus::Running if waited >= CANCEL_FORCE_MS => step.emit(EventKind::ActionCancelled { of }),
+            ActionStatus::Running => step.stop(action),
+            ActionStatus::Queued
+            | ActionStatus::Waiting
+            | ActionStatus::RetryWaiting
+            | ActionStatus::Succeeded
+            | ActionStatus::Failed
+            | ActionStatus::TimedOut
+            | ActionStatus::Skipped
+            | ActionStatus::Cancelled => {}
+        }
+    }
+}
+
+/// A second look at a run that has not changed for a while: what may have been lost is sent again. A queued attempt
+/// is sent again when it has waited for 10 minutes, 20, 40 and so on: a long queue is no loss.
+pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejection> {
+    if step.run.status == RunStatus::Submitted {
+        return control::start(step);
+    }
+    wake(step)?;
+    if !matches!(step.run.status, RunStatus::Running | RunStatus::Paused) {
+        return Ok(());
+    }
+    for action in step.definition.indexes() {
+        let state = step.state(action);
+        let waited = |until: Timestamp| state.queued_at.map_or(0, |queued| until.since(queued).0);
+        if state.status == ActionStatus::Queued && doubled(waited(since), waited(step.now)) {
+            again::of_queued(step, action);
+        }
+    }
+    Ok(())
+}
+
+/// Whether one of 10 minutes, 20, 40 and so on lies after `before` and not after `until`.
+fn doubled(before: u64, until: u64) -> bool {
+    let mut mark = REISSUE_QUEUED_AFTER_MS;
+    while mark <= until {
+        if mark > before {
+            return true;
+        }
+        mark = mark.saturating_mul(2);
+    }
+    false
+}
+
+/// Asks to be woken at that time: by a delayed message if it is near, by the due index in any case.
+pub(super) fn wake_at(step: &mut Step<'_>, at: Timestamp) {
+    if at.since(step.now).0 <= MAX_DELAY_MS {
+        step.commands.push(Command::Wake { at });
+    }
+}
+
+/// Keeps `wake_at` no later than the earliest instant at which time alone changes the run: only what was touched is
+/// looked at, so it may be earlier, and the wake that then comes for nothing sets it right.
+pub(super) fn keep_wake(step: &mut Step<'_>, touched: impl Iterator<Item = ActionIndex>) {
+    step.run.wake_at = match step.run.status {
+        RunStatus::Running | RunStatus::Paused => {
+            let actions = touched.filter_map(|action| due_of(step, action));
+            actions.chain(step.run.deadline).chain(step.run.wake_at).min()
+        }
+        RunStatus::Cancelling
+        | RunStatus::Submitted
+        | RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => earliest(step),
+    };
+}
+
+/// Sets `wake_at` to the exact instant, and asks again for a wake that came a little early.
+fn refresh_wake(step: &mut Step<'_>) {
+    const EARLY_MS: u64 = 2000;
+    step.run.wake_at = earliest(step);
+    step.woken = true;
+    if let Some(at) = step.run.wake_at
+        && at > step.now
+        && at.since(step.now).0 <= EARLY_MS
+    {
+        wake_at(step, at);
+    }
+}
+
+fn earliest(step: &Step<'_>) -> Option<Timestamp> {
+    match step.run.status {
+        RunStatus::Running | RunStatus::Paused => {
+            let actions = step.definition.indexes().filter_map(|action| due_of(step, action));
+            actions.chain(step.run.deadline).min()
+        }
+        RunStatus::Cancelling => {
+            let grace = step.run.cancellation.as_ref()?.at.plus(Millis(CANCEL_GRACE_MS));
+            Some(if step.now < grace { grace } else { step.now.plus(Millis(CANCEL_GRACE_MS)) })
+        }
+        RunStatus::Submitted
+        | RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => None,
+    }
+}
