@@ -1,1 +1,3 @@
 //! Conformance suites of the ports, the reference model and generators.
+
+pub mod memory;

@@ -204,12 +204,12 @@ impl CronField {
         };
         let number = number.or_else(|| digits(text)).filter(|number| (first..=last).contains(number));
         number.ok_or_else(|| {
-            let names = match self {
+            let or_names = match self {
                 Self::Month => " or JAN to DEC",
                 Self::DayOfWeek => " (0 and 7 are Sunday) or SUN to SAT",
                 Self::Minute | Self::Hour | Self::DayOfMonth => "",
             };
-            format!("`{text}` is not a number from {first} to {last}{names}")
+            format!("`{text}` is not a number from {first} to {last}{or_names}")
         })
     }
 }

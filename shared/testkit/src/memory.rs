@@ -1,0 +1,174 @@
+//! A host in memory: all six ports on one lock and one clock that a test sets, for tests of the loops and for the
+//! simulated world.
+//!
+//! It is deterministic: the same calls in the same order give the same answers. Waiting is tokio's, so that a test
+//! with paused time does not wait. It promises no more than SQS, `DynamoDB` and `EventBridge` do, and keeps nothing.
+
+mod agents;
+mod clock;
+mod queues;
+mod runs;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use windlass_contract::event::PublicEvent;
+use windlass_domain::ids::AgentId;
+use windlass_domain::limits::MAX_BATCH;
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::ports::{AgentRecord, Bus, Clock, ErrorClass, PortError, QueueName};
+
+use clock::SetClock;
+use queues::Queue;
+use runs::RunTable;
+use tasks::TaskTable;
+
+/// The host. Its clones share one state.
+#[derive(Clone)]
+pub struct MemoryHost {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Something was written, or the clock was set.
+    changed: Notify,
+}
+
+struct State {
+    clock: SetClock,
+    queues: BTreeMap<QueueName, Queue>,
+    sent: u64,
+    runs: RunTable,
+    tasks: TaskTable,
+    agents: BTreeMap<AgentId, AgentRecord>,
+    published: Vec<PublicEvent>,
+}
+
+impl MemoryHost {
+    /// An empty host whose clock shows `now` and goes on with tokio's.
+    pub fn new(now: Timestamp) -> Self {
+        let state = State {
+            clock: SetClock::new(now),
+            queues: BTreeMap::new(),
+            sent: 0,
+            runs: RunTable::default(),
+            tasks: TaskTable::default(),
+            agents: BTreeMap::new(),
+            published: Vec::new(),
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    /// The host as the loops see it.
+    pub fn ports(&self) -> Ports {
+        let host = Arc::new(self.clone());
+        Ports {
+            queues: host.clone(),
+            runs: host.clone(),
+            tasks: host.clone(),
+            bus: host.clone(),
+            agents: host.clone(),
+            clock: host,
+        }
+    }
+
+    /// Sets the clock, forwards or backwards; it goes on from there. Whoever waits looks again.
+    pub fn set_time(&self, now: Timestamp) {
+        self.state().clock.set(now);
+        self.shared.changed.notify_waiters();
+    }
+
+    /// Puts the clock forward by that much.
+    pub fn advance(&self, span: Millis) {
+        self.set_time(self.now().plus(span));
+    }
+
+    /// Every event that was published, in the order of publication, repeats included.
+    pub fn published(&self) -> Vec<PublicEvent> {
+        self.state().published.clone()
+    }
+
+    /// The body of every message of a queue, hidden ones included, in the order of sending.
+    pub fn messages(&self, queue: &QueueName) -> Vec<String> {
+        self.state().queues.get(queue).map(Queue::bodies).unwrap_or_default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes, then wakes whoever waits.
+    fn write<T>(&self, write: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        let mut state = self.state();
+        let now = state.clock.now();
+        let done = write(&mut state, now);
+        drop(state);
+        self.shared.changed.notify_waiters();
+        done
+    }
+
+    /// Looks until there is an answer, or for `at_most`, after which the last look counts. A look that finds nothing
+    /// may say when it is worth looking again without anything having been written.
+    async fn look_until<T>(&self, at_most: Duration, mut look: impl FnMut(&mut State, Timestamp) -> Look<T>) -> T {
+        let end = Instant::now() + at_most;
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let (last, again_at, now) = {
+                let mut state = self.state();
+                let now = state.clock.now();
+                match look(&mut state, now) {
+                    Look::Found(found) => return found,
+                    Look::Nothing { last, again_at } => (last, again_at, now),
+                }
+            };
+            if Instant::now() >= end {
+                return last;
+            }
+            let again = again_at.map_or(end, |at| end.min(Instant::now() + at.since(now).as_duration()));
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep_until(again) => {}
+            }
+        }
+    }
+}
+
+enum Look<T> {
+    Found(T),
+    Nothing { last: T, again_at: Option<Timestamp> },
+}
+
+impl Clock for MemoryHost {
+    fn now(&self) -> Timestamp {
+        self.state().clock.now()
+    }
+}
+
+#[async_trait]
+impl Bus for MemoryHost {
+    async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {
+        check_batch(events.len())?;
+        self.write(|state, _| state.published.extend_from_slice(events));
+        Ok(())
+    }
+}
+
+fn check_batch(entries: usize) -> Result<(), PortError> {
+    if entries <= MAX_BATCH {
+        return Ok(());
+    }
+    Err(rejected(format!("take a batch of {entries} entries: at most {MAX_BATCH} are taken")))
+}
+
+fn rejected(message: String) -> PortError {
+    PortError::new(ErrorClass::Reject, "WL0303", message)
+}

@@ -1,0 +1,164 @@
+//! Queues with SQS's visibility, delay and receive count. Messages are received in the order in which they became
+//! visible, which no caller may count on.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
+
+use super::{Look, MemoryHost, check_batch, rejected};
+
+#[derive(Default)]
+pub(super) struct Queue {
+    /// By the number of the sending, which is unique on the host.
+    messages: BTreeMap<u64, Message>,
+}
+
+struct Message {
+    body: String,
+    sent_at: Timestamp,
+    visible_at: Timestamp,
+    receive_count: u32,
+}
+
+impl Queue {
+    pub(super) fn bodies(&self) -> Vec<String> {
+        self.messages.values().map(|message| message.body.clone()).collect()
+    }
+
+    fn receive(&mut self, most: usize, visibility: Duration, now: Timestamp) -> Vec<Delivery> {
+        let visible = self.messages.iter().filter(|(_, message)| message.visible_at <= now);
+        let mut numbers: Vec<_> = visible.map(|(number, message)| (message.visible_at, *number)).collect();
+        numbers.sort_unstable();
+        let taken = numbers.into_iter().take(most);
+        taken.filter_map(|(_, number)| self.take(number, visibility, now)).collect()
+    }
+
+    fn take(&mut self, number: u64, visibility: Duration, now: Timestamp) -> Option<Delivery> {
+        let message = self.messages.get_mut(&number)?;
+        message.receive_count += 1;
+        message.visible_at = now.plus(millis(visibility));
+        Some(Delivery {
+            receipt: receipt(number, message.receive_count),
+            body: message.body.clone(),
+            receive_count: message.receive_count,
+            sent_at: message.sent_at,
+        })
+    }
+
+    /// The message of a receipt that has not been replaced.
+    fn of(&mut self, of: &Receipt) -> Option<(u64, &mut Message)> {
+        let (number, _) = of.0.split_once('.')?;
+        let number = number.parse().ok()?;
+        let message = self.messages.get_mut(&number)?;
+        (message.receive_count > 0 && receipt(number, message.receive_count) == *of).then_some((number, message))
+    }
+
+    fn next_visible(&self) -> Option<Timestamp> {
+        self.messages.values().map(|message| message.visible_at).min()
+    }
+}
+
+#[async_trait]
+impl Queues for MemoryHost {
+    async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
+        check_batch(batch.len())?;
+        batch.iter().try_for_each(check_outgoing)?;
+        self.write(|state, now| {
+            let messages = &mut state.queues.entry(queue.clone()).or_default().messages;
+            for Outgoing { body, delay } in batch {
+                state.sent += 1;
+                let message = Message { body, sent_at: now, visible_at: now.plus(delay), receive_count: 0 };
+                messages.insert(state.sent, message);
+            }
+        });
+        Ok(())
+    }
+
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        most: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, PortError> {
+        if !(1..=MAX_BATCH).contains(&most) {
+            return Err(rejected(format!("receive {most} messages: 1 to {MAX_BATCH} can be asked for")));
+        }
+        let received = self.look_until(wait, |state, now| {
+            let Some(queue) = state.queues.get_mut(queue) else {
+                return Look::Nothing { last: Vec::new(), again_at: None };
+            };
+            let received = queue.receive(most, visibility, now);
+            if received.is_empty() {
+                return Look::Nothing { last: received, again_at: queue.next_visible() };
+            }
+            Look::Found(received)
+        });
+        Ok(received.await)
+    }
+
+    async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
+        check_batch(batch.len())?;
+        Ok(self.write(|state, now| {
+            let Some(queue) = state.queues.get_mut(queue) else { return Vec::new() };
+            let mut good = Vec::new();
+            for (receipt, visibility) in batch {
+                if let Some((_, message)) = queue.of(&receipt) {
+                    message.visible_at = now.plus(millis(visibility));
+                    good.push(receipt);
+                }
+            }
+            good
+        }))
+    }
+
+    async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
+        check_batch(batch.len())?;
+        self.write(|state, _| {
+            let Some(queue) = state.queues.get_mut(queue) else { return };
+            for receipt in &batch {
+                if let Some((number, _)) = queue.of(receipt) {
+                    queue.messages.remove(&number);
+                }
+            }
+        });
+        Ok(())
+    }
+
+    async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
+        self.write(|state, _| state.queues.remove(queue));
+        Ok(())
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
+        let state = self.state();
+        let now = state.clock.now();
+        let messages = state.queues.get(queue).map(|queue| queue.messages.values());
+        let visible = messages.into_iter().flatten().filter(|message| message.visible_at <= now).count();
+        Ok(u64::try_from(visible).unwrap_or(u64::MAX))
+    }
+}
+
+fn check_outgoing(message: &Outgoing) -> Result<(), PortError> {
+    if message.body.len() > MAX_MESSAGE_BYTES {
+        let bytes = message.body.len();
+        return Err(rejected(format!("send a message of {bytes} bytes: at most {MAX_MESSAGE_BYTES} are sent")));
+    }
+    if message.delay.0 > MAX_DELAY_MS {
+        let (delay, most) = (message.delay, Millis(MAX_DELAY_MS));
+        return Err(rejected(format!("delay a message by {delay}: at most {most} is possible")));
+    }
+    Ok(())
+}
+
+fn receipt(number: u64, receive_count: u32) -> Receipt {
+    Receipt(format!("{number}.{receive_count}"))
+}
+
+fn millis(span: Duration) -> Millis {
+    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
+}
