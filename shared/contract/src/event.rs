@@ -16,6 +16,7 @@ pub const EVENT_VERSION: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PublicEvent {
     /// The format's version: 1.
+    #[schemars(extend("const" = EVENT_VERSION))]
     pub v: u32,
     /// The event's id. The same event published twice has the same id.
     pub id: Uuid,
@@ -23,6 +24,7 @@ pub struct PublicEvent {
     #[serde(rename = "type")]
     pub kind: String,
     /// When it was decided, RFC 3339.
+    #[schemars(extend("format" = "date-time"))]
     pub time: String,
     /// The run it is of.
     pub run: RunId,

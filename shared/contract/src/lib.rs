@@ -6,4 +6,5 @@
 pub mod event;
 pub mod message;
 pub mod record;
+pub mod schema;
 pub mod view;

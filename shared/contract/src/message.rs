@@ -1,5 +1,6 @@
 //! Messages between the parts: JSON, one object each, told apart by `type`, versioned by `v`.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
@@ -17,6 +18,7 @@ pub enum InboxMessage {
     /// Something happened to a run.
     Run {
         /// The format's version: 1.
+        #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
         /// Which run.
         run: RunId,
@@ -26,6 +28,7 @@ pub enum InboxMessage {
     /// A task is due by its schedule.
     Due {
         /// The format's version: 1.
+        #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
         /// Which task.
         task: TaskName,
@@ -39,6 +42,7 @@ pub enum InboxMessage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PerformMessage {
     /// The format's version: 1.
+    #[schemars(extend("const" = MESSAGE_VERSION))]
     pub v: u32,
     /// The run it is of.
     pub run: RunId,
@@ -72,6 +76,7 @@ pub enum ControlMessage {
     /// Stop an attempt, and report it as cancelled (or as whatever it was before it could be stopped).
     Stop {
         /// The format's version: 1.
+        #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
         /// The run it is of.
         run: RunId,
@@ -81,12 +86,41 @@ pub enum ControlMessage {
     /// Finish what runs, take nothing further, and exit.
     Drain {
         /// The format's version: 1.
+        #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
         /// How long what runs may take; the rest is handed back.
         deadline_ms: Millis,
         /// The agent that is meant.
         agent: AgentId,
     },
+}
+
+/// What is sent between the parts.
+pub trait Message: Serialize + DeserializeOwned {
+    /// The version of the format that it was written in.
+    fn format_version(&self) -> u32;
+}
+
+impl Message for InboxMessage {
+    fn format_version(&self) -> u32 {
+        match self {
+            Self::Run { v, .. } | Self::Due { v, .. } => *v,
+        }
+    }
+}
+
+impl Message for PerformMessage {
+    fn format_version(&self) -> u32 {
+        self.v
+    }
+}
+
+impl Message for ControlMessage {
+    fn format_version(&self) -> u32 {
+        match self {
+            Self::Stop { v, .. } | Self::Drain { v, .. } => *v,
+        }
+    }
 }
 
 /// Why a message can not be read. It goes to the dead-letter queue with this as its reason.
@@ -104,24 +138,35 @@ pub enum MessageError {
 }
 
 /// Writes a message.
+///
+/// # Panics
+/// Never: messages are maps whose keys are text.
 pub fn encode<M: Serialize>(message: &M) -> String {
     serde_json::to_string(message).expect("messages are maps with text keys")
 }
 
 /// Reads a message, whatever its bytes are.
-pub fn decode<M: for<'de> Deserialize<'de>>(body: &str) -> Result<M, MessageError> {
+///
+/// A message of another version is refused as such, also where its shape happens to be one that is known.
+pub fn decode<M: Message>(body: &str) -> Result<M, MessageError> {
+    if body.len() > MAX_MESSAGE_BYTES {
+        return Err(MessageError::TooLarge(body.len()));
+    }
+    match serde_json::from_str::<M>(body) {
+        Ok(message) if message.format_version() == MESSAGE_VERSION => Ok(message),
+        Ok(message) => Err(MessageError::UnknownVersion(u64::from(message.format_version()))),
+        Err(error) => match version_of(body) {
+            Some(v) if v != u64::from(MESSAGE_VERSION) => Err(MessageError::UnknownVersion(v)),
+            _ => Err(error.into()),
+        },
+    }
+}
+
+/// The version that an otherwise unreadable object says it is of.
+pub(crate) fn version_of(body: &str) -> Option<u64> {
     #[derive(Deserialize)]
     struct Versioned {
         v: u64,
     }
-    if body.len() > MAX_MESSAGE_BYTES {
-        return Err(MessageError::TooLarge(body.len()));
-    }
-    match serde_json::from_str(body) {
-        Ok(message) => Ok(message),
-        Err(error) => match serde_json::from_str::<Versioned>(body) {
-            Ok(Versioned { v }) if v != u64::from(MESSAGE_VERSION) => Err(MessageError::UnknownVersion(v)),
-            _ => Err(error.into()),
-        },
-    }
+    serde_json::from_str::<Versioned>(body).ok().map(|versioned| versioned.v)
 }

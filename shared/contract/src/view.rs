@@ -29,15 +29,20 @@ pub struct RunView {
     pub error: Option<ErrorInfo>,
     /// The due time that it stands for, if its schedule asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub nominal_time: Option<String>,
     /// When it was recorded.
+    #[schemars(extend("format" = "date-time"))]
     pub submitted_at: String,
     /// When its first actions were let go.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
     /// When it ended.
+    #[schemars(extend("format" = "date-time"))]
     pub finished_at: Option<String>,
     /// When it must have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub deadline: Option<String>,
     /// Its actions by name.
     pub actions: BTreeMap<ActionName, ActionView>,
@@ -53,13 +58,17 @@ pub struct ActionView {
     /// The agent that last reported.
     pub agent: Option<AgentId>,
     /// When the newest attempt was queued.
+    #[schemars(extend("format" = "date-time"))]
     pub queued_at: Option<String>,
     /// When the newest attempt began, by its agent's clock.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
     /// When the action was settled.
+    #[schemars(extend("format" = "date-time"))]
     pub finished_at: Option<String>,
     /// When the next attempt is due: only while retry-waiting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
     pub retry_at: Option<String>,
     /// The last progress that was reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -82,10 +91,13 @@ pub struct RunSummary {
     /// Where it stands.
     pub status: RunStatus,
     /// When it was recorded.
+    #[schemars(extend("format" = "date-time"))]
     pub submitted_at: String,
     /// When its first actions were let go.
+    #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
     /// When it ended.
+    #[schemars(extend("format" = "date-time"))]
     pub finished_at: Option<String>,
 }
 

@@ -1,0 +1,91 @@
+//! One file for everything that was ever sent or stored, read and written byte for byte.
+//!
+//! A format that has been shipped keeps its files for ever. `UPDATE_GOLDEN=1 cargo test -p windlass-contract` writes
+//! files that are missing, and never one that exists: to change what was shipped, make another version.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod samples;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use windlass_contract::message::{self, ControlMessage, InboxMessage, Message, PerformMessage};
+use windlass_contract::record;
+use windlass_contract::schema;
+use windlass_domain::run::Run;
+
+fn folder(of: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1").join(of)
+}
+
+/// Holds the samples against the folder's files: the same names, and in each the same text.
+fn check(of: &str, samples: &[(String, String)], reread: impl Fn(&str) -> String) {
+    let folder = folder(of);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(&folder).unwrap();
+        for (name, text) in samples {
+            let path = folder.join(format!("{name}.json"));
+            if !path.exists() {
+                std::fs::write(path, format!("{text}\n")).unwrap();
+            }
+        }
+    }
+    let names: BTreeSet<String> = samples.iter().map(|(name, _)| format!("{name}.json")).collect();
+    assert_eq!(names.len(), samples.len(), "{of}: every sample has its own name");
+    let files: BTreeSet<String> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, names, "{of}: one file for each sample");
+    for (name, text) in samples {
+        let file = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+        let file = file.trim_end_matches('\n');
+        assert_eq!(file, text, "{of}/{name}: what is written today");
+        assert_eq!(file, reread(file), "{of}/{name}: read and written");
+    }
+}
+
+fn check_messages<M: Message>(of: &str, schema: &str, samples: &[(&str, M)]) {
+    let texts: Vec<_> = samples.iter().map(|(name, sample)| ((*name).to_owned(), message::encode(sample))).collect();
+    check(of, &texts, |file| message::encode(&message::decode::<M>(file).unwrap()));
+    check_schema(schema, texts.iter().map(|(_, text)| text.as_str()));
+}
+
+fn check_schema<'a>(name: &str, texts: impl Iterator<Item = &'a str>) {
+    let published = schema::all().into_iter().find(|published| published.name == name).unwrap();
+    let validator = jsonschema::options().should_validate_formats(true).build(&published.schema).unwrap();
+    for text in texts {
+        let value: Value = serde_json::from_str(text).unwrap();
+        validator.validate(&value).unwrap_or_else(|error| panic!("{name}: {error}: {text}"));
+    }
+}
+
+#[test]
+fn inbox_messages() {
+    check_messages::<InboxMessage>("inbox", "inbox-message.v1", &samples::inbox());
+}
+
+#[test]
+fn perform_messages() {
+    check_messages::<PerformMessage>("perform", "perform-message.v1", &samples::perform());
+}
+
+#[test]
+fn control_messages() {
+    check_messages::<ControlMessage>("control", "control-message.v1", &samples::control());
+}
+
+/// A record's file holds the head and every page, a line each.
+#[test]
+fn records() {
+    let lines = |run: &Run| {
+        let stored = record::encode(run, None);
+        let pages = stored.pages.into_iter().map(|(_, page)| page);
+        std::iter::once(stored.head).chain(pages).collect::<Vec<_>>().join("\n")
+    };
+    let samples: Vec<_> = samples::records().iter().map(|(name, run)| ((*name).to_owned(), lines(run))).collect();
+    check("record", &samples, |file| {
+        let mut stored = file.lines().map(str::to_owned);
+        let head = stored.next().unwrap();
+        lines(&record::decode(&head, &stored.collect::<Vec<_>>()).unwrap())
+    });
+}

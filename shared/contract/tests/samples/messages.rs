@@ -1,0 +1,113 @@
+//! One of each message, with every field set, and one with those left out that may be absent.
+
+use serde_json::{Value, json};
+use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage};
+use windlass_domain::ids::{ActionName, TaskName};
+use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, Progress};
+use windlass_domain::time::Millis;
+use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
+
+use super::{agent, at, id, of};
+
+/// One input of each kind, and its file's name. The match below names every kind there is.
+fn inputs() -> Vec<(&'static str, Input)> {
+    let completed = |outcome| Input::Completed { of: of(), agent: agent(), started_at: at(2), outcome };
+    let error = || ErrorInfo::new("auth.password", "the password is wrong");
+    vec![
+        ("start", Input::Start),
+        ("started", Input::Started { of: of(), agent: agent(), started_at: at(2) }),
+        ("claim", Input::Claim { of: of(), agent: agent(), redelivered: true }),
+        (
+            "progressed",
+            Input::Progressed { of: of(), progress: Progress { percent: Some(12.5), message: Some("reading".into()) } },
+        ),
+        ("progressed_bare", Input::Progressed { of: of(), progress: Progress::default() }),
+        ("succeeded", completed(Outcome::Succeeded { output: json!({ "rows": 3, "mean": 0.1 }) })),
+        ("failed", completed(Outcome::Failed { error: error() })),
+        ("timed_out", completed(Outcome::TimedOut { error: error() })),
+        ("cancelled", completed(Outcome::Cancelled)),
+        ("dead_lettered", Input::DeadLettered { of: of(), reason: "received 20 times".into() }),
+        ("cancel", Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request }),
+        ("pause", Input::Pause),
+        ("resume", Input::Resume),
+        ("retry", Input::Retry),
+        ("wake", Input::Wake),
+        ("sweep", Input::Sweep { since: at(9) }),
+    ]
+}
+
+/// Fails to compile when a kind is added: give it a sample above, then name it here.
+#[expect(dead_code, reason = "it is for the compiler")]
+fn every_input_has_a_sample(input: &Input) {
+    match input {
+        Input::Start
+        | Input::Started { .. }
+        | Input::Claim { .. }
+        | Input::Progressed { .. }
+        | Input::Completed { .. }
+        | Input::DeadLettered { .. }
+        | Input::Cancel { .. }
+        | Input::Pause
+        | Input::Resume
+        | Input::Retry
+        | Input::Wake
+        | Input::Sweep { .. } => {}
+    }
+}
+
+pub(crate) fn inbox() -> Vec<(&'static str, InboxMessage)> {
+    let run = |(name, input)| (name, InboxMessage::Run { v: MESSAGE_VERSION, run: id(), input });
+    let task = || TaskName::new("nightly-report").expect("a name");
+    let due = |nominal| InboxMessage::Due { v: MESSAGE_VERSION, task: task(), nominal };
+    inputs().into_iter().map(run).chain([("due", due(Some(at(0)))), ("due_next", due(None))]).collect()
+}
+
+fn performed(work: Work) -> PerformMessage {
+    PerformMessage {
+        v: MESSAGE_VERSION,
+        run: id(),
+        task: TaskName::new("nightly-report").expect("a name"),
+        version: 3,
+        name: ActionName::new("extract").expect("a name"),
+        of: of(),
+        work,
+        timeout_ms: Some(Millis(600_000)),
+        deadline: Some(at(7200)),
+        queued_at: at(1),
+        claim: true,
+    }
+}
+
+pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
+    let exec = ExecWork {
+        command: vec!["python3".into(), "extract.py".into()],
+        stdin: Some(json!([1, 2])),
+        env: [("DAY".to_owned(), "today".to_owned())].into(),
+        workdir: Some("reports".into()),
+    };
+    let bare = ExecWork { command: vec!["true".into()], stdin: None, env: [].into(), workdir: None };
+    let http = HttpWork {
+        method: "POST".into(),
+        url: "http://127.0.0.1:9000/charts".into(),
+        headers: [("accept".to_owned(), "application/json".to_owned())].into(),
+        body: Some(json!({ "rows": 3 })),
+    };
+    let bare_http =
+        HttpWork { method: "GET".into(), url: "https://example.com/".into(), headers: [].into(), body: None };
+    let native = NativeWork { handler: "noop".into(), input: json!("text") };
+    let bare_native = NativeWork { handler: "noop".into(), input: Value::Null };
+    let least = PerformMessage { timeout_ms: None, deadline: None, claim: false, ..performed(Work::Exec(bare)) };
+    vec![
+        ("exec", performed(Work::Exec(exec))),
+        ("exec_bare", least),
+        ("http", performed(Work::Http(http))),
+        ("http_bare", performed(Work::Http(bare_http))),
+        ("native", performed(Work::Native(native))),
+        ("native_bare", performed(Work::Native(bare_native))),
+    ]
+}
+
+pub(crate) fn control() -> Vec<(&'static str, ControlMessage)> {
+    let drain = ControlMessage::Drain { v: MESSAGE_VERSION, deadline_ms: Millis(30_000), agent: agent() };
+    vec![("stop", ControlMessage::Stop { v: MESSAGE_VERSION, run: id(), of: of() }), ("drain", drain)]
+}

@@ -1,0 +1,76 @@
+//! Records in every shape that is stored.
+
+use serde_json::json;
+use windlass_domain::ids::TaskName;
+use windlass_domain::run::{
+    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Page, Pages, Progress, Run, RunStatus,
+};
+
+use super::{agent, at, id};
+
+/// A run as it is created.
+pub(crate) fn submitted() -> Run {
+    let task = TaskName::new("nightly-report").expect("a name");
+    Run::submitted(id(), (task, 3), 4, json!({ "day": "today" }), Origin::Request, at(0))
+}
+
+/// A run with every field set, and one action in each state that has fields of its own.
+pub(crate) fn run() -> Run {
+    let succeeded = ActionState {
+        status: ActionStatus::Succeeded,
+        attempt: 2,
+        attempt_base: 1,
+        fence: 3,
+        agent: Some(agent()),
+        first_queued_at: Some(at(1)),
+        queued_at: Some(at(2)),
+        started_at: Some(at(3)),
+        finished_at: Some(at(4)),
+        revision: 5,
+        progress: Some(Progress { percent: Some(100.0), message: Some("done".into()) }),
+        output: Some(json!({ "rows": [1, 2] })),
+        ..ActionState::default()
+    };
+    let waiting = ActionState { ready: true, ..ActionState::default() };
+    let retrying = ActionState {
+        status: ActionStatus::RetryWaiting,
+        attempt: 1,
+        first_queued_at: Some(at(4)),
+        queued_at: Some(at(4)),
+        retry_at: Some(at(60)),
+        revision: 6,
+        error: Some(ErrorInfo::new("http.503", "the service is away")),
+        ..ActionState::default()
+    };
+    let skipped = ActionState { status: ActionStatus::Skipped, finished_at: Some(at(5)), ..ActionState::default() };
+    Run {
+        revision: 7,
+        origin: Origin::Schedule { nominal: at(0) },
+        status: RunStatus::Failed,
+        output: Some(json!("text")),
+        error: Some(ErrorInfo::new("run.failed", "an action failed")),
+        started_at: Some(at(1)),
+        finished_at: Some(at(70)),
+        deadline: Some(at(7200)),
+        wake_at: Some(at(60)),
+        cancellation: Some(Cancellation { at: at(65), cause: CancelCause::Request, reason: "not needed".into() }),
+        retries: 1,
+        status_revision: 7,
+        open: 2,
+        in_flight: 1,
+        ready: 1,
+        failed: 1,
+        faults: 1,
+        actions: Pages::from_pages(vec![vec![succeeded, waiting, retrying, skipped]]),
+        ..submitted()
+    }
+}
+
+/// Each form of a stored record: as created, with every field, and in pages.
+pub(crate) fn records() -> Vec<(&'static str, Run)> {
+    let states: Vec<ActionState> = run().actions.iter().cloned().collect();
+    let states: Vec<ActionState> = states.iter().cycle().take(70).cloned().collect();
+    let pages: Vec<Page> = states.chunks(64).map(<[_]>::to_vec).collect();
+    let large = Run { actions: Pages::from_pages(pages), ..run() };
+    vec![("submitted", submitted()), ("whole", run()), ("paged", large)]
+}
