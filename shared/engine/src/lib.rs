@@ -4,8 +4,16 @@
 
 use std::sync::Arc;
 
+pub mod advance;
+pub mod agent;
+mod backoff;
+pub mod definitions;
+pub mod due;
 pub mod perform;
 pub mod ports;
+pub mod process_manager;
+mod send;
+pub mod sweeper;
 
 use ports::{Agents, Bus, Clock, Queues, Runs, Tasks};
 

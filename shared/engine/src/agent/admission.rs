@@ -1,0 +1,87 @@
+//! Whether a message that came before, or waited, may still be performed.
+//!
+//! The first delivery of a fresh message begins at once. Any other is held against the record: a redelivery claims
+//! (and gets a higher fence), a message that waited is looked up, for its run may have been cancelled meanwhile.
+
+use windlass_contract::message::PerformMessage;
+use windlass_domain::ids::AgentId;
+use windlass_domain::limits::CHECK_AFTER_MS;
+use windlass_domain::run::{ActionAt, ActionStatus, Input, RunStatus};
+
+use crate::Ports;
+use crate::advance::{Advanced, advance};
+use crate::definitions::Definitions;
+use crate::ports::PortError;
+
+/// What is to be done with a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// Perform it, and report with this fence.
+    Perform(ActionAt),
+    /// Its run is being cancelled: report that it was never begun.
+    Cancelled,
+    /// It is of no use any more: delete it.
+    Drop,
+}
+
+pub(super) async fn admit(
+    ports: &Ports,
+    definitions: &Definitions,
+    agent: &AgentId,
+    message: &PerformMessage,
+    receive_count: u32,
+) -> Result<Admission, PortError> {
+    let redelivered = receive_count > 1;
+    if redelivered || message.claim {
+        return claim(ports, definitions, agent, message, redelivered).await;
+    }
+    if ports.clock.now().since(message.queued_at).0 > CHECK_AFTER_MS {
+        return check(ports, message).await;
+    }
+    Ok(Admission::Perform(message.of))
+}
+
+async fn claim(
+    ports: &Ports,
+    definitions: &Definitions,
+    agent: &AgentId,
+    message: &PerformMessage,
+    redelivered: bool,
+) -> Result<Admission, PortError> {
+    let of = message.of;
+    let claim = Input::Claim { of, agent: agent.clone(), redelivered };
+    let Advanced::Decided { run, answers } = advance(ports, definitions, message.run, &[claim]).await? else {
+        return Ok(Admission::Drop);
+    };
+    if answers.iter().any(Option::is_some) {
+        return Ok(Admission::Drop);
+    }
+    let state = run.action(of.action);
+    let is_mine = state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
+    Ok(if is_mine { Admission::Perform(ActionAt { fence: state.fence, ..of }) } else { Admission::Drop })
+}
+
+async fn check(ports: &Ports, message: &PerformMessage) -> Result<Admission, PortError> {
+    let of = message.of;
+    let Some(run) = ports.runs.load(message.run).await? else {
+        return Ok(Admission::Drop);
+    };
+    if of.action.as_usize() >= run.actions.len() {
+        return Ok(Admission::Drop);
+    }
+    let state = run.action(of.action);
+    let is_wanted = state.status == ActionStatus::Queued && state.attempt == of.attempt && state.fence == of.fence;
+    Ok(match run.status {
+        RunStatus::Running | RunStatus::Paused if is_wanted => Admission::Perform(of),
+        RunStatus::Cancelling if is_wanted => Admission::Cancelled,
+        RunStatus::Submitted
+        | RunStatus::Running
+        | RunStatus::Paused
+        | RunStatus::Cancelling
+        | RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => Admission::Drop,
+    })
+}

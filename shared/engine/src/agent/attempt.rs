@@ -1,0 +1,161 @@
+//! One attempt, from its message to its report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::sync::watch;
+use windlass_contract::message::{PerformMessage, decode};
+use windlass_domain::limits::MAX_DELIVERIES;
+use windlass_domain::run::{ActionAt, Input, Outcome, Progress};
+use windlass_domain::time::Timestamp;
+
+use super::Agent;
+use super::admission::{Admission, admit};
+use super::held::{Hold, Stopped};
+use crate::perform::{Attempt, AttemptControl, idempotency_key};
+use crate::ports::{Delivery, Outgoing, QueueName};
+
+/// The shortest time between two reports of progress.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+impl Agent {
+    pub(super) async fn attempt(&self, delivery: Delivery, hold: Arc<Hold>) {
+        let reporter = &self.inner.reporter;
+        match decode::<PerformMessage>(&delivery.body) {
+            Ok(message) if delivery.receive_count > MAX_DELIVERIES => {
+                let times = delivery.receive_count - 1;
+                let reason = format!("it was delivered to agents {times} times and none came to its end");
+                self.bury(&delivery, &reason).await;
+                reporter.report(message.run, Input::DeadLettered { of: message.of, reason }, None);
+                self.give_up(&hold);
+            }
+            Ok(message) => self.admit(message, &delivery, &hold).await,
+            Err(error) => {
+                self.bury(&delivery, &error.to_string()).await;
+                self.give_up(&hold);
+            }
+        }
+    }
+
+    async fn admit(&self, message: PerformMessage, delivery: &Delivery, hold: &Arc<Hold>) {
+        let inner = &self.inner;
+        let id = &inner.settings.id;
+        let admitted = admit(&inner.ports, &inner.definitions, id, &message, delivery.receive_count).await;
+        match admitted {
+            Ok(Admission::Perform(of)) => self.perform(message, of, hold).await,
+            Ok(Admission::Cancelled) => {
+                let now = inner.ports.clock.now();
+                self.complete(message.run, message.of, now, Outcome::Cancelled, hold);
+            }
+            Ok(Admission::Drop) => self.give_up(hold),
+            Err(error) => {
+                tracing::warn!(run.id = %message.run, error.code = error.code, error = %error, "failed to claim");
+                inner.held.release(hold);
+            }
+        }
+    }
+
+    async fn perform(&self, message: PerformMessage, of: ActionAt, hold: &Arc<Hold>) {
+        let inner = &self.inner;
+        // Between the receive and this point the process may have been held up; the right to begin may be gone.
+        if !hold.is_safe_for(inner.settings.visibility / 3) {
+            inner.held.release(hold);
+            return;
+        }
+        hold.is_of(message.run, of);
+        let (run, started_at) = (message.run, inner.ports.clock.now());
+        let (control, progress) = AttemptControl::new(hold.stop.clone());
+        let attempt = attempt_of(message, of);
+        let watched = self.watch(run, of, started_at, progress);
+        let outcome = tokio::select! {
+            biased;
+            outcome = inner.performer.perform(attempt, control) => outcome,
+            never = watched => match never {},
+        };
+        match (hold.stopped(), &outcome) {
+            (Some(Stopped::Lost), Outcome::Cancelled) => inner.held.release(hold),
+            (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(hold).await,
+            _ => self.complete(run, of, started_at, outcome, hold),
+        }
+    }
+
+    /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes.
+    async fn watch(
+        &self,
+        run: windlass_domain::ids::RunId,
+        of: ActionAt,
+        started_at: Timestamp,
+        mut progress: watch::Receiver<Option<Progress>>,
+    ) -> std::convert::Infallible {
+        let inner = &self.inner;
+        tokio::time::sleep(inner.settings.started_after).await;
+        let agent = inner.settings.id.clone();
+        inner.reporter.report(run, Input::Started { of, agent, started_at }, None);
+        loop {
+            let latest = progress.borrow_and_update().clone();
+            if let Some(progress) = latest {
+                inner.reporter.report(run, Input::Progressed { of, progress }, None);
+            }
+            tokio::time::sleep(PROGRESS_EVERY).await;
+            if progress.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn complete(
+        &self,
+        run: windlass_domain::ids::RunId,
+        of: ActionAt,
+        started_at: Timestamp,
+        outcome: Outcome,
+        hold: &Arc<Hold>,
+    ) {
+        let agent = self.inner.settings.id.clone();
+        let input = Input::Completed { of, agent, started_at, outcome };
+        self.inner.reporter.report(run, input, Some(hold.clone()));
+    }
+
+    /// The message is of no use: it is deleted.
+    fn give_up(&self, hold: &Arc<Hold>) {
+        self.inner.reporter.acknowledge(hold.clone());
+    }
+
+    /// Makes the message visible again: the attempt goes on elsewhere, and none is spent.
+    async fn hand_back(&self, hold: &Hold) {
+        let pool = QueueName::Pool(self.inner.settings.pool.clone());
+        let request = vec![(hold.receipt.clone(), Duration::ZERO)];
+        if let Err(error) = self.inner.ports.queues.extend(&pool, request).await {
+            tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
+        }
+        self.inner.held.release(hold);
+    }
+
+    /// Puts a message that can not be performed where a person finds it, with the reason.
+    async fn bury(&self, delivery: &Delivery, reason: &str) {
+        tracing::error!(reason, "an attempt can not be performed; its message goes to the dead-letter queue");
+        let queue = QueueName::Pool(self.inner.settings.pool.clone()).to_string();
+        let buried = json!({ "v": 1, "queue": queue, "reason": reason, "body": delivery.body });
+        let batch = vec![Outgoing::now(buried.to_string())];
+        let mut backoff = crate::backoff::Backoff::of_failures();
+        while let Err(error) = self.inner.ports.queues.send(&QueueName::DeadLetter, batch.clone()).await {
+            tracing::warn!(error.code = error.code, error = %error, "failed to bury a message");
+            backoff.wait().await;
+        }
+    }
+}
+
+fn attempt_of(message: PerformMessage, of: ActionAt) -> Attempt {
+    Attempt {
+        idempotency_key: idempotency_key(message.run, of.action),
+        run: message.run,
+        task: message.task,
+        version: message.version,
+        name: message.name,
+        of,
+        work: message.work,
+        timeout: message.timeout_ms,
+        deadline: message.deadline,
+    }
+}

@@ -1,0 +1,257 @@
+//! The agent: takes attempts from its pool, performs them, reports.
+//!
+//! It never receives above its free slots, keeps what it holds hidden by extending it in batches, and reports through
+//! one queue of completions that are sent together. An attempt that begins at once costs no read and no write; only a
+//! message that came before, or waited, is held against the record first.
+
+mod admission;
+mod attempt;
+mod control;
+mod held;
+mod reporter;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::limits::MAX_BATCH;
+
+use crate::Ports;
+use crate::backoff::Backoff;
+use crate::definitions::Definitions;
+use crate::perform::Performer;
+use crate::ports::{AgentRecord, Delivery, QueueName};
+
+use held::Held;
+use reporter::Reporter;
+
+/// How an agent works.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// Who it is; made when its process starts.
+    pub id: AgentId,
+    /// The pool it consumes.
+    pub pool: PoolName,
+    /// How many attempts it performs at once.
+    pub slots: u32,
+    /// How long a message stays hidden without being extended: so long a dead agent's work lies still.
+    pub visibility: Duration,
+    /// Attempts that run for this long are reported as started.
+    pub started_after: Duration,
+    /// How long attempts may go on once the agent drains; the rest is handed back.
+    pub drain_deadline: Duration,
+    /// How many receives wait at once. One is enough but for very short attempts.
+    pub receivers: usize,
+    /// The version of its program.
+    pub version: String,
+    /// Its machine and process: `host/pid`.
+    pub address: String,
+}
+
+impl AgentSettings {
+    /// The settings of an agent that is not special.
+    pub fn new(id: AgentId, pool: PoolName, slots: u32) -> Self {
+        Self {
+            id,
+            pool,
+            slots,
+            visibility: Duration::from_secs(30),
+            started_after: Duration::from_secs(2),
+            drain_deadline: Duration::from_secs(60),
+            receivers: 1,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            address: String::new(),
+        }
+    }
+}
+
+/// How long a receive waits for the first attempt (SQS's longest).
+const WAIT: Duration = Duration::from_secs(20);
+/// How often an agent says of itself that it is there.
+const REGISTER_EVERY: Duration = Duration::from_secs(10);
+
+/// An agent of one pool.
+#[derive(Clone)]
+pub struct Agent {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ports: Ports,
+    definitions: Arc<Definitions>,
+    performer: Arc<dyn Performer>,
+    settings: AgentSettings,
+    held: Arc<Held>,
+    reporter: Reporter,
+    slots: Arc<Semaphore>,
+    attempts: TaskTracker,
+    /// Cancelled when the agent takes nothing further.
+    draining: CancellationToken,
+    /// The deadline of a drain that a control message asked for.
+    drain_within: OnceLock<Duration>,
+}
+
+impl Agent {
+    /// An agent over these ports that has attempts performed by `performer`.
+    pub fn new(
+        ports: Ports,
+        definitions: Arc<Definitions>,
+        performer: Arc<dyn Performer>,
+        settings: AgentSettings,
+    ) -> Self {
+        let held = Arc::new(Held::new(settings.visibility));
+        let pool = QueueName::Pool(settings.pool.clone());
+        let reporter = Reporter::new(ports.queues.clone(), pool, held.clone());
+        let slots = Arc::new(Semaphore::new(settings.slots as usize));
+        let (attempts, draining) = (TaskTracker::new(), CancellationToken::new());
+        let drain_within = OnceLock::new();
+        Self {
+            inner: Arc::new(Inner {
+                ports,
+                definitions,
+                performer,
+                settings,
+                held,
+                reporter,
+                slots,
+                attempts,
+                draining,
+                drain_within,
+            }),
+        }
+    }
+
+    /// Works until `shutdown` or a drain message, then drains: finishes what it performs within the drain deadline,
+    /// stops and hands back the rest, sends what is still to be reported, and leaves the register.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        let ended = CancellationToken::new();
+        let beside = TaskTracker::new();
+        for receiver in 0..self.inner.settings.receivers {
+            let agent = self.clone();
+            self.inner.attempts.spawn(async move { agent.receive(receiver).await });
+        }
+        beside.spawn(self.clone().keep_held(ended.clone()));
+        beside.spawn(self.clone().obey(ended.clone()));
+        beside.spawn(self.clone().keep_registered(ended.clone()));
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => self.inner.draining.cancel(),
+            () = self.inner.draining.cancelled() => {}
+        }
+        self.drain().await;
+        self.inner.reporter.finish().await;
+        ended.cancel();
+        beside.close();
+        beside.wait().await;
+        self.leave().await;
+    }
+
+    /// Receives as long as there are free slots.
+    async fn receive(&self, receiver: usize) {
+        let mut backoff = Backoff::of_failures();
+        loop {
+            let received = tokio::select! {
+                biased;
+                () = self.inner.draining.cancelled() => return,
+                received = self.receive_once() => received,
+            };
+            match received {
+                Ok((deliveries, permits)) => {
+                    backoff = Backoff::of_failures();
+                    for (delivery, permit) in deliveries.into_iter().zip(permits) {
+                        self.take(delivery, permit);
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(receiver, error.code = error.code, error = %error, "failed to receive attempts");
+                    backoff.wait().await;
+                }
+            }
+        }
+    }
+
+    /// One receive of at most as many attempts as there are free slots, each with its slot.
+    async fn receive_once(&self) -> Result<(Vec<Delivery>, Vec<OwnedSemaphorePermit>), crate::ports::PortError> {
+        let inner = &self.inner;
+        let Ok(first) = inner.slots.clone().acquire_owned().await else {
+            return Ok((Vec::new(), Vec::new()));
+        };
+        let mut permits = vec![first];
+        while permits.len() < MAX_BATCH {
+            let Ok(permit) = inner.slots.clone().try_acquire_owned() else { break };
+            permits.push(permit);
+        }
+        let pool = QueueName::Pool(inner.settings.pool.clone());
+        let visibility = inner.settings.visibility;
+        let deliveries = inner.ports.queues.receive(&pool, permits.len(), visibility, WAIT).await?;
+        Ok((deliveries, permits))
+    }
+
+    fn take(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
+        let hold = self.inner.held.take(delivery.receipt.clone(), slot);
+        let agent = self.clone();
+        self.inner.attempts.spawn(async move { agent.attempt(delivery, hold).await });
+    }
+
+    /// Waits for what is performed; what is left at the deadline is stopped, and only then handed back.
+    async fn drain(&self) {
+        let inner = &self.inner;
+        inner.attempts.close();
+        let within = *inner.drain_within.get().unwrap_or(&inner.settings.drain_deadline);
+        if tokio::time::timeout(within, inner.attempts.wait()).await.is_ok() {
+            return;
+        }
+        tracing::info!(attempts = inner.attempts.len(), "the drain deadline has passed; handing back");
+        inner.held.hand_back_all();
+        inner.attempts.wait().await;
+    }
+
+    async fn keep_registered(self, ended: CancellationToken) {
+        let started_at = self.inner.ports.clock.now();
+        loop {
+            let record = self.record(started_at);
+            if let Err(error) = self.inner.ports.agents.register(&record).await {
+                tracing::warn!(error.code = error.code, error = %error, "failed to register");
+            }
+            let changed = async {
+                if self.inner.draining.is_cancelled() {
+                    std::future::pending::<()>().await;
+                }
+                self.inner.draining.cancelled().await;
+            };
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                () = changed => {}
+                () = tokio::time::sleep(REGISTER_EVERY) => {}
+            }
+        }
+    }
+
+    fn record(&self, started_at: windlass_domain::time::Timestamp) -> AgentRecord {
+        let settings = &self.inner.settings;
+        AgentRecord {
+            id: settings.id.clone(),
+            pool: settings.pool.clone(),
+            slots: settings.slots,
+            busy: u32::try_from(self.inner.held.len()).unwrap_or(u32::MAX),
+            version: settings.version.clone(),
+            address: settings.address.clone(),
+            draining: self.inner.draining.is_cancelled(),
+            started_at,
+            seen_at: self.inner.ports.clock.now(),
+        }
+    }
+
+    async fn leave(&self) {
+        let id = &self.inner.settings.id;
+        let gone = self.inner.ports.agents.deregister(id).await;
+        let removed = self.inner.ports.queues.remove(&QueueName::Control(id.clone())).await;
+        for error in gone.err().into_iter().chain(removed.err()) {
+            tracing::warn!(error.code = error.code, error = %error, "failed to leave the register");
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The agent's reports: sent together, and only then are the messages that they answer deleted.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::task::JoinHandle;
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::ids::RunId;
+use windlass_domain::limits::MAX_BATCH;
+use windlass_domain::run::Input;
+
+use crate::backoff::Backoff;
+use crate::ports::{Outgoing, QueueName, Queues, Receipt};
+
+use super::held::{Held, Hold};
+use crate::send::send_all;
+
+/// What is to be told, and the message that is answered by it.
+enum Report {
+    Send { body: String, answers: Option<Arc<Hold>> },
+    Acknowledge(Arc<Hold>),
+    Finish(oneshot::Sender<()>),
+}
+
+/// Sends reports as they come; while one batch is on its way the next one gathers.
+pub(super) struct Reporter {
+    reports: mpsc::UnboundedSender<Report>,
+    worker: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Reporter {
+    pub(super) fn new(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>) -> Self {
+        // Bounded by the slots: an attempt keeps its slot until its end has been sent.
+        let (reports, waiting) = mpsc::unbounded_channel();
+        let worker = tokio::spawn(work(queues, pool, held, waiting));
+        Self { reports, worker: Mutex::new(Some(worker)) }
+    }
+
+    /// Tells the process manager; the message that is answered is deleted once that is sent.
+    pub(super) fn report(&self, run: RunId, input: Input, answers: Option<Arc<Hold>>) {
+        let body = encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input });
+        self.push(Report::Send { body, answers });
+    }
+
+    /// Deletes a message that needs no answer.
+    pub(super) fn acknowledge(&self, hold: Arc<Hold>) {
+        self.push(Report::Acknowledge(hold));
+    }
+
+    /// Waits until everything has been sent.
+    pub(super) async fn finish(&self) {
+        let (done, wait) = oneshot::channel();
+        self.push(Report::Finish(done));
+        // The worker drops its end only when it has ended, and then there is nothing to wait for.
+        let _ended = wait.await;
+        if let Some(worker) = self.worker.lock().await.take() {
+            let _ended = worker.await;
+        }
+    }
+
+    fn push(&self, report: Report) {
+        if self.reports.send(report).is_err() {
+            tracing::error!("a report came after the agent had ended; its message will be redelivered");
+        }
+    }
+}
+
+async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut waiting: mpsc::UnboundedReceiver<Report>) {
+    let mut gathered = Vec::with_capacity(MAX_BATCH);
+    while waiting.recv_many(&mut gathered, MAX_BATCH).await > 0 {
+        let (mut bodies, mut answered, mut finish) = (Vec::new(), Vec::new(), None);
+        for report in gathered.drain(..) {
+            match report {
+                Report::Send { body, answers } => {
+                    bodies.push((QueueName::Inbox, Outgoing::now(body)));
+                    answered.extend(answers);
+                }
+                Report::Acknowledge(hold) => answered.push(hold),
+                Report::Finish(done) => finish = Some(done),
+            }
+        }
+        send(queues.as_ref(), bodies).await;
+        let receipts: Vec<Receipt> = answered.iter().map(|hold| hold.receipt.clone()).collect();
+        answered.iter().for_each(|hold| held.release(hold));
+        drop(answered);
+        if !receipts.is_empty()
+            && let Err(error) = queues.delete(&pool, receipts).await
+        {
+            tracing::warn!(error.code = error.code, error = %error, "failed to acknowledge; it will be redelivered");
+        }
+        if let Some(done) = finish {
+            let _nobody_waits = done.send(());
+            return;
+        }
+    }
+}
+
+/// Sends until it is sent: a report that is lost is work done in vain.
+async fn send(queues: &dyn Queues, bodies: Vec<(QueueName, Outgoing)>) {
+    let mut backoff = Backoff::of_failures();
+    while let Err(error) = send_all(queues, bodies.clone()).await {
+        tracing::warn!(error.code = error.code, error = %error, "failed to report; trying again");
+        backoff.wait().await;
+    }
+}

@@ -1,0 +1,31 @@
+//! How long to wait before trying a failed call of a host again.
+
+use std::time::Duration;
+
+use rand::Rng;
+
+/// Grows from one wait to the next up to a cap, spread over its whole width.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+    most: Duration,
+}
+
+impl Backoff {
+    /// Between calls that failed because the host is busy or out of reach.
+    pub(crate) fn of_failures() -> Self {
+        Self { next: Duration::from_millis(50), most: Duration::from_secs(5) }
+    }
+
+    /// Between writes that met another writer.
+    pub(crate) fn of_conflicts() -> Self {
+        Self { next: Duration::from_millis(2), most: Duration::from_millis(200) }
+    }
+
+    /// Waits, and will wait longer the next time.
+    pub(crate) async fn wait(&mut self) {
+        let wait = self.next.mul_f64(rand::rng().random_range(0.5..1.0));
+        self.next = (self.next * 2).min(self.most);
+        tokio::time::sleep(wait).await;
+    }
+}

@@ -1,0 +1,55 @@
+//! Definitions, read once per version.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{TaskName, TaskVersion};
+
+use crate::ports::{ErrorClass, PortError, Tasks};
+
+/// Definitions kept in memory; a version never changes, so what was read once stays true.
+const MAX_CACHED: usize = 1024;
+
+/// Compiled definitions by task and version.
+pub struct Definitions {
+    tasks: Arc<dyn Tasks>,
+    cached: Mutex<HashMap<(TaskName, TaskVersion), Arc<Definition>>>,
+}
+
+impl Definitions {
+    /// Definitions of the versions that `tasks` keeps.
+    pub fn new(tasks: Arc<dyn Tasks>) -> Self {
+        Self { tasks, cached: Mutex::default() }
+    }
+
+    /// The definition of one version. A version that is not there, or that this reader can not read, is a bug: runs
+    /// are pinned to versions that were checked when they were put.
+    pub async fn get(&self, task: &TaskName, version: TaskVersion) -> Result<Arc<Definition>, PortError> {
+        let key = (task.clone(), version);
+        if let Some(found) = self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {
+            return Ok(found.clone());
+        }
+        let stored = self.tasks.version(task, version).await?.ok_or_else(|| {
+            PortError::new(
+                ErrorClass::Bug,
+                "WL0701",
+                format!("find version {version} of task `{task}`: it is not stored"),
+            )
+        })?;
+        let definition = Definition::from_source(&stored.source).map_err(|faults| {
+            PortError::new(
+                ErrorClass::Bug,
+                "WL0702",
+                format!("read version {version} of task `{task}` as it is stored: {faults}"),
+            )
+        })?;
+        let definition = Arc::new(definition);
+        let mut cached = self.cached.lock().unwrap_or_else(PoisonError::into_inner);
+        if cached.len() >= MAX_CACHED {
+            cached.clear();
+        }
+        cached.insert(key, definition.clone());
+        Ok(definition)
+    }
+}

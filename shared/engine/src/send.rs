@@ -1,0 +1,52 @@
+//! Sending many messages, in batches that a queue takes.
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+use windlass_domain::limits::{MAX_BATCH, MAX_MESSAGE_BYTES};
+
+use crate::ports::{Outgoing, PortError, QueueName, Queues};
+
+/// Sends every message to its queue: batches of at most ten messages and one message's bytes (SQS bounds both).
+pub(crate) async fn send_all(queues: &dyn Queues, outgoing: Vec<(QueueName, Outgoing)>) -> Result<(), PortError> {
+    let mut by_queue: BTreeMap<QueueName, Vec<Outgoing>> = BTreeMap::new();
+    for (queue, message) in outgoing {
+        by_queue.entry(queue).or_default().push(message);
+    }
+    let batches = by_queue.iter().flat_map(|(queue, messages)| batches(messages).map(move |batch| (queue, batch)));
+    try_join_all(batches.map(|(queue, batch)| queues.send(queue, batch.to_vec()))).await?;
+    Ok(())
+}
+
+fn batches(messages: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
+    let mut rest = messages;
+    std::iter::from_fn(move || {
+        let mut bytes = 0;
+        let fits = |message: &&Outgoing| {
+            bytes += message.body.len();
+            bytes <= MAX_MESSAGE_BYTES
+        };
+        let count = rest.iter().take(MAX_BATCH).take_while(fits).count().max(1);
+        let (batch, after) = rest.split_at(count.min(rest.len()));
+        rest = after;
+        (!batch.is_empty()).then_some(batch)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sizes: &[usize], expected: &[usize]) {
+        let messages: Vec<Outgoing> = sizes.iter().map(|size| Outgoing::now("x".repeat(*size))).collect();
+        assert_eq!(batches(&messages).map(<[Outgoing]>::len).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn batches_are_bounded_in_number_and_bytes() {
+        check(&[], &[]);
+        check(&[1; 25], &[10, 10, 5]);
+        check(&[MAX_MESSAGE_BYTES, 1], &[1, 1]);
+        check(&[MAX_MESSAGE_BYTES / 2; 3], &[2, 1]);
+    }
+}

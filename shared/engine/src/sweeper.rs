@@ -1,0 +1,78 @@
+//! The sweeper: the periodic input that proves no open run is stuck.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::ids::RunId;
+use windlass_domain::run::Input;
+use windlass_domain::time::Timestamp;
+
+use crate::Ports;
+use crate::ports::{Outgoing, PortError, QueueName};
+use crate::send::send_all;
+
+/// A run that nobody wrote to for this long is looked at a second time.
+const UNTOUCHED: Duration = Duration::from_secs(120);
+/// How often runs are looked at a second time.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Runs of one round; the rest have their turn in the next.
+const MAX_RUNS: usize = 10_000;
+
+/// Wakes runs that are due, and sweeps those that have not changed for a while.
+pub struct Sweeper {
+    ports: Ports,
+    /// How often the due index is read: a second on one machine, a minute on AWS.
+    every: Duration,
+}
+
+impl Sweeper {
+    /// A sweeper that reads the due index that often.
+    pub fn new(ports: Ports, every: Duration) -> Self {
+        Self { ports, every }
+    }
+
+    /// Works until it is told to stop.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        let mut swept = self.ports.clock.now();
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(self.every) => {}
+            }
+            let now = self.ports.clock.now();
+            let round = if now.since(swept).as_duration() >= SWEEP_EVERY {
+                let since = std::mem::replace(&mut swept, now);
+                self.sweep(now, since).await
+            } else {
+                self.wake(now).await
+            };
+            if let Err(error) = round {
+                tracing::warn!(error.code = error.code, error = %error, "failed to sweep; the next round tries again");
+            }
+        }
+    }
+
+    /// Wakes the runs that are due by now.
+    pub async fn wake(&self, now: Timestamp) -> Result<(), PortError> {
+        let runs = self.ports.runs.stale(now, Timestamp::from_millis(i64::MIN), MAX_RUNS).await?;
+        self.send(runs, &Input::Wake).await
+    }
+
+    /// Looks a second time at every open run that has not changed for a while; `since` is when that was done last.
+    pub async fn sweep(&self, now: Timestamp, since: Timestamp) -> Result<(), PortError> {
+        let untouched = i64::try_from(UNTOUCHED.as_millis()).unwrap_or(i64::MAX);
+        let untouched = Timestamp::from_millis(now.as_millis().saturating_sub(untouched));
+        let runs = self.ports.runs.stale(now, untouched, MAX_RUNS).await?;
+        self.send(runs, &Input::Sweep { since }).await
+    }
+
+    async fn send(&self, runs: Vec<RunId>, input: &Input) -> Result<(), PortError> {
+        let message = |run| {
+            let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input: input.clone() };
+            (QueueName::Inbox, Outgoing::now(encode(&message)))
+        };
+        send_all(self.ports.queues.as_ref(), runs.into_iter().map(message).collect()).await
+    }
+}
