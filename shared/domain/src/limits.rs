@@ -30,6 +30,8 @@ pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
 pub const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
 /// Characters of an error's kind, such as `auth.password`.
 pub const MAX_ERROR_KIND_BYTES: usize = 128;
+/// Bytes of a progress report's message.
+pub const MAX_PROGRESS_MESSAGE_BYTES: usize = 1024;
 /// Characters of a client's idempotency key.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 256;
 /// Attempts that a retry policy may name; beyond it, say `forever`.

@@ -1,1 +1,18 @@
-//! How an agent performs an action: exec, http, native.
+//! How an agent performs an action: a program (`exec`), an HTTP call (`http`), a Rust handler (`native`).
+//!
+//! [`Facades`] is the [`Performer`](windlass_engine::perform::Performer) of a real agent. What authors of programs and of
+//! endpoints may rely on is written in `docs/exec.md` and `docs/http.md`; a change there is a change of a contract.
+//!
+//! Nothing here decides what a failure means: it names its kind, and the action's retry policy decides.
+
+mod bounded;
+mod error;
+mod exec;
+mod facades;
+pub mod kinds;
+mod native;
+
+pub use error::FacadeError;
+pub use exec::{ExecSettings, run_guard};
+pub use facades::{FacadeSettings, Facades};
+pub use native::Handlers;

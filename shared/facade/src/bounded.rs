@@ -1,0 +1,175 @@
+//! Bytes and texts of which no more than a bound is kept, however much comes.
+
+use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
+
+/// What stands for the part of a text that was cut away.
+const ELLIPSIS: &str = "…";
+
+/// The beginning of a stream of bytes: as much as an output may have.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    bytes: Vec<u8>,
+    overflowed: bool,
+}
+
+impl Head {
+    /// Takes what still fits.
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        let room = MAX_OUTPUT_BYTES - self.bytes.len();
+        self.bytes.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        self.overflowed |= chunk.len() > room;
+    }
+
+    /// What was kept.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether more came than was kept.
+    pub(crate) fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+}
+
+/// The end of a stream of bytes: as much as a failure's message may have.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Tail {
+    /// Takes a chunk and forgets what is too far from the end.
+    pub(crate) fn push(&mut self, chunk: &[u8]) {
+        let skipped = chunk.len().saturating_sub(MAX_ERROR_MESSAGE_BYTES);
+        if skipped > 0 {
+            self.bytes.clear();
+            self.cut = true;
+        }
+        self.bytes.extend_from_slice(&chunk[skipped..]);
+        // Cut at twice the bound, so that a stream of short chunks is not moved by every one of them.
+        if self.bytes.len() > 2 * MAX_ERROR_MESSAGE_BYTES {
+            self.bytes.drain(..self.bytes.len() - MAX_ERROR_MESSAGE_BYTES);
+            self.cut = true;
+        }
+    }
+
+    /// The end as text, without white space around it; what is not UTF-8 is replaced.
+    pub(crate) fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.bytes);
+        let text = text.trim();
+        if self.cut { format!("{ELLIPSIS}{text}") } else { text.to_owned() }
+    }
+}
+
+/// What was written without saying what it is: a value if the whole of it is JSON, null if it is empty, otherwise a text
+/// without the line break at its end.
+pub(crate) fn json_or_text(bytes: &[u8]) -> serde_json::Value {
+    if bytes.is_empty() {
+        return serde_json::Value::Null;
+    }
+    serde_json::from_slice(bytes).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(bytes);
+        let text = text.strip_suffix('\n').unwrap_or(&text);
+        serde_json::Value::from(text.strip_suffix('\r').unwrap_or(text))
+    })
+}
+
+/// A failure's message: what happened, and the end of what the work had said, cut at its front if it is too long.
+pub(crate) fn message_with_tail(what: &str, said: &str) -> String {
+    let what = cut_end(what, MAX_ERROR_MESSAGE_BYTES / 2);
+    if said.is_empty() {
+        return what;
+    }
+    let room = MAX_ERROR_MESSAGE_BYTES - what.len() - 1;
+    format!("{what}\n{}", cut_front(said, room))
+}
+
+/// The text, or as much of its beginning as fits into that many bytes together with a mark of the cut.
+pub(crate) fn cut_end(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(most.saturating_sub(ELLIPSIS.len()));
+    format!("{}{ELLIPSIS}", &text[..end])
+}
+
+/// The text, or as much of its end as fits into that many bytes together with a mark of the cut.
+fn cut_front(text: &str, most: usize) -> String {
+    if text.len() <= most {
+        return text.to_owned();
+    }
+    let start = text.ceil_char_boundary(text.len() + ELLIPSIS.len() - most);
+    format!("{ELLIPSIS}{}", &text[start..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_keeps_the_beginning_and_knows_of_more() {
+        let mut head = Head::default();
+        head.push(&vec![b'a'; MAX_OUTPUT_BYTES - 1]);
+        head.push(b"b");
+        assert!(!head.overflowed());
+        head.push(b"c");
+        assert!(head.overflowed());
+        assert_eq!(head.bytes().len(), MAX_OUTPUT_BYTES);
+        assert_eq!(head.bytes().last(), Some(&b'b'));
+    }
+
+    #[test]
+    fn a_tail_keeps_the_end_whatever_the_chunks() {
+        for chunk in [1, 7, 1000, MAX_ERROR_MESSAGE_BYTES, 5 * MAX_ERROR_MESSAGE_BYTES] {
+            let all: Vec<u8> = (0..100_000u32).flat_map(|n| n.to_string().into_bytes()).collect();
+            let mut tail = Tail::default();
+            for part in all.chunks(chunk) {
+                tail.push(part);
+                assert!(tail.bytes.len() <= 2 * MAX_ERROR_MESSAGE_BYTES);
+            }
+            assert!(tail.bytes.len() >= MAX_ERROR_MESSAGE_BYTES);
+            assert!(all.ends_with(&tail.bytes));
+            assert!(tail.text().starts_with(ELLIPSIS));
+        }
+    }
+
+    #[test]
+    fn messages_are_cut_between_characters() {
+        for padding in 0..4 {
+            let said = format!("{}{}", "x".repeat(padding), "ä€😀".repeat(5000));
+            let message = message_with_tail("exited with code 1", &said);
+            assert!(message.len() <= MAX_ERROR_MESSAGE_BYTES);
+            assert!(message.len() > MAX_ERROR_MESSAGE_BYTES - 8);
+            assert!(message.starts_with("exited with code 1\n…"));
+            assert!(message.ends_with("ä€😀"));
+            assert!(message_with_tail(&said, &said).len() <= MAX_ERROR_MESSAGE_BYTES);
+        }
+        assert_eq!(message_with_tail("a", ""), "a");
+        assert_eq!(message_with_tail("a", "b"), "a\nb");
+    }
+
+    fn check_value(bytes: &[u8], expected: impl Into<serde_json::Value>) {
+        assert_eq!(json_or_text(bytes), expected.into(), "{bytes:?}");
+    }
+
+    #[test]
+    fn json_is_a_value_and_anything_else_a_text() {
+        check_value(b"", serde_json::Value::Null);
+        check_value(b" {\"a\": [1]}\n", serde_json::json!({"a": [1]}));
+        check_value(b"42\n", 42);
+        check_value(b"{\"a\":1}\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}");
+        check_value(b"done\n", "done");
+        check_value(b"done\r\n", "done");
+        check_value(b"done\n\n", "done\n");
+        check_value(b"\n", "");
+        check_value(b"\xff\n", "\u{fffd}");
+    }
+
+    #[test]
+    fn a_tail_that_is_not_utf_8_is_still_a_text() {
+        let mut tail = Tail::default();
+        tail.push(b"caf\xe9\xff done\n");
+        assert_eq!(tail.text(), "caf\u{fffd}\u{fffd} done");
+    }
+}

@@ -1,0 +1,170 @@
+//! Programs. What they may rely on is written in `docs/exec.md`.
+//!
+//! A program is started from its argv, never through a shell, as the leader of its own process group. Whatever happens,
+//! nothing of the group runs any more when the attempt has ended.
+
+mod environment;
+mod guard;
+mod process;
+mod progress;
+mod scratch;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::process::Command;
+use windlass_domain::run::{ErrorInfo, Outcome};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::work::ExecWork;
+use windlass_engine::perform::{Attempt, AttemptControl};
+
+pub use guard::run_guard;
+
+use crate::error::FacadeError;
+use crate::kinds;
+use guard::Guard;
+use process::{Cause, Supervision};
+use progress::ProgressFile;
+use scratch::Scratch;
+
+/// How programs are run.
+#[derive(Debug, Clone)]
+pub struct ExecSettings {
+    /// How long a program has from SIGTERM to SIGKILL.
+    pub grace: Duration,
+    /// How long after a program's exit what it started in the background may still write to its standard output.
+    pub linger: Duration,
+    /// How often a program's progress file is looked at.
+    pub progress_every: Duration,
+    /// The environment that every program gets. By default it is the agent's own without any `WINDLASS_` variable, so
+    /// that the API's token and the place of the host's data stay with the agent.
+    pub env: BTreeMap<OsString, OsString>,
+    /// Where the private folders of attempts are made; absent: the system's folder for temporary files.
+    pub scratch: Option<PathBuf>,
+    /// The command that runs [`run_guard`], such as `windlass exec-guard`; absent: programs outlive an agent that dies
+    /// without ending them, by SIGKILL for one.
+    pub guard: Option<Vec<OsString>>,
+}
+
+impl Default for ExecSettings {
+    fn default() -> Self {
+        Self {
+            grace: Duration::from_secs(10),
+            linger: Duration::from_secs(1),
+            progress_every: Duration::from_millis(200),
+            env: environment::inheritable(std::env::vars_os()),
+            scratch: None,
+            guard: None,
+        }
+    }
+}
+
+/// The facade for programs.
+pub(crate) struct Exec {
+    settings: ExecSettings,
+    guard: Option<Guard>,
+}
+
+/// The time of an attempt.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Time {
+    /// When it begins.
+    pub(crate) now: Timestamp,
+    /// How long it may take.
+    pub(crate) left: Option<Millis>,
+}
+
+impl Exec {
+    pub(crate) fn new(settings: ExecSettings) -> Result<Self, FacadeError> {
+        let guard = settings.guard.as_deref().map(Guard::start).transpose()?;
+        Ok(Self { settings, guard })
+    }
+
+    /// Runs the program of one attempt to its end.
+    pub(crate) async fn perform(
+        &self,
+        work: &ExecWork,
+        attempt: &Attempt,
+        time: Time,
+        control: &AttemptControl,
+    ) -> Outcome {
+        match self.try_perform(work, attempt, time, control).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Failed { error },
+        }
+    }
+
+    async fn try_perform(
+        &self,
+        work: &ExecWork,
+        attempt: &Attempt,
+        Time { now, left }: Time,
+        control: &AttemptControl,
+    ) -> Result<Outcome, ErrorInfo> {
+        let until = left.map(|left| now.plus(left));
+        let scratch = Scratch::new(self.settings.scratch.as_deref()).await.map_err(agent_io)?;
+        let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
+        let mut command = self.command(work, attempt, until, &scratch)?;
+        let mut child = command.spawn().map_err(|error| verdict::not_started(work, &error))?;
+        if let (Some(watched), Some(group)) = (&mut watched, child.id()) {
+            watched.group(group);
+        }
+        let supervision = Supervision {
+            input: environment::stdin(work, attempt, until),
+            stop: &control.stop,
+            left: left.map(Millis::as_duration),
+            grace: self.settings.grace,
+            linger: self.settings.linger,
+            progress_every: self.settings.progress_every,
+            progress: ProgressFile::new(scratch.progress(), &control.progress),
+        };
+        let ended = supervision.run(&mut child).await.map_err(agent_io)?;
+        let outcome = match (ended.cause, ended.status.success()) {
+            (Cause::Exit | Cause::Stop, true) => match verdict::output(&ended.stdout, scratch.read_output().await) {
+                Ok(output) => Outcome::Succeeded { output },
+                Err(error) => Outcome::Failed { error },
+            },
+            (Cause::Exit, false) => {
+                Outcome::Failed { error: verdict::failure(work, &ended, scratch.read_error().await) }
+            }
+            (Cause::Stop, false) => Outcome::Cancelled,
+            (Cause::Timeout, _) => verdict::timed_out(left.unwrap_or_default(), &ended),
+        };
+        scratch.remove().await;
+        Ok(outcome)
+    }
+
+    /// The command with everything that the program is given but its standard input's text.
+    fn command(
+        &self,
+        work: &ExecWork,
+        attempt: &Attempt,
+        until: Option<Timestamp>,
+        scratch: &Scratch,
+    ) -> Result<Command, ErrorInfo> {
+        environment::check(work)?;
+        let [program, arguments @ ..] = work.command.as_slice() else {
+            return Err(ErrorInfo::new(kinds::EXEC_INVALID, "the command is empty"));
+        };
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(&self.settings.env).envs(&work.env);
+        command.envs(environment::variables(attempt, until, scratch));
+        if let Some(workdir) = &work.workdir {
+            if !Path::new(workdir).is_dir() {
+                return Err(ErrorInfo::new(kinds::EXEC_WORKDIR, format!("the folder `{workdir}` is not there")));
+            }
+            command.current_dir(workdir);
+        }
+        let piped = std::process::Stdio::piped;
+        command.stdin(piped()).stdout(piped()).stderr(piped()).process_group(0).kill_on_drop(true);
+        Ok(command)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
+fn agent_io(error: std::io::Error) -> ErrorInfo {
+    ErrorInfo::new(kinds::AGENT_IO, format!("the agent's own files or processes failed: {error}"))
+}

@@ -1,0 +1,241 @@
+//! A running program: its group, its pipes, its end.
+
+use std::io;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::process::{Child, ChildStdin};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::progress::ProgressFile;
+use crate::bounded::{Head, Tail};
+
+/// Bytes that are read from a pipe at once: what a pipe of Linux holds.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// How often a group that was asked to end is looked at.
+const GROUP_POLL: Duration = Duration::from_millis(50);
+
+/// What a program wrote to its standard output.
+#[derive(Debug, Default)]
+pub(super) struct Captured {
+    /// The beginning, for the output.
+    pub(super) head: Head,
+    /// The end, for a failure's message.
+    pub(super) tail: Tail,
+}
+
+/// A program that has ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// What ended it.
+    pub(super) cause: Cause,
+    /// How it exited.
+    pub(super) status: ExitStatus,
+    /// What it wrote to its standard output.
+    pub(super) stdout: Captured,
+    /// The end of what it wrote to its standard error.
+    pub(super) stderr: Tail,
+}
+
+/// What ended a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It ended by itself.
+    Exit,
+    /// The agent wanted it to end.
+    Stop,
+    /// Its time was over.
+    Timeout,
+}
+
+/// How a program is accompanied to its end.
+pub(super) struct Supervision<'a> {
+    /// What it reads.
+    pub(super) input: Vec<u8>,
+    /// Cancelled when it is to end.
+    pub(super) stop: &'a CancellationToken,
+    /// How long it may run.
+    pub(super) left: Option<Duration>,
+    /// From SIGTERM to SIGKILL.
+    pub(super) grace: Duration,
+    /// From its exit to the SIGKILL of whatever it left running.
+    pub(super) linger: Duration,
+    /// How often its progress is read.
+    pub(super) progress_every: Duration,
+    /// Its progress.
+    pub(super) progress: ProgressFile<'a>,
+}
+
+impl Supervision<'_> {
+    /// Feeds, reads and waits for the program. When this returns, nothing of its group runs; when it is dropped
+    /// instead, the group is killed.
+    pub(super) async fn run(mut self, child: &mut Child) -> io::Result<Ended> {
+        let group = Group::of(child)?;
+        let (mut stdout, mut stderr) = (Captured::default(), Tail::default());
+        let close_stdin = CancellationToken::new();
+        let (cause, status) = {
+            let input = std::mem::take(&mut self.input);
+            let (stdin, out, err) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+            let feeding = feed(stdin, &input, &close_stdin);
+            let reading = async {
+                tokio::join!(
+                    drain(out, |chunk| {
+                        stdout.head.push(chunk);
+                        stdout.tail.push(chunk);
+                    }),
+                    drain(err, |chunk| stderr.push(chunk)),
+                )
+            };
+            let pipes = async { tokio::join!(feeding, reading) };
+            tokio::pin!(pipes);
+            let mut pipes = Pipes { done: false, pipes };
+            let ended = self.until_ended(child, &mut pipes).await?;
+            if ended.1.is_none() {
+                close_stdin.cancel();
+                group.ask_to_end();
+            }
+            let status = match ended.1 {
+                Some(status) => status,
+                None => self.end(child, &group, &mut pipes).await?,
+            };
+            let _ = timeout(self.linger, pipes.finish()).await;
+            (ended.0, status)
+        };
+        drop(group);
+        self.progress.read().await;
+        Ok(Ended { cause, status, stdout, stderr })
+    }
+
+    /// Waits until the program exits, or has to end; the exit wins when both have happened.
+    async fn until_ended(
+        &mut self,
+        child: &mut Child,
+        pipes: &mut Pipes<impl Future + Unpin>,
+    ) -> io::Result<(Cause, Option<ExitStatus>)> {
+        let mut ticks = interval(self.progress_every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let deadline = self.left.and_then(|left| Instant::now().checked_add(left));
+        let time_over = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(time_over);
+        loop {
+            tokio::select! {
+                biased;
+                status = child.wait() => return Ok((Cause::Exit, Some(status?))),
+                () = self.stop.cancelled() => return Ok((Cause::Stop, None)),
+                () = &mut time_over => return Ok((Cause::Timeout, None)),
+                _ = ticks.tick() => self.progress.read().await,
+                () = pipes.finish(), if !pipes.done => {}
+            }
+        }
+    }
+
+    /// Gives a group that was asked to end its grace, then kills it; how the program exited.
+    async fn end(
+        &self,
+        child: &mut Child,
+        group: &Group,
+        pipes: &mut Pipes<impl Future + Unpin>,
+    ) -> io::Result<ExitStatus> {
+        let everyone_gone = async {
+            let mut status = None;
+            loop {
+                tokio::select! {
+                    biased;
+                    exited = child.wait(), if status.is_none() => status = Some(exited?),
+                    () = pipes.finish(), if !pipes.done => {}
+                    () = sleep(GROUP_POLL) => {}
+                }
+                // What the program started has the same grace: it may be a shell that died first. A zombie that
+                // nobody reaps stays in its group for ever, but has closed its pipes.
+                if let Some(status) = status
+                    && (pipes.done || group.is_gone())
+                {
+                    return io::Result::Ok(status);
+                }
+            }
+        };
+        if let Ok(status) = timeout(self.grace, everyone_gone).await {
+            return status;
+        }
+        group.kill();
+        loop {
+            tokio::select! {
+                biased;
+                status = child.wait() => return status,
+                () = pipes.finish(), if !pipes.done => {}
+            }
+        }
+    }
+}
+
+/// The work of a program's three pipes; done when all of them are closed.
+struct Pipes<F> {
+    done: bool,
+    pipes: F,
+}
+
+impl<F: Future + Unpin> Pipes<F> {
+    async fn finish(&mut self) {
+        if !self.done {
+            (&mut self.pipes).await;
+            self.done = true;
+        }
+    }
+}
+
+/// Writes what the program is to read and closes the pipe. A program that does not read it is within its rights.
+async fn feed(stdin: Option<ChildStdin>, input: &[u8], close: &CancellationToken) {
+    let Some(mut stdin) = stdin else { return };
+    tokio::select! {
+        _ = stdin.write_all(input) => {}
+        () = close.cancelled() => {}
+    }
+}
+
+/// Reads a pipe to its end, keeping no more than what `keep` keeps.
+async fn drain(pipe: Option<impl AsyncRead + Unpin>, mut keep: impl FnMut(&[u8])) {
+    let Some(mut pipe) = pipe else { return };
+    let mut chunk = vec![0; CHUNK_BYTES];
+    while let Ok(length @ 1..) = pipe.read(&mut chunk).await {
+        keep(&chunk[..length]);
+    }
+}
+
+/// The process group that a program leads. It is killed when this is dropped.
+struct Group(Pid);
+
+impl Group {
+    fn of(child: &Child) -> io::Result<Self> {
+        let id = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        id.map(Self).ok_or_else(|| io::Error::other("a program that was just started has no process id"))
+    }
+
+    /// SIGTERM to all of it, and SIGCONT, for a stopped process would not hear of it.
+    fn ask_to_end(&self) {
+        let _ = kill_process_group(self.0, Signal::TERM);
+        let _ = kill_process_group(self.0, Signal::CONT);
+    }
+
+    fn kill(&self) {
+        // An error says that nobody is left.
+        let _ = kill_process_group(self.0, Signal::KILL);
+    }
+
+    fn is_gone(&self) -> bool {
+        test_kill_process_group(self.0) == Err(rustix::io::Errno::SRCH)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}

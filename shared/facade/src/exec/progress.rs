@@ -1,0 +1,181 @@
+//! The progress file of a program: lines that it appends while it runs.
+
+use std::io::{self, SeekFrom};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio::sync::watch;
+use windlass_domain::limits::MAX_PROGRESS_MESSAGE_BYTES;
+use windlass_domain::run::Progress;
+
+use crate::bounded::cut_end;
+
+/// Bytes of the file that are read at once. Of a file that grows faster only the end is read: the newest line counts.
+const WINDOW_BYTES: u64 = 16 * 1024;
+
+/// A progress file that is followed.
+pub(super) struct ProgressFile<'a> {
+    path: PathBuf,
+    /// Everything before this has been read.
+    offset: u64,
+    to: &'a watch::Sender<Option<Progress>>,
+}
+
+impl<'a> ProgressFile<'a> {
+    pub(super) fn new(path: PathBuf, to: &'a watch::Sender<Option<Progress>>) -> Self {
+        Self { path, offset: 0, to }
+    }
+
+    /// Reads what has been appended and reports the newest whole line of it. A file that can not be read is no
+    /// progress, and no failure either.
+    pub(super) async fn read(&mut self) {
+        let Ok(Some(appended)) = self.appended().await else { return };
+        let text = String::from_utf8_lossy(&appended);
+        if let Some(progress) = text.lines().rev().find_map(parse) {
+            self.to.send_if_modified(|last| {
+                let changed = last.as_ref() != Some(&progress);
+                *last = Some(progress);
+                changed
+            });
+        }
+    }
+
+    /// The whole lines since the last time, no more than a window of them.
+    async fn appended(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let metadata = tokio::fs::metadata(&self.path).await?;
+        let length = metadata.len();
+        if length < self.offset {
+            // The program began the file anew.
+            self.offset = 0;
+        }
+        if length == self.offset || !metadata.is_file() {
+            return Ok(None);
+        }
+        let start = self.offset.max(length.saturating_sub(WINDOW_BYTES));
+        let mut file = tokio::fs::File::open(&self.path).await?;
+        file.seek(SeekFrom::Start(start)).await?;
+        let mut bytes = Vec::new();
+        file.take(WINDOW_BYTES).read_to_end(&mut bytes).await?;
+        let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n') else {
+            return Ok(None);
+        };
+        // What was skipped may end within a line.
+        let first =
+            if start == self.offset { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
+        self.offset = start + last as u64 + 1;
+        Ok(bytes.get(first..last).map(<[u8]>::to_vec))
+    }
+}
+
+/// A line in JSON.
+#[derive(Deserialize)]
+struct JsonLine {
+    #[serde(default)]
+    percent: Option<f64>,
+    #[serde(default)]
+    message: Option<String>,
+}
+
+/// Reads `{"percent": 42, "message": "rows"}`, `42 rows`, `42% rows`, `42` or `rows`; an empty line says nothing.
+fn parse(line: &str) -> Option<Progress> {
+    let line = line.trim();
+    if line.starts_with('{')
+        && let Ok(JsonLine { percent, message }) = serde_json::from_str(line)
+    {
+        return progress(percent, message.as_deref());
+    }
+    let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    match first.strip_suffix('%').unwrap_or(first).parse::<f64>() {
+        Ok(percent) if percent.is_finite() => progress(Some(percent), Some(rest)),
+        _ => progress(None, Some(line)),
+    }
+}
+
+fn progress(percent: Option<f64>, message: Option<&str>) -> Option<Progress> {
+    let percent = percent.map(|percent| percent.clamp(0.0, 100.0));
+    // Terminals show it: a control character would be obeyed there.
+    let message = message.map(|text| text.replace(char::is_control, " ").trim().to_owned());
+    let message = message.filter(|text| !text.is_empty()).map(|text| cut_end(&text, MAX_PROGRESS_MESSAGE_BYTES));
+    (percent.is_some() || message.is_some()).then_some(Progress { percent, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, percent: Option<f64>, message: Option<&str>) {
+        let expected = Progress { percent, message: message.map(str::to_owned) };
+        assert_eq!(parse(line), (percent.is_some() || message.is_some()).then_some(expected), "{line:?}");
+    }
+
+    #[test]
+    fn lines_are_read() {
+        check("42", Some(42.0), None);
+        check("42%", Some(42.0), None);
+        check("42.5 rows\r", Some(42.5), Some("rows"));
+        check("42%  of the rows", Some(42.0), Some("of the rows"));
+        check("reading", None, Some("reading"));
+        check("3rd part", None, Some("3rd part"));
+        check("nan", None, Some("nan"));
+        check("inf", None, Some("inf"));
+        check("120 over", Some(100.0), Some("over"));
+        check("-3", Some(0.0), None);
+        check("", None, None);
+        check("  ", None, None);
+        check("a\u{1b}[31mb", None, Some("a [31mb"));
+        check(r#"{"percent": 7, "message": "m", "more": 1}"#, Some(7.0), Some("m"));
+        check(r#"{"message": "m"}"#, None, Some("m"));
+        check("{}", None, None);
+        check("{broken", None, Some("{broken"));
+    }
+
+    #[test]
+    fn a_long_message_is_cut() {
+        let message = parse(&"x".repeat(10_000)).and_then(|progress| progress.message).expect("a message");
+        assert!(message.len() <= MAX_PROGRESS_MESSAGE_BYTES);
+    }
+
+    /// Appends each part in turn and reads after each; what was reported last must be what stands beside the part.
+    async fn follow(parts: &[(&str, Option<&str>)]) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("progress");
+        let (to, seen) = watch::channel(None);
+        let mut file = ProgressFile::new(path.clone(), &to);
+        let mut text = String::new();
+        for (part, expected) in parts {
+            text.push_str(part);
+            std::fs::write(&path, &text).expect("written");
+            file.read().await;
+            let last = seen.borrow().clone().and_then(|progress: Progress| progress.message);
+            assert_eq!(last.as_deref(), *expected, "after {:?}", &part[..part.len().min(40)]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_counts_when_it_is_whole() {
+        follow(&[("", None), ("fir", None), ("st\n", Some("first")), ("a\nb\nc", Some("b")), ("\n\n", Some("c"))])
+            .await;
+    }
+
+    #[tokio::test]
+    async fn of_a_flood_the_newest_line_counts() {
+        let flood = "a line of the flood\n".repeat(100_000);
+        let endless = "x".repeat(100_000);
+        follow(&[(&flood, Some("a line of the flood")), (&endless, Some("a line of the flood"))]).await;
+        follow(&[(&endless, None), ("\nlast\n", Some("last"))]).await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_begun_anew_is_read_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("progress");
+        let (to, seen) = watch::channel(None);
+        let mut file = ProgressFile::new(path.clone(), &to);
+        for (text, percent) in [("10 a longer line\n", 10.0), ("20\n", 20.0)] {
+            std::fs::write(&path, text).expect("written");
+            file.read().await;
+            assert_eq!(seen.borrow().as_ref().and_then(|progress: &Progress| progress.percent), Some(percent));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The private folder of one attempt, and the files that its program may write there.
+
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt as _;
+use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
+
+/// A folder that only the agent's user can open, gone with the attempt.
+pub(super) struct Scratch {
+    folder: TempDir,
+}
+
+/// What a program has left in a file.
+#[derive(Debug, PartialEq)]
+pub(super) enum Written {
+    /// No file, or nothing but white space in it.
+    Nothing,
+    /// That.
+    Bytes(Vec<u8>),
+    /// More than may be.
+    TooMuch,
+    /// Something that can not be read: a folder, a pipe, a file without permission.
+    Unreadable(String),
+}
+
+impl Scratch {
+    pub(super) async fn new(parent: Option<&Path>) -> io::Result<Self> {
+        let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
+        let folder = in_background(move || {
+            let owner_only = std::fs::Permissions::from_mode(0o700);
+            tempfile::Builder::new().prefix("windlass-").permissions(owner_only).tempdir_in(parent)
+        })
+        .await?;
+        Ok(Self { folder })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(super) fn output(&self) -> PathBuf {
+        self.path().join("output")
+    }
+
+    pub(super) fn error(&self) -> PathBuf {
+        self.path().join("error")
+    }
+
+    pub(super) fn progress(&self) -> PathBuf {
+        self.path().join("progress")
+    }
+
+    pub(super) async fn read_output(&self) -> Written {
+        read(&self.output(), MAX_OUTPUT_BYTES).await
+    }
+
+    /// Room for a message in JSON, whose escapes may be longer than what they stand for.
+    pub(super) async fn read_error(&self) -> Written {
+        read(&self.error(), 8 * MAX_ERROR_MESSAGE_BYTES).await
+    }
+
+    /// Removes the folder without holding up the other attempts. A folder that is dropped instead is removed at once.
+    pub(super) async fn remove(self) {
+        let removed = in_background(move || self.folder.close()).await;
+        if let Err(error) = removed {
+            tracing::warn!(%error, "an attempt's temporary folder could not be removed");
+        }
+    }
+}
+
+async fn in_background<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)))
+}
+
+async fn read(path: &Path, most: usize) -> Written {
+    match try_read(path, most).await {
+        Ok(written) => written,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Written::Nothing,
+        Err(error) => Written::Unreadable(error.to_string()),
+    }
+}
+
+async fn try_read(path: &Path, most: usize) -> io::Result<Written> {
+    // A named pipe that nobody writes would block whoever opens it.
+    if !tokio::fs::metadata(path).await?.is_file() {
+        return Ok(Written::Unreadable("it is not a regular file".to_owned()));
+    }
+    let mut bytes = Vec::new();
+    let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    tokio::fs::File::open(path).await?.take(bound).read_to_end(&mut bytes).await?;
+    Ok(if bytes.len() > most {
+        Written::TooMuch
+    } else if bytes.trim_ascii().is_empty() {
+        Written::Nothing
+    } else {
+        Written::Bytes(bytes)
+    })
+}

@@ -1,0 +1,70 @@
+//! The performer of a real agent: each attempt goes to the facade that its work names.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use windlass_domain::run::{ErrorInfo, Outcome};
+use windlass_domain::time::Millis;
+use windlass_domain::work::Work;
+use windlass_engine::perform::{Attempt, AttemptControl, Performer};
+use windlass_engine::ports::Clock;
+
+use crate::error::FacadeError;
+use crate::exec::{Exec, ExecSettings, Time};
+use crate::kinds;
+use crate::native::Handlers;
+
+/// What the facades of an agent are made of.
+#[derive(Clone)]
+pub struct FacadeSettings {
+    /// The clock that deadlines are told by.
+    pub clock: Arc<dyn Clock>,
+    /// How programs are run.
+    pub exec: ExecSettings,
+    /// The handlers that are compiled into the agent.
+    pub handlers: Handlers,
+}
+
+impl FacadeSettings {
+    /// The settings that a host changes what it must of.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, exec: ExecSettings::default(), handlers: Handlers::new() }
+    }
+}
+
+/// Every facade of an agent.
+pub struct Facades {
+    clock: Arc<dyn Clock>,
+    exec: Exec,
+    handlers: Handlers,
+}
+
+impl Facades {
+    /// Sets the facades up.
+    pub fn new(settings: FacadeSettings) -> Result<Self, FacadeError> {
+        let FacadeSettings { clock, exec, handlers } = settings;
+        Ok(Self { clock, exec: Exec::new(exec)?, handlers })
+    }
+}
+
+#[async_trait]
+impl Performer for Facades {
+    async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome {
+        if control.stop.is_cancelled() {
+            return Outcome::Cancelled;
+        }
+        let now = self.clock.now();
+        let left = attempt.time_left(now);
+        if left == Some(Millis(0)) {
+            let error = ErrorInfo::new(kinds::TIMEOUT, "its time was over before it began");
+            return Outcome::TimedOut { error };
+        }
+        match &attempt.work {
+            Work::Exec(work) => self.exec.perform(work, &attempt, Time { now, left }, &control).await,
+            Work::Native(work) => self.handlers.perform(work.clone(), left, &control).await,
+            Work::Http(_) => {
+                Outcome::Failed { error: ErrorInfo::new("http.unsupported", "this agent makes no HTTP calls") }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The kinds of failure that the facades name. Retry policies decide by them (`never: ["auth.*"]`), so each is part of
+//! the contract with authors.
+
+/// The program asked for another attempt: exit code 75, `EX_TEMPFAIL` of BSD's sysexits.
+pub const TEMPORARY: &str = "temporary";
+/// The program was denied access: exit code 77, `EX_NOPERM` of BSD's sysexits.
+pub const AUTH_DENIED: &str = "auth.denied";
+/// The attempt took longer than it may.
+pub const TIMEOUT: &str = "timeout";
+/// The output file, or a response that says it is JSON, is not JSON.
+pub const OUTPUT_INVALID: &str = "output.invalid";
+/// The output is longer than `MAX_OUTPUT_BYTES`.
+pub const OUTPUT_TOO_LARGE: &str = "output.too_large";
+/// There is no such program, or no such interpreter of a script.
+pub const EXEC_NOT_FOUND: &str = "exec.not_found";
+/// The program may not be executed, or is no program.
+pub const EXEC_DENIED: &str = "exec.denied";
+/// The folder that the program is to run in is not there.
+pub const EXEC_WORKDIR: &str = "exec.workdir";
+/// The command or a variable can not be given to a program at all: a NUL byte, an empty command, a list that is too long.
+pub const EXEC_INVALID: &str = "exec.invalid";
+/// The system would not start the program, for want of memory or processes.
+pub const EXEC_SPAWN: &str = "exec.spawn";
+/// The agent's own files failed: its temporary folder is full or not there.
+pub const AGENT_IO: &str = "agent.io";
+/// The request can not be sent: its method, URL or a header is wrong.
+pub const HTTP_INVALID_REQUEST: &str = "http.invalid_request";
+/// The host's name is not known.
+pub const NETWORK_DNS: &str = "network.dns";
+/// The host did not take the connection, or its certificate was not accepted.
+pub const NETWORK_CONNECT: &str = "network.connect";
+/// The connection ended before the response did.
+pub const NETWORK_RESET: &str = "network.reset";
+/// The endpoint took longer than the facade waits.
+pub const NETWORK_TIMEOUT: &str = "network.timeout";
+/// The agent has no handler of that name.
+pub const NATIVE_UNKNOWN_HANDLER: &str = "native.unknown_handler";
+/// The handler panicked.
+pub const NATIVE_PANIC: &str = "native.panic";
+
+/// Whether another attempt would fail in the same way, whatever the retry policy says: the request itself is wrong, or
+/// the endpoint has understood and refused it. HTTP: every 3xx and 4xx but 408 (Request Timeout), 425 (Too Early) and
+/// 429 (Too Many Requests).
+pub fn is_permanent(kind: &str) -> bool {
+    match kind {
+        HTTP_INVALID_REQUEST | EXEC_INVALID => true,
+        _ => kind
+            .strip_prefix("http.")
+            .and_then(|status| status.parse::<u16>().ok())
+            .is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 425 | 429)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_not_get_better_is_permanent() {
+        for kind in ["http.400", "http.401", "http.404", "http.422", "http.302", HTTP_INVALID_REQUEST, EXEC_INVALID] {
+            assert!(is_permanent(kind), "{kind}");
+        }
+        for kind in ["http.408", "http.425", "http.429", "http.500", "http.503", "http.", "http.4xx", "exit.1"] {
+            assert!(!is_permanent(kind), "{kind}");
+        }
+        for kind in [NETWORK_DNS, NETWORK_CONNECT, NETWORK_RESET, TEMPORARY, AUTH_DENIED, EXEC_NOT_FOUND, TIMEOUT] {
+            assert!(!is_permanent(kind), "{kind}");
+        }
+    }
+}

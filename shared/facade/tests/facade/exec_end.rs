@@ -1,0 +1,150 @@
+//! How programs are ended, and that nothing of them is left.
+
+use std::time::Duration;
+
+use windlass_domain::run::Outcome;
+use windlass_domain::time::Millis;
+use windlass_domain::work::Work;
+use windlass_engine::perform::Attempt;
+
+use crate::bench::{Bench, NOW, all_dead, attempt, succeeded, timed, timed_out};
+
+const SHORT: Duration = Duration::from_millis(200);
+
+/// Starts the script, waits until it has written its process numbers to `pids`, stops it.
+async fn stopped(bench: &Bench, script: &str) -> Outcome {
+    let performing = bench.start(attempt(Work::Exec(bench.sh(script))));
+    let numbers = bench.written("pids").await;
+    performing.stop.cancel();
+    let outcome = performing.end().await;
+    all_dead(&numbers).await;
+    assert!(bench.is_clean());
+    outcome
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_program_that_listens() {
+    let bench = Bench::new();
+    assert_eq!(stopped(&bench, "echo $$ > pids; exec sleep 1000").await, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn a_stop_kills_a_program_that_does_not_listen() {
+    let bench = Bench::new().with_exec(|exec| exec.grace = SHORT);
+    let script = "trap '' TERM; echo $$ > pids; while :; do sleep 1; done";
+    assert_eq!(stopped(&bench, script).await, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn a_stop_reaches_a_program_that_stands_still() {
+    let bench = Bench::new();
+    assert_eq!(stopped(&bench, "echo $$ > pids; kill -STOP $$").await, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn a_stop_reaches_the_whole_group() {
+    let bench = Bench::new().with_exec(|exec| exec.grace = SHORT);
+    let script = "trap '' TERM\n\
+        sh -c 'echo $$ >> all; sleep 1000 & echo $! >> all; sleep 1000' & echo $! >> all\n\
+        echo $$ >> all\n\
+        while [ $(wc -l < all) -lt 4 ]; do sleep 0.02; done\n\
+        mv all pids; wait";
+    assert_eq!(stopped(&bench, script).await, Outcome::Cancelled);
+}
+
+#[tokio::test]
+async fn the_whole_group_has_the_grace() {
+    let bench = Bench::new();
+    // The shell that leads the group dies at once; its child cleans up.
+    let script = "( trap 'sleep 0.3; echo yes > cleaned; exit 0' TERM\n\
+        echo ready > ready; while :; do sleep 0.05; done ) &\n\
+        while [ ! -e ready ]; do sleep 0.02; done; echo $$ $! > pids; wait";
+    assert_eq!(stopped(&bench, script).await, Outcome::Cancelled);
+    assert_eq!(std::fs::read_to_string(bench.path("cleaned")).expect("cleaned up"), "yes\n");
+}
+
+#[tokio::test]
+async fn work_that_is_completed_all_the_same_counts() {
+    let bench = Bench::new();
+    let script = "trap 'echo completed; exit 0' TERM; echo $$ > pids; while :; do sleep 0.05; done";
+    assert_eq!(succeeded(stopped(&bench, script).await), "completed");
+}
+
+#[tokio::test]
+async fn a_stop_closes_the_input() {
+    let bench = Bench::new();
+    // It ignores SIGTERM and ends when its input does, of which it reads no more than a pipe holds before.
+    let script = "trap '' TERM; echo $$ > pids; sleep 0.3; cat > /dev/null; exit 1";
+    let mut work = bench.sh(script);
+    work.stdin = Some("x".repeat(4_000_000).into());
+    let performing = bench.start(attempt(Work::Exec(work)));
+    let numbers = bench.written("pids").await;
+    performing.stop.cancel();
+    assert_eq!(performing.end().await, Outcome::Cancelled);
+    all_dead(&numbers).await;
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_stopped_before_it_begins_does_not_begin() {
+    let bench = Bench::new();
+    let performing = bench.start(attempt(Work::Exec(bench.sh("echo yes > begun"))));
+    performing.stop.cancel();
+    assert_eq!(performing.end().await, Outcome::Cancelled);
+    assert!(!bench.path("begun").exists());
+}
+
+#[tokio::test]
+async fn a_timeout_ends_the_program() {
+    let bench = Bench::new().with_exec(|exec| exec.grace = SHORT);
+    let script = "trap '' TERM; sleep 1000 & echo $$ $! > pids; echo working >&2; wait; sleep 1000";
+    let error = timed_out(bench.perform(timed(Work::Exec(bench.sh(script)), 1500)).await);
+    assert_eq!(error.kind, "timeout");
+    assert_eq!(error.message, "took longer than 1s500ms and was stopped\nworking");
+    all_dead(&bench.written("pids").await).await;
+    assert!(bench.is_clean());
+}
+
+#[tokio::test]
+async fn a_timeout_is_one_also_if_the_program_then_ends_well() {
+    let bench = Bench::new();
+    let script = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
+    assert_eq!(timed_out(bench.perform(timed(Work::Exec(bench.sh(script)), 300)).await).kind, "timeout");
+}
+
+#[tokio::test]
+async fn the_deadline_of_the_run_is_kept() {
+    let bench = Bench::new();
+    let until = |deadline| Attempt { deadline: Some(deadline), ..timed(Work::Exec(bench.sh("sleep 1000")), 900_000) };
+    let error = timed_out(bench.perform(until(NOW.plus(Millis(300)))).await);
+    assert!(error.message.starts_with("took longer than 300ms"), "{}", error.message);
+    let error = timed_out(bench.perform(until(NOW)).await);
+    assert_eq!(error.message, "its time was over before it began");
+}
+
+#[tokio::test]
+async fn what_is_left_in_the_background_neither_hangs_the_attempt_nor_outlives_it() {
+    let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
+    assert_eq!(bench.output("sleep 1000 & echo $! > pids; echo done").await, "done");
+    all_dead(&bench.written("pids").await).await;
+    // One that has let go of the pipes.
+    assert_eq!(bench.output("sleep 1000 > /dev/null 2>&1 & echo $! > pids; echo done").await, "done");
+    all_dead(&bench.written("pids").await).await;
+}
+
+#[tokio::test]
+async fn output_from_the_background_is_waited_for() {
+    let bench = Bench::new().with_exec(|exec| exec.linger = Duration::from_secs(30));
+    assert_eq!(bench.output("(sleep 0.3; echo late) & echo early").await, "early\nlate");
+}
+
+#[tokio::test]
+async fn an_attempt_that_is_dropped_leaves_nothing() {
+    let bench = Bench::new();
+    let script = "trap '' TERM; sleep 1000 & echo $$ $! > pids; sleep 1000";
+    let performing = bench.start(attempt(Work::Exec(bench.sh(script))));
+    let numbers = bench.written("pids").await;
+    performing.task.abort();
+    assert!(performing.task.await.expect_err("aborted").is_cancelled());
+    all_dead(&numbers).await;
+    assert!(bench.is_clean());
+}

@@ -1,0 +1,237 @@
+//! What programs are given, and what they give.
+
+use serde_json::{Value, json};
+use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
+use windlass_domain::run::Outcome;
+use windlass_domain::work::{ExecWork, Work};
+use windlass_engine::perform::Attempt;
+
+use crate::bench::{Bench, NOW, attempt, eventually, failed, succeeded};
+
+async fn check_output(script: &str, expected: impl Into<Value>) {
+    let bench = Bench::new();
+    assert_eq!(bench.output(script).await, expected.into(), "{script}");
+    assert!(bench.is_clean(), "{script}");
+}
+
+async fn check_failure(script: &str, kind: &str, message: &str) {
+    let bench = Bench::new();
+    let error = bench.failure(script).await;
+    assert_eq!((error.kind.as_str(), error.message.as_str()), (kind, message), "{script}");
+    assert!(bench.is_clean(), "{script}");
+}
+
+#[tokio::test]
+async fn standard_output_is_the_output() {
+    check_output("true", Value::Null).await;
+    check_output("echo done", "done").await;
+    check_output("printf 'two\\nlines\\n'", "two\nlines").await;
+    check_output(r#"echo '{"rows": 3}'; echo noise >&2"#, json!({"rows": 3})).await;
+    check_output(r"printf '\377\376'", "\u{fffd}\u{fffd}").await;
+}
+
+#[tokio::test]
+async fn the_output_file_is_the_output_if_it_was_written() {
+    check_output(r#"echo chatter; echo '[1, 2]' > "$WINDLASS_OUTPUT""#, json!([1, 2])).await;
+    check_output(r#"echo said; : > "$WINDLASS_OUTPUT""#, "said").await;
+    // A long log on the standard output is no obstacle then.
+    check_output(r#"head -c 1000000 /dev/zero; echo '"short"' > "$WINDLASS_OUTPUT""#, "short").await;
+}
+
+#[tokio::test]
+async fn outputs_that_are_none_are_failures() {
+    let bench = Bench::new();
+    for (script, kind) in [
+        (r#"echo 'not json' > "$WINDLASS_OUTPUT""#, "output.invalid"),
+        (r#"printf '"\377"' > "$WINDLASS_OUTPUT""#, "output.invalid"),
+        (r#"mkdir "$WINDLASS_OUTPUT""#, "output.invalid"),
+        (r#"mkfifo "$WINDLASS_OUTPUT""#, "output.invalid"),
+        (r#"head -c 200000 /dev/zero > "$WINDLASS_OUTPUT""#, "output.too_large"),
+        // Each of these bytes is six in JSON.
+        ("head -c 100000 /dev/zero", "output.too_large"),
+    ] {
+        assert_eq!(bench.failure(script).await.kind, kind, "{script}");
+    }
+    assert!(bench.is_clean());
+}
+
+#[tokio::test]
+async fn an_output_of_the_greatest_length_is_kept_and_a_longer_one_is_not() {
+    let bench = Bench::new();
+    let longest = MAX_OUTPUT_BYTES - 2;
+    let output = bench.output(&format!("head -c {longest} /dev/zero | tr '\\0' x")).await;
+    assert_eq!(output.as_str().map(str::len), Some(longest));
+    let error = bench.failure(&format!("head -c {} /dev/zero | tr '\\0' x", longest + 1)).await;
+    assert_eq!(error.kind, "output.too_large");
+}
+
+#[tokio::test]
+async fn a_flood_is_read_and_dropped() {
+    let bench = Bench::new();
+    assert_eq!(bench.failure("yes flood | head -c 50000000").await.kind, "output.too_large");
+    let error = bench.failure("yes flood | head -c 50000000 >&2; echo last >&2; exit 3").await;
+    assert_eq!(error.kind, "exit.3");
+    assert!(error.message.len() <= MAX_ERROR_MESSAGE_BYTES);
+    assert!(error.message.starts_with("`/bin/sh` exited with code 3\n…"), "{}", error.message);
+    assert!(error.message.ends_with("flood\nflolast") || error.message.ends_with("last"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn exit_codes_have_kinds() {
+    check_failure("exit 1", "exit.1", "`/bin/sh` exited with code 1").await;
+    check_failure("exit 75", "temporary", "`/bin/sh` exited with code 75").await;
+    check_failure("exit 77", "auth.denied", "`/bin/sh` exited with code 77").await;
+    check_failure("kill -KILL $$", "signal.SIGKILL", "`/bin/sh` was killed by SIGKILL").await;
+    check_failure("kill -TERM $$", "signal.SIGTERM", "`/bin/sh` was killed by SIGTERM").await;
+}
+
+#[tokio::test]
+async fn a_failure_has_the_last_words() {
+    check_failure("echo out; echo err >&2; exit 2", "exit.2", "`/bin/sh` exited with code 2\nerr").await;
+    check_failure("echo out; exit 2", "exit.2", "`/bin/sh` exited with code 2\nout").await;
+    check_failure(r"printf 'caf\351' >&2; exit 2", "exit.2", "`/bin/sh` exited with code 2\ncaf\u{fffd}").await;
+}
+
+#[tokio::test]
+async fn a_program_can_name_its_failure() {
+    let both = r#"echo '{"kind": "auth.password", "message": "wrong password"}' > "$WINDLASS_ERROR"; exit 1"#;
+    check_failure(both, "auth.password", "wrong password").await;
+    let said = r#"echo '{"kind": "db.locked"}' > "$WINDLASS_ERROR"; echo trace >&2; exit 4"#;
+    check_failure(said, "db.locked", "`/bin/sh` exited with code 4\ntrace").await;
+    let text = r#"echo 'no such day' > "$WINDLASS_ERROR"; echo trace >&2; exit 75"#;
+    check_failure(text, "temporary", "no such day\ntrace").await;
+    let bad_kind = r#"echo '{"kind": "no kind", "message": "m"}' > "$WINDLASS_ERROR"; exit 4"#;
+    check_failure(bad_kind, "exit.4", "m").await;
+    let killed = r#"echo '{"kind": "mem"}' > "$WINDLASS_ERROR"; kill -KILL $$"#;
+    check_failure(killed, "mem", "`/bin/sh` was killed by SIGKILL").await;
+    // What is said of a failure does not count when there was none.
+    check_output(r#"echo 'oh' > "$WINDLASS_ERROR"; echo fine"#, "fine").await;
+}
+
+#[tokio::test]
+async fn programs_that_do_not_start_are_failures() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("plain"), "no program").expect("written");
+    let at = |command: &[&str], workdir: Option<&str>| ExecWork {
+        command: command.iter().map(|part| (*part).to_owned()).collect(),
+        workdir: workdir.map(str::to_owned),
+        ..bench.sh("")
+    };
+    let plain = bench.path("plain").to_str().expect("UTF-8").to_owned();
+    let too_long = "x".repeat(4_000_000);
+    for (work, kind) in [
+        (at(&["no-such-program-anywhere"], None), "exec.not_found"),
+        (at(&["/no/such/program"], None), "exec.not_found"),
+        (at(&[&plain], None), "exec.denied"),
+        (at(&["/bin"], None), "exec.denied"),
+        (at(&["true"], Some("/no/such/folder")), "exec.workdir"),
+        (at(&["true", &too_long], None), "exec.invalid"),
+        (at(&["tr\0ue"], None), "exec.invalid"),
+        (at(&[], None), "exec.invalid"),
+    ] {
+        let error = failed(bench.perform(attempt(Work::Exec(work))).await);
+        assert_eq!(error.kind, kind, "{}", error.message);
+        assert!(error.message.len() < MAX_ERROR_MESSAGE_BYTES);
+    }
+    assert!(bench.is_clean());
+}
+
+#[tokio::test]
+async fn arguments_are_never_read_by_a_shell() {
+    let bench = Bench::new();
+    let command = ["printf", "%s|", "$HOME", "a b", "`id`", "*", ""].map(str::to_owned).to_vec();
+    let outcome = bench.perform(attempt(Work::Exec(ExecWork { command, ..bench.sh("") }))).await;
+    assert_eq!(succeeded(outcome), "$HOME|a b|`id`|*||");
+}
+
+#[tokio::test]
+async fn a_program_is_told_what_it_performs() {
+    let bench = Bench::new().with_exec(|exec| {
+        exec.env = [("PATH".into(), "/usr/bin:/bin".into()), ("KEPT".into(), "kept".into())].into();
+    });
+    let script = r#"env | grep -v -e ^PWD= -e ^SHLVL= -e ^_= | sed "s|=.*/windlass-[^/]*/|=PRIVATE/|" | sort"#;
+    let work = ExecWork { env: [("OWN".into(), "a=b c".into())].into(), ..bench.sh(script) };
+    let deadline = Some(NOW.plus(windlass_domain::time::Millis(60_000)));
+    let attempt = Attempt { deadline, ..attempt(Work::Exec(work)) };
+    let (run, key) = (attempt.run, attempt.idempotency_key.clone());
+    let expected = format!(
+        "KEPT=kept\nOWN=a=b c\nPATH=/usr/bin:/bin\nWINDLASS_ACTION=extract\nWINDLASS_ATTEMPT=3\n\
+         WINDLASS_DEADLINE=2026-03-29T01:31:00.000Z\nWINDLASS_ERROR=PRIVATE/error\nWINDLASS_FENCE=5\n\
+         WINDLASS_IDEMPOTENCY_KEY={key}\nWINDLASS_OUTPUT=PRIVATE/output\nWINDLASS_PROGRESS=PRIVATE/progress\n\
+         WINDLASS_RUN={run}\nWINDLASS_TASK=nightly\nWINDLASS_VERSION=7"
+    );
+    assert_eq!(succeeded(bench.perform(attempt).await), expected.as_str());
+}
+
+#[tokio::test]
+async fn the_private_folder_is_private() {
+    check_output(r#"ls -ld "${WINDLASS_OUTPUT%/*}" | cut -c 1-10"#, "drwx------").await;
+}
+
+#[tokio::test]
+async fn a_program_reads_its_context_or_what_it_was_given() {
+    let bench = Bench::new();
+    let context = attempt(Work::Exec(bench.sh("cat")));
+    let expected = json!({
+        "run": context.run, "task": "nightly", "version": 7, "action": "extract", "attempt": 3, "fence": 5,
+        "idempotency_key": context.idempotency_key, "deadline": null,
+    });
+    assert_eq!(succeeded(bench.perform(context).await), expected);
+    for (stdin, seen) in [
+        (json!("as it\nstands"), json!("as it\nstands")),
+        (json!({"a": [1, "ä"]}), json!({"a": [1, "ä"]})),
+        (json!(null), json!(null)),
+        (json!(""), json!(null)),
+    ] {
+        let work = ExecWork { stdin: Some(stdin), ..bench.sh("cat") };
+        assert_eq!(succeeded(bench.perform(attempt(Work::Exec(work))).await), seen);
+    }
+}
+
+#[tokio::test]
+async fn a_program_need_not_read_its_input() {
+    let bench = Bench::new();
+    let long = || Some(Value::from("x".repeat(4_000_000)));
+    for (script, seen) in
+        [("echo unread", "unread"), ("exec 0<&-; sleep 0.2; echo closed", "closed"), ("head -c 3", "xxx")]
+    {
+        let work = ExecWork { stdin: long(), ..bench.sh(script) };
+        assert_eq!(succeeded(bench.perform(attempt(Work::Exec(work))).await), seen);
+    }
+    // Input and output that are both longer than a pipe do not wait for each other.
+    let work = ExecWork { stdin: long(), ..bench.sh("cat | tail -c 5") };
+    assert_eq!(succeeded(bench.perform(attempt(Work::Exec(work))).await), "xxxxx");
+}
+
+#[tokio::test]
+async fn progress_is_seen_while_the_program_runs() {
+    let bench = Bench::new();
+    let script = r#"echo '25 quarter' >> "$WINDLASS_PROGRESS"
+        while [ ! -e seen ]; do sleep 0.02; done
+        echo '{"percent": 100, "message": "all"}' >> "$WINDLASS_PROGRESS""#;
+    let performing = bench.start(attempt(Work::Exec(bench.sh(script))));
+    let progress = performing.progress.clone();
+    eventually("the first line is seen", || {
+        progress
+            .borrow()
+            .as_ref()
+            .is_some_and(|seen| seen.percent == Some(25.0) && seen.message.as_deref() == Some("quarter"))
+    })
+    .await;
+    std::fs::write(bench.path("seen"), "").expect("written");
+    assert_eq!(performing.end().await, Outcome::Succeeded { output: Value::Null });
+    assert_eq!(progress.borrow().as_ref().and_then(|seen| seen.percent), Some(100.0));
+}
+
+#[tokio::test]
+async fn python_programs_work_as_documented() {
+    let bench = Bench::new();
+    let program = "import json, os, sys\n\
+        context = json.load(sys.stdin)\n\
+        with open(os.environ['WINDLASS_PROGRESS'], 'a') as progress: print('50 half', file=progress)\n\
+        with open(os.environ['WINDLASS_OUTPUT'], 'w') as output: json.dump({'attempt': context['attempt']}, output)\n\
+        print('chatter')\n";
+    let command = ["python3", "-c", program].map(str::to_owned).to_vec();
+    let outcome = bench.perform(attempt(Work::Exec(ExecWork { command, ..bench.sh("") }))).await;
+    assert_eq!(succeeded(outcome), json!({"attempt": 3}));
+}

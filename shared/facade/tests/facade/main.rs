@@ -1,0 +1,7 @@
+//! The facades with real programs and real connections. Every test has its own folder, port and processes.
+
+mod bench;
+mod exec_end;
+mod exec_result;
+mod guard;
+mod native;
