@@ -63,3 +63,7 @@ pub const ACTIONS_PER_PAGE: usize = 64;
 pub const MAX_DELIVERIES: u32 = 20;
 /// The shortest span between two due times: a second, in milliseconds. EventBridge Scheduler's own is a minute.
 pub const MIN_EVERY_MS: u64 = 1000;
+/// Nominal times that were passed over and are remembered by their task, so that a repeated message changes nothing.
+pub const MAX_PASSED_OVER_KEPT: usize = 32;
+/// A due time that is fired no later than this is on time, whatever its catch-up window: 10 seconds, in milliseconds.
+pub const DUE_GRACE_MS: u64 = 10_000;

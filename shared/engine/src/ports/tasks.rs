@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use windlass_domain::ids::{RunId, TaskName, TaskVersion};
+use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
 
 use super::PortError;
@@ -25,12 +25,17 @@ pub struct TaskRecord {
     /// The next due time of its schedule; absent: it has none, or none is left.
     #[serde(default)]
     pub next_due: Option<Timestamp>,
-    /// The scheduled run that holds the turn, under any policy but `allow`.
+    /// The due time that had the last turn, under any policy but `allow`. Its run, whose id is derived from it, may
+    /// have ended.
     #[serde(default)]
-    pub active: Option<RunId>,
+    pub active: Option<Timestamp>,
     /// Due times that wait for their turn, the earliest first.
     #[serde(default)]
     pub waiting: Vec<Timestamp>,
+    /// Due times that were passed over, the earliest first: the newest of them, see
+    /// [`windlass_domain::overlap::Turns::passed_over`].
+    #[serde(default)]
+    pub passed_over: Vec<Timestamp>,
 }
 
 /// A version of a definition, as it was written.

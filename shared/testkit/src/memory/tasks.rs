@@ -27,6 +27,7 @@ impl TaskTable {
             next_due: None,
             active: None,
             waiting: Vec::new(),
+            passed_over: Vec::new(),
         });
         let newest = self.versions.get(&(name.clone(), record.version));
         let created = newest.is_none_or(|newest| newest.source != *source);
