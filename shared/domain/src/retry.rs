@@ -60,7 +60,7 @@ impl RetryPolicy {
         {
             return None;
         }
-        if self.never.iter().any(|pattern| kind_matches(pattern, failed.kind)) {
+        if is_permanent(failed.kind) || self.never.iter().any(|pattern| kind_matches(pattern, failed.kind)) {
             return None;
         }
         let due = now.plus(self.delay_after(failed.spent, failed.seed()));
@@ -131,7 +131,7 @@ impl FailedAttempt<'_> {
     }
 }
 
-/// The finalizer of SplitMix64 (Steele, Lea, Flood: "Fast Splittable Pseudorandom Number Generators", 2014).
+/// The finalizer of SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
 fn mix(mut z: u64) -> u64 {
     z = z.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -143,6 +143,28 @@ fn mix(mut z: u64) -> u64 {
 fn scale(seed: u64, most: u64) -> u64 {
     let wide = u128::from(seed) * (u128::from(most) + 1);
     u64::try_from(wide >> 64).unwrap_or(most)
+}
+
+/// Kinds of error that a further attempt can not mend; they are never retried, whatever a policy says.
+pub const PERMANENT_KINDS: &[&str] = &[
+    "auth.*",
+    "dead_letter",
+    "exec.denied",
+    "exec.not_found",
+    "expression",
+    "http.invalid_request",
+    "native.unknown_handler",
+    "output.*",
+    "permanent.*",
+    "work.too_large",
+];
+
+/// Whether a further attempt can not mend that kind of error: one of [`PERMANENT_KINDS`], or an HTTP status of the
+/// caller's fault (4xx), except those that ask for patience: 408, 425 and 429 (RFC 9110, RFC 8470, RFC 6585).
+pub fn is_permanent(kind: &str) -> bool {
+    let status = kind.strip_prefix("http.").and_then(|status| status.parse::<u16>().ok());
+    let callers_fault = status.is_some_and(|status| (400..500).contains(&status) && ![408, 425, 429].contains(&status));
+    callers_fault || PERMANENT_KINDS.iter().any(|pattern| kind_matches(pattern, kind))
 }
 
 /// Whether a kind such as `auth.password` fits a pattern such as `auth.*`; `*` stands for any text, also none.
@@ -201,6 +223,17 @@ mod tests {
         let now = Timestamp::from_millis(0);
         assert_eq!(policy.next_attempt(&failed(1, "auth.password"), now), None);
         assert!(policy.next_attempt(&failed(1, "network.reset"), now).is_some());
+    }
+
+    #[test]
+    fn what_can_not_be_mended_is_not_retried() {
+        for kind in ["auth.password", "http.404", "http.401", "expression", "output.invalid", "permanent.gone"] {
+            assert!(is_permanent(kind), "{kind}");
+        }
+        for kind in ["http.408", "http.425", "http.429", "http.500", "network.reset", "exit.1", "temporary", "timeout"]
+        {
+            assert!(!is_permanent(kind), "{kind}");
+        }
     }
 
     #[test]

@@ -13,9 +13,9 @@ use crate::ports::{Outgoing, PortError, QueueName};
 use crate::send::send_all;
 
 /// A run that nobody wrote to for this long is looked at a second time.
-const UNTOUCHED: Duration = Duration::from_secs(120);
+const UNTOUCHED: Duration = Duration::from_mins(2);
 /// How often runs are looked at a second time.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Runs of one round; the rest have their turn in the next.
 const MAX_RUNS: usize = 10_000;
 

@@ -10,20 +10,10 @@ use crate::time::{Millis, Timestamp};
 /// The revision in which every run begins: nothing else is heard before.
 const STARTING_REVISION: u64 = 1;
 
-pub(super) fn start(step: &mut Step<'_>) -> Result<(), Rejection> {
-    match step.run.status {
-        RunStatus::Submitted => {}
-        RunStatus::Running
-        | RunStatus::Paused
-        | RunStatus::Cancelling
-        | RunStatus::Succeeded
-        | RunStatus::SucceededWithFaults
-        | RunStatus::Failed
-        | RunStatus::TimedOut
-        | RunStatus::Cancelled => {
-            again::of_revision(step, STARTING_REVISION);
-            return Ok(());
-        }
+pub(super) fn start(step: &mut Step<'_>) {
+    if step.run.status != RunStatus::Submitted {
+        again::of_revision(step, STARTING_REVISION);
+        return;
     }
     let deadline = deadline(step);
     step.emit(EventKind::RunStarted { deadline });
@@ -36,7 +26,6 @@ pub(super) fn start(step: &mut Step<'_>) -> Result<(), Rejection> {
         }
     }
     step.follow();
-    Ok(())
 }
 
 fn deadline(step: &Step<'_>) -> Option<Timestamp> {

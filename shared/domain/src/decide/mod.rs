@@ -97,7 +97,7 @@ pub enum Rejection {
 pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp) -> Result<Decision, Rejection> {
     let mut step = Step::new(definition, run, now);
     match input {
-        Input::Start => control::start(&mut step)?,
+        Input::Start => control::start(&mut step),
         Input::Cancel { reason, cause } => control::cancel(&mut step, *cause, reason)?,
         Input::Pause => control::pause(&mut step)?,
         Input::Resume => control::resume(&mut step)?,

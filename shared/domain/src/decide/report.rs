@@ -94,13 +94,13 @@ pub(super) fn completed(
     let is_newest = step.at(of.action) == of;
     match state.status {
         ActionStatus::Queued | ActionStatus::Running if is_newest => {}
-        ActionStatus::Succeeded | ActionStatus::Failed | ActionStatus::TimedOut | ActionStatus::Cancelled
+        ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Cancelled
+        | ActionStatus::RetryWaiting
             if is_newest =>
         {
-            again::of_action(step, of.action);
-            return Ok(());
-        }
-        ActionStatus::RetryWaiting if is_newest => {
             again::of_action(step, of.action);
             return Ok(());
         }

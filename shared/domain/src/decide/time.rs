@@ -11,7 +11,6 @@ use crate::time::{Millis, Timestamp};
 /// Does everything that is due by now.
 pub(super) fn wake(step: &mut Step<'_>) -> Result<(), Rejection> {
     match step.run.status {
-        RunStatus::Submitted => return Ok(()),
         RunStatus::Running | RunStatus::Paused => {
             if step.run.deadline.is_some_and(|deadline| deadline <= step.now) {
                 return control::cancel(step, CancelCause::Deadline, "the run's deadline passed");
@@ -21,7 +20,8 @@ pub(super) fn wake(step: &mut Step<'_>) -> Result<(), Rejection> {
             }
         }
         RunStatus::Cancelling => force(step),
-        RunStatus::Succeeded
+        RunStatus::Submitted
+        | RunStatus::Succeeded
         | RunStatus::SucceededWithFaults
         | RunStatus::Failed
         | RunStatus::TimedOut
@@ -105,7 +105,8 @@ fn force(step: &mut Step<'_>) {
 /// is sent again when it has waited for 10 minutes, 20, 40 and so on: a long queue is no loss.
 pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejection> {
     if step.run.status == RunStatus::Submitted {
-        return control::start(step);
+        control::start(step);
+        return Ok(());
     }
     wake(step)?;
     if !matches!(step.run.status, RunStatus::Running | RunStatus::Paused) {

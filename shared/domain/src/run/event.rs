@@ -223,21 +223,18 @@ impl EventKind {
 
     /// The event's id: the same decision, however often it is made again, gives the same id.
     pub fn id(&self, run: RunId, retries: u32, at: Timestamp) -> Uuid {
-        let run = run.to_string();
-        let retries = retries.to_string();
+        let (run, retries) = (run.to_string(), retries.to_string());
+        let at = if self.may_recur() { at.as_millis().to_string() } else { String::new() };
         let Some(of) = self.about() else {
-            let at = match self {
-                Self::RunPaused | Self::RunResumed => at.as_millis().to_string(),
-                _ => String::new(),
-            };
             return derive(&["event", self.name(), &run, &retries, &at]);
         };
         let (action, attempt) = (of.action.0.to_string(), of.attempt.to_string());
-        let extra = match self {
-            Self::ActionStarted { .. } => of.fence.to_string(),
-            Self::ActionProgressed { .. } => at.as_millis().to_string(),
-            _ => String::new(),
-        };
-        derive(&["event", self.name(), &run, &retries, &action, &attempt, &extra])
+        let fence = if matches!(self, Self::ActionStarted { .. }) { of.fence.to_string() } else { String::new() };
+        derive(&["event", self.name(), &run, &retries, &action, &attempt, &fence, &at])
+    }
+
+    /// Whether it can be decided more than once in a run's life, for the same attempt.
+    fn may_recur(&self) -> bool {
+        matches!(self, Self::RunPaused | Self::RunResumed | Self::ActionProgressed { .. })
     }
 }

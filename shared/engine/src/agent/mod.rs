@@ -60,7 +60,7 @@ impl AgentSettings {
             slots,
             visibility: Duration::from_secs(30),
             started_after: Duration::from_secs(2),
-            drain_deadline: Duration::from_secs(60),
+            drain_deadline: Duration::from_mins(1),
             receivers: 1,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: String::new(),
@@ -153,12 +153,12 @@ impl Agent {
     async fn receive(&self, receiver: usize) {
         let mut backoff = Backoff::of_failures();
         loop {
-            let received = tokio::select! {
+            let batch = tokio::select! {
                 biased;
                 () = self.inner.draining.cancelled() => return,
-                received = self.receive_once() => received,
+                batch = self.receive_once() => batch,
             };
-            match received {
+            match batch {
                 Ok((deliveries, permits)) => {
                     backoff = Backoff::of_failures();
                     for (delivery, permit) in deliveries.into_iter().zip(permits) {

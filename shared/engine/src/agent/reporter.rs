@@ -75,14 +75,15 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
                     bodies.push((QueueName::Inbox, Outgoing::now(body)));
                     answered.extend(answers);
                 }
-                Report::Acknowledge(hold) => answered.push(hold),
+                Report::Acknowledge(answer) => answered.push(answer),
                 Report::Finish(done) => finish = Some(done),
             }
         }
         send(queues.as_ref(), bodies).await;
         let receipts: Vec<Receipt> = answered.iter().map(|hold| hold.receipt.clone()).collect();
-        answered.iter().for_each(|hold| held.release(hold));
-        drop(answered);
+        for hold in answered {
+            held.release(&hold);
+        }
         if !receipts.is_empty()
             && let Err(error) = queues.delete(&pool, receipts).await
         {
