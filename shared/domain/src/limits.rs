@@ -14,10 +14,22 @@ pub const MAX_LABELS: usize = 32;
 pub const MAX_LABEL_BYTES: usize = 256;
 /// Nested sequences and mappings in a definition.
 pub const MAX_DEFINITION_DEPTH: usize = 64;
+/// Nodes that the aliases of one definition may stand for, all together.
+pub const MAX_ALIASED_NODES: usize = 100_000;
+/// Faults that are told of one definition; the others are counted.
+pub const MAX_FAULTS: usize = 1000;
+/// Schemas in the schema of a task's input, with every reference put in its place.
+pub const MAX_INPUT_SCHEMA_NODES: usize = 10_000;
 /// Characters of one expression.
 pub const MAX_EXPRESSION_BYTES: usize = 4096;
 /// Nested brackets in one expression.
 pub const MAX_EXPRESSION_DEPTH: usize = 32;
+/// Operators that stand above one another in one expression, as `a.b.c.d` or `a + b + c` do.
+pub const MAX_EXPRESSION_CHAIN: usize = 100;
+/// Comprehensions (`map`, `filter`, `all`, `exists`) inside one another in one expression.
+pub const MAX_COMPREHENSION_DEPTH: usize = 4;
+/// Elements visited and bytes made by one evaluation of an expression.
+pub const MAX_EXPRESSION_WORK: u64 = 32 * 1024 * 1024;
 /// Bytes of a run's input, as JSON.
 pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 /// Bytes of one action's output, as JSON. An SQS message holds 1 MiB; the report around it needs some of that.

@@ -1,16 +1,25 @@
 //! Definitions of tasks: what an author writes, read into a form that decisions can use.
 //!
 //! A definition is kept as it was written (as JSON) and read by the same reader wherever it is needed, so
-//! that the published schema is the one format there is.
+//! that the published schema is the one format there is. Reading tells every fault at once, each with its place.
 
+mod action;
+mod code;
+mod fault;
+mod graph;
+mod input;
 mod model;
+mod path;
+mod reader;
+mod references;
+mod schema;
+mod span;
+mod tree;
+mod yaml;
 
+pub use fault::{Fault, Faults, Place};
+pub use input::{InputFault, InputFaults};
 pub use model::{
     Action, CatchUp, Definition, ExecFacade, Facade, HttpFacade, NativeFacade, Overlap, Schedule, ScheduleRule, Trigger,
 };
-impl Definition {
-    /// seam
-    pub fn from_source(_: &serde_json::Value) -> Result<Self, String> {
-        Err(String::new())
-    }
-}
+pub use schema::TASK_SCHEMA;

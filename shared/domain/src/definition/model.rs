@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::input::InputSchema;
 use crate::expression::{Expression, Template};
 use crate::ids::{ActionIndex, ActionName, PoolName, TaskName};
 use crate::retry::RetryPolicy;
@@ -34,6 +35,7 @@ pub struct Definition {
     /// The definition as it was written, as JSON: what is stored, shown and hashed.
     pub source: Value,
     pub(crate) by_name: BTreeMap<ActionName, ActionIndex>,
+    pub(crate) input_schema: Option<InputSchema>,
 }
 
 /// One vertex of the task's graph.

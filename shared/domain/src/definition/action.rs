@@ -1,0 +1,249 @@
+//! Reads the actions of a definition, and wires them by what they need.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use serde_json::{Map, Value};
+
+use super::code;
+use super::fault::{At, Report};
+use super::graph::Needs;
+use super::model::{Action, ExecFacade, Facade, HttpFacade, NativeFacade, Trigger};
+use super::path::Path;
+use super::reader::{scalar, text};
+use super::references::{Expressions, References};
+use super::span::{self, Zero};
+use crate::expression::Template;
+use crate::ids::{ActionIndex, ActionName, PoolName};
+use crate::retry::RetryPolicy;
+use crate::time::Millis;
+
+/// What actions get that do not say otherwise.
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    pub(super) pool: Option<PoolName>,
+    pub(super) timeout: Option<Millis>,
+    pub(super) queue_timeout: Option<Millis>,
+    pub(super) retry: Option<RetryPolicy>,
+    pub(super) workdir: Option<String>,
+}
+
+/// Reads the actions in the author's order, and what their expressions refer to.
+pub(super) fn read_all(
+    written: &Map<String, Value>,
+    defaults: &Defaults,
+    report: &mut Report<'_>,
+) -> (Vec<Action>, References) {
+    let root = &Path::ROOT;
+    let path = root.key("actions");
+    let names: HashMap<&str, usize> = written.keys().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    let mut references = References::default();
+    let mut actions = Vec::with_capacity(written.len());
+    let mut needs = Vec::with_capacity(written.len());
+    for (at, (name, action)) in written.iter().enumerate() {
+        let path = path.key(name);
+        needs.push(read_needs(name, action, &names, &path, report));
+        let mut expressions = Expressions::of_action(at, report, &mut references);
+        actions.push(read(name, action, defaults, &path, &mut expressions));
+    }
+    check_triggers(written, &actions, report);
+    check_cycles(written, &needs, report);
+    for (at, needs) in needs.iter().enumerate() {
+        actions[at].needs = needs.iter().copied().map(ActionIndex::from_usize).collect();
+        for need in needs {
+            actions[*need].dependents.push(ActionIndex::from_usize(at));
+        }
+    }
+    (actions, references)
+}
+
+/// The indexes of what an action needs, each once, and never itself.
+fn read_needs(
+    name: &str,
+    action: &Value,
+    names: &HashMap<&str, usize>,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) -> Vec<usize> {
+    let path = path.key("needs");
+    let mut seen = HashSet::new();
+    let mut take = |need: &str, path: &Path<'_>| {
+        if need == name {
+            report.add(code::REPEATED_NEED, path, At::Value, format!("the action `{name}` needs itself"));
+            return None;
+        }
+        let Some(&at) = names.get(need) else {
+            let help = report.suggest(need, names.keys().copied());
+            let message = format!("`{name}` needs `{need}`, which is not an action of this task");
+            report.add_with_help(code::UNKNOWN_NEED, path, At::Value, message, help);
+            return None;
+        };
+        if !seen.insert(at) {
+            report.add(code::REPEATED_NEED, path, At::Value, format!("`{name}` needs `{need}` twice"));
+            return None;
+        }
+        Some(at)
+    };
+    match action.get("needs") {
+        Some(Value::String(need)) => take(need, &path).into_iter().collect(),
+        Some(Value::Array(needs)) => {
+            let needs = needs.iter().enumerate();
+            needs.filter_map(|(at, need)| take(need.as_str()?, &path.index(at))).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn read(
+    name: &str,
+    action: &Value,
+    defaults: &Defaults,
+    path: &Path<'_>,
+    expressions: &mut Expressions<'_, '_>,
+) -> Action {
+    let when = action.get("when").and_then(|when| expressions.condition(when, &path.key("when")));
+    let facade = read_facade(action, defaults, path, expressions);
+    let report = &mut *expressions.report;
+    let pool = action.get("pool").and_then(Value::as_str).and_then(|pool| PoolName::new(pool).ok());
+    let trigger = action.get("trigger").and_then(|trigger| serde_json::from_value(trigger.clone()).ok());
+    Action {
+        name: ActionName::new(name).unwrap_or_else(|_| placeholder()),
+        description: text(action, "description"),
+        needs: Vec::new(),
+        dependents: Vec::new(),
+        trigger: trigger.unwrap_or_default(),
+        when,
+        facade,
+        pool: pool.or_else(|| defaults.pool.clone()).unwrap_or_default(),
+        timeout: span::read(action, "timeout", Zero::Refused, path, report).or(defaults.timeout),
+        queue_timeout: span::read(action, "queue_timeout", Zero::Refused, path, report).or(defaults.queue_timeout),
+        retry: span::read_retry(action, path, report)
+            .or_else(|| defaults.retry.clone())
+            .unwrap_or_else(RetryPolicy::once),
+        allow_failure: action.get("allow_failure").and_then(Value::as_bool).unwrap_or_default(),
+    }
+}
+
+/// Stands for a name that was refused, so that the others can be looked at too.
+fn placeholder() -> ActionName {
+    ActionName::new("refused").expect("a valid name")
+}
+
+fn read_facade(action: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> Facade {
+    if let Some(http) = action.get("http") {
+        return Facade::Http(read_http(http, &path.key("http"), expressions));
+    }
+    if let Some(native) = action.get("native") {
+        let path = path.key("native");
+        let input = native.get("input").map(|input| expressions.template(input, &path.key("input")));
+        return Facade::Native(NativeFacade { handler: text(native, "handler").unwrap_or_default(), input });
+    }
+    let exec = action.get("exec").unwrap_or(&Value::Null);
+    Facade::Exec(read_exec(exec, defaults, &path.key("exec"), expressions))
+}
+
+fn read_exec(exec: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> ExecFacade {
+    let key = path.key("command");
+    let (command, path_of_command) = match exec {
+        Value::Array(command) => (command.as_slice(), path),
+        _ => (exec.get("command").and_then(Value::as_array).map_or(&[][..], Vec::as_slice), &key),
+    };
+    if command.first().and_then(Value::as_str).is_some_and(|program| program.trim().is_empty()) {
+        let message = "the program's name must not be empty";
+        expressions.report.add(code::FACADE, &path_of_command.index(0), At::Value, message);
+    }
+    let command = command.iter().enumerate();
+    ExecFacade {
+        command: command.map(|(at, part)| expressions.text(part, &path_of_command.index(at))).collect(),
+        stdin: exec.get("stdin").map(|stdin| expressions.template(stdin, &path.key("stdin"))),
+        env: texts(exec, "env", path, expressions),
+        workdir: text(exec, "workdir").or_else(|| defaults.workdir.clone()),
+    }
+}
+
+fn read_http(http: &Value, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> HttpFacade {
+    let body = http.get("body").map(|body| expressions.template(body, &path.key("body")));
+    let url = http.get("url").unwrap_or(&Value::Null);
+    check_url(url, &path.key("url"), expressions.report);
+    let default_method = if body.is_some() { "POST" } else { "GET" };
+    HttpFacade {
+        method: text(http, "method").unwrap_or_else(|| default_method.to_owned()),
+        url: expressions.text(url, &path.key("url")),
+        headers: texts(http, "headers", path, expressions),
+        body,
+    }
+}
+
+fn texts(map: &Value, key: &str, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> BTreeMap<String, Template> {
+    let path = path.key(key);
+    let entries = map.get(key).and_then(Value::as_object).into_iter().flatten();
+    entries.map(|(name, value)| (name.clone(), expressions.text(value, &path.key(name)))).collect()
+}
+
+/// Refuses what can be seen not to be an absolute `http` or `https` URL; the rest is seen when it is rendered.
+fn check_url(url: &Value, path: &Path<'_>, report: &mut Report<'_>) {
+    let Some(url) = url.as_str().filter(|url| !url.is_empty()) else { return };
+    let fixed = url.split("${{").next().unwrap_or(url);
+    if fixed.is_empty() {
+        return;
+    }
+    let lower = fixed.to_ascii_lowercase();
+    let host = lower.strip_prefix("https://").or_else(|| lower.strip_prefix("http://"));
+    let whole = fixed.len() == url.len();
+    let sound = match host {
+        Some(host) => !whole || !(host.is_empty() || host.starts_with(['/', '?', '#', ':'])),
+        // An expression may stand in the middle of the scheme, as in `http${{ input.s }}://`.
+        None => !whole && ("https://".starts_with(&lower) || "http://".starts_with(&lower)),
+    };
+    if !sound || fixed.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        let message = format!("`{url}` is not an absolute `http` or `https` URL");
+        report.add(code::FACADE, path, At::Value, message);
+    }
+}
+
+/// Refuses triggers that can never hold.
+fn check_triggers(written: &Map<String, Value>, actions: &[Action], report: &mut Report<'_>) {
+    let root = &Path::ROOT;
+    let path = root.key("actions");
+    for ((name, value), action) in written.iter().zip(actions) {
+        let has_needs = match value.get("needs") {
+            Some(Value::Array(needs)) => !needs.is_empty(),
+            needs => needs.is_some(),
+        };
+        if has_needs {
+            continue;
+        }
+        let trigger = match action.trigger {
+            Trigger::AnySucceeded => "any_succeeded",
+            Trigger::AnyFailed => "any_failed",
+            Trigger::AllSucceeded | Trigger::AllDone | Trigger::NoneFailed => continue,
+        };
+        let message = format!("`{name}` can never start: it has no `needs` of which `{trigger}` could be true");
+        report.add(code::UNREACHABLE, &path.key(name).key("trigger"), At::Value, message);
+    }
+}
+
+fn check_cycles(written: &Map<String, Value>, needs: &[Vec<usize>], report: &mut Report<'_>) {
+    let root = &Path::ROOT;
+    let path = root.key("actions");
+    let names: Vec<&str> = written.keys().map(String::as_str).collect();
+    for cycle in Needs::new(needs).cycles() {
+        let first = names[cycle[0]];
+        let shown = cycle.iter().chain(cycle.first()).map(|at| names[*at]);
+        let shown = if cycle.len() > MAX_CYCLE_SHOWN {
+            let start: Vec<&str> = shown.take(MAX_CYCLE_SHOWN).collect();
+            format!("{} -> ... ({} in all) -> {first}", start.join(" -> "), cycle.len())
+        } else {
+            shown.collect::<Vec<_>>().join(" -> ")
+        };
+        let message = format!("these actions need one another in a circle: {shown}");
+        report.add(code::CYCLE, &path.key(first).key("needs"), At::Key, message);
+    }
+}
+
+/// Actions of one cycle that are named in its fault.
+const MAX_CYCLE_SHOWN: usize = 20;
+
+/// The text of a scalar as a template's source.
+pub(super) fn text_of(value: &Value) -> Value {
+    scalar(value).map_or(Value::Null, Value::String)
+}

@@ -1,0 +1,196 @@
+//! Bounds the work of an evaluation, and makes it the same everywhere.
+//!
+//! CEL ends always, but `map` inside `map` over a long list ends late, and a mapping has no order. So, before it is
+//! kept, an expression is rewritten: what a comprehension walks over goes through `@items`, which sorts the keys of
+//! a mapping, and what a call is given goes through `@charge`, which counts its size against a budget. Neither name
+//! can be written in CEL.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cel::IdedExpr;
+use cel::common::ast::{CallExpr, EntryExpr, Expr, operators};
+use cel::common::types::CelList;
+use cel::common::value::{BuiltinRef, CowVal, Val};
+use cel::{Context, ExecutionError, FunctionContext};
+
+use crate::limits::MAX_EXPRESSION_WORK;
+
+const ITEMS: &str = "@items";
+const CHARGE: &str = "@charge";
+/// What compiling a regular expression costs more than reading its text.
+const REGEX_COST: u64 = 2000;
+const REGEX: &str = "@regex";
+
+/// The expression, with the calls that bound its work.
+pub(super) fn instrument(mut expr: IdedExpr) -> IdedExpr {
+    rewrite(&mut expr);
+    expr
+}
+
+fn rewrite(expr: &mut IdedExpr) {
+    match &mut expr.expr {
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => {}
+        Expr::Select(select) => rewrite(&mut select.operand),
+        Expr::List(list) => list.elements.iter_mut().for_each(rewrite),
+        Expr::Map(map) => map.entries.iter_mut().for_each(|entry| rewrite_entry(&mut entry.expr)),
+        Expr::Struct(message) => message.entries.iter_mut().for_each(|entry| rewrite_entry(&mut entry.expr)),
+        Expr::Call(call) => rewrite_call(call),
+        Expr::Comprehension(comprehension) => {
+            rewrite(&mut comprehension.iter_range);
+            wrap(&mut comprehension.iter_range, ITEMS);
+            for part in [
+                &mut comprehension.accu_init,
+                &mut comprehension.loop_cond,
+                &mut comprehension.loop_step,
+                &mut comprehension.result,
+            ] {
+                rewrite(part);
+            }
+        }
+    }
+}
+
+fn rewrite_entry(entry: &mut EntryExpr) {
+    match entry {
+        EntryExpr::StructField(field) => rewrite(&mut field.value),
+        EntryExpr::MapEntry(entry) => {
+            rewrite(&mut entry.key);
+            rewrite(&mut entry.value);
+        }
+    }
+}
+
+fn rewrite_call(call: &mut CallExpr) {
+    if let Some(target) = &mut call.target {
+        rewrite(target);
+    }
+    call.args.iter_mut().for_each(rewrite);
+    // The step of `map` and `filter`, `@result + [item]`: the item counts, not what was gathered before.
+    if call.func_name == operators::ADD
+        && let [IdedExpr { expr: Expr::Ident(name), .. }, IdedExpr { expr: Expr::List(list), .. }] =
+            call.args.as_mut_slice()
+        && name.starts_with('@')
+    {
+        list.elements.iter_mut().for_each(|item| wrap(item, CHARGE));
+        return;
+    }
+    let free = [
+        operators::CONDITIONAL,
+        operators::LOGICAL_AND,
+        operators::LOGICAL_OR,
+        operators::LOGICAL_NOT,
+        operators::NOT_STRICTLY_FALSE,
+        operators::INDEX,
+        operators::NEGATE,
+    ];
+    if free.contains(&call.func_name.as_str()) {
+        return;
+    }
+    let regex = call.func_name == "matches";
+    if let Some(target) = &mut call.target {
+        wrap(target, CHARGE);
+    }
+    let last = call.args.len().saturating_sub(1);
+    for (at, arg) in call.args.iter_mut().enumerate() {
+        wrap(arg, if regex && at == last { REGEX } else { CHARGE });
+    }
+}
+
+fn wrap(expr: &mut IdedExpr, function: &str) {
+    let inner = std::mem::take(expr);
+    let call = CallExpr { func_name: function.to_owned(), target: None, args: vec![inner] };
+    *expr = IdedExpr { id: 0, expr: Expr::Call(call) };
+}
+
+/// What is left of the work that one evaluation may do.
+#[derive(Clone)]
+pub(super) struct Budget(Arc<AtomicU64>);
+
+type Function =
+    Box<dyn for<'c, 'v> Fn(&mut FunctionContext<'c, 'v>) -> Result<CowVal<'c, 'v>, ExecutionError> + Send + Sync>;
+
+impl Budget {
+    /// A whole budget, whose functions are added to a context.
+    pub(super) fn install(context: &mut Context<'_, '_>) -> Result<Self, cel::DeclarationError> {
+        let budget = Self(Arc::new(AtomicU64::new(MAX_EXPRESSION_WORK)));
+        for (name, factor) in [(CHARGE, 1), (REGEX, REGEX_COST)] {
+            let own = budget.clone();
+            let charge: Function = Box::new(move |call| {
+                let value = argument(call)?;
+                own.spend(&value, factor)?;
+                Ok(value)
+            });
+            context.add_function(name, charge)?;
+        }
+        let own = budget.clone();
+        let items: Function = Box::new(move |call| {
+            let value = argument(call)?;
+            own.spend(&value, 1)?;
+            Ok(sorted_keys(&value).unwrap_or(value))
+        });
+        context.add_function(ITEMS, items)?;
+        Ok(budget)
+    }
+
+    /// Whether more was wanted than there was.
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    fn spend(&self, value: &CowVal<'_, '_>, factor: u64) -> Result<(), ExecutionError> {
+        let left = self.0.load(Ordering::Relaxed);
+        let cost = size(value.as_ref(), left).saturating_mul(factor);
+        let left = left.saturating_sub(cost);
+        self.0.store(left, Ordering::Relaxed);
+        if left == 0 { Err(ExecutionError::InternalError("too much work".to_owned())) } else { Ok(()) }
+    }
+}
+
+fn argument<'c, 'v>(call: &mut FunctionContext<'c, 'v>) -> Result<CowVal<'c, 'v>, ExecutionError> {
+    if call.args.is_empty() {
+        return Err(ExecutionError::invalid_argument_count(1, 0));
+    }
+    Ok(call.args.swap_remove(0))
+}
+
+/// The keys of a mapping, in the one order that every host agrees on.
+fn sorted_keys<'c, 'v>(value: &CowVal<'c, 'v>) -> Option<CowVal<'c, 'v>> {
+    let BuiltinRef::Map(map) = value.as_builtin() else { return None };
+    let mut keys: Vec<Box<dyn Val + 'v>> = map.inner().keys().map(|key| key.inner().clone_as_boxed()).collect();
+    keys.sort_by_cached_key(|key| super::convert::to_json(key.as_ref()).map(|key| key.to_string()).unwrap_or_default());
+    Some(CowVal::owned(CelList::from(keys)))
+}
+
+/// Bytes and elements of a value; it stops counting beyond `most`.
+fn size(value: &dyn Val, most: u64) -> u64 {
+    let mut left = most;
+    count(value, &mut left);
+    most - left
+}
+
+fn count(value: &dyn Val, left: &mut u64) {
+    *left = left.saturating_sub(1);
+    match value.as_builtin() {
+        BuiltinRef::String(text) => *left = left.saturating_sub(text.inner().len() as u64),
+        BuiltinRef::Bytes(bytes) => *left = left.saturating_sub(bytes.inner().len() as u64),
+        BuiltinRef::List(list) => {
+            for item in list.inner() {
+                if *left == 0 {
+                    return;
+                }
+                count(item.as_ref(), left);
+            }
+        }
+        BuiltinRef::Map(map) => {
+            for (key, item) in map.inner() {
+                if *left == 0 {
+                    return;
+                }
+                count(key.inner(), left);
+                count(item.as_ref(), left);
+            }
+        }
+        _ => {}
+    }
+}

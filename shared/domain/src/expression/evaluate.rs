@@ -1,0 +1,177 @@
+//! Gives an expression its value.
+
+use std::sync::{Arc, LazyLock};
+
+use cel::common::ast::{Expr, LiteralValue, operators};
+use cel::{Context, Env, ExecutionError, IdedExpr};
+use serde_json::Value;
+
+use super::budget::Budget;
+use super::{ExpressionError, Scope, code, convert};
+use crate::limits::MAX_EXPRESSION_WORK;
+
+/// The functions and macros of expressions: the standard ones, without time and without optional values.
+pub(super) fn environment() -> &'static Arc<Env> {
+    static ENVIRONMENT: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(false)));
+    &ENVIRONMENT
+}
+
+/// The steps of an expression that is nothing but a path, such as `actions.extract.output.rows[0]`. It is followed
+/// in the JSON itself: nothing is copied but the value, and keys keep their order.
+pub(super) struct Steps {
+    root: String,
+    steps: Vec<Step>,
+}
+
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+impl Steps {
+    /// The steps, if an expression is a path.
+    pub(super) fn of(ast: &IdedExpr) -> Option<Self> {
+        let mut steps = Vec::new();
+        let mut at = ast;
+        loop {
+            match &at.expr {
+                Expr::Ident(name) if matches!(name.as_str(), "input" | "run" | "actions") => {
+                    steps.reverse();
+                    return Some(Self { root: name.clone(), steps });
+                }
+                Expr::Select(select) if !select.test => {
+                    steps.push(Step::Key(select.field.clone()));
+                    at = &select.operand;
+                }
+                Expr::Call(call) if call.func_name == operators::INDEX => {
+                    let [operand, key] = call.args.as_slice() else { return None };
+                    steps.push(match &key.expr {
+                        Expr::Literal(LiteralValue::String(key)) => Step::Key(key.inner().to_owned()),
+                        Expr::Literal(LiteralValue::Int(index)) => Step::Index(usize::try_from(*index.inner()).ok()?),
+                        _ => return None,
+                    });
+                    at = operand;
+                }
+                _ => return None,
+            }
+        }
+    }
+
+    /// The value at the end of the path.
+    pub(super) fn follow(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+        let mut shown = self.root.clone();
+        let (mut at, steps) = match (self.root.as_str(), self.steps.split_first()) {
+            ("actions", Some((Step::Key(name), rest))) => {
+                let action = scope.actions.get(name).ok_or_else(|| no_key(&shown, name))?;
+                shown = step_shown(&shown, name);
+                (action, rest)
+            }
+            ("run", _) => (&scope.run, self.steps.as_slice()),
+            _ => (&scope.input, self.steps.as_slice()),
+        };
+        for step in steps {
+            match step {
+                Step::Key(key) => {
+                    let map = at.as_object().ok_or_else(|| not_a(&shown, at, "mapping", &format!("key `{key}`")))?;
+                    at = map.get(key).ok_or_else(|| no_key(&shown, key))?;
+                    shown = step_shown(&shown, key);
+                }
+                Step::Index(index) => {
+                    let list = at.as_array().ok_or_else(|| not_a(&shown, at, "list", &format!("entry {index}")))?;
+                    at = list.get(*index).ok_or_else(|| {
+                        let message = format!("`{shown}` has {} entries, and none of index {index}", list.len());
+                        ExpressionError::new(code::NO_VALUE, message)
+                    })?;
+                    shown = format!("{shown}[{index}]");
+                }
+            }
+        }
+        Ok(at.clone())
+    }
+}
+
+fn step_shown(path: &str, key: &str) -> String {
+    let name = !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    if name { format!("{path}.{key}") } else { format!("{path}[{key:?}]") }
+}
+
+fn no_key(path: &str, key: &str) -> ExpressionError {
+    ExpressionError::new(code::NO_VALUE, format!("`{path}` has no key `{key}`"))
+}
+
+fn not_a(path: &str, value: &Value, wanted: &str, what: &str) -> ExpressionError {
+    let is = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a mapping",
+    };
+    ExpressionError::new(code::NO_VALUE, format!("`{path}` is {is}, not a {wanted}: it has no {what}"))
+}
+
+/// Evaluates an expression that has the calls of [`super::budget`] in it.
+pub(super) fn run(program: &IdedExpr, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
+    let mut context = Context::with_env(Arc::clone(environment()));
+    let budget = Budget::install(&mut context)
+        .map_err(|error| ExpressionError::new(code::NO_VALUE, format!("the expression can not run: {error}")))?;
+    for (name, value) in [("input", &scope.input), ("run", &scope.run)] {
+        if source.contains(name) {
+            context.add_variable_from_value(name, convert::to_cel(value));
+        }
+    }
+    if source.contains("actions") {
+        context.add_variable_from_value("actions", convert::mapping(scope.actions.iter()));
+    }
+    let result = cel::Value::resolve_val(program, &context);
+    if budget.is_spent() {
+        let message = format!("the expression visits or makes more than {MAX_EXPRESSION_WORK} values and bytes");
+        return Err(ExpressionError::new(code::TOO_MUCH, message));
+    }
+    let value = result.map_err(|error| in_words(&error))?;
+    convert::to_json(value.as_ref())
+}
+
+/// What went wrong, without the values: they may be long, and may be secret.
+fn in_words(error: &ExecutionError) -> ExpressionError {
+    let message = match error {
+        ExecutionError::NoSuchKey(key) => format!("there is no key `{key}`"),
+        ExecutionError::UndeclaredReference(name) => format!("`{name}` is not known"),
+        ExecutionError::NoSuchOverload(overload) => {
+            let types = overload.argument_types().join(" and ");
+            format!("{} can not be applied to {types}", operation(overload.function()))
+        }
+        ExecutionError::UnexpectedType { got, want } => {
+            let got: String = got.chars().take(40).collect();
+            format!("expected {want}, got {got}")
+        }
+        ExecutionError::ValuesNotComparable(..) => "the values can not be compared".to_owned(),
+        ExecutionError::UnsupportedBinaryOperator(operator, ..) => {
+            format!("`{operator}` can not be applied to these values")
+        }
+        ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "division by zero".to_owned(),
+        ExecutionError::Overflow(operator, ..) => format!("`{operator}` gives a number that is too large"),
+        ExecutionError::IndexOutOfBounds(_) => "the list has no entry of that index".to_owned(),
+        ExecutionError::DuplicateKey(_) => "a mapping names a key twice".to_owned(),
+        ExecutionError::FunctionError { function, message } => {
+            let message: String = message.chars().take(200).collect();
+            format!("{}: {message}", operation(function))
+        }
+        ExecutionError::InvalidArgumentCount { expected, actual } => {
+            format!("a function takes {expected} arguments, not {actual}")
+        }
+        _ => "the types in the expression do not fit".to_owned(),
+    };
+    ExpressionError::new(code::NO_VALUE, message)
+}
+
+/// `_+_` as `` `+` ``, `_._` as `.`, a function's name as it is.
+fn operation(name: &str) -> String {
+    match name {
+        "_._" | "_[_]" => "taking a key or an entry".to_owned(),
+        "_?_:_" => "`? :`".to_owned(),
+        "@in" => "`in`".to_owned(),
+        _ => format!("`{}`", name.trim_matches('_')),
+    }
+}

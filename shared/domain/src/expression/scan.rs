@@ -1,0 +1,163 @@
+//! Looks at an expression before the parser does, so that the parser, the evaluator and everything that walks the
+//! tree recurse to a bounded depth.
+
+use super::{ExpressionError, code};
+use crate::limits::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_CHAIN, MAX_EXPRESSION_DEPTH};
+
+/// Refuses expressions that are too long or would nest too deep.
+pub(super) fn check(source: &str) -> Result<(), ExpressionError> {
+    if source.len() > MAX_EXPRESSION_BYTES {
+        let message =
+            format!("the expression has {} characters; at most {MAX_EXPRESSION_BYTES} are allowed", source.len());
+        return Err(ExpressionError::new(code::TOO_LARGE, message));
+    }
+    if source.trim().is_empty() {
+        return Err(ExpressionError::at(code::SYNTAX, 0, "the expression is empty"));
+    }
+    Scan { source: source.as_bytes(), at: 0, levels: vec![Level::default()], nested: 0 }.run()
+}
+
+/// What stands between two brackets, as far as it deepens the tree.
+#[derive(Default)]
+struct Level {
+    /// Operators since the last `,`, `&&` or `||`: each may put one more node above the one before.
+    chain: usize,
+    /// Ternaries since the last `,`: they nest to the right.
+    ternaries: usize,
+}
+
+struct Scan<'a> {
+    source: &'a [u8],
+    at: usize,
+    levels: Vec<Level>,
+    /// The depth that the levels outside the innermost one add up to.
+    nested: usize,
+}
+
+impl Scan<'_> {
+    fn run(mut self) -> Result<(), ExpressionError> {
+        while let Some(&byte) = self.source.get(self.at) {
+            let start = self.at;
+            self.at += 1;
+            match byte {
+                b'"' | b'\'' => self.skip_string(start, byte),
+                b'/' if self.peek() == Some(b'/') => self.skip_line(),
+                b'(' | b'[' | b'{' => self.open(start)?,
+                b')' | b']' | b'}' => self.close(),
+                b',' => self.set(Level::default()),
+                b'&' | b'|' => {
+                    if self.peek() == Some(byte) {
+                        self.at += 1;
+                    }
+                    let ternaries = self.levels.last().map_or(0, |level| level.ternaries);
+                    self.set(Level { chain: 0, ternaries });
+                }
+                b'?' => self.deepen(start, |level| level.ternaries += 1)?,
+                b'.' | b'+' | b'-' | b'*' | b'/' | b'%' | b'!' | b'<' | b'>' | b'=' => {
+                    self.deepen(start, |level| level.chain += 1)?;
+                }
+                // `in` is an operator; a name with these letters costs one step too many, which does no harm.
+                b'i' if self.peek() == Some(b'n') => self.deepen(start, |level| level.chain += 1)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.source.get(self.at).copied()
+    }
+
+    fn set(&mut self, level: Level) {
+        if let Some(last) = self.levels.last_mut() {
+            *last = level;
+        }
+    }
+
+    fn open(&mut self, start: usize) -> Result<(), ExpressionError> {
+        if self.levels.len() > MAX_EXPRESSION_DEPTH {
+            let message = format!("the expression nests deeper than {MAX_EXPRESSION_DEPTH} brackets here");
+            return Err(ExpressionError::at(code::TOO_LARGE, start, message));
+        }
+        self.deepen(start, |level| level.chain += 1)?;
+        let outer = self.levels.last().map_or(0, |level| level.chain + level.ternaries);
+        self.nested += outer;
+        self.levels.push(Level::default());
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if self.levels.len() > 1 {
+            self.levels.pop();
+            let outer = self.levels.last().map_or(0, |level| level.chain + level.ternaries);
+            self.nested = self.nested.saturating_sub(outer);
+        }
+    }
+
+    fn deepen(&mut self, start: usize, change: impl FnOnce(&mut Level)) -> Result<(), ExpressionError> {
+        let mut depth = self.nested;
+        if let Some(level) = self.levels.last_mut() {
+            change(level);
+            depth += level.chain + level.ternaries;
+        }
+        if depth > MAX_EXPRESSION_CHAIN {
+            let message = format!("the expression chains more than {MAX_EXPRESSION_CHAIN} operators here");
+            return Err(ExpressionError::at(code::TOO_LARGE, start, message));
+        }
+        Ok(())
+    }
+
+    fn skip_line(&mut self) {
+        while self.peek().is_some_and(|byte| byte != b'\n') {
+            self.at += 1;
+        }
+    }
+
+    /// Skips to the end of a string, raw or not, in one or three quotes. One without an end is the parser's to tell.
+    fn skip_string(&mut self, start: usize, quote: u8) {
+        let before = |back: usize| start.checked_sub(back).and_then(|at| self.source.get(at)).copied();
+        let raw = matches!(before(1), Some(b'r' | b'R'))
+            || (matches!(before(1), Some(b'b' | b'B')) && matches!(before(2), Some(b'r' | b'R')));
+        let triple = self.source[self.at..].starts_with(&[quote, quote]);
+        let end: &[u8] = if triple { &[quote, quote, quote] } else { &[quote] };
+        self.at += if triple { 2 } else { 0 };
+        while let Some(&byte) = self.source.get(self.at) {
+            if self.source[self.at..].starts_with(end) {
+                self.at += end.len();
+                return;
+            }
+            self.at += if byte == b'\\' && !raw { 2 } else { 1 };
+        }
+    }
+}
+
+/// Parses what [`check`] has let pass.
+pub(super) fn parse(source: &str) -> Result<cel::IdedExpr, ExpressionError> {
+    let errors = match super::evaluate::environment().parser().parse(source) {
+        Ok(ast) => return Ok(ast),
+        Err(errors) => errors,
+    };
+    let Some(first) = errors.errors.first() else {
+        return Err(ExpressionError::new(code::SYNTAX, "the expression can not be read"));
+    };
+    let message = format!("the expression can not be read: {}", shorten(&first.msg));
+    Err(ExpressionError { code: code::SYNTAX, message, offset: offset(source, first.pos) })
+}
+
+/// The byte at a line and column as the parser counts them: both from 1.
+fn offset(source: &str, (line, column): (isize, isize)) -> Option<usize> {
+    let line = usize::try_from(line).ok()?.checked_sub(1)?;
+    let column = usize::try_from(column).ok()?.checked_sub(1)?;
+    let before: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
+    let rest = source.get(before..)?;
+    Some(before + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at))
+}
+
+fn shorten(message: &str) -> String {
+    const MOST: usize = 200;
+    let line = message.lines().next().unwrap_or(message);
+    let line = line.strip_prefix("Syntax error: ").unwrap_or(line);
+    // What the parser lists as expected is its grammar, which helps no author.
+    let line = line.split(" expecting {").next().unwrap_or(line).replace("'<EOF>'", "its end");
+    line.chars().take(MOST).collect()
+}

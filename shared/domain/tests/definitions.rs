@@ -1,0 +1,47 @@
+//! Definitions from files: the sound ones are read, the faulty ones tell what the snapshots show.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use windlass_domain::definition::{Definition, TASK_SCHEMA};
+
+fn files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions").join(folder);
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn check_sound(file: &Path) {
+    let text = fs::read_to_string(file).unwrap();
+    let definition = Definition::from_text(&text).unwrap_or_else(|faults| panic!("{}:\n{faults}", file.display()));
+    let again = Definition::from_source(&definition.source).unwrap();
+    assert_eq!(again.source, definition.source);
+    assert_eq!(format!("{:?}", again.actions), format!("{:?}", definition.actions));
+    let json = Definition::from_text(&serde_json::to_string_pretty(&definition.source).unwrap()).unwrap();
+    assert_eq!(json.source, definition.source, "JSON is read like YAML");
+    let schema: Value = serde_json::from_str(TASK_SCHEMA).unwrap();
+    assert!(jsonschema::is_valid(&schema, &definition.source), "the published schema accepts it");
+}
+
+fn check_faulty(file: &Path) {
+    let text = fs::read_to_string(file).unwrap();
+    let faults = Definition::from_text(&text).unwrap_err();
+    assert!(faults.iter().all(|fault| fault.place.is_some()));
+    let name = file.file_stem().unwrap().to_str().unwrap();
+    insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+        insta::assert_snapshot!(name, faults.to_string());
+    });
+}
+
+#[test]
+fn sound_definitions_are_read_from_yaml_and_json_and_from_what_is_stored() {
+    files("sound").iter().for_each(|file| check_sound(file));
+}
+
+#[test]
+fn faulty_definitions_tell_every_fault_with_its_place() {
+    files("faulty").iter().for_each(|file| check_faulty(file));
+}
