@@ -11,6 +11,7 @@ use windlass_engine::ports::Clock;
 
 use crate::error::FacadeError;
 use crate::exec::{Exec, ExecSettings, Time};
+use crate::http::{Http, HttpSettings};
 use crate::kinds;
 use crate::native::Handlers;
 
@@ -21,6 +22,8 @@ pub struct FacadeSettings {
     pub clock: Arc<dyn Clock>,
     /// How programs are run.
     pub exec: ExecSettings,
+    /// How HTTP calls are made.
+    pub http: HttpSettings,
     /// The handlers that are compiled into the agent.
     pub handlers: Handlers,
 }
@@ -28,7 +31,7 @@ pub struct FacadeSettings {
 impl FacadeSettings {
     /// The settings that a host changes what it must of.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, exec: ExecSettings::default(), handlers: Handlers::new() }
+        Self { clock, exec: ExecSettings::default(), http: HttpSettings::default(), handlers: Handlers::new() }
     }
 }
 
@@ -36,14 +39,15 @@ impl FacadeSettings {
 pub struct Facades {
     clock: Arc<dyn Clock>,
     exec: Exec,
+    http: Http,
     handlers: Handlers,
 }
 
 impl Facades {
     /// Sets the facades up.
     pub fn new(settings: FacadeSettings) -> Result<Self, FacadeError> {
-        let FacadeSettings { clock, exec, handlers } = settings;
-        Ok(Self { clock, exec: Exec::new(exec)?, handlers })
+        let FacadeSettings { clock, exec, http, handlers } = settings;
+        Ok(Self { clock, exec: Exec::new(exec)?, http: Http::new(&http)?, handlers })
     }
 }
 
@@ -62,9 +66,7 @@ impl Performer for Facades {
         match &attempt.work {
             Work::Exec(work) => self.exec.perform(work, &attempt, Time { now, left }, &control).await,
             Work::Native(work) => self.handlers.perform(work.clone(), left, &control).await,
-            Work::Http(_) => {
-                Outcome::Failed { error: ErrorInfo::new("http.unsupported", "this agent makes no HTTP calls") }
-            }
+            Work::Http(work) => self.http.perform(work, &attempt, left, &control).await,
         }
     }
 }

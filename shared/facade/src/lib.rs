@@ -9,10 +9,12 @@ mod bounded;
 mod error;
 mod exec;
 mod facades;
+mod http;
 pub mod kinds;
 mod native;
 
 pub use error::FacadeError;
 pub use exec::{ExecSettings, run_guard};
 pub use facades::{FacadeSettings, Facades};
+pub use http::HttpSettings;
 pub use native::Handlers;

@@ -4,4 +4,5 @@ mod bench;
 mod exec_end;
 mod exec_result;
 mod guard;
+mod http;
 mod native;

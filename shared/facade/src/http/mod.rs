@@ -1,0 +1,145 @@
+//! HTTP calls. What endpoints and authors may rely on is written in `docs/http.md`.
+//!
+//! One attempt is one request: no redirect is followed and nothing is repeated here, for that is the retry policy's.
+
+mod request;
+mod response;
+
+use std::time::Duration;
+
+use reqwest::{Client, redirect};
+use windlass_domain::run::{ErrorInfo, Outcome};
+use windlass_domain::time::Millis;
+use windlass_domain::work::HttpWork;
+use windlass_engine::perform::{Attempt, AttemptControl};
+
+use crate::error::FacadeError;
+use crate::kinds;
+use request::Prepared;
+
+/// How HTTP calls are made.
+#[derive(Debug, Clone)]
+pub struct HttpSettings {
+    /// How long a connection may take to come up, its TLS handshake included.
+    pub connect_timeout: Duration,
+    /// How long a call may take whose action names no timeout.
+    pub timeout: Duration,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10), timeout: Duration::from_mins(5) }
+    }
+}
+
+/// The facade for HTTP: one client, and so one pool of connections, for the whole agent.
+pub(crate) struct Http {
+    client: Client,
+    timeout: Duration,
+}
+
+impl Http {
+    pub(crate) fn new(settings: &HttpSettings) -> Result<Self, FacadeError> {
+        let client = Client::builder()
+            .connect_timeout(settings.connect_timeout)
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(FacadeError::HttpClient)?;
+        Ok(Self { client, timeout: settings.timeout })
+    }
+
+    /// Makes the call of one attempt.
+    pub(crate) async fn perform(
+        &self,
+        work: &HttpWork,
+        attempt: &Attempt,
+        left: Option<Millis>,
+        control: &AttemptControl,
+    ) -> Outcome {
+        let prepared = match request::prepare(&self.client, work, &attempt.idempotency_key) {
+            Ok(prepared) => prepared,
+            Err(why) => return Outcome::Failed { error: ErrorInfo::new(kinds::HTTP_INVALID_REQUEST, why) },
+        };
+        let place = prepared.place.clone();
+        let limit = self.limit(attempt, left);
+        tokio::select! {
+            biased;
+            outcome = self.call(prepared) => outcome.map_or_else(
+                |error| Outcome::Failed { error },
+                |output| Outcome::Succeeded { output },
+            ),
+            () = control.stop.cancelled() => Outcome::Cancelled,
+            () = tokio::time::sleep(limit.duration()) => limit.passed(&place),
+        }
+    }
+
+    fn limit(&self, attempt: &Attempt, left: Option<Millis>) -> Limit {
+        match left {
+            Some(left) if attempt.timeout.is_some() || left.as_duration() <= self.timeout => Limit::OfAttempt(left),
+            Some(_) | None => Limit::OfFacade(self.timeout),
+        }
+    }
+
+    async fn call(&self, prepared: Prepared) -> Result<serde_json::Value, ErrorInfo> {
+        let Prepared { request, place, secrets } = prepared;
+        let response = self.client.execute(request).await.map_err(|error| network(&place, error))?;
+        response::read(response, &place, &secrets).await
+    }
+}
+
+/// How long a call may take, and by whose word.
+#[derive(Debug, Clone, Copy)]
+enum Limit {
+    /// The action's timeout, or what is left of the run.
+    OfAttempt(Millis),
+    /// The facade's own.
+    OfFacade(Duration),
+}
+
+impl Limit {
+    fn duration(self) -> Duration {
+        match self {
+            Self::OfAttempt(left) => left.as_duration(),
+            Self::OfFacade(timeout) => timeout,
+        }
+    }
+
+    fn passed(self, place: &str) -> Outcome {
+        match self {
+            Self::OfAttempt(left) => {
+                let message = format!("{place} took longer than {left} and was given up");
+                Outcome::TimedOut { error: ErrorInfo::new(kinds::TIMEOUT, message) }
+            }
+            Self::OfFacade(timeout) => {
+                let message = format!("{place} gave no answer in {} s", timeout.as_secs_f64());
+                Outcome::Failed { error: ErrorInfo::new(kinds::NETWORK_TIMEOUT, message) }
+            }
+        }
+    }
+}
+
+/// A failure without an answer, or with half of one.
+fn network(place: &str, error: reqwest::Error) -> ErrorInfo {
+    let (kind, what) = if error.is_dns() {
+        (kinds::NETWORK_DNS, "the host's name is not known")
+    } else if error.is_connect() {
+        (kinds::NETWORK_CONNECT, "no connection")
+    } else if error.is_timeout() {
+        (kinds::NETWORK_TIMEOUT, "no answer in time")
+    } else if error.is_builder() {
+        (kinds::HTTP_INVALID_REQUEST, "the request can not be sent")
+    } else {
+        (kinds::NETWORK_RESET, "the connection ended before the answer did")
+    };
+    // The URL may hold a secret in its query.
+    let causes = chain(&error.without_url());
+    ErrorInfo::new(kind, format!("{place}: {what}: {causes}"))
+}
+
+/// The error and its causes in one line, from the outermost to the first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

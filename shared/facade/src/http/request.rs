@@ -1,0 +1,137 @@
+//! The request of an attempt.
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use reqwest::{Client, Method, Request, Url};
+use windlass_domain::work::HttpWork;
+
+/// Who sent a request before answers it in the same way: draft-ietf-httpapi-idempotency-key-header.
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// What APIs call their keys, beside the standard headers.
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// Texts shorter than this are not taken for secrets: their removal would garble any message.
+const MIN_SECRET_BYTES: usize = 6;
+
+/// A request that can be sent.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) request: Request,
+    /// What is called, for messages: the method and the URL without user, query and fragment.
+    pub(super) place: String,
+    /// What must not appear in a message, should the endpoint send it back.
+    pub(super) secrets: Vec<String>,
+}
+
+/// Makes the request, or says why there can be none. No value of a header is in that answer.
+pub(super) fn prepare(client: &Client, work: &HttpWork, idempotency_key: &str) -> Result<Prepared, String> {
+    let method = Method::from_bytes(work.method.as_bytes())
+        .map_err(|_| format!("`{}` is not a method of HTTP", work.method.escape_debug()))?;
+    let url = url(&work.url)?;
+    let place = format!("{method} {}", place(&url));
+    let mut headers = headers(work)?;
+    if !headers.contains_key(IDEMPOTENCY_KEY) {
+        headers.insert(IDEMPOTENCY_KEY, value("Idempotency-Key", idempotency_key)?);
+    }
+    let mut secrets: Vec<_> = url.password().map(str::to_owned).into_iter().collect();
+    // A user and a password in the URL become a header here, which the author's own header replaces.
+    let mut request = client.request(method, url);
+    if let Some(body) = &work.body {
+        let (content_type, bytes) = match body.as_str() {
+            Some(text) => ("text/plain; charset=utf-8", text.to_owned()),
+            None => ("application/json", body.to_string()),
+        };
+        headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(content_type));
+        request = request.body(bytes);
+    }
+    let request = request.headers(headers).build().map_err(|error| error.without_url().to_string())?;
+    secrets.extend(secrets_in(request.headers()));
+    secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
+    Ok(Prepared { request, place, secrets })
+}
+
+fn url(text: &str) -> Result<Url, String> {
+    let url: Url = text.parse().map_err(|error| format!("the URL can not be read: {error}"))?;
+    match url.scheme() {
+        "http" | "https" if url.has_host() => Ok(url),
+        other => Err(format!("a URL begins with http:// or https://, not with {other}:")),
+    }
+}
+
+fn place(url: &Url) -> String {
+    let mut shown = url.clone();
+    // Neither fails for a URL that has a host.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.set_query(None);
+    shown.set_fragment(None);
+    shown.into()
+}
+
+fn headers(work: &HttpWork) -> Result<HeaderMap, String> {
+    let mut headers = HeaderMap::new();
+    for (name, text) in &work.headers {
+        let header =
+            HeaderName::try_from(name).map_err(|_| format!("`{}` is not the name of a header", name.escape_debug()))?;
+        headers.insert(header, value(name, text)?);
+    }
+    Ok(headers)
+}
+
+fn value(name: &str, text: &str) -> Result<HeaderValue, String> {
+    let mut value =
+        HeaderValue::from_str(text).map_err(|_| format!("the header `{name}` has a character that none may have"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The values of the headers that carry secrets, each also without its scheme (`Bearer`).
+fn secrets_in(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, API_KEY]
+        .into_iter()
+        .filter_map(|name| headers.get(name)?.to_str().ok())
+        .flat_map(|text| [text, text.rsplit(' ').next().unwrap_or(text)])
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn work(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpWork {
+        HttpWork {
+            method: method.to_owned(),
+            url: url.to_owned(),
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: None,
+        }
+    }
+
+    fn check_refused(work: &HttpWork, message: &str) {
+        let why = prepare(&Client::new(), work, "key").expect_err("must be refused");
+        assert!(why.contains(message), "{why}");
+        assert!(!why.contains("s3cret"), "{why}");
+    }
+
+    #[test]
+    fn what_can_not_be_sent_is_refused() {
+        check_refused(&work("GE T", "http://h/", &[]), "`GE T` is not a method");
+        check_refused(&work("", "http://h/", &[]), "not a method");
+        check_refused(&work("GET", "/relative", &[]), "URL");
+        check_refused(&work("GET", "http://", &[]), "URL");
+        check_refused(&work("GET", "ftp://h/", &[]), "not with ftp:");
+        check_refused(&work("GET", "file:///etc/passwd", &[]), "not with file:");
+        check_refused(&work("GET", "http://h/", &[("a b", "x")]), "`a b` is not the name");
+        check_refused(&work("GET", "http://h/", &[("Authorization", "s3cret\r\nX: y")]), "`Authorization`");
+    }
+
+    #[test]
+    fn a_place_shows_no_secret() {
+        let prepared =
+            prepare(&Client::new(), &work("GET", "https://user:s3cret@h:8443/p/q?token=s3cret#f", &[]), "key");
+        let prepared = prepared.expect("a request");
+        assert_eq!(prepared.place, "GET https://h:8443/p/q");
+        assert_eq!(prepared.secrets, ["s3cret", "Basic dXNlcjpzM2NyZXQ=", "dXNlcjpzM2NyZXQ="]);
+        let headers = [("authorization", "Bearer s3cret-token"), ("X-Api-Key", "s3cret-key"), ("Cookie", "a=1")];
+        let prepared = prepare(&Client::new(), &work("GET", "http://h/", &headers), "key").expect("a request");
+        assert_eq!(prepared.secrets, ["Bearer s3cret-token", "s3cret-token", "s3cret-key", "s3cret-key"]);
+    }
+}

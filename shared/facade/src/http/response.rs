@@ -1,0 +1,98 @@
+//! What an answer means: the output of the attempt, or its failure.
+
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
+use windlass_domain::run::ErrorInfo;
+
+use super::network;
+use crate::bounded::{Head, cut_end, json_or_text};
+use crate::kinds;
+
+/// Reads the answer, no more of it than may be kept.
+pub(super) async fn read(mut response: Response, place: &str, secrets: &[String]) -> Result<Value, ErrorInfo> {
+    let status = response.status();
+    if !status.is_success() {
+        let body = beginning(&mut response).await;
+        return Err(refused(status, place, &without(secrets, body)));
+    }
+    let says_json = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
+    let mut body = Head::default();
+    while let Some(chunk) = response.chunk().await.map_err(|error| network(place, error))? {
+        body.push(&chunk);
+        if body.overflowed() {
+            return Err(too_large(place));
+        }
+    }
+    let output = output(body.bytes(), says_json).map_err(|error| {
+        ErrorInfo::new(
+            kinds::OUTPUT_INVALID,
+            format!("{place} answered {status} with a body that is not JSON: {error}"),
+        )
+    })?;
+    if output.to_string().len() > MAX_OUTPUT_BYTES {
+        return Err(too_large(place));
+    }
+    Ok(output)
+}
+
+fn output(body: &[u8], says_json: bool) -> serde_json::Result<Value> {
+    if says_json && !body.is_empty() { serde_json::from_slice(body) } else { Ok(json_or_text(body)) }
+}
+
+/// Whether a media type is JSON: `application/json`, `application/problem+json; charset=utf-8`.
+fn is_json(media_type: &str) -> bool {
+    let essence = media_type.split(';').next().unwrap_or(media_type).trim().to_ascii_lowercase();
+    essence == "application/json" || essence.ends_with("+json")
+}
+
+/// The beginning of a body that is only shown; a connection that breaks there is not the failure that matters.
+async fn beginning(response: &mut Response) -> String {
+    let mut body = Vec::new();
+    while body.len() < MAX_ERROR_MESSAGE_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// The text with every secret blacked out.
+fn without(secrets: &[String], text: String) -> String {
+    secrets.iter().fold(text, |text, secret| text.replace(secret, "***"))
+}
+
+fn refused(status: StatusCode, place: &str, body: &str) -> ErrorInfo {
+    let mut message = format!("{place} answered {status}");
+    if status.is_redirection() {
+        message.push_str("; redirects are not followed");
+    }
+    if !body.trim().is_empty() {
+        message.push('\n');
+        message.push_str(body.trim());
+    }
+    ErrorInfo::new(format!("http.{}", status.as_u16()), cut_end(&message, MAX_ERROR_MESSAGE_BYTES / 2))
+}
+
+fn too_large(place: &str) -> ErrorInfo {
+    let message =
+        format!("{place} answered with more than {MAX_OUTPUT_BYTES} bytes; have it answer with a place instead");
+    ErrorInfo::new(kinds::OUTPUT_TOO_LARGE, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_types_of_json_are_known() {
+        for yes in ["application/json", "Application/JSON; charset=utf-8", "application/problem+json"] {
+            assert!(is_json(yes), "{yes}");
+        }
+        for no in ["text/plain", "application/jsonl", "application/xml", ""] {
+            assert!(!is_json(no), "{no}");
+        }
+    }
+}
