@@ -1,1 +1,32 @@
-//! The engine's ports on one durable SQLite file.
+//! The engine's ports on one durable `SQLite` file.
+//!
+//! Several processes may work on one data folder: a host and any number of agents. Each has one thread that writes,
+//! and commits together whatever waits ([`writer`]). What is acknowledged as durable has been synced to the disk.
+
+#![cfg_attr(doc, expect(rustdoc::private_intra_doc_links, reason = "the map is for those who work in here"))]
+
+mod agents;
+mod bus;
+mod cache;
+mod clock;
+mod database;
+mod error;
+mod event_log;
+mod host_lock;
+mod meter;
+mod queues;
+mod readers;
+mod run_list;
+mod run_watch;
+mod runs;
+mod schema;
+mod session;
+mod store;
+mod tasks;
+mod watch;
+mod writer;
+
+pub use clock::SystemClock;
+pub use error::OpenError;
+pub use meter::Written;
+pub use store::{FILE_NAME, Role, Stats, Store};

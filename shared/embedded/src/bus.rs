@@ -1,0 +1,26 @@
+//! The event bus inside one process. What must not be missed is read from the event log.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use windlass_contract::event::PublicEvent;
+use windlass_engine::ports::{Bus, PortError};
+
+use crate::store::Store;
+
+/// Events that a subscriber may be behind before it misses some.
+pub(crate) const BUS_EVENTS: usize = 4096;
+
+#[async_trait]
+impl Bus for Store {
+    async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {
+        let bus = &self.shared().bus;
+        if bus.receiver_count() > 0 {
+            for event in events {
+                // The last subscriber may have gone just now.
+                drop(bus.send(Arc::new(event.clone())));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,127 @@
+//! Records that were read or written lately, so that a run under way is not read and decoded again for each of its
+//! inputs. Whoever takes one checks its revision against the file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use windlass_domain::ids::RunId;
+use windlass_domain::run::Run;
+
+/// Bytes of JSON that the cached records would have; in memory they take a few times that.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// Records by id, the least recently used given up first.
+#[derive(Default)]
+pub(crate) struct RunCache {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    entries: HashMap<RunId, Entry>,
+    by_use: BTreeMap<u64, RunId>,
+    uses: u64,
+    bytes: usize,
+}
+
+struct Entry {
+    run: Run,
+    bytes: usize,
+    used: u64,
+}
+
+impl RunCache {
+    pub(crate) fn get(&self, id: RunId) -> Option<Run> {
+        let mut state = self.lock();
+        state.uses += 1;
+        let used = state.uses;
+        let entry = state.entries.get_mut(&id)?;
+        let before = std::mem::replace(&mut entry.used, used);
+        let run = entry.run.clone();
+        state.by_use.remove(&before);
+        state.by_use.insert(used, id);
+        Some(run)
+    }
+
+    /// Keeps a record, unless a later one is kept. `bytes`: of what was written or read of it.
+    pub(crate) fn put(&self, run: Run, bytes: usize) {
+        let mut state = self.lock();
+        let known = state.entries.get(&run.id).map(|entry| (entry.run.revision, entry.bytes));
+        // A commit writes only the pages that changed: the others count as before.
+        let bytes = match known {
+            Some((revision, _)) if revision > run.revision => return,
+            Some((_, before)) => before.max(bytes),
+            None => bytes,
+        };
+        state.remove(run.id);
+        state.uses += 1;
+        let used = state.uses;
+        state.bytes += bytes;
+        state.by_use.insert(used, run.id);
+        state.entries.insert(run.id, Entry { run, bytes, used });
+        while state.bytes > MAX_BYTES
+            && let Some((_, oldest)) = state.by_use.first_key_value()
+        {
+            let oldest = *oldest;
+            state.remove(oldest);
+        }
+    }
+
+    pub(crate) fn forget(&self, id: RunId) {
+        self.lock().remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn remove(&mut self, id: RunId) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.bytes -= entry.bytes;
+            self.by_use.remove(&entry.used);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use uuid::Uuid;
+    use windlass_domain::ids::TaskName;
+    use windlass_domain::run::Origin;
+    use windlass_domain::time::Timestamp;
+
+    use super::*;
+
+    fn run(number: u128, revision: u64) -> Run {
+        let task = TaskName::new("t").expect("a name");
+        let id = RunId::from_uuid(Uuid::from_u128(number));
+        let run = Run::submitted(id, (task, 1), 1, Value::Null, Origin::Request, Timestamp::from_millis(0));
+        Run { revision, ..run }
+    }
+
+    #[test]
+    fn an_older_record_does_not_replace_a_later_one() {
+        let cache = RunCache::default();
+        cache.put(run(1, 5), 10);
+        cache.put(run(1, 4), 10);
+        assert_eq!(cache.get(run(1, 0).id).map(|run| run.revision), Some(5));
+    }
+
+    #[test]
+    fn the_least_recently_used_is_given_up() {
+        let cache = RunCache::default();
+        cache.put(run(1, 0), MAX_BYTES / 2);
+        cache.put(run(2, 0), MAX_BYTES / 2);
+        cache.get(run(1, 0).id);
+        cache.put(run(3, 0), MAX_BYTES / 2);
+        let kept = [1, 2, 3].map(|number| cache.get(run(number, 0).id).is_some());
+        assert_eq!(kept, [true, false, true]);
+        cache.put(run(4, 0), MAX_BYTES + 1);
+        assert!(cache.get(run(4, 0).id).is_none(), "larger than the cache");
+        let state = cache.lock();
+        assert_eq!((state.bytes, state.entries.len(), state.by_use.len()), (0, 0, 0));
+    }
+}

@@ -1,0 +1,164 @@
+//! Failures of the file, classified once, each with its code and page.
+
+use std::path::PathBuf;
+
+use rusqlite::ErrorCode;
+use windlass_engine::ports::{ErrorClass, PortError};
+
+/// Another process holds the file's lock for too long.
+pub(crate) const LOCKED: &str = "WL0301";
+/// There is no room left for a write.
+pub(crate) const FULL: &str = "WL0303";
+/// The operating system failed to read or write.
+pub(crate) const IO: &str = "WL0304";
+/// The file is damaged.
+pub(crate) const DAMAGED: &str = "WL0305";
+/// The file or its folder may not be written.
+pub(crate) const NOT_WRITABLE: &str = "WL0306";
+/// The store has been closed.
+pub(crate) const CLOSED: &str = "WL0307";
+/// What was written could not be made durable.
+pub(crate) const NOT_SYNCED: &str = "WL0308";
+/// `SQLite` refused a statement: a fault of this program.
+pub(crate) const UNEXPECTED: &str = "WL0309";
+/// The data folder can not be made or entered.
+const FOLDER: &str = "WL0310";
+/// Another host works on the folder.
+const SECOND_HOST: &str = "WL0311";
+/// The file is another program's.
+const FOREIGN: &str = "WL0312";
+/// The file was written by a later version.
+const NEWER: &str = "WL0313";
+/// A batch or a message is over its limit.
+pub(crate) const OVER_LIMIT: &str = "WL0314";
+/// A cursor is not one that a list gave.
+pub(crate) const CURSOR: &str = "WL0315";
+/// A stored record can not be read.
+pub(crate) const UNREADABLE: &str = "WL0316";
+
+/// Why a data folder can not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// The folder can not be made or entered.
+    #[error("open the data folder {}: {cause}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        cause: String,
+    },
+    /// Another host works on the folder.
+    #[error("open the data folder {}: another host works on it (process {holder}); stop it, or choose another folder", .path.display())]
+    SecondHost {
+        /// The folder.
+        path: PathBuf,
+        /// The process id of the other host, as it wrote it down.
+        holder: String,
+    },
+    /// The file is another program's.
+    #[error("open {}: it is a database of another program", .path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a later version of Windlass.
+    #[error("open {}: its schema is version {found}, and this program knows versions up to {known}", .path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its schema.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The file can not be read or written.
+    #[error("open {}: {cause}", .path.display())]
+    Storage {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        cause: PortError,
+    },
+}
+
+impl OpenError {
+    /// The stable code, with a page in `docs/errors`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Folder { .. } => FOLDER,
+            Self::SecondHost { .. } => SECOND_HOST,
+            Self::Foreign { .. } => FOREIGN,
+            Self::Newer { .. } => NEWER,
+            Self::Storage { cause, .. } => cause.code,
+        }
+    }
+}
+
+/// Why a piece of work on the file did not give a result.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// It was refused before it wrote anything; the work beside it goes on.
+    Refused(PortError),
+    /// `SQLite` failed; what was written with it is rolled back.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<PortError> for Failure {
+    fn from(error: PortError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Failure> for PortError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(error) => error,
+            Failure::Sqlite(error) => port_error(&error),
+        }
+    }
+}
+
+/// A failure of `SQLite`, as the engine sees it.
+pub(crate) fn port_error(error: &rusqlite::Error) -> PortError {
+    let (class, code, what) = match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
+            (ErrorClass::Retry, LOCKED, "use the database: another process holds its lock")
+        }
+        Some(ErrorCode::DiskFull) => (ErrorClass::Retry, FULL, "write the database: disk full"),
+        Some(ErrorCode::SystemIoFailure) => (ErrorClass::Retry, IO, "read or write the database file"),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+            (ErrorClass::Bug, DAMAGED, "read the database: the file is damaged")
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen) => {
+            (ErrorClass::Retry, NOT_WRITABLE, "open the database file for writing")
+        }
+        _ => (ErrorClass::Bug, UNEXPECTED, "execute a statement"),
+    };
+    PortError::new(class, code, format!("{what} ({error})"))
+}
+
+/// Whether every request of a batch would meet this failure, whatever it asked for.
+pub(crate) fn concerns_the_whole_file(error: &rusqlite::Error) -> bool {
+    port_error(error).code != UNEXPECTED
+}
+
+/// The store has been closed, or its writer has ended.
+pub(crate) fn closed() -> PortError {
+    PortError::new(ErrorClass::Retry, CLOSED, "use the store: it has been closed")
+}
+
+/// The file was checked, and is not sound.
+pub(crate) fn damaged(finding: &str) -> PortError {
+    PortError::new(ErrorClass::Bug, DAMAGED, format!("read the database: the file is damaged ({finding})"))
+}
+
+/// A record that can not be read: damaged, or of an unknown version.
+pub(crate) fn unreadable(what: &str, cause: &dyn std::fmt::Display) -> PortError {
+    PortError::new(ErrorClass::Bug, UNREADABLE, format!("read {what}: {cause}"))
+}

@@ -1,0 +1,235 @@
+//! Queues: one table for the messages of all of them.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
+use windlass_domain::time::Timestamp;
+use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt};
+
+use crate::clock::now_ms;
+use crate::error::{Failure, OVER_LIMIT};
+use crate::session::Session;
+use crate::store::Store;
+use crate::writer::Durability;
+
+#[async_trait]
+impl Queues for Store {
+    async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
+        check_batch(batch.len())?;
+        batch.iter().try_for_each(check_message)?;
+        let queue = queue.clone();
+        let durability = durability_of(&queue);
+        self.writer().write(durability, move |session| insert(session, &queue, &batch)).await
+    }
+
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        most: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, PortError> {
+        let most = most.min(MAX_BATCH);
+        let deadline = Instant::now() + wait;
+        let waiter = self.queue_watch().wait(queue);
+        loop {
+            let received = self.take(queue, most, visibility).await?;
+            if !received.is_empty() || most == 0 {
+                if received.len() == most {
+                    // There may be more, and whoever was to be woken for it may have been busy.
+                    self.queue_watch().filled(queue, 1);
+                }
+                return Ok(received);
+            }
+            if tokio::time::timeout_at(deadline, waiter.notify.notified()).await.is_err() {
+                return Ok(Vec::new());
+            }
+        }
+    }
+
+    async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
+        check_batch(batch.len())?;
+        let queue = queue.clone();
+        self.writer().write(Durability::Ordered, move |session| hide(session, &queue, &batch)).await
+    }
+
+    async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
+        check_batch(batch.len())?;
+        let queue = queue.clone();
+        self.writer().write(Durability::Ordered, move |session| discard(session, &queue, &batch)).await
+    }
+
+    async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
+        let queue = queue.clone();
+        self.writer().write(Durability::Ordered, move |session| remove(session, &queue)).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
+        let queue = queue.clone();
+        let sql = "SELECT count(*) FROM messages
+                   WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND visible_at <= ?2";
+        let count = move |connection: &rusqlite::Connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let count: i64 = statement.query_row((queue.to_string(), now_ms()), |row| row.get(0))?;
+            Ok(count.unsigned_abs())
+        };
+        self.readers().read_aside(count).await
+    }
+}
+
+impl Store {
+    /// Receives what there is; what comes too late for the caller is handed back.
+    async fn take(&self, queue: &QueueName, most: usize, visibility: Duration) -> Result<Vec<Delivery>, PortError> {
+        let name = queue.clone();
+        let take = move |session: &mut Session<'_>| take(session, &name, most, visibility);
+        let (name, writer) = (queue.clone(), self.writer().clone());
+        let hand_back = move |unheard: Vec<Delivery>| {
+            if !unheard.is_empty() {
+                writer.write_unheard(move |session| hand_back(session, &name, &unheard));
+            }
+        };
+        self.writer().write_if_wanted(take, hand_back).await
+    }
+}
+
+/// What goes to the inbox is somebody's word and is nowhere else; what goes to a pool or an agent follows from a
+/// record that is durable, and is sent again from it.
+fn durability_of(queue: &QueueName) -> Durability {
+    match queue {
+        QueueName::Inbox | QueueName::DeadLetter => Durability::Synced,
+        QueueName::Pool(_) | QueueName::Control(_) => Durability::Ordered,
+    }
+}
+
+fn check_batch(entries: usize) -> Result<(), PortError> {
+    if entries <= MAX_BATCH {
+        return Ok(());
+    }
+    let message = format!("use a queue: the batch has {entries} entries; at most {MAX_BATCH} are allowed");
+    Err(PortError::new(ErrorClass::Reject, OVER_LIMIT, message))
+}
+
+fn check_message(message: &Outgoing) -> Result<(), PortError> {
+    let bytes = message.body.len();
+    let cause = if bytes > MAX_MESSAGE_BYTES {
+        format!("the message has {bytes} bytes; at most {MAX_MESSAGE_BYTES} are allowed")
+    } else if message.delay.0 > MAX_DELAY_MS {
+        format!("the delay is {} ms; at most {MAX_DELAY_MS} are allowed", message.delay.0)
+    } else {
+        return Ok(());
+    };
+    Err(PortError::new(ErrorClass::Reject, OVER_LIMIT, format!("send a message: {cause}")))
+}
+
+fn insert(session: &mut Session<'_>, queue: &QueueName, batch: &[Outgoing]) -> Result<(), Failure> {
+    let id = session.queue_or_make(queue)?;
+    let now = now_ms();
+    let sql = "INSERT INTO messages (id, queue, visible_at, receives, sent_at, body) VALUES (?1, ?2, ?3, 0, ?4, ?5)";
+    let mut visible = 0;
+    for message in batch {
+        let message_id = session.next_message_id();
+        let visible_at = Timestamp::from_millis(now).plus(message.delay).as_millis();
+        session.write(sql, (message_id, id, visible_at, now, &message.body))?;
+        visible += usize::from(message.delay.0 == 0);
+    }
+    if visible > 0 {
+        session.filled.push((queue.clone(), visible));
+    }
+    Ok(())
+}
+
+fn take(
+    session: &mut Session<'_>,
+    queue: &QueueName,
+    most: usize,
+    visibility: Duration,
+) -> Result<Vec<Delivery>, Failure> {
+    let Some(id) = session.queue(queue)? else { return Ok(Vec::new()) };
+    let now = now_ms();
+    let sql = "UPDATE messages SET visible_at = ?1, receives = receives + 1
+               WHERE id IN (SELECT id FROM messages WHERE queue = ?2 AND visible_at <= ?3
+                            ORDER BY visible_at, id LIMIT ?4)
+               RETURNING id, receives, sent_at, body";
+    let mut statement = session.prepare(sql)?;
+    let most = i64::try_from(most).unwrap_or(i64::MAX);
+    let rows = statement.query_map((later(now, visibility), id, now, most), |row| {
+        let (message, receives): (i64, u32) = (row.get(0)?, row.get(1)?);
+        let sent_at = Timestamp::from_millis(row.get(2)?);
+        let receipt = Receipt(format!("{message}:{receives}"));
+        Ok((message, Delivery { receipt, body: row.get(3)?, receive_count: receives, sent_at }))
+    })?;
+    let mut received = rows.collect::<Result<Vec<_>, _>>()?;
+    // The order of RETURNING is not promised.
+    received.sort_unstable_by_key(|(message, _)| *message);
+    session.rows += received.len() as u64;
+    Ok(received.into_iter().map(|(_, delivery)| delivery).collect())
+}
+
+fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duration)]) -> Result<Vec<Receipt>, Failure> {
+    let Some(id) = session.queue(queue)? else { return Ok(Vec::new()) };
+    let now = now_ms();
+    // A receipt is good until the message is received again, as SQS has it; also when its time is over.
+    let sql = "UPDATE messages SET visible_at = ?1 WHERE id = ?2 AND receives = ?3 AND queue = ?4";
+    let mut good = Vec::with_capacity(batch.len());
+    let mut visible = 0;
+    for (receipt, visibility) in batch {
+        let Some((message, receives)) = parts(receipt) else { continue };
+        if session.write(sql, (later(now, *visibility), message, receives, id))? > 0 {
+            good.push(receipt.clone());
+            visible += usize::from(visibility.is_zero());
+        }
+    }
+    if visible > 0 {
+        session.filled.push((queue.clone(), visible));
+    }
+    Ok(good)
+}
+
+/// Makes messages visible again that were received for somebody who had gone; that was no receipt.
+fn hand_back(session: &mut Session<'_>, queue: &QueueName, unheard: &[Delivery]) -> Result<(), Failure> {
+    let sql = "UPDATE messages SET visible_at = ?1, receives = receives - 1 WHERE id = ?2 AND receives = ?3";
+    for delivery in unheard {
+        let Some((message, receives)) = parts(&delivery.receipt) else { continue };
+        session.write(sql, (now_ms(), message, receives))?;
+    }
+    session.filled.push((queue.clone(), unheard.len()));
+    Ok(())
+}
+
+fn discard(session: &mut Session<'_>, queue: &QueueName, batch: &[Receipt]) -> Result<(), Failure> {
+    let Some(id) = session.queue(queue)? else { return Ok(()) };
+    let sql = "DELETE FROM messages WHERE id = ?1 AND receives = ?2 AND queue = ?3";
+    for receipt in batch {
+        let Some((message, receives)) = parts(receipt) else { continue };
+        session.write(sql, (message, receives, id))?;
+    }
+    Ok(())
+}
+
+fn remove(session: &mut Session<'_>, queue: &QueueName) -> Result<(), Failure> {
+    let Some(id) = session.queue(queue)? else { return Ok(()) };
+    session.forget_queue(queue);
+    session.write("DELETE FROM messages WHERE queue = ?1", [id])?;
+    session.write("DELETE FROM queues WHERE id = ?1", [id])?;
+    Ok(())
+}
+
+/// The message and the receipt's number that a receipt stands for; `None` if it is none of ours.
+fn parts(receipt: &Receipt) -> Option<(i64, i64)> {
+    let (message, receives) = receipt.0.split_once(':')?;
+    Some((message.parse().ok()?, receives.parse().ok()?))
+}
+
+fn later(now: i64, span: Duration) -> i64 {
+    now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// How many messages each queue holds, the hidden ones included.
+pub(crate) fn counts(connection: &rusqlite::Connection) -> Result<Vec<(String, u64)>, Failure> {
+    let sql = "SELECT name, (SELECT count(*) FROM messages WHERE queue = queues.id) FROM queues ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}

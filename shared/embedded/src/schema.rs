@@ -1,0 +1,74 @@
+//! The tables, as migrations in order: each is applied once, and none that was shipped is ever edited.
+
+/// Marks a file as Windlass's: `WNDL` as a number.
+pub(crate) const APPLICATION_ID: i64 = 0x574e_444c;
+
+/// The migrations; the schema's version is how many of them a file has seen.
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST];
+
+/// Messages carry ids in the order of sending that are never given twice. A message is visible once `visible_at`
+/// (milliseconds since the epoch) has passed, so an expired receipt needs no work to expire.
+///
+/// A run is known by its `seq` inside the file; a run of more than one page keeps page `n` under `seq << 16 | n`.
+/// A row of `events` holds the events of one commit, as a JSON array: one row, however much a commit decides.
+const FIRST: &str = "
+CREATE TABLE queues (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+CREATE TABLE messages (
+    id INTEGER PRIMARY KEY,
+    queue INTEGER NOT NULL,
+    visible_at INTEGER NOT NULL,
+    receives INTEGER NOT NULL,
+    sent_at INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX messages_by_turn ON messages (queue, visible_at);
+CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    revision INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    wake_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    submitted_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    pages INTEGER NOT NULL,
+    head TEXT NOT NULL
+);
+CREATE INDEX runs_by_task ON runs (task);
+CREATE INDEX runs_by_status ON runs (status);
+CREATE TABLE run_pages (
+    id INTEGER PRIMARY KEY,
+    body TEXT NOT NULL
+);
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY,
+    run INTEGER NOT NULL,
+    body TEXT NOT NULL
+);
+CREATE INDEX events_by_run ON events (run);
+CREATE TABLE tasks (
+    name TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    deleted INTEGER NOT NULL,
+    next_due INTEGER,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX tasks_by_due ON tasks (next_due) WHERE deleted = 0 AND next_due IS NOT NULL;
+CREATE TABLE task_versions (
+    task TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    source TEXT NOT NULL,
+    PRIMARY KEY (task, version)
+);
+CREATE TABLE agents (
+    id TEXT PRIMARY KEY,
+    body TEXT NOT NULL
+) WITHOUT ROWID;
+";

@@ -1,0 +1,215 @@
+//! The store: one data folder, opened by one process.
+
+use std::fs::{DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use tokio::sync::broadcast;
+use windlass_contract::event::PublicEvent;
+use windlass_engine::Ports;
+use windlass_engine::ports::PortError;
+
+use crate::bus::BUS_EVENTS;
+use crate::cache::RunCache;
+use crate::clock::SystemClock;
+use crate::database::{Purpose, connect, open_or_make, storage, wal_path};
+use crate::error::{Failure, OpenError};
+use crate::host_lock::HostLock;
+use crate::meter::{Meter, Written};
+use crate::queues;
+use crate::readers::Readers;
+use crate::run_watch::RunWatch;
+use crate::watch::QueueWatch;
+use crate::writer::{Writer, WriterThreads};
+
+/// The file's name inside the data folder.
+pub const FILE_NAME: &str = "windlass.db";
+
+/// What a process is to a data folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It decides; there is one at a time.
+    Host,
+    /// It performs; there may be any number.
+    Agent,
+}
+
+/// A data folder that is open. It is closed when the last clone is dropped.
+#[derive(Clone)]
+pub struct Store {
+    open: Arc<Open>,
+}
+
+/// What the store holds, and what it has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stats {
+    /// Bytes of the database file.
+    pub file_bytes: u64,
+    /// Bytes of the write-ahead log.
+    pub wal_bytes: u64,
+    /// Messages by queue, the hidden ones included.
+    pub messages: Vec<(String, u64)>,
+    /// What this process has written since it opened the store.
+    pub written: Written,
+}
+
+/// What the parts of an open store share.
+pub(crate) struct Shared {
+    pub(crate) run_cache: RunCache,
+    pub(crate) run_watch: RunWatch,
+    pub(crate) bus: broadcast::Sender<Arc<PublicEvent>>,
+}
+
+struct Open {
+    path: PathBuf,
+    page_bytes: u64,
+    meter: Arc<Meter>,
+    shared: Arc<Shared>,
+    readers: Readers,
+    queue_watch: Arc<QueueWatch>,
+    watcher: Mutex<Option<JoinHandle<()>>>,
+    writer: Option<Writer>,
+    threads: WriterThreads,
+    /// Let go last: the next host may only come when everything is closed.
+    _host: Option<HostLock>,
+}
+
+impl Store {
+    /// Opens a data folder, and makes what is not there yet: the folder, for its owner alone, and the file.
+    /// Blocks while another process makes or migrates the same file.
+    pub fn open(data_dir: &Path, role: Role) -> Result<Self, OpenError> {
+        make_folder(data_dir)?;
+        let host = match role {
+            Role::Host => Some(HostLock::take(data_dir)?),
+            Role::Agent => None,
+        };
+        let path = data_dir.join(FILE_NAME);
+        let connection = open_or_make(&path)?;
+        let failed = |error: rusqlite::Error| storage(&path, &error);
+        let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).map_err(failed)?;
+        let watching = connect(&path, Purpose::Read).map_err(failed)?;
+        let wal = open_wal(data_dir, &path)?;
+
+        let meter = Arc::new(Meter::default());
+        let queue_watch = Arc::new(QueueWatch::default());
+        let no_thread = |error: std::io::Error| folder_error(data_dir, &error);
+        let (writer, threads) =
+            Writer::start(connection, wal, meter.clone(), queue_watch.clone()).map_err(no_thread)?;
+        let watch = queue_watch.clone();
+        let watcher = std::thread::Builder::new().name("windlass-watch".to_owned());
+        let watcher = watcher.spawn(move || watch.run(&watching)).map_err(no_thread)?;
+        let shared = Shared {
+            run_cache: RunCache::default(),
+            run_watch: RunWatch::default(),
+            bus: broadcast::Sender::new(BUS_EVENTS),
+        };
+        let open = Open {
+            readers: Readers::new(path.clone()),
+            path,
+            page_bytes: page_bytes.unsigned_abs(),
+            meter,
+            shared: Arc::new(shared),
+            queue_watch,
+            watcher: Mutex::new(Some(watcher)),
+            writer: Some(writer),
+            threads,
+            _host: host,
+        };
+        Ok(Self { open: Arc::new(open) })
+    }
+
+    /// The store as everything that the engine's loops need of a host.
+    pub fn ports(&self) -> Ports {
+        let store = Arc::new(self.clone());
+        Ports {
+            queues: store.clone(),
+            runs: store.clone(),
+            tasks: store.clone(),
+            bus: store.clone(),
+            agents: store,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Events that are published in this process from here on. A subscriber that falls far behind misses some, is
+    /// told so, and reads them from the event log.
+    pub fn subscribe(&self) -> broadcast::Receiver<Arc<PublicEvent>> {
+        self.open.shared.bus.subscribe()
+    }
+
+    /// What the store holds, and what this process has written.
+    pub async fn stats(&self) -> Result<Stats, PortError> {
+        let messages = self.open.readers.read_aside(queues::counts).await?;
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        Ok(Stats {
+            file_bytes: bytes(&self.open.path),
+            wal_bytes: bytes(&wal_path(&self.open.path)),
+            messages,
+            written: self.written(),
+        })
+    }
+
+    /// What this process has written since it opened the store.
+    pub fn written(&self) -> Written {
+        self.open.meter.read(self.open.page_bytes)
+    }
+
+    /// Reads the whole file and checks that it is sound; takes its time.
+    pub async fn check(&self) -> Result<(), PortError> {
+        let check = |connection: &rusqlite::Connection| {
+            let verdict: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            if verdict == "ok" { Ok(()) } else { Err(Failure::from(crate::error::damaged(&verdict))) }
+        };
+        self.open.readers.read_aside(check).await
+    }
+
+    pub(crate) fn writer(&self) -> &Writer {
+        self.open.writer.as_ref().expect("the writer is taken only when the last clone of the store is dropped")
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.open.readers
+    }
+
+    pub(crate) fn queue_watch(&self) -> &QueueWatch {
+        &self.open.queue_watch
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.open.shared
+    }
+}
+
+impl Drop for Open {
+    /// Everything that was asked for is written before this returns.
+    fn drop(&mut self) {
+        self.queue_watch.close();
+        let watcher = self.watcher.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if watcher.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the thread that watches the queues has panicked");
+        }
+        self.readers.close();
+        drop(self.writer.take());
+        self.threads.join();
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), OpenError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| folder_error(path, &error))
+}
+
+fn folder_error(path: &Path, error: &std::io::Error) -> OpenError {
+    OpenError::Folder { path: path.to_owned(), cause: error.to_string() }
+}
+
+/// The log, to be synced. Its name in the folder is synced here once, since `SQLite` does so only with a sync of its
+/// own. The file stays the same one while this process has it open.
+fn open_wal(folder: &Path, path: &Path) -> Result<File, OpenError> {
+    let failed = |error: std::io::Error| folder_error(folder, &error);
+    let wal = File::open(wal_path(path)).map_err(failed)?;
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(wal)
+}

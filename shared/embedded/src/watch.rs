@@ -1,0 +1,171 @@
+//! Waking those who wait for messages: at once for what this process sends, within [`POLL_MS`] for what other processes
+//! send, and on time for what becomes visible by itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::{Connection, OptionalExtension};
+use tokio::sync::Notify;
+use windlass_engine::ports::QueueName;
+
+use crate::clock::now_ms;
+
+/// How often the file is asked whether it has changed, while somebody waits, in milliseconds.
+const POLL_MS: i64 = 8;
+
+/// Who waits for messages.
+#[derive(Default)]
+pub(crate) struct QueueWatch {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    gates: HashMap<QueueName, Gate>,
+    /// Somebody waits at a queue that has not been looked at yet.
+    unseen: bool,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Gate {
+    notify: Arc<Notify>,
+    waiters: usize,
+}
+
+/// One who waits at a queue. Dropping it ends the wait.
+pub(crate) struct Waiter<'a> {
+    watch: &'a QueueWatch,
+    queue: &'a QueueName,
+    /// Holds a permit when messages have come since the last one was taken.
+    pub(crate) notify: Arc<Notify>,
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        let mut state = self.watch.lock();
+        if let Some(gate) = state.gates.get_mut(self.queue) {
+            gate.waiters -= 1;
+            if gate.waiters == 0 {
+                state.gates.remove(self.queue);
+            }
+        }
+    }
+}
+
+impl QueueWatch {
+    /// Begins to wait at a queue; messages that come from here on are not missed.
+    pub(crate) fn wait<'a>(&'a self, queue: &'a QueueName) -> Waiter<'a> {
+        let mut state = self.lock();
+        let was_idle = state.gates.is_empty();
+        if !state.gates.contains_key(queue) {
+            state.unseen = true;
+            state.gates.insert(queue.clone(), Gate::default());
+        }
+        let notify = match state.gates.get_mut(queue) {
+            Some(gate) => {
+                gate.waiters += 1;
+                gate.notify.clone()
+            }
+            None => Arc::default(),
+        };
+        drop(state);
+        if was_idle {
+            self.changed.notify_one();
+        }
+        Waiter { watch: self, queue, notify }
+    }
+
+    /// Wakes as many as there are messages.
+    pub(crate) fn filled(&self, queue: &QueueName, messages: usize) {
+        let state = self.lock();
+        if let Some(gate) = state.gates.get(queue) {
+            for _ in 0..messages.min(gate.waiters) {
+                gate.notify.notify_one();
+            }
+        }
+    }
+
+    /// Wakes everybody for good.
+    pub(crate) fn close(&self) {
+        self.lock().closed = true;
+        self.changed.notify_one();
+    }
+
+    /// Watches the file, on a thread of its own, until it is closed. Sleeps while nobody waits.
+    pub(crate) fn run(&self, connection: &Connection) {
+        let mut seen = None;
+        let mut look_at = i64::MAX;
+        while let Some(turn) = self.next_turn(look_at) {
+            let version = data_version(connection);
+            if version.is_some() && version == seen && !turn.unseen && now_ms() < look_at {
+                continue;
+            }
+            seen = version;
+            look_at = self.wake_those_with_messages(connection, &turn.queues).unwrap_or_else(|error| {
+                tracing::warn!(error = %error, "the queues can not be watched");
+                now_ms() + POLL_MS
+            });
+        }
+    }
+
+    /// Gives when there is something to see even if nobody writes.
+    fn wake_those_with_messages(&self, connection: &Connection, queues: &[QueueName]) -> rusqlite::Result<i64> {
+        let mut look_at = i64::MAX;
+        let now = now_ms();
+        for queue in queues {
+            let Some(at) = earliest(connection, queue)? else { continue };
+            if at <= now {
+                self.filled(queue, 1);
+            }
+            look_at = look_at.min(at.max(now + POLL_MS));
+        }
+        Ok(look_at)
+    }
+
+    /// Sleeps until it is time to look again; `None` at the end.
+    fn next_turn(&self, look_at: i64) -> Option<Turn> {
+        let left = u64::try_from(look_at.saturating_sub(now_ms())).unwrap_or(0).clamp(1, POLL_MS.unsigned_abs());
+        let deadline = Instant::now() + Duration::from_millis(left);
+        let mut state = self.lock();
+        loop {
+            if state.closed {
+                return None;
+            }
+            if state.gates.is_empty() {
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let unseen = std::mem::take(&mut state.unseen);
+                return Some(Turn { queues: state.gates.keys().cloned().collect(), unseen });
+            }
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The queues that somebody waits at.
+struct Turn {
+    queues: Vec<QueueName>,
+    unseen: bool,
+}
+
+fn data_version(connection: &Connection) -> Option<i64> {
+    let mut statement = connection.prepare_cached("PRAGMA data_version").ok()?;
+    statement.query_row([], |row| row.get(0)).ok()
+}
+
+/// When the queue's earliest message is visible.
+fn earliest(connection: &Connection, queue: &QueueName) -> rusqlite::Result<Option<i64>> {
+    let sql = "SELECT visible_at FROM messages WHERE queue = (SELECT id FROM queues WHERE name = ?1)
+               ORDER BY visible_at LIMIT 1";
+    connection.prepare_cached(sql)?.query_row([queue.to_string()], |row| row.get(0)).optional()
+}

@@ -1,0 +1,383 @@
+//! The one thread that writes: it takes all requests that wait and commits them together.
+//!
+//! A request is answered when its transaction is committed; one that must be durable, when the log has been synced
+//! after that. The log is one file written in order, so what is not synced (a receive, a delete, a send to a pool)
+//! can never survive a power cut without everything that was written before it: losing the log's tail only makes
+//! messages come again. While a sync is under way, by a thread of its own, the writer goes on with the next batch.
+//!
+//! Work never waits in here for anything but the file: it must not block, and must not call back into the store.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use rusqlite::Connection;
+use tokio::sync::oneshot;
+use windlass_engine::ports::{ErrorClass, PortError};
+
+use crate::error::{Failure, NOT_SYNCED, closed, concerns_the_whole_file, port_error};
+use crate::meter::{Meter, add};
+use crate::session::{Known, Session, roll_back};
+use crate::watch::QueueWatch;
+
+/// Requests of one transaction.
+const MAX_BATCH_REQUESTS: usize = 256;
+/// Pages that the log may grow by before they are copied to the file: 16 MiB.
+const CHECKPOINT_PAGES: u64 = 4096;
+
+/// Whether an answer may go out before the log is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Synced before it is answered.
+    Synced,
+    /// A power cut may take it back, together with everything that came after it.
+    Ordered,
+}
+
+/// A write that waits for its turn.
+trait Request: Send {
+    /// Whether somebody still waits for it; nobody minds if it is left out otherwise.
+    fn is_wanted(&self) -> bool;
+    fn must_be_synced(&self) -> bool;
+    /// Does the work. May be called again after a rollback.
+    fn perform(&mut self, session: &mut Session<'_>) -> rusqlite::Result<()>;
+    /// Answers: with what the work gave, if `fate` is good.
+    fn answer(self: Box<Self>, fate: Result<(), PortError>);
+}
+
+struct Asked<T, W, A> {
+    durability: Durability,
+    droppable: bool,
+    work: W,
+    result: Option<Result<T, PortError>>,
+    reply: oneshot::Sender<Result<T, PortError>>,
+    answer: A,
+}
+
+impl<T, W, A> Request for Asked<T, W, A>
+where
+    T: Send,
+    W: FnMut(&mut Session<'_>) -> Result<T, Failure> + Send,
+    A: FnOnce(Result<T, PortError>, oneshot::Sender<Result<T, PortError>>) + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !(self.droppable && self.reply.is_closed())
+    }
+
+    fn must_be_synced(&self) -> bool {
+        self.durability == Durability::Synced && matches!(self.result, Some(Ok(_)))
+    }
+
+    fn perform(&mut self, session: &mut Session<'_>) -> rusqlite::Result<()> {
+        self.result = match (self.work)(session) {
+            Ok(value) => Some(Ok(value)),
+            Err(Failure::Refused(error)) => Some(Err(error)),
+            Err(Failure::Sqlite(error)) => return Err(error),
+        };
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, fate: Result<(), PortError>) {
+        let Self { result, reply, answer, .. } = *self;
+        let result = fate.and_then(|()| result.unwrap_or_else(|| Err(closed())));
+        answer(result, reply);
+    }
+}
+
+/// The way to the writer. It ends when the last handle is gone, or when it is closed.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    requests: Sender<Box<dyn Request>>,
+}
+
+/// The writer's threads, to be waited for.
+pub(crate) struct WriterThreads(Mutex<Vec<JoinHandle<()>>>);
+
+impl WriterThreads {
+    /// Waits until everything that was asked for is written, and the log is copied to the file.
+    pub(crate) fn join(&self) {
+        let threads = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store has panicked");
+            }
+        }
+    }
+}
+
+impl Writer {
+    /// Starts the threads; `wal` is the log, to be synced.
+    pub(crate) fn start(
+        connection: Connection,
+        wal: File,
+        meter: Arc<Meter>,
+        watch: Arc<QueueWatch>,
+    ) -> Result<(Self, WriterThreads), std::io::Error> {
+        let (requests, waiting) = channel();
+        let (committed, to_sync) = channel();
+        let broken = Arc::new(AtomicBool::new(false));
+        let syncer = Syncer { wal, meter: meter.clone(), broken: broken.clone() };
+        let syncer = spawn("windlass-sync", move || syncer.run(&to_sync))?;
+        let wal_pages = Arc::new(AtomicU64::new(0));
+        let mut worker = Worker {
+            connection,
+            known: Known::default(),
+            committed,
+            meter,
+            watch,
+            broken,
+            wal_pages,
+            seen: 0,
+            copied: 0,
+        };
+        let writer = spawn("windlass-write", move || {
+            if let Err(error) = worker.count_wal_pages() {
+                tracing::warn!(error = %error, "the log's pages can not be counted");
+            }
+            worker.run(&waiting);
+        })?;
+        Ok((Self { requests }, WriterThreads(Mutex::new(vec![writer, syncer]))))
+    }
+
+    /// Has work done in a transaction; gives what it gave once that holds.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, PortError> {
+        self.write_and(durability, work, |_| ()).await
+    }
+
+    /// The same, with something to be done with a good result before it is answered, whether or not somebody waits.
+    pub(crate) async fn write_and<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+        then: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, PortError> {
+        let answer = move |result: Result<T, PortError>, reply: oneshot::Sender<_>| {
+            if let Ok(value) = &result {
+                then(value);
+            }
+            // Whoever asked may have gone.
+            drop(reply.send(result));
+        };
+        self.ask(durability, false, work, answer).await
+    }
+
+    /// Work that is left out if nobody waits for it any more; `unheard` gets a result that came too late.
+    pub(crate) async fn write_if_wanted<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+        unheard: impl FnOnce(T) + Send + 'static,
+    ) -> Result<T, PortError> {
+        let answer = move |result, reply: oneshot::Sender<_>| {
+            if let Err(Ok(value)) = reply.send(result) {
+                unheard(value);
+            }
+        };
+        self.ask(Durability::Ordered, true, work, answer).await
+    }
+
+    /// Has work done that nobody waits for.
+    pub(crate) fn write_unheard(&self, work: impl FnMut(&mut Session<'_>) -> Result<(), Failure> + Send + 'static) {
+        let (reply, _) = oneshot::channel();
+        let answer = |result: Result<(), PortError>, _: oneshot::Sender<_>| {
+            if let Err(error) = result {
+                tracing::debug!(error = %error, "a write that nobody waited for failed");
+            }
+        };
+        let asked = Asked { durability: Durability::Ordered, droppable: false, work, result: None, reply, answer };
+        // A writer that has ended has nothing to do either.
+        drop(self.requests.send(Box::new(asked)));
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        durability: Durability,
+        droppable: bool,
+        work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+        answer: impl FnOnce(Result<T, PortError>, oneshot::Sender<Result<T, PortError>>) + Send + 'static,
+    ) -> Result<T, PortError> {
+        let (reply, answered) = oneshot::channel();
+        let asked = Asked { durability, droppable, work, result: None, reply, answer };
+        self.requests.send(Box::new(asked)).map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+}
+
+/// The writer's thread.
+struct Worker {
+    connection: Connection,
+    known: Known,
+    committed: Sender<Vec<Box<dyn Request>>>,
+    meter: Arc<Meter>,
+    watch: Arc<QueueWatch>,
+    broken: Arc<AtomicBool>,
+    /// Pages in the log, as of the last commit.
+    wal_pages: Arc<AtomicU64>,
+    seen: u64,
+    /// Pages in the log when it was last copied to the file.
+    copied: u64,
+}
+
+impl Worker {
+    fn count_wal_pages(&mut self) -> rusqlite::Result<()> {
+        let pages = self.wal_pages.clone();
+        self.connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: std::ffi::c_int| {
+            pages.store(u64::try_from(count).unwrap_or(0), Ordering::Relaxed);
+            Ok(())
+        }))
+    }
+
+    fn run(mut self, waiting: &Receiver<Box<dyn Request>>) {
+        let mut batch = Vec::with_capacity(MAX_BATCH_REQUESTS);
+        while let Ok(first) = waiting.recv() {
+            let began = Instant::now();
+            batch.push(first);
+            while batch.len() < MAX_BATCH_REQUESTS
+                && let Ok(next) = waiting.try_recv()
+            {
+                batch.push(next);
+            }
+            self.write(std::mem::take(&mut batch));
+            self.bound_the_log();
+            add(&self.meter.busy_micros, u64::try_from(began.elapsed().as_micros()).unwrap_or(0));
+        }
+        if let Err(error) = self.checkpoint("TRUNCATE") {
+            tracing::warn!(error = %error, "the log could not be copied to the file");
+        }
+    }
+
+    /// Commits a batch. Work that fails by itself is answered alone, and the rest is done again without it.
+    fn write(&mut self, mut batch: Vec<Box<dyn Request>>) {
+        batch.retain(|request| request.is_wanted());
+        add(&self.meter.requests, batch.len() as u64);
+        while !batch.is_empty() {
+            let fate =
+                if self.broken.load(Ordering::Acquire) { Err((None, not_synced())) } else { self.commit(&mut batch) };
+            match fate {
+                Ok(()) => return self.answer(batch),
+                Err((Some(culprit), error)) => batch.remove(culprit).answer(Err(error)),
+                Err((None, error)) => return answer_all(batch, &Err(error)),
+            }
+        }
+    }
+
+    /// One transaction. A failure names the request that is to blame, if the others can do without it.
+    fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<(), (Option<usize>, PortError)> {
+        let mut at = None;
+        let committed = Session::begin(&self.connection, &mut self.known).and_then(|mut session| {
+            for (position, request) in batch.iter_mut().enumerate() {
+                at = Some(position);
+                request.perform(&mut session)?;
+            }
+            at = None;
+            session.commit()?;
+            Ok((session.filled, session.rows))
+        });
+        match committed {
+            Ok((filled, rows)) => {
+                self.count(rows);
+                for (queue, messages) in filled {
+                    self.watch.filled(&queue, messages);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                roll_back(&self.connection, &mut self.known);
+                let culprit = at.filter(|_| !concerns_the_whole_file(&error));
+                Err((culprit, port_error(&error)))
+            }
+        }
+    }
+
+    fn count(&mut self, rows: u64) {
+        let pages = self.wal_pages.load(Ordering::Relaxed);
+        // The log starts over from its beginning once all of it has been copied to the file.
+        let (wrote, copied) = if pages < self.seen { (pages, 0) } else { (pages - self.seen, self.copied) };
+        (self.seen, self.copied) = (pages, copied);
+        add(&self.meter.commits, 1);
+        add(&self.meter.rows, rows);
+        add(&self.meter.wal_pages, wrote);
+    }
+
+    fn answer(&self, batch: Vec<Box<dyn Request>>) {
+        let (durable, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|request| request.must_be_synced());
+        if !durable.is_empty()
+            && let Err(unsent) = self.committed.send(durable)
+        {
+            answer_all(unsent.0, &Err(not_synced()));
+        }
+        answer_all(rest, &Ok(()));
+    }
+
+    fn bound_the_log(&mut self) {
+        if self.seen < self.copied + CHECKPOINT_PAGES {
+            return;
+        }
+        // Tried again only after as many pages more, should readers keep the log from starting over.
+        self.copied = self.seen;
+        if let Err(error) = self.checkpoint("PASSIVE") {
+            tracing::warn!(error = %error, "the log could not be copied to the file");
+        }
+    }
+
+    fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
+        add(&self.meter.checkpoints, 1);
+        self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()))
+    }
+}
+
+/// The thread that makes commits durable.
+struct Syncer {
+    wal: File,
+    meter: Arc<Meter>,
+    broken: Arc<AtomicBool>,
+}
+
+impl Syncer {
+    fn run(self, to_sync: &Receiver<Vec<Box<dyn Request>>>) {
+        while let Ok(mut committed) = to_sync.recv() {
+            while let Ok(more) = to_sync.try_recv() {
+                committed.extend(more);
+            }
+            answer_all(committed, &self.sync());
+        }
+    }
+
+    /// After a failed sync nobody knows what is on the disk, and a second one may succeed without having written
+    /// it: from then on everything is refused until the store is opened again and reads what there is.
+    fn sync(&self) -> Result<(), PortError> {
+        add(&self.meter.syncs, 1);
+        if self.broken.load(Ordering::Acquire) {
+            return Err(not_synced());
+        }
+        self.wal.sync_data().map_err(|error| {
+            tracing::error!(error = %error, "the log could not be synced; the store refuses writes until it is restarted");
+            self.broken.store(true, Ordering::Release);
+            not_synced()
+        })
+    }
+}
+
+fn answer_all(batch: Vec<Box<dyn Request>>, fate: &Result<(), PortError>) {
+    for request in batch {
+        request.answer(fate.clone());
+    }
+}
+
+fn not_synced() -> PortError {
+    PortError::new(
+        ErrorClass::Retry,
+        NOT_SYNCED,
+        "sync the log to the disk: whether the write holds is known after a restart",
+    )
+}
