@@ -31,12 +31,15 @@ impl Queues for Store {
         visibility: Duration,
         wait: Duration,
     ) -> Result<Vec<Delivery>, PortError> {
-        let most = most.min(MAX_BATCH);
+        check_batch(most)?;
+        if most == 0 {
+            return Err(over_limit("receive messages: none are asked for".to_owned()));
+        }
         let deadline = Instant::now() + wait;
         let waiter = self.queue_watch().wait(queue);
         loop {
             let received = self.take(queue, most, visibility).await?;
-            if !received.is_empty() || most == 0 {
+            if !received.is_empty() {
                 if received.len() == most {
                     // There may be more, and whoever was to be woken for it may have been busy.
                     self.queue_watch().filled(queue, 1);
@@ -107,8 +110,7 @@ fn check_batch(entries: usize) -> Result<(), PortError> {
     if entries <= MAX_BATCH {
         return Ok(());
     }
-    let message = format!("use a queue: the batch has {entries} entries; at most {MAX_BATCH} are allowed");
-    Err(PortError::new(ErrorClass::Reject, OVER_LIMIT, message))
+    Err(over_limit(format!("use a queue: the batch has {entries} entries; at most {MAX_BATCH} are allowed")))
 }
 
 fn check_message(message: &Outgoing) -> Result<(), PortError> {
@@ -120,7 +122,11 @@ fn check_message(message: &Outgoing) -> Result<(), PortError> {
     } else {
         return Ok(());
     };
-    Err(PortError::new(ErrorClass::Reject, OVER_LIMIT, format!("send a message: {cause}")))
+    Err(over_limit(format!("send a message: {cause}")))
+}
+
+fn over_limit(message: String) -> PortError {
+    PortError::new(ErrorClass::Reject, OVER_LIMIT, message)
 }
 
 fn insert(session: &mut Session<'_>, queue: &QueueName, batch: &[Outgoing]) -> Result<(), Failure> {

@@ -1,3 +1,4 @@
 //! Conformance suites of the ports, the reference model and generators.
 
+pub mod conformance;
 pub mod memory;

@@ -1,0 +1,113 @@
+//! One suite for each port, to be run on every adapter: in memory, on one file, over the wire.
+//!
+//! A suite sees only the port. Each of its cases is named, gets a host of its own from the caller (or a shared one:
+//! no case counts on being alone), and waits no longer than [`Timing`] says.
+
+mod agents;
+mod queues;
+mod runs;
+mod tasks;
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use windlass_domain::ids::PoolName;
+use windlass_engine::Ports;
+use windlass_engine::ports::{ErrorClass, PortError, QueueName};
+
+pub use agents::agents;
+pub use queues::queues;
+pub use runs::runs;
+pub use tasks::tasks;
+
+/// How fast the adapter is, and how long its cases wait.
+#[derive(Debug, Clone, Copy)]
+pub struct Timing {
+    /// A visibility timeout that is safely longer than a few calls take.
+    pub visibility: Duration,
+    /// Within this, what should be noticed is noticed, and what should not happen would have happened.
+    pub prompt: Duration,
+}
+
+impl Timing {
+    /// For adapters on this machine.
+    pub const LOCAL: Self = Self { visibility: Duration::from_secs(1), prompt: Duration::from_millis(400) };
+    /// For adapters over the wire, whose visibility is counted in seconds.
+    pub const REMOTE: Self = Self { visibility: Duration::from_secs(3), prompt: Duration::from_secs(2) };
+}
+
+/// What a case found: an error says what is not as it must be.
+type Verdict = Result<(), Fault>;
+
+/// What is not as it must be.
+#[derive(Debug)]
+struct Fault(String);
+
+impl From<PortError> for Fault {
+    fn from(error: PortError) -> Self {
+        Self(format!("failed to {error} ({}, {:?})", error.code, error.class))
+    }
+}
+
+/// A case of a suite.
+type Case = (&'static str, fn(Ports, Timing) -> Pin<Box<dyn Future<Output = Verdict> + Send>>);
+
+/// Names the cases of a suite by their functions.
+macro_rules! cases {
+    ($($case:ident),+ $(,)?) => {
+        &[$((stringify!($case), |ports, timing| Box::pin($case(ports, timing)))),+]
+    };
+}
+use cases;
+
+/// Runs every case, and panics with all faults at once.
+async fn run(suite: &str, cases: &[Case], make: impl AsyncFn() -> Ports, timing: Timing) {
+    let mut faults = Vec::new();
+    for (name, case) in cases {
+        if let Err(Fault(fault)) = case(make().await, timing).await {
+            faults.push(format!("{suite}: {name}: {fault}"));
+        }
+    }
+    assert!(faults.is_empty(), "{} of {} cases failed\n{}", faults.len(), cases.len(), faults.join("\n"));
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "cases compare what they have just read")]
+fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Verdict {
+    if found == expected { Ok(()) } else { Err(Fault(format!("{what}: found {found:?}, expected {expected:?}"))) }
+}
+
+fn holds(what: &str, holds: bool) -> Verdict {
+    if holds { Ok(()) } else { Err(Fault(format!("does not hold: {what}"))) }
+}
+
+fn some<T>(what: &str, found: Option<T>) -> Result<T, Fault> {
+    found.ok_or_else(|| Fault(format!("missing: {what}")))
+}
+
+/// The call must be refused as wrong for good.
+fn refused<T>(what: &str, result: Result<T, PortError>) -> Verdict {
+    same(what, result.err().map(|error| error.class), Some(ErrorClass::Reject))
+}
+
+/// The write must be refused because another one came first.
+fn conflicts<T>(what: &str, result: Result<T, PortError>) -> Verdict {
+    same(what, result.err().map(|error| error.class), Some(ErrorClass::Conflict))
+}
+
+/// A number that no other case of this process has.
+fn fresh_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// A name that no other case of this process has, nor one of another process that shares the host.
+fn fresh_name(prefix: &str) -> String {
+    format!("{prefix}-{}-{}", std::process::id(), fresh_number())
+}
+
+fn fresh_queue() -> QueueName {
+    QueueName::Pool(PoolName::new(&fresh_name("conformance")).expect("the name has only letters, digits and dashes"))
+}

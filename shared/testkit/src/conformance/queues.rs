@@ -1,0 +1,345 @@
+//! What queues promise: at least once, hidden while somebody holds them, bounded, and prompt.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
+use windlass_domain::time::Millis;
+use windlass_engine::Ports;
+use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Receipt};
+
+use super::{Case, Fault, Timing, Verdict, cases, fresh_queue, holds, refused, run, same, some};
+
+const CASES: &[Case] = cases![
+    a_message_is_hidden_while_it_is_held_and_then_comes_again,
+    a_message_comes_as_it_was_sent,
+    a_hold_can_be_extended,
+    a_message_handed_back_comes_again_at_once,
+    a_replaced_receipt_is_good_for_nothing,
+    an_expired_receipt_is_good_until_it_is_replaced,
+    a_deleted_message_does_not_come_again,
+    a_delayed_message_comes_on_time,
+    batches_are_bounded,
+    messages_are_bounded,
+    a_refused_batch_sends_nothing,
+    no_more_come_than_are_asked_for,
+    concurrent_receivers_share_nothing,
+    a_waiting_receiver_is_woken_by_a_send,
+    a_waiting_receiver_is_woken_when_a_hold_ends,
+    every_waiting_receiver_is_woken,
+    a_wait_ends_with_nothing,
+    queues_are_separate,
+    a_removed_queue_is_empty_and_can_be_used_again,
+    depth_counts_what_waits,
+];
+
+/// The suite of `Queues`.
+pub async fn queues(make: impl AsyncFn() -> Ports, timing: Timing) {
+    run("queues", CASES, make, timing).await;
+}
+
+const NO_WAIT: Duration = Duration::ZERO;
+
+/// A queue of its own for a case, with the calls that cases make.
+#[derive(Clone)]
+struct Bench {
+    ports: Ports,
+    queue: QueueName,
+    timing: Timing,
+}
+
+impl Bench {
+    fn new(ports: Ports, timing: Timing) -> Self {
+        Self { ports, queue: fresh_queue(), timing }
+    }
+
+    async fn send(&self, bodies: &[&str]) -> Result<(), PortError> {
+        self.ports.queues.send(&self.queue, bodies.iter().map(|body| Outgoing::now((*body).to_owned())).collect()).await
+    }
+
+    async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, PortError> {
+        self.ports.queues.receive(&self.queue, most, self.timing.visibility, wait).await
+    }
+
+    /// The next message, which must come promptly.
+    async fn next(&self, what: &str) -> Result<Delivery, Fault> {
+        some(what, self.receive(1, self.timing.prompt).await?.pop())
+    }
+
+    /// Nothing may be there.
+    async fn nothing(&self, what: &str) -> Verdict {
+        let found = self.receive(MAX_BATCH, NO_WAIT).await?;
+        same(what, found.into_iter().map(|delivery| delivery.body).collect(), Vec::<String>::new())
+    }
+
+    async fn extend(&self, receipt: &Receipt, visibility: Duration) -> Result<Vec<Receipt>, PortError> {
+        self.ports.queues.extend(&self.queue, vec![(receipt.clone(), visibility)]).await
+    }
+
+    async fn delete(&self, receipt: &Receipt) -> Result<(), PortError> {
+        self.ports.queues.delete(&self.queue, vec![receipt.clone()]).await
+    }
+}
+
+async fn a_message_is_hidden_while_it_is_held_and_then_comes_again(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.send(&["a"]).await?;
+    let first = bench.next("the message").await?;
+    same("the first count", first.receive_count, 1)?;
+    bench.nothing("while it is held").await?;
+    sleep(timing.visibility).await;
+    let second = bench.next("the message again").await?;
+    same("the second count", second.receive_count, 2)?;
+    same("when it was sent", second.sent_at, first.sent_at)?;
+    holds("each receipt is another one", first.receipt != second.receipt)
+}
+
+async fn a_message_comes_as_it_was_sent(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    let largest = "x".repeat(MAX_MESSAGE_BYTES);
+    for body in ["{\"a\": \"b\\u0000\"}", "line\nline", "žluťoučký 🐎", largest.as_str()] {
+        let before = bench.ports.clock.now();
+        bench.send(&[body]).await?;
+        let after = bench.ports.clock.now();
+        let found = bench.next("the message").await?;
+        holds("the body is what was sent", found.body == body)?;
+        let slack = Millis(u64::try_from(timing.prompt.as_millis()).unwrap_or(u64::MAX));
+        holds("it says when it was sent", found.sent_at.plus(slack) >= before && found.sent_at <= after.plus(slack))?;
+        bench.delete(&found.receipt).await?;
+    }
+    Ok(())
+}
+
+async fn a_hold_can_be_extended(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.send(&["a"]).await?;
+    let held = bench.next("the message").await?;
+    let good = bench.extend(&held.receipt, timing.visibility * 3).await?;
+    same("the receipts that were good", good, vec![held.receipt.clone()])?;
+    sleep(timing.visibility * 2).await;
+    bench.nothing("while the extension lasts").await?;
+    bench.extend(&held.receipt, Duration::from_millis(0)).await?;
+    same("the count", bench.next("the message again").await?.receive_count, 2)
+}
+
+async fn a_message_handed_back_comes_again_at_once(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.send(&["a"]).await?;
+    for count in 1..=3 {
+        let held = bench.next("the message").await?;
+        same("the count", held.receive_count, count)?;
+        bench.nothing("while it is held").await?;
+        same("the receipts that were good", bench.extend(&held.receipt, Duration::ZERO).await?.len(), 1)?;
+    }
+    Ok(())
+}
+
+async fn a_replaced_receipt_is_good_for_nothing(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.send(&["a"]).await?;
+    let stale = bench.next("the message").await?.receipt;
+    bench.extend(&stale, Duration::ZERO).await?;
+    let held = bench.next("the message again").await?.receipt;
+    same("what the stale receipt extends", bench.extend(&stale, Duration::ZERO).await?, Vec::new())?;
+    bench.nothing("a stale receipt hands nothing back").await?;
+    bench.delete(&stale).await?;
+    same("the receipt that holds it", bench.extend(&held, Duration::ZERO).await?, vec![held])?;
+    let last = bench.next("a stale receipt deletes nothing").await?.receipt;
+    bench.delete(&last).await?;
+    same("what the receipt of a deleted message extends", bench.extend(&last, Duration::ZERO).await?, Vec::new())?;
+    bench.delete(&last).await?;
+    Ok(())
+}
+
+async fn an_expired_receipt_is_good_until_it_is_replaced(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.send(&["a"]).await?;
+    let held = bench.next("the message").await?.receipt;
+    sleep(timing.visibility + timing.prompt).await;
+    same("it extends", bench.extend(&held, timing.visibility * 4).await?, vec![held.clone()])?;
+    bench.nothing("it is hidden again").await?;
+    bench.delete(&held).await?;
+    same("it is deleted", bench.extend(&held, Duration::ZERO).await?, Vec::new())
+}
+
+async fn a_deleted_message_does_not_come_again(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.send(&["a", "b"]).await?;
+    let mut left = BTreeMap::from([("a", 0), ("b", 0)]);
+    let first = bench.next("a message").await?;
+    bench.delete(&first.receipt).await?;
+    left.remove(first.body.as_str());
+    sleep(timing.visibility + timing.prompt).await;
+    let second = bench.next("the other message").await?;
+    holds("it is the other one", left.contains_key(second.body.as_str()))?;
+    bench.nothing("the deleted one").await
+}
+
+async fn a_delayed_message_comes_on_time(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    let delay = timing.visibility;
+    let millis = Millis(u64::try_from(delay.as_millis()).unwrap_or(0));
+    let sent = Instant::now();
+    bench.ports.queues.send(&bench.queue, vec![Outgoing { body: "later".to_owned(), delay: millis }]).await?;
+    bench.send(&["now"]).await?;
+    same("what comes at once", bench.next("a message").await?.body, "now".to_owned())?;
+    bench.nothing("the delayed one").await?;
+    let found = bench.ports.queues.receive(&bench.queue, 1, delay * 4, delay + timing.prompt).await?;
+    same("what comes later", found.into_iter().map(|found| found.body).collect(), vec!["later".to_owned()])?;
+    // Clocks are read in whole milliseconds.
+    holds("it does not come early", sent.elapsed() + Duration::from_millis(2) >= delay)?;
+    holds("it does not come late", sent.elapsed() < delay + timing.prompt)
+}
+
+async fn batches_are_bounded(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    let bodies: Vec<String> = (0..=MAX_BATCH).map(|number| number.to_string()).collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    refused("a send of 11", bench.send(&bodies).await)?;
+    bench.nothing("what was refused").await?;
+    bench.send(&bodies[..MAX_BATCH]).await?;
+    let receipt = bench.next("a message").await?.receipt;
+    let eleven = vec![receipt; MAX_BATCH + 1];
+    let extensions = eleven.iter().map(|receipt| (receipt.clone(), Duration::ZERO)).collect();
+    refused("an extension of 11", bench.ports.queues.extend(&bench.queue, extensions).await)?;
+    refused("a deletion of 11", bench.ports.queues.delete(&bench.queue, eleven).await)?;
+    refused("a receive of 11", bench.receive(MAX_BATCH + 1, NO_WAIT).await)?;
+    refused("a receive of none", bench.receive(0, NO_WAIT).await)
+}
+
+async fn messages_are_bounded(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    refused("a message that is too large", bench.send(&[&"x".repeat(MAX_MESSAGE_BYTES + 1)]).await)?;
+    let delayed = |delay| vec![Outgoing { body: "a".to_owned(), delay: Millis(delay) }];
+    refused("a delay that is too long", bench.ports.queues.send(&bench.queue, delayed(MAX_DELAY_MS + 1)).await)?;
+    bench.ports.queues.send(&bench.queue, delayed(MAX_DELAY_MS)).await?;
+    bench.nothing("the delayed one").await
+}
+
+async fn a_refused_batch_sends_nothing(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    refused("a batch with one too large", bench.send(&["a", &"x".repeat(MAX_MESSAGE_BYTES + 1), "b"]).await)?;
+    bench.nothing("the others of the batch").await
+}
+
+async fn no_more_come_than_are_asked_for(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    for _ in 0..3 {
+        bench.send(&["a"; MAX_BATCH]).await?;
+    }
+    for most in [1, 3, MAX_BATCH] {
+        let found = bench.receive(most, timing.prompt).await?.len();
+        holds("between one and as many as asked for", (1..=most).contains(&found))?;
+    }
+    Ok(())
+}
+
+/// Every message comes to one receiver, once, as long as nobody holds one for too long.
+async fn concurrent_receivers_share_nothing(ports: Ports, timing: Timing) -> Verdict {
+    const MESSAGES: usize = 200;
+    const RECEIVERS: usize = 8;
+    let bench = Arc::new(Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }));
+    let receive = |bench: Arc<Bench>| async move {
+        let mut bodies = Vec::new();
+        loop {
+            let received = bench.receive(MAX_BATCH, bench.timing.prompt).await?;
+            if received.is_empty() {
+                return Ok::<_, PortError>(bodies);
+            }
+            let receipts = received.iter().map(|delivery| delivery.receipt.clone()).collect();
+            bodies.extend(received.into_iter().map(|delivery| delivery.body));
+            bench.ports.queues.delete(&bench.queue, receipts).await?;
+        }
+    };
+    let receivers: Vec<_> = (0..RECEIVERS).map(|_| tokio::spawn(receive(bench.clone()))).collect();
+    for number in 0..MESSAGES {
+        bench.send(&[number.to_string().as_str()]).await?;
+    }
+    let mut found = Vec::new();
+    for receiver in receivers {
+        found.extend(receiver.await.map_err(|error| Fault(error.to_string()))??);
+    }
+    found.sort_by_key(|body| body.parse::<usize>().unwrap_or(usize::MAX));
+    same("every message, once", found, (0..MESSAGES).map(|number| number.to_string()).collect())
+}
+
+async fn a_waiting_receiver_is_woken_by_a_send(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    let waiting = bench.clone();
+    let waiting = tokio::spawn(async move {
+        let found = waiting.receive(1, Duration::from_secs(20)).await;
+        (found, Instant::now())
+    });
+    sleep(timing.prompt).await;
+    let sent = Instant::now();
+    bench.send(&["a"]).await?;
+    let (found, at) = waiting.await.map_err(|error| Fault(error.to_string()))?;
+    same("what came", found?.len(), 1)?;
+    holds("it came promptly", at.duration_since(sent) < timing.prompt)
+}
+
+async fn a_waiting_receiver_is_woken_when_a_hold_ends(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.send(&["a"]).await?;
+    bench.next("the message").await?;
+    let held = Instant::now();
+    let again = bench.receive(1, timing.visibility + timing.prompt).await?;
+    same("what came again", again.len(), 1)?;
+    holds("it came promptly", held.elapsed() < timing.visibility + timing.prompt)
+}
+
+async fn every_waiting_receiver_is_woken(ports: Ports, timing: Timing) -> Verdict {
+    const RECEIVERS: usize = 5;
+    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing });
+    let waiting = |bench: Bench| tokio::spawn(async move { bench.receive(1, Duration::from_secs(20)).await });
+    let waiting: Vec<_> = (0..RECEIVERS).map(|_| waiting(bench.clone())).collect();
+    sleep(timing.prompt).await;
+    bench.send(&["a"; RECEIVERS]).await?;
+    let sent = Instant::now();
+    for receiver in waiting {
+        let found = receiver.await.map_err(|error| Fault(error.to_string()))??;
+        same("one for each", found.len(), 1)?;
+    }
+    holds("all came promptly", sent.elapsed() < timing.prompt)
+}
+
+async fn a_wait_ends_with_nothing(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    let began = Instant::now();
+    same("what came", bench.receive(1, timing.prompt).await?, Vec::new())?;
+    holds("it waited", began.elapsed() + Duration::from_millis(2) >= timing.prompt)?;
+    holds("it did not wait for long", began.elapsed() < timing.prompt * 3)
+}
+
+async fn queues_are_separate(ports: Ports, timing: Timing) -> Verdict {
+    let (one, other) = (Bench::new(ports.clone(), timing), Bench::new(ports, timing));
+    one.send(&["a"]).await?;
+    other.nothing("another queue's message").await?;
+    one.next("the message").await.map(drop)
+}
+
+async fn a_removed_queue_is_empty_and_can_be_used_again(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, timing);
+    bench.ports.queues.remove(&bench.queue).await?;
+    bench.send(&["a", "b"]).await?;
+    bench.next("a message").await?;
+    bench.ports.queues.remove(&bench.queue).await?;
+    bench.ports.queues.remove(&bench.queue).await?;
+    bench.nothing("the messages of a removed queue").await?;
+    bench.send(&["c"]).await?;
+    same("what comes", bench.next("a message").await?.body, "c".to_owned())
+}
+
+async fn depth_counts_what_waits(ports: Ports, timing: Timing) -> Verdict {
+    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing });
+    let depth = || bench.ports.queues.depth(&bench.queue);
+    same("of a queue that does not exist", depth().await?, 0)?;
+    bench.send(&["a", "b", "c"]).await?;
+    same("of a full queue", depth().await?, 3)?;
+    let held = bench.next("a message").await?;
+    same("without the hidden ones", depth().await?, 2)?;
+    bench.extend(&held.receipt, Duration::ZERO).await?;
+    same("with one handed back", depth().await?, 3)
+}

@@ -1,0 +1,215 @@
+//! What the store of tasks promises: versions that never change, and records that are written conditionally.
+
+use serde_json::{Value, json};
+use windlass_domain::ids::TaskName;
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::ports::{PortError, PutTask, TaskRecord};
+
+use super::{Case, Fault, Timing, Verdict, cases, conflicts, fresh_name, holds, run, same, some};
+
+const CASES: &[Case] = cases![
+    a_definition_becomes_the_first_version,
+    the_same_content_is_the_same_version,
+    versions_never_change,
+    concurrent_puts_of_one_content_make_one_version,
+    an_update_is_conditional,
+    concurrent_updates_have_one_winner,
+    a_put_keeps_what_the_schedule_knows,
+    a_deleted_task_is_gone_until_it_is_put_again,
+    what_is_due_is_found,
+    lists_are_complete_and_in_order,
+];
+
+/// The suite of `Tasks`.
+pub async fn tasks(make: impl AsyncFn() -> Ports, timing: Timing) {
+    run("tasks", CASES, make, timing).await;
+}
+
+fn fresh_task() -> TaskName {
+    TaskName::new(&fresh_name("task")).expect("the name has only letters, digits and dashes")
+}
+
+async fn put(ports: &Ports, name: &TaskName, source: &Value) -> Result<PutTask, PortError> {
+    ports.tasks.put(name, source, None, ports.clock.now()).await
+}
+
+async fn record(ports: &Ports, name: &TaskName) -> Result<TaskRecord, Fault> {
+    some("the task's record", ports.tasks.get(name).await?)
+}
+
+async fn a_definition_becomes_the_first_version(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    same("a task that does not exist", ports.tasks.get(&name).await?, None)?;
+    same("a version that does not exist", ports.tasks.version(&name, 1).await?, None)?;
+    let (source, now) = (json!({ "task": "t" }), ports.clock.now());
+    let done = ports.tasks.put(&name, &source, Some(now), now).await?;
+    same("what became of it", done, PutTask { version: 1, created: true })?;
+    let record = record(&ports, &name).await?;
+    same("its name", &record.name, &name)?;
+    same("its newest version", record.version, 1)?;
+    same("its due time", record.next_due, Some(now))?;
+    same("when it was written", record.updated_at, now)?;
+    let stored = some("the version", ports.tasks.version(&name, 1).await?)?;
+    same("the version", (stored.version, stored.source, stored.created_at), (1, source, now))
+}
+
+async fn the_same_content_is_the_same_version(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    let one: Value = serde_json::from_str(r#"{"a": 1, "b": {"c": [1, 2], "d": null}}"#).expect("it is JSON");
+    let same_one: Value = serde_json::from_str(r#"{ "b": {"d": null, "c": [1, 2]}, "a": 1 }"#).expect("it is JSON");
+    put(&ports, &name, &one).await?;
+    same("the same", put(&ports, &name, &same_one).await?, PutTask { version: 1, created: false })?;
+    let other = json!({ "a": 1, "b": { "c": [2, 1], "d": null } });
+    same("another", put(&ports, &name, &other).await?, PutTask { version: 2, created: true })?;
+    same("the one before", put(&ports, &name, &one).await?, PutTask { version: 3, created: true })?;
+    same("the newest version", record(&ports, &name).await?.version, 3)
+}
+
+async fn versions_never_change(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    for number in 1..=5 {
+        put(&ports, &name, &json!({ "number": number })).await?;
+    }
+    for number in 1..=5 {
+        let stored = some("the version", ports.tasks.version(&name, number).await?)?;
+        same("its content", stored.source, json!({ "number": number }))?;
+    }
+    same("a version that does not exist", ports.tasks.version(&name, 6).await?, None)
+}
+
+async fn concurrent_puts_of_one_content_make_one_version(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    let puts = (0..10).map(|_| {
+        let (ports, name) = (ports.clone(), name.clone());
+        tokio::spawn(async move { put(&ports, &name, &json!({ "a": 1 })).await })
+    });
+    let mut created = 0;
+    for put in puts.collect::<Vec<_>>() {
+        match put.await.map_err(|error| Fault(error.to_string()))? {
+            Ok(done) => {
+                same("the version", done.version, 1)?;
+                created += u32::from(done.created);
+            }
+            // An adapter without transactions may say that another put came first.
+            Err(error) => holds("it is a conflict", error.is_conflict())?,
+        }
+    }
+    same("how many made it", created, 1)
+}
+
+async fn an_update_is_conditional(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    put(&ports, &name, &json!({})).await?;
+    let read = record(&ports, &name).await?;
+    let due = ports.clock.now();
+    ports.tasks.update(&TaskRecord { next_due: Some(due), waiting: vec![due], ..read.clone() }).await?;
+    let stored = record(&ports, &name).await?;
+    same("the revision", stored.revision, read.revision + 1)?;
+    same("the due time", stored.next_due, Some(due))?;
+    same("the due times that wait", &stored.waiting, &vec![due])?;
+    conflicts("an update of what was read before", ports.tasks.update(&read).await)?;
+    same("the record", record(&ports, &name).await?, stored.clone())?;
+    let unknown = TaskRecord { name: fresh_task(), ..stored };
+    conflicts("an update of a task that does not exist", ports.tasks.update(&unknown).await)
+}
+
+async fn concurrent_updates_have_one_winner(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    put(&ports, &name, &json!({})).await?;
+    let read = record(&ports, &name).await?;
+    let updates = (0..20).map(|number| {
+        let (ports, record) = (ports.clone(), read.clone());
+        let next_due = Some(Timestamp::from_millis(number));
+        tokio::spawn(async move { ports.tasks.update(&TaskRecord { next_due, ..record }).await })
+    });
+    let mut winners = 0;
+    for update in updates.collect::<Vec<_>>() {
+        match update.await.map_err(|error| Fault(error.to_string()))? {
+            Ok(()) => winners += 1,
+            Err(error) => holds("it is a conflict", error.is_conflict())?,
+        }
+    }
+    same("winners", winners, 1)
+}
+
+async fn a_put_keeps_what_the_schedule_knows(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    put(&ports, &name, &json!({ "a": 1 })).await?;
+    let due = ports.clock.now();
+    let read = record(&ports, &name).await?;
+    ports.tasks.update(&TaskRecord { waiting: vec![due], ..read.clone() }).await?;
+    ports.tasks.put(&name, &json!({ "a": 2 }), Some(due), ports.clock.now()).await?;
+    let stored = record(&ports, &name).await?;
+    same("what waits for its turn", stored.waiting, vec![due])?;
+    same("the due time is the put's", stored.next_due, Some(due))?;
+    holds("the revision grows", stored.revision > read.revision + 1)
+}
+
+async fn a_deleted_task_is_gone_until_it_is_put_again(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    let (source, now) = (json!({ "a": 1 }), ports.clock.now());
+    ports.tasks.put(&name, &source, Some(now), now).await?;
+    let read = record(&ports, &name).await?;
+    ports.tasks.update(&TaskRecord { deleted: true, ..read }).await?;
+    holds("its record says so", record(&ports, &name).await?.deleted)?;
+    holds("it is not listed", !listed(&ports).await?.contains(&name))?;
+    let due = ports.tasks.due(now, 1000).await?;
+    holds("it is not due", due.iter().all(|due| due.record.name != name))?;
+    holds("its version is there", ports.tasks.version(&name, 1).await?.is_some())?;
+    let done = ports.tasks.put(&name, &source, None, now).await?;
+    same("the same content is the same version", done, PutTask { version: 1, created: false })?;
+    holds("it is back", !record(&ports, &name).await?.deleted && listed(&ports).await?.contains(&name))
+}
+
+async fn what_is_due_is_found(ports: Ports, _: Timing) -> Verdict {
+    // Long ago, so that no other task of a shared host is due as early.
+    let base = Timestamp::from_millis(i64::try_from(super::fresh_number()).unwrap_or(0) * 1_000_000 + 1);
+    let (early, late, never) = (fresh_task(), fresh_task(), fresh_task());
+    let (early_at, late_at) = (base, base.plus(Millis(10)));
+    for (name, due) in [(&late, Some(late_at)), (&early, Some(early_at)), (&never, None)] {
+        ports.tasks.put(name, &json!({}), due, ports.clock.now()).await?;
+    }
+    let due = |now: Timestamp| {
+        let ours = [early.clone(), late.clone(), never.clone()];
+        let ports = ports.clone();
+        async move {
+            let due = ports.tasks.due(now, 1000).await?;
+            let due = due.into_iter().filter(|due| ours.contains(&due.record.name));
+            Ok::<_, PortError>(due.map(|due| (due.record.name, due.due)).collect::<Vec<_>>())
+        }
+    };
+    same("before", due(Timestamp::from_millis(base.as_millis() - 1)).await?, Vec::new())?;
+    same("at the first", due(base).await?, vec![(early.clone(), early_at)])?;
+    same("later, the earliest first", due(late_at).await?, vec![(early.clone(), early_at), (late.clone(), late_at)])?;
+    let earliest = some("the earliest due time", ports.tasks.earliest_due().await?)?;
+    holds("nothing is due before the earliest", earliest <= early_at)?;
+    same("no more than asked for", ports.tasks.due(late_at, 1).await?.len(), 1)?;
+    for name in [early, late] {
+        let read = record(&ports, &name).await?;
+        ports.tasks.update(&TaskRecord { next_due: None, ..read }).await?;
+    }
+    Ok(())
+}
+
+async fn listed(ports: &Ports) -> Result<Vec<TaskName>, PortError> {
+    let mut names: Vec<TaskName> = Vec::new();
+    loop {
+        let page = ports.tasks.list(names.last(), 3).await?;
+        if page.is_empty() {
+            return Ok(names);
+        }
+        names.extend(page.into_iter().map(|record| record.name));
+    }
+}
+
+async fn lists_are_complete_and_in_order(ports: Ports, _: Timing) -> Verdict {
+    let mut ours: Vec<TaskName> = (0..8).map(|_| fresh_task()).collect();
+    for name in ours.iter().rev() {
+        put(&ports, name, &json!({})).await?;
+    }
+    let found = listed(&ports).await?;
+    holds("by name, none twice", found.is_sorted_by(|one, next| one < next))?;
+    ours.sort();
+    same("all of them", found.into_iter().filter(|name| ours.contains(name)).collect(), ours.clone())
+}
