@@ -120,6 +120,7 @@ impl Put {
             next_due: self.next_due,
             active: None,
             waiting: Vec::new(),
+            passed_over: Vec::new(),
         }
     }
 
