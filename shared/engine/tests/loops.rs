@@ -1,0 +1,302 @@
+//! The loops together, on the host in memory and on paused time: what users rely on when things go wrong.
+
+mod world;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
+use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, RunStatus};
+use windlass_engine::ports::{Outgoing, QueueName};
+
+use world::{Script, World};
+
+fn chain() -> Value {
+    json!({ "task": "chain", "actions": {
+        "a": { "native": { "handler": "a" } },
+        "b": { "needs": "a", "native": { "handler": "b", "input": "${{ actions.a.output }}" } },
+        "c": { "needs": ["b"], "native": { "handler": "c" } },
+    } })
+}
+
+fn one(extra: Value) -> Value {
+    let mut action = json!({ "native": { "handler": "a" } });
+    let extra = extra.as_object().expect("a mapping").clone();
+    action.as_object_mut().expect("a mapping").extend(extra);
+    json!({ "task": "one", "actions": { "a": action } })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_runs_to_its_end_and_every_event_is_logged_once() {
+    let world = World::new();
+    world.agent("agent", 4, Script::new(|attempt| match attempt.name.as_str() {
+        "a" => Script::give(json!({ "rows": 3 })),
+        _ => Script::give(json!(attempt.name.as_str())),
+    }));
+    let id = world.submit(&chain()).await;
+    let run = world.ended(id).await;
+    assert_eq!(run.status, RunStatus::Succeeded);
+    let events = world.events(id).await;
+    let expected = [
+        "run.started",
+        "action.queued a",
+        "action.succeeded a",
+        "action.queued b",
+        "action.succeeded b",
+        "action.queued c",
+        "action.succeeded c",
+        "run.succeeded",
+    ];
+    assert_eq!(events, expected);
+    assert_eq!(world.left_over().await, Vec::<String>::new(), "every message was acknowledged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_network_is_retried_and_the_wrong_password_is_not() {
+    let world = World::new();
+    world.agent("agent", 4, Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
+        ("network", 1 | 2) => Script::fail("network.reset"),
+        ("password", _) => Script::fail("auth.password"),
+        _ => Script::give(Value::Null),
+    }));
+    let retry = json!({ "attempts": 5, "delay": "1s", "jitter": "none" });
+    let id = world
+        .submit(&json!({ "task": "both", "actions": {
+            "network": { "native": { "handler": "x" }, "retry": retry },
+            "password": { "native": { "handler": "x" }, "retry": retry, "allow_failure": true },
+        } }))
+        .await;
+    let run = world.ended(id).await;
+    assert_eq!(run.status, RunStatus::SucceededWithFaults);
+    assert_eq!(run.action(ActionIndex(0)).attempt, 3);
+    assert_eq!(run.action(ActionIndex(1)).attempt, 1);
+    let took = run.finished_at.expect("ended").since(run.submitted_at).0;
+    assert!((3000..3500).contains(&took), "1 s and 2 s of waiting, not {took} ms");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_stops_what_runs() {
+    let world = World::new();
+    world.agent("agent", 4, Script::new(|_| Script::hang()));
+    let id = world.submit(&one(json!({}))).await;
+    world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
+    let before = world.now();
+    world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request }).await;
+    let run = world.ended(id).await;
+    assert_eq!(run.status, RunStatus::Cancelled);
+    assert!(world.now().since(before).0 < 2000, "a kill is acknowledged within 2 s by an action that listens");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_without_agents_ends_after_the_grace_and_its_message_is_refused_later() {
+    let world = World::new();
+    let id = world.submit(&one(json!({}))).await;
+    world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Queued).await;
+    world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request }).await;
+    let run = world.ended(id).await;
+    assert_eq!(run.status, RunStatus::Cancelled);
+    let waited = run.finished_at.expect("ended").since(run.submitted_at).0;
+    assert!((30_000..33_000).contains(&waited), "{waited}");
+    let script = Script::new(|_| Script::give(Value::Null));
+    let performed = script.performed.clone();
+    world.agent("late", 4, script);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(performed.load(std::sync::atomic::Ordering::SeqCst), 0, "nothing starts after the run's end");
+    assert_eq!(world.left_over().await, Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_run_and_nothing_starts_later() {
+    let world = World::new();
+    world.agent("agent", 4, Script::new(|attempt| match attempt.name.as_str() {
+        "a" => Script::give(Value::Null),
+        _ => Script::hang(),
+    }));
+    let mut definition = chain();
+    definition["timeout"] = json!("10s");
+    let id = world.submit(&definition).await;
+    let run = world.ended(id).await;
+    assert_eq!(run.status, RunStatus::TimedOut);
+    let statuses: Vec<_> = run.actions.iter().map(|state| state.status).collect();
+    assert_eq!(statuses, [ActionStatus::Succeeded, ActionStatus::Cancelled, ActionStatus::Cancelled]);
+    let took = run.finished_at.expect("ended").since(run.submitted_at).0;
+    assert!((10_000..12_000).contains(&took), "{took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout() {
+    let world = World::new();
+    let id = world.submit(&one(json!({}))).await;
+    let taken = world.steal(&PoolName::default()).await;
+    assert_eq!(taken.len(), 1, "an agent took the attempt and died");
+    let died = world.now();
+    world.agent("other", 4, Script::new(|_| Script::give(json!("done"))));
+    let run = world.ended(id).await;
+    assert!(world.now().since(died).0 <= 35_000);
+    let state = run.action(ActionIndex(0));
+    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_zombie_reports_in_vain() {
+    let world = World::new();
+    let id = world.submit(&one(json!({}))).await;
+    world.steal(&PoolName::default()).await;
+    world.agent("other", 4, Script::new(|_| Script::after(Duration::from_secs(5), json!("second"))));
+    world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
+    let zombie = AgentId::new("zombie").expect("a name");
+    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let outcome = Outcome::Succeeded { output: json!("first") };
+    let started_at = world.now();
+    world.input(id, Input::Completed { of, agent: zombie.clone(), started_at, outcome }).await;
+    world.input(id, Input::Started { of, agent: zombie.clone(), started_at }).await;
+    let run = world.ended(id).await;
+    assert_eq!(run.action(ActionIndex(0)).output, Some(json!("second")));
+    let completions = world.events(id).await.iter().filter(|event| event.starts_with("action.succeeded")).count();
+    assert_eq!(completions, 1);
+    let told = world.host.messages(&QueueName::Control(zombie));
+    assert_eq!(told.len(), 1, "it is told to stop");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draining_agent_hands_back_and_spends_no_attempt() {
+    let world = World::new();
+    let first = world.agent("first", 4, Script::new(|_| Script::hang()));
+    let id = world.submit(&one(json!({}))).await;
+    world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
+    world.agent("second", 4, Script::new(|_| Script::give(json!("done"))));
+    let before = world.now();
+    first.drain().await;
+    let run = world.ended(id).await;
+    let state = run.action(ActionIndex(0));
+    assert_eq!((run.status, state.attempt), (RunStatus::Succeeded, 1));
+    assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some("second"));
+    let moved = world.now().since(before).0;
+    assert!(moved < 61_000 + 2000, "handed back at the drain deadline, not at the visibility timeout: {moved}");
+    assert_eq!(world.agents().await, ["second"], "it has left the register");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_holds_back_and_a_resume_lets_go() {
+    let world = World::new();
+    world.agent("agent", 4, Script::new(|_| Script::after(Duration::from_secs(5), Value::Null)));
+    let id = world.submit(&chain()).await;
+    world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
+    world.input(id, Input::Pause).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    let run = world.run(id).await;
+    assert_eq!(run.status, RunStatus::Paused);
+    assert_eq!(run.action(ActionIndex(0)).status, ActionStatus::Succeeded);
+    assert_eq!(run.action(ActionIndex(1)).status, ActionStatus::Waiting);
+    world.input(id, Input::Resume).await;
+    assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_run_is_taken_up_where_it_failed() {
+    let world = World::new();
+    let script = Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
+        ("b", 1) => Script::fail("exit.1"),
+        _ => Script::give(Value::Null),
+    });
+    world.agent("agent", 4, script);
+    let id = world.submit(&chain()).await;
+    assert_eq!(world.ended(id).await.status, RunStatus::Failed);
+    world.input(id, Input::Retry).await;
+    world.until(id, |run| run.status == RunStatus::Succeeded).await;
+    let attempts: Vec<_> = world.run(id).await.actions.iter().map(|state| state.attempt).collect();
+    assert_eq!(attempts, [1, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_not_be_read_goes_to_the_dead_letters_with_a_reason() {
+    let world = World::new();
+    world.agent("agent", 4, Script::new(|_| Script::give(Value::Null)));
+    let ports = world.host.ports();
+    let nobody = InboxMessage::Run { v: MESSAGE_VERSION, run: world::nobody(), input: Input::Wake };
+    let inbox = ["no json".to_owned(), r#"{"v":7,"type":"run"}"#.to_owned(), encode(&nobody)];
+    let batch = inbox.map(Outgoing::now).to_vec();
+    ports.queues.send(&QueueName::Inbox, batch).await.expect("sent");
+    let pool = QueueName::Pool(PoolName::default());
+    ports.queues.send(&pool, vec![Outgoing::now("{}".into())]).await.expect("sent");
+    let id = world.submit(&chain()).await;
+    assert_eq!(world.ended(id).await.status, RunStatus::Succeeded, "other messages of the batch are untouched");
+    let mut reasons: Vec<String> = world
+        .host
+        .messages(&QueueName::DeadLetter)
+        .iter()
+        .map(|body| serde_json::from_str::<Value>(body).expect("JSON")["reason"].as_str().expect("text").to_owned())
+        .collect();
+    reasons.sort();
+    assert_eq!(reasons.len(), 4, "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("version 7")), "{reasons:?}");
+    assert!(reasons.iter().any(|reason| reason.contains("no such run")), "{reasons:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
+    let world = World::new();
+    let id = world.submit(&one(json!({ "retry": { "attempts": 9 } }))).await;
+    for _ in 0..20 {
+        assert_eq!(world.steal(&PoolName::default()).await.len(), 1);
+        tokio::time::sleep(Duration::from_secs(31)).await;
+    }
+    world.agent("agent", 4, Script::new(|_| Script::give(Value::Null)));
+    let run = world.ended(id).await;
+    let error = run.action(ActionIndex(0)).error.clone().expect("a reason");
+    assert_eq!((run.status, error.kind.as_str()), (RunStatus::Failed, "dead_letter"));
+    assert_eq!(world.host.messages(&QueueName::DeadLetter).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_never_holds_more_than_its_slots() {
+    let world = World::new();
+    let script = Script::new(|_| Script::after(Duration::from_secs(3), Value::Null));
+    let most = script.most.clone();
+    world.agent("agent", 3, script);
+    let actions: serde_json::Map<String, Value> =
+        (0..20).map(|n| (format!("a{n}"), json!({ "native": { "handler": "x" } }))).collect();
+    let id = world.submit(&json!({ "task": "fan", "actions": actions })).await;
+    assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
+    assert_eq!(most.load(std::sync::atomic::Ordering::SeqCst), 3);
+}
+
+/// The run without faults, for comparison with those that have one.
+async fn diamond(world: &World) -> (Vec<String>, RunStatus) {
+    world.agent("agent", 4, Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
+        ("c", _) => Script::fail("exit.1"),
+        ("b", 1) => Script::fail("network.reset"),
+        _ => Script::give(json!(attempt.name.as_str())),
+    }));
+    let id = world
+        .submit(&json!({ "task": "diamond", "actions": {
+            "a": { "native": { "handler": "x" } },
+            "b": { "needs": "a", "native": { "handler": "x" }, "retry": { "attempts": 3, "delay": "2s" } },
+            "c": { "needs": "a", "native": { "handler": "x" }, "allow_failure": true },
+            "d": { "needs": ["b", "c"], "native": { "handler": "x" } },
+        } }))
+        .await;
+    let run = world.ended(id).await;
+    let mut events = world.events(id).await;
+    // Events of attempts that lasted because of a fault are no difference.
+    events.retain(|event| !event.starts_with("action.started"));
+    events.sort();
+    (events, run.status)
+}
+
+/// SCENARIOS 11: whichever call of a queue or of the store fails, before or after its effect, the end is the same.
+#[tokio::test(start_paused = true)]
+async fn a_failure_at_every_call_changes_nothing() {
+    let plain = World::new();
+    let expected = diamond(&plain).await;
+    assert_eq!(expected.1, RunStatus::SucceededWithFaults);
+    let calls = plain.calls();
+    assert!(calls > 20, "{calls}");
+    for after in [false, true] {
+        for at in 0..calls {
+            let world = World::failing(at, after);
+            assert_eq!(diamond(&world).await, expected, "call {at} fails, after its effect: {after}");
+        }
+    }
+}

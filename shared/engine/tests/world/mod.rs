@@ -1,0 +1,228 @@
+//! A small world: the host in memory, the loops, and agents whose work is a script.
+
+mod faults;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::{ErrorInfo, Input, Origin, Outcome, Run};
+use windlass_domain::time::Timestamp;
+use windlass_engine::Ports;
+use windlass_engine::agent::{Agent, AgentSettings};
+use windlass_engine::definitions::Definitions;
+use windlass_engine::perform::{Attempt, AttemptControl, Performer};
+use windlass_engine::ports::{Delivery, Outgoing, QueueName};
+use windlass_engine::process_manager::ProcessManager;
+use windlass_engine::sweeper::Sweeper;
+use windlass_testkit::memory::MemoryHost;
+
+use faults::Faults;
+
+/// What an attempt does.
+pub enum Act {
+    End(Outcome),
+    After(Duration, Outcome),
+    Hang,
+}
+
+type Rule = Box<dyn Fn(&Attempt) -> Act + Send + Sync>;
+
+/// Performs attempts by a rule.
+pub struct Script {
+    rule: Rule,
+    pub performed: Arc<AtomicUsize>,
+    now: AtomicUsize,
+    pub most: Arc<AtomicUsize>,
+}
+
+impl Script {
+    pub fn new(rule: impl Fn(&Attempt) -> Act + Send + Sync + 'static) -> Self {
+        Self { rule: Box::new(rule), performed: Arc::default(), now: AtomicUsize::new(0), most: Arc::default() }
+    }
+
+    pub fn give(output: Value) -> Act {
+        Act::End(Outcome::Succeeded { output })
+    }
+
+    pub fn after(span: Duration, output: Value) -> Act {
+        Act::After(span, Outcome::Succeeded { output })
+    }
+
+    pub fn fail(kind: &str) -> Act {
+        Act::End(Outcome::Failed { error: ErrorInfo::new(kind, "by script") })
+    }
+
+    pub fn hang() -> Act {
+        Act::Hang
+    }
+}
+
+#[async_trait]
+impl Performer for Script {
+    async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome {
+        self.performed.fetch_add(1, Ordering::SeqCst);
+        self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        let work = async {
+            match (self.rule)(&attempt) {
+                Act::End(outcome) => outcome,
+                Act::After(span, outcome) => {
+                    tokio::time::sleep(span).await;
+                    outcome
+                }
+                Act::Hang => std::future::pending().await,
+            }
+        };
+        let outcome = tokio::select! {
+            biased;
+            outcome = work => outcome,
+            () = control.stop.cancelled() => Outcome::Cancelled,
+        };
+        self.now.fetch_sub(1, Ordering::SeqCst);
+        outcome
+    }
+}
+
+/// An agent that works in the world.
+pub struct Running {
+    shutdown: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    pub async fn drain(self) {
+        self.shutdown.cancel();
+        self.task.await.expect("the agent ends by itself");
+    }
+}
+
+pub struct World {
+    pub host: MemoryHost,
+    ports: Ports,
+    definitions: Arc<Definitions>,
+    faults: Arc<Faults>,
+}
+
+/// The id of a run that does not exist.
+pub fn nobody() -> RunId {
+    RunId::from_uuid(Uuid::from_u128(404))
+}
+
+impl World {
+    pub fn new() -> Self {
+        Self::failing(usize::MAX, false)
+    }
+
+    /// A world in which one call of the loops fails, before or after its effect.
+    pub fn failing(at: usize, after: bool) -> Self {
+        let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
+        let faults = Arc::new(Faults::new(host.ports(), at, after));
+        let ports = Ports { queues: faults.clone(), runs: faults.clone(), ..host.ports() };
+        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+        let world = Self { host, ports, definitions, faults };
+        let manager = ProcessManager::new(world.ports.clone(), world.definitions.clone());
+        tokio::spawn(async move { manager.run(2, &CancellationToken::new()).await });
+        let sweeper = Sweeper::new(world.ports.clone(), Duration::from_secs(1));
+        tokio::spawn(async move { sweeper.run(&CancellationToken::new()).await });
+        world
+    }
+
+    /// How many calls the loops have made.
+    pub fn calls(&self) -> usize {
+        self.faults.calls()
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.ports.clock.now()
+    }
+
+    pub fn agent(&self, name: &str, slots: u32, script: Script) -> Running {
+        let id = AgentId::new(name).expect("a name");
+        let settings = AgentSettings::new(id, PoolName::default(), slots);
+        let agent = Agent::new(self.ports.clone(), self.definitions.clone(), Arc::new(script), settings);
+        let shutdown = CancellationToken::new();
+        let told = shutdown.clone();
+        Running { shutdown, task: tokio::spawn(async move { agent.run(&told).await }) }
+    }
+
+    /// Stores the definition and submits a run of it.
+    pub async fn submit(&self, source: &Value) -> RunId {
+        let host = self.host.ports();
+        let definition = Definition::from_source(source).expect("a good definition");
+        let put = host.tasks.put(&definition.task, source, None, self.now()).await.expect("stored");
+        let task: TaskName = definition.task.clone();
+        let id = RunId::from_key(&task, "the one");
+        let actions = definition.actions.len();
+        let run = Run::submitted(id, (task, put.version), actions, Value::Null, Origin::Request, self.now());
+        host.runs.create(&run).await.expect("created");
+        self.input(id, Input::Start).await;
+        id
+    }
+
+    pub async fn input(&self, run: RunId, input: Input) {
+        let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
+        let batch = vec![Outgoing::now(encode(&message))];
+        self.host.ports().queues.send(&QueueName::Inbox, batch).await.expect("sent");
+    }
+
+    pub async fn run(&self, id: RunId) -> Run {
+        self.host.ports().runs.load(id).await.expect("read").expect("there")
+    }
+
+    /// Waits, at most an hour of the world's time.
+    pub async fn until(&self, id: RunId, holds: impl Fn(&Run) -> bool) -> Run {
+        let waiting = async {
+            loop {
+                let run = self.run(id).await;
+                if holds(&run) {
+                    return run;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        match tokio::time::timeout(Duration::from_hours(1), waiting).await {
+            Ok(run) => run,
+            Err(_) => panic!("never: {:?}", self.run(id).await),
+        }
+    }
+
+    pub async fn ended(&self, id: RunId) -> Run {
+        self.until(id, |run| run.status.is_final()).await
+    }
+
+    /// The types of the run's events with their actions, in order.
+    pub async fn events(&self, id: RunId) -> Vec<String> {
+        let logged = self.host.ports().runs.events(id, None, 1000).await.expect("read");
+        let shown = |event: &windlass_contract::event::PublicEvent| match &event.action {
+            Some(action) => format!("{} {action}", event.kind),
+            None => event.kind.clone(),
+        };
+        logged.iter().map(|logged| shown(&logged.event)).collect()
+    }
+
+    /// Receives what is in a pool and never answers: an agent that dies at once.
+    pub async fn steal(&self, pool: &PoolName) -> Vec<Delivery> {
+        let queues = self.host.ports().queues;
+        let (visibility, wait) = (Duration::from_secs(30), Duration::from_secs(20));
+        queues.receive(&QueueName::Pool(pool.clone()), 10, visibility, wait).await.expect("received")
+    }
+
+    /// Messages that nobody acknowledged, after everybody had the time to.
+    pub async fn left_over(&self) -> Vec<String> {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let pool = QueueName::Pool(PoolName::default());
+        self.host.messages(&QueueName::Inbox).into_iter().chain(self.host.messages(&pool)).collect()
+    }
+
+    pub async fn agents(&self) -> Vec<String> {
+        let agents = self.host.ports().agents.list().await.expect("read");
+        agents.into_iter().map(|agent| agent.id.to_string()).collect()
+    }
+}
