@@ -30,10 +30,14 @@ fn one(extra: Value) -> Value {
 #[tokio::test(start_paused = true)]
 async fn a_chain_runs_to_its_end_and_every_event_is_logged_once() {
     let world = World::new();
-    world.agent("agent", 4, Script::new(|attempt| match attempt.name.as_str() {
-        "a" => Script::give(json!({ "rows": 3 })),
-        _ => Script::give(json!(attempt.name.as_str())),
-    }));
+    world.agent(
+        "agent",
+        4,
+        Script::new(|attempt| match attempt.name.as_str() {
+            "a" => Script::give(json!({ "rows": 3 })),
+            _ => Script::give(json!(attempt.name.as_str())),
+        }),
+    );
     let id = world.submit(&chain()).await;
     let run = world.ended(id).await;
     assert_eq!(run.status, RunStatus::Succeeded);
@@ -55,11 +59,15 @@ async fn a_chain_runs_to_its_end_and_every_event_is_logged_once() {
 #[tokio::test(start_paused = true)]
 async fn the_network_is_retried_and_the_wrong_password_is_not() {
     let world = World::new();
-    world.agent("agent", 4, Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
-        ("network", 1 | 2) => Script::fail("network.reset"),
-        ("password", _) => Script::fail("auth.password"),
-        _ => Script::give(Value::Null),
-    }));
+    world.agent(
+        "agent",
+        4,
+        Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
+            ("network", 1 | 2) => Script::fail("network.reset"),
+            ("password", _) => Script::fail("auth.password"),
+            _ => Script::give(Value::Null),
+        }),
+    );
     let retry = json!({ "attempts": 5, "delay": "1s", "jitter": "none" });
     let id = world
         .submit(&json!({ "task": "both", "actions": {
@@ -109,10 +117,14 @@ async fn a_cancelled_run_without_agents_ends_after_the_grace_and_its_message_is_
 #[tokio::test(start_paused = true)]
 async fn a_deadline_ends_the_run_and_nothing_starts_later() {
     let world = World::new();
-    world.agent("agent", 4, Script::new(|attempt| match attempt.name.as_str() {
-        "a" => Script::give(Value::Null),
-        _ => Script::hang(),
-    }));
+    world.agent(
+        "agent",
+        4,
+        Script::new(|attempt| match attempt.name.as_str() {
+            "a" => Script::give(Value::Null),
+            _ => Script::hang(),
+        }),
+    );
     let mut definition = chain();
     definition["timeout"] = json!("10s");
     let id = world.submit(&definition).await;
@@ -128,7 +140,7 @@ async fn a_deadline_ends_the_run_and_nothing_starts_later() {
 async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout() {
     let world = World::new();
     let id = world.submit(&one(json!({}))).await;
-    let taken = world.steal(&PoolName::default()).await;
+    let taken = world.steal(Duration::from_secs(30)).await;
     assert_eq!(taken.len(), 1, "an agent took the attempt and died");
     let died = world.now();
     world.agent("other", 4, Script::new(|_| Script::give(json!("done"))));
@@ -142,7 +154,7 @@ async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout()
 async fn a_zombie_reports_in_vain() {
     let world = World::new();
     let id = world.submit(&one(json!({}))).await;
-    world.steal(&PoolName::default()).await;
+    world.steal(Duration::from_secs(30)).await;
     world.agent("other", 4, Script::new(|_| Script::after(Duration::from_secs(5), json!("second"))));
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
     let zombie = AgentId::new("zombie").expect("a name");
@@ -239,8 +251,8 @@ async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
     let world = World::new();
     let id = world.submit(&one(json!({ "retry": { "attempts": 9 } }))).await;
     for _ in 0..20 {
-        assert_eq!(world.steal(&PoolName::default()).await.len(), 1);
-        tokio::time::sleep(Duration::from_secs(31)).await;
+        assert_eq!(world.steal(Duration::from_secs(1)).await.len(), 1);
+        tokio::time::sleep(Duration::from_secs(2)).await;
     }
     world.agent("agent", 4, Script::new(|_| Script::give(Value::Null)));
     let run = world.ended(id).await;
@@ -264,11 +276,15 @@ async fn an_agent_never_holds_more_than_its_slots() {
 
 /// The run without faults, for comparison with those that have one.
 async fn diamond(world: &World) -> (Vec<String>, RunStatus) {
-    world.agent("agent", 4, Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
-        ("c", _) => Script::fail("exit.1"),
-        ("b", 1) => Script::fail("network.reset"),
-        _ => Script::give(json!(attempt.name.as_str())),
-    }));
+    world.agent(
+        "agent",
+        4,
+        Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
+            ("c", _) => Script::fail("exit.1"),
+            ("b", 1) => Script::fail("network.reset"),
+            _ => Script::give(json!(attempt.name.as_str())),
+        }),
+    );
     let id = world
         .submit(&json!({ "task": "diamond", "actions": {
             "a": { "native": { "handler": "x" } },

@@ -127,12 +127,7 @@ impl Runs for Faults {
         with_fate!(self, self.inner.runs.stale(now, untouched, most))
     }
 
-    async fn events(
-        &self,
-        id: RunId,
-        after: Option<EventCursor>,
-        most: usize,
-    ) -> Result<Vec<LoggedEvent>, PortError> {
+    async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         self.inner.runs.events(id, after, most).await
     }
 }

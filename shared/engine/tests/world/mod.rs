@@ -207,11 +207,11 @@ impl World {
         logged.iter().map(|logged| shown(&logged.event)).collect()
     }
 
-    /// Receives what is in a pool and never answers: an agent that dies at once.
-    pub async fn steal(&self, pool: &PoolName) -> Vec<Delivery> {
+    /// Receives what is in the pool and never answers: an agent that dies at once.
+    pub async fn steal(&self, visibility: Duration) -> Vec<Delivery> {
         let queues = self.host.ports().queues;
-        let (visibility, wait) = (Duration::from_secs(30), Duration::from_secs(20));
-        queues.receive(&QueueName::Pool(pool.clone()), 10, visibility, wait).await.expect("received")
+        let pool = QueueName::Pool(PoolName::default());
+        queues.receive(&pool, 10, visibility, Duration::from_secs(20)).await.expect("received")
     }
 
     /// Messages that nobody acknowledged, after everybody had the time to.
