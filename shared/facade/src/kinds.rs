@@ -1,5 +1,6 @@
 //! The kinds of failure that the facades name. Retry policies decide by them (`never: ["auth.*"]`), so each is part of
-//! the contract with authors.
+//! the contract with authors. Which of them no policy retries is the domain's rule
+//! ([`is_permanent`](windlass_domain::retry::is_permanent)).
 
 /// The program asked for another attempt: exit code 75, `EX_TEMPFAIL` of BSD's sysexits.
 pub const TEMPORARY: &str = "temporary";
@@ -38,33 +39,27 @@ pub const NATIVE_UNKNOWN_HANDLER: &str = "native.unknown_handler";
 /// The handler panicked.
 pub const NATIVE_PANIC: &str = "native.panic";
 
-/// Whether another attempt would fail in the same way, whatever the retry policy says: the request itself is wrong, or
-/// the endpoint has understood and refused it. HTTP: every 3xx and 4xx but 408 (Request Timeout), 425 (Too Early) and
-/// 429 (Too Many Requests).
-pub fn is_permanent(kind: &str) -> bool {
-    match kind {
-        HTTP_INVALID_REQUEST | EXEC_INVALID => true,
-        _ => kind
-            .strip_prefix("http.")
-            .and_then(|status| status.parse::<u16>().ok())
-            .is_some_and(|status| (300..500).contains(&status) && !matches!(status, 408 | 425 | 429)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use windlass_domain::retry::is_permanent;
 
     #[test]
-    fn only_what_can_not_get_better_is_permanent() {
-        for kind in ["http.400", "http.401", "http.404", "http.422", "http.302", HTTP_INVALID_REQUEST, EXEC_INVALID] {
+    fn what_may_get_better_can_be_retried() {
+        let network = [NETWORK_DNS, NETWORK_CONNECT, NETWORK_RESET, NETWORK_TIMEOUT];
+        let program = [TEMPORARY, TIMEOUT, EXEC_SPAWN, AGENT_IO, NATIVE_PANIC, "exit.1", "signal.SIGKILL"];
+        let status = ["http.408", "http.425", "http.429", "http.500", "http.502", "http.503", "http.504"];
+        for kind in [network.as_slice(), &program, &status].concat() {
+            assert!(!is_permanent(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn what_stays_wrong_is_not_retried() {
+        let refused = ["http.400", "http.401", "http.403", "http.404", "http.422", HTTP_INVALID_REQUEST];
+        let program = [AUTH_DENIED, OUTPUT_INVALID, OUTPUT_TOO_LARGE, EXEC_NOT_FOUND, EXEC_DENIED];
+        for kind in [refused.as_slice(), &program, &[NATIVE_UNKNOWN_HANDLER]].concat() {
             assert!(is_permanent(kind), "{kind}");
-        }
-        for kind in ["http.408", "http.425", "http.429", "http.500", "http.503", "http.", "http.4xx", "exit.1"] {
-            assert!(!is_permanent(kind), "{kind}");
-        }
-        for kind in [NETWORK_DNS, NETWORK_CONNECT, NETWORK_RESET, TEMPORARY, AUTH_DENIED, EXEC_NOT_FOUND, TIMEOUT] {
-            assert!(!is_permanent(kind), "{kind}");
         }
     }
 }

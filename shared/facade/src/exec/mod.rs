@@ -26,9 +26,9 @@ pub use guard::run_guard;
 use crate::error::FacadeError;
 use crate::kinds;
 use guard::Guard;
-use process::{Cause, Supervision};
+use process::{Cause, Ended, Supervision};
 use progress::ProgressFile;
-use scratch::Scratch;
+use scratch::{Scratch, Written};
 
 /// How programs are run.
 #[derive(Debug, Clone)]
@@ -91,20 +91,17 @@ impl Exec {
         time: Time,
         control: &AttemptControl,
     ) -> Outcome {
-        match self.try_perform(work, attempt, time, control).await {
-            Ok(outcome) => outcome,
-            Err(error) => Outcome::Failed { error },
-        }
+        self.try_perform(work, attempt, time, control).await.unwrap_or_else(|error| Outcome::Failed { error })
     }
 
     async fn try_perform(
         &self,
         work: &ExecWork,
         attempt: &Attempt,
-        Time { now, left }: Time,
+        time: Time,
         control: &AttemptControl,
     ) -> Result<Outcome, ErrorInfo> {
-        let until = left.map(|left| now.plus(left));
+        let until = time.left.map(|left| time.now.plus(left));
         let scratch = Scratch::new(self.settings.scratch.as_deref()).await.map_err(agent_io)?;
         let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
         let mut command = self.command(work, attempt, until, &scratch)?;
@@ -115,24 +112,14 @@ impl Exec {
         let supervision = Supervision {
             input: environment::stdin(work, attempt, until),
             stop: &control.stop,
-            left: left.map(Millis::as_duration),
+            left: time.left.map(Millis::as_duration),
             grace: self.settings.grace,
             linger: self.settings.linger,
             progress_every: self.settings.progress_every,
             progress: ProgressFile::new(scratch.progress(), &control.progress),
         };
         let ended = supervision.run(&mut child).await.map_err(agent_io)?;
-        let outcome = match (ended.cause, ended.status.success()) {
-            (Cause::Exit | Cause::Stop, true) => match verdict::output(&ended.stdout, scratch.read_output().await) {
-                Ok(output) => Outcome::Succeeded { output },
-                Err(error) => Outcome::Failed { error },
-            },
-            (Cause::Exit, false) => {
-                Outcome::Failed { error: verdict::failure(work, &ended, scratch.read_error().await) }
-            }
-            (Cause::Stop, false) => Outcome::Cancelled,
-            (Cause::Timeout, _) => verdict::timed_out(left.unwrap_or_default(), &ended),
-        };
+        let outcome = conclude(work, time, &ended, &scratch).await;
         scratch.remove().await;
         Ok(outcome)
     }
@@ -161,6 +148,27 @@ impl Exec {
         let piped = std::process::Stdio::piped;
         command.stdin(piped()).stdout(piped()).stderr(piped()).process_group(0).kill_on_drop(true);
         Ok(command)
+    }
+}
+
+/// What the end of a program means, with what it has left in its files.
+async fn conclude(work: &ExecWork, time: Time, ended: &Ended, scratch: &Scratch) -> Outcome {
+    let result = match (ended.cause, ended.status.success()) {
+        (Cause::Exit, true) => verdict::output(&ended.stdout, scratch.read_output().await),
+        (Cause::Exit, false) => Err(verdict::failure(work, ended, scratch.read_error().await)),
+        // Many programs end with code 0 when they are told to end; only a result that was written says more.
+        (Cause::Stop, true) => match scratch.read_output().await {
+            Written::Nothing => return Outcome::Cancelled,
+            written @ (Written::Bytes(_) | Written::TooMuch | Written::Unreadable(_)) => {
+                verdict::output(&ended.stdout, written)
+            }
+        },
+        (Cause::Stop, false) => return Outcome::Cancelled,
+        (Cause::Timeout, _) => return verdict::timed_out(time.left.unwrap_or_default(), ended),
+    };
+    match result {
+        Ok(output) => Outcome::Succeeded { output },
+        Err(error) => Outcome::Failed { error },
     }
 }
 

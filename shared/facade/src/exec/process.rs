@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::progress::ProgressFile;
@@ -92,17 +92,15 @@ impl Supervision<'_> {
             let pipes = async { tokio::join!(feeding, reading) };
             tokio::pin!(pipes);
             let mut pipes = Pipes { done: false, pipes };
-            let ended = self.until_ended(child, &mut pipes).await?;
-            if ended.1.is_none() {
+            let (cause, exited) = self.until_ended(child, &mut pipes).await?;
+            let status = if let Some(status) = exited {
+                status
+            } else {
                 close_stdin.cancel();
-                group.ask_to_end();
-            }
-            let status = match ended.1 {
-                Some(status) => status,
-                None => self.end(child, &group, &mut pipes).await?,
+                self.end(child, &group, &mut pipes).await?
             };
             let _ = timeout(self.linger, pipes.finish()).await;
-            (ended.0, status)
+            (cause, status)
         };
         drop(group);
         self.progress.read().await;
@@ -115,7 +113,7 @@ impl Supervision<'_> {
         child: &mut Child,
         pipes: &mut Pipes<impl Future + Unpin>,
     ) -> io::Result<(Cause, Option<ExitStatus>)> {
-        let mut ticks = interval(self.progress_every);
+        let mut ticks = interval_at(Instant::now() + self.progress_every, self.progress_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let deadline = self.left.and_then(|left| Instant::now().checked_add(left));
         let time_over = async {
@@ -137,13 +135,14 @@ impl Supervision<'_> {
         }
     }
 
-    /// Gives a group that was asked to end its grace, then kills it; how the program exited.
+    /// Asks the group to end, gives it its grace, then kills it; how the program exited.
     async fn end(
         &self,
         child: &mut Child,
         group: &Group,
         pipes: &mut Pipes<impl Future + Unpin>,
     ) -> io::Result<ExitStatus> {
+        group.ask_to_end();
         let everyone_gone = async {
             let mut status = None;
             loop {

@@ -66,8 +66,16 @@ async fn the_whole_group_has_the_grace() {
 #[tokio::test]
 async fn work_that_is_completed_all_the_same_counts() {
     let bench = Bench::new();
-    let script = "trap 'echo completed; exit 0' TERM; echo $$ > pids; while :; do sleep 0.05; done";
+    let script = r#"trap 'echo "\"completed\"" > "$WINDLASS_OUTPUT"; exit 0' TERM
+        echo $$ > pids; while :; do sleep 0.05; done"#;
     assert_eq!(succeeded(stopped(&bench, script).await), "completed");
+}
+
+#[tokio::test]
+async fn an_orderly_exit_alone_is_no_completion() {
+    let bench = Bench::new();
+    let script = "trap 'echo bye; exit 0' TERM; echo $$ > pids; while :; do sleep 0.05; done";
+    assert_eq!(stopped(&bench, script).await, Outcome::Cancelled);
 }
 
 #[tokio::test]

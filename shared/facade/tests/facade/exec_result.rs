@@ -223,15 +223,35 @@ async fn progress_is_seen_while_the_program_runs() {
     assert_eq!(progress.borrow().as_ref().and_then(|seen| seen.percent), Some(100.0));
 }
 
+/// The first block of code in that language after the examples' heading of `docs/exec.md`.
+fn documented(language: &str) -> String {
+    let page = include_str!("../../../../docs/exec.md");
+    let (_, examples) = page.split_once("## Examples").expect("examples");
+    let (_, block) = examples.split_once(&format!("```{language}\n")).expect("a block");
+    block.split_once("```").expect("its end").0.to_owned()
+}
+
 #[tokio::test]
-async fn python_programs_work_as_documented() {
+async fn the_documented_shell_script_works() {
     let bench = Bench::new();
-    let program = "import json, os, sys\n\
-        context = json.load(sys.stdin)\n\
-        with open(os.environ['WINDLASS_PROGRESS'], 'a') as progress: print('50 half', file=progress)\n\
-        with open(os.environ['WINDLASS_OUTPUT'], 'w') as output: json.dump({'attempt': context['attempt']}, output)\n\
-        print('chatter')\n";
-    let command = ["python3", "-c", program].map(str::to_owned).to_vec();
-    let outcome = bench.perform(attempt(Work::Exec(ExecWork { command, ..bench.sh("") }))).await;
-    assert_eq!(succeeded(outcome), json!({"attempt": 3}));
+    std::fs::write(bench.path("lines"), "1\n2\n3\n").expect("written");
+    let script = documented("sh");
+    let of = |file: &str| {
+        let command = ["/bin/sh", "-c", &script, "sh", file].map(str::to_owned).to_vec();
+        attempt(Work::Exec(ExecWork { command, ..bench.sh("") }))
+    };
+    assert_eq!(succeeded(bench.perform(of("lines")).await), json!({"lines": 3}));
+    let error = failed(bench.perform(of("missing")).await);
+    assert_eq!((error.kind.as_str(), error.message.as_str()), ("input.missing", "no such file"));
+}
+
+#[tokio::test]
+async fn the_documented_python_program_works() {
+    let bench = Bench::new();
+    let command = ["python3", "-c", &documented("python")].map(str::to_owned).to_vec();
+    let stdin = Some(json!([{"name": "a", "amount": 1}, {"name": "b", "amount": 2}]));
+    let performing = bench.start(attempt(Work::Exec(ExecWork { command, stdin, ..bench.sh("") })));
+    let progress = performing.progress.clone();
+    assert_eq!(succeeded(performing.end().await), json!({"total": 3}));
+    assert_eq!(progress.borrow().as_ref().and_then(|seen| seen.percent), Some(100.0));
 }
