@@ -140,6 +140,17 @@ async fn what_is_left_in_the_background_neither_hangs_the_attempt_nor_outlives_i
 }
 
 #[tokio::test]
+async fn a_daemon_that_holds_the_output_does_not_hang_the_attempt() {
+    let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
+    let script = "setsid sh -c 'echo $$ > pids; exec sleep 1000' & while [ ! -s pids ]; do sleep 0.02; done; echo done";
+    assert_eq!(bench.output(script).await, "done");
+    // It has left the group and is nobody's but its own.
+    let numbers = bench.written("pids").await;
+    std::process::Command::new("kill").arg(numbers.trim()).status().expect("killed");
+    all_dead(&numbers).await;
+}
+
+#[tokio::test]
 async fn output_from_the_background_is_waited_for() {
     let bench = Bench::new().with_exec(|exec| exec.linger = Duration::from_secs(30));
     assert_eq!(bench.output("(sleep 0.3; echo late) & echo early").await, "early\nlate");
