@@ -106,6 +106,7 @@ impl Turns {
             }
             Fate::PassOver => {
                 turns.waiting.retain(|waiting| *waiting != nominal);
+                turns.active = turns.active.filter(|active| active.nominal != nominal);
                 turns.keep_passed_over(nominal);
             }
             Fate::Nothing => {}

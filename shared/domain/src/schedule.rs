@@ -6,6 +6,7 @@
 //! "Schedule types".
 
 mod cron;
+mod round;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
 pub use cron::CronField;
+pub use round::Round;
 
 use crate::definition::{Schedule, ScheduleRule};
 use crate::limits::{MAX_CATCH_UP_DUE, MAX_SPAN_MS, MIN_EVERY_MS};

@@ -12,6 +12,7 @@ pub mod due;
 pub mod perform;
 pub mod ports;
 pub mod process_manager;
+pub mod scheduler;
 mod send;
 pub mod sweeper;
 

@@ -1,0 +1,115 @@
+//! The clock of a host that has none of its own: fires what is due, as `EventBridge` Scheduler does on AWS.
+//!
+//! A due time is sent before the task's place moves past it, so that a crash in between repeats a message and loses
+//! none. Several hosts may run this at once, for the same reason.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::definition::Definition;
+use windlass_domain::limits::MAX_CATCH_UP_DUE;
+use windlass_domain::schedule::Round;
+
+use crate::Ports;
+use crate::definitions::Definitions;
+use crate::due::event;
+use crate::ports::{DueTask, Outgoing, PortError, QueueName, TaskRecord};
+use crate::send::send_all;
+
+/// The longest sleep: a task that is put meanwhile may be due sooner than any other.
+const MAX_SLEEP: Duration = Duration::from_secs(1);
+/// Tasks of one look.
+const MAX_TASKS: usize = 100;
+
+/// Fires due times.
+pub struct Scheduler {
+    ports: Ports,
+    definitions: Arc<Definitions>,
+}
+
+impl Scheduler {
+    /// A scheduler over these ports.
+    pub fn new(ports: Ports, definitions: Arc<Definitions>) -> Self {
+        Self { ports, definitions }
+    }
+
+    /// Fires due times until it is told to stop.
+    pub async fn run(&self, shutdown: &CancellationToken) {
+        loop {
+            let sleep = match self.look().await {
+                Ok(0) => self.until_next().await,
+                Ok(_) => Duration::ZERO,
+                Err(error) => {
+                    tracing::warn!(error.code = error.code, error = %error, "failed to look for due tasks");
+                    MAX_SLEEP
+                }
+            };
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                () = tokio::time::sleep(sleep) => {}
+            }
+        }
+    }
+
+    /// Fires what is due by now; gives the number of tasks whose place has moved.
+    pub async fn look(&self) -> Result<usize, PortError> {
+        let due = self.ports.tasks.due(self.ports.clock.now(), MAX_TASKS).await?;
+        let mut moved = 0;
+        for task in due {
+            match self.fire(&task).await {
+                Ok(()) => moved += 1,
+                // Another host has moved it, or a handler has written whose turn it is.
+                Err(error) if error.is_conflict() => moved += 1,
+                Err(error) => {
+                    let (code, name) = (error.code, &task.record.name);
+                    tracing::warn!(task = %name, error.code = code, error = %error, "failed to fire a due task");
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    async fn until_next(&self) -> Duration {
+        match self.ports.tasks.earliest_due().await {
+            // What is due and could not be fired is tried again after the longest sleep.
+            Ok(Some(due)) if due > self.ports.clock.now() => {
+                due.since(self.ports.clock.now()).as_duration().min(MAX_SLEEP)
+            }
+            Ok(_) | Err(_) => MAX_SLEEP,
+        }
+    }
+
+    async fn fire(&self, DueTask { record, due }: &DueTask) -> Result<(), PortError> {
+        let definition = self.definitions.get(&record.name, record.version).await?;
+        let round = match &definition.schedule {
+            Some(schedule) => schedule.round(*due, self.ports.clock.now()),
+            None => Round { missed: Vec::new(), fire: Vec::new(), next_due: None },
+        };
+        self.send(record, &round).await?;
+        self.tell_missed(record, &definition, &round).await?;
+        self.ports.tasks.update(&TaskRecord { next_due: round.next_due, ..record.clone() }).await
+    }
+
+    async fn send(&self, record: &TaskRecord, round: &Round) -> Result<(), PortError> {
+        let message = |nominal| {
+            let due = InboxMessage::Due { v: MESSAGE_VERSION, task: record.name.clone(), nominal: Some(nominal) };
+            (QueueName::Inbox, Outgoing::now(encode(&due)))
+        };
+        send_all(self.ports.queues.as_ref(), round.fire.iter().copied().map(message).collect()).await
+    }
+
+    /// One event for all that was missed in a row.
+    async fn tell_missed(&self, record: &TaskRecord, definition: &Definition, round: &Round) -> Result<(), PortError> {
+        let (Some(first), Some(last)) = (round.missed.first(), round.missed.last()) else { return Ok(()) };
+        let reason = json!({
+            "last_nominal_time": last.to_string(),
+            "count": round.missed.len(),
+            "more": round.missed.len() == MAX_CATCH_UP_DUE,
+        });
+        event::publish(&self.ports, definition, record.version, event::MISSED, *first, reason).await
+    }
+}

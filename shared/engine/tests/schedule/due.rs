@@ -1,0 +1,152 @@
+//! What becomes of a due time, message by message.
+
+use serde_json::json;
+use windlass_domain::run::{Origin, RunStatus};
+
+use super::world::{START, World, at, source};
+
+#[tokio::test(start_paused = true)]
+async fn a_due_time_starts_a_run_with_the_defaults_of_its_input() {
+    let world = World::new(&source("skip", "1h")).await;
+    world.handle(Some(1)).await;
+    let run = world.run(1).await.unwrap();
+    assert_eq!((run.status, run.version, run.submitted_at), (RunStatus::Submitted, 1, START));
+    assert_eq!(run.origin, Origin::Schedule { nominal: at(1) });
+    assert_eq!(run.input, json!({ "day": "today" }));
+    assert_eq!((world.starts(), world.record().await.active), (vec![1], Some(at(1))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_due_time_delivered_twice_is_one_run() {
+    let world = World::new(&source("skip", "1h")).await;
+    world.handle(Some(1)).await;
+    world.handle(Some(1)).await;
+    world.begin(1).await;
+    world.handle(Some(1)).await;
+    world.end(1).await;
+    world.handle(Some(1)).await;
+    assert_eq!(world.starts(), [1]);
+    assert_eq!(world.record().await.revision, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn skip_passes_over_and_stays_by_it() {
+    let world = World::new(&source("skip", "1h")).await;
+    world.handle(Some(1)).await;
+    world.begin(1).await;
+    world.handle(Some(2)).await;
+    assert!(world.run(2).await.is_none());
+    world.end(1).await;
+    world.handle(None).await;
+    world.handle(Some(2)).await;
+    assert!(world.run(2).await.is_none(), "it was told that it was passed over");
+    assert_eq!(world.told(), [("schedule.skipped".to_owned(), "10:02".to_owned())]);
+    world.handle(Some(3)).await;
+    assert_eq!(world.starts(), [1, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn queue_gives_each_its_turn_in_order() {
+    let world = World::new(&source("queue", "1h")).await;
+    for minute in [1, 3, 2, 3] {
+        world.handle(Some(minute)).await;
+    }
+    assert_eq!(world.record().await.waiting, [at(2), at(3)]);
+    world.handle(None).await;
+    assert_eq!(world.starts(), [1], "nothing has ended");
+    for minute in [1, 2] {
+        world.end(minute).await;
+        world.handle(None).await;
+    }
+    assert_eq!(world.starts(), [1, 2, 3]);
+    assert_eq!((world.record().await.waiting, world.told()), (vec![], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_started_by_the_next_due_time_too() {
+    let world = World::new(&source("queue", "1h")).await;
+    world.handle(Some(1)).await;
+    world.handle(Some(2)).await;
+    world.end(1).await;
+    world.handle(Some(3)).await;
+    assert_eq!((world.starts(), world.record().await.waiting), (vec![1, 2], vec![at(3)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn allow_runs_beside() {
+    let world = World::new(&source("allow", "1h")).await;
+    for minute in [1, 2, 2] {
+        world.handle(Some(minute)).await;
+    }
+    world.begin(2).await;
+    assert_eq!(world.starts(), [1, 2]);
+    assert_eq!(world.record().await.revision, 1, "nobody waits for a turn, so nothing is written about it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancel_previous_cancels_and_waits_for_the_end() {
+    let world = World::new(&source("cancel_previous", "1h")).await;
+    world.handle(Some(1)).await;
+    world.begin(1).await;
+    world.handle(Some(2)).await;
+    assert_eq!((world.cancels(), world.starts()), (vec![1], vec![1]));
+    world.handle(Some(3)).await;
+    assert_eq!(world.record().await.waiting, [at(3)]);
+    assert_eq!(world.told(), [("schedule.skipped".to_owned(), "10:02".to_owned())], "the newest one matters");
+    world.end(1).await;
+    world.handle(None).await;
+    assert_eq!(world.starts(), [1, 3]);
+    world.handle(Some(2)).await;
+    assert_eq!(world.cancels(), [1], "a late one cancels nobody");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_task_whose_input_asks_for_more_says_so() {
+    let mut wanting = source("skip", "1h");
+    wanting["input"] = json!({ "type": "object", "required": ["day"], "properties": { "day": { "type": "string" } } });
+    let world = World::new(&wanting).await;
+    world.handle(Some(1)).await;
+    world.handle(Some(1)).await;
+    assert!(world.run(1).await.is_none());
+    assert_eq!(world.told(), [("schedule.refused".to_owned(), "10:01".to_owned())]);
+    let error = &world.host.published()[0].data["reason"]["error"];
+    assert_eq!(error["kind"], "input.invalid");
+    assert!(error["message"].as_str().unwrap().contains("day"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_without_a_schedule_passes_over_who_waits() {
+    let world = World::new(&source("queue", "1h")).await;
+    for minute in [1, 2, 3] {
+        world.handle(Some(minute)).await;
+    }
+    let mut unscheduled = source("queue", "1h");
+    unscheduled.as_object_mut().unwrap().remove("schedule");
+    world.put(&unscheduled).await;
+    world.end(1).await;
+    world.handle(None).await;
+    let refused = |minute: &str| ("schedule.refused".to_owned(), minute.to_owned());
+    assert_eq!(world.told(), [refused("10:02"), refused("10:03")]);
+    assert_eq!((world.starts(), world.record().await.waiting), (vec![1], vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_or_unknown_task_starts_nothing() {
+    let world = World::new(&source("skip", "1h")).await;
+    let mut record = world.record().await;
+    record.deleted = true;
+    world.ports.tasks.update(&record).await.unwrap();
+    world.handle(Some(1)).await;
+    assert!(world.run(1).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_whose_run_never_came_to_be_is_made_good() {
+    let world = World::new(&source("skip", "1h")).await;
+    let mut record = world.record().await;
+    record.active = Some(at(1));
+    world.ports.tasks.update(&record).await.unwrap();
+    world.handle(Some(2)).await;
+    assert_eq!(world.starts(), [1]);
+    assert_eq!(world.told(), [("schedule.skipped".to_owned(), "10:02".to_owned())]);
+}

@@ -1,0 +1,137 @@
+//! A task on a host in memory, and what the tests do with it.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use windlass_contract::message::{InboxMessage, decode};
+use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
+use windlass_domain::time::Timestamp;
+use windlass_engine::Ports;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::due::handle_due;
+use windlass_engine::ports::{PortError, QueueName, TaskRecord};
+use windlass_testkit::memory::MemoryHost;
+
+/// 2026-11-21T10:00:00Z.
+pub(crate) const START: Timestamp = Timestamp::from_millis(1_795_255_200_000);
+
+pub(crate) struct World {
+    pub(crate) host: MemoryHost,
+    pub(crate) ports: Ports,
+    pub(crate) definitions: Arc<Definitions>,
+}
+
+/// That many minutes after the start.
+pub(crate) fn at(minute: i64) -> Timestamp {
+    Timestamp::from_millis(START.as_millis() + minute * 60_000)
+}
+
+pub(crate) fn task() -> TaskName {
+    TaskName::new("nightly").unwrap()
+}
+
+/// A task that is due each minute.
+pub(crate) fn source(overlap: &str, catch_up: &str) -> Value {
+    json!({
+        "task": "nightly",
+        "schedule": { "cron": "* * * * *", "overlap": overlap, "catch_up": catch_up },
+        "input": { "type": "object", "properties": { "day": { "type": "string", "default": "today" } } },
+        "actions": { "only": { "exec": ["true"] } },
+    })
+}
+
+impl World {
+    pub(crate) async fn new(source: &Value) -> Self {
+        let host = MemoryHost::new(START);
+        let ports = host.ports();
+        let world = Self { host, definitions: Arc::new(Definitions::new(ports.tasks.clone())), ports };
+        world.put(source).await;
+        world
+    }
+
+    pub(crate) async fn put(&self, source: &Value) {
+        self.ports.tasks.put(&task(), source, Some(at(1)), START).await.unwrap();
+    }
+
+    pub(crate) async fn handle(&self, minute: Option<i64>) {
+        self.handle_on(&self.ports, minute).await.unwrap();
+    }
+
+    /// Handles a message by way of these ports.
+    pub(crate) async fn handle_on(&self, ports: &Ports, minute: Option<i64>) -> Result<(), PortError> {
+        handle_due(ports, &self.definitions, &task(), minute.map(at)).await
+    }
+
+    pub(crate) async fn record(&self) -> TaskRecord {
+        self.ports.tasks.get(&task()).await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn run(&self, minute: i64) -> Option<Run> {
+        self.ports.runs.load(RunId::from_nominal_time(&task(), at(minute))).await.unwrap()
+    }
+
+    /// The run of that minute begins, as the process manager would have it.
+    pub(crate) async fn begin(&self, minute: i64) {
+        self.become_status(minute, RunStatus::Running).await;
+    }
+
+    /// The run of that minute ends; who waits has not been told yet.
+    pub(crate) async fn end(&self, minute: i64) {
+        self.become_status(minute, RunStatus::Succeeded).await;
+    }
+
+    async fn become_status(&self, minute: i64, status: RunStatus) {
+        let before = self.run(minute).await.expect("a run");
+        let after = Run { status, revision: before.revision + 1, ..before.clone() };
+        self.ports.runs.commit(&before, &after, &[]).await.unwrap();
+    }
+
+    /// The minutes whose runs were told to start, sorted. A repeated telling does no harm and does not count.
+    pub(crate) fn starts(&self) -> Vec<i64> {
+        self.inputs(|input| matches!(input, Input::Start))
+    }
+
+    /// The minutes whose runs were told to end for the next one's sake.
+    pub(crate) fn cancels(&self) -> Vec<i64> {
+        self.inputs(|input| matches!(input, Input::Cancel { cause: CancelCause::Overlap, .. }))
+    }
+
+    fn inputs(&self, wanted: impl Fn(&Input) -> bool) -> Vec<i64> {
+        let minute = |run: RunId| (0..1000).find(|minute| RunId::from_nominal_time(&task(), at(*minute)) == run);
+        let sent = self.host.messages(&QueueName::Inbox).into_iter().map(|body| decode(&body).unwrap());
+        let mut minutes: Vec<i64> = sent
+            .filter_map(|message| match message {
+                InboxMessage::Run { run, input, .. } if wanted(&input) => minute(run),
+                InboxMessage::Run { .. } | InboxMessage::Due { .. } => None,
+            })
+            .collect();
+        minutes.sort_unstable();
+        minutes.dedup();
+        minutes
+    }
+
+    /// The due times that were sent to the inbox, in minutes, in the order of sending.
+    pub(crate) fn fired(&self) -> Vec<i64> {
+        let sent = self.host.messages(&QueueName::Inbox).into_iter().map(|body| decode(&body).unwrap());
+        sent.filter_map(|message| match message {
+            InboxMessage::Due { nominal: Some(nominal), .. } => {
+                Some((nominal.as_millis() - START.as_millis()) / 60_000)
+            }
+            InboxMessage::Due { .. } | InboxMessage::Run { .. } => None,
+        })
+        .collect()
+    }
+
+    /// The events that were published, as `type` and due time, sorted, each once.
+    pub(crate) fn told(&self) -> Vec<(String, String)> {
+        let published = self.host.published();
+        let ids: std::collections::BTreeSet<_> = published.iter().map(|event| event.id).collect();
+        let nominal = |data: &Value| data["nominal_time"].as_str().unwrap()[11..16].to_owned();
+        let mut told: Vec<_> = published.into_iter().map(|event| (event.kind, nominal(&event.data))).collect();
+        told.sort();
+        told.dedup();
+        assert_eq!(ids.len(), told.len(), "the same event has the same id, and another one another");
+        told
+    }
+}

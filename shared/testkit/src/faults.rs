@@ -1,0 +1,228 @@
+//! A host whose caller dies at a chosen call, or is held up before every one: for showing that a crash at any write
+//! changes nothing, and that no order of concurrent calls does.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use windlass_contract::event::PublicEvent;
+use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::run::Run;
+use windlass_domain::time::Timestamp;
+use windlass_engine::Ports;
+use windlass_engine::ports::{
+    AgentRecord, Agents, Bus, Created, Delivery, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError,
+    PutTask, QueueName, Queues, Receipt, RunFilter, RunPage, Runs, StoredVersion, TaskRecord, Tasks,
+};
+
+/// When a caller dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// The call is not made.
+    Before,
+    /// The call is made, and its answer is lost.
+    After,
+}
+
+/// Calls of another host, with faults between. Its clones, and the ports it gives, share one count of calls.
+#[derive(Clone)]
+pub struct FaultyHost {
+    inner: Ports,
+    plan: Arc<Plan>,
+}
+
+struct Plan {
+    made: AtomicUsize,
+    crash: Option<(usize, Moment)>,
+    chance: Option<Mutex<u64>>,
+}
+
+impl FaultyHost {
+    /// The caller dies at that call, counted from 0: it and every later one fail. If it never comes to that, nothing
+    /// happens.
+    pub fn crashing(inner: Ports, call: usize, moment: Moment) -> Self {
+        Self::new(inner, Some((call, moment)), None)
+    }
+
+    /// Before each call, others may go first: how many times, the seed decides.
+    pub fn interleaving(inner: Ports, seed: u64) -> Self {
+        Self::new(inner, None, Some(Mutex::new(seed)))
+    }
+
+    fn new(inner: Ports, crash: Option<(usize, Moment)>, chance: Option<Mutex<u64>>) -> Self {
+        Self { inner, plan: Arc::new(Plan { made: AtomicUsize::new(0), crash, chance }) }
+    }
+
+    /// The host as the loops see it.
+    pub fn ports(&self) -> Ports {
+        let host = Arc::new(self.clone());
+        Ports {
+            queues: host.clone(),
+            runs: host.clone(),
+            tasks: host.clone(),
+            bus: host.clone(),
+            agents: host,
+            clock: self.inner.clock.clone(),
+        }
+    }
+
+    /// How many calls have been made, those that failed included.
+    pub fn calls(&self) -> usize {
+        self.plan.made.load(Ordering::SeqCst)
+    }
+
+    async fn call<T>(&self, call: impl Future<Output = Result<T, PortError>> + Send) -> Result<T, PortError> {
+        for _ in 0..self.plan.hold_ups() {
+            tokio::task::yield_now().await;
+        }
+        let number = self.plan.made.fetch_add(1, Ordering::SeqCst);
+        match self.plan.crash {
+            Some((at, Moment::Before)) if number >= at => Err(died()),
+            Some((at, Moment::After)) if number > at => Err(died()),
+            Some((at, Moment::After)) if number == at => {
+                call.await?;
+                Err(died())
+            }
+            Some(_) | None => call.await,
+        }
+    }
+}
+
+impl Plan {
+    /// From 0 to 3, by a linear congruential generator (Knuth's MMIX).
+    fn hold_ups(&self) -> u64 {
+        let Some(chance) = &self.chance else { return 0 };
+        let mut state = chance.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state >> 62
+    }
+}
+
+fn died() -> PortError {
+    PortError::new(ErrorClass::Retry, "WL0304", "call the host: the caller has died")
+}
+
+#[async_trait]
+impl Queues for FaultyHost {
+    async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
+        self.call(self.inner.queues.send(queue, batch)).await
+    }
+
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        most: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, PortError> {
+        self.call(self.inner.queues.receive(queue, most, visibility, wait)).await
+    }
+
+    async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
+        self.call(self.inner.queues.extend(queue, batch)).await
+    }
+
+    async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
+        self.call(self.inner.queues.delete(queue, batch)).await
+    }
+
+    async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
+        self.call(self.inner.queues.remove(queue)).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
+        self.call(self.inner.queues.depth(queue)).await
+    }
+}
+
+#[async_trait]
+impl Runs for FaultyHost {
+    async fn create(&self, run: &Run) -> Result<Created, PortError> {
+        self.call(self.inner.runs.create(run)).await
+    }
+
+    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        self.call(self.inner.runs.load(id)).await
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.call(self.inner.runs.commit(before, after, events)).await
+    }
+
+    async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
+        self.call(self.inner.runs.changed(id, revision, at_most)).await
+    }
+
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
+        self.call(self.inner.runs.list(filter)).await
+    }
+
+    async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
+        self.call(self.inner.runs.stale(now, untouched_since, most)).await
+    }
+
+    async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
+        self.call(self.inner.runs.events(id, after, most)).await
+    }
+}
+
+#[async_trait]
+impl Tasks for FaultyHost {
+    async fn put(
+        &self,
+        name: &TaskName,
+        source: &Value,
+        next_due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<PutTask, PortError> {
+        self.call(self.inner.tasks.put(name, source, next_due, now)).await
+    }
+
+    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        self.call(self.inner.tasks.get(name)).await
+    }
+
+    async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
+        self.call(self.inner.tasks.version(name, version)).await
+    }
+
+    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
+        self.call(self.inner.tasks.update(record)).await
+    }
+
+    async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {
+        self.call(self.inner.tasks.list(after, most)).await
+    }
+
+    async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<DueTask>, PortError> {
+        self.call(self.inner.tasks.due(now, most)).await
+    }
+
+    async fn earliest_due(&self) -> Result<Option<Timestamp>, PortError> {
+        self.call(self.inner.tasks.earliest_due()).await
+    }
+}
+
+#[async_trait]
+impl Bus for FaultyHost {
+    async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.call(self.inner.bus.publish(events)).await
+    }
+}
+
+#[async_trait]
+impl Agents for FaultyHost {
+    async fn register(&self, agent: &AgentRecord) -> Result<(), PortError> {
+        self.call(self.inner.agents.register(agent)).await
+    }
+
+    async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
+        self.call(self.inner.agents.deregister(id)).await
+    }
+
+    async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
+        self.call(self.inner.agents.list()).await
+    }
+}
