@@ -1,1 +1,52 @@
-//! The coordinator's HTTP API as an axum app.
+//! The coordinator: the HTTP API as an axum app.
+//!
+//! [`app`] knows nothing of its host: the same app is served on 127.0.0.1 by the embedded host and called behind a
+//! Lambda. It listens to nothing and draws no secrets; the host gives it a token and the names it may be reached by.
+//! `docs/api.md` is its reference, `/openapi.json` the same for programs.
+
+mod auth;
+mod events;
+mod follow;
+mod guard;
+mod hosts;
+mod openapi;
+mod operation;
+mod problem;
+mod refusal;
+mod request;
+mod runs;
+mod service;
+mod state;
+mod tasks;
+mod view;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+
+pub use auth::{Auth, Token};
+pub use hosts::AllowedHosts;
+pub use openapi::document;
+pub use problem::{Fault, Problem};
+pub use state::{ApiConfig, ApiState};
+pub use view::{
+    AgentList, AgentView, EventList, EventView, Health, PutAnswer, RunList, TaskList, TaskView, VersionList,
+    VersionSummary, VersionView,
+};
+
+use operation::Operation;
+
+/// The app. Every call but that of `/healthz` wants a token, and every answer that is no success is a problem
+/// document (RFC 9457).
+pub fn app(state: ApiState) -> Router {
+    let mut routes = Router::new();
+    for operation in Operation::ALL {
+        routes = routes.route(operation.path(), operation.handler());
+    }
+    routes
+        .fallback(service::no_such_route)
+        .method_not_allowed_fallback(service::no_such_method)
+        .layer(from_fn_with_state(state.clone(), guard::admit))
+        .layer(from_fn(guard::catch_panics))
+        .layer(from_fn(guard::add_security_headers))
+        .with_state(state)
+}

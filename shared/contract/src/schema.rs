@@ -10,8 +10,8 @@ use crate::event::PublicEvent;
 use crate::message::{ControlMessage, InboxMessage, PerformMessage};
 use crate::view::{RunSummary, RunView};
 
-/// Where the schemas are published.
-const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+/// The names of the schemas begin with this.
+const PUBLISHED_AT: &str = "https://windlass.dev/schemas";
 
 /// A schema and the name it is published under.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,7 +44,7 @@ fn published<T: JsonSchema>(name: &'static str) -> Published {
 }
 
 fn with_id(name: &str, mut schema: Value) -> Value {
-    schema["$id"] = json!(format!("{REPOSITORY}/blob/main/schemas/{name}.schema.json"));
+    schema["$id"] = json!(format!("{PUBLISHED_AT}/{name}.schema.json"));
     schema
 }
 

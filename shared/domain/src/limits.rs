@@ -81,3 +81,5 @@ pub const MIN_EVERY_MS: u64 = 1000;
 pub const MAX_PASSED_OVER_KEPT: usize = 32;
 /// A due time that is fired no later than this is on time, whatever its catch-up window: 10 seconds, in milliseconds.
 pub const DUE_GRACE_MS: u64 = 10_000;
+/// Bytes of the reason that somebody gives for a cancellation.
+pub const MAX_REASON_BYTES: usize = 1024;

@@ -7,13 +7,16 @@ use std::sync::Arc;
 pub mod advance;
 pub mod agent;
 mod backoff;
+pub mod control;
 pub mod definitions;
 pub mod due;
 pub mod perform;
 pub mod ports;
 pub mod process_manager;
 pub mod scheduler;
+pub mod registry;
 mod send;
+pub mod starter;
 pub mod sweeper;
 
 use ports::{Agents, Bus, Clock, Queues, Runs, Tasks};

@@ -1,0 +1,79 @@
+//! Following the events of a run as they come to be.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::sync::OwnedSemaphorePermit;
+use windlass_domain::run::Run;
+use windlass_engine::ports::{EventCursor, LoggedEvent, PortError};
+
+use crate::state::ApiState;
+
+/// Events that are read at once.
+const BATCH: usize = 100;
+/// How long one wait for the run to change lasts.
+const WAIT: Duration = Duration::from_secs(30);
+
+/// The events of a run after a place, until the run has ended.
+pub(crate) struct Follower {
+    api: ApiState,
+    /// As it was before the log was last read: what it says has happened is in the log.
+    run: Run,
+    after: Option<EventCursor>,
+    read: VecDeque<LoggedEvent>,
+    /// Its place among the streams that may be open at once.
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// Follows the run from that place on.
+    pub(crate) fn new(api: ApiState, run: Run, after: Option<EventCursor>, permit: OwnedSemaphorePermit) -> Self {
+        Self { api, run, after, read: VecDeque::new(), _permit: permit }
+    }
+
+    /// Reads what is there; gives whether the run has ended and nothing is left.
+    pub(crate) async fn is_over(&mut self) -> Result<bool, PortError> {
+        self.read_on().await?;
+        Ok(self.read.is_empty() && self.run.status.is_final())
+    }
+
+    /// The next event, when it comes; `None` once the run has ended or the host shuts down.
+    pub(crate) async fn next(&mut self) -> Result<Option<LoggedEvent>, PortError> {
+        loop {
+            if let Some(event) = self.read.pop_front() {
+                self.after = Some(event.cursor.clone());
+                return Ok(Some(event));
+            }
+            if self.is_over().await? {
+                return Ok(None);
+            }
+            if self.read.is_empty() && !self.wait().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), PortError> {
+        if self.read.is_empty() {
+            self.read = self.api.ports().runs.events(self.run.id, self.after.clone(), BATCH).await?.into();
+        }
+        Ok(())
+    }
+
+    /// Waits for the run to change; false if there is nothing left to wait for.
+    async fn wait(&mut self) -> Result<bool, PortError> {
+        let changed = self.api.ports().runs.changed(self.run.id, self.run.revision, WAIT);
+        let changed = tokio::select! {
+            biased;
+            () = self.api.shutdown().cancelled() => None,
+            changed = changed => changed?,
+        };
+        match changed {
+            Some(run) => {
+                self.run = run;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What stands before every call: who may make it, and what no answer may lack.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::extract::{Request, State};
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt;
+
+use crate::hosts::AllowedHosts;
+use crate::operation::Operation;
+use crate::problem::{Kind, Problem};
+use crate::state::ApiState;
+
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+];
+
+/// Lets a call through that is addressed to this API, comes from no foreign page and has a token.
+pub(crate) async fn admit(State(api): State<ApiState>, mut request: Request, next: Next) -> Response {
+    if let Err(problem) = check_host(api.hosts(), request.uri(), request.headers()) {
+        return problem.into_response();
+    }
+    if let Err(problem) = check_origin(api.hosts(), request.headers()) {
+        return problem.into_response();
+    }
+    if request.uri().path() != Operation::Health.path() {
+        match api.auth().check(request.headers()) {
+            Ok(caller) => request.extensions_mut().insert(caller),
+            Err(problem) => return problem.into_response(),
+        };
+    }
+    next.run(request).await
+}
+
+/// Every place that names the host must name an allowed one; at least one must.
+fn check_host(hosts: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let named = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
+    let named: Vec<&str> = named.chain(uri.authority().map(axum::http::uri::Authority::as_str)).collect();
+    if !named.is_empty() && named.iter().all(|name| hosts.allows(name)) {
+        return Ok(());
+    }
+    Err(Problem::new(&Kind::FOREIGN_HOST, "the call's `Host` is not a name that this API is reached by"))
+}
+
+fn check_origin(hosts: &AllowedHosts, headers: &HeaderMap) -> Result<(), Problem> {
+    let mut origins = headers.get_all(ORIGIN).iter();
+    if origins.all(|origin| origin.to_str().is_ok_and(|origin| hosts.allows_origin(origin))) {
+        return Ok(());
+    }
+    Err(Problem::new(&Kind::FOREIGN_ORIGIN, "the call comes from a web page of another origin"))
+}
+
+/// Answers a panic with a problem that says nothing of its cause; the log has it.
+pub(crate) async fn catch_panics(request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
+    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            tracing::error!(http.path = path, "a call panicked");
+            Problem::new(&Kind::INTERNAL, "the call failed by a fault of this program").into_response()
+        }
+    }
+}
+
+/// Adds what every answer has, whatever it is.
+pub(crate) async fn add_security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in SECURITY_HEADERS {
+        response.headers_mut().insert(name, value);
+    }
+    response
+}

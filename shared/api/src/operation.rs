@@ -1,0 +1,154 @@
+//! The operations of the API: one table from which the routes and their document are made.
+
+use axum::routing::{MethodRouter, delete, get, post, put};
+
+use crate::state::ApiState;
+use crate::{events, openapi, runs, service, tasks};
+
+/// What can be asked of the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Health,
+    Document,
+    PutTask,
+    ListTasks,
+    GetTask,
+    DeleteTask,
+    ListVersions,
+    GetVersion,
+    StartRun,
+    ListRuns,
+    GetRun,
+    CancelRun,
+    PauseRun,
+    ResumeRun,
+    RetryRun,
+    ListEvents,
+    ListAgents,
+}
+
+/// A parameter after the path's `?`.
+#[derive(Debug)]
+pub(crate) struct Parameter {
+    pub(crate) name: &'static str,
+    pub(crate) description: &'static str,
+    pub(crate) example: &'static str,
+}
+
+const LIMIT: Parameter =
+    Parameter { name: "limit", description: "How many entries at most, from 1 to 500.", example: "50" };
+const CURSOR: Parameter =
+    Parameter { name: "cursor", description: "Where to go on: `next` of the page before.", example: "" };
+const WAIT: Parameter =
+    Parameter { name: "wait", description: "How long to wait for the run's end, at most 60s.", example: "20s" };
+const TASK: Parameter = Parameter { name: "task", description: "Only runs of this task.", example: "nightly-report" };
+const STATUS: Parameter = Parameter { name: "status", description: "Only runs in this status.", example: "failed" };
+const AFTER: Parameter = Parameter { name: "after", description: "Only events after this cursor.", example: "7" };
+
+impl Operation {
+    /// Every operation.
+    pub(crate) const ALL: [Self; 17] = [
+        Self::Health,
+        Self::Document,
+        Self::PutTask,
+        Self::ListTasks,
+        Self::GetTask,
+        Self::DeleteTask,
+        Self::ListVersions,
+        Self::GetVersion,
+        Self::StartRun,
+        Self::ListRuns,
+        Self::GetRun,
+        Self::CancelRun,
+        Self::PauseRun,
+        Self::ResumeRun,
+        Self::RetryRun,
+        Self::ListEvents,
+        Self::ListAgents,
+    ];
+
+    /// The path, its parts that vary in braces.
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Health => "/healthz",
+            Self::Document => "/openapi.json",
+            Self::ListTasks => "/v1/tasks",
+            Self::PutTask | Self::GetTask | Self::DeleteTask => "/v1/tasks/{name}",
+            Self::ListVersions => "/v1/tasks/{name}/versions",
+            Self::GetVersion => "/v1/tasks/{name}/versions/{version}",
+            Self::StartRun => "/v1/tasks/{name}/runs",
+            Self::ListRuns => "/v1/runs",
+            Self::GetRun => "/v1/runs/{id}",
+            Self::CancelRun => "/v1/runs/{id}/cancel",
+            Self::PauseRun => "/v1/runs/{id}/pause",
+            Self::ResumeRun => "/v1/runs/{id}/resume",
+            Self::RetryRun => "/v1/runs/{id}/retry",
+            Self::ListEvents => "/v1/runs/{id}/events",
+            Self::ListAgents => "/v1/agents",
+        }
+    }
+
+    /// The method, as a document names it.
+    pub(crate) const fn method(self) -> &'static str {
+        match self {
+            Self::PutTask => "put",
+            Self::DeleteTask => "delete",
+            Self::StartRun | Self::CancelRun | Self::PauseRun | Self::ResumeRun | Self::RetryRun => "post",
+            Self::Health
+            | Self::Document
+            | Self::ListTasks
+            | Self::GetTask
+            | Self::ListVersions
+            | Self::GetVersion
+            | Self::ListRuns
+            | Self::GetRun
+            | Self::ListEvents
+            | Self::ListAgents => "get",
+        }
+    }
+
+    /// The parameters that it takes.
+    pub(crate) const fn parameters(self) -> &'static [Parameter] {
+        match self {
+            Self::ListTasks | Self::ListVersions => &[CURSOR, LIMIT],
+            Self::StartRun => &[WAIT],
+            Self::ListRuns => &[TASK, STATUS, CURSOR, LIMIT],
+            Self::ListEvents => &[AFTER, LIMIT],
+            Self::Health
+            | Self::Document
+            | Self::PutTask
+            | Self::GetTask
+            | Self::DeleteTask
+            | Self::GetVersion
+            | Self::GetRun
+            | Self::CancelRun
+            | Self::PauseRun
+            | Self::ResumeRun
+            | Self::RetryRun
+            | Self::ListAgents => &[],
+        }
+    }
+
+    /// What answers it.
+    pub(crate) fn handler(self) -> MethodRouter<ApiState> {
+        match self {
+            Self::Health => get(service::health),
+            Self::Document => get(openapi::answer),
+            Self::PutTask => put(tasks::put),
+            Self::ListTasks => get(tasks::list),
+            Self::GetTask => get(tasks::get),
+            Self::DeleteTask => delete(tasks::delete),
+            Self::ListVersions => get(tasks::versions),
+            Self::GetVersion => get(tasks::version),
+            Self::StartRun => post(runs::start),
+            Self::ListRuns => get(runs::list),
+            Self::GetRun => get(runs::get),
+            Self::CancelRun => post(runs::cancel),
+            Self::PauseRun => post(runs::pause),
+            Self::ResumeRun => post(runs::resume),
+            Self::RetryRun => post(runs::retry),
+            Self::ListEvents => get(events::list),
+            Self::ListAgents => get(service::agents),
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Problem documents (RFC 9457): every answer that is no success.
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+
+/// A problem, as it is answered: `application/problem+json`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Problem {
+    /// The page that explains problems of this kind.
+    #[serde(rename = "type")]
+    pub uri: String,
+    /// What problems of this kind are called.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened this time.
+    pub detail: String,
+    /// The stable code, such as `WL0410`.
+    pub code: String,
+    /// What it is about, as a path of this API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
+    /// What is wrong with what was sent, one by one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<Fault>,
+    /// Headers that go with it.
+    #[serde(skip)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// One thing that is wrong with what was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Fault {
+    /// The stable code of this kind of fault.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// Where in the value: `actions.publish.needs[1]` in a definition, a JSON pointer in an input; empty: the whole.
+    pub path: String,
+    /// The line of the text, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<usize>,
+    /// The character of the line, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<usize>,
+    /// What would mend it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// A kind of problem: its code has a page in `docs/errors`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Kind {
+    pub(crate) code: &'static str,
+    pub(crate) status: StatusCode,
+    pub(crate) title: &'static str,
+}
+
+/// Where the pages of the codes are.
+const PAGES: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/blob/main/docs/errors");
+
+macro_rules! kinds {
+    ($($name:ident = $code:literal, $status:ident, $title:literal;)*) => {
+        impl Kind {
+            $(pub(crate) const $name: Self = Self { code: $code, status: StatusCode::$status, title: $title };)*
+
+            /// Every kind.
+            #[cfg(test)]
+            pub(crate) const ALL: &'static [&'static Self] = &[$(&Self::$name),*];
+        }
+    };
+}
+
+kinds! {
+    UNAUTHENTICATED = "WL0401", UNAUTHORIZED, "No valid token";
+    FOREIGN_HOST = "WL0402", FORBIDDEN, "Host not allowed";
+    FOREIGN_ORIGIN = "WL0403", FORBIDDEN, "Origin not allowed";
+    NO_ROUTE = "WL0404", NOT_FOUND, "No such route";
+    NO_METHOD = "WL0405", METHOD_NOT_ALLOWED, "Method not allowed";
+    MALFORMED_BODY = "WL0406", BAD_REQUEST, "Malformed body";
+    BODY_TOO_LARGE = "WL0407", PAYLOAD_TOO_LARGE, "Body too large";
+    MEDIA_TYPE = "WL0408", UNSUPPORTED_MEDIA_TYPE, "Media type not supported";
+    INVALID_PATH = "WL0409", BAD_REQUEST, "Invalid name or id in the path";
+    INVALID_PARAMETER = "WL0410", BAD_REQUEST, "Invalid parameter";
+    UNKNOWN_TASK = "WL0411", NOT_FOUND, "No such task";
+    UNKNOWN_VERSION = "WL0412", NOT_FOUND, "No such version";
+    DELETED_TASK = "WL0413", GONE, "Task deleted";
+    UNKNOWN_RUN = "WL0414", NOT_FOUND, "No such run";
+    OTHER_NAME = "WL0415", UNPROCESSABLE_ENTITY, "Task name differs";
+    DEFINITION_REFUSED = "WL0416", UNPROCESSABLE_ENTITY, "Definition refused";
+    INPUT_REFUSED = "WL0417", UNPROCESSABLE_ENTITY, "Input refused";
+    KEY_REUSED = "WL0418", UNPROCESSABLE_ENTITY, "Idempotency key reused";
+    STATUS_FORBIDS = "WL0419", CONFLICT, "Not possible in this status";
+    TOO_MANY_STREAMS = "WL0420", SERVICE_UNAVAILABLE, "Too many event streams";
+    INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
+}
+
+impl Problem {
+    /// A problem of that kind, and what happened this time.
+    pub(crate) fn new(kind: &Kind, detail: impl Into<String>) -> Self {
+        Self::coded(kind.code, kind.status, kind.title, detail)
+    }
+
+    /// A problem whose code is another part's.
+    pub(crate) fn coded(code: &str, status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
+        Self {
+            uri: format!("{PAGES}/{code}.md"),
+            title: title.to_owned(),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code: code.to_owned(),
+            instance: None,
+            faults: Vec::new(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// With what it is about.
+    pub(crate) fn about(mut self, path: String) -> Self {
+        self.instance = Some(path);
+        self
+    }
+
+    /// With what is wrong, one by one.
+    pub(crate) fn with_faults(mut self, faults: Vec<Fault>) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// With the demand for a token.
+    pub(crate) fn challenge(mut self, challenge: &'static str) -> Self {
+        self.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        self
+    }
+
+    /// With the seconds after which the same call may succeed.
+    pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
+        self.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&self).expect("problems are maps with text keys");
+        let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_its_own_code_and_a_page_with_its_title() {
+        let mut codes: Vec<&str> = Kind::ALL.iter().map(|kind| kind.code).collect();
+        codes.dedup();
+        assert_eq!(codes.len(), Kind::ALL.len());
+        for kind in Kind::ALL {
+            let page = format!("{}/../../docs/errors/{}.md", env!("CARGO_MANIFEST_DIR"), kind.code);
+            let text = std::fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page}: {error}"));
+            let title = format!("# {}: {}", kind.code, kind.title);
+            assert!(text.starts_with(&title), "{page} begins with `{title}`");
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! What the engine refuses, as problems.
+
+use axum::http::StatusCode;
+use windlass_domain::definition::{Faults, InputFaults};
+use windlass_engine::control::ControlError;
+use windlass_engine::ports::{ErrorClass, PortError};
+use windlass_engine::registry::DeleteError;
+use windlass_engine::starter::StartError;
+
+use crate::problem::{Fault, Kind, Problem};
+
+/// Seconds after which a host that is busy may be asked again.
+const RETRY_AFTER_SECS: u32 = 1;
+
+impl From<PortError> for Problem {
+    fn from(error: PortError) -> Self {
+        let detail = format!("failed to {error}");
+        match error.class {
+            ErrorClass::Retry | ErrorClass::Conflict => {
+                tracing::warn!(error.code = error.code, error = %error, "the host is not available");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::coded(error.code, status, "Temporarily unavailable", detail).retry_after(RETRY_AFTER_SECS)
+            }
+            ErrorClass::Reject => Self::coded(error.code, StatusCode::BAD_REQUEST, "Request refused", detail),
+            ErrorClass::Bug => {
+                tracing::error!(error.code = error.code, error = %error, "stored data or this program is at fault");
+                Self::coded(error.code, StatusCode::INTERNAL_SERVER_ERROR, "Internal error", detail)
+            }
+        }
+    }
+}
+
+impl From<StartError> for Problem {
+    fn from(error: StartError) -> Self {
+        let detail = error.to_string();
+        match error {
+            StartError::UnknownTask(_) => Self::new(&Kind::UNKNOWN_TASK, detail),
+            StartError::DeletedTask(_) => Self::new(&Kind::DELETED_TASK, detail),
+            StartError::UnknownVersion { .. } => Self::new(&Kind::UNKNOWN_VERSION, detail),
+            StartError::Key(_) => Self::new(&Kind::INVALID_PARAMETER, detail),
+            StartError::KeyReused { run, .. } => Self::new(&Kind::KEY_REUSED, detail).about(format!("/v1/runs/{run}")),
+            StartError::Input(faults) => faults.into(),
+            StartError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<ControlError> for Problem {
+    fn from(error: ControlError) -> Self {
+        let detail = error.to_string();
+        match error {
+            ControlError::UnknownRun(_) => Self::new(&Kind::UNKNOWN_RUN, detail),
+            ControlError::Refused { .. } => Self::new(&Kind::STATUS_FORBIDS, detail),
+            ControlError::Reason(_) => Self::new(&Kind::INVALID_PARAMETER, detail),
+            ControlError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteError> for Problem {
+    fn from(error: DeleteError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DeleteError::UnknownTask(_) => Self::new(&Kind::UNKNOWN_TASK, detail),
+            DeleteError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<Faults> for Problem {
+    fn from(faults: Faults) -> Self {
+        let count = faults.faults.len() + faults.more;
+        let shown = faults.faults.into_iter().map(|fault| Fault {
+            code: fault.code.to_owned(),
+            message: fault.message,
+            path: fault.path,
+            line: fault.place.map(|place| place.line),
+            column: fault.place.map(|place| place.column),
+            help: fault.help,
+        });
+        Self::new(&Kind::DEFINITION_REFUSED, counted("definition", count)).with_faults(shown.collect())
+    }
+}
+
+impl From<InputFaults> for Problem {
+    fn from(faults: InputFaults) -> Self {
+        let count = faults.faults.len();
+        let shown = faults.faults.into_iter().map(|fault| Fault {
+            code: fault.code.to_owned(),
+            message: fault.message,
+            path: fault.pointer,
+            line: None,
+            column: None,
+            help: None,
+        });
+        Self::new(&Kind::INPUT_REFUSED, counted("input", count)).with_faults(shown.collect())
+    }
+}
+
+fn counted(what: &str, faults: usize) -> String {
+    if faults == 1 { format!("the {what} has a fault") } else { format!("the {what} has {faults} faults") }
+}

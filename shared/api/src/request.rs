@@ -1,0 +1,213 @@
+//! Reading requests: names in the path, parameters, bodies. What can not be read is a problem with its place.
+
+use std::fmt::Display;
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequestParts, Path, Query};
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::request::Parts;
+use futures::StreamExt;
+use serde::de::DeserializeOwned;
+use windlass_domain::ids::{RunId, TaskName, TaskVersion};
+use windlass_domain::time::Millis;
+
+use crate::operation::Operation;
+use crate::problem::{Fault, Kind, Problem};
+
+/// The longest that a call may wait for the end of a run; whoever asks for more gets this.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(60);
+/// Entries of a list's page, if the caller does not say.
+pub(crate) const DEFAULT_LIMIT: usize = 50;
+/// The most entries that a list's page can have.
+pub(crate) const MAX_LIMIT: usize = 500;
+
+/// The task that the path names.
+pub(crate) struct TaskPath(pub(crate) TaskName);
+
+/// The version of a task that the path names.
+pub(crate) struct VersionPath(pub(crate) TaskName, pub(crate) TaskVersion);
+
+/// The run that the path names.
+pub(crate) struct RunPath(pub(crate) RunId);
+
+impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(name) = path::<String, S>(parts, state).await?;
+        Ok(Self(segment(&name, "the name of a task")?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for VersionPath {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path((name, version)) = path::<(String, String), S>(parts, state).await?;
+        Ok(Self(segment(&name, "the name of a task")?, segment(&version, "the number of a version")?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RunPath {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(id) = path::<String, S>(parts, state).await?;
+        Ok(Self(segment(&id, "the id of a run")?))
+    }
+}
+
+async fn path<T, S>(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem>
+where
+    T: DeserializeOwned + Send,
+    S: Send + Sync,
+{
+    let read = Path::<T>::from_request_parts(parts, state).await;
+    read.map_err(|error| Problem::new(&Kind::INVALID_PATH, error.to_string()))
+}
+
+fn segment<T: FromStr<Err: Display>>(text: &str, what: &str) -> Result<T, Problem> {
+    let refused = |error| Problem::new(&Kind::INVALID_PATH, format!("`{text}` is not {what}: {error}"));
+    text.parse().map_err(refused)
+}
+
+/// The parameters after the path's `?`.
+pub(crate) struct Parameters(Vec<(String, String)>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Problem;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let read = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
+        let Query(pairs) = read.map_err(|error| Problem::new(&Kind::INVALID_PARAMETER, error.to_string()))?;
+        Ok(Self(pairs))
+    }
+}
+
+impl Parameters {
+    /// Checks that they are the operation's, each at most once.
+    pub(crate) fn of(self, operation: Operation) -> Result<Self, Problem> {
+        let known: Vec<&str> = operation.parameters().iter().map(|parameter| parameter.name).collect();
+        for (at, (name, _)) in self.0.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(parameter(format!("there is no parameter `{name}` here; those that are known: {known}")));
+            }
+            if self.0[..at].iter().any(|(before, _)| before == name) {
+                return Err(parameter(format!("the parameter `{name}` is given twice")));
+            }
+        }
+        Ok(self)
+    }
+
+    /// A parameter's text.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A parameter's value; `expected` says what it must be.
+    pub(crate) fn read<T>(
+        &self,
+        name: &str,
+        expected: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        let refused = || parameter(format!("the parameter `{name}` must be {expected}; `{text}` is not"));
+        read(text).map(Some).ok_or_else(refused)
+    }
+
+    /// How many entries a page of a list is to have.
+    pub(crate) fn limit(&self) -> Result<usize, Problem> {
+        let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        let limit = self.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), in_range)?;
+        Ok(limit.unwrap_or(DEFAULT_LIMIT))
+    }
+
+    /// How long the call is to wait, at most [`MAX_WAIT`].
+    pub(crate) fn wait(&self) -> Result<Duration, Problem> {
+        let wait = self.read("wait", "a span of time such as `20s`", Millis::parse)?;
+        Ok(wait.unwrap_or_default().as_duration().min(MAX_WAIT))
+    }
+}
+
+pub(crate) fn parameter(detail: String) -> Problem {
+    Problem::new(&Kind::INVALID_PARAMETER, detail)
+}
+
+/// The value of a header that may stand once.
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
+    let mut values = headers.get_all(name).iter();
+    let (first, second) = (values.next(), values.next());
+    if second.is_some() {
+        return Err(parameter(format!("the header `{name}` is given twice")));
+    }
+    let refused = || parameter(format!("the header `{name}` has characters that are not visible ASCII"));
+    first.map(|value| value.to_str().map_err(|_| refused())).transpose()
+}
+
+/// Checks that the body is of one of the media types, or of none that is named.
+pub(crate) fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Problem> {
+    let Some(value) = headers.get(CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let text = value.to_str().unwrap_or_default();
+    let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if allowed.contains(&media_type.as_str()) {
+        return Ok(());
+    }
+    let detail = format!("`{media_type}` is not read here; send `Content-Type: {}`", allowed.join("` or `"));
+    Err(Problem::new(&Kind::MEDIA_TYPE, detail))
+}
+
+/// The body, if it has at most `most` bytes.
+pub(crate) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
+    let too_large = || Problem::new(&Kind::BODY_TOO_LARGE, format!("the body has more than {most} bytes"));
+    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > most) {
+        return Err(too_large());
+    }
+    let mut read = Vec::new();
+    let mut chunks = body.into_data_stream();
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| malformed("the body broke off".to_owned()))?;
+        if read.len() + chunk.len() > most {
+            return Err(too_large());
+        }
+        read.extend_from_slice(&chunk);
+    }
+    Ok(read.into())
+}
+
+/// A body of JSON; an empty one means the default.
+pub(crate) async fn json<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    given: Body,
+    most: usize,
+) -> Result<T, Problem> {
+    check_media_type(headers, &["application/json"])?;
+    let bytes = body(headers, given, most).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    // Serde reads a struct from a sequence too: what stands where would be a second, unwritten format.
+    if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(malformed("the body is not a JSON object".to_owned()));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| {
+        let fault = Fault {
+            code: Kind::MALFORMED_BODY.code.to_owned(),
+            message: error.to_string(),
+            path: String::new(),
+            line: Some(error.line()),
+            column: Some(error.column()),
+            help: None,
+        };
+        malformed(format!("the body is not the JSON that is read here: {error}")).with_faults(vec![fault])
+    })
+}
+
+pub(crate) fn malformed(detail: String) -> Problem {
+    Problem::new(&Kind::MALFORMED_BODY, detail)
+}

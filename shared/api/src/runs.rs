@@ -1,0 +1,181 @@
+//! Runs: started, waited for, shown, listed, and what is asked of them.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use windlass_contract::view::RunView;
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{RunId, TaskName, TaskVersion};
+use windlass_domain::limits::MAX_INPUT_BYTES;
+use windlass_domain::run::{Run, RunStatus};
+use windlass_engine::control::ControlRequest;
+use windlass_engine::ports::RunFilter;
+use windlass_engine::starter::{StartRequest, Started};
+
+use crate::auth::Caller;
+use crate::operation::Operation;
+use crate::problem::{Kind, Problem};
+use crate::request::{self, Parameters, RunPath, TaskPath};
+use crate::state::ApiState;
+use crate::view::RunList;
+
+/// Bytes of the body that starts a run: its input, and what stands around it.
+const MAX_START_BYTES: usize = MAX_INPUT_BYTES + 4096;
+/// Bytes of the body of a request to a run.
+const MAX_CONTROL_BYTES: usize = 16 * 1024;
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// Says that the run is one that an earlier call with the same key had started.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// What starts a run. An empty body means an empty input.
+#[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct StartBody {
+    /// The run's input, as the task's `input` describes it.
+    input: Value,
+    /// The task's version; absent: the newest.
+    version: Option<TaskVersion>,
+}
+
+/// What goes with a cancellation; it may be left out.
+#[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct CancelBody {
+    /// Why, in words.
+    reason: String,
+}
+
+/// A body that says nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NoBody {}
+
+/// `POST /v1/tasks/{name}/runs`
+pub(crate) async fn start(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    TaskPath(task): TaskPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let wait = parameters.of(Operation::StartRun)?.wait()?;
+    let key = request::header(&headers, IDEMPOTENCY_KEY)?.map(str::to_owned);
+    let StartBody { input, version } = request::json(&headers, body, MAX_START_BYTES).await?;
+    let started = api.starter().start(StartRequest { task, version, input, key }).await?;
+    let Started { run, definition, created } = started;
+    tracing::info!(caller = caller.0, run.id = %run.id, task = %run.task, created, "a run was asked for");
+    let run = api.wait_for_end(run, wait).await;
+    let status = if run.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
+    let location = [(LOCATION, format!("/v1/runs/{}", run.id))];
+    let mut response = (status, location, Json(RunView::of(&definition, &run))).into_response();
+    if !created {
+        response.headers_mut().insert(REPLAYED, axum::http::HeaderValue::from_static("true"));
+    }
+    Ok(response)
+}
+
+/// `GET /v1/runs`
+pub(crate) async fn list(State(api): State<ApiState>, parameters: Parameters) -> Result<Json<RunList>, Problem> {
+    let parameters = parameters.of(Operation::ListRuns)?;
+    let statuses = RunStatus::ALL.map(RunStatus::as_str).join(", ");
+    let known = |text: &str| RunStatus::ALL.into_iter().find(|status| status.as_str() == text);
+    let filter = RunFilter {
+        task: parameters.read("task", "the name of a task", |text| TaskName::new(text).ok())?,
+        status: parameters.read("status", &format!("one of {statuses}"), known)?,
+        cursor: parameters.get("cursor").map(str::to_owned),
+        limit: parameters.limit()?,
+    };
+    let page = api.ports().runs.list(&filter).await?;
+    Ok(Json(RunList { runs: page.runs, next: page.next }))
+}
+
+/// `GET /v1/runs/{id}`
+pub(crate) async fn get(
+    State(api): State<ApiState>,
+    RunPath(id): RunPath,
+    parameters: Parameters,
+) -> Result<Json<RunView>, Problem> {
+    parameters.of(Operation::GetRun)?;
+    let run = load(&api, id).await?;
+    let definition = api.definitions().get(&run.task, run.version).await?;
+    Ok(Json(RunView::of(&definition, &run)))
+}
+
+/// The run of that id, or the problem that there is none.
+pub(crate) async fn load(api: &ApiState, id: RunId) -> Result<Run, Problem> {
+    let run = api.ports().runs.load(id).await?;
+    run.ok_or_else(|| Problem::new(&Kind::UNKNOWN_RUN, format!("there is no run {id}")))
+}
+
+/// `POST /v1/runs/{id}/cancel`
+pub(crate) async fn cancel(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    RunPath(id): RunPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    parameters.of(Operation::CancelRun)?;
+    let CancelBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Cancel { reason }).await
+}
+
+/// `POST /v1/runs/{id}/pause`
+pub(crate) async fn pause(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    RunPath(id): RunPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    parameters.of(Operation::PauseRun)?;
+    request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Pause).await
+}
+
+/// `POST /v1/runs/{id}/resume`
+pub(crate) async fn resume(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    RunPath(id): RunPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    parameters.of(Operation::ResumeRun)?;
+    request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Resume).await
+}
+
+/// `POST /v1/runs/{id}/retry`
+pub(crate) async fn retry(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    RunPath(id): RunPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    parameters.of(Operation::RetryRun)?;
+    request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Retry).await
+}
+
+/// Passes a request on and answers with the run as it stood then: the request has its effect afterwards.
+async fn control(api: &ApiState, caller: &Caller, id: RunId, request: ControlRequest) -> Result<Response, Problem> {
+    let name = request.name();
+    let accepted = api.control().request(id, request).await.map_err(Problem::from);
+    let accepted = accepted.map_err(|problem| problem.about(format!("/v1/runs/{id}")))?;
+    tracing::info!(caller = caller.0, run.id = %id, request = name, "a request to a run was accepted");
+    let definition: &Definition = &accepted.definition;
+    Ok((StatusCode::ACCEPTED, Json(RunView::of(definition, &accepted.run))).into_response())
+}

@@ -1,0 +1,130 @@
+//! What the handlers share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windlass_domain::run::Run;
+use windlass_engine::Ports;
+use windlass_engine::control::Control;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::registry::Registry;
+use windlass_engine::starter::Starter;
+
+use crate::auth::Auth;
+use crate::hosts::AllowedHosts;
+
+/// Calls that may wait for the end of a run at once. One more is answered at once, as if it had not asked to wait.
+const MAX_WAITS: usize = 1000;
+/// Event streams that may be open at once.
+pub(crate) const MAX_STREAMS: usize = 1000;
+
+/// What the host decides.
+#[derive(Debug, Clone)]
+pub struct ApiConfig {
+    /// How callers prove who they are.
+    pub auth: Auth,
+    /// The names that the API is reached by.
+    pub hosts: AllowedHosts,
+    /// Cancelled when the host shuts down: calls that wait are answered, event streams end.
+    pub shutdown: CancellationToken,
+}
+
+/// What the handlers share; a clone is the same.
+#[derive(Clone)]
+pub struct ApiState(Arc<Shared>);
+
+struct Shared {
+    ports: Ports,
+    definitions: Arc<Definitions>,
+    starter: Starter,
+    registry: Registry,
+    control: Control,
+    config: ApiConfig,
+    waits: Semaphore,
+    streams: Arc<Semaphore>,
+}
+
+impl ApiState {
+    /// The state of an API on that host.
+    pub fn new(ports: Ports, definitions: Arc<Definitions>, config: ApiConfig) -> Self {
+        Self(Arc::new(Shared {
+            starter: Starter::new(ports.clone(), definitions.clone()),
+            registry: Registry::new(ports.clone(), definitions.clone()),
+            control: Control::new(ports.clone(), definitions.clone()),
+            ports,
+            definitions,
+            config,
+            waits: Semaphore::new(MAX_WAITS),
+            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
+        }))
+    }
+
+    pub(crate) fn ports(&self) -> &Ports {
+        &self.0.ports
+    }
+
+    pub(crate) fn definitions(&self) -> &Definitions {
+        &self.0.definitions
+    }
+
+    pub(crate) fn starter(&self) -> &Starter {
+        &self.0.starter
+    }
+
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        &self.0.control
+    }
+
+    pub(crate) fn auth(&self) -> &Auth {
+        &self.0.config.auth
+    }
+
+    pub(crate) fn hosts(&self) -> &AllowedHosts {
+        &self.0.config.hosts
+    }
+
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
+        &self.0.config.shutdown
+    }
+
+    pub(crate) fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
+    }
+
+    /// The run once it has ended, or as it stands when the time is over, the host shuts down or too many wait. The
+    /// run is recorded, so a failure while waiting is no failure of the call.
+    pub(crate) async fn wait_for_end(&self, mut run: Run, wait: Duration) -> Run {
+        let Ok(_permit) = self.0.waits.try_acquire() else {
+            return run;
+        };
+        let end = Instant::now() + wait;
+        while !run.status.is_final() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let changed = self.0.ports.runs.changed(run.id, run.revision, left);
+            let changed = tokio::select! {
+                biased;
+                () = self.shutdown().cancelled() => break,
+                changed = changed => changed,
+            };
+            match changed {
+                Ok(Some(later)) => run = later,
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to wait for a run");
+                    break;
+                }
+            }
+        }
+        run
+    }
+}

@@ -1,0 +1,144 @@
+//! Tasks: put, shown, listed, deleted.
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use windlass_domain::definition::{Definition, Faults};
+use windlass_domain::ids::{TaskName, TaskVersion};
+use windlass_domain::limits::MAX_DEFINITION_BYTES;
+use windlass_engine::ports::{StoredVersion, TaskRecord};
+use windlass_engine::registry::RegisteredTask;
+
+use crate::operation::Operation;
+use crate::problem::{Kind, Problem};
+use crate::request::{self, Parameters, TaskPath, VersionPath, malformed};
+use crate::state::ApiState;
+use crate::view::{PutAnswer, TaskList, TaskView, VersionList, VersionSummary, VersionView, shown};
+
+/// Due times that are shown of a schedule.
+const SHOWN_DUE: usize = 5;
+/// What definitions are sent as. JSON is YAML too, so one reader reads them all.
+const DEFINITION_TYPES: [&str; 5] =
+    ["application/yaml", "application/json", "application/x-yaml", "text/yaml", "text/x-yaml"];
+
+/// `PUT /v1/tasks/{name}`
+pub(crate) async fn put(
+    State(api): State<ApiState>,
+    TaskPath(name): TaskPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    parameters.of(Operation::PutTask)?;
+    request::check_media_type(&headers, &DEFINITION_TYPES)?;
+    let body = request::body(&headers, body, MAX_DEFINITION_BYTES).await?;
+    let text = String::from_utf8(body.into()).map_err(|_| malformed("the definition is not UTF-8".to_owned()))?;
+    let definition = parse(text).await??;
+    if definition.task != name {
+        let detail = format!("the path names `{name}` and the definition `{}`", definition.task);
+        return Err(Problem::new(&Kind::OTHER_NAME, detail));
+    }
+    let put = api.registry().put(&definition).await?;
+    tracing::info!(task = %name, version = put.version, created = put.created, "a definition was put");
+    let answer = PutAnswer {
+        task: name,
+        version: put.version,
+        created: put.created,
+        next_due: shown(&api.registry().upcoming(&definition, SHOWN_DUE)),
+    };
+    let status = if put.created { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(answer)).into_response())
+}
+
+/// Reads a definition where it may take its time: one of megabytes would hold up every other call.
+async fn parse(text: String) -> Result<Result<Definition, Faults>, Problem> {
+    let parsed = tokio::task::spawn_blocking(move || Definition::from_text(&text)).await;
+    parsed.map_err(|_| Problem::new(&Kind::INTERNAL, "the definition could not be read by a fault of this program"))
+}
+
+/// `GET /v1/tasks`
+pub(crate) async fn list(State(api): State<ApiState>, parameters: Parameters) -> Result<Json<TaskList>, Problem> {
+    let parameters = parameters.of(Operation::ListTasks)?;
+    let limit = parameters.limit()?;
+    let after = parameters.read("cursor", "one that a page gave", |text| TaskName::new(text).ok())?;
+    let mut tasks = api.registry().list(after.as_ref(), limit + 1).await?;
+    let more = tasks.len() > limit;
+    tasks.truncate(limit);
+    let next = tasks.last().filter(|_| more).map(|task| task.record.name.to_string());
+    Ok(Json(TaskList { tasks: tasks.iter().map(|task| view(&api, task)).collect(), next }))
+}
+
+/// `GET /v1/tasks/{name}`
+pub(crate) async fn get(
+    State(api): State<ApiState>,
+    TaskPath(name): TaskPath,
+    parameters: Parameters,
+) -> Result<Json<TaskView>, Problem> {
+    parameters.of(Operation::GetTask)?;
+    let task = api.registry().get(&name).await?.ok_or_else(|| unknown(&name))?;
+    if task.record.deleted {
+        return Err(Problem::new(&Kind::DELETED_TASK, format!("the task `{name}` has been deleted")));
+    }
+    Ok(Json(view(&api, &task).whole(&task.definition)))
+}
+
+fn view(api: &ApiState, task: &RegisteredTask) -> TaskView {
+    TaskView::of(task, &api.registry().upcoming(&task.definition, SHOWN_DUE))
+}
+
+fn unknown(name: &TaskName) -> Problem {
+    Problem::new(&Kind::UNKNOWN_TASK, format!("there is no task `{name}`"))
+}
+
+/// `DELETE /v1/tasks/{name}`
+pub(crate) async fn delete(
+    State(api): State<ApiState>,
+    TaskPath(name): TaskPath,
+    parameters: Parameters,
+) -> Result<StatusCode, Problem> {
+    parameters.of(Operation::DeleteTask)?;
+    api.registry().delete(&name).await?;
+    tracing::info!(task = %name, "a task was deleted");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `GET /v1/tasks/{name}/versions`. Versions outlive the task: its runs are pinned to them.
+pub(crate) async fn versions(
+    State(api): State<ApiState>,
+    TaskPath(name): TaskPath,
+    parameters: Parameters,
+) -> Result<Json<VersionList>, Problem> {
+    let parameters = parameters.of(Operation::ListVersions)?;
+    let limit = parameters.limit()?;
+    let before = parameters.read("cursor", "one that a page gave", |text| text.parse::<TaskVersion>().ok())?;
+    let newest = record(&api, &name).await?.version;
+    let first = before.map_or(newest, |before| newest.min(before.saturating_sub(1)));
+    let mut versions = Vec::new();
+    for version in (1..=first).rev().take(limit) {
+        versions.push(VersionSummary::of(&stored(&api, &name, version).await?));
+    }
+    let next = versions.last().filter(|last| last.version > 1).map(|last| last.version.to_string());
+    Ok(Json(VersionList { versions, next }))
+}
+
+/// `GET /v1/tasks/{name}/versions/{version}`
+pub(crate) async fn version(
+    State(api): State<ApiState>,
+    VersionPath(name, version): VersionPath,
+    parameters: Parameters,
+) -> Result<Json<VersionView>, Problem> {
+    parameters.of(Operation::GetVersion)?;
+    record(&api, &name).await?;
+    Ok(Json(VersionView::of(name.clone(), stored(&api, &name, version).await?)))
+}
+
+async fn record(api: &ApiState, name: &TaskName) -> Result<TaskRecord, Problem> {
+    api.ports().tasks.get(name).await?.ok_or_else(|| unknown(name))
+}
+
+async fn stored(api: &ApiState, name: &TaskName, version: TaskVersion) -> Result<StoredVersion, Problem> {
+    let missing = || Problem::new(&Kind::UNKNOWN_VERSION, format!("the task `{name}` has no version {version}"));
+    api.ports().tasks.version(name, version).await?.ok_or_else(missing)
+}

@@ -1,0 +1,222 @@
+//! What the API answers with, beside the run itself. Times are RFC 3339; what has not come to be is `null`.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use windlass_contract::event::PublicEvent;
+use windlass_contract::view::RunSummary;
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{AgentId, PoolName, TaskName, TaskVersion};
+use windlass_domain::time::Timestamp;
+use windlass_engine::ports::{AgentRecord, LoggedEvent, StoredVersion};
+use windlass_engine::registry::RegisteredTask;
+
+/// That the service answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Health {
+    /// `ok`.
+    pub status: String,
+    /// The program's version.
+    pub version: String,
+}
+
+/// What became of a definition that was put.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PutAnswer {
+    /// The task's name.
+    pub task: TaskName,
+    /// Its newest version.
+    pub version: TaskVersion,
+    /// Whether this call made it; the same content again makes none.
+    pub created: bool,
+    /// The next due times of its schedule; empty without one.
+    pub next_due: Vec<String>,
+}
+
+/// A task and its newest version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TaskView {
+    /// The task's name.
+    pub task: TaskName,
+    /// Its newest version.
+    pub version: TaskVersion,
+    /// What it is for.
+    pub description: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// Its schedule, as its author wrote it.
+    pub schedule: Option<Value>,
+    /// The next due times of its schedule.
+    pub next_due: Vec<String>,
+    /// When its newest version was made.
+    #[schemars(extend("format" = "date-time"))]
+    pub updated_at: String,
+    /// The definition; absent in a list.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub definition: Option<Value>,
+}
+
+/// A page of tasks, by name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct TaskList {
+    /// The tasks.
+    pub tasks: Vec<TaskView>,
+    /// Where the next page begins; `null`: this is the last.
+    pub next: Option<String>,
+}
+
+/// A version of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct VersionView {
+    /// The task's name.
+    pub task: TaskName,
+    /// The version's number.
+    pub version: TaskVersion,
+    /// When it was made.
+    #[schemars(extend("format" = "date-time"))]
+    pub created_at: String,
+    /// The definition, as its author wrote it.
+    pub definition: Value,
+}
+
+/// A version in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct VersionSummary {
+    /// The version's number.
+    pub version: TaskVersion,
+    /// When it was made.
+    #[schemars(extend("format" = "date-time"))]
+    pub created_at: String,
+}
+
+/// A page of a task's versions, the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct VersionList {
+    /// The versions.
+    pub versions: Vec<VersionSummary>,
+    /// Where the next page begins; `null`: this is the last.
+    pub next: Option<String>,
+}
+
+/// A page of runs, the newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct RunList {
+    /// The runs.
+    pub runs: Vec<RunSummary>,
+    /// Where the next page begins; `null`: this is the last.
+    pub next: Option<String>,
+}
+
+/// An event, and beside its own fields its place in the run's log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct EventView {
+    /// The place after it: give it as `after` to go on.
+    pub cursor: String,
+    /// The event, its fields beside the cursor: whoever reads an event elsewhere reads this one too.
+    #[serde(flatten)]
+    pub event: PublicEvent,
+}
+
+/// Events of a run, the oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct EventList {
+    /// The events.
+    pub events: Vec<EventView>,
+    /// Give it as `after` to go on; `null`: the run has ended and these were its last events.
+    pub next: Option<String>,
+}
+
+/// An agent, as it says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct AgentView {
+    /// Who it is.
+    pub id: AgentId,
+    /// The pool it consumes.
+    pub pool: PoolName,
+    /// How many attempts it performs at once.
+    pub slots: u32,
+    /// How many it performs.
+    pub busy: u32,
+    /// The version of its program.
+    pub version: String,
+    /// Its machine and process: `host/pid`.
+    pub address: String,
+    /// It takes nothing further and ends when what it performs has ended.
+    pub draining: bool,
+    /// When it came up.
+    #[schemars(extend("format" = "date-time"))]
+    pub started_at: String,
+    /// When it last said so.
+    #[schemars(extend("format" = "date-time"))]
+    pub seen_at: String,
+}
+
+/// Every agent that is registered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct AgentList {
+    /// The agents.
+    pub agents: Vec<AgentView>,
+}
+
+impl TaskView {
+    /// The task as it stands in a list.
+    pub(crate) fn of(task: &RegisteredTask, next_due: &[Timestamp]) -> Self {
+        let definition: &Definition = &task.definition;
+        Self {
+            task: task.record.name.clone(),
+            version: task.record.version,
+            description: definition.description.clone(),
+            labels: definition.labels.clone(),
+            schedule: definition.source.get("schedule").cloned(),
+            next_due: shown(next_due),
+            updated_at: task.record.updated_at.to_string(),
+            definition: None,
+        }
+    }
+
+    /// With its definition.
+    pub(crate) fn whole(mut self, definition: &Definition) -> Self {
+        self.definition = Some(definition.source.clone());
+        self
+    }
+}
+
+impl VersionView {
+    pub(crate) fn of(task: TaskName, stored: StoredVersion) -> Self {
+        Self { task, version: stored.version, created_at: stored.created_at.to_string(), definition: stored.source }
+    }
+}
+
+impl VersionSummary {
+    pub(crate) fn of(stored: &StoredVersion) -> Self {
+        Self { version: stored.version, created_at: stored.created_at.to_string() }
+    }
+}
+
+impl EventView {
+    pub(crate) fn of(logged: LoggedEvent) -> Self {
+        Self { cursor: logged.cursor.0.to_string(), event: logged.event }
+    }
+}
+
+impl AgentView {
+    pub(crate) fn of(record: AgentRecord) -> Self {
+        Self {
+            id: record.id,
+            pool: record.pool,
+            slots: record.slots,
+            busy: record.busy,
+            version: record.version,
+            address: record.address,
+            draining: record.draining,
+            started_at: record.started_at.to_string(),
+            seen_at: record.seen_at.to_string(),
+        }
+    }
+}
+
+/// Instants in RFC 3339.
+pub(crate) fn shown(times: &[Timestamp]) -> Vec<String> {
+    times.iter().map(Timestamp::to_string).collect()
+}

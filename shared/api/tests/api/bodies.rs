@@ -1,0 +1,212 @@
+//! What can not be read, and a host that fails.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use serde_json::json;
+use windlass_contract::event::PublicEvent;
+use windlass_domain::ids::{AgentId, RunId};
+use windlass_domain::limits::{MAX_DEFINITION_BYTES, MAX_INPUT_BYTES};
+use windlass_domain::run::Run;
+use windlass_domain::time::Timestamp;
+use windlass_engine::Ports;
+use windlass_engine::ports::{
+    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs,
+};
+use windlass_testkit::memory::MemoryHost;
+
+use crate::world::{Call, REPORT, START, World};
+
+#[tokio::test]
+async fn malformed_json_has_its_place() {
+    let world = World::with_report().await;
+    let post =
+        |body: &str| Call::new("POST", "/v1/tasks/report/runs").header("content-type", "application/json").body(body);
+    let problem = world.send(post("{\n \"input\": }")).await.refused(400, "WL0406");
+    assert_eq!((&problem["faults"][0]["line"], &problem["faults"][0]["column"]), (&json!(2), &json!(11)));
+    let misplaced = world.send(post(r#"{ "day": "monday" }"#)).await.refused(400, "WL0406");
+    assert!(misplaced["detail"].as_str().unwrap().contains("unknown field `day`"), "{misplaced}");
+    for body in ["[]", "3", "\u{0}", "{} {}", r#"{"version": -1}"#, r#"{"version": "1"}"#] {
+        world.send(post(body)).await.refused(400, "WL0406");
+    }
+    let deep = format!("{{\"input\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+    world.send(post(&deep)).await.refused(400, "WL0406");
+    world.send(post("\u{feff}{}")).await.refused(400, "WL0406");
+    let mut bytes = Call::new("PUT", "/v1/tasks/report").body(vec![0xff, 0xfe]);
+    world.send(bytes).await.refused(400, "WL0406");
+    bytes = Call::new("POST", "/v1/tasks/report/runs").header("content-type", "text/plain").body("{}");
+    world.send(bytes).await.refused(415, "WL0408");
+}
+
+#[tokio::test]
+async fn requests_to_runs_have_small_bodies_of_their_own() {
+    let world = World::with_report().await;
+    let id = world.start().await;
+    let path = format!("/v1/runs/{id}/cancel");
+    world.post(&path, json!({ "why": "x" })).await.refused(400, "WL0406");
+    world.post(&path, json!({ "reason": "x".repeat(1025) })).await.refused(400, "WL0410");
+    world.post(&path, json!({ "reason": "x".repeat(20_000) })).await.refused(413, "WL0407");
+    world.post(&format!("/v1/runs/{id}/pause"), json!({ "reason": "x" })).await.refused(400, "WL0406");
+}
+
+#[tokio::test]
+async fn bodies_are_bounded() {
+    let world = World::with_report().await;
+    let padded = |bytes: usize| format!("{REPORT}#{}", "x".repeat(bytes - REPORT.len() - 1));
+    world.put("report", &padded(MAX_DEFINITION_BYTES)).await.expect(StatusCode::OK);
+    world.put("report", &padded(MAX_DEFINITION_BYTES + 1)).await.refused(413, "WL0407");
+    let announced = Call::new("PUT", "/v1/tasks/report").header("content-length", "99999999").body(REPORT);
+    world.send(announced).await.refused(413, "WL0407");
+    let input = json!({ "input": { "day": "x".repeat(MAX_INPUT_BYTES + 4096) } });
+    world.post("/v1/tasks/report/runs", input).await.refused(413, "WL0407");
+    let large = json!({ "input": { "day": "x".repeat(MAX_INPUT_BYTES) } });
+    world.post("/v1/tasks/report/runs", large).await.refused(422, "WL0417");
+}
+
+#[tokio::test]
+async fn names_and_ids_are_checked() {
+    let world = World::new();
+    let long = "x".repeat(65);
+    for path in ["/v1/tasks/1st", "/v1/tasks/a%20b", "/v1/tasks/%ff", &format!("/v1/tasks/{long}"), "/v1/runs/7"] {
+        world.get(path).await.refused(400, "WL0409");
+    }
+    world.put("1st", REPORT).await.refused(400, "WL0409");
+    world.send(Call::new("POST", "/v1/runs/7/cancel")).await.refused(400, "WL0409");
+}
+
+#[tokio::test]
+async fn parameters_are_checked() {
+    let world = World::with_report().await;
+    let id = world.start().await;
+    for path in [
+        "/v1/runs?status=done",
+        "/v1/runs?task=1st",
+        "/v1/runs?limit=0",
+        "/v1/runs?limit=501",
+        "/v1/runs?limit=x",
+        "/v1/runs?state=failed",
+        "/v1/runs?limit=1&limit=2",
+        "/v1/runs?limit=%ff",
+        "/v1/tasks?cursor=1st",
+        "/v1/tasks?x",
+        "/v1/tasks/report?x=1",
+        "/v1/agents?x=1",
+        &format!("/v1/runs/{id}?x=1"),
+        &format!("/v1/runs/{id}/events?after=x"),
+        "/v1/tasks/report/versions?cursor=x",
+    ] {
+        world.get(path).await.refused(400, "WL0410");
+    }
+    for wait in ["20", "x", "-1s", ""] {
+        world.send(Call::new("POST", &format!("/v1/tasks/report/runs?wait={wait}"))).await.refused(400, "WL0410");
+    }
+    let stream = Call::new("GET", &format!("/v1/runs/{id}/events")).header("accept", "text/event-stream");
+    world.send(stream.header("last-event-id", "x")).await.refused(400, "WL0410");
+}
+
+/// A host whose register of agents and whose runs fail, each in its way.
+struct Failing(PortError);
+
+#[async_trait]
+impl Agents for Failing {
+    async fn register(&self, _: &AgentRecord) -> Result<(), PortError> {
+        Err(self.0.clone())
+    }
+    async fn deregister(&self, _: &AgentId) -> Result<(), PortError> {
+        Err(self.0.clone())
+    }
+    async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
+        assert_ne!(self.0.code, "panic", "a secret of the inside");
+        Err(self.0.clone())
+    }
+}
+
+#[async_trait]
+impl Runs for Failing {
+    async fn create(&self, _: &Run) -> Result<Created, PortError> {
+        Err(self.0.clone())
+    }
+    async fn load(&self, _: RunId) -> Result<Option<Run>, PortError> {
+        Err(self.0.clone())
+    }
+    async fn commit(&self, _: &Run, _: &Run, _: &[PublicEvent]) -> Result<(), PortError> {
+        Err(self.0.clone())
+    }
+    async fn changed(&self, _: RunId, _: u64, _: Duration) -> Result<Option<Run>, PortError> {
+        Err(self.0.clone())
+    }
+    async fn list(&self, _: &RunFilter) -> Result<RunPage, PortError> {
+        Err(self.0.clone())
+    }
+    async fn stale(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<Vec<RunId>, PortError> {
+        Err(self.0.clone())
+    }
+    async fn events(&self, _: RunId, _: Option<EventCursor>, _: usize) -> Result<Vec<LoggedEvent>, PortError> {
+        Err(self.0.clone())
+    }
+}
+
+fn failing(class: ErrorClass, code: &'static str, message: &str) -> World {
+    let host = MemoryHost::new(Timestamp::parse_rfc3339(START).unwrap());
+    let failing = std::sync::Arc::new(Failing(PortError::new(class, code, message)));
+    let ports = Ports { agents: failing.clone(), runs: failing, ..host.ports() };
+    World::on(host, ports)
+}
+
+#[tokio::test]
+async fn a_host_that_is_busy_says_when_to_come_again() {
+    let world = failing(ErrorClass::Retry, "WL0306", "write: the disk is full");
+    world.put("report", REPORT).await.expect(StatusCode::CREATED);
+    let answer = world.post("/v1/tasks/report/runs", json!({})).await;
+    let problem = answer.refused(503, "WL0306");
+    assert_eq!(problem["detail"], "failed to write: the disk is full");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    world.get("/v1/runs").await.refused(503, "WL0306");
+    let conflict = failing(ErrorClass::Conflict, "WL0302", "write: it changed");
+    conflict.get("/v1/runs").await.refused(503, "WL0302");
+}
+
+#[tokio::test]
+async fn a_request_that_the_host_refuses_is_the_callers() {
+    failing(ErrorClass::Reject, "WL0303", "read the cursor").get("/v1/runs?cursor=x").await.refused(400, "WL0303");
+    World::new().get("/v1/runs?cursor=x").await.refused(400, "WL0303");
+}
+
+#[tokio::test]
+async fn damaged_data_is_an_internal_error_with_its_code() {
+    failing(ErrorClass::Bug, "WL0701", "read the record").get("/v1/runs").await.refused(500, "WL0701");
+}
+
+#[tokio::test]
+async fn a_panic_tells_nothing_of_the_inside() {
+    let answer = failing(ErrorClass::Bug, "panic", "").get("/v1/agents").await;
+    let problem = answer.refused(500, "WL0499");
+    assert!(!problem.to_string().contains("secret"), "{problem}");
+}
+
+#[tokio::test]
+async fn agents_are_listed() {
+    let world = World::new();
+    let at = Timestamp::parse_rfc3339(START).unwrap();
+    let agent = AgentRecord {
+        id: AgentId::new("agent-1").unwrap(),
+        pool: windlass_domain::ids::PoolName::default(),
+        slots: 4,
+        busy: 1,
+        version: "0.1.0".into(),
+        address: "host/7".into(),
+        draining: false,
+        started_at: at,
+        seen_at: at,
+    };
+    world.ports.agents.register(&agent).await.unwrap();
+    let list = world.get("/v1/agents").await.expect(StatusCode::OK);
+    assert_eq!(
+        list["agents"],
+        json!([{
+            "id": "agent-1", "pool": "default", "slots": 4, "busy": 1, "version": "0.1.0", "address": "host/7",
+            "draining": false, "started_at": "2026-01-01T00:00:00.000Z", "seen_at": "2026-01-01T00:00:00.000Z",
+        }])
+    );
+}

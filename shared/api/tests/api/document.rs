@@ -1,0 +1,137 @@
+//! The OpenAPI document: it is one, it has the routes that the router has, and answers are what it says.
+
+use std::collections::BTreeSet;
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+use windlass_api::document;
+
+use crate::world::{Answer, Call, World};
+
+/// The document's path and the operation that a call is of; `None` for a route that there is not.
+fn operation(method: &str, path: &str) -> Option<&'static Value> {
+    let path = path.split('?').next().unwrap();
+    let parts: Vec<&str> = path.split('/').collect();
+    let fits = |template: &str| {
+        let template: Vec<&str> = template.split('/').collect();
+        template.len() == parts.len() && template.iter().zip(&parts).all(|(t, p)| t.starts_with('{') || t == p)
+    };
+    let paths = document()["paths"].as_object().unwrap();
+    let (_, item) = paths.iter().find(|(template, _)| fits(template))?;
+    item.get(method.to_ascii_lowercase())
+}
+
+/// Holds an answer against the document: its status is one that is named, its body what the schema says.
+pub(crate) fn check_answer(method: &str, path: &str, answer: &Answer) {
+    for (name, value) in [("x-content-type-options", "nosniff"), ("cache-control", "no-store")] {
+        assert_eq!(answer.header(name), Some(value), "{method} {path}");
+    }
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    let described = operation(method, path).map(|operation| &operation["responses"]);
+    let named = described.and_then(|responses| responses.get(answer.status.as_str()));
+    if answer.status.is_success() {
+        let named = named.unwrap_or_else(|| panic!("{method} {path}: {} is not in the document", answer.status));
+        let content = &named["content"]["application/json"]["schema"];
+        match answer.header("content-type") {
+            Some("application/json") => check_schema(content, &answer.json()),
+            Some("text/event-stream") => assert!(named["content"]["text/event-stream"].is_object()),
+            other => assert!(answer.text.is_empty(), "{method} {path}: {other:?}"),
+        }
+    } else {
+        check_schema(&json!({ "$ref": "#/components/schemas/Problem" }), &answer.json());
+    }
+}
+
+fn check_schema(schema: &Value, value: &Value) {
+    let mut root = schema.clone();
+    root["components"] = document()["components"].clone();
+    let validator = jsonschema::options().should_validate_formats(true).build(&root).unwrap();
+    validator.validate(value).unwrap_or_else(|error| panic!("{error}: {value}"));
+}
+
+/// Every route and method of the document, and every route that the issue names.
+#[tokio::test]
+async fn the_document_has_the_routes_of_the_router_and_the_router_those_of_the_document() {
+    let world = World::with_report().await;
+    let id = world.start().await.to_string();
+    let mut documented = BTreeSet::new();
+    for (template, item) in document()["paths"].as_object().unwrap() {
+        let path = template.replace("{name}", "report").replace("{version}", "1").replace("{id}", &id);
+        for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
+            let answer = world.send(Call::new(method, &path)).await;
+            let code = answer.text.contains("WL0405") || answer.text.contains("WL0404");
+            let known = item.get(method.to_ascii_lowercase()).is_some();
+            assert_eq!(!code, known, "{method} {path}: {}", answer.text);
+            if known {
+                documented.insert(format!("{method} {template}"));
+            } else {
+                answer.refused(405, "WL0405");
+                assert!(answer.header("allow").is_some(), "{method} {path}");
+            }
+        }
+    }
+    let expected = [
+        "GET /healthz",
+        "GET /openapi.json",
+        "PUT /v1/tasks/{name}",
+        "GET /v1/tasks",
+        "GET /v1/tasks/{name}",
+        "DELETE /v1/tasks/{name}",
+        "GET /v1/tasks/{name}/versions",
+        "GET /v1/tasks/{name}/versions/{version}",
+        "POST /v1/tasks/{name}/runs",
+        "GET /v1/runs",
+        "GET /v1/runs/{id}",
+        "POST /v1/runs/{id}/cancel",
+        "POST /v1/runs/{id}/pause",
+        "POST /v1/runs/{id}/resume",
+        "POST /v1/runs/{id}/retry",
+        "GET /v1/runs/{id}/events",
+        "GET /v1/agents",
+    ];
+    assert_eq!(documented, expected.iter().map(|route| (*route).to_owned()).collect());
+}
+
+/// The parts of OpenAPI 3.1 that a reader relies on; its schemas are JSON Schema 2020-12 and are checked as that.
+#[test]
+fn the_document_is_openapi_3_1() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        jsonschema::meta::validate(schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+    let mut ids = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let in_path: BTreeSet<&str> =
+            path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+        for (method, operation) in item.as_object().unwrap() {
+            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{method} {path}");
+            let parameters = operation["parameters"].as_array().unwrap();
+            let named = parameters.iter().filter(|p| p["in"] == "path").map(|p| p["name"].as_str().unwrap());
+            assert_eq!(named.collect::<BTreeSet<_>>(), in_path, "{method} {path}");
+            assert!(parameters.iter().all(|p| p["in"] != "path" || p["required"] == true));
+            let responses = operation["responses"].as_object().unwrap();
+            assert!(responses.contains_key("default") && responses.len() > 1, "{method} {path}");
+        }
+    }
+    check_references(document, document);
+}
+
+fn check_references(document: &Value, within: &Value) {
+    match within {
+        Value::Object(map) => {
+            if let Some(reference) = map.get("$ref").and_then(Value::as_str) {
+                assert!(document.pointer(reference.strip_prefix('#').unwrap()).is_some(), "{reference}");
+            }
+            map.values().for_each(|value| check_references(document, value));
+        }
+        Value::Array(items) => items.iter().for_each(|value| check_references(document, value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_served() {
+    let answer = World::new().get("/openapi.json").await;
+    assert_eq!(&answer.expect(StatusCode::OK), document());
+}

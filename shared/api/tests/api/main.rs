@@ -1,0 +1,11 @@
+//! The API, called without a network on the host in memory. Every answer is held against the OpenAPI document.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod bodies;
+mod document;
+mod events;
+mod guard;
+mod runs;
+mod tasks;
+mod waiting;
+mod world;

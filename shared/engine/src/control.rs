@@ -1,0 +1,132 @@
+//! What people ask of a run that is under way or has ended: cancel, pause, resume, retry.
+//!
+//! Whether it is allowed is decided by the same rules that will decide it in the process manager; the record is
+//! written only there. Between the two the run may move on, and then the request changes nothing.
+
+use std::sync::Arc;
+
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::decide::{Rejection, decide};
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::RunId;
+use windlass_domain::limits::MAX_REASON_BYTES;
+use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
+
+use crate::Ports;
+use crate::definitions::Definitions;
+use crate::ports::{Outgoing, PortError, QueueName};
+
+/// Passes requests on to runs.
+#[derive(Clone)]
+pub struct Control {
+    ports: Ports,
+    definitions: Arc<Definitions>,
+}
+
+/// What is asked of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ControlRequest {
+    /// End early.
+    Cancel {
+        /// Why, in words.
+        reason: String,
+    },
+    /// Queue nothing further.
+    Pause,
+    /// Go on.
+    Resume,
+    /// Start the unsuccessful actions of an ended run over.
+    Retry,
+}
+
+/// A request that was passed on.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    /// The run as it stood when the request was accepted.
+    pub run: Run,
+    /// The definition that it is pinned to.
+    pub definition: Arc<Definition>,
+}
+
+/// Why a request is not passed on.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is no such run.
+    #[error("there is no run {0}")]
+    UnknownRun(RunId),
+    /// The run is not in a status in which this can be done.
+    #[error("a run that is {} can not be {request}", .status.as_str())]
+    Refused {
+        /// What was asked for, as a participle: `paused`.
+        request: &'static str,
+        /// Where the run stands.
+        status: RunStatus,
+    },
+    /// The reason is too long.
+    #[error("a reason has at most {MAX_REASON_BYTES} bytes; this one has {0}")]
+    Reason(usize),
+    /// The host failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+impl Control {
+    /// Control of that host's runs.
+    pub fn new(ports: Ports, definitions: Arc<Definitions>) -> Self {
+        Self { ports, definitions }
+    }
+
+    /// Passes the request on, if the run allows it.
+    pub async fn request(&self, id: RunId, request: ControlRequest) -> Result<Accepted, ControlError> {
+        let participle = request.participle();
+        let input = request.into_input()?;
+        let run = self.ports.runs.load(id).await?.ok_or(ControlError::UnknownRun(id))?;
+        let definition = self.definitions.get(&run.task, run.version).await?;
+        match decide(&definition, &run, &input, self.ports.clock.now()) {
+            Ok(_) => {}
+            Err(
+                Rejection::RunEnded
+                | Rejection::RunStatus(_)
+                | Rejection::Stale
+                | Rejection::Settled
+                | Rejection::UnknownAction,
+            ) => return Err(ControlError::Refused { request: participle, status: run.status }),
+        }
+        let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input };
+        self.ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await?;
+        Ok(Accepted { run, definition })
+    }
+}
+
+impl ControlRequest {
+    /// What is asked for: `pause`.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Cancel { .. } => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+        }
+    }
+
+    fn participle(&self) -> &'static str {
+        match self {
+            Self::Cancel { .. } => "cancelled",
+            Self::Pause => "paused",
+            Self::Resume => "resumed",
+            Self::Retry => "retried",
+        }
+    }
+
+    fn into_input(self) -> Result<Input, ControlError> {
+        Ok(match self {
+            Self::Cancel { reason } if reason.len() > MAX_REASON_BYTES => {
+                return Err(ControlError::Reason(reason.len()));
+            }
+            Self::Cancel { reason } => Input::Cancel { reason, cause: CancelCause::Request },
+            Self::Pause => Input::Pause,
+            Self::Resume => Input::Resume,
+            Self::Retry => Input::Retry,
+        })
+    }
+}
