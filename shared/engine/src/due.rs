@@ -66,10 +66,13 @@ async fn step(
     task: &TaskName,
     nominal: Option<Timestamp>,
 ) -> Result<Step, PortError> {
-    let Some(record) = ports.tasks.get(task).await?.filter(|record| !record.deleted) else {
-        tracing::info!(task = %task, "a due time of a task that is deleted, or was never there, starts nothing");
+    let Some(record) = ports.tasks.get(task).await? else {
+        tracing::warn!(task = %task, "a due time of a task that was never there starts nothing");
         return Ok(Step::Done);
     };
+    if record.deleted {
+        return forget(ports, record).await;
+    }
     if nominal.is_none() && record.waiting.is_empty() && record.active.is_none() {
         return Ok(Step::Done);
     }
@@ -96,6 +99,15 @@ async fn step(
         Some((Active { nominal: lost, .. }, None)) if Some(lost) != nominal => turn.recover(lost).await,
         _ => turn.settle(nominal).await,
     }
+}
+
+/// A task that is deleted starts nothing, and nobody goes on waiting for the day on which it is put again.
+async fn forget(ports: &Ports, record: TaskRecord) -> Result<Step, PortError> {
+    tracing::info!(task = %record.name, waiting = record.waiting.len(), "due times of a deleted task start nothing");
+    if !record.waiting.is_empty() {
+        ports.tasks.update(&TaskRecord { waiting: Vec::new(), ..record }).await?;
+    }
+    Ok(Step::Done)
 }
 
 /// Who had the last turn, with the run, if it is there. A run that is not there yet counts as open.

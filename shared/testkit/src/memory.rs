@@ -166,9 +166,9 @@ fn check_batch(entries: usize) -> Result<(), PortError> {
     if entries <= MAX_BATCH {
         return Ok(());
     }
-    Err(rejected(format!("take a batch of {entries} entries: at most {MAX_BATCH} are taken")))
+    Err(over_limit(format!("take a batch of {entries} entries: at most {MAX_BATCH} are taken")))
 }
 
-fn rejected(message: String) -> PortError {
-    PortError::new(ErrorClass::Reject, "WL0303", message)
+fn over_limit(message: String) -> PortError {
+    PortError::new(ErrorClass::Reject, "WL0314", message)
 }

@@ -2,8 +2,12 @@
 
 use serde_json::json;
 use windlass_domain::run::{Origin, RunStatus};
+use windlass_engine::definitions::Definitions;
+use windlass_engine::due::handle_due;
+use windlass_engine::ports::{RunFilter, TaskRecord};
+use windlass_testkit::memory::MemoryHost;
 
-use super::world::{START, World, at, source};
+use super::world::{START, World, at, source, task};
 
 #[tokio::test(start_paused = true)]
 async fn a_due_time_starts_a_run_with_the_defaults_of_its_input() {
@@ -131,13 +135,28 @@ async fn a_version_without_a_schedule_passes_over_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_or_unknown_task_starts_nothing() {
-    let world = World::new(&source("skip", "1h")).await;
-    let mut record = world.record().await;
-    record.deleted = true;
-    world.ports.tasks.update(&record).await.unwrap();
+async fn a_deleted_task_starts_nothing_even_when_it_is_put_again() {
+    let world = World::new(&source("queue", "1h")).await;
     world.handle(Some(1)).await;
-    assert!(world.run(1).await.is_none());
+    world.handle(Some(2)).await;
+    let record = TaskRecord { deleted: true, ..world.record().await };
+    world.ports.tasks.update(&record).await.unwrap();
+    world.handle(Some(3)).await;
+    world.end(1).await;
+    world.handle(None).await;
+    world.put(&source("queue", "1h")).await;
+    world.handle(None).await;
+    assert_eq!(world.starts(), [1]);
+    world.handle(Some(4)).await;
+    assert_eq!(world.starts(), [1, 4]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_task_starts_nothing() {
+    let ports = MemoryHost::new(START).ports();
+    let definitions = Definitions::new(ports.tasks.clone());
+    handle_due(&ports, &definitions, &task(), Some(at(1))).await.unwrap();
+    assert!(ports.runs.list(&RunFilter { limit: 1, ..RunFilter::default() }).await.unwrap().runs.is_empty());
 }
 
 #[tokio::test(start_paused = true)]

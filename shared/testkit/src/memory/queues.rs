@@ -9,7 +9,7 @@ use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
 
-use super::{Look, MemoryHost, check_batch, rejected};
+use super::{Look, MemoryHost, check_batch, over_limit};
 
 #[derive(Default)]
 pub(super) struct Queue {
@@ -86,7 +86,7 @@ impl Queues for MemoryHost {
         wait: Duration,
     ) -> Result<Vec<Delivery>, PortError> {
         if !(1..=MAX_BATCH).contains(&most) {
-            return Err(rejected(format!("receive {most} messages: 1 to {MAX_BATCH} can be asked for")));
+            return Err(over_limit(format!("receive {most} messages: 1 to {MAX_BATCH} can be asked for")));
         }
         let received = self.look_until(wait, |state, now| {
             let Some(queue) = state.queues.get_mut(queue) else {
@@ -146,11 +146,11 @@ impl Queues for MemoryHost {
 fn check_outgoing(message: &Outgoing) -> Result<(), PortError> {
     if message.body.len() > MAX_MESSAGE_BYTES {
         let bytes = message.body.len();
-        return Err(rejected(format!("send a message of {bytes} bytes: at most {MAX_MESSAGE_BYTES} are sent")));
+        return Err(over_limit(format!("send a message of {bytes} bytes: at most {MAX_MESSAGE_BYTES} are sent")));
     }
     if message.delay.0 > MAX_DELAY_MS {
         let (delay, most) = (message.delay, Millis(MAX_DELAY_MS));
-        return Err(rejected(format!("delay a message by {delay}: at most {most} is possible")));
+        return Err(over_limit(format!("delay a message by {delay}: at most {most} is possible")));
     }
     Ok(())
 }

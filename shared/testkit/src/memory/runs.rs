@@ -10,9 +10,9 @@ use windlass_contract::view::RunSummary;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{Created, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
+use windlass_engine::ports::{Created, ErrorClass, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
 
-use super::{Look, MemoryHost, rejected};
+use super::{Look, MemoryHost};
 
 #[derive(Default)]
 pub(super) struct RunTable {
@@ -50,7 +50,8 @@ impl RunTable {
 
     fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
         let before = filter.cursor.as_ref().map(|cursor| cursor.parse::<u64>()).transpose();
-        let before = before.map_err(|_| rejected("read the cursor of a list of runs".to_owned()))?;
+        let before =
+            before.map_err(|_| PortError::new(ErrorClass::Reject, "WL0315", "read the cursor of a list of runs"))?;
         let fits = |row: &&Row| {
             before.is_none_or(|before| row.number < before)
                 && filter.task.as_ref().is_none_or(|task| row.run.task == *task)
