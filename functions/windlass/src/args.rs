@@ -1,0 +1,339 @@
+//! What may stand on the command line.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use windlass_domain::ids::{AgentId, PoolName, TaskName};
+use windlass_domain::run::RunStatus;
+use windlass_domain::time::Millis;
+
+use crate::connection::RunRef;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; a run that was waited for has succeeded
+  1  a run that was waited for has failed, timed out or was cancelled
+  2  bad usage, a bad definition or input, or something that does not exist
+  3  the host can not be reached, or refuses the token
+  4  the time for waiting was over before the run was
+
+Start with `windlass demo`: it needs nothing, and shows a workflow from its definition to its last event.";
+
+/// Runs workflows of real programs, durably, on one machine.
+///
+/// A task is a file (YAML or JSON) that names actions and what they need of each other. `windlass serve` is the host:
+/// it keeps every run in one data folder and loses none, whatever happens to it. The other commands talk to it.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES, max_term_width = 110)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Debug, Clone, Default, ClapArgs)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// The host's address [default: the address that the host wrote into its data folder, else http://127.0.0.1:8080]
+    #[arg(long, global = true, env = "WINDLASS_URL", value_name = "URL", value_hint = ValueHint::Url)]
+    pub(crate) url: Option<String>,
+    /// The host's token [default: the file `token` in the data folder]
+    #[arg(long, global = true, env = "WINDLASS_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+    /// The host's data folder [default: windlass in $XDG_DATA_HOME or ~/.local/share]
+    #[arg(long, global = true, env = "WINDLASS_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) data: Option<PathBuf>,
+    /// Print JSON, errors too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show a workflow from its definition to its last event: host, examples, one run, in a folder of its own
+    Demo(DemoArgs),
+    /// Run the host: API, process manager, scheduler and agents, on one data folder
+    Serve(ServeArgs),
+    /// Run a separate agent process on a host's data folder
+    Agent(AgentArgs),
+    /// Check task files, without a host: every fault, with its place
+    Validate(FilesArgs),
+    /// Send task files to the host; an unchanged definition makes no new version
+    Apply(ApplyArgs),
+    /// List tasks, or show one with its next due times
+    Tasks(TasksArgs),
+    /// Delete a task: it starts no runs any more, its open runs go on
+    Delete(DeleteArgs),
+    /// Start a run
+    Run(RunArgs),
+    /// List runs, the newest first
+    Runs(RunsArgs),
+    /// Show a run: its actions, durations, attempts and errors
+    Show(ShowArgs),
+    /// Watch a run until it ends: a live tree, or lines of events where there is no terminal
+    Watch(RunRefArgs),
+    /// Print the events of a run
+    Events(EventsArgs),
+    /// End a run early; what is running is stopped
+    Cancel(CancelArgs),
+    /// Queue nothing further of a run until it is resumed
+    Pause(RunRefArgs),
+    /// Let a paused run go on
+    Resume(RunRefArgs),
+    /// Take up a run that did not succeed again, at the actions that did not
+    Retry(RunRefArgs),
+    /// Draw a task's graph
+    Graph(GraphArgs),
+    /// List the agents, their pools and how busy they are
+    Agents,
+    /// Print a shell's completions for `windlass`
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write every command's page into a folder
+    Man(ManArgs),
+}
+
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct DemoArgs {}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ServeArgs {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Listen on an address that other machines can reach: the API runs programs, and its token travels in the clear
+    #[arg(long)]
+    pub(crate) allow_remote: bool,
+    /// A pool, and how many actions its agent in this process performs at once [default: default=4 per core]
+    #[arg(long = "pool", value_name = "NAME=SLOTS", value_parser = pool_slots)]
+    pub(crate) pools: Vec<(PoolName, u32)>,
+    /// Perform nothing in this process: leave it to `windlass agent`
+    #[arg(long, conflicts_with = "pools")]
+    pub(crate) no_agent: bool,
+    /// How long what is running may take when the host is asked to end; the rest is handed back
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span)]
+    pub(crate) drain: Millis,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct AgentArgs {
+    /// The pool to take work from
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) pool: PoolName,
+    /// How many actions to perform at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) slots: u32,
+    /// The agent's name [default: made of the machine and the process]
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<AgentId>,
+    /// How long what is running may take when the agent is asked to end; the rest is handed back
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
+    pub(crate) drain: Millis,
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Clone, Copy, Default, ClapArgs)]
+pub(crate) struct LogArgs {
+    /// How log lines are written to standard error; which ones: WINDLASS_LOG, such as `info` or `windlass_engine=debug`
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = LogFormat::Text)]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FilesArgs {
+    /// Task files, YAML or JSON
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ApplyArgs {
+    #[command(flatten)]
+    pub(crate) files: FilesArgs,
+    /// Leave a definition without `workdir` as it is: its programs run in the agent's own folder
+    #[arg(long)]
+    pub(crate) no_workdir: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TasksArgs {
+    /// The task to show
+    #[arg(value_name = "TASK")]
+    pub(crate) task: Option<TaskName>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DeleteArgs {
+    /// The task
+    #[arg(value_name = "TASK")]
+    pub(crate) task: TaskName,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    /// The task
+    #[arg(value_name = "TASK")]
+    pub(crate) task: TaskName,
+    /// The input: JSON, or @FILE, or @- for standard input
+    #[arg(long, short, value_name = "JSON|@FILE")]
+    pub(crate) input: Option<String>,
+    /// An idempotency key: the same key twice is one run
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Wait for the run's end, at most so long (such as `30s`) if a time is given
+    #[arg(long, short, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = span)]
+    pub(crate) wait: Option<Option<Millis>>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunsArgs {
+    /// Of this task only
+    #[arg(long, value_name = "TASK")]
+    pub(crate) task: Option<TaskName>,
+    /// In this status only
+    #[arg(long, value_name = "STATUS", value_parser = run_status)]
+    pub(crate) status: Option<RunStatus>,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+}
+
+/// A command about one run.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunRefArgs {
+    /// The run: its id, the beginning of it, or `latest`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: RunRef,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) run: RunRefArgs,
+    /// Show every action of a wide fan
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EventsArgs {
+    #[command(flatten)]
+    pub(crate) run: RunRefArgs,
+    /// Go on until the run has ended
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CancelArgs {
+    #[command(flatten)]
+    pub(crate) run: RunRefArgs,
+    /// Why, for those who look at the run later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GraphArgs {
+    /// A task file, or the name of a task on the host
+    #[arg(value_name = "FILE|TASK", value_hint = ValueHint::FilePath)]
+    pub(crate) source: String,
+    /// What to write
+    #[arg(long, short, value_enum, value_name = "FORMAT", default_value_t = GraphFormat::Mermaid)]
+    pub(crate) format: GraphFormat,
+    /// Where to [default: standard output]
+    #[arg(long, short, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// A Mermaid flowchart, for Markdown
+    Mermaid,
+    /// Graphviz
+    Dot,
+    /// A picture
+    Svg,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ManArgs {
+    /// The folder that every command's page is written into
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+fn pool_slots(text: &str) -> Result<(PoolName, u32), String> {
+    let (name, slots) = text.split_once('=').ok_or("write it as NAME=SLOTS, such as default=8")?;
+    let name = name.parse::<PoolName>().map_err(|error| error.to_string())?;
+    match slots.parse() {
+        Ok(slots @ 1..=10_000) => Ok((name, slots)),
+        _ => Err(format!("`{slots}` is not a number of slots from 1 to 10000")),
+    }
+}
+
+fn span(text: &str) -> Result<Millis, String> {
+    Millis::parse(text).ok_or_else(|| "write a time with its unit, such as 500ms, 20s, 10m or 1h30m".to_owned())
+}
+
+fn run_status(text: &str) -> Result<RunStatus, String> {
+    let known = RunStatus::ALL.into_iter().find(|status| status.as_str() == text);
+    known.ok_or_else(|| format!("a status is one of {}", RunStatus::ALL.map(RunStatus::as_str).join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn wait_of(words: &[&str]) -> Option<Option<Millis>> {
+        let words = ["windlass", "run", "a-task"].iter().chain(words);
+        let Command::Run(run) = Args::try_parse_from(words).expect("a run").command else {
+            panic!("not a run");
+        };
+        run.wait
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn waiting_may_have_an_end() {
+        assert_eq!(wait_of(&[]), None);
+        assert_eq!(wait_of(&["--wait"]), Some(None));
+        assert_eq!(wait_of(&["--wait=1m"]), Some(Some(Millis::from_secs(60))));
+        assert!(Args::try_parse_from(["windlass", "run", "t", "--wait=soon"]).is_err());
+    }
+
+    #[test]
+    fn pools_have_slots() {
+        assert_eq!(pool_slots("big=12"), Ok((PoolName::new("big").expect("a name"), 12)));
+        assert!(pool_slots("big").is_err());
+        assert!(pool_slots("big=0").is_err());
+        assert!(pool_slots("b!g=1").is_err());
+    }
+}

@@ -1,0 +1,294 @@
+//! The host's API, as the commands use it.
+
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use windlass_contract::event::PublicEvent;
+use windlass_contract::view::{RunSummary, RunView};
+use windlass_domain::ids::{RunId, TaskName, TaskVersion};
+use windlass_domain::run::RunStatus;
+
+use crate::connection::{Connection, RunRef, no_such_run};
+use crate::failure::{Exit, Failure};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+/// Pages of runs that are looked through for the beginning of an id.
+const PREFIX_PAGES: usize = 20;
+const PAGE: usize = 500;
+
+/// A client of one host.
+#[derive(Debug, Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    connection: Connection,
+}
+
+/// What became of a definition that was put.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct PutTask {
+    /// The version that now is the newest.
+    pub(crate) version: TaskVersion,
+    /// Whether it is a new one.
+    pub(crate) created: bool,
+}
+
+/// A page of runs.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct RunPage {
+    pub(crate) runs: Vec<RunSummary>,
+    #[serde(default)]
+    pub(crate) next: Option<String>,
+}
+
+/// A page of a run's events.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct EventPage {
+    pub(crate) events: Vec<PublicEvent>,
+    #[serde(default)]
+    pub(crate) next: Option<String>,
+}
+
+/// A problem document (RFC 9457), as far as it is told to people.
+#[derive(Debug, Default, Deserialize)]
+struct Problem {
+    #[serde(default)]
+    title: Option<String>,
+    #[serde(default)]
+    detail: Option<String>,
+    #[serde(default)]
+    code: Option<String>,
+}
+
+impl Client {
+    /// A client of the host that the connection names.
+    pub(crate) fn new(connection: Connection) -> Result<Self, Failure> {
+        let agent = concat!("windlass/", env!("CARGO_PKG_VERSION"));
+        let mut builder = reqwest::Client::builder().user_agent(agent).connect_timeout(CONNECT_TIMEOUT);
+        if crate::connection::is_loopback(&connection.url) {
+            // A proxy of the environment has no way to this machine.
+            builder = builder.no_proxy();
+        }
+        let http = builder.build();
+        let http = http.map_err(|error| Failure::new("WL0601", Exit::Unreachable, format!("failed to set up HTTP: {error}")))?;
+        Ok(Self { http, connection })
+    }
+
+    /// The host's address.
+    pub(crate) fn url(&self) -> &Url {
+        &self.connection.url
+    }
+
+    /// Sends a definition.
+    pub(crate) async fn put_task(&self, name: &TaskName, definition: &Value) -> Result<PutTask, Failure> {
+        self.send(Method::PUT, &["tasks", name.as_str()], &[], Some(definition)).await
+    }
+
+    /// Every task.
+    pub(crate) async fn tasks(&self) -> Result<Value, Failure> {
+        self.get(&["tasks"], &[]).await
+    }
+
+    /// One task with its newest definition.
+    pub(crate) async fn task(&self, name: &TaskName) -> Result<Value, Failure> {
+        self.get(&["tasks", name.as_str()], &[]).await
+    }
+
+    /// One version of a task.
+    pub(crate) async fn task_version(&self, name: &TaskName, version: TaskVersion) -> Result<Value, Failure> {
+        self.get(&["tasks", name.as_str(), "versions", &version.to_string()], &[]).await
+    }
+
+    /// Deletes a task.
+    pub(crate) async fn delete_task(&self, name: &TaskName) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, &["tasks", name.as_str()], &[])?;
+        self.answered(request.timeout(REQUEST_TIMEOUT)).await.map(drop)
+    }
+
+    /// Starts a run; waits up to `wait` for its end.
+    pub(crate) async fn start_run(
+        &self,
+        task: &TaskName,
+        input: Option<&Value>,
+        key: Option<&str>,
+        wait: Duration,
+    ) -> Result<RunView, Failure> {
+        let wait = [("wait", format!("{}ms", wait.as_millis()))];
+        let query = if wait[0].1 == "0ms" { &[][..] } else { &wait[..] };
+        let mut request = self.request(Method::POST, &["tasks", task.as_str(), "runs"], query)?;
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let body = input.map_or_else(|| json!({}), |input| json!({ "input": input }));
+        let request = request.timeout(REQUEST_TIMEOUT).json(&body);
+        self.read(self.answered(request).await?).await
+    }
+
+    /// A run.
+    pub(crate) async fn run(&self, id: RunId) -> Result<RunView, Failure> {
+        self.get(&["runs", &id.to_string()], &[]).await
+    }
+
+    /// A page of runs, the newest first.
+    pub(crate) async fn runs(
+        &self,
+        task: Option<&TaskName>,
+        status: Option<RunStatus>,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<RunPage, Failure> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(task.map(|task| ("task", task.to_string())));
+        query.extend(status.map(|status| ("status", status.as_str().to_owned())));
+        query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
+        self.get(&["runs"], &query).await
+    }
+
+    /// The id of the run that goes by that name. WL0606 if there is none, or more than one.
+    pub(crate) async fn resolve(&self, named: &RunRef) -> Result<RunId, Failure> {
+        match named {
+            RunRef::Latest => {
+                let page = self.runs(None, None, 1, None).await?;
+                page.runs.first().map(|run| run.id).ok_or_else(|| no_such_run("there is no run yet"))
+            }
+            RunRef::Prefix(prefix) => match prefix.parse() {
+                Ok(id) => Ok(id),
+                Err(_) => self.resolve_prefix(prefix).await,
+            },
+        }
+    }
+
+    async fn resolve_prefix(&self, prefix: &str) -> Result<RunId, Failure> {
+        let mut found: Vec<RunId> = Vec::new();
+        let mut cursor = None;
+        for _ in 0..PREFIX_PAGES {
+            let page = self.runs(None, None, PAGE, cursor.as_deref()).await?;
+            found.extend(page.runs.iter().map(|run| run.id).filter(|id| id.to_string().starts_with(prefix)));
+            cursor = page.next;
+            if cursor.is_none() || found.len() > 1 {
+                break;
+            }
+        }
+        match found.as_slice() {
+            [id] => Ok(*id),
+            [] => Err(no_such_run(format!("no run's id begins with `{prefix}`"))),
+            _ => Err(no_such_run(format!("more than one run's id begins with `{prefix}`"))),
+        }
+    }
+
+    /// Cancels, pauses, resumes or retries a run; gives it as it then is.
+    pub(crate) async fn control(&self, id: RunId, verb: &str, body: &Value) -> Result<RunView, Failure> {
+        self.send(Method::POST, &["runs", &id.to_string(), verb], &[], Some(body)).await
+    }
+
+    /// A page of a run's events, the oldest first.
+    pub(crate) async fn events(&self, id: RunId, after: Option<&str>) -> Result<EventPage, Failure> {
+        let query: Vec<_> = after.map(|after| ("cursor", after.to_owned())).into_iter().collect();
+        self.get(&["runs", &id.to_string(), "events"], &query).await
+    }
+
+    /// A run's events as a stream, after the one with that stream id.
+    pub(crate) async fn event_stream(&self, id: RunId, after: Option<&str>) -> Result<Response, Failure> {
+        let mut request = self.request(Method::GET, &["runs", &id.to_string(), "events"], &[])?;
+        request = request.header("accept", "text/event-stream");
+        if let Some(after) = after {
+            request = request.header("last-event-id", after);
+        }
+        self.answered(request).await
+    }
+
+    /// Every agent.
+    pub(crate) async fn agents(&self) -> Result<Value, Failure> {
+        self.get(&["agents"], &[]).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Failure> {
+        self.send(Method::GET, path, query, None).await
+    }
+
+    async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: &[(&str, String)],
+        body: Option<&Value>,
+    ) -> Result<T, Failure> {
+        let mut request = self.request(method, path, query)?.timeout(REQUEST_TIMEOUT);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        self.read(self.answered(request).await?).await
+    }
+
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> Result<RequestBuilder, Failure> {
+        let mut url = self.connection.url.clone();
+        match url.path_segments_mut() {
+            Ok(mut segments) => drop(segments.pop_if_empty().push("v1").extend(path)),
+            Err(()) => return Err(Failure::usage(format!("`{url}` is not a host's address"))),
+        }
+        for (name, value) in query {
+            url.query_pairs_mut().append_pair(name, value);
+        }
+        let request = self.http.request(method, url);
+        Ok(match &self.connection.token {
+            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
+            None => request,
+        })
+    }
+
+    /// The answer, if it is a good one; what the host says is wrong, otherwise.
+    async fn answered(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status();
+        if status == StatusCode::UNAUTHORIZED {
+            return Err(self.refused());
+        }
+        let body: Value = response.json().await.unwrap_or_default();
+        let problem: Problem = serde_json::from_value(body.clone()).unwrap_or_default();
+        let what = problem.detail.or(problem.title).unwrap_or_else(|| format!("the host answered {status}"));
+        let exit = if status.is_client_error() { Exit::Usage } else { Exit::Unreachable };
+        let code = problem.code.unwrap_or_else(|| "WL0610".to_owned());
+        Err(Failure::new(&code, exit, what).details(body))
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, Failure> {
+        let strange = |what: String| {
+            Failure::new("WL0610", Exit::Unreachable, format!("{} gave an answer of another shape: {what}", self.url()))
+                .help("is it a Windlass host, of this version?")
+        };
+        let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !kind.contains("json") {
+            return Err(strange(format!("its type is `{kind}`")));
+        }
+        let body = response.bytes().await.map_err(|error| self.unreachable(&error))?;
+        serde_json::from_slice(&body).map_err(|error| strange(error.to_string()))
+    }
+
+    /// WL0601: no answer.
+    pub(crate) fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        let what = if error.is_timeout() { "it did not answer in time".to_owned() } else { cause.to_string() };
+        Failure::new("WL0601", Exit::Unreachable, format!("failed to reach the host at {}: {what}", self.url()))
+            .help("start one with `windlass serve`, or name its address by --url or its data folder by --data")
+    }
+
+    /// WL0602: the token is not the host's.
+    fn refused(&self) -> Failure {
+        let what = match self.connection.token {
+            Some(_) => "refuses the token",
+            None => "wants a token, and none was found",
+        };
+        Failure::new("WL0602", Exit::Unreachable, format!("the host at {} {what}", self.url()))
+            .help("name the host's data folder by --data, or give the token by --token or WINDLASS_TOKEN")
+    }
+}

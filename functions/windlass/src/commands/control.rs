@@ -1,0 +1,30 @@
+//! `windlass cancel`, `pause`, `resume` and `retry`.
+
+use std::process::ExitCode;
+
+use serde_json::{Value, json};
+
+use crate::args::{CancelArgs, Globals, RunRefArgs};
+use crate::client::Client;
+use crate::render::tree::short;
+use crate::render::{self, Ended, status};
+
+pub(super) async fn cancel(globals: &Globals, client: &Client, args: &CancelArgs) -> Ended {
+    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+    send(globals, client, &args.run, "cancel", &body).await
+}
+
+pub(super) async fn run(globals: &Globals, client: &Client, args: &RunRefArgs, verb: &str) -> Ended {
+    send(globals, client, args, verb, &json!({})).await
+}
+
+async fn send(globals: &Globals, client: &Client, args: &RunRefArgs, verb: &str, body: &Value) -> Ended {
+    let id = client.resolve(&args.run).await?;
+    let view = client.control(id, verb, body).await?;
+    if globals.json {
+        render::print_json(&view);
+    } else {
+        render::print(&format!("run {} of {}: {}\n", short(view.id), view.task, status::run_word(view.status)));
+    }
+    Ok(ExitCode::SUCCESS)
+}

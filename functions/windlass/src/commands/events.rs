@@ -1,0 +1,32 @@
+//! `windlass events`: what was decided about a run, in order.
+
+use std::process::ExitCode;
+
+use crate::args::{EventsArgs, Globals};
+use crate::client::Client;
+use crate::follow::{Manner, follow};
+use crate::render::{self, Ended, events};
+
+pub(super) async fn run(globals: &Globals, client: &Client, args: &EventsArgs) -> Ended {
+    let id = client.resolve(&args.run.run).await?;
+    let manner = if globals.json { Manner::JsonLines } else { Manner::Lines };
+    if args.follow {
+        follow(client, id, manner, None).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut after = None;
+    loop {
+        let page = client.events(id, after.as_deref()).await?;
+        for event in &page.events {
+            if globals.json {
+                render::print_json_line(event);
+            } else {
+                render::print(&(events::line(event) + "\n"));
+            }
+        }
+        after = page.next;
+        if after.is_none() || page.events.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+}

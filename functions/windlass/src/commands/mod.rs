@@ -1,0 +1,85 @@
+//! One file for each command, and the dispatch.
+
+mod agent;
+mod agents;
+mod apply;
+mod control;
+mod demo;
+mod events;
+mod graph;
+mod manual;
+mod run;
+mod runs;
+mod serve;
+mod show;
+mod task_file;
+mod tasks;
+mod validate;
+mod watch;
+
+use std::process::ExitCode;
+
+use tokio::runtime::{Builder, Runtime};
+use windlass_contract::view::RunView;
+
+use crate::args::{Args, Command, Globals};
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::failure::{Exit, Failure};
+use crate::render::Ended;
+
+/// Does what the command line says.
+pub(crate) fn run(args: Args) -> Ended {
+    let globals = &args.globals;
+    match args.command {
+        Command::Validate(args) => validate::run(globals, &args),
+        Command::Completions(args) => Ok(manual::completions(&args)),
+        Command::Man(args) => manual::run(&args),
+        Command::Demo(_) => threads()?.block_on(demo::run(globals)),
+        Command::Serve(args) => threads()?.block_on(serve::run(globals, args)),
+        Command::Agent(args) => threads()?.block_on(agent::run(globals, args)),
+        Command::Graph(args) => one_thread()?.block_on(graph::run(globals, &args)),
+        command => {
+            let client = Client::new(Connection::find(globals)?)?;
+            one_thread()?.block_on(ask(globals, &client, command))
+        }
+    }
+}
+
+/// The commands that only talk to a host.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the other commands are dispatched above")]
+async fn ask(globals: &Globals, client: &Client, command: Command) -> Ended {
+    match command {
+        Command::Apply(args) => apply::run(globals, client, &args).await,
+        Command::Tasks(args) => tasks::run(globals, client, &args).await,
+        Command::Delete(args) => tasks::delete(globals, client, &args).await,
+        Command::Run(args) => run::run(globals, client, args).await,
+        Command::Runs(args) => runs::run(globals, client, &args).await,
+        Command::Show(args) => show::run(globals, client, &args).await,
+        Command::Watch(args) => watch::run(globals, client, &args).await,
+        Command::Events(args) => events::run(globals, client, &args).await,
+        Command::Cancel(args) => control::cancel(globals, client, &args).await,
+        Command::Pause(args) => control::run(globals, client, &args, "pause").await,
+        Command::Resume(args) => control::run(globals, client, &args, "resume").await,
+        Command::Retry(args) => control::run(globals, client, &args, "retry").await,
+        Command::Agents => agents::run(globals, client).await,
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// 0 if the run has ended well, 1 if it has ended otherwise.
+fn exit_of(view: &RunView) -> ExitCode {
+    if view.status.is_success() { ExitCode::SUCCESS } else { Exit::RunFailed.into() }
+}
+
+fn one_thread() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+fn threads() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+fn no_runtime(error: &std::io::Error) -> Failure {
+    Failure::new("WL0612", Exit::Usage, format!("failed to get threads or timers from the system: {error}"))
+}

@@ -1,0 +1,115 @@
+//! `windlass run`: starts a run, and waits for it if asked to.
+
+use std::io::Read;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use console::style;
+use serde_json::Value;
+use windlass_contract::view::RunView;
+use windlass_domain::limits::MAX_INPUT_BYTES;
+use windlass_domain::time::Millis;
+
+use super::{exit_of, show};
+use crate::args::{Globals, RunArgs};
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::follow::{Manner, follow};
+use crate::render::{self, Ended, status};
+
+/// How long the first answer is waited for: a short run is answered whole.
+const FIRST_WAIT: Duration = Duration::from_secs(20);
+
+pub(super) async fn run(globals: &Globals, client: &Client, args: RunArgs) -> Ended {
+    let input = args.input.as_deref().map(read_input).transpose()?;
+    let Some(at_most) = args.wait else {
+        let view = client.start_run(&args.task, input.as_ref(), args.key.as_deref(), Duration::ZERO).await?;
+        print_started(globals, &view);
+        return Ok(ExitCode::SUCCESS);
+    };
+    let manner = match globals.json {
+        true => Manner::Silent,
+        false => Manner::suiting(false),
+    };
+    let begun = Instant::now();
+    let first_wait = if manner == Manner::Silent { first_wait(at_most) } else { Duration::ZERO };
+    let mut view = client.start_run(&args.task, input.as_ref(), args.key.as_deref(), first_wait).await?;
+    if !view.status.is_final() || manner != Manner::Silent {
+        view = follow(client, view.id, manner, at_most.map(|most| left_of(most, begun))).await?;
+    }
+    match manner {
+        Manner::Silent => render::print_json(&view),
+        Manner::Lines => show::print_tree(client, &view, false).await,
+        Manner::Tree | Manner::JsonLines => {}
+    }
+    Ok(exit_of(&view))
+}
+
+fn first_wait(at_most: Option<Millis>) -> Duration {
+    at_most.map_or(FIRST_WAIT, |most| most.as_duration().min(FIRST_WAIT))
+}
+
+fn left_of(most: Millis, begun: Instant) -> Millis {
+    let spent = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Millis(most.0.saturating_sub(spent))
+}
+
+fn print_started(globals: &Globals, view: &RunView) {
+    if globals.json {
+        render::print_json(view);
+        return;
+    }
+    let id = view.id;
+    render::print(&format!("run {} of {} v{}: {}\n", style(id).bold(), view.task, view.version, status::run_word(view.status)));
+    render::print(&style(format!("`windlass watch {id}` follows it to its end\n")).dim().to_string());
+}
+
+/// The JSON of an argument, of a file (`@FILE`) or of standard input (`@-`). WL0603 if it is none.
+fn read_input(argument: &str) -> Result<Value, Failure> {
+    let text = match argument.strip_prefix('@') {
+        None => argument.to_owned(),
+        Some("-") => read_bounded(std::io::stdin(), "-".as_ref())?,
+        Some(path) => {
+            let path = path.as_ref();
+            let file = std::fs::File::open(path).map_err(|error| Failure::file("read", path, error))?;
+            read_bounded(file, path)?
+        }
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        Failure::usage(format!("the input is not JSON: {error}"))
+            .help("write it as JSON, such as --input '{\"day\": \"2026-03-01\"}', or name a file: --input @input.json")
+    })
+}
+
+fn read_bounded(from: impl Read, path: &std::path::Path) -> Result<String, Failure> {
+    let mut text = String::new();
+    let most = MAX_INPUT_BYTES as u64;
+    let read = from.take(most + 1).read_to_string(&mut text).map_err(|error| Failure::file("read", path, error))?;
+    if read as u64 > most {
+        return Err(Failure::usage(format!("the input has more than {most} bytes")));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn input_is_json_or_a_file_of_it() {
+        assert_eq!(read_input(r#"{"day": 1}"#).expect("JSON"), json!({ "day": 1 }));
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("input.json");
+        std::fs::write(&file, "[1]").expect("written");
+        assert_eq!(read_input(&format!("@{}", file.display())).expect("JSON"), json!([1]));
+        assert_eq!(read_input("{day").expect_err("no JSON").code(), Some("WL0603"));
+        assert_eq!(read_input("@/no/such/file").expect_err("no file").code(), Some("WL0611"));
+    }
+
+    #[test]
+    fn input_is_bounded() {
+        let large = " ".repeat(MAX_INPUT_BYTES + 1);
+        assert!(read_bounded(large.as_bytes(), "-".as_ref()).is_err());
+    }
+}

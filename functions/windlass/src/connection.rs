@@ -1,0 +1,160 @@
+//! Which host a command talks to: its address, its token, and what a run is called.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use reqwest::Url;
+
+use crate::args::Globals;
+use crate::failure::{Exit, Failure};
+
+/// The file in the data folder that holds the token.
+pub(crate) const TOKEN_FILE: &str = "token";
+/// The file in the data folder that holds the host's address while it runs.
+pub(crate) const URL_FILE: &str = "url";
+const DEFAULT_URL: &str = "http://127.0.0.1:8080";
+const SHORTEST_PREFIX: usize = 4;
+
+/// A host's address and the token it wants.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub(crate) url: Url,
+    pub(crate) token: Option<String>,
+}
+
+impl Connection {
+    /// By the flags, the environment and the data folder, in this order.
+    pub(crate) fn find(globals: &Globals) -> Result<Self, Failure> {
+        Self::find_with(globals, default_data_dir())
+    }
+
+    fn find_with(globals: &Globals, default_data: Option<PathBuf>) -> Result<Self, Failure> {
+        let folders: Vec<PathBuf> = globals.data.clone().into_iter().chain(default_data).collect();
+        let nearest = folders.first();
+        let written = nearest.and_then(|folder| read_line(&folder.join(URL_FILE)));
+        let text = globals.url.clone().or(written).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        let url: Url = text.parse().map_err(|error| Failure::usage(format!("`{text}` is not a URL: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(Failure::usage(format!("`{text}` is not an http or https URL")));
+        }
+        let token = match &globals.token {
+            Some(token) => Some(token.trim().to_owned()),
+            // The local host's token is nobody else's business.
+            None if is_loopback(&url) => folders.iter().find_map(|folder| read_line(&folder.join(TOKEN_FILE))),
+            None => None,
+        };
+        Ok(Self { url, token })
+    }
+}
+
+/// Whether the URL is of this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_matches(|c| c == '[' || c == ']')
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+        None => false,
+    }
+}
+
+/// The folder that a host works on unless it is told otherwise.
+pub(crate) fn default_data_dir() -> Option<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
+    Some(base.join("windlass"))
+}
+
+/// The data folder to work on, absolute: the one that was named, else the default one.
+pub(crate) fn data_dir(globals: &Globals) -> Result<PathBuf, Failure> {
+    let Some(folder) = globals.data.clone().or_else(default_data_dir) else {
+        return Err(Failure::usage("there is no home folder to keep data in").help("name one: --data DIR"));
+    };
+    std::path::absolute(&folder).map_err(|error| Failure::file("use", &folder, error))
+}
+
+fn read_line(path: &Path) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// How a run is named on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum RunRef {
+    /// The newest one.
+    Latest,
+    /// Its id, or the beginning of it: digits a to f and hyphens, in lower case.
+    Prefix(String),
+}
+
+impl FromStr for RunRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if matches!(text, "latest" | "@last" | "@latest") {
+            return Ok(Self::Latest);
+        }
+        let prefix = text.to_ascii_lowercase();
+        let shaped = prefix.len() <= 36 && prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+        if shaped && prefix.len() >= SHORTEST_PREFIX {
+            Ok(Self::Prefix(prefix))
+        } else {
+            Err(format!("a run is its id, at least {SHORTEST_PREFIX} characters of its beginning, or `latest`"))
+        }
+    }
+}
+
+/// WL0606: no run, or more than one, goes by that name.
+pub(crate) fn no_such_run(message: impl Into<String>) -> Failure {
+    Failure::new("WL0606", Exit::Usage, message).help("`windlass runs` lists them")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).expect("written");
+        }
+        folder
+    }
+
+    fn find(globals: &Globals, default: &tempfile::TempDir) -> (String, Option<String>) {
+        let found = Connection::find_with(globals, Some(default.path().to_owned())).expect("found");
+        (found.url.to_string(), found.token)
+    }
+
+    #[test]
+    fn the_data_folder_knows_address_and_token() {
+        let default = folder_with(&[(TOKEN_FILE, "default-token\n")]);
+        let data = folder_with(&[(TOKEN_FILE, "a-token\n"), (URL_FILE, "http://127.0.0.1:4711\n")]);
+        let named = Globals { data: Some(data.path().to_owned()), ..Globals::default() };
+        assert_eq!(find(&named, &default), ("http://127.0.0.1:4711/".into(), Some("a-token".into())));
+        let nothing = Globals::default();
+        assert_eq!(find(&nothing, &default), ("http://127.0.0.1:8080/".into(), Some("default-token".into())));
+        let flags = Globals { url: Some("http://localhost:1".into()), token: Some("t".into()), ..named };
+        assert_eq!(find(&flags, &default), ("http://localhost:1/".into(), Some("t".into())));
+    }
+
+    #[test]
+    fn the_local_token_stays_on_this_machine() {
+        let default = folder_with(&[(TOKEN_FILE, "secret")]);
+        let far = Globals { url: Some("https://example.org".into()), ..Globals::default() };
+        assert_eq!(find(&far, &default).1, None);
+        let v6 = Globals { url: Some("http://[::1]:8080".into()), ..Globals::default() };
+        assert_eq!(find(&v6, &default).1, Some("secret".into()));
+    }
+
+    #[test]
+    fn runs_are_named_by_prefix_or_latest() {
+        assert_eq!("latest".parse(), Ok(RunRef::Latest));
+        assert_eq!("019A".parse(), Ok(RunRef::Prefix("019a".into())));
+        assert!("019".parse::<RunRef>().is_err());
+        assert!("nightly".parse::<RunRef>().is_err());
+    }
+}

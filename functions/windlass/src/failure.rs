@@ -1,0 +1,123 @@
+//! Failures of a command: each with a code, a cause, what to do next, and the exit code that scripts see.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use console::style;
+use serde_json::{Value, json};
+
+/// What the exit code says. Every command uses these, and no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 1: the run that was waited for did not succeed.
+    RunFailed = 1,
+    /// 2: bad usage, a bad definition or input, or something that does not exist.
+    Usage = 2,
+    /// 3: the host can not be reached, or refuses the token.
+    Unreachable = 3,
+    /// 4: the time for waiting was over.
+    TimedOut = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Failure {
+    /// A stable code with a page in `docs/errors`; none for what has been told already.
+    code: Option<String>,
+    message: String,
+    help: Option<String>,
+    exit: Exit,
+    details: Value,
+}
+
+impl Failure {
+    pub(crate) fn new(code: &str, exit: Exit, message: impl Into<String>) -> Self {
+        Self { code: Some(code.to_owned()), message: message.into(), help: None, exit, details: Value::Null }
+    }
+
+    /// What to do next.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    /// More, for those who read JSON.
+    pub(crate) fn details(self, details: Value) -> Self {
+        Self { details, ..self }
+    }
+
+    /// WL0603: an argument that can not be used.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new("WL0603", Exit::Usage, message)
+    }
+
+    /// WL0611: a file or folder that can not be read or written.
+    pub(crate) fn file(doing: &str, path: &std::path::Path, error: impl Display) -> Self {
+        Self::new("WL0611", Exit::Usage, format!("failed to {doing} {}: {error}", path.display()))
+    }
+
+    /// Whether the host was not there: it may come back.
+    pub(crate) fn is_absence(&self) -> bool {
+        self.exit == Exit::Unreachable && self.code.as_deref() != Some("WL0602")
+    }
+
+    /// The exit code that it ends the command with.
+    #[cfg(test)]
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// Its code.
+    #[cfg(test)]
+    pub(crate) fn code(&self) -> Option<&str> {
+        self.code.as_deref()
+    }
+
+    /// Tells it on standard error and gives the exit code. A closed pipe is no failure worth words.
+    pub(crate) fn report(&self, json: bool) -> ExitCode {
+        let text = if json { format!("{}\n", self.to_json()) } else { self.to_text() };
+        drop(io::stderr().write_all(text.as_bytes()));
+        self.exit.into()
+    }
+
+    fn to_json(&self) -> Value {
+        let mut error = json!({ "code": self.code, "message": self.message, "exit": self.exit as u8 });
+        if let Some(help) = &self.help {
+            error["help"] = json!(help);
+        }
+        if !self.details.is_null() {
+            error["details"] = self.details.clone();
+        }
+        json!({ "error": error })
+    }
+
+    fn to_text(&self) -> String {
+        let code = self.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
+        let mut text = format!("{}{code}: {}\n", style("error").red().bold().for_stderr(), self.message);
+        if let Some(help) = &self.help {
+            text += &format!("{}: {help}\n", style("help").cyan().for_stderr());
+        }
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_has_code_message_help_and_exit() {
+        let failure = Failure::usage("`x` is not JSON").help("quote it");
+        assert_eq!(
+            failure.to_json(),
+            json!({ "error": { "code": "WL0603", "message": "`x` is not JSON", "help": "quote it", "exit": 2 } })
+        );
+    }
+}

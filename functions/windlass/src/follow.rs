@@ -1,0 +1,215 @@
+//! Following a run to its end: its events as they come, over any number of connections, and the run itself.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use eventsource_stream::{Event as StreamEvent, Eventsource};
+use futures::{Stream, StreamExt};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use windlass_contract::event::PublicEvent;
+use windlass_contract::view::RunView;
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::RunId;
+use windlass_domain::time::Millis;
+
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::render::live::LiveTree;
+use crate::render::outline::Outline;
+use crate::render::{self, events};
+
+/// How long a host may be away before following gives up.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
+const RECONNECT_DELAY: Duration = Duration::from_millis(300);
+const FRAME: Duration = Duration::from_millis(120);
+/// A run is read at most this often while its events come in.
+const READ_AT_MOST_EVERY: Duration = Duration::from_millis(120);
+/// And at least this often, whatever becomes of its events.
+const READ_AT_LEAST_EVERY: Duration = Duration::from_secs(2);
+
+type Events = Pin<Box<dyn Stream<Item = StreamEvent> + Send>>;
+
+/// A run's events, from its first one: none twice, none left out.
+pub(crate) struct Feed<'a> {
+    client: &'a Client,
+    run: RunId,
+    seen: Option<String>,
+    stream: Option<Events>,
+}
+
+impl<'a> Feed<'a> {
+    pub(crate) fn new(client: &'a Client, run: RunId) -> Self {
+        Self { client, run, seen: None, stream: None }
+    }
+
+    /// The next event. The stream ends and begins again as often as it must; `None` if the host has ended it in order,
+    /// which it may do after a run's last event. WL0601 if the host is away for too long.
+    ///
+    /// It may be dropped at any await without losing an event.
+    pub(crate) async fn next(&mut self) -> Result<Option<PublicEvent>, Failure> {
+        let mut away_since: Option<Instant> = None;
+        loop {
+            let Some(stream) = &mut self.stream else {
+                match self.client.event_stream(self.run, self.seen.as_deref()).await {
+                    Ok(response) => {
+                        let events = response.bytes_stream().eventsource().take_while(|event| {
+                            let whole = event.is_ok();
+                            async move { whole }
+                        });
+                        self.stream = Some(Box::pin(events.filter_map(|event| async move { event.ok() })));
+                    }
+                    Err(failure) if failure.is_absence() => {
+                        let since = *away_since.get_or_insert_with(Instant::now);
+                        if since.elapsed() > GIVE_UP_AFTER {
+                            return Err(failure);
+                        }
+                        sleep(RECONNECT_DELAY).await;
+                    }
+                    Err(failure) => return Err(failure),
+                }
+                continue;
+            };
+            let Some(event) = stream.next().await else {
+                self.stream = None;
+                return Ok(None);
+            };
+            if !event.id.is_empty() {
+                self.seen = Some(event.id);
+            }
+            // A kind of event of another version is passed over: it says nothing that this version could show.
+            if let Ok(event) = serde_json::from_str(&event.data) {
+                return Ok(Some(event));
+            }
+        }
+    }
+}
+
+/// How a run is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// A tree that is drawn in place.
+    Tree,
+    /// A line for each event.
+    Lines,
+    /// A JSON object for each event.
+    JsonLines,
+    /// Nothing is printed.
+    Silent,
+}
+
+impl Manner {
+    /// What suits standard output.
+    pub(crate) fn suiting(json: bool) -> Self {
+        match json {
+            true => Self::JsonLines,
+            false if console::user_attended() => Self::Tree,
+            false => Self::Lines,
+        }
+    }
+}
+
+/// Follows a run until it has ended, at most for so long; gives it as it then is. WL0605 if the time is over.
+pub(crate) async fn follow(
+    client: &Client,
+    id: RunId,
+    manner: Manner,
+    at_most: Option<Millis>,
+) -> Result<RunView, Failure> {
+    let following = async {
+        match manner {
+            Manner::Tree => follow_tree(client, id).await,
+            Manner::Lines | Manner::JsonLines | Manner::Silent => follow_lines(client, id, manner).await,
+        }
+    };
+    tokio::select! {
+        ended = async {
+            match at_most {
+                Some(Millis(most)) => timeout(Duration::from_millis(most), following).await.map_err(|_| late(id, Millis(most)))?,
+                None => following.await,
+            }
+        } => ended,
+        _ = tokio::signal::ctrl_c() => Err(left(id)),
+    }
+}
+
+async fn follow_lines(client: &Client, id: RunId, manner: Manner) -> Result<RunView, Failure> {
+    let mut feed = Feed::new(client, id);
+    loop {
+        let event = feed.next().await?;
+        if let Some(event) = &event {
+            match manner {
+                Manner::Lines => render::print(&(events::line(event) + "\n")),
+                Manner::JsonLines => render::print_json_line(event),
+                Manner::Tree | Manner::Silent => {}
+            }
+        }
+        let may_be_last = event.as_ref().is_none_or(ends_run);
+        if may_be_last {
+            let view = client.run(id).await?;
+            // A run that was retried has ended before: only the event of its last end counts.
+            let is_last = event.as_ref().is_none_or(|event| view.finished_at.as_ref().is_some_and(|end| *end <= event.time));
+            if view.status.is_final() && is_last {
+                return Ok(view);
+            }
+            if event.is_none() {
+                sleep(RECONNECT_DELAY).await;
+            }
+        }
+    }
+}
+
+async fn follow_tree(client: &Client, id: RunId) -> Result<RunView, Failure> {
+    let mut view = client.run(id).await?;
+    let mut tree = LiveTree::new(outline_of(client, &view).await);
+    let mut feed = Feed::new(client, id);
+    let mut frames = interval(FRAME);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let (mut read_at, mut stale) = (Instant::now(), false);
+    while !view.status.is_final() {
+        tokio::select! {
+            event = feed.next() => {
+                stale = true;
+                if event?.is_none() {
+                    sleep(RECONNECT_DELAY).await;
+                }
+            }
+            _ = frames.tick() => tree.draw(&view),
+            () = sleep_until(read_at + READ_AT_MOST_EVERY), if stale => {
+                (view, read_at, stale) = (client.run(id).await?, Instant::now(), false);
+            }
+            () = sleep_until(read_at + READ_AT_LEAST_EVERY) => stale = true,
+        }
+    }
+    tree.finish(&view);
+    Ok(view)
+}
+
+/// The outline of a run's task; a plain list if its definition can not be had.
+pub(crate) async fn outline_of(client: &Client, view: &RunView) -> Outline {
+    match definition_of(client, view).await {
+        Some(definition) if definition.actions.len() == view.actions.len() => Outline::of(&definition),
+        _ => Outline::flat(view),
+    }
+}
+
+async fn definition_of(client: &Client, view: &RunView) -> Option<Definition> {
+    let version = client.task_version(&view.task, view.version).await.ok()?;
+    Definition::from_source(&version["definition"]).ok()
+}
+
+fn ends_run(event: &PublicEvent) -> bool {
+    let ends = ["run.succeeded", "run.succeeded_with_faults", "run.failed", "run.timed_out", "run.cancelled"];
+    ends.contains(&event.kind.as_str())
+}
+
+fn late(id: RunId, most: Millis) -> Failure {
+    Failure::new("WL0605", Exit::TimedOut, format!("the run has not ended within {most}; it goes on"))
+        .help(format!("`windlass watch {id}` waits for it"))
+        .details(serde_json::json!({ "run": id }))
+}
+
+fn left(id: RunId) -> Failure {
+    Failure::new("WL0605", Exit::TimedOut, "waiting was interrupted; the run goes on")
+        .help(format!("`windlass watch {id}` waits for it, `windlass cancel {id}` ends it"))
+        .details(serde_json::json!({ "run": id }))
+}
