@@ -9,6 +9,7 @@ use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
 
 use crate::connection::RunRef;
+use crate::host::GUARD_COMMAND;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -94,6 +95,9 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Print the manual page, or write every command's page into a folder
     Man(ManArgs),
+    /// End the programs of an agent that was killed; agents start it beside them
+    #[command(hide = true, name = GUARD_COMMAND)]
+    ExecGuard,
 }
 
 #[derive(Debug, Default, ClapArgs)]

@@ -5,10 +5,11 @@ use std::time::Duration;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use windlass_contract::event::PublicEvent;
-use windlass_contract::view::{RunSummary, RunView};
+pub(crate) use windlass_api::{AgentView, EventList, PutAnswer, RunList, TaskView};
+use windlass_api::{AgentList, TaskList, VersionView};
+use windlass_contract::view::RunView;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
@@ -28,31 +29,6 @@ pub(crate) struct Client {
     connection: Connection,
 }
 
-/// What became of a definition that was put.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(crate) struct PutTask {
-    /// The version that now is the newest.
-    pub(crate) version: TaskVersion,
-    /// Whether it is a new one.
-    pub(crate) created: bool,
-}
-
-/// A page of runs.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct RunPage {
-    pub(crate) runs: Vec<RunSummary>,
-    #[serde(default)]
-    pub(crate) next: Option<String>,
-}
-
-/// A page of a run's events.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct EventPage {
-    pub(crate) events: Vec<PublicEvent>,
-    #[serde(default)]
-    pub(crate) next: Option<String>,
-}
-
 /// A problem document (RFC 9457), as far as it is told to people.
 #[derive(Debug, Default, Deserialize)]
 struct Problem {
@@ -62,6 +38,16 @@ struct Problem {
     detail: Option<String>,
     #[serde(default)]
     code: Option<String>,
+    #[serde(default)]
+    faults: Vec<ProblemFault>,
+}
+
+/// One of the things that are wrong with what was sent.
+#[derive(Debug, Deserialize)]
+struct ProblemFault {
+    message: String,
+    #[serde(default)]
+    path: String,
 }
 
 impl Client {
@@ -84,23 +70,32 @@ impl Client {
     }
 
     /// Sends a definition.
-    pub(crate) async fn put_task(&self, name: &TaskName, definition: &Value) -> Result<PutTask, Failure> {
+    pub(crate) async fn put_task(&self, name: &TaskName, definition: &Value) -> Result<PutAnswer, Failure> {
         self.send(Method::PUT, &["tasks", name.as_str()], &[], Some(definition)).await
     }
 
-    /// Every task.
-    pub(crate) async fn tasks(&self) -> Result<Value, Failure> {
-        self.get(&["tasks"], &[]).await
+    /// Every task, by name.
+    pub(crate) async fn tasks(&self) -> Result<Vec<TaskView>, Failure> {
+        let mut tasks = Vec::new();
+        let mut query = vec![("limit", PAGE.to_string())];
+        loop {
+            let page: TaskList = self.get(&["tasks"], &query).await?;
+            tasks.extend(page.tasks);
+            let Some(next) = page.next else { return Ok(tasks) };
+            query.truncate(1);
+            query.push(("cursor", next));
+        }
     }
 
     /// One task with its newest definition.
-    pub(crate) async fn task(&self, name: &TaskName) -> Result<Value, Failure> {
+    pub(crate) async fn task(&self, name: &TaskName) -> Result<TaskView, Failure> {
         self.get(&["tasks", name.as_str()], &[]).await
     }
 
-    /// One version of a task.
-    pub(crate) async fn task_version(&self, name: &TaskName, version: TaskVersion) -> Result<Value, Failure> {
-        self.get(&["tasks", name.as_str(), "versions", &version.to_string()], &[]).await
+    /// One version of a task's definition.
+    pub(crate) async fn definition(&self, name: &TaskName, version: TaskVersion) -> Result<Value, Failure> {
+        let path = ["tasks", name.as_str(), "versions", &version.to_string()];
+        self.get::<VersionView>(&path, &[]).await.map(|version| version.definition)
     }
 
     /// Deletes a task.
@@ -140,7 +135,7 @@ impl Client {
         status: Option<RunStatus>,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<RunPage, Failure> {
+    ) -> Result<RunList, Failure> {
         let mut query = vec![("limit", limit.to_string())];
         query.extend(task.map(|task| ("task", task.to_string())));
         query.extend(status.map(|status| ("status", status.as_str().to_owned())));
@@ -186,8 +181,8 @@ impl Client {
     }
 
     /// A page of a run's events, the oldest first.
-    pub(crate) async fn events(&self, id: RunId, after: Option<&str>) -> Result<EventPage, Failure> {
-        let query: Vec<_> = after.map(|after| ("cursor", after.to_owned())).into_iter().collect();
+    pub(crate) async fn events(&self, id: RunId, after: Option<&str>) -> Result<EventList, Failure> {
+        let query: Vec<_> = after.map(|after| ("after", after.to_owned())).into_iter().collect();
         self.get(&["runs", &id.to_string(), "events"], &query).await
     }
 
@@ -201,9 +196,9 @@ impl Client {
         self.answered(request).await
     }
 
-    /// Every agent.
-    pub(crate) async fn agents(&self) -> Result<Value, Failure> {
-        self.get(&["agents"], &[]).await
+    /// Every agent that is registered.
+    pub(crate) async fn agents(&self) -> Result<Vec<AgentView>, Failure> {
+        self.get::<AgentList>(&["agents"], &[]).await.map(|list| list.agents)
     }
 
     async fn get<T: DeserializeOwned>(&self, path: &[&str], query: &[(&str, String)]) -> Result<T, Failure> {
@@ -252,7 +247,11 @@ impl Client {
         }
         let body: Value = response.json().await.unwrap_or_default();
         let problem: Problem = serde_json::from_value(body.clone()).unwrap_or_default();
-        let what = problem.detail.or(problem.title).unwrap_or_else(|| format!("the host answered {status}"));
+        let mut what = problem.detail.or(problem.title).unwrap_or_else(|| format!("the host answered {status}"));
+        for fault in &problem.faults {
+            let place = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
+            what += &format!("\n  {place}{}", fault.message);
+        }
         let exit = if status.is_client_error() { Exit::Usage } else { Exit::Unreachable };
         let code = problem.code.unwrap_or_else(|| "WL0610".to_owned());
         Err(Failure::new(&code, exit, what).details(body))

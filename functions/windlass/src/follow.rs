@@ -193,8 +193,8 @@ pub(crate) async fn outline_of(client: &Client, view: &RunView) -> Outline {
 }
 
 async fn definition_of(client: &Client, view: &RunView) -> Option<Definition> {
-    let version = client.task_version(&view.task, view.version).await.ok()?;
-    Definition::from_source(&version["definition"]).ok()
+    let source = client.definition(&view.task, view.version).await.ok()?;
+    Definition::from_source(&source).ok()
 }
 
 fn ends_run(event: &PublicEvent) -> bool {

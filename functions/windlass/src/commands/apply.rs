@@ -9,7 +9,7 @@ use windlass_domain::definition::Definition;
 
 use super::task_file;
 use crate::args::{ApplyArgs, Globals};
-use crate::client::{Client, PutTask};
+use crate::client::{Client, PutAnswer};
 use crate::connection::is_loopback;
 use crate::failure::Failure;
 use crate::render::{self, Ended};
@@ -44,8 +44,7 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) ->
 
 /// What became of one file.
 pub(super) struct Applied {
-    task: String,
-    put: PutTask,
+    put: PutAnswer,
     /// The folder that was put in, where the definition named none.
     workdir: Option<String>,
 }
@@ -63,7 +62,7 @@ pub(super) async fn apply(
         workdir = folder_of(path)?.filter(|folder| put_workdir(&mut source, folder));
     }
     let put = client.put_task(&definition.task, &source).await?;
-    Ok(Applied { task: definition.task.to_string(), put, workdir })
+    Ok(Applied { put, workdir })
 }
 
 /// The absolute folder of a file, if it can be written in JSON.
@@ -89,7 +88,7 @@ impl Applied {
     fn line(&self) -> String {
         let news = if self.put.created { "" } else { " (unchanged)" };
         let sign = style("✓").green().bold();
-        let mut line = format!("{sign} {} version {}{news}\n", style(&self.task).bold(), self.put.version);
+        let mut line = format!("{sign} {} version {}{news}\n", style(&self.put.task).bold(), self.put.version);
         if let Some(workdir) = &self.workdir {
             line += &style(format!("  its programs run in {workdir}\n")).dim().to_string();
         }
@@ -97,7 +96,7 @@ impl Applied {
     }
 
     fn to_json(&self) -> Value {
-        json!({ "task": self.task, "version": self.put.version, "created": self.put.created, "workdir": self.workdir })
+        json!({ "task": self.put.task, "version": self.put.version, "created": self.put.created, "workdir": self.workdir })
     }
 }
 

@@ -19,9 +19,9 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &EventsArgs) -
         let page = client.events(id, after.as_deref()).await?;
         for event in &page.events {
             if globals.json {
-                render::print_json_line(event);
+                render::print_json_line(&event.event);
             } else {
-                render::print(&(events::line(event) + "\n"));
+                render::print(&(events::line(&event.event) + "\n"));
             }
         }
         after = page.next;

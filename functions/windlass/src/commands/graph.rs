@@ -46,8 +46,8 @@ async fn from_host(globals: &Globals, name: &str) -> Result<Definition, Failure>
         return Err(Failure::file("read", name.as_ref(), "there is no such file, and no task can be called so"));
     };
     let client = Client::new(Connection::find(globals)?)?;
-    let stored = client.task(&task).await?;
-    Definition::from_source(&stored["definition"]).map_err(|faults| {
+    let source = client.task(&task).await?.definition.unwrap_or_default();
+    Definition::from_source(&source).map_err(|faults| {
         let message = format!("the host's definition of {task} can not be read: {faults}");
         Failure::new("WL0610", Exit::Unreachable, message).help("is the host of this version?")
     })

@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod events;
 mod graph;
+mod logging;
 mod manual;
 mod run;
 mod runs;
@@ -38,6 +39,7 @@ pub(crate) fn run(args: Args) -> Ended {
         Command::Demo(_) => threads()?.block_on(demo::run(globals)),
         Command::Serve(args) => threads()?.block_on(serve::run(globals, args)),
         Command::Agent(args) => threads()?.block_on(agent::run(globals, args)),
+        Command::ExecGuard => Ok(windlass_facade::run_guard()),
         Command::Graph(args) => one_thread()?.block_on(graph::run(globals, &args)),
         command => {
             let client = Client::new(Connection::find(globals)?)?;

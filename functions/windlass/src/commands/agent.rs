@@ -1,0 +1,21 @@
+//! `windlass agent`: an agent in a process of its own, on a host's data folder.
+
+use std::process::ExitCode;
+
+use windlass_embedded::Role;
+
+use super::logging;
+use crate::args::{AgentArgs, Globals};
+use crate::connection::data_dir;
+use crate::host::{AgentPlan, end_token, open, run_agent};
+use crate::render::Ended;
+
+pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
+    logging::set_up(args.log.log_format);
+    let store = open(&data_dir(globals)?, Role::Agent)?;
+    let plan = AgentPlan { id: args.id, pool: args.pool, slots: args.slots, drain: args.drain };
+    tracing::info!(pool = %plan.pool, slots = plan.slots, "the agent takes work");
+    run_agent(&store.ports(), plan, &end_token()).await?;
+    tracing::info!("the agent has ended: nothing is left with it");
+    Ok(ExitCode::SUCCESS)
+}

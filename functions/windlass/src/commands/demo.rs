@@ -1,0 +1,117 @@
+//! `windlass demo`: from a definition to a run's last event, in a folder of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use console::style;
+use windlass_contract::view::RunView;
+use windlass_domain::ids::TaskName;
+use windlass_domain::time::Millis;
+
+use super::serve::pools_of;
+use super::{apply, exit_of, show, task_file};
+use crate::args::Globals;
+use crate::client::Client;
+use crate::connection::Connection;
+use crate::examples;
+use crate::failure::Failure;
+use crate::follow::{Manner, follow};
+use crate::host::{Host, HostPlan};
+use crate::render::{self, Ended, events};
+
+/// The task that is run: it fans out, reports progress, joins and tidies up.
+const SHOWN: &str = "log-pipeline";
+const LONGEST: Millis = Millis::from_secs(120);
+const DRAIN: Millis = Millis::from_secs(5);
+
+pub(super) async fn run(globals: &Globals) -> Ended {
+    let data = folder(globals)?;
+    heading("A host of its own, on a free port of this machine");
+    let plan = HostPlan {
+        data: data.clone(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        pools: pools_of(Vec::new()),
+        drain: DRAIN,
+    };
+    let host = Host::start(plan).await?;
+    say(&format!("{}  data in {}", host.url(), data.display()));
+    let told = tell(globals, &host, &data).await;
+    host.stop().await;
+    let view = told?;
+    how_to_go_on(&data);
+    Ok(exit_of(&view))
+}
+
+/// Applies the examples, runs one and shows it.
+async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Failure> {
+    let here = Globals { url: Some(host.url()), token: None, data: Some(data.to_owned()), json: globals.json };
+    let client = Client::new(Connection::find(&here)?)?;
+    heading("The examples, applied");
+    for path in examples::write_to(&data.join("examples"))? {
+        if let Ok(definition) = task_file::read(&path)? {
+            apply::apply(&client, &path, &definition, true).await?;
+            let about = definition.description.as_deref().unwrap_or_default();
+            say(&format!("{} {:<16} {}", style("✓").green().bold(), definition.task, style(about).dim()));
+        }
+    }
+    heading("One of them, run: it counts four log files in parallel, joins the counts and ranks the pages");
+    let task = TaskName::new(SHOWN).map_err(|error| Failure::usage(error.to_string()))?;
+    let started = client.start_run(&task, None, None, std::time::Duration::ZERO).await?;
+    let manner = if console::user_attended() { Manner::Tree } else { Manner::Silent };
+    let view = follow(&client, started.id, manner, Some(LONGEST)).await?;
+    if manner == Manner::Silent {
+        show::print_tree(&client, &view, false).await;
+    }
+    heading("What it gave");
+    let output = serde_json::to_string_pretty(&view.output).expect("JSON has text keys");
+    render::print(&(output + "\n"));
+    heading("Its events, as they are kept and published");
+    for event in client.events(view.id, None).await?.events {
+        render::print(&(events::line(&event.event) + "\n"));
+    }
+    Ok(view)
+}
+
+/// The folder that was named, else a new one that stays.
+fn folder(globals: &Globals) -> Result<PathBuf, Failure> {
+    if let Some(data) = &globals.data {
+        return std::path::absolute(data).map_err(|error| Failure::file("use", data, error));
+    }
+    let made = tempfile::Builder::new().prefix("windlass-demo-").tempdir();
+    made.map(tempfile::TempDir::keep).map_err(|error| Failure::file("make a folder in", &std::env::temp_dir(), error))
+}
+
+fn how_to_go_on(data: &Path) {
+    heading("How to go on");
+    let folder = data.display();
+    let program = program();
+    let steps = [
+        (format!("export WINDLASS_DATA={folder}"), "the commands below find host and token by it"),
+        (format!("{program} serve --listen 127.0.0.1:0 &"), "the host, on the same folder: nothing is lost"),
+        (format!("{program} tasks nightly-report"), "a task and its next due times"),
+        (format!("{program} run nightly-report --wait"), "a run; its charts may fail, and do"),
+        (format!("{program} show latest"), "the run as it ended"),
+        (format!("{program} graph {SHOWN} --format svg -o {SHOWN}.svg"), "its graph as a picture"),
+        (format!("{program} validate {folder}/examples/*/*.yaml"), "break one first: every fault has its place"),
+    ];
+    for (command, about) in steps {
+        say(&format!("{}\n    {}", style(command).cyan(), style(about).dim()));
+    }
+}
+
+/// How this program was called, so that the commands can be copied.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    match called.contains('/') {
+        true => called,
+        false => "windlass".to_owned(),
+    }
+}
+
+fn heading(text: &str) {
+    render::print(&format!("\n{}\n", style(text).bold().underlined()));
+}
+
+fn say(text: &str) {
+    render::print(&format!("  {text}\n"));
+}

@@ -1,0 +1,33 @@
+//! Log lines on standard error.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::args::LogFormat;
+
+/// The variable that says which lines are written.
+const FILTER: &str = "WINDLASS_LOG";
+const DEFAULT_FILTER: &str = "info";
+
+/// Sets logging up for this process. A filter that can not be read is told, and the default one taken.
+pub(super) fn set_up(format: LogFormat) {
+    let wanted = std::env::var(FILTER).ok();
+    let read = wanted.as_ref().map(|wanted| EnvFilter::builder().parse(wanted));
+    let (filter, refused) = match read {
+        None => (EnvFilter::new(DEFAULT_FILTER), None),
+        Some(Ok(filter)) => (filter, None),
+        Some(Err(error)) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
+    let colours = stderr().is_terminal() && console::colors_enabled_stderr();
+    // Whoever has set a subscriber already, a test, keeps it.
+    let set = match format {
+        LogFormat::Text => lines.with_ansi(colours).with_target(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    drop(set);
+    if let Some(error) = refused {
+        tracing::warn!(%error, "{FILTER} can not be read; `{DEFAULT_FILTER}` is taken");
+    }
+}

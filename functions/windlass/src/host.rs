@@ -1,0 +1,179 @@
+//! The embedded host: one process, one data folder, every loop of the engine.
+
+mod folder;
+mod parts;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth};
+use windlass_domain::ids::PoolName;
+use windlass_domain::time::Millis;
+use windlass_embedded::{OpenError, Role, Store};
+use windlass_engine::definitions::Definitions;
+
+use crate::failure::{Exit, Failure};
+use parts::{Parts, performer};
+pub(crate) use parts::{AgentPlan, GUARD_COMMAND, run_agent};
+
+/// Inputs that are decided at once.
+const PROCESS_MANAGERS: usize = 4;
+/// How often the due index is read: on one machine a look costs next to nothing.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How long open connections have to end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How a host is to work.
+#[derive(Debug, Clone)]
+pub(crate) struct HostPlan {
+    /// The data folder, absolute.
+    pub(crate) data: PathBuf,
+    pub(crate) listen: SocketAddr,
+    /// Pools that are worked on in this process, each with its slots.
+    pub(crate) pools: Vec<(PoolName, u32)>,
+    /// How long what is running may take when the host ends.
+    pub(crate) drain: Millis,
+}
+
+/// A host that runs.
+pub(crate) struct Host {
+    address: SocketAddr,
+    folder: folder::DataFolder,
+    agents: Parts,
+    loops: Parts,
+    api: Parts,
+    _store: Store,
+}
+
+impl Host {
+    /// Opens the data folder and starts everything. When it returns, the API answers.
+    pub(crate) async fn start(plan: HostPlan) -> Result<Self, Failure> {
+        let store = open(&plan.data, Role::Host)?;
+        let folder = folder::DataFolder::of(plan.data.clone());
+        let token = folder.token()?;
+        let listener = listen(plan.listen).await?;
+        let address = listener.local_addr().map_err(|error| not_listening(plan.listen, &error))?;
+
+        let ports = store.ports();
+        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+        let mut loops = Parts::new();
+        loops.start_engine(&ports, &definitions, PROCESS_MANAGERS, SWEEP_EVERY);
+
+        let mut agents = Parts::new();
+        if !plan.pools.is_empty() {
+            let performer = performer(&ports)?;
+            for (pool, slots) in &plan.pools {
+                let plan = AgentPlan { id: None, pool: pool.clone(), slots: *slots, drain: plan.drain };
+                agents.start_agent(&ports, &definitions, &performer, plan);
+            }
+        }
+
+        let mut api = Parts::new();
+        let config = ApiConfig {
+            auth: Auth::token(token),
+            hosts: allowed_hosts(address),
+            shutdown: api.shutdown().clone(),
+        };
+        api.serve(listener, windlass_api::app(ApiState::new(ports, definitions, config)), CLOSE_WITHIN);
+        let host = Self { address, folder, agents, loops, api, _store: store };
+        host.folder.write_url(&host.url())?;
+        Ok(host)
+    }
+
+    /// The address that the API answers on.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", reachable(self.address))
+    }
+
+    /// Returns when a part has ended that should not have: the host is of no use any more.
+    pub(crate) async fn broken(&mut self) {
+        tokio::select! {
+            () = self.agents.ended() => {}
+            () = self.loops.ended() => {}
+            () = self.api.ended() => {}
+        }
+    }
+
+    /// Ends in order: nothing further is asked for, what runs is finished or handed back, what was reported is decided.
+    pub(crate) async fn stop(self) {
+        self.folder.remove_url();
+        self.api.stop().await;
+        self.agents.stop().await;
+        self.loops.stop().await;
+    }
+}
+
+/// Opens a data folder. The codes are the store's; WL0311 is a second host.
+pub(crate) fn open(data: &std::path::Path, role: Role) -> Result<Store, Failure> {
+    Store::open(data, role).map_err(|error| {
+        let help = match &error {
+            OpenError::SecondHost { .. } => "the other commands talk to the host that runs: try `windlass runs`",
+            OpenError::Folder { .. } => "name a folder that you may write: --data DIR",
+            OpenError::Foreign { .. } => "choose another folder: --data DIR",
+            OpenError::Newer { .. } => "use the newer version of windlass",
+            OpenError::Storage { .. } => "docs/errors has a page for the code",
+        };
+        Failure::new(error.code(), Exit::Usage, format!("failed to {error}")).help(help)
+    })
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| not_listening(address, &error))
+}
+
+/// WL0608: the address is taken, or not this machine's.
+fn not_listening(address: SocketAddr, error: &std::io::Error) -> Failure {
+    Failure::new("WL0608", Exit::Usage, format!("failed to listen on {address}: {error}"))
+        .help("choose another address: --listen 127.0.0.1:0 takes a free port")
+}
+
+/// The names that the API is reached by.
+fn allowed_hosts(address: SocketAddr) -> AllowedHosts {
+    AllowedHosts::loopback(address.port()).and(AllowedHosts::new([address.to_string()]))
+}
+
+/// An address that this machine's programs can connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, v6.port()).into(),
+        other => other,
+    }
+}
+
+/// Completes when the process is asked to end: SIGTERM or SIGINT.
+pub(crate) async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        drop(tokio::signal::ctrl_c().await);
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// A second signal ends the process at once: everything that was acknowledged is durable.
+pub(crate) fn end_at_next_signal() {
+    tokio::spawn(async {
+        asked_to_end().await;
+        std::process::exit(130);
+    });
+}
+
+/// Cancelled when the process is asked to end.
+pub(crate) fn end_token() -> CancellationToken {
+    let token = CancellationToken::new();
+    let ending = token.clone();
+    tokio::spawn(async move {
+        asked_to_end().await;
+        ending.cancel();
+        end_at_next_signal();
+    });
+    token
+}

@@ -1,0 +1,123 @@
+//! What the host keeps in its data folder beside the database: its token and its address.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rand::TryRngCore;
+use rand::rngs::OsRng;
+
+use crate::connection::{TOKEN_FILE, URL_FILE};
+use crate::failure::Failure;
+
+const TOKEN_BYTES: usize = 32;
+const OWNER_ONLY: u32 = 0o600;
+
+/// A data folder that exists.
+pub(super) struct DataFolder {
+    path: PathBuf,
+}
+
+impl DataFolder {
+    pub(super) fn of(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// The token: 256 random bits, made once and kept. Only its owner may read it.
+    pub(super) fn token(&self) -> Result<String, Failure> {
+        let path = self.path.join(TOKEN_FILE);
+        let token = match fs::read_to_string(&path) {
+            Ok(text) if is_token(text.trim()) => keep(&path, text.trim()),
+            Ok(_) => make(&path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
+            Err(error) => Err(error),
+        };
+        token.map_err(|error| Failure::file("keep the token in", &path, error))
+    }
+
+    /// Writes the address down, for those who know the folder.
+    pub(super) fn write_url(&self, url: &str) -> Result<(), Failure> {
+        let path = self.path.join(URL_FILE);
+        replace(&path, &format!("{url}\n")).map_err(|error| Failure::file("write", &path, error))
+    }
+
+    /// Nobody answers on the address any more.
+    pub(super) fn remove_url(&self) {
+        drop(fs::remove_file(self.path.join(URL_FILE)));
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    text.len() == TOKEN_BYTES * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// A token that others could read has its permissions mended.
+fn keep(path: &Path, token: &str) -> io::Result<String> {
+    let permissions = fs::metadata(path)?.permissions();
+    if permissions.mode() & 0o077 != 0 {
+        tracing::warn!("other users could read the token; its permissions are mended");
+        fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))?;
+    }
+    Ok(token.to_owned())
+}
+
+fn make(path: &Path) -> io::Result<String> {
+    let mut bytes = [0; TOKEN_BYTES];
+    OsRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    replace(path, &format!("{token}\n"))?;
+    Ok(token)
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    drop(fs::remove_file(&draft));
+    let mut file: File = OpenOptions::new().write(true).create_new(true).mode(OWNER_ONLY).open(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&draft, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_token_is_made_once_for_its_owner() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::of(dir.path().to_owned());
+        let token = folder.token().expect("made");
+        assert!(is_token(&token));
+        assert_eq!(mode_of(&dir.path().join(TOKEN_FILE)), 0o600);
+        assert_eq!(folder.token().expect("kept"), token);
+    }
+
+    #[test]
+    fn a_token_that_others_can_read_is_mended_and_a_broken_one_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::of(dir.path().to_owned());
+        let path = dir.path().join(TOKEN_FILE);
+        let token = folder.token().expect("made");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("set");
+        assert_eq!(folder.token().expect("kept"), token);
+        assert_eq!(mode_of(&path), 0o600);
+        fs::write(&path, "").expect("written");
+        assert_ne!(folder.token().expect("made anew"), token);
+    }
+
+    #[test]
+    fn the_address_comes_and_goes() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::of(dir.path().to_owned());
+        folder.write_url("http://127.0.0.1:1").expect("written");
+        assert_eq!(fs::read_to_string(dir.path().join(URL_FILE)).expect("there"), "http://127.0.0.1:1\n");
+        folder.remove_url();
+        assert!(!dir.path().join(URL_FILE).exists());
+    }
+}

@@ -1,0 +1,184 @@
+//! The parts of a host, as tasks that end together.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use rand::Rng;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::time::Millis;
+use windlass_engine::Ports;
+use windlass_engine::agent::{Agent, AgentSettings};
+use windlass_engine::definitions::Definitions;
+use windlass_engine::perform::Performer;
+use windlass_engine::process_manager::ProcessManager;
+use windlass_engine::scheduler::Scheduler;
+use windlass_engine::sweeper::Sweeper;
+use windlass_facade::{FacadeSettings, Facades};
+
+use crate::failure::{Exit, Failure};
+
+/// The hidden command that runs the exec guard.
+pub(crate) const GUARD_COMMAND: &str = "exec-guard";
+
+/// Tasks that run until they are stopped.
+pub(super) struct Parts {
+    tasks: JoinSet<()>,
+    shutdown: CancellationToken,
+}
+
+/// How an agent is to work.
+#[derive(Debug, Clone)]
+pub(crate) struct AgentPlan {
+    /// Its name; one is made if there is none.
+    pub(crate) id: Option<AgentId>,
+    pub(crate) pool: PoolName,
+    pub(crate) slots: u32,
+    /// How long what is running may take when it ends.
+    pub(crate) drain: Millis,
+}
+
+impl Parts {
+    pub(super) fn new() -> Self {
+        Self { tasks: JoinSet::new(), shutdown: CancellationToken::new() }
+    }
+
+    /// Cancelled when the parts are to end.
+    pub(super) fn shutdown(&self) -> &CancellationToken {
+        &self.shutdown
+    }
+
+    /// Starts what decides: process manager, sweeper and scheduler.
+    pub(super) fn start_engine(
+        &mut self,
+        ports: &Ports,
+        definitions: &Arc<Definitions>,
+        workers: usize,
+        sweep_every: Duration,
+    ) {
+        let manager = ProcessManager::new(ports.clone(), definitions.clone());
+        let stop = self.shutdown.clone();
+        self.tasks.spawn(async move { manager.run(workers, &stop).await });
+        let sweeper = Sweeper::new(ports.clone(), sweep_every);
+        let stop = self.shutdown.clone();
+        self.tasks.spawn(async move { sweeper.run(&stop).await });
+        let scheduler = Scheduler::new(ports.clone(), definitions.clone());
+        let stop = self.shutdown.clone();
+        self.tasks.spawn(async move { scheduler.run(&stop).await });
+    }
+
+    /// Starts an agent.
+    pub(super) fn start_agent(
+        &mut self,
+        ports: &Ports,
+        definitions: &Arc<Definitions>,
+        performer: &Arc<dyn Performer>,
+        plan: AgentPlan,
+    ) {
+        let agent = Agent::new(ports.clone(), definitions.clone(), performer.clone(), settings_of(plan));
+        let stop = self.shutdown.clone();
+        self.tasks.spawn(async move { agent.run(&stop).await });
+    }
+
+    /// Starts serving HTTP. When it is stopped, connections that are still open have `close_within` to end.
+    pub(super) fn serve(&mut self, listener: TcpListener, app: Router, close_within: Duration) {
+        let stop = self.shutdown.clone();
+        self.tasks.spawn(async move {
+            let stopping = stop.clone();
+            let server = axum::serve(listener, app).with_graceful_shutdown(stopping.cancelled_owned());
+            let late = async {
+                stop.cancelled().await;
+                tokio::time::sleep(close_within).await;
+            };
+            tokio::select! {
+                ended = server => if let Err(error) = ended {
+                    tracing::error!(%error, "the API has ended");
+                },
+                () = late => {}
+            }
+        });
+    }
+
+    /// Returns when one of the parts has ended. Never, if there are none.
+    pub(super) async fn ended(&mut self) {
+        match self.tasks.join_next().await {
+            Some(ended) => tracing::error!(panicked = ended.is_err(), "a part of the host has ended by itself"),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends all parts and waits for them.
+    pub(super) async fn stop(mut self) {
+        self.shutdown.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Runs one agent until `stop` is cancelled, or it was told to drain.
+pub(crate) async fn run_agent(ports: &Ports, plan: AgentPlan, stop: &CancellationToken) -> Result<(), Failure> {
+    let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+    let performer = performer(ports)?;
+    Agent::new(ports.clone(), definitions, performer, settings_of(plan)).run(stop).await;
+    Ok(())
+}
+
+/// What performs attempts: programs with a guard beside them, HTTP calls.
+pub(super) fn performer(ports: &Ports) -> Result<Arc<dyn Performer>, Failure> {
+    let mut settings = FacadeSettings::new(ports.clock.clone());
+    settings.exec.guard = guard_command();
+    let facades = Facades::new(settings).map_err(|error| {
+        Failure::new(error.code(), Exit::Usage, format!("failed to start an agent: {error}"))
+    })?;
+    Ok(Arc::new(facades))
+}
+
+/// This program again, as the guard that ends programs whose agent was killed.
+fn guard_command() -> Option<Vec<OsString>> {
+    let program = std::env::current_exe().ok()?;
+    Some(vec![program.into_os_string(), GUARD_COMMAND.into()])
+}
+
+fn settings_of(plan: AgentPlan) -> AgentSettings {
+    let machine = machine_name();
+    let process = std::process::id();
+    let id = plan.id.unwrap_or_else(|| made_id(&machine, process, &plan.pool));
+    AgentSettings {
+        drain_deadline: plan.drain.as_duration(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        address: format!("{machine}/{process}"),
+        ..AgentSettings::new(id, plan.pool, plan.slots)
+    }
+}
+
+/// A name that no other agent has, nor had: process ids come again, and a control queue must not.
+fn made_id(machine: &str, process: u32, pool: &PoolName) -> AgentId {
+    let chance: u32 = rand::rng().random();
+    let letters = |text: &str, most: usize| -> String {
+        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(most).collect()
+    };
+    let name = format!("a-{}-{}-{process}-{chance:08x}", letters(machine, 20), letters(pool.as_str(), 12));
+    AgentId::new(&name).unwrap_or_else(|_| AgentId::new("agent").expect("a name"))
+}
+
+fn machine_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_names_are_names_and_differ() {
+        let pool = PoolName::new("a_pool").expect("a name");
+        let machine = "ein.rechner.mit-einem-sehr-langen-namen.example.org";
+        let (one, other) = (made_id(machine, u32::MAX, &pool), made_id(machine, u32::MAX, &pool));
+        assert_ne!(one, other);
+        assert!(one.as_str().starts_with("a-ein-rechner-mit-ein-a-pool-4294967295-"), "{one}");
+    }
+}
