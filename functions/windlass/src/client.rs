@@ -100,7 +100,7 @@ impl Client {
 
     /// Deletes a task.
     pub(crate) async fn delete_task(&self, name: &TaskName) -> Result<(), Failure> {
-        let request = self.request(Method::DELETE, &["tasks", name.as_str()], &[])?;
+        let request = self.request(Method::DELETE, &["tasks", name.as_str()], &[]);
         self.answered(request.timeout(REQUEST_TIMEOUT)).await.map(drop)
     }
 
@@ -114,7 +114,7 @@ impl Client {
     ) -> Result<RunView, Failure> {
         let wait = [("wait", format!("{}ms", wait.as_millis()))];
         let query = if wait[0].1 == "0ms" { &[][..] } else { &wait[..] };
-        let mut request = self.request(Method::POST, &["tasks", task.as_str(), "runs"], query)?;
+        let mut request = self.request(Method::POST, &["tasks", task.as_str(), "runs"], query);
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
@@ -188,7 +188,7 @@ impl Client {
 
     /// A run's events as a stream, after the one with that stream id.
     pub(crate) async fn event_stream(&self, id: RunId, after: Option<&str>) -> Result<Response, Failure> {
-        let mut request = self.request(Method::GET, &["runs", &id.to_string(), "events"], &[])?;
+        let mut request = self.request(Method::GET, &["runs", &id.to_string(), "events"], &[]);
         request = request.header("accept", "text/event-stream");
         if let Some(after) = after {
             request = request.header("last-event-id", after);
@@ -212,27 +212,26 @@ impl Client {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<T, Failure> {
-        let mut request = self.request(method, path, query)?.timeout(REQUEST_TIMEOUT);
+        let mut request = self.request(method, path, query).timeout(REQUEST_TIMEOUT);
         if let Some(body) = body {
             request = request.json(body);
         }
         self.read(self.answered(request).await?).await
     }
 
-    fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> Result<RequestBuilder, Failure> {
+    fn request(&self, method: Method, path: &[&str], query: &[(&str, String)]) -> RequestBuilder {
         let mut url = self.connection.url.clone();
-        match url.path_segments_mut() {
-            Ok(mut segments) => drop(segments.pop_if_empty().push("v1").extend(path)),
-            Err(()) => return Err(Failure::usage(format!("`{url}` is not a host's address"))),
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().push("v1").extend(path);
         }
         for (name, value) in query {
             url.query_pairs_mut().append_pair(name, value);
         }
         let request = self.http.request(method, url);
-        Ok(match &self.connection.token {
+        match &self.connection.token {
             Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
             None => request,
-        })
+        }
     }
 
     /// The answer, if it is a good one; what the host says is wrong, otherwise.

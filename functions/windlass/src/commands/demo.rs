@@ -1,7 +1,6 @@
 //! `windlass demo`: from a definition to a run's last event, in a folder of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use console::style;
 use windlass_contract::view::RunView;

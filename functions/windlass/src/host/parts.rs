@@ -8,7 +8,6 @@ use axum::Router;
 use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::time::Millis;

@@ -1,7 +1,5 @@
 //! A tree that is drawn again and again in the same place of a terminal.
 
-use std::io::Write;
-
 use console::{Term, truncate_str};
 use windlass_contract::view::RunView;
 
@@ -60,7 +58,7 @@ impl LiveTree {
     }
 
     fn replace(&mut self, lines: &[String], width: usize) {
-        let mut out = || -> std::io::Result<()> {
+        let out = || -> std::io::Result<()> {
             self.term.move_cursor_up(self.drawn)?;
             for line in lines {
                 self.term.clear_line()?;
