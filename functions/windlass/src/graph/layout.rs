@@ -17,10 +17,12 @@ pub(super) struct Point {
     pub(super) y: f64,
 }
 
-/// Every box's centre and every arrow's way, in the order they were given in.
+/// Every box's centre and size and every arrow's way, in the order they were given in.
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) centres: Vec<Point>,
+    /// Width and height: boxes of one layer are as wide as the widest of them.
+    pub(super) sizes: Vec<(f64, f64)>,
     /// From the right side of a box to the left side of another, with the places between that it must go through.
     pub(super) ways: Vec<Vec<Point>>,
     pub(super) width: f64,
@@ -50,8 +52,9 @@ pub(super) fn lay_out(sizes: &[(f64, f64)], edges: &[(usize, usize)]) -> Layout 
         let (x, y) = node.map(|node| (node.x, node.y)).unwrap_or_default();
         Point { x: x.unwrap_or_default(), y: y.unwrap_or_default() }
     };
-    let centres: Vec<_> = (0..sizes.len()).map(centre).collect();
+    let mut centres: Vec<_> = (0..sizes.len()).map(centre).collect();
     let layers = Layers::of(sizes, &centres);
+    let sizes: Vec<_> = sizes.iter().zip(&centres).map(|((_, height), at)| (layers.width_at(at.x), *height)).collect();
     let way = |(from, to): &(usize, usize)| {
         let label = graph.edge(&from.to_string(), &to.to_string(), None);
         let bends = label.map(|label| label.points.iter().map(|p| Point { x: p.x, y: p.y }).collect());
@@ -59,13 +62,32 @@ pub(super) fn lay_out(sizes: &[(f64, f64)], edges: &[(usize, usize)]) -> Layout 
         let end = Point { x: centres[*to].x - sizes[*to].0 / 2.0, y: centres[*to].y };
         layers.way(start, bends.unwrap_or_default(), end)
     };
-    let ways = edges.iter().map(way).collect();
+    let mut ways: Vec<_> = edges.iter().map(way).collect();
+    if is_upside_down(&centres) {
+        centres.iter_mut().chain(ways.iter_mut().flatten()).for_each(|point| point.y = -point.y);
+    }
     settle(sizes, centres, ways)
 }
 
+/// Whether most neighbours of a layer stand in the opposite of the order they were given in.
+fn is_upside_down(centres: &[Point]) -> bool {
+    let mut last_of_layer: Vec<Point> = Vec::new();
+    let (mut up, mut down) = (0_u32, 0_u32);
+    for point in centres {
+        match last_of_layer.iter_mut().find(|last| (last.x - point.x).abs() < 1.0) {
+            Some(last) => {
+                if point.y < last.y { up += 1 } else { down += 1 }
+                *last = *point;
+            }
+            None => last_of_layer.push(*point),
+        }
+    }
+    up > down
+}
+
 /// Moves everything so that it begins at 0, and measures it.
-fn settle(sizes: &[(f64, f64)], mut centres: Vec<Point>, mut ways: Vec<Vec<Point>>) -> Layout {
-    let corners = centres.iter().zip(sizes).flat_map(|(centre, (width, height))| {
+fn settle(sizes: Vec<(f64, f64)>, mut centres: Vec<Point>, mut ways: Vec<Vec<Point>>) -> Layout {
+    let corners = centres.iter().zip(&sizes).flat_map(|(centre, (width, height))| {
         let (dx, dy) = (width / 2.0, height / 2.0);
         [Point { x: centre.x - dx, y: centre.y - dy }, Point { x: centre.x + dx, y: centre.y + dy }]
     });
@@ -78,7 +100,7 @@ fn settle(sizes: &[(f64, f64)], mut centres: Vec<Point>, mut ways: Vec<Vec<Point
         point.x -= left;
         point.y -= top;
     }
-    Layout { centres, ways, width, height }
+    Layout { centres, sizes, ways, width, height }
 }
 
 /// The columns that the boxes stand in: where each one's middle is, and half the width of its widest box.
@@ -94,6 +116,11 @@ impl Layers {
             }
         }
         Self(layers)
+    }
+
+    /// The width of the layer there.
+    fn width_at(&self, x: f64) -> f64 {
+        self.0.iter().find(|(middle, _)| (middle - x).abs() < 1.0).map_or(0.0, |(_, half)| half * 2.0)
     }
 
     /// An arrow bends only between columns: through a column it goes straight, clear of the boxes.
@@ -121,7 +148,13 @@ mod tests {
         let layout = lay_out(&[BOX; 4], &[(0, 1), (0, 2), (1, 3), (2, 3)]);
         let x: Vec<_> = layout.centres.iter().map(|p| p.x).collect();
         assert!(x[0] < x[1] && x[1] < x[3] && (x[1] - x[2]).abs() < 1.0, "{x:?}");
-        assert!((layout.centres[1].y - layout.centres[2].y).abs() >= BOX.1);
+        assert!(layout.centres[2].y - layout.centres[1].y >= BOX.1, "in the order they were given in");
+    }
+
+    #[test]
+    fn boxes_of_a_layer_are_as_wide_as_the_widest() {
+        let layout = lay_out(&[BOX, (60.0, 40.0), (180.0, 40.0)], &[(0, 1), (0, 2)]);
+        assert_eq!(layout.sizes, [BOX, (180.0, 40.0), (180.0, 40.0)]);
     }
 
     #[test]

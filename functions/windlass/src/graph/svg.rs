@@ -51,7 +51,7 @@ pub(crate) fn to_svg(graph: &Graph) -> Result<String, Failure> {
     for way in &layout.ways {
         writeln!(svg, r#"<path class="edge" d="{}" marker-end="url(#tip)"/>"#, path_of(way)).expect("text takes all");
     }
-    for ((node, size), centre) in graph.nodes.iter().zip(&sizes).zip(&layout.centres) {
+    for ((node, size), centre) in graph.nodes.iter().zip(&layout.sizes).zip(&layout.centres) {
         draw_box(&mut svg, node, *size, *centre);
     }
     Ok(svg + "</g>\n</svg>\n")
