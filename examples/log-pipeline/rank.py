@@ -16,7 +16,7 @@ def main() -> None:
         "requests": lines,
         "errors": sum(server["errors"] for server in servers),
         "worst_server": worst["server"],
-        "top_pages": [{"page": page, "requests": count} for page, count in pages.most_common(5)],
+        "top_pages": dict(pages.most_common(5)),
     }
     json.dump(ranking, sys.stdout)
 

@@ -68,12 +68,6 @@ impl Failure {
         self.exit == Exit::Unreachable && self.code.as_deref() != Some("WL0602")
     }
 
-    /// The exit code that it ends the command with.
-    #[cfg(test)]
-    pub(crate) fn exit(&self) -> Exit {
-        self.exit
-    }
-
     /// Its code.
     #[cfg(test)]
     pub(crate) fn code(&self) -> Option<&str> {

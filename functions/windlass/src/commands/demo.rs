@@ -50,7 +50,7 @@ async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Fa
         if let Ok(definition) = task_file::read(&path)? {
             apply::apply(&client, &path, &definition, true).await?;
             let about = definition.description.as_deref().unwrap_or_default();
-            say(&format!("{} {:<16} {}", style("✓").green().bold(), definition.task, style(about).dim()));
+            say(&format!("{} {:<16} {}", style("✓").green().bold(), definition.task.as_str(), style(about).dim()));
         }
     }
     heading("One of them, run: it counts four log files in parallel, joins the counts and ranks the pages");

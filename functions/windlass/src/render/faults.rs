@@ -29,7 +29,7 @@ fn render_one(file: &str, text: &str, fault: &Fault, theme: GraphicalTheme, colu
     if let Some(place) = &fault.place {
         let start = place.offset.min(text.len());
         let len = place.len.min(text.len() - start);
-        diagnostic = diagnostic.with_label(LabeledSpan::new(Some("here".to_owned()), start, len));
+        diagnostic = diagnostic.with_label(LabeledSpan::new(None, start, len));
     }
     let report = Report::new(diagnostic).with_source_code(NamedSource::new(file, text.to_owned()));
     let handler =
@@ -40,4 +40,29 @@ fn render_one(file: &str, text: &str, fault: &Fault, theme: GraphicalTheme, colu
         out = format!("{file}:{fault}\n");
     }
     out.trim_start_matches('\n').to_owned() + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use windlass_domain::definition::Definition;
+
+    use super::*;
+
+    #[test]
+    fn every_fault_has_its_place_in_the_text() {
+        console::set_colors_enabled_stderr(false);
+        let text = "task: faulty\nactions:\n  one:\n    need: [two]\n    exec: [true]\n  two: { needs: [on], exec: [] }\n";
+        let faults = Definition::from_text(text).expect_err("faults").faults;
+        insta::assert_snapshot!(rendered("faulty.yaml", text, &faults));
+    }
+
+    #[test]
+    fn a_fault_without_a_place_or_beyond_the_text_is_told_all_the_same() {
+        let mut fault = Definition::from_text("task: 9").expect_err("faults").faults.remove(0);
+        let place = fault.place.as_mut().expect("a place");
+        place.offset = 9_999;
+        assert!(rendered("f.yaml", "", std::slice::from_ref(&fault)).contains(fault.code));
+        fault.place = None;
+        assert!(rendered("f.yaml", "", &[fault.clone()]).contains(fault.code));
+    }
 }

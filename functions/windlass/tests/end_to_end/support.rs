@@ -1,0 +1,142 @@
+//! A host of a test's own: the real program on a folder that goes away with it.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_windlass");
+
+/// How long anything may take on a busy machine before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A command of the program, away from whatever this machine's user has set.
+pub(crate) fn windlass() -> Command {
+    let mut command = Command::new(PROGRAM);
+    for name in ["WINDLASS_URL", "WINDLASS_TOKEN", "WINDLASS_DATA", "WINDLASS_LOG", "HTTP_PROXY", "http_proxy"] {
+        command.env_remove(name);
+    }
+    command.env("HOME", "/nonexistent").env_remove("XDG_DATA_HOME").stdin(Stdio::null());
+    command
+}
+
+/// A host that runs until it is dropped.
+pub(crate) struct Host {
+    folder: tempfile::TempDir,
+    process: Child,
+}
+
+impl Host {
+    /// A host with these arguments beside its folder and a free port.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let process = spawn(&folder.path().join("data"), arguments);
+        Self { folder, process }
+    }
+
+    /// Ends it as a power cut would, and starts it again on the same folder with these arguments.
+    pub(crate) fn kill_and_restart(&mut self, arguments: &[&str]) {
+        self.process.kill().expect("killed");
+        self.process.wait().expect("ended");
+        self.process = spawn(&self.data(), arguments);
+    }
+
+    /// Asks it to end, waits, and gives its exit code.
+    pub(crate) fn terminate(&mut self) -> Option<i32> {
+        terminate(&self.process);
+        self.process.wait().expect("ended").code()
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A folder for the test's own files.
+    pub(crate) fn files(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A command that talks to it.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = windlass();
+        command.args(arguments).arg("--data").arg(self.data());
+        command
+    }
+
+    /// What a command says, with its exit code.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Answer {
+        Answer::of(self.command(arguments))
+    }
+
+    /// The JSON that a command prints; it must end with 0.
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
+        let answer = self.ask(&[arguments, &["--json"]].concat());
+        assert_eq!(answer.code, 0, "{arguments:?}: {}", answer.errors);
+        serde_json::from_str(&answer.output).unwrap_or_else(|error| panic!("{error}: {}", answer.output))
+    }
+
+    /// Applies a definition of the test's own.
+    pub(crate) fn apply(&self, definition: &str) {
+        let file = self.files().join("task.yaml");
+        std::fs::write(&file, definition).expect("written");
+        let answer = Answer::of(self.command(&["apply", &file.display().to_string()]));
+        assert_eq!(answer.code, 0, "{}", answer.errors);
+    }
+
+    /// Waits until a run is in that status.
+    pub(crate) fn until_status(&self, run: &str, status: &str) {
+        let given_up = Instant::now() + PATIENCE;
+        loop {
+            let view = self.json(&["show", run]);
+            if view["status"] == status {
+                return;
+            }
+            assert!(Instant::now() < given_up, "{run} never was {status}: {view}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+/// Asks a process to end.
+pub(crate) fn terminate(process: &Child) {
+    let id = rustix::process::Pid::from_child(process);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("there");
+}
+
+/// Starts a host and waits until it says that it is ready.
+fn spawn(data: &Path, arguments: &[&str]) -> Child {
+    let mut command = windlass();
+    command.args(["serve", "--listen", "127.0.0.1:0", "--drain", "2s", "--data"]).arg(data).args(arguments);
+    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
+    let mut ready = String::new();
+    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
+    assert!(ready.contains("windlass host at http://127.0.0.1:"), "{ready}");
+    process
+}
+
+/// What a command has said.
+pub(crate) struct Answer {
+    pub(crate) code: i32,
+    pub(crate) output: String,
+    pub(crate) errors: String,
+}
+
+impl Answer {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let Output { status, stdout, stderr } = command.output().expect("started");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Self { code: status.code().unwrap_or(-1), output: text(stdout), errors: text(stderr) }
+    }
+}
