@@ -1,4 +1,5 @@
-//! What may stand on the command line.
+//! What may stand on the command line. The comments of options and commands are the text of the help.
+#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "the text of the help is no Markdown")]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -200,9 +201,21 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Wait for the run's end, at most so long (such as `30s`) if a time is given
-    #[arg(long, short, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = span)]
-    pub(crate) wait: Option<Option<Millis>>,
+    #[arg(long, short, value_name = "DURATION", num_args = 0..=1, require_equals = true)]
+    #[arg(default_missing_value = TO_THE_END, value_parser = wait)]
+    pub(crate) wait: Option<Wait>,
 }
+
+/// How long a run is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// Until it has ended.
+    ToTheEnd,
+    /// At most so long.
+    AtMost(Millis),
+}
+
+const TO_THE_END: &str = "end";
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunsArgs {
@@ -302,6 +315,10 @@ fn span(text: &str) -> Result<Millis, String> {
     Millis::parse(text).ok_or_else(|| "write a time with its unit, such as 500ms, 20s, 10m or 1h30m".to_owned())
 }
 
+fn wait(text: &str) -> Result<Wait, String> {
+    if text == TO_THE_END { Ok(Wait::ToTheEnd) } else { span(text).map(Wait::AtMost) }
+}
+
 fn run_status(text: &str) -> Result<RunStatus, String> {
     let known = RunStatus::ALL.into_iter().find(|status| status.as_str() == text);
     known.ok_or_else(|| format!("a status is one of {}", RunStatus::ALL.map(RunStatus::as_str).join(", ")))
@@ -312,7 +329,7 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
-    fn wait_of(words: &[&str]) -> Option<Option<Millis>> {
+    fn wait_of(words: &[&str]) -> Option<Wait> {
         let words = ["windlass", "run", "a-task"].iter().chain(words);
         let Command::Run(run) = Args::try_parse_from(words).expect("a run").command else {
             panic!("not a run");
@@ -328,8 +345,8 @@ mod tests {
     #[test]
     fn waiting_may_have_an_end() {
         assert_eq!(wait_of(&[]), None);
-        assert_eq!(wait_of(&["--wait"]), Some(None));
-        assert_eq!(wait_of(&["--wait=1m"]), Some(Some(Millis::from_secs(60))));
+        assert_eq!(wait_of(&["--wait"]), Some(Wait::ToTheEnd));
+        assert_eq!(wait_of(&["--wait=1m"]), Some(Wait::AtMost(Millis::from_secs(60))));
         assert!(Args::try_parse_from(["windlass", "run", "t", "--wait=soon"]).is_err());
     }
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use serde::de::DeserializeOwned;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-pub(crate) use windlass_api::{AgentView, EventList, PutAnswer, RunList, TaskView};
 use windlass_api::{AgentList, TaskList, VersionView};
+pub(crate) use windlass_api::{AgentView, EventList, PutAnswer, RunList, TaskView};
 use windlass_contract::view::RunView;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
@@ -60,7 +60,8 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build();
-        let http = http.map_err(|error| Failure::new("WL0601", Exit::Unreachable, format!("failed to set up HTTP: {error}")))?;
+        let http =
+            http.map_err(|error| Failure::new("WL0601", Exit::Unreachable, format!("failed to set up HTTP: {error}")))?;
         Ok(Self { http, connection })
     }
 
@@ -248,8 +249,12 @@ impl Client {
         let problem: Problem = serde_json::from_value(body.clone()).unwrap_or_default();
         let mut what = problem.detail.or(problem.title).unwrap_or_else(|| format!("the host answered {status}"));
         for fault in &problem.faults {
-            let place = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
-            what += &format!("\n  {place}{}", fault.message);
+            what.push_str("\n  ");
+            if !fault.path.is_empty() {
+                what.push_str(&fault.path);
+                what.push_str(": ");
+            }
+            what.push_str(&fault.message);
         }
         let exit = if status.is_client_error() { Exit::Usage } else { Exit::Unreachable };
         let code = problem.code.unwrap_or_else(|| "WL0610".to_owned());

@@ -28,10 +28,14 @@ impl From<Exit> for ExitCode {
 
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub(crate) struct Failure {
-    /// A stable code with a page in `docs/errors`; none for what has been told already.
-    code: Option<String>,
+#[error("{}", .0.message)]
+pub(crate) struct Failure(Box<Told>);
+
+/// What is told of a failure.
+#[derive(Debug)]
+struct Told {
+    /// A stable code with a page in `docs/errors`.
+    code: String,
     message: String,
     help: Option<String>,
     exit: Exit,
@@ -40,17 +44,20 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(code: &str, exit: Exit, message: impl Into<String>) -> Self {
-        Self { code: Some(code.to_owned()), message: message.into(), help: None, exit, details: Value::Null }
+        let (code, message) = (code.to_owned(), message.into());
+        Self(Box::new(Told { code, message, help: None, exit, details: Value::Null }))
     }
 
     /// What to do next.
-    pub(crate) fn help(self, help: impl Into<String>) -> Self {
-        Self { help: Some(help.into()), ..self }
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.0.help = Some(help.into());
+        self
     }
 
     /// More, for those who read JSON.
-    pub(crate) fn details(self, details: Value) -> Self {
-        Self { details, ..self }
+    pub(crate) fn details(mut self, details: Value) -> Self {
+        self.0.details = details;
+        self
     }
 
     /// WL0603: an argument that can not be used.
@@ -65,40 +72,38 @@ impl Failure {
 
     /// Whether the host was not there: it may come back.
     pub(crate) fn is_absence(&self) -> bool {
-        self.exit == Exit::Unreachable && self.code.as_deref() != Some("WL0602")
+        self.0.exit == Exit::Unreachable && self.0.code != "WL0602"
     }
 
     /// Its code.
     #[cfg(test)]
-    pub(crate) fn code(&self) -> Option<&str> {
-        self.code.as_deref()
+    pub(crate) fn code(&self) -> &str {
+        &self.0.code
     }
 
     /// Tells it on standard error and gives the exit code. A closed pipe is no failure worth words.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         let text = if json { format!("{}\n", self.to_json()) } else { self.to_text() };
         drop(io::stderr().write_all(text.as_bytes()));
-        self.exit.into()
+        self.0.exit.into()
     }
 
     fn to_json(&self) -> Value {
-        let mut error = json!({ "code": self.code, "message": self.message, "exit": self.exit as u8 });
-        if let Some(help) = &self.help {
+        let Told { code, message, help, exit, details } = &*self.0;
+        let mut error = json!({ "code": code, "message": message, "exit": *exit as u8 });
+        if let Some(help) = help {
             error["help"] = json!(help);
         }
-        if !self.details.is_null() {
-            error["details"] = self.details.clone();
+        if !details.is_null() {
+            error["details"] = details.clone();
         }
         json!({ "error": error })
     }
 
     fn to_text(&self) -> String {
-        let code = self.code.as_ref().map(|code| format!(" [{code}]")).unwrap_or_default();
-        let mut text = format!("{}{code}: {}\n", style("error").red().bold().for_stderr(), self.message);
-        if let Some(help) = &self.help {
-            text += &format!("{}: {help}\n", style("help").cyan().for_stderr());
-        }
-        text
+        let Told { code, message, help, .. } = &*self.0;
+        let help = help.as_ref().map(|help| format!("{}: {help}\n", style("help").cyan().for_stderr()));
+        format!("{} [{code}]: {message}\n{}", style("error").red().bold().for_stderr(), help.unwrap_or_default())
     }
 }
 

@@ -147,7 +147,8 @@ async fn follow_lines(client: &Client, id: RunId, manner: Manner) -> Result<RunV
         if may_be_last {
             let view = client.run(id).await?;
             // A run that was retried has ended before: only the event of its last end counts.
-            let is_last = event.as_ref().is_none_or(|event| view.finished_at.as_ref().is_some_and(|end| *end <= event.time));
+            let is_last =
+                event.as_ref().is_none_or(|event| view.finished_at.as_ref().is_some_and(|end| *end <= event.time));
             if view.status.is_final() && is_last {
                 return Ok(view);
             }

@@ -17,8 +17,8 @@ use windlass_embedded::{OpenError, Role, Store};
 use windlass_engine::definitions::Definitions;
 
 use crate::failure::{Exit, Failure};
-use parts::{Parts, performer};
 pub(crate) use parts::{AgentPlan, GUARD_COMMAND, run_agent};
+use parts::{Parts, performer};
 
 /// Inputs that are decided at once.
 const PROCESS_MANAGERS: usize = 4;
@@ -73,11 +73,8 @@ impl Host {
         }
 
         let mut api = Parts::new();
-        let config = ApiConfig {
-            auth: Auth::token(token),
-            hosts: allowed_hosts(address),
-            shutdown: api.shutdown().clone(),
-        };
+        let config =
+            ApiConfig { auth: Auth::token(token), hosts: allowed_hosts(address), shutdown: api.shutdown().clone() };
         api.serve(listener, windlass_api::app(ApiState::new(ports, definitions, config)), CLOSE_WITHIN);
         let host = Self { address, folder, agents, loops, api, _store: store };
         host.folder.write_url(&host.url())?;

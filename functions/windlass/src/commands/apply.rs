@@ -24,7 +24,9 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) ->
     }
     if !faulty.is_empty() {
         if !globals.json {
-            faulty.iter().for_each(|file| eprint!("{}", file.rendered()));
+            for file in &faulty {
+                eprint!("{}", file.rendered());
+            }
         }
         return Err(task_file::faulty(&faulty, args.files.files.len()).help("nothing was applied"));
     }

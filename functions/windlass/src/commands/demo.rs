@@ -26,12 +26,8 @@ const DRAIN: Millis = Millis::from_secs(5);
 pub(super) async fn run(globals: &Globals) -> Ended {
     let data = folder(globals)?;
     heading("A host of its own, on a free port of this machine");
-    let plan = HostPlan {
-        data: data.clone(),
-        listen: ([127, 0, 0, 1], 0).into(),
-        pools: pools_of(Vec::new()),
-        drain: DRAIN,
-    };
+    let plan =
+        HostPlan { data: data.clone(), listen: ([127, 0, 0, 1], 0).into(), pools: pools_of(Vec::new()), drain: DRAIN };
     let host = Host::start(plan).await?;
     say(&format!("{}  data in {}", host.url(), data.display()));
     let told = tell(globals, &host, &data).await;
@@ -101,10 +97,7 @@ fn how_to_go_on(data: &Path) {
 /// How this program was called, so that the commands can be copied.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
-    match called.contains('/') {
-        true => called,
-        false => "windlass".to_owned(),
-    }
+    if called.contains('/') { called } else { "windlass".to_owned() }
 }
 
 fn heading(text: &str) {

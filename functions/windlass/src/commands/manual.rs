@@ -17,15 +17,14 @@ pub(super) fn completions(args: &CompletionsArgs) -> ExitCode {
 }
 
 pub(super) fn run(args: &ManArgs) -> Ended {
-    match &args.dir {
-        Some(folder) => write_all(folder).map_err(|error| Failure::file("write", folder, error))?,
-        None => {
-            let mut page = Vec::new();
-            let rendered = clap_mangen::Man::new(Args::command()).render(&mut page);
-            rendered.map_err(|error| Failure::file("write", "-".as_ref(), error))?;
-            render::print(&String::from_utf8_lossy(&page));
-        }
+    if let Some(folder) = &args.dir {
+        write_all(folder).map_err(|error| Failure::file("write", folder, error))?;
+        return Ok(ExitCode::SUCCESS);
     }
+    let mut page = Vec::new();
+    let rendered = clap_mangen::Man::new(Args::command()).render(&mut page);
+    rendered.map_err(|error| Failure::file("write", "-".as_ref(), error))?;
+    render::print(&String::from_utf8_lossy(&page));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use windlass_domain::limits::MAX_INPUT_BYTES;
 use windlass_domain::time::Millis;
 
 use super::{exit_of, show};
-use crate::args::{Globals, RunArgs};
+use crate::args::{Globals, RunArgs, Wait};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::follow::{Manner, follow};
@@ -22,15 +22,16 @@ const FIRST_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: RunArgs) -> Ended {
     let input = args.input.as_deref().map(read_input).transpose()?;
-    let Some(at_most) = args.wait else {
+    let Some(wait) = args.wait else {
         let view = client.start_run(&args.task, input.as_ref(), args.key.as_deref(), Duration::ZERO).await?;
         print_started(globals, &view);
         return Ok(ExitCode::SUCCESS);
     };
-    let manner = match globals.json {
-        true => Manner::Silent,
-        false => Manner::suiting(false),
+    let at_most = match wait {
+        Wait::ToTheEnd => None,
+        Wait::AtMost(most) => Some(most),
     };
+    let manner = if globals.json { Manner::Silent } else { Manner::suiting(false) };
     let begun = Instant::now();
     let first_wait = if manner == Manner::Silent { first_wait(at_most) } else { Duration::ZERO };
     let mut view = client.start_run(&args.task, input.as_ref(), args.key.as_deref(), first_wait).await?;
@@ -60,7 +61,13 @@ fn print_started(globals: &Globals, view: &RunView) {
         return;
     }
     let id = view.id;
-    render::print(&format!("run {} of {} v{}: {}\n", style(id).bold(), view.task, view.version, status::run_word(view.status)));
+    render::print(&format!(
+        "run {} of {} v{}: {}\n",
+        style(id).bold(),
+        view.task,
+        view.version,
+        status::run_word(view.status)
+    ));
     render::print(&style(format!("`windlass watch {id}` follows it to its end\n")).dim().to_string());
 }
 
@@ -103,8 +110,8 @@ mod tests {
         let file = folder.path().join("input.json");
         std::fs::write(&file, "[1]").expect("written");
         assert_eq!(read_input(&format!("@{}", file.display())).expect("JSON"), json!([1]));
-        assert_eq!(read_input("{day").expect_err("no JSON").code(), Some("WL0603"));
-        assert_eq!(read_input("@/no/such/file").expect_err("no file").code(), Some("WL0611"));
+        assert_eq!(read_input("{day").expect_err("no JSON").code(), "WL0603");
+        assert_eq!(read_input("@/no/such/file").expect_err("no file").code(), "WL0611");
     }
 
     #[test]

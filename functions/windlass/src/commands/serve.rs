@@ -61,8 +61,12 @@ fn check_listen(address: SocketAddr, allow_remote: bool) -> Result<(), Failure> 
 
 /// WL0614: a fault of the program itself.
 pub(super) fn broken() -> Failure {
-    Failure::new("WL0614", Exit::Unreachable, "a part of the host has ended by itself; nothing that it had accepted is lost")
-        .help("start it again; the log above says what happened")
+    Failure::new(
+        "WL0614",
+        Exit::Unreachable,
+        "a part of the host has ended by itself; nothing that it had accepted is lost",
+    )
+    .help("start it again; the log above says what happened")
 }
 
 #[cfg(test)]

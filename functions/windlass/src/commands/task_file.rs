@@ -35,7 +35,7 @@ impl FaultyFile {
     pub(super) fn rendered(&self) -> String {
         let mut text = faults::rendered(&self.file, &self.text, &self.faults.faults);
         if self.faults.more > 0 {
-            text += &format!("{}: and {} more faults\n", self.file, self.faults.more);
+            text.push_str(&format!("{}: and {} more faults\n", self.file, self.faults.more));
         }
         text
     }
@@ -47,9 +47,9 @@ impl FaultyFile {
 }
 
 /// WL0613: faulty files, told one by one already or in the details.
-pub(super) fn faulty(faulty: &[FaultyFile], files: usize) -> Failure {
-    let faults: usize = faulty.iter().map(|file| file.faults.faults.len() + file.faults.more).sum();
-    let word = if faults == 1 { "fault" } else { "faults" };
-    let message = format!("{faults} {word} in {} of {files} files", faulty.len());
-    Failure::new("WL0613", Exit::Usage, message).details(faulty.iter().map(FaultyFile::to_json).collect())
+pub(super) fn faulty(refused: &[FaultyFile], files: usize) -> Failure {
+    let count: usize = refused.iter().map(|file| file.faults.faults.len() + file.faults.more).sum();
+    let word = if count == 1 { "fault" } else { "faults" };
+    let message = format!("{count} {word} in {} of {files} files", refused.len());
+    Failure::new("WL0613", Exit::Usage, message).details(refused.iter().map(FaultyFile::to_json).collect())
 }

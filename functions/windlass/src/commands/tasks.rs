@@ -61,7 +61,8 @@ fn listed(tasks: &[TaskView]) -> String {
 
 fn described(task: &TaskView) -> String {
     let updated = span::instant(Some(&task.updated_at)).map(|at| span::ago(at, span::now())).unwrap_or_default();
-    let mut lines = vec![format!("{} {}", style(&task.task).bold(), style(format!("v{} · {updated}", task.version)).dim())];
+    let mut lines =
+        vec![format!("{} {}", style(&task.task).bold(), style(format!("v{} · {updated}", task.version)).dim())];
     lines.extend(task.description.as_ref().map(|description| printable(description)));
     lines.extend(task.labels.iter().map(|(key, value)| format!("label     {key}: {value}")));
     if task.schedule.is_some() {

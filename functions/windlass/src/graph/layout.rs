@@ -76,7 +76,11 @@ fn is_upside_down(centres: &[Point]) -> bool {
     for point in centres {
         match last_of_layer.iter_mut().find(|last| (last.x - point.x).abs() < 1.0) {
             Some(last) => {
-                if point.y < last.y { up += 1 } else { down += 1 }
+                if point.y < last.y {
+                    up += 1
+                } else {
+                    down += 1
+                }
                 *last = *point;
             }
             None => last_of_layer.push(*point),

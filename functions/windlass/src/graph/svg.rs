@@ -71,7 +71,8 @@ fn head_of(graph: &Graph, layout: &Layout) -> String {
         task = escaped(&graph.task),
     );
     if !schedule.is_empty() {
-        writeln!(svg, r#"<text class="when" x="{MARGIN}" y="50">{}</text>"#, escaped(schedule)).expect("text takes all");
+        writeln!(svg, r#"<text class="when" x="{MARGIN}" y="50">{}</text>"#, escaped(schedule))
+            .expect("text takes all");
     }
     let top = MARGIN + TITLE_HEIGHT;
     writeln!(svg, r#"<g transform="translate({MARGIN} {top})">"#).expect("text takes all");

@@ -130,9 +130,8 @@ pub(crate) async fn run_agent(ports: &Ports, plan: AgentPlan, stop: &Cancellatio
 pub(super) fn performer(ports: &Ports) -> Result<Arc<dyn Performer>, Failure> {
     let mut settings = FacadeSettings::new(ports.clock.clone());
     settings.exec.guard = guard_command();
-    let facades = Facades::new(settings).map_err(|error| {
-        Failure::new(error.code(), Exit::Usage, format!("failed to start an agent: {error}"))
-    })?;
+    let facades = Facades::new(settings)
+        .map_err(|error| Failure::new(error.code(), Exit::Usage, format!("failed to start an agent: {error}")))?;
     Ok(Arc::new(facades))
 }
 
@@ -160,7 +159,11 @@ fn made_id(machine: &str, process: u32, pool: &PoolName) -> AgentId {
     let letters = |text: &str, most: usize| -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(most).collect()
     };
-    let name = format!("a-{}-{}-{process}-{chance:08x}", letters(machine.split('.').next().unwrap_or_default(), 20), letters(pool.as_str(), 12));
+    let name = format!(
+        "a-{}-{}-{process}-{chance:08x}",
+        letters(machine.split('.').next().unwrap_or_default(), 20),
+        letters(pool.as_str(), 12)
+    );
     AgentId::new(&name).unwrap_or_else(|_| AgentId::new("agent").expect("a name"))
 }
 

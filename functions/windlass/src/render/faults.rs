@@ -21,8 +21,9 @@ pub(crate) fn rendered(file: &str, text: &str, faults: &[Fault]) -> String {
 }
 
 fn render_one(file: &str, text: &str, fault: &Fault, theme: GraphicalTheme, columns: usize) -> String {
-    let mut diagnostic =
-        MietteDiagnostic::new(super::tree::printable(&fault.message)).with_code(fault.code).with_severity(Severity::Error);
+    let mut diagnostic = MietteDiagnostic::new(super::tree::printable(&fault.message))
+        .with_code(fault.code)
+        .with_severity(Severity::Error);
     if let Some(help) = &fault.help {
         diagnostic = diagnostic.with_help(super::tree::printable(help));
     }
@@ -32,8 +33,7 @@ fn render_one(file: &str, text: &str, fault: &Fault, theme: GraphicalTheme, colu
         diagnostic = diagnostic.with_label(LabeledSpan::new(None, start, len));
     }
     let report = Report::new(diagnostic).with_source_code(NamedSource::new(file, text.to_owned()));
-    let handler =
-        GraphicalReportHandler::new_themed(theme).with_width(columns).with_context_lines(1).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(columns).with_context_lines(1).with_links(false);
     let mut out = String::new();
     if handler.render_report(&mut out, report.as_ref()).is_err() {
         // Text that miette can not cut: the place is still told.
@@ -51,7 +51,8 @@ mod tests {
     #[test]
     fn every_fault_has_its_place_in_the_text() {
         console::set_colors_enabled_stderr(false);
-        let text = "task: faulty\nactions:\n  one:\n    need: [two]\n    exec: [true]\n  two: { needs: [on], exec: [] }\n";
+        let text =
+            "task: faulty\nactions:\n  one:\n    need: [two]\n    exec: [true]\n  two: { needs: [on], exec: [] }\n";
         let faults = Definition::from_text(text).expect_err("faults").faults;
         insta::assert_snapshot!(rendered("faulty.yaml", text, &faults));
     }

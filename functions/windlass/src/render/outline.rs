@@ -231,11 +231,7 @@ pub(crate) mod tests {
 
     #[test]
     fn branches_are_indented_and_joins_come_back() {
-        check(
-            &[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"])],
-            9,
-            &["a", "├─ b", "└─ c", "d"],
-        );
+        check(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["b", "c"])], 9, &["a", "├─ b", "└─ c", "d"]);
     }
 
     #[test]

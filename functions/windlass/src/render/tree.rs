@@ -94,8 +94,7 @@ fn action_line(
     let took = format!("{:>DURATION_COLUMN$}", duration_of(state, drawing.now).map(span::shown).unwrap_or_default());
     let mut notes = notes_of(action, state, drawing);
     notes.extend(after_of(action, outline).map(|after| style(after).dim().to_string()));
-    let line =
-        format!("{}{sign} {name}{padding}  {}  {}", style(&row.lead).dim(), style(took).dim(), notes.join("  "));
+    let line = format!("{}{sign} {name}{padding}  {}  {}", style(&row.lead).dim(), style(took).dim(), notes.join("  "));
     line.trim_end().to_owned()
 }
 

@@ -1,7 +1,7 @@
 //! The commands: what they print, and what they end with.
 
-use serde_json::Value;
 use crate::support::{Answer, Host, PROGRAM, windlass};
+use serde_json::Value;
 
 const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/nightly-report/nightly-report.yaml");
 const TASKS: &str = "task: greet\ninput: { type: object, properties: { name: { type: string } }, required: [name] }\n\
@@ -17,7 +17,8 @@ fn alone(arguments: &[&str]) -> Answer {
 fn help_documents_the_exit_codes() {
     let help = alone(&["--help"]);
     assert_eq!(help.code, 0);
-    for words in ["0  done", "1  a run that was waited for has failed", "3  the host can not be reached", "4  the time"] {
+    for words in ["0  done", "1  a run that was waited for has failed", "3  the host can not be reached", "4  the time"]
+    {
         assert!(help.output.contains(words), "{words}: {}", help.output);
     }
     assert_eq!(alone(&["run"]).code, 2, "bad usage");

@@ -7,7 +7,8 @@ use std::process::Stdio;
 use crate::support::{Answer, Host, terminate, windlass};
 
 const SLEEPER: &str = "task: sleeper\nactions:\n  doze: { exec: [sleep, \"60\"] }\n";
-const QUICK: &str = "task: quick\nactions:\n  greet: { exec: [echo, hello] }\noutput: \"${{ actions.greet.output }}\"\n";
+const QUICK: &str =
+    "task: quick\nactions:\n  greet: { exec: [echo, hello] }\noutput: \"${{ actions.greet.output }}\"\n";
 
 #[test]
 fn a_second_host_on_the_folder_is_refused() {
