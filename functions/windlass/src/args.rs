@@ -57,13 +57,29 @@ pub(crate) struct Globals {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Show a workflow from its definition to its last event: host, examples, one run, in a folder of its own
-    Demo(DemoArgs),
+    Demo,
     /// Run the host: API, process manager, scheduler and agents, on one data folder
     Serve(ServeArgs),
     /// Run a separate agent process on a host's data folder
     Agent(AgentArgs),
     /// Check task files, without a host: every fault, with its place
     Validate(FilesArgs),
+    #[command(flatten)]
+    Ask(Request),
+    /// Draw a task's graph
+    Graph(GraphArgs),
+    /// Print a shell's completions for `windlass`
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write every command's page into a folder
+    Man(ManArgs),
+    /// End the programs of an agent that was killed; agents start it beside them
+    #[command(hide = true, name = GUARD_COMMAND)]
+    ExecGuard,
+}
+
+/// What a host is asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Request {
     /// Send task files to the host; an unchanged definition makes no new version
     Apply(ApplyArgs),
     /// List tasks, or show one with its next due times
@@ -88,21 +104,9 @@ pub(crate) enum Command {
     Resume(RunRefArgs),
     /// Take up a run that did not succeed again, at the actions that did not
     Retry(RunRefArgs),
-    /// Draw a task's graph
-    Graph(GraphArgs),
     /// List the agents, their pools and how busy they are
     Agents,
-    /// Print a shell's completions for `windlass`
-    Completions(CompletionsArgs),
-    /// Print the manual page, or write every command's page into a folder
-    Man(ManArgs),
-    /// End the programs of an agent that was killed; agents start it beside them
-    #[command(hide = true, name = GUARD_COMMAND)]
-    ExecGuard,
 }
-
-#[derive(Debug, Default, ClapArgs)]
-pub(crate) struct DemoArgs {}
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ServeArgs {
@@ -331,7 +335,7 @@ mod tests {
 
     fn wait_of(words: &[&str]) -> Option<Wait> {
         let words = ["windlass", "run", "a-task"].iter().chain(words);
-        let Command::Run(run) = Args::try_parse_from(words).expect("a run").command else {
+        let Command::Ask(Request::Run(run)) = Args::try_parse_from(words).expect("a run").command else {
             panic!("not a run");
         };
         run.wait

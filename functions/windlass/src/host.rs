@@ -135,10 +135,12 @@ fn allowed_hosts(address: SocketAddr) -> AllowedHosts {
 
 /// An address that this machine's programs can connect to.
 fn reachable(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
     match address {
-        SocketAddr::V4(v4) if v4.ip().is_unspecified() => ([127, 0, 0, 1], v4.port()).into(),
-        SocketAddr::V6(v6) if v6.ip().is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, v6.port()).into(),
-        other => other,
+        SocketAddr::V4(v4) => ([127, 0, 0, 1], v4.port()).into(),
+        SocketAddr::V6(v6) => (std::net::Ipv6Addr::LOCALHOST, v6.port()).into(),
     }
 }
 

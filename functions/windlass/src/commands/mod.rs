@@ -23,7 +23,7 @@ use std::process::ExitCode;
 use tokio::runtime::{Builder, Runtime};
 use windlass_contract::view::RunView;
 
-use crate::args::{Args, Command, Globals};
+use crate::args::{Args, Command, Globals, Request};
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
@@ -36,36 +36,34 @@ pub(crate) fn run(args: Args) -> Ended {
         Command::Validate(args) => validate::run(globals, &args),
         Command::Completions(args) => Ok(manual::completions(&args)),
         Command::Man(args) => manual::run(&args),
-        Command::Demo(_) => threads()?.block_on(demo::run(globals)),
+        Command::Demo => threads()?.block_on(demo::run(globals)),
         Command::Serve(args) => threads()?.block_on(serve::run(globals, args)),
         Command::Agent(args) => threads()?.block_on(agent::run(globals, args)),
         Command::ExecGuard => Ok(windlass_facade::run_guard()),
         Command::Graph(args) => one_thread()?.block_on(graph::run(globals, &args)),
-        command => {
+        Command::Ask(request) => {
             let client = Client::new(Connection::find(globals)?)?;
-            one_thread()?.block_on(ask(globals, &client, command))
+            one_thread()?.block_on(ask(globals, &client, request))
         }
     }
 }
 
 /// The commands that only talk to a host.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the other commands are dispatched above")]
-async fn ask(globals: &Globals, client: &Client, command: Command) -> Ended {
-    match command {
-        Command::Apply(args) => apply::run(globals, client, &args).await,
-        Command::Tasks(args) => tasks::run(globals, client, &args).await,
-        Command::Delete(args) => tasks::delete(globals, client, &args).await,
-        Command::Run(args) => run::run(globals, client, args).await,
-        Command::Runs(args) => runs::run(globals, client, &args).await,
-        Command::Show(args) => show::run(globals, client, &args).await,
-        Command::Watch(args) => watch::run(globals, client, &args).await,
-        Command::Events(args) => events::run(globals, client, &args).await,
-        Command::Cancel(args) => control::cancel(globals, client, &args).await,
-        Command::Pause(args) => control::run(globals, client, &args, "pause").await,
-        Command::Resume(args) => control::run(globals, client, &args, "resume").await,
-        Command::Retry(args) => control::run(globals, client, &args, "retry").await,
-        Command::Agents => agents::run(globals, client).await,
-        _ => Ok(ExitCode::SUCCESS),
+async fn ask(globals: &Globals, client: &Client, request: Request) -> Ended {
+    match request {
+        Request::Apply(args) => apply::run(globals, client, &args).await,
+        Request::Tasks(args) => tasks::run(globals, client, &args).await,
+        Request::Delete(args) => tasks::delete(globals, client, &args).await,
+        Request::Run(args) => run::run(globals, client, args).await,
+        Request::Runs(args) => runs::run(globals, client, &args).await,
+        Request::Show(args) => show::run(globals, client, &args).await,
+        Request::Watch(args) => watch::run(globals, client, &args).await,
+        Request::Events(args) => events::run(globals, client, &args).await,
+        Request::Cancel(args) => control::cancel(globals, client, &args).await,
+        Request::Pause(args) => control::run(globals, client, &args, "pause").await,
+        Request::Resume(args) => control::run(globals, client, &args, "resume").await,
+        Request::Retry(args) => control::run(globals, client, &args, "retry").await,
+        Request::Agents => agents::run(globals, client).await,
     }
 }
 

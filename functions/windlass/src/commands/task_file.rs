@@ -33,11 +33,11 @@ pub(super) fn read(path: &Path) -> Result<Result<Definition, FaultyFile>, Failur
 impl FaultyFile {
     /// The faults, for people.
     pub(super) fn rendered(&self) -> String {
-        let mut text = faults::rendered(&self.file, &self.text, &self.faults.faults);
-        if self.faults.more > 0 {
-            text.push_str(&format!("{}: and {} more faults\n", self.file, self.faults.more));
+        let text = faults::rendered(&self.file, &self.text, &self.faults.faults);
+        match self.faults.more {
+            0 => text,
+            more => format!("{text}{}: and {more} more faults\n", self.file),
         }
-        text
     }
 
     /// The faults, for programs.

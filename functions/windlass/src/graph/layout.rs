@@ -77,9 +77,9 @@ fn is_upside_down(centres: &[Point]) -> bool {
         match last_of_layer.iter_mut().find(|last| (last.x - point.x).abs() < 1.0) {
             Some(last) => {
                 if point.y < last.y {
-                    up += 1
+                    up += 1;
                 } else {
-                    down += 1
+                    down += 1;
                 }
                 *last = *point;
             }

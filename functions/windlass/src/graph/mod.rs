@@ -13,6 +13,8 @@ pub(crate) use svg::to_svg;
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write;
+
     use windlass_domain::definition::Definition;
 
     use super::*;
@@ -26,12 +28,11 @@ mod tests {
     /// A task that splits, works on `wide` parts at once, and joins.
     fn fan(wide: usize) -> Definition {
         let names: Vec<_> = (0..wide).map(|part| format!("part-{part}")).collect();
-        let parts = names.iter().map(|name| format!("  {name}: {{ needs: split, exec: [work, {name}] }}\n"));
-        definition(&format!(
-            "task: fan\nactions:\n  split: {{ exec: [split] }}\n{}  join: {{ needs: [{}], exec: [join] }}\n",
-            parts.collect::<String>(),
-            names.join(", ")
-        ))
+        let mut text = "task: fan\nactions:\n  split: { exec: [split] }\n".to_owned();
+        for name in &names {
+            writeln!(text, "  {name}: {{ needs: split, exec: [work, {name}] }}").expect("text takes all");
+        }
+        definition(&format!("{text}  join: {{ needs: [{}], exec: [join] }}\n", names.join(", ")))
     }
 
     #[test]
@@ -57,8 +58,11 @@ mod tests {
 
     #[test]
     fn a_graph_too_large_for_a_picture_is_refused() {
-        let actions: String = (0..600).map(|at| format!("  a{at}: {{ exec: [work], pool: p{at} }}\n")).collect();
-        let refused = to_svg(&Graph::stacked(&definition(&format!("task: large\nactions:\n{actions}"))));
+        let mut text = "task: large\nactions:\n".to_owned();
+        for at in 0..600 {
+            writeln!(text, "  a{at}: {{ exec: [work], pool: p{at} }}").expect("text takes all");
+        }
+        let refused = to_svg(&Graph::stacked(&definition(&text)));
         assert_eq!(refused.expect_err("too large").code(), "WL0609");
     }
 

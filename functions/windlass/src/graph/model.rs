@@ -52,7 +52,7 @@ impl Graph {
     /// With one box for [`STACK_FROM`] or more actions that need the same, are needed by the same and look the same.
     pub(crate) fn stacked(definition: &Definition) -> Self {
         let plain = Self::of(definition);
-        let mut groups: BTreeMap<(Look<'_>, &[ActionIndex], &[ActionIndex]), Vec<usize>> = BTreeMap::new();
+        let mut groups: BTreeMap<Alike<'_>, Vec<usize>> = BTreeMap::new();
         for (at, (node, action)) in plain.nodes.iter().zip(&definition.actions).enumerate() {
             groups.entry((node.look(), &action.needs, &action.dependents)).or_default().push(at);
         }
@@ -61,7 +61,9 @@ impl Graph {
         let mut nodes = plain.nodes.clone();
         for members in groups.values().filter(|members| members.len() >= STACK_FROM) {
             let (first, last) = (members[0], members[members.len() - 1]);
-            members.iter().for_each(|member| stands_for[*member] = first);
+            for member in members {
+                stands_for[*member] = first;
+            }
             nodes[first].name = format!("{} … {}", plain.nodes[first].name, plain.nodes[last].name);
             nodes[first].count = members.len();
             nodes[first].detail.clear();
@@ -80,6 +82,9 @@ impl Graph {
         Self { nodes: nodes.collect(), edges, ..self.clone() }
     }
 }
+
+/// What makes two actions stand in one box: their look, what they need, and what needs them.
+type Alike<'a> = (Look<'a>, &'a [ActionIndex], &'a [ActionIndex]);
 
 /// What makes two boxes look alike, but for their names.
 type Look<'a> = (&'static str, Option<&'a str>, Option<&'static str>, Option<&'a str>, bool);

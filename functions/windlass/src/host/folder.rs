@@ -65,9 +65,13 @@ fn keep(path: &Path, token: &str) -> io::Result<String> {
 fn make(path: &Path) -> io::Result<String> {
     let mut bytes = [0; TOKEN_BYTES];
     OsRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
-    let token: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let token = format!("{:032x}{:032x}", half(&bytes[..16]), half(&bytes[16..]));
     replace(path, &format!("{token}\n"))?;
     Ok(token)
+}
+
+fn half(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0, |all, byte| all << 8 | u128::from(*byte))
 }
 
 /// Writes a file that only its owner may read, whole or not at all.

@@ -89,7 +89,13 @@ fn action_line(
     let padding = " ".repeat(column.saturating_sub(used));
     let name = match state.status {
         ActionStatus::Waiting | ActionStatus::Skipped => style(action.name.as_str()).dim(),
-        _ => style(action.name.as_str()),
+        ActionStatus::Queued
+        | ActionStatus::Running
+        | ActionStatus::RetryWaiting
+        | ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Cancelled => style(action.name.as_str()),
     };
     let took = format!("{:>DURATION_COLUMN$}", duration_of(state, drawing.now).map(span::shown).unwrap_or_default());
     let mut notes = notes_of(action, state, drawing);
@@ -233,7 +239,7 @@ mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn view(actions: Value) -> RunView {
+    fn view(actions: &Value) -> RunView {
         serde_json::from_value(json!({
             "id": "019a0000-0000-7000-8000-000000000001", "task": "nightly-report", "version": 3,
             "status": "running", "input": {}, "output": null,
@@ -275,7 +281,7 @@ mod tests {
         outline.actions[2].allow_failure = true;
         outline.actions[5].attempts = Some(5);
         let done = "2026-03-01T02:30:03.250Z";
-        let view = view(json!({
+        let view = view(&json!({
             "extract": action("succeeded", &json!({ "finished_at": done })),
             "totals": action("running", &json!({
                 "started_at": "2026-03-01T02:30:02.000Z", "progress": { "percent": 41.7, "message": "row 417\u{1b}[31m" } })),
@@ -304,6 +310,6 @@ mod tests {
             shape.push((format!("part-{part}"), vec!["split"]));
         }
         let shape: Vec<(&str, &[&str])> = shape.iter().map(|(name, needs)| (name.as_str(), needs.as_slice())).collect();
-        insta::assert_snapshot!(drawn(&view(actions.into()), &outline(&shape), 3));
+        insta::assert_snapshot!(drawn(&view(&actions.into()), &outline(&shape), 3));
     }
 }

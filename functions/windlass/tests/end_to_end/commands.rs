@@ -61,7 +61,7 @@ fn errors_are_json_if_that_is_asked_for() {
 
 #[test]
 fn a_closed_pipe_is_no_error() {
-    let script = format!("{} man | head -c 10 >/dev/null", PROGRAM);
+    let script = format!("{PROGRAM} man | head -c 10 >/dev/null");
     let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("started");
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
