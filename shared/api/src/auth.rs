@@ -6,9 +6,9 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use subtle::ConstantTimeEq;
 
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Refusal};
 
-/// How callers prove who they are. Tokens of an OpenID provider will be a second variant.
+/// How callers prove who they are. Tokens of an identity provider (OIDC) are to be a second variant.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// Whoever has this token may do everything.
@@ -30,11 +30,11 @@ impl Auth {
     }
 
     /// Who calls, or a refusal that says how to prove it.
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
+    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
         let given = bearer(headers)?;
         match self {
             Self::Token(expected) if expected.matches(given) => Ok(Caller("token")),
-            Self::Token(_) => Err(Problem::new(&Kind::UNAUTHENTICATED, "the token is not the one that is wanted")
+            Self::Token(_) => Err(Refusal::new(&Kind::UNAUTHENTICATED, "the token is not the one that is wanted")
                 .challenge("Bearer realm=\"windlass\", error=\"invalid_token\"")),
         }
     }
@@ -59,8 +59,8 @@ impl fmt::Debug for Token {
     }
 }
 
-fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
-    let missing = |detail: &str| Problem::new(&Kind::UNAUTHENTICATED, detail).challenge("Bearer realm=\"windlass\"");
+fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {
+    let missing = |detail: &str| Refusal::new(&Kind::UNAUTHENTICATED, detail).challenge("Bearer realm=\"windlass\"");
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(missing("the call has no token: send one as `Authorization: Bearer TOKEN`"));

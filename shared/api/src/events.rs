@@ -15,7 +15,7 @@ use windlass_engine::ports::{EventCursor, LoggedEvent};
 
 use crate::follow::Follower;
 use crate::operation::Operation;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Refusal};
 use crate::request::{Parameters, RunPath, header, parameter};
 use crate::runs::load;
 use crate::state::{ApiState, MAX_STREAMS};
@@ -32,7 +32,7 @@ pub(crate) async fn list(
     RunPath(id): RunPath,
     parameters: Parameters,
     headers: HeaderMap,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     let parameters = parameters.of(Operation::ListEvents)?;
     let limit = parameters.limit()?;
     let after = parameters.read("after", "a cursor that an event had", cursor)?;
@@ -49,7 +49,7 @@ fn cursor(text: &str) -> Option<EventCursor> {
     text.parse().ok().map(EventCursor)
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<Option<EventCursor>, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Option<EventCursor>, Refusal> {
     let Some(text) = header(headers, "last-event-id")? else {
         return Ok(None);
     };
@@ -71,10 +71,10 @@ fn page(run: &Run, events: Vec<LoggedEvent>, after: Option<EventCursor>, limit: 
     EventList { events: events.into_iter().map(EventView::of).collect(), next }
 }
 
-async fn stream(api: ApiState, run: Run, after: Option<EventCursor>) -> Result<Response, Problem> {
+async fn stream(api: ApiState, run: Run, after: Option<EventCursor>) -> Result<Response, Refusal> {
     let permit = api.streams().clone().try_acquire_owned().map_err(|_| {
         let detail = format!("{MAX_STREAMS} event streams are open, and no more can be");
-        Problem::new(&Kind::TOO_MANY_STREAMS, detail).retry_after(RETRY_AFTER_SECS)
+        Refusal::new(&Kind::TOO_MANY_STREAMS, detail).retry_after(RETRY_AFTER_SECS)
     })?;
     let resumed = after.is_some();
     let mut follower = Follower::new(api, run, after, permit);

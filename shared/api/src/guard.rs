@@ -13,7 +13,7 @@ use futures::FutureExt;
 
 use crate::hosts::AllowedHosts;
 use crate::operation::Operation;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Refusal};
 use crate::state::ApiState;
 
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
@@ -41,33 +41,31 @@ pub(crate) async fn admit(State(api): State<ApiState>, mut request: Request, nex
 }
 
 /// Every place that names the host must name an allowed one; at least one must.
-fn check_host(hosts: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_host(hosts: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let named = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let named: Vec<&str> = named.chain(uri.authority().map(axum::http::uri::Authority::as_str)).collect();
     if !named.is_empty() && named.iter().all(|name| hosts.allows(name)) {
         return Ok(());
     }
-    Err(Problem::new(&Kind::FOREIGN_HOST, "the call's `Host` is not a name that this API is reached by"))
+    Err(Refusal::new(&Kind::FOREIGN_HOST, "the call's `Host` is not a name that this API is reached by"))
 }
 
-fn check_origin(hosts: &AllowedHosts, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_origin(hosts: &AllowedHosts, headers: &HeaderMap) -> Result<(), Refusal> {
     let mut origins = headers.get_all(ORIGIN).iter();
     if origins.all(|origin| origin.to_str().is_ok_and(|origin| hosts.allows_origin(origin))) {
         return Ok(());
     }
-    Err(Problem::new(&Kind::FOREIGN_ORIGIN, "the call comes from a web page of another origin"))
+    Err(Refusal::new(&Kind::FOREIGN_ORIGIN, "the call comes from a web page of another origin"))
 }
 
 /// Answers a panic with a problem that says nothing of its cause; the log has it.
 pub(crate) async fn catch_panics(request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => {
-            tracing::error!(http.path = path, "a call panicked");
-            Problem::new(&Kind::INTERNAL, "the call failed by a fault of this program").into_response()
-        }
-    }
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+    answered.unwrap_or_else(|_| {
+        tracing::error!(http.path = path, "a call panicked");
+        Refusal::new(&Kind::INTERNAL, "the call failed by a fault of this program").into_response()
+    })
 }
 
 /// Adds what every answer has, whatever it is.

@@ -142,33 +142,34 @@ fn parameters(operation: Operation) -> Vec<Value> {
         json!({ "name": name, "in": "query", "description": description, "example": example, "schema": schema })
     });
     let header = |name: &str, description: &str| json!({ "name": name, "in": "header", "description": description, "schema": { "type": "string" } });
-    let in_headers = match operation {
-        Operation::StartRun => Some(header("Idempotency-Key", "The same key for the same task is the same run.")),
-        Operation::ListEvents => Some(header("Last-Event-ID", "Where a stream goes on.")),
-        _ => None,
-    };
+    let key = header("Idempotency-Key", "The same key for the same task is the same run.");
+    let last_event = header("Last-Event-ID", "Where a stream goes on.");
+    let in_headers = [(Operation::StartRun, key), (Operation::ListEvents, last_event)];
+    let in_headers = in_headers.into_iter().filter(|(of, _)| *of == operation).map(|(_, header)| header);
     in_path.chain(in_query).chain(in_headers).collect()
 }
 
 fn request_body(operation: Operation) -> Option<Value> {
-    let json_body = |schema: Value| Some(json!({ "content": { "application/json": { "schema": schema } } }));
-    match operation {
-        Operation::PutTask => {
-            let definition = json!({
-                "type": "object",
-                "description": "A task, as schemas/task.v1.schema.json describes it.",
-                "required": ["task", "actions"],
-            });
-            let content = json!({
-                "application/yaml": { "schema": definition },
-                "application/json": { "schema": definition },
-            });
-            Some(json!({ "required": true, "content": content }))
-        }
-        Operation::StartRun => json_body(read_schema::<StartBody>()),
-        Operation::CancelRun => json_body(read_schema::<CancelBody>()),
-        _ => None,
-    }
+    let json_body = |schema: Value| json!({ "content": { "application/json": { "schema": schema } } });
+    let bodies = [
+        (Operation::PutTask, definition_body()),
+        (Operation::StartRun, json_body(read_schema::<StartBody>())),
+        (Operation::CancelRun, json_body(read_schema::<CancelBody>())),
+    ];
+    bodies.into_iter().find(|(of, _)| *of == operation).map(|(_, body)| body)
+}
+
+fn definition_body() -> Value {
+    let definition = json!({
+        "type": "object",
+        "description": "A task, as schemas/task.v1.schema.json describes it.",
+        "required": ["task", "actions"],
+    });
+    let content = json!({
+        "application/yaml": { "schema": definition },
+        "application/json": { "schema": definition },
+    });
+    json!({ "required": true, "content": content })
 }
 
 fn answer_schema(operation: Operation, generator: &mut SchemaGenerator) -> Option<Value> {

@@ -25,9 +25,6 @@ pub struct Problem {
     /// What is wrong with what was sent, one by one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
-    /// Headers that go with it.
-    #[serde(skip)]
-    headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// One thing that is wrong with what was sent.
@@ -97,7 +94,17 @@ kinds! {
     INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
 }
 
-impl Problem {
+/// What a handler answers with instead of a success: a problem, and the headers that go with it.
+#[derive(Debug)]
+pub(crate) struct Refusal(Box<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    problem: Problem,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
     /// A problem of that kind, and what happened this time.
     pub(crate) fn new(kind: &Kind, detail: impl Into<String>) -> Self {
         Self::coded(kind.code, kind.status, kind.title, detail)
@@ -105,7 +112,7 @@ impl Problem {
 
     /// A problem whose code is another part's.
     pub(crate) fn coded(code: &str, status: StatusCode, title: &str, detail: impl Into<String>) -> Self {
-        Self {
+        let problem = Problem {
             uri: format!("{PAGES}/{code}.md"),
             title: title.to_owned(),
             status: status.as_u16(),
@@ -113,41 +120,42 @@ impl Problem {
             code: code.to_owned(),
             instance: None,
             faults: Vec::new(),
-            headers: Vec::new(),
-        }
+        };
+        Self(Box::new(Parts { problem, headers: Vec::new() }))
     }
 
     /// With what it is about.
     pub(crate) fn about(mut self, path: String) -> Self {
-        self.instance = Some(path);
+        self.0.problem.instance = Some(path);
         self
     }
 
     /// With what is wrong, one by one.
     pub(crate) fn with_faults(mut self, faults: Vec<Fault>) -> Self {
-        self.faults = faults;
+        self.0.problem.faults = faults;
         self
     }
 
     /// With the demand for a token.
     pub(crate) fn challenge(mut self, challenge: &'static str) -> Self {
-        self.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        self.0.headers.push((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         self
     }
 
     /// With the seconds after which the same call may succeed.
     pub(crate) fn retry_after(mut self, seconds: u32) -> Self {
-        self.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
+        self.0.headers.push((RETRY_AFTER, HeaderValue::from(seconds)));
         self
     }
 }
 
-impl IntoResponse for Problem {
+impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_string(&self).expect("problems are maps with text keys");
+        let Parts { problem, headers } = *self.0;
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_string(&problem).expect("problems are maps with text keys");
         let mut response = (status, [(CONTENT_TYPE, "application/problem+json")], body).into_response();
-        response.headers_mut().extend(self.headers);
+        response.headers_mut().extend(headers);
         response
     }
 }

@@ -7,12 +7,12 @@ use windlass_engine::ports::{ErrorClass, PortError};
 use windlass_engine::registry::DeleteError;
 use windlass_engine::starter::StartError;
 
-use crate::problem::{Fault, Kind, Problem};
+use crate::problem::{Fault, Kind, Refusal};
 
 /// Seconds after which a host that is busy may be asked again.
 const RETRY_AFTER_SECS: u32 = 1;
 
-impl From<PortError> for Problem {
+impl From<PortError> for Refusal {
     fn from(error: PortError) -> Self {
         let detail = format!("failed to {error}");
         match error.class {
@@ -30,7 +30,7 @@ impl From<PortError> for Problem {
     }
 }
 
-impl From<StartError> for Problem {
+impl From<StartError> for Refusal {
     fn from(error: StartError) -> Self {
         let detail = error.to_string();
         match error {
@@ -45,7 +45,7 @@ impl From<StartError> for Problem {
     }
 }
 
-impl From<ControlError> for Problem {
+impl From<ControlError> for Refusal {
     fn from(error: ControlError) -> Self {
         let detail = error.to_string();
         match error {
@@ -57,7 +57,7 @@ impl From<ControlError> for Problem {
     }
 }
 
-impl From<DeleteError> for Problem {
+impl From<DeleteError> for Refusal {
     fn from(error: DeleteError) -> Self {
         let detail = error.to_string();
         match error {
@@ -67,7 +67,7 @@ impl From<DeleteError> for Problem {
     }
 }
 
-impl From<Faults> for Problem {
+impl From<Faults> for Refusal {
     fn from(faults: Faults) -> Self {
         let count = faults.faults.len() + faults.more;
         let shown = faults.faults.into_iter().map(|fault| Fault {
@@ -82,7 +82,7 @@ impl From<Faults> for Problem {
     }
 }
 
-impl From<InputFaults> for Problem {
+impl From<InputFaults> for Refusal {
     fn from(faults: InputFaults) -> Self {
         let count = faults.faults.len();
         let shown = faults.faults.into_iter().map(|fault| Fault {

@@ -15,10 +15,10 @@ use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::time::Millis;
 
 use crate::operation::Operation;
-use crate::problem::{Fault, Kind, Problem};
+use crate::problem::{Fault, Kind, Refusal};
 
 /// The longest that a call may wait for the end of a run; whoever asks for more gets this.
-pub(crate) const MAX_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const MAX_WAIT: Duration = Duration::from_mins(1);
 /// Entries of a list's page, if the caller does not say.
 pub(crate) const DEFAULT_LIMIT: usize = 50;
 /// The most entries that a list's page can have.
@@ -34,40 +34,40 @@ pub(crate) struct VersionPath(pub(crate) TaskName, pub(crate) TaskVersion);
 pub(crate) struct RunPath(pub(crate) RunId);
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Path(name) = path::<String, S>(parts, state).await?;
         Ok(Self(segment(&name, "the name of a task")?))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for VersionPath {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Path((name, version)) = path::<(String, String), S>(parts, state).await?;
         Ok(Self(segment(&name, "the name of a task")?, segment(&version, "the number of a version")?))
     }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for RunPath {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let Path(id) = path::<String, S>(parts, state).await?;
         Ok(Self(segment(&id, "the id of a run")?))
     }
 }
 
-async fn path<T, S>(parts: &mut Parts, state: &S) -> Result<Path<T>, Problem>
+async fn path<T, S>(parts: &mut Parts, state: &S) -> Result<Path<T>, Refusal>
 where
     T: DeserializeOwned + Send,
     S: Send + Sync,
 {
     let read = Path::<T>::from_request_parts(parts, state).await;
-    read.map_err(|error| Problem::new(&Kind::INVALID_PATH, error.to_string()))
+    read.map_err(|error| Refusal::new(&Kind::INVALID_PATH, error.to_string()))
 }
 
-fn segment<T: FromStr<Err: Display>>(text: &str, what: &str) -> Result<T, Problem> {
-    let refused = |error| Problem::new(&Kind::INVALID_PATH, format!("`{text}` is not {what}: {error}"));
+fn segment<T: FromStr<Err: Display>>(text: &str, what: &str) -> Result<T, Refusal> {
+    let refused = |error| Refusal::new(&Kind::INVALID_PATH, format!("`{text}` is not {what}: {error}"));
     text.parse().map_err(refused)
 }
 
@@ -75,17 +75,17 @@ fn segment<T: FromStr<Err: Display>>(text: &str, what: &str) -> Result<T, Proble
 pub(crate) struct Parameters(Vec<(String, String)>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Parameters {
-    type Rejection = Problem;
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
         let read = Query::<Vec<(String, String)>>::from_request_parts(parts, state).await;
-        let Query(pairs) = read.map_err(|error| Problem::new(&Kind::INVALID_PARAMETER, error.to_string()))?;
+        let Query(pairs) = read.map_err(|error| Refusal::new(&Kind::INVALID_PARAMETER, error.to_string()))?;
         Ok(Self(pairs))
     }
 }
 
 impl Parameters {
     /// Checks that they are the operation's, each at most once.
-    pub(crate) fn of(self, operation: Operation) -> Result<Self, Problem> {
+    pub(crate) fn of(self, operation: Operation) -> Result<Self, Refusal> {
         let known: Vec<&str> = operation.parameters().iter().map(|parameter| parameter.name).collect();
         for (at, (name, _)) in self.0.iter().enumerate() {
             if !known.contains(&name.as_str()) {
@@ -110,7 +110,7 @@ impl Parameters {
         name: &str,
         expected: &str,
         read: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, Problem> {
+    ) -> Result<Option<T>, Refusal> {
         let Some(text) = self.get(name) else {
             return Ok(None);
         };
@@ -119,25 +119,25 @@ impl Parameters {
     }
 
     /// How many entries a page of a list is to have.
-    pub(crate) fn limit(&self) -> Result<usize, Problem> {
+    pub(crate) fn limit(&self) -> Result<usize, Refusal> {
         let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         let limit = self.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), in_range)?;
         Ok(limit.unwrap_or(DEFAULT_LIMIT))
     }
 
     /// How long the call is to wait, at most [`MAX_WAIT`].
-    pub(crate) fn wait(&self) -> Result<Duration, Problem> {
+    pub(crate) fn wait(&self) -> Result<Duration, Refusal> {
         let wait = self.read("wait", "a span of time such as `20s`", Millis::parse)?;
         Ok(wait.unwrap_or_default().as_duration().min(MAX_WAIT))
     }
 }
 
-pub(crate) fn parameter(detail: String) -> Problem {
-    Problem::new(&Kind::INVALID_PARAMETER, detail)
+pub(crate) fn parameter(detail: String) -> Refusal {
+    Refusal::new(&Kind::INVALID_PARAMETER, detail)
 }
 
 /// The value of a header that may stand once.
-pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Problem> {
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Refusal> {
     let mut values = headers.get_all(name).iter();
     let (first, second) = (values.next(), values.next());
     if second.is_some() {
@@ -148,7 +148,7 @@ pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'
 }
 
 /// Checks that the body is of one of the media types, or of none that is named.
-pub(crate) fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Problem> {
+pub(crate) fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Refusal> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(());
     };
@@ -158,12 +158,12 @@ pub(crate) fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<
         return Ok(());
     }
     let detail = format!("`{media_type}` is not read here; send `Content-Type: {}`", allowed.join("` or `"));
-    Err(Problem::new(&Kind::MEDIA_TYPE, detail))
+    Err(Refusal::new(&Kind::MEDIA_TYPE, detail))
 }
 
 /// The body, if it has at most `most` bytes.
-pub(crate) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(&Kind::BODY_TOO_LARGE, format!("the body has more than {most} bytes"));
+pub(crate) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result<Bytes, Refusal> {
+    let too_large = || Refusal::new(&Kind::BODY_TOO_LARGE, format!("the body has more than {most} bytes"));
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > most) {
         return Err(too_large());
@@ -185,7 +185,7 @@ pub(crate) async fn json<T: DeserializeOwned + Default>(
     headers: &HeaderMap,
     given: Body,
     most: usize,
-) -> Result<T, Problem> {
+) -> Result<T, Refusal> {
     check_media_type(headers, &["application/json"])?;
     let bytes = body(headers, given, most).await?;
     if bytes.is_empty() {
@@ -208,6 +208,6 @@ pub(crate) async fn json<T: DeserializeOwned + Default>(
     })
 }
 
-pub(crate) fn malformed(detail: String) -> Problem {
-    Problem::new(&Kind::MALFORMED_BODY, detail)
+pub(crate) fn malformed(detail: String) -> Refusal {
+    Refusal::new(&Kind::MALFORMED_BODY, detail)
 }

@@ -19,7 +19,7 @@ use windlass_engine::starter::{StartRequest, Started};
 
 use crate::auth::Caller;
 use crate::operation::Operation;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Refusal};
 use crate::request::{self, Parameters, RunPath, TaskPath};
 use crate::state::ApiState;
 use crate::view::RunList;
@@ -64,7 +64,7 @@ pub(crate) async fn start(
     parameters: Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     let wait = parameters.of(Operation::StartRun)?.wait()?;
     let key = request::header(&headers, IDEMPOTENCY_KEY)?.map(str::to_owned);
     let StartBody { input, version } = request::json(&headers, body, MAX_START_BYTES).await?;
@@ -82,7 +82,7 @@ pub(crate) async fn start(
 }
 
 /// `GET /v1/runs`
-pub(crate) async fn list(State(api): State<ApiState>, parameters: Parameters) -> Result<Json<RunList>, Problem> {
+pub(crate) async fn list(State(api): State<ApiState>, parameters: Parameters) -> Result<Json<RunList>, Refusal> {
     let parameters = parameters.of(Operation::ListRuns)?;
     let statuses = RunStatus::ALL.map(RunStatus::as_str).join(", ");
     let known = |text: &str| RunStatus::ALL.into_iter().find(|status| status.as_str() == text);
@@ -101,7 +101,7 @@ pub(crate) async fn get(
     State(api): State<ApiState>,
     RunPath(id): RunPath,
     parameters: Parameters,
-) -> Result<Json<RunView>, Problem> {
+) -> Result<Json<RunView>, Refusal> {
     parameters.of(Operation::GetRun)?;
     let run = load(&api, id).await?;
     let definition = api.definitions().get(&run.task, run.version).await?;
@@ -109,9 +109,9 @@ pub(crate) async fn get(
 }
 
 /// The run of that id, or the problem that there is none.
-pub(crate) async fn load(api: &ApiState, id: RunId) -> Result<Run, Problem> {
+pub(crate) async fn load(api: &ApiState, id: RunId) -> Result<Run, Refusal> {
     let run = api.ports().runs.load(id).await?;
-    run.ok_or_else(|| Problem::new(&Kind::UNKNOWN_RUN, format!("there is no run {id}")))
+    run.ok_or_else(|| Refusal::new(&Kind::UNKNOWN_RUN, format!("there is no run {id}")))
 }
 
 /// `POST /v1/runs/{id}/cancel`
@@ -122,7 +122,7 @@ pub(crate) async fn cancel(
     parameters: Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     parameters.of(Operation::CancelRun)?;
     let CancelBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
     control(&api, &caller, id, ControlRequest::Cancel { reason }).await
@@ -136,7 +136,7 @@ pub(crate) async fn pause(
     parameters: Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     parameters.of(Operation::PauseRun)?;
     request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
     control(&api, &caller, id, ControlRequest::Pause).await
@@ -150,7 +150,7 @@ pub(crate) async fn resume(
     parameters: Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     parameters.of(Operation::ResumeRun)?;
     request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
     control(&api, &caller, id, ControlRequest::Resume).await
@@ -164,16 +164,16 @@ pub(crate) async fn retry(
     parameters: Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     parameters.of(Operation::RetryRun)?;
     request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
     control(&api, &caller, id, ControlRequest::Retry).await
 }
 
 /// Passes a request on and answers with the run as it stood then: the request has its effect afterwards.
-async fn control(api: &ApiState, caller: &Caller, id: RunId, request: ControlRequest) -> Result<Response, Problem> {
+async fn control(api: &ApiState, caller: &Caller, id: RunId, request: ControlRequest) -> Result<Response, Refusal> {
     let name = request.name();
-    let accepted = api.control().request(id, request).await.map_err(Problem::from);
+    let accepted = api.control().request(id, request).await.map_err(Refusal::from);
     let accepted = accepted.map_err(|problem| problem.about(format!("/v1/runs/{id}")))?;
     tracing::info!(caller = caller.0, run.id = %id, request = name, "a request to a run was accepted");
     let definition: &Definition = &accepted.definition;

@@ -12,7 +12,7 @@ use windlass_engine::ports::{StoredVersion, TaskRecord};
 use windlass_engine::registry::RegisteredTask;
 
 use crate::operation::Operation;
-use crate::problem::{Kind, Problem};
+use crate::problem::{Kind, Refusal};
 use crate::request::{self, Parameters, TaskPath, VersionPath, malformed};
 use crate::state::ApiState;
 use crate::view::{PutAnswer, TaskList, TaskView, VersionList, VersionSummary, VersionView, shown};
@@ -30,7 +30,7 @@ pub(crate) async fn put(
     parameters: Parameters,
     headers: HeaderMap,
     body: Body,
-) -> Result<Response, Problem> {
+) -> Result<Response, Refusal> {
     parameters.of(Operation::PutTask)?;
     request::check_media_type(&headers, &DEFINITION_TYPES)?;
     let body = request::body(&headers, body, MAX_DEFINITION_BYTES).await?;
@@ -38,7 +38,7 @@ pub(crate) async fn put(
     let definition = parse(text).await??;
     if definition.task != name {
         let detail = format!("the path names `{name}` and the definition `{}`", definition.task);
-        return Err(Problem::new(&Kind::OTHER_NAME, detail));
+        return Err(Refusal::new(&Kind::OTHER_NAME, detail));
     }
     let put = api.registry().put(&definition).await?;
     tracing::info!(task = %name, version = put.version, created = put.created, "a definition was put");
@@ -53,13 +53,13 @@ pub(crate) async fn put(
 }
 
 /// Reads a definition where it may take its time: one of megabytes would hold up every other call.
-async fn parse(text: String) -> Result<Result<Definition, Faults>, Problem> {
+async fn parse(text: String) -> Result<Result<Definition, Faults>, Refusal> {
     let parsed = tokio::task::spawn_blocking(move || Definition::from_text(&text)).await;
-    parsed.map_err(|_| Problem::new(&Kind::INTERNAL, "the definition could not be read by a fault of this program"))
+    parsed.map_err(|_| Refusal::new(&Kind::INTERNAL, "the definition could not be read by a fault of this program"))
 }
 
 /// `GET /v1/tasks`
-pub(crate) async fn list(State(api): State<ApiState>, parameters: Parameters) -> Result<Json<TaskList>, Problem> {
+pub(crate) async fn list(State(api): State<ApiState>, parameters: Parameters) -> Result<Json<TaskList>, Refusal> {
     let parameters = parameters.of(Operation::ListTasks)?;
     let limit = parameters.limit()?;
     let after = parameters.read("cursor", "one that a page gave", |text| TaskName::new(text).ok())?;
@@ -75,11 +75,11 @@ pub(crate) async fn get(
     State(api): State<ApiState>,
     TaskPath(name): TaskPath,
     parameters: Parameters,
-) -> Result<Json<TaskView>, Problem> {
+) -> Result<Json<TaskView>, Refusal> {
     parameters.of(Operation::GetTask)?;
     let task = api.registry().get(&name).await?.ok_or_else(|| unknown(&name))?;
     if task.record.deleted {
-        return Err(Problem::new(&Kind::DELETED_TASK, format!("the task `{name}` has been deleted")));
+        return Err(Refusal::new(&Kind::DELETED_TASK, format!("the task `{name}` has been deleted")));
     }
     Ok(Json(view(&api, &task).whole(&task.definition)))
 }
@@ -88,8 +88,8 @@ fn view(api: &ApiState, task: &RegisteredTask) -> TaskView {
     TaskView::of(task, &api.registry().upcoming(&task.definition, SHOWN_DUE))
 }
 
-fn unknown(name: &TaskName) -> Problem {
-    Problem::new(&Kind::UNKNOWN_TASK, format!("there is no task `{name}`"))
+fn unknown(name: &TaskName) -> Refusal {
+    Refusal::new(&Kind::UNKNOWN_TASK, format!("there is no task `{name}`"))
 }
 
 /// `DELETE /v1/tasks/{name}`
@@ -97,7 +97,7 @@ pub(crate) async fn delete(
     State(api): State<ApiState>,
     TaskPath(name): TaskPath,
     parameters: Parameters,
-) -> Result<StatusCode, Problem> {
+) -> Result<StatusCode, Refusal> {
     parameters.of(Operation::DeleteTask)?;
     api.registry().delete(&name).await?;
     tracing::info!(task = %name, "a task was deleted");
@@ -109,7 +109,7 @@ pub(crate) async fn versions(
     State(api): State<ApiState>,
     TaskPath(name): TaskPath,
     parameters: Parameters,
-) -> Result<Json<VersionList>, Problem> {
+) -> Result<Json<VersionList>, Refusal> {
     let parameters = parameters.of(Operation::ListVersions)?;
     let limit = parameters.limit()?;
     let before = parameters.read("cursor", "one that a page gave", |text| text.parse::<TaskVersion>().ok())?;
@@ -128,17 +128,17 @@ pub(crate) async fn version(
     State(api): State<ApiState>,
     VersionPath(name, version): VersionPath,
     parameters: Parameters,
-) -> Result<Json<VersionView>, Problem> {
+) -> Result<Json<VersionView>, Refusal> {
     parameters.of(Operation::GetVersion)?;
     record(&api, &name).await?;
     Ok(Json(VersionView::of(name.clone(), stored(&api, &name, version).await?)))
 }
 
-async fn record(api: &ApiState, name: &TaskName) -> Result<TaskRecord, Problem> {
+async fn record(api: &ApiState, name: &TaskName) -> Result<TaskRecord, Refusal> {
     api.ports().tasks.get(name).await?.ok_or_else(|| unknown(name))
 }
 
-async fn stored(api: &ApiState, name: &TaskName, version: TaskVersion) -> Result<StoredVersion, Problem> {
-    let missing = || Problem::new(&Kind::UNKNOWN_VERSION, format!("the task `{name}` has no version {version}"));
+async fn stored(api: &ApiState, name: &TaskName, version: TaskVersion) -> Result<StoredVersion, Refusal> {
+    let missing = || Refusal::new(&Kind::UNKNOWN_VERSION, format!("the task `{name}` has no version {version}"));
     api.ports().tasks.version(name, version).await?.ok_or_else(missing)
 }
