@@ -9,10 +9,14 @@ mod samples;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
+use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{self, ControlMessage, InboxMessage, Message, PerformMessage};
 use windlass_contract::record;
 use windlass_contract::schema;
+use windlass_contract::view::{RunSummary, RunView};
 use windlass_domain::run::Run;
 
 fn folder(of: &str) -> PathBuf {
@@ -50,6 +54,13 @@ fn check_messages<M: Message>(of: &str, schema: &str, samples: &[(&str, M)]) {
     check_schema(schema, texts.iter().map(|(_, text)| text.as_str()));
 }
 
+fn check_shown<T: Serialize + DeserializeOwned>(of: &str, schema: &str, samples: &[(String, T)]) {
+    let text = |sample: &T| serde_json::to_string(sample).unwrap();
+    let texts: Vec<_> = samples.iter().map(|(name, sample)| (name.clone(), text(sample))).collect();
+    check(of, &texts, |file| text(&serde_json::from_str::<T>(file).unwrap()));
+    check_schema(schema, texts.iter().map(|(_, text)| text.as_str()));
+}
+
 fn check_schema<'a>(name: &str, texts: impl Iterator<Item = &'a str>) {
     let published = schema::all().into_iter().find(|published| published.name == name).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&published.schema).unwrap();
@@ -72,6 +83,39 @@ fn perform_messages() {
 #[test]
 fn control_messages() {
     check_messages::<ControlMessage>("control", "control-message.v1", &samples::control());
+}
+
+#[test]
+fn events() {
+    let definition = samples::definition();
+    let run = samples::run();
+    let samples: Vec<(String, PublicEvent)> = samples::events()
+        .iter()
+        .filter_map(|(name, event)| Some(((*name).to_owned(), PublicEvent::of(&definition, &run, event)?)))
+        .collect();
+    check_shown("event", "event.v1", &samples);
+    let schema = schema::all().into_iter().find(|published| published.name == "event.v1").unwrap().schema;
+    let described: BTreeSet<&str> = schema["allOf"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|rule| rule["if"]["properties"]["type"]["const"].as_str())
+        .collect();
+    let published: BTreeSet<&str> = samples.iter().map(|(_, event)| event.kind.as_str()).collect();
+    assert_eq!(described, published, "the schema describes the data of every type");
+}
+
+#[test]
+fn run_views() {
+    let view = RunView::of(&samples::definition(), &samples::run());
+    let fresh = RunView::of(&samples::definition(), &samples::submitted());
+    check_shown("run", "run.v1", &[("ended".to_owned(), view), ("submitted".to_owned(), fresh)]);
+}
+
+#[test]
+fn run_summaries() {
+    let samples = [("ended".to_owned(), RunSummary::of(&samples::run()))];
+    check_shown("run-summary", "run-summary.v1", &samples);
 }
 
 /// A record's file holds the head and every page, a line each.

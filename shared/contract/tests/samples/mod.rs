@@ -1,5 +1,6 @@
 //! What the golden files hold.
 
+mod events;
 mod messages;
 mod runs;
 
@@ -7,8 +8,9 @@ use windlass_domain::ids::{ActionIndex, AgentId, RunId};
 use windlass_domain::run::ActionAt;
 use windlass_domain::time::Timestamp;
 
+pub(crate) use events::events;
 pub(crate) use messages::{control, inbox, perform};
-pub(crate) use runs::records;
+pub(crate) use runs::{definition, records, run, submitted};
 
 /// So many seconds after 2026-01-01T00:00:00Z.
 fn at(seconds: i64) -> Timestamp {

@@ -1,12 +1,27 @@
 //! Records in every shape that is stored.
 
 use serde_json::json;
+use windlass_domain::definition::Definition;
 use windlass_domain::ids::TaskName;
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Page, Pages, Progress, Run, RunStatus,
 };
 
 use super::{agent, at, id};
+
+/// The task that the runs are of.
+pub(crate) fn definition() -> Definition {
+    let text = "
+        task: nightly-report
+        labels: { client: acme }
+        actions:
+          extract: { exec: [python3, extract.py] }
+          totals: { needs: [extract], exec: [python3, totals.py] }
+          charts: { needs: [extract], exec: [python3, charts.py] }
+          publish: { needs: [totals, charts], exec: [python3, publish.py] }
+    ";
+    Definition::from_text(text).expect("a definition")
+}
 
 /// A run as it is created.
 pub(crate) fn submitted() -> Run {

@@ -1,0 +1,100 @@
+//! One of each event, and one with those fields left out that may be absent.
+
+use serde_json::json;
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Event, EventKind, Progress, RunStatus, SkipReason};
+
+use super::{agent, at, of};
+
+pub(crate) fn events() -> Vec<(&'static str, Event)> {
+    let kinds = of_the_run().into_iter().chain(of_its_actions());
+    kinds.map(|(name, kind)| (name, Event { at: at(9), kind })).collect()
+}
+
+fn of_the_run() -> Vec<(&'static str, EventKind)> {
+    let ended = |status| EventKind::RunFinished {
+        status,
+        output: None,
+        error: Some(ErrorInfo::new("action.failed", "`totals` failed")),
+    };
+    let well = |status| EventKind::RunFinished { status, output: Some(json!({ "pages": 7 })), error: None };
+    vec![
+        ("run.started", EventKind::RunStarted { deadline: Some(at(7200)) }),
+        ("run.started-bare", EventKind::RunStarted { deadline: None }),
+        ("run.paused", EventKind::RunPaused),
+        ("run.resumed", EventKind::RunResumed),
+        ("run.cancelling", EventKind::RunCancelling { cause: CancelCause::Request, reason: "not needed".into() }),
+        ("run.retried", EventKind::RunRetried { deadline: Some(at(7200)), actions: vec![ActionIndex(1)] }),
+        ("run.retried-bare", EventKind::RunRetried { deadline: None, actions: vec![] }),
+        ("run.succeeded", well(RunStatus::Succeeded)),
+        ("run.succeeded_with_faults", well(RunStatus::SucceededWithFaults)),
+        ("run.failed", ended(RunStatus::Failed)),
+        ("run.timed_out", ended(RunStatus::TimedOut)),
+        ("run.cancelled", ended(RunStatus::Cancelled)),
+    ]
+}
+
+fn of_its_actions() -> Vec<(&'static str, EventKind)> {
+    let error = || ErrorInfo::new("auth.password", "the password is wrong");
+    let (agent, started_at) = (Some(agent()), Some(at(2)));
+    let progress = Progress { percent: Some(12.5), message: Some("reading".into()) };
+    vec![
+        ("action.ready", EventKind::ActionReady { action: ActionIndex(1) }),
+        ("action.queued", EventKind::ActionQueued { of: of() }),
+        ("action.started", EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2) }),
+        ("action.progressed", EventKind::ActionProgressed { of: of(), progress }),
+        (
+            "action.succeeded",
+            EventKind::ActionSucceeded { of: of(), agent: agent.clone(), started_at, output: json!({ "rows": 3 }) },
+        ),
+        (
+            "action.succeeded-bare",
+            EventKind::ActionSucceeded { of: of(), agent: None, started_at: None, output: json!(null) },
+        ),
+        (
+            "action.retrying",
+            EventKind::ActionRetrying { of: of(), agent: agent.clone(), started_at, error: error(), retry_at: at(60) },
+        ),
+        (
+            "action.failed",
+            EventKind::ActionFailed { of: of(), agent: agent.clone(), started_at, error: error(), allowed: true },
+        ),
+        (
+            "action.timed_out",
+            EventKind::ActionTimedOut { of: of(), agent: None, started_at: None, error: error(), allowed: false },
+        ),
+        ("action.skipped", EventKind::ActionSkipped { action: ActionIndex(2), reason: SkipReason::Trigger }),
+        (
+            "action.skipped-condition",
+            EventKind::ActionSkipped { action: ActionIndex(2), reason: SkipReason::Condition },
+        ),
+        ("action.cancelled", EventKind::ActionCancelled { of: of() }),
+        (
+            "action.cancelled-unattempted",
+            EventKind::ActionCancelled { of: ActionAt { action: ActionIndex(3), attempt: 0, fence: 0 } },
+        ),
+    ]
+}
+
+/// Fails to compile when a kind is added: give it a sample above, then name it here.
+#[expect(dead_code, reason = "it is for the compiler")]
+fn every_kind_has_a_sample(kind: &EventKind) {
+    match kind {
+        EventKind::RunStarted { .. }
+        | EventKind::RunPaused
+        | EventKind::RunResumed
+        | EventKind::RunCancelling { .. }
+        | EventKind::RunRetried { .. }
+        | EventKind::RunFinished { .. }
+        | EventKind::ActionReady { .. }
+        | EventKind::ActionQueued { .. }
+        | EventKind::ActionStarted { .. }
+        | EventKind::ActionProgressed { .. }
+        | EventKind::ActionSucceeded { .. }
+        | EventKind::ActionRetrying { .. }
+        | EventKind::ActionFailed { .. }
+        | EventKind::ActionTimedOut { .. }
+        | EventKind::ActionSkipped { .. }
+        | EventKind::ActionCancelled { .. } => {}
+    }
+}
