@@ -14,6 +14,10 @@ use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
 
+/// The stored number of receipts of a message that nobody has received. `SQLite` keeps 0 and 1 without a byte, and a
+/// row whose size changes is written anew, its body included; one of the same size only where it differs.
+const NEVER_RECEIVED: i64 = 2;
+
 #[async_trait]
 impl Queues for Store {
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
@@ -132,12 +136,12 @@ fn over_limit(message: String) -> PortError {
 fn insert(session: &mut Session<'_>, queue: &QueueName, batch: &[Outgoing]) -> Result<(), Failure> {
     let id = session.queue_or_make(queue)?;
     let now = now_ms();
-    let sql = "INSERT INTO messages (id, queue, visible_at, receives, sent_at, body) VALUES (?1, ?2, ?3, 0, ?4, ?5)";
+    let sql = "INSERT INTO messages (id, queue, visible_at, receives, sent_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut visible = 0;
     for message in batch {
         let message_id = session.next_message_id();
         let visible_at = Timestamp::from_millis(now).plus(message.delay).as_millis();
-        session.write(sql, (message_id, id, visible_at, now, &message.body))?;
+        session.write(sql, (message_id, id, visible_at, NEVER_RECEIVED, now, &message.body))?;
         visible += usize::from(message.delay.0 == 0);
     }
     if visible > 0 {
@@ -161,10 +165,11 @@ fn take(
     let mut statement = session.prepare(sql)?;
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let rows = statement.query_map((later(now, visibility), id, now, most), |row| {
-        let (message, receives): (i64, u32) = (row.get(0)?, row.get(1)?);
+        let (message, receives): (i64, i64) = (row.get(0)?, row.get(1)?);
         let sent_at = Timestamp::from_millis(row.get(2)?);
         let receipt = Receipt(format!("{message}:{receives}"));
-        Ok((message, Delivery { receipt, body: row.get(3)?, receive_count: receives, sent_at }))
+        let receive_count = u32::try_from(receives - NEVER_RECEIVED).unwrap_or(u32::MAX);
+        Ok((message, Delivery { receipt, body: row.get(3)?, receive_count, sent_at }))
     })?;
     let mut received = rows.collect::<Result<Vec<_>, _>>()?;
     // The order of RETURNING is not promised.

@@ -80,6 +80,15 @@ impl Store {
     /// Opens a data folder, and makes what is not there yet: the folder, for its owner alone, and the file.
     /// Blocks while another process makes or migrates the same file.
     pub fn open(data_dir: &Path, role: Role) -> Result<Self, OpenError> {
+        Self::open_with(data_dir, role, None)
+    }
+
+    /// The same, with a bound on the file: what this process would write beyond it is refused as on a full disk.
+    pub fn open_bounded(data_dir: &Path, role: Role, max_file_bytes: u64) -> Result<Self, OpenError> {
+        Self::open_with(data_dir, role, Some(max_file_bytes))
+    }
+
+    fn open_with(data_dir: &Path, role: Role, max_file_bytes: Option<u64>) -> Result<Self, OpenError> {
         make_folder(data_dir)?;
         let host = match role {
             Role::Host => Some(HostLock::take(data_dir)?),
@@ -89,6 +98,11 @@ impl Store {
         let connection = open_or_make(&path)?;
         let failed = |error: rusqlite::Error| storage(&path, &error);
         let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).map_err(failed)?;
+        let page_bytes = page_bytes.unsigned_abs();
+        if let Some(bound) = max_file_bytes {
+            let pages = i64::try_from(bound / page_bytes).unwrap_or(i64::MAX);
+            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).map_err(failed)?;
+        }
         let watching = connect(&path, Purpose::Read).map_err(failed)?;
         let wal = open_wal(data_dir, &path)?;
 
@@ -108,7 +122,7 @@ impl Store {
         let open = Open {
             readers: Readers::new(path.clone()),
             path,
-            page_bytes: page_bytes.unsigned_abs(),
+            page_bytes,
             meter,
             shared: Arc::new(shared),
             queue_watch,

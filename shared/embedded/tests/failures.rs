@@ -1,0 +1,195 @@
+//! What goes wrong with a file says so with its code, and nothing that was acknowledged is lost.
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+use windlass_domain::ids::PoolName;
+use windlass_embedded::{FILE_NAME, OpenError, Role, Store};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues};
+
+const VISIBILITY: Duration = Duration::from_secs(30);
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a temporary folder can be made")
+}
+
+fn open(folder: &Path) -> Result<Store, OpenError> {
+    Store::open(folder, Role::Host)
+}
+
+fn code(result: Result<Store, OpenError>) -> Option<&'static str> {
+    result.err().map(|error| error.code())
+}
+
+fn large(number: usize) -> Vec<Outgoing> {
+    vec![Outgoing::now(format!("{number:0>60000}"))]
+}
+
+/// How many messages the inbox has, by receiving them all; they are handed back.
+async fn inbox(store: &Store) -> Result<usize, PortError> {
+    let mut receipts = Vec::new();
+    loop {
+        let received = store.receive(&QueueName::Inbox, 10, VISIBILITY, Duration::ZERO).await?;
+        if received.is_empty() {
+            break;
+        }
+        receipts.extend(received.into_iter().map(|delivery| delivery.receipt));
+    }
+    for receipt in &receipts {
+        store.extend(&QueueName::Inbox, vec![(receipt.clone(), Duration::ZERO)]).await?;
+    }
+    Ok(receipts.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_writes_until_there_is_room() {
+    const BOUND: u64 = 2 * 1024 * 1024;
+    let folder = folder();
+    let store = Store::open_bounded(folder.path(), Role::Host, BOUND).expect("the folder is empty");
+    let mut sent = 0;
+    let refused = loop {
+        match store.send(&QueueName::Inbox, large(sent)).await {
+            Ok(()) => sent += 1,
+            Err(error) => break error,
+        }
+        assert!(sent < 100, "the bound holds");
+    };
+    assert_eq!((refused.class, refused.code), (ErrorClass::Retry, "WL0303"), "{refused}");
+    assert!(sent > 5, "there was room for {sent} messages");
+    assert_eq!(inbox(&store).await.expect("what needs no room goes on"), sent);
+
+    let received = store.receive(&QueueName::Inbox, 2, VISIBILITY, Duration::ZERO).await.expect("it can be read");
+    let receipts = received.into_iter().map(|delivery| delivery.receipt).collect();
+    store.delete(&QueueName::Inbox, receipts).await.expect("what frees room goes on");
+    store.send(&QueueName::Inbox, large(sent)).await.expect("there is room again");
+    store.check().await.expect("the file is sound");
+    drop(store);
+    let store = open(folder.path()).expect("the file is sound");
+    assert_eq!(inbox(&store).await.expect("it can be read"), sent - 1);
+}
+
+/// A batch that meets a full disk is refused as a whole, and each of its requests is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_every_request_of_a_batch() {
+    let folder = folder();
+    let store = Store::open_bounded(folder.path(), Role::Host, 1024 * 1024).expect("the folder is empty");
+    let sends = (0..50).map(|number| {
+        let store = store.clone();
+        tokio::spawn(async move { store.send(&QueueName::Inbox, large(number)).await })
+    });
+    let mut sent = 0;
+    for send in sends.collect::<Vec<_>>() {
+        match send.await.expect("no caller panics") {
+            Ok(()) => sent += 1,
+            Err(error) => assert_eq!((error.class, error.code), (ErrorClass::Retry, "WL0303"), "{error}"),
+        }
+    }
+    assert_eq!(inbox(&store).await.expect("it can be read"), sent);
+}
+
+#[tokio::test]
+async fn a_receiver_that_goes_takes_nothing_along() {
+    let folder = folder();
+    let store = open(folder.path()).expect("the folder is empty");
+    let queue = QueueName::Pool(PoolName::default());
+    for round in 0..50 {
+        let wait = Duration::from_secs(20);
+        let gone = tokio::time::timeout(Duration::from_micros(round * 40), store.receive(&queue, 1, VISIBILITY, wait));
+        let (gone, sent) = tokio::join!(gone, store.send(&queue, vec![Outgoing::now(round.to_string())]));
+        sent.expect("it can be written");
+        let received = match gone {
+            Ok(received) => received,
+            Err(_) => store.receive(&queue, 1, VISIBILITY, Duration::from_secs(5)).await,
+        };
+        let received = received.expect("it can be read").pop().expect("the message is not held by one who has gone");
+        assert_eq!((received.body.as_str(), received.receive_count), (round.to_string().as_str(), 1));
+        store.delete(&queue, vec![received.receipt]).await.expect("it can be written");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let folder = folder();
+    fs::write(folder.path().join(FILE_NAME), "not a database, but longer than a header ".repeat(10))
+        .expect("it is ours");
+    assert_eq!(code(open(folder.path())), Some("WL0305"));
+}
+
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let folder = folder();
+    let other = Connection::open(folder.path().join(FILE_NAME)).expect("it can be made");
+    other.execute_batch("CREATE TABLE notes (text TEXT)").expect("it can be written");
+    assert_eq!(code(open(folder.path())), Some("WL0312"));
+    let tables: i64 = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).expect("it is sound");
+    assert_eq!(tables, 1, "it is left as it was");
+}
+
+#[test]
+fn a_file_of_a_later_version_is_refused() {
+    let folder = folder();
+    drop(open(folder.path()).expect("the folder is empty"));
+    let file = Connection::open(folder.path().join(FILE_NAME)).expect("it is there");
+    file.pragma_update(None, "user_version", 99).expect("it can be written");
+    drop(file);
+    let refused = open(folder.path()).err().expect("it is of a later version");
+    assert_eq!(refused.code(), "WL0313");
+    assert!(matches!(refused, OpenError::Newer { found: 99, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_found() {
+    let folder = folder();
+    let store = open(folder.path()).expect("the folder is empty");
+    for number in 0..20 {
+        store.send(&QueueName::Inbox, large(number)).await.expect("it can be written");
+    }
+    store.check().await.expect("the file is sound");
+    drop(store);
+    let mut file = fs::File::options().write(true).open(folder.path().join(FILE_NAME)).expect("it is there");
+    let length = file.metadata().expect("it is there").len();
+    for page in 2..length / 4096 {
+        file.seek(SeekFrom::Start(page * 4096)).expect("it is a file");
+        file.write_all(&[0xa5; 64]).expect("it can be written");
+    }
+    drop(file);
+    // Opening does not read the whole file; whatever reads a damaged page says so.
+    let store = open(folder.path()).expect("its first pages are sound");
+    let found = store.check().await.expect_err("it is damaged");
+    assert_eq!((found.class, found.code), (ErrorClass::Bug, "WL0305"), "{found}");
+}
+
+#[test]
+fn a_folder_that_can_not_be_made_is_named() {
+    let folder = folder();
+    let path = folder.path().join("file");
+    fs::write(&path, "").expect("it can be written");
+    let refused = open(&path.join("data")).err().expect("a file stands in its way");
+    assert_eq!(refused.code(), "WL0310");
+    assert!(refused.to_string().contains("file/data"), "{refused}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    let path = folder.path().join("a/b");
+    drop(open(&path).expect("it can be made"));
+    let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+#[test]
+fn a_clean_end_leaves_no_log_behind() {
+    let folder = folder();
+    drop(open(folder.path()).expect("the folder is empty"));
+    let mut names: Vec<_> =
+        fs::read_dir(folder.path()).expect("it is there").flatten().map(|file| file.file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["host.lock", FILE_NAME]);
+}
