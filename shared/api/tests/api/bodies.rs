@@ -170,7 +170,7 @@ async fn a_host_that_is_busy_says_when_to_come_again() {
 #[tokio::test]
 async fn a_request_that_the_host_refuses_is_the_callers() {
     failing(ErrorClass::Reject, "WL0303", "read the cursor").get("/v1/runs?cursor=x").await.refused(400, "WL0303");
-    World::new().get("/v1/runs?cursor=x").await.refused(400, "WL0303");
+    World::new().get("/v1/runs?cursor=x").await.refused(400, "WL0315");
 }
 
 #[tokio::test]

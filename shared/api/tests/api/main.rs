@@ -6,6 +6,7 @@ mod document;
 mod events;
 mod guard;
 mod runs;
+mod served;
 mod tasks;
 mod waiting;
 mod world;

@@ -97,6 +97,11 @@ impl World {
         answer
     }
 
+    /// The app, to be served.
+    pub(crate) fn router(&self) -> Router {
+        self.app.clone()
+    }
+
     /// Sends a call, whose answer may have no end.
     pub(crate) async fn open(&self, call: Call) -> Response<Body> {
         let mut request = Request::builder().method(call.method).uri(&call.path);
@@ -212,7 +217,7 @@ impl Answer {
         assert_eq!(self.header("content-type"), Some("application/problem+json"));
         assert_eq!(problem["status"], status);
         let page = problem["type"].as_str().unwrap();
-        assert!(page.ends_with(&format!("/docs/errors/{code}.md")), "{page}");
+        assert!(page.starts_with("https://") && page.ends_with(&format!("/docs/errors/{code}.md")), "{page}");
         problem
     }
 }
