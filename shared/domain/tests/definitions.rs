@@ -1,5 +1,5 @@
 //! Definitions from files: the sound ones are read, the faulty ones tell what the snapshots show.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests read files")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -38,10 +38,14 @@ fn check_faulty(file: &Path) {
 
 #[test]
 fn sound_definitions_are_read_from_yaml_and_json_and_from_what_is_stored() {
-    files("sound").iter().for_each(|file| check_sound(file));
+    for file in files("sound") {
+        check_sound(&file);
+    }
 }
 
 #[test]
 fn faulty_definitions_tell_every_fault_with_its_place() {
-    files("faulty").iter().for_each(|file| check_faulty(file));
+    for file in files("faulty") {
+        check_faulty(&file);
+    }
 }

@@ -1,6 +1,6 @@
 //! Reads the actions of a definition, and wires them by what they need.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
@@ -35,7 +35,7 @@ pub(super) fn read_all(
 ) -> (Vec<Action>, References) {
     let root = &Path::ROOT;
     let path = root.key("actions");
-    let names: HashMap<&str, usize> = written.keys().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
+    let names: BTreeMap<&str, usize> = written.keys().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
     let mut references = References::default();
     let mut actions = Vec::with_capacity(written.len());
     let mut needs = Vec::with_capacity(written.len());
@@ -60,12 +60,12 @@ pub(super) fn read_all(
 fn read_needs(
     name: &str,
     action: &Value,
-    names: &HashMap<&str, usize>,
+    names: &BTreeMap<&str, usize>,
     path: &Path<'_>,
     report: &mut Report<'_>,
 ) -> Vec<usize> {
     let path = path.key("needs");
-    let mut seen = HashSet::new();
+    let mut seen = BTreeSet::new();
     let mut take = |need: &str, path: &Path<'_>| {
         if need == name {
             report.add(code::REPEATED_NEED, path, At::Value, format!("the action `{name}` needs itself"));
@@ -143,9 +143,9 @@ fn read_facade(action: &Value, defaults: &Defaults, path: &Path<'_>, expressions
 
 fn read_exec(exec: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> ExecFacade {
     let key = path.key("command");
-    let (command, path_of_command) = match exec {
-        Value::Array(command) => (command.as_slice(), path),
-        _ => (exec.get("command").and_then(Value::as_array).map_or(&[][..], Vec::as_slice), &key),
+    let (command, path_of_command) = match exec.as_array() {
+        Some(command) => (command.as_slice(), path),
+        None => (exec.get("command").and_then(Value::as_array).map_or(&[][..], Vec::as_slice), &key),
     };
     if command.first().and_then(Value::as_str).is_some_and(|program| program.trim().is_empty()) {
         let message = "the program's name must not be empty";

@@ -96,6 +96,7 @@ fn check_size(input: &Value) -> Result<(), InputFaults> {
 }
 
 /// What the validator says, in the product's words.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library has a message for each of the others")]
 fn in_words(error: &jsonschema::ValidationError<'_>) -> Vec<InputFault> {
     let at = |message: String| InputFault { code: code::INPUT, pointer: error.instance_path().to_string(), message };
     match error.kind() {

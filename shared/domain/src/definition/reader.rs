@@ -18,14 +18,14 @@ use crate::limits::MAX_DEFINITION_DEPTH;
 impl Definition {
     /// Reads a definition as an author writes it, in YAML or JSON. Every fault has its place in the text.
     pub fn from_text(text: &str) -> Result<Self, Faults> {
-        let yaml::Parsed { root, faults } = yaml::parse(text).map_err(only)?;
+        let yaml::Parsed { root, faults } = yaml::parse(text).map_err(|found| only(found.into()))?;
         let source = root.to_json(&Path::ROOT).map_err(|error| {
             let (code, help) = (code::SYNTAX, Some("write it in quotes if it is meant as text".to_owned()));
             only(Fault { code, message: error.message, help, path: error.path, place: Some(error.place) })
         })?;
         let mut report = Report::new(Some((text, &root)));
         for fault in faults {
-            report.add_fault(fault);
+            report.add_fault(fault.into());
         }
         read(source, report)
     }

@@ -1,6 +1,6 @@
 //! Expressions of a definition, and whether what they refer to is there and settled when they are evaluated.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -31,7 +31,7 @@ impl References {
     /// Reports references to actions that do not exist, or that need not be settled when the expression is
     /// evaluated: an action sees what it needs, directly or by way of others; the run's output sees all.
     pub(super) fn check(&self, actions: &[Action], report: &mut Report<'_>) {
-        let names: HashMap<&str, usize> = actions.iter().enumerate().map(|(at, a)| (a.name.as_str(), at)).collect();
+        let names: BTreeMap<&str, usize> = actions.iter().enumerate().map(|(at, a)| (a.name.as_str(), at)).collect();
         let mut unclear = Vec::new();
         for reference in &self.found {
             let name = &reference.name;

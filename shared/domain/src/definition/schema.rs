@@ -55,6 +55,7 @@ struct Verdict<'a> {
 }
 
 impl Verdict<'_> {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the rest are bounds, and are matched there")]
     fn report(&self, report: &mut Report<'_>) {
         use ValidationErrorKind as Kind;
         match self.error.kind() {
@@ -169,6 +170,7 @@ impl Verdict<'_> {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the published schema has no other keywords")]
     fn bound(&self, kind: &ValidationErrorKind) -> (&'static str, String) {
         use ValidationErrorKind as Kind;
         let subject = self.subject();

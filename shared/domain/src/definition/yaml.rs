@@ -1,7 +1,7 @@
 //! Reads YAML (and JSON, which is YAML) into a tree of located values, with bounds on everything: bytes, depth,
 //! what aliases stand for. Nothing here recurses deeper than [`MAX_DEFINITION_DEPTH`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
@@ -13,11 +13,25 @@ use crate::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPT
 /// A tree that could be read, and the faults that did not keep it from that.
 pub(super) struct Parsed {
     pub(super) root: Node,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<Found>,
+}
+
+/// Something that is wrong, and its place.
+pub(super) struct Found {
+    code: &'static str,
+    message: String,
+    place: Place,
+}
+
+impl From<Found> for Fault {
+    fn from(found: Found) -> Self {
+        let Found { code, message, place } = found;
+        Self { code, message, help: None, path: String::new(), place: Some(place) }
+    }
 }
 
 /// Reads a text of one document. An error is a fault that leaves nothing to look at.
-pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
+pub(super) fn parse(text: &str) -> Result<Parsed, Found> {
     let start = Place { line: 1, column: 1, offset: 0, len: 0 };
     if text.len() > MAX_DEFINITION_BYTES {
         let message = format!("the definition has {} bytes; at most {MAX_DEFINITION_BYTES} are read", text.len());
@@ -37,14 +51,14 @@ pub(super) fn parse(text: &str) -> Result<Parsed, Fault> {
     Ok(Parsed { root, faults: builder.faults })
 }
 
-fn fault(code: &'static str, place: Place, message: impl Into<String>) -> Fault {
-    Fault { code, message: message.into(), help: None, path: String::new(), place: Some(place) }
+fn fault(code: &'static str, place: Place, message: impl Into<String>) -> Found {
+    Found { code, message: message.into(), place }
 }
 
 /// A collection that is being read.
 enum Open {
     Sequence { place: Place, anchor: usize, items: Vec<Node> },
-    Mapping { place: Place, anchor: usize, entries: Vec<Entry>, seen: HashSet<String>, key: Option<(String, Place)> },
+    Mapping { place: Place, anchor: usize, entries: Vec<Entry>, seen: BTreeSet<String>, key: Option<(String, Place)> },
 }
 
 /// Why a key can not be taken, or that its place is taken by a key that is skipped with its value.
@@ -53,11 +67,11 @@ const SKIPPED: &str = "\u{0}skipped";
 struct Builder<'t> {
     text: &'t str,
     open: Vec<Open>,
-    anchors: HashMap<usize, (Node, usize, usize)>,
+    anchors: BTreeMap<usize, (Node, usize, usize)>,
     aliased: usize,
     aliased_bytes: usize,
     root: Option<Node>,
-    faults: Vec<Fault>,
+    faults: Vec<Found>,
 }
 
 impl<'t> Builder<'t> {
@@ -65,7 +79,7 @@ impl<'t> Builder<'t> {
         Self {
             text,
             open: Vec::new(),
-            anchors: HashMap::new(),
+            anchors: BTreeMap::new(),
             aliased: 0,
             aliased_bytes: 0,
             root: None,
@@ -73,7 +87,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn syntax(&self, error: &ScanError) -> Fault {
+    fn syntax(&self, error: &ScanError) -> Found {
         let place = self.place(*error.marker(), *error.marker());
         if *error.kind() == ErrorKind::RecursionLimitExceeded {
             return too_deep(place);
@@ -87,7 +101,7 @@ impl<'t> Builder<'t> {
         Place { line: start.line(), column: start.col() + 1, offset, len: end - offset }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Fault> {
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Found> {
         let place = self.place(span.start, span.end);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
@@ -103,12 +117,18 @@ impl<'t> Builder<'t> {
             }
             Event::MappingStart(_, anchor, tag) => {
                 self.check_tag(tag.as_deref(), "map", place);
-                let open = Open::Mapping { place, anchor, entries: Vec::new(), seen: HashSet::new(), key: None };
+                let open = Open::Mapping { place, anchor, entries: Vec::new(), seen: BTreeSet::new(), key: None };
                 self.open(open, place)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.end()?,
             Event::Alias(anchor) => self.alias(anchor, place)?,
-            _ => {}
+            Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(..)
+            | Event::DocumentEnd
+            | Event::Anchor(..)
+            | Event::UnresolvedAlias(_)
+            | _ => {}
         }
         Ok(())
     }
@@ -136,7 +156,7 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn open(&mut self, open: Open, place: Place) -> Result<(), Fault> {
+    fn open(&mut self, open: Open, place: Place) -> Result<(), Found> {
         if self.open.len() >= MAX_DEFINITION_DEPTH {
             return Err(too_deep(place));
         }
@@ -144,7 +164,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn end(&mut self) -> Result<(), Fault> {
+    fn end(&mut self) -> Result<(), Found> {
         let (node, anchor) = match self.open.pop() {
             Some(Open::Sequence { place, anchor, items }) => {
                 (Node { place: self.first_line(place), content: Content::Sequence(items) }, anchor)
@@ -165,7 +185,7 @@ impl<'t> Builder<'t> {
         Place { len: len.min(place.len.max(1)), ..place }
     }
 
-    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Fault> {
+    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Found> {
         let Some((node, weight, depth)) = self.anchors.get(&anchor) else {
             return Err(fault(code::SYNTAX, place, "an alias must not stand inside what it stands for"));
         };
@@ -179,7 +199,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Counts values that are copied, for an alias or for an anchor that waits for one.
-    fn charge(&mut self, weight: usize, bytes: usize, place: Place) -> Result<(), Fault> {
+    fn charge(&mut self, weight: usize, bytes: usize, place: Place) -> Result<(), Found> {
         self.aliased += weight;
         self.aliased_bytes += bytes;
         if self.aliased > MAX_ALIASED_NODES || self.aliased_bytes > MAX_DEFINITION_BYTES {
@@ -189,7 +209,7 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn close(&mut self, node: Node, anchor: usize, weight: usize) -> Result<(), Fault> {
+    fn close(&mut self, node: Node, anchor: usize, weight: usize) -> Result<(), Found> {
         if anchor > 0 {
             let depth = node.depth();
             self.charge(weight, node.bytes(), node.place)?;
@@ -199,7 +219,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Puts a whole node into the collection that is open, as an item, a key or a value.
-    fn put(&mut self, node: Node) -> Result<(), Fault> {
+    fn put(&mut self, node: Node) -> Result<(), Found> {
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::Sequence { items, .. }) => items.push(node),
@@ -229,7 +249,7 @@ impl<'t> Builder<'t> {
     }
 }
 
-fn too_deep(place: Place) -> Fault {
+fn too_deep(place: Place) -> Found {
     let message = format!("the definition nests deeper than {MAX_DEFINITION_DEPTH} levels here");
     fault(code::TOO_LARGE, place, message)
 }

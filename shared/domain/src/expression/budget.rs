@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use cel::IdedExpr;
 use cel::common::ast::{CallExpr, EntryExpr, Expr, operators};
-use cel::common::types::CelList;
-use cel::common::value::{BuiltinRef, CowVal, Val};
+use cel::common::types::{CelBytes, CelList, CelMap, CelString};
+use cel::common::value::{CowVal, Val};
 use cel::{Context, ExecutionError, FunctionContext};
 
 use crate::limits::MAX_EXPRESSION_WORK;
@@ -156,7 +156,7 @@ fn argument<'c, 'v>(call: &mut FunctionContext<'c, 'v>) -> Result<CowVal<'c, 'v>
 
 /// The keys of a mapping, in the one order that every host agrees on.
 fn sorted_keys<'c, 'v>(value: &CowVal<'c, 'v>) -> Option<CowVal<'c, 'v>> {
-    let BuiltinRef::Map(map) = value.as_builtin() else { return None };
+    let map = value.downcast_ref::<CelMap>()?;
     let mut keys: Vec<Box<dyn Val + 'v>> = map.inner().keys().map(|key| key.inner().clone_as_boxed()).collect();
     keys.sort_by_cached_key(|key| super::convert::to_json(key.as_ref()).map(|key| key.to_string()).unwrap_or_default());
     Some(CowVal::owned(CelList::from(keys)))
@@ -171,26 +171,24 @@ fn size(value: &dyn Val, most: u64) -> u64 {
 
 fn count(value: &dyn Val, left: &mut u64) {
     *left = left.saturating_sub(1);
-    match value.as_builtin() {
-        BuiltinRef::String(text) => *left = left.saturating_sub(text.inner().len() as u64),
-        BuiltinRef::Bytes(bytes) => *left = left.saturating_sub(bytes.inner().len() as u64),
-        BuiltinRef::List(list) => {
-            for item in list.inner() {
-                if *left == 0 {
-                    return;
-                }
-                count(item.as_ref(), left);
+    if let Some(text) = value.downcast_ref::<CelString>() {
+        *left = left.saturating_sub(text.inner().len() as u64);
+    } else if let Some(bytes) = value.downcast_ref::<CelBytes>() {
+        *left = left.saturating_sub(bytes.inner().len() as u64);
+    } else if let Some(list) = value.downcast_ref::<CelList>() {
+        for item in list.inner() {
+            if *left == 0 {
+                return;
             }
+            count(item.as_ref(), left);
         }
-        BuiltinRef::Map(map) => {
-            for (key, item) in map.inner() {
-                if *left == 0 {
-                    return;
-                }
-                count(key.inner(), left);
-                count(item.as_ref(), left);
+    } else if let Some(map) = value.downcast_ref::<CelMap>() {
+        for (key, item) in map.inner() {
+            if *left == 0 {
+                return;
             }
+            count(key.inner(), left);
+            count(item.as_ref(), left);
         }
-        _ => {}
     }
 }

@@ -1,12 +1,11 @@
 //! Values on their way into CEL and back. Whole numbers stay whole; mappings come back with sorted keys, because CEL
 //! has no order of its own and every host must see the same text.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use cel::common::types::{CelBool, CelDouble, CelInt, CelNull, CelUInt};
-use cel::common::value::{BuiltinRef, Val};
-use cel::objects::{Key, Map as CelMap};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelNull, CelString, CelUInt};
+use cel::common::value::Val;
+use cel::objects;
 use serde_json::{Map, Number, Value};
 
 use super::{ExpressionError, code};
@@ -30,8 +29,8 @@ pub(super) fn to_cel(value: &Value) -> cel::Value {
 
 /// A mapping as CEL sees it.
 pub(super) fn mapping<'v>(entries: impl Iterator<Item = (&'v String, &'v Value)>) -> cel::Value {
-    let entries = entries.map(|(key, value)| (Key::String(Arc::new(key.clone())), to_cel(value)));
-    cel::Value::Map(CelMap { map: Arc::new(entries.collect::<HashMap<_, _>>()) })
+    let entries = entries.map(|(key, value)| (objects::Key::String(Arc::new(key.clone())), to_cel(value)));
+    cel::Value::Map(objects::Map { map: Arc::new(entries.collect()) })
 }
 
 /// A CEL value as JSON, of a bounded size.
@@ -42,25 +41,22 @@ pub(super) fn to_json(value: &dyn Val) -> Result<Value, ExpressionError> {
 
 fn convert(value: &dyn Val, left: &mut usize) -> Result<Value, ExpressionError> {
     take(left, 1)?;
-    match value.as_builtin() {
-        BuiltinRef::String(text) => {
-            take(left, text.inner().len())?;
-            return Ok(Value::String(text.inner().to_owned()));
+    if let Some(text) = value.downcast_ref::<CelString>() {
+        take(left, text.inner().len())?;
+        return Ok(Value::String(text.inner().to_owned()));
+    }
+    if let Some(list) = value.downcast_ref::<CelList>() {
+        let items = list.inner().iter().map(|item| convert(item.as_ref(), left));
+        return Ok(Value::Array(items.collect::<Result<_, _>>()?));
+    }
+    if let Some(map) = value.downcast_ref::<CelMap>() {
+        let mut entries = Vec::with_capacity(map.inner().len());
+        for (key, item) in map.inner() {
+            let key = key_text(key.inner(), left)?;
+            entries.push((key, convert(item.as_ref(), left)?));
         }
-        BuiltinRef::List(list) => {
-            let items = list.inner().iter().map(|item| convert(item.as_ref(), left));
-            return Ok(Value::Array(items.collect::<Result<_, _>>()?));
-        }
-        BuiltinRef::Map(map) => {
-            let mut entries = Vec::with_capacity(map.inner().len());
-            for (key, item) in map.inner() {
-                let key = key_text(key.inner(), left)?;
-                entries.push((key, convert(item.as_ref(), left)?));
-            }
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
-            return Ok(Value::Object(entries.into_iter().collect::<Map<_, _>>()));
-        }
-        _ => {}
+        entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+        return Ok(Value::Object(entries.into_iter().collect::<Map<_, _>>()));
     }
     scalar(value).ok_or_else(|| {
         let kind = value.get_type().name();
@@ -86,10 +82,7 @@ fn scalar(value: &dyn Val) -> Option<Value> {
 }
 
 fn key_text(key: &dyn Val, left: &mut usize) -> Result<String, ExpressionError> {
-    Ok(match convert(key, left)? {
-        Value::String(text) => text,
-        other => other.to_string(),
-    })
+    Ok(super::as_text(&convert(key, left)?))
 }
 
 fn take(left: &mut usize, bytes: usize) -> Result<(), ExpressionError> {

@@ -30,6 +30,7 @@ enum Step {
 
 impl Steps {
     /// The steps, if an expression is a path.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is not a path")]
     pub(super) fn of(ast: &IdedExpr) -> Option<Self> {
         let mut steps = Vec::new();
         let mut at = ast;
@@ -134,6 +135,7 @@ pub(super) fn run(program: &IdedExpr, source: &str, scope: &Scope) -> Result<Val
 }
 
 /// What went wrong, without the values: they may be long, and may be secret.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the library's enum grows; the rest is about its own types")]
 fn in_words(error: &ExecutionError) -> ExpressionError {
     let message = match error {
         ExecutionError::NoSuchKey(key) => format!("there is no key `{key}`"),
@@ -148,10 +150,12 @@ fn in_words(error: &ExecutionError) -> ExpressionError {
         }
         ExecutionError::ValuesNotComparable(..) => "the values can not be compared".to_owned(),
         ExecutionError::UnsupportedBinaryOperator(operator, ..) => {
-            format!("`{operator}` can not be applied to these values")
+            format!("{} can not be applied to these values", operation(operator))
         }
         ExecutionError::DivisionByZero(_) | ExecutionError::RemainderByZero(_) => "division by zero".to_owned(),
-        ExecutionError::Overflow(operator, ..) => format!("`{operator}` gives a number that is too large"),
+        ExecutionError::Overflow(operator, ..) => {
+            format!("{} gives a number that is too large", operation(operator))
+        }
         ExecutionError::IndexOutOfBounds(_) => "the list has no entry of that index".to_owned(),
         ExecutionError::DuplicateKey(_) => "a mapping names a key twice".to_owned(),
         ExecutionError::FunctionError { function, message } => {
@@ -172,6 +176,11 @@ fn operation(name: &str) -> String {
         "_._" | "_[_]" => "taking a key or an entry".to_owned(),
         "_?_:_" => "`? :`".to_owned(),
         "@in" => "`in`".to_owned(),
+        "add" => "`+`".to_owned(),
+        "sub" => "`-`".to_owned(),
+        "mul" => "`*`".to_owned(),
+        "div" => "`/`".to_owned(),
+        "rem" => "`%`".to_owned(),
         _ => format!("`{}`", name.trim_matches('_')),
     }
 }

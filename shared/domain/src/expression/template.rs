@@ -206,8 +206,7 @@ fn end_of_hole(text: &str) -> Option<usize> {
     while let Some(&byte) = bytes.get(at) {
         match (quote, byte) {
             (Some(_), b'\\') => at += 1,
-            (Some(open), _) if open == byte => quote = None,
-            (Some(_), _) => {}
+            (Some(open), _) => quote = (open != byte).then_some(open),
             (None, b'"' | b'\'') => quote = Some(byte),
             (None, b'{') => braces += 1,
             (None, b'}') if braces > 0 => braces -= 1,

@@ -1,0 +1,195 @@
+//! Large, hostile and random definitions: read fast, refused fast, and never a panic.
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests read files")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use windlass_domain::definition::{Definition, TASK_SCHEMA};
+use windlass_domain::expression::{Expression, Template};
+use windlass_domain::limits;
+
+/// Far more than it takes without optimisation on a busy machine, and far less than what grows without bound.
+const SOON: Duration = Duration::from_mins(1);
+
+fn check_refused(text: &str, code: &str) {
+    let start = Instant::now();
+    let faults = Definition::from_text(text).unwrap_err();
+    assert!(
+        faults.iter().any(|fault| fault.code == code),
+        "{}",
+        &faults.to_string()[..200.min(faults.to_string().len())]
+    );
+    assert!(start.elapsed() < SOON);
+}
+
+#[test]
+fn what_is_too_large_or_too_deep_is_refused() {
+    check_refused(&" ".repeat(limits::MAX_DEFINITION_BYTES + 1), "WL0102");
+    check_refused(&"[".repeat(1_000_000), "WL0102");
+    check_refused(&"{a: ".repeat(500_000), "WL0102");
+    check_refused(&"- ".repeat(1_000_000), "WL0102");
+    check_refused(&"? ".repeat(1_000_000), "WL0102");
+    let mut indented = String::new();
+    for level in 0..1000 {
+        writeln!(indented, "{}a:", " ".repeat(level)).unwrap();
+    }
+    check_refused(&indented, "WL0102");
+}
+
+#[test]
+fn alias_bombs_are_refused() {
+    let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..12 {
+        let before = vec![format!("*a{}", level - 1); 10].join(", ");
+        writeln!(laughs, "a{level}: &a{level} [{before}]").unwrap();
+    }
+    check_refused(&laughs, "WL0102");
+    check_refused("a: &a [*a]", "WL0101");
+    let mut nested = String::new();
+    for level in 0..60 {
+        write!(nested, "&b{level} [").unwrap();
+    }
+    let nested = nested + &"x, ".repeat(100_000) + &"]".repeat(60);
+    check_refused(&nested, "WL0102");
+    check_refused(&format!("a: &a {}\nb: [{}]", "x".repeat(100_000), "*a, ".repeat(1000)), "WL0102");
+}
+
+#[test]
+fn many_faults_are_counted_and_the_first_are_told() {
+    let mut text = "task: t\nactions:\n".to_owned();
+    for at in 0..5000 {
+        writeln!(text, "  a{at}: {{ need: [x], exec: [], needs: [b{at}] }}").unwrap();
+    }
+    let start = Instant::now();
+    let faults = Definition::from_text(&text).unwrap_err();
+    assert_eq!(faults.faults.len(), limits::MAX_FAULTS);
+    assert_eq!(faults.faults.len() + faults.more, 15_000);
+    assert!(start.elapsed() < SOON);
+}
+
+fn wide(actions: usize) -> String {
+    let mut text = "task: wide\nactions:\n  first: { exec: [a] }\n".to_owned();
+    for at in 0..actions {
+        writeln!(
+            text,
+            "  a{at}:\n    needs: [first]\n    exec: [run, \"${{{{ actions.first.output.rows }}}}\", \"n{at}\"]\n    when: \"size(input.list) > {at}\""
+        )
+        .unwrap();
+    }
+    text
+}
+
+#[test]
+fn ten_thousand_actions_are_read_and_not_one_more() {
+    let definition = Definition::from_text(&wide(limits::MAX_ACTIONS - 1)).unwrap();
+    assert_eq!(definition.actions.len(), limits::MAX_ACTIONS);
+    assert_eq!(definition.actions[0].dependents.len(), limits::MAX_ACTIONS - 1);
+    check_refused(&wide(limits::MAX_ACTIONS), "WL0102");
+}
+
+#[test]
+fn a_chain_of_ten_thousand_that_refers_to_its_start_is_read() {
+    let mut text = "task: chain\nactions:\n  a0: { exec: [a] }\n".to_owned();
+    for at in 1..limits::MAX_ACTIONS {
+        writeln!(text, "  a{at}: {{ needs: a{}, exec: [a, \"${{{{ actions.a0.output }}}}\"] }}", at - 1).unwrap();
+    }
+    assert_eq!(Definition::from_text(&text).unwrap().actions.len(), limits::MAX_ACTIONS);
+    let circle = text.replace("a0: { exec", "a0: { needs: a9999, exec");
+    check_refused(&circle, "WL0112");
+}
+
+#[test]
+fn the_published_schema_has_the_limits_of_the_domain() {
+    let schema: Value = serde_json::from_str(TASK_SCHEMA).unwrap();
+    let at = |pointer: &str| schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}")).as_u64();
+    let is = |limit: usize| Some(limit as u64);
+    assert_eq!(at("/properties/actions/maxProperties"), is(limits::MAX_ACTIONS));
+    assert_eq!(at("/properties/max_parallel/maximum"), is(limits::MAX_ACTIONS));
+    assert_eq!(at("/$defs/action/properties/needs/maxItems"), is(limits::MAX_NEEDS));
+    assert_eq!(at("/properties/labels/maxProperties"), is(limits::MAX_LABELS));
+    assert_eq!(at("/properties/labels/propertyNames/maxLength"), is(limits::MAX_LABEL_BYTES));
+    assert_eq!(at("/$defs/name/maxLength"), is(limits::MAX_NAME_BYTES));
+    assert_eq!(at("/$defs/retry/maximum"), Some(u64::from(limits::MAX_ATTEMPTS)));
+    assert_eq!(at("/$defs/retry/properties/attempts/maximum"), Some(u64::from(limits::MAX_ATTEMPTS)));
+    assert_eq!(at("/$defs/retry/properties/never/items/maxLength"), is(limits::MAX_ERROR_KIND_BYTES));
+    assert!(jsonschema::meta::is_valid(&schema));
+}
+
+#[test]
+fn canonical_text_does_not_depend_on_the_order_of_keys_but_on_that_of_actions() {
+    let one = json!({"task": "t", "actions": {"b": {"exec": ["x"], "pool": "p"}, "a": {"exec": ["y"]}}});
+    let same = json!({"actions": {"b": {"pool": "p", "exec": ["x"]}, "a": {"exec": ["y"]}}, "task": "t"});
+    let other = json!({"task": "t", "actions": {"a": {"exec": ["y"]}, "b": {"exec": ["x"], "pool": "p"}}});
+    assert_eq!(Definition::canonical(&one), Definition::canonical(&same));
+    assert_ne!(Definition::canonical(&one), Definition::canonical(&other));
+}
+
+fn fixtures() -> Vec<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions");
+    let folders = ["sound", "faulty"].map(|name| folder.join(name));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
+    files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
+}
+
+/// A fixture with pieces cut out, doubled or put in.
+fn mutated() -> impl Strategy<Value = String> {
+    let cuts = prop::collection::vec(
+        (any::<prop::sample::Index>(), 0usize..40, "[\\[\\]{}:,\\-\"'&*!|>#%@`${} \\n\\ta-z0-9]{0,6}"),
+        1..6,
+    );
+    (prop::sample::select(fixtures()), cuts).prop_map(|(text, cuts)| {
+        let mut chars: Vec<char> = text.chars().collect();
+        for (at, len, put) in cuts {
+            let at = at.index(chars.len() + 1);
+            let end = (at + len).min(chars.len());
+            chars.splice(at..end, put.chars());
+        }
+        chars.into_iter().collect()
+    })
+}
+
+fn read(text: &str) {
+    match Definition::from_text(text) {
+        Ok(definition) => {
+            let again = Definition::from_source(&definition.source).unwrap();
+            assert_eq!(again.actions.len(), definition.actions.len());
+            let _ = definition.check_input(Value::Null);
+        }
+        Err(faults) => {
+            assert!(!faults.faults.is_empty());
+            for fault in &faults {
+                let place = fault.place.unwrap();
+                assert!(place.offset + place.len <= text.len(), "{fault}");
+                assert!(text.is_char_boundary(place.offset), "{fault}");
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_text_makes_the_reader_panic(text in any::<String>()) {
+        read(&text);
+    }
+
+    #[test]
+    fn no_mutation_of_a_definition_makes_the_reader_panic(text in mutated()) {
+        read(&text);
+    }
+
+    #[test]
+    fn no_text_makes_the_expression_reader_panic(
+        text in "([a-z0-9.+\\-*/%!?:<>=&|(),\\[\\]{}'\"\\\\ ]|input|actions\\.|\\.map\\(x, |true|null|in |\u{e4}){0,60}"
+    ) {
+        if let Ok(expression) = Expression::parse(&text) {
+            let _ = expression.evaluate(&windlass_domain::expression::Scope::default());
+        }
+        let _ = Template::parse(&Value::String(format!("a ${{{{ {text} }}}} $${{{{ {text}")));
+    }
+}
