@@ -2,12 +2,11 @@
 
 use std::sync::{Arc, LazyLock};
 
-use cel::common::ast::{Expr, LiteralValue, operators};
 use cel::{Context, Env, ExecutionError, IdedExpr};
 use serde_json::Value;
 
 use super::budget::Budget;
-use super::{ExpressionError, Scope, code, convert};
+use super::{ExpressionError, Scope, code, convert, references};
 use crate::limits::MAX_EXPRESSION_WORK;
 
 /// The functions and macros of expressions: the standard ones, without time and without optional values.
@@ -16,8 +15,9 @@ pub(super) fn environment() -> &'static Arc<Env> {
     &ENVIRONMENT
 }
 
-/// The steps of an expression that is nothing but a path, such as `actions.extract.output.rows[0]`. It is followed
-/// in the JSON itself: nothing is copied but the value, and keys keep their order.
+/// The steps of an expression that is nothing but a path, such as `actions.extract.output.rows[0]`: most are. It is
+/// read without the CEL parser and followed in the JSON itself: nothing is copied but the value, and keys keep their
+/// order.
 pub(super) struct Steps {
     root: String,
     steps: Vec<Step>,
@@ -29,32 +29,29 @@ enum Step {
 }
 
 impl Steps {
-    /// The steps, if an expression is a path.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "everything else is not a path")]
-    pub(super) fn of(ast: &IdedExpr) -> Option<Self> {
+    /// The steps, if an expression is a path: `input`, `run` or `actions` with `.name`, `["text"]` or `[7]` after it.
+    pub(super) fn read(source: &str) -> Option<Self> {
+        let source = source.trim();
+        let end = source.find(['.', '[']).unwrap_or(source.len());
+        let (root, mut rest) = source.split_at(end);
+        if !matches!(root, "input" | "run" | "actions") {
+            return None;
+        }
         let mut steps = Vec::new();
-        let mut at = ast;
-        loop {
-            match &at.expr {
-                Expr::Ident(name) if matches!(name.as_str(), "input" | "run" | "actions") => {
-                    steps.reverse();
-                    return Some(Self { root: name.clone(), steps });
-                }
-                Expr::Select(select) if !select.test => {
-                    steps.push(Step::Key(select.field.clone()));
-                    at = &select.operand;
-                }
-                Expr::Call(call) if call.func_name == operators::INDEX => {
-                    let [operand, key] = call.args.as_slice() else { return None };
-                    steps.push(match &key.expr {
-                        Expr::Literal(LiteralValue::String(key)) => Step::Key(key.inner().to_owned()),
-                        Expr::Literal(LiteralValue::Int(index)) => Step::Index(usize::try_from(*index.inner()).ok()?),
-                        _ => return None,
-                    });
-                    at = operand;
-                }
-                _ => return None,
-            }
+        while !rest.is_empty() {
+            let (step, after) = Step::read(rest)?;
+            steps.push(step);
+            rest = after;
+        }
+        Some(Self { root: root.to_owned(), steps })
+    }
+
+    /// The action that the path starts at: none if it starts at another variable, an error if it does not say which.
+    pub(super) fn action(&self) -> Result<Option<&str>, ExpressionError> {
+        match (self.root.as_str(), self.steps.first()) {
+            ("actions", Some(Step::Key(name))) => Ok(Some(name)),
+            ("actions", _) => Err(references::dynamic()),
+            _ => Ok(None),
         }
     }
 
@@ -88,6 +85,28 @@ impl Steps {
             }
         }
         Ok(at.clone())
+    }
+}
+
+impl Step {
+    /// The first step of what follows a path's root, and what stands after it.
+    fn read(rest: &str) -> Option<(Self, &str)> {
+        if let Some(rest) = rest.strip_prefix('.') {
+            let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(rest.len());
+            let (name, rest) = rest.split_at(end);
+            let named = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+            let keyword = matches!(name, "true" | "false" | "null" | "in");
+            return (named && !keyword).then(|| (Self::Key(name.to_owned()), rest));
+        }
+        let rest = rest.strip_prefix('[')?;
+        if let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) {
+            let (key, rest) = rest[1..].split_once(quote)?;
+            let rest = rest.strip_prefix(']')?;
+            return (!key.is_empty() && !key.contains(['\\', '\n', '\r'])).then(|| (Self::Key(key.to_owned()), rest));
+        }
+        let (index, rest) = rest.split_once(']')?;
+        let digits = !index.is_empty() && index.len() < 10 && index.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| index.parse().ok()).flatten().map(|index| (Self::Index(index), rest))
     }
 }
 

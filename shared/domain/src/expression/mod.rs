@@ -81,11 +81,15 @@ pub struct Expression {
 }
 
 struct Compiled {
-    /// The expression, with the calls that bound its work put in.
-    program: cel::IdedExpr,
-    /// The steps from a variable, if the expression is nothing but a path: `input.day`.
-    path: Option<evaluate::Steps>,
+    form: Form,
     actions: BTreeSet<String>,
+}
+
+enum Form {
+    /// Nothing but a path: `input.day`.
+    Path(evaluate::Steps),
+    /// Any other expression, with the calls that bound its work put in.
+    Program(cel::IdedExpr),
 }
 
 impl std::fmt::Debug for Expression {
@@ -104,10 +108,14 @@ impl Expression {
     /// Compiles an expression. Names that it can not see are refused here, not when it is evaluated.
     pub fn parse(source: &str) -> Result<Self, ExpressionError> {
         scan::check(source)?;
-        let ast = scan::parse(source)?;
-        let found = references::find(&ast, source)?;
-        let path = evaluate::Steps::of(&ast);
-        let compiled = Compiled { program: budget::instrument(ast), path, actions: found };
+        let compiled = if let Some(path) = evaluate::Steps::read(source) {
+            let actions = path.action()?.map(str::to_owned).into_iter().collect();
+            Compiled { form: Form::Path(path), actions }
+        } else {
+            let ast = scan::parse(source)?;
+            let actions = references::find(&ast, source)?;
+            Compiled { form: Form::Program(budget::instrument(ast)), actions }
+        };
         Ok(Self { source: Arc::from(source), compiled: Arc::new(compiled) })
     }
 
@@ -136,9 +144,9 @@ impl Expression {
 
     /// Its value.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, ExpressionError> {
-        match &self.compiled.path {
-            Some(path) => path.follow(scope),
-            None => evaluate::run(&self.compiled.program, &self.source, scope),
+        match &self.compiled.form {
+            Form::Path(path) => path.follow(scope),
+            Form::Program(program) => evaluate::run(program, &self.source, scope),
         }
     }
 }

@@ -162,7 +162,8 @@ impl<'a> Search<'a> {
     }
 }
 
-fn dynamic() -> ExpressionError {
+/// The error of an expression that leaves open to which action it refers.
+pub(super) fn dynamic() -> ExpressionError {
     let message = "say which action is meant: `actions.NAME` or `actions[\"NAME\"]`; \
                    one that is only known when the run is under way can not be checked";
     ExpressionError::new(code::DYNAMIC_REFERENCE, message)
