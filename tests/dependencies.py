@@ -12,6 +12,7 @@ ALLOWED = {
     "windlass-domain": set(),
     "windlass-contract": {"windlass-domain"},
     "windlass-engine": {"windlass-domain", "windlass-contract"},
+    "windlass-fuzz": {"windlass-domain", "windlass-contract"},
     "windlass-embedded": CORE,
     "windlass-facade": CORE,
     "windlass-api": CORE,

@@ -25,7 +25,7 @@ pub const MAX_EXPRESSION_BYTES: usize = 4096;
 /// Nested brackets in one expression.
 pub const MAX_EXPRESSION_DEPTH: usize = 32;
 /// Operators that stand above one another in one expression, as `a.b.c.d` or `a + b + c` do.
-pub const MAX_EXPRESSION_CHAIN: usize = 100;
+pub const MAX_EXPRESSION_CHAIN: usize = 48;
 /// Comprehensions (`map`, `filter`, `all`, `exists`) inside one another in one expression.
 pub const MAX_COMPREHENSION_DEPTH: usize = 4;
 /// Elements visited and bytes made by one evaluation of an expression.

@@ -49,3 +49,16 @@ fn faulty_definitions_tell_every_fault_with_its_place() {
         check_faulty(&file);
     }
 }
+
+#[test]
+fn every_code_has_its_page() {
+    let sources = [include_str!("../src/definition/code.rs"), include_str!("../src/expression/mod.rs")];
+    let codes: Vec<&str> =
+        sources.iter().flat_map(|source| source.split("= \"").skip(1)).map(|rest| &rest[..6]).collect();
+    assert!(codes.len() > 25, "{codes:?}");
+    for code in codes {
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/errors/{code}.md"));
+        let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+        assert!(text.starts_with(&format!("# {code}: ")), "{}", page.display());
+    }
+}

@@ -3,7 +3,9 @@
 
 use serde_json::{Value, json};
 use windlass_domain::expression::{Expression, Scope, Template};
-use windlass_domain::limits::{MAX_EXPRESSION_BYTES, MAX_OUTPUT_BYTES};
+use windlass_domain::limits::{
+    MAX_COMPREHENSION_DEPTH, MAX_EXPRESSION_BYTES, MAX_EXPRESSION_CHAIN, MAX_EXPRESSION_DEPTH, MAX_OUTPUT_BYTES,
+};
 
 fn scope() -> Scope {
     let input = json!({
@@ -183,6 +185,20 @@ fn what_nests_or_chains_too_deep_is_refused_and_never_overflows_the_stack() {
         let error = Expression::parse(&source).expect_err(&source[..20]);
         assert_eq!(error.code, "WL0203", "{}: {error}", &source[..20]);
     }
+}
+
+#[test]
+fn what_nests_as_deep_as_is_allowed_is_evaluated() {
+    let depth = MAX_EXPRESSION_DEPTH;
+    check(&("(".repeat(depth) + "1" + &")".repeat(depth)), &json!(1));
+    check(&("size([".repeat(depth / 2) + "1" + &"])".repeat(depth / 2)), &json!(1));
+    check(&("[".repeat(depth) + &"]".repeat(depth) + " == [] || true"), &json!(true));
+    check(&("1".to_owned() + &" + 1".repeat(MAX_EXPRESSION_CHAIN)), &json!(MAX_EXPRESSION_CHAIN + 1));
+    check(&("!".repeat(MAX_EXPRESSION_CHAIN) + "true"), &json!(true));
+    check(&("true ? 1 : ".repeat(MAX_EXPRESSION_CHAIN) + "2"), &json!(1));
+    let nested = "[1].map(x, ".repeat(MAX_COMPREHENSION_DEPTH) + "x" + &")".repeat(MAX_COMPREHENSION_DEPTH);
+    check(&nested, &json!([[[[1]]]]));
+    check_error(&format!("[1].map(x, {nested})"), "WL0203", "in one another");
 }
 
 #[test]

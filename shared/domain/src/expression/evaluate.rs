@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use cel::{Context, Env, ExecutionError, IdedExpr};
 use serde_json::Value;
 
-use super::budget::Budget;
+use super::budget::{self, Budget};
 use super::{ExpressionError, Scope, code, convert, references};
 use crate::limits::MAX_EXPRESSION_WORK;
 
@@ -131,8 +131,32 @@ fn not_a(path: &str, value: &Value, wanted: &str, what: &str) -> ExpressionError
     ExpressionError::new(code::NO_VALUE, format!("`{path}` is {is}, not a {wanted}: it has no {what}"))
 }
 
-/// Evaluates an expression that has the calls of [`super::budget`] in it.
-pub(super) fn run(program: &IdedExpr, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
+/// An expression that is more than a path, ready to be evaluated.
+pub(super) struct Program {
+    ast: IdedExpr,
+    /// Bytes of stack that its evaluation may need.
+    stack: usize,
+}
+
+/// Bytes of stack that the evaluator needs for one node below another: measured, with a margin, in optimised builds,
+/// which need more than others because everything is inlined.
+const STACK_OF_NODE: usize = 96 * 1024;
+
+impl Program {
+    /// The expression, with the calls of [`super::budget`] in it.
+    pub(super) fn new(ast: IdedExpr) -> Self {
+        let ast = budget::instrument(ast);
+        let stack = (budget::depth(&ast) + 4) * STACK_OF_NODE;
+        Self { ast, stack }
+    }
+
+    /// Its value. An expression that nests deep is evaluated on a stack of its own.
+    pub(super) fn run(&self, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
+        stacker::maybe_grow(self.stack, self.stack, || run(&self.ast, source, scope))
+    }
+}
+
+fn run(program: &IdedExpr, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
     let mut context = Context::with_env(Arc::clone(environment()));
     let budget = Budget::install(&mut context)
         .map_err(|error| ExpressionError::new(code::NO_VALUE, format!("the expression can not run: {error}")))?;

@@ -89,7 +89,7 @@ enum Form {
     /// Nothing but a path: `input.day`.
     Path(evaluate::Steps),
     /// Any other expression, with the calls that bound its work put in.
-    Program(cel::IdedExpr),
+    Program(evaluate::Program),
 }
 
 impl std::fmt::Debug for Expression {
@@ -114,7 +114,7 @@ impl Expression {
         } else {
             let ast = scan::parse(source)?;
             let actions = references::find(&ast, source)?;
-            Compiled { form: Form::Program(budget::instrument(ast)), actions }
+            Compiled { form: Form::Program(evaluate::Program::new(ast)), actions }
         };
         Ok(Self { source: Arc::from(source), compiled: Arc::new(compiled) })
     }
@@ -146,7 +146,7 @@ impl Expression {
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, ExpressionError> {
         match &self.compiled.form {
             Form::Path(path) => path.follow(scope),
-            Form::Program(program) => evaluate::run(program, &self.source, scope),
+            Form::Program(program) => program.run(&self.source, scope),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Looks at an expression before the parser does, so that the parser, the evaluator and everything that walks the
 //! tree recurse to a bounded depth.
 
+use cel::parser::PrattParser;
+
 use super::{ExpressionError, code};
 use crate::limits::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_CHAIN, MAX_EXPRESSION_DEPTH};
 
@@ -132,8 +134,11 @@ impl Scan<'_> {
 }
 
 /// Parses what [`check`] has let pass.
+///
+/// Of the library's two parsers this is the one that recurses once for each bracket, not once for each rule of the
+/// grammar: the other needs more than 100 KiB of stack for a bracket in an unoptimised build.
 pub(super) fn parse(source: &str) -> Result<cel::IdedExpr, ExpressionError> {
-    let errors = match super::evaluate::environment().parser().parse(source) {
+    let errors = match PrattParser::new().enable_optional_syntax(false).parse(source) {
         Ok(ast) => return Ok(ast),
         Err(errors) => errors,
     };
@@ -158,6 +163,7 @@ fn shorten(message: &str) -> String {
     let line = message.lines().next().unwrap_or(message);
     let line = line.strip_prefix("Syntax error: ").unwrap_or(line);
     // What the parser lists as expected is its grammar, which helps no author.
-    let line = line.split(" expecting {").next().unwrap_or(line).replace("'<EOF>'", "its end");
+    let line = line.split(" expecting {").next().unwrap_or(line);
+    let line = line.replace("mismatched input '<EOF>'", "it ends too early,");
     line.chars().take(MOST).collect()
 }
