@@ -1,6 +1,7 @@
 //! What stands before every call: who may make it, and what no answer may lack.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Instant;
 
 use axum::extract::{Request, State};
 use axum::http::header::{
@@ -66,6 +67,16 @@ pub(crate) async fn catch_panics(request: Request, next: Next) -> Response {
         tracing::error!(http.path = path, "a call panicked");
         Refusal::new(&Kind::INTERNAL, "the call failed by a fault of this program").into_response()
     })
+}
+
+/// Tells the log of every call: neither its parameters nor its body, which may hold what is nobody's business.
+pub(crate) async fn log(request: Request, next: Next) -> Response {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let since = Instant::now();
+    let response = next.run(request).await;
+    let (http_status, duration_ms) = (response.status().as_u16(), since.elapsed().as_millis());
+    tracing::debug!(http.method = %method, http.path = path, http.status = http_status, duration_ms, "a call was answered");
+    response
 }
 
 /// Adds what every answer has, whatever it is.

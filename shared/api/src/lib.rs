@@ -48,5 +48,6 @@ pub fn app(state: ApiState) -> Router {
         .layer(from_fn_with_state(state.clone(), guard::admit))
         .layer(from_fn(guard::catch_panics))
         .layer(from_fn(guard::add_security_headers))
+        .layer(from_fn(guard::log))
         .with_state(state)
 }

@@ -1,8 +1,10 @@
 //! The OpenAPI document: it is one, it has the routes that the router has, and answers are what it says.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 use axum::http::StatusCode;
+use jsonschema::Validator;
 use serde_json::{Value, json};
 use windlass_api::document;
 
@@ -43,9 +45,13 @@ pub(crate) fn check_answer(method: &str, path: &str, answer: &Answer) {
 }
 
 fn check_schema(schema: &Value, value: &Value) {
-    let mut root = schema.clone();
-    root["components"] = document()["components"].clone();
-    let validator = jsonschema::options().should_validate_formats(true).build(&root).unwrap();
+    static COMPILED: Mutex<BTreeMap<String, Arc<Validator>>> = Mutex::new(BTreeMap::new());
+    let compile = || {
+        let mut root = schema.clone();
+        root["components"] = document()["components"].clone();
+        Arc::new(jsonschema::options().should_validate_formats(true).build(&root).unwrap())
+    };
+    let validator = COMPILED.lock().unwrap().entry(schema.to_string()).or_insert_with(compile).clone();
     validator.validate(value).unwrap_or_else(|error| panic!("{error}: {value}"));
 }
 
