@@ -150,6 +150,7 @@ pub const PERMANENT_KINDS: &[&str] = &[
     "auth.*",
     "dead_letter",
     "exec.denied",
+    "exec.invalid",
     "exec.not_found",
     "expression",
     "http.invalid_request",
@@ -159,12 +160,13 @@ pub const PERMANENT_KINDS: &[&str] = &[
     "work.too_large",
 ];
 
-/// Whether a further attempt can not mend that kind of error: one of [`PERMANENT_KINDS`], or an HTTP status of the
-/// caller's fault (4xx), except those that ask for patience: 408, 425 and 429 (RFC 9110, RFC 8470, RFC 6585).
+/// Whether a further attempt can not mend that kind of error: one of [`PERMANENT_KINDS`], or an HTTP status that will be
+/// the same again: a redirection (3xx; they are not followed), or the caller's fault (4xx), except those that ask for
+/// patience: 408, 425 and 429 (RFC 9110, RFC 8470, RFC 6585).
 pub fn is_permanent(kind: &str) -> bool {
     let status = kind.strip_prefix("http.").and_then(|status| status.parse::<u16>().ok());
-    let callers_fault = status.is_some_and(|status| (400..500).contains(&status) && ![408, 425, 429].contains(&status));
-    callers_fault || PERMANENT_KINDS.iter().any(|pattern| kind_matches(pattern, kind))
+    let the_same_again = status.is_some_and(|status| (300..500).contains(&status) && ![408, 425, 429].contains(&status));
+    the_same_again || PERMANENT_KINDS.iter().any(|pattern| kind_matches(pattern, kind))
 }
 
 /// Whether a kind such as `auth.password` fits a pattern such as `auth.*`; `*` stands for any text, also none.
@@ -227,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_mended_is_not_retried() {
-        for kind in ["auth.password", "http.404", "http.401", "expression", "output.invalid", "permanent.gone"] {
+        for kind in ["auth.password", "http.301", "http.404", "http.401", "expression", "output.invalid", "permanent.gone"] {
             assert!(is_permanent(kind), "{kind}");
         }
         for kind in ["http.408", "http.425", "http.429", "http.500", "network.reset", "exit.1", "temporary", "timeout"]
