@@ -10,6 +10,7 @@ use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, RunStatus};
 use windlass_engine::ports::{Outgoing, QueueName};
 
+use windlass_testkit::faults::Moment;
 use world::{Script, World};
 
 fn chain() -> Value {
@@ -309,10 +310,10 @@ async fn a_failure_at_every_call_changes_nothing() {
     assert_eq!(expected.1, RunStatus::SucceededWithFaults);
     let calls = plain.calls();
     assert!(calls > 20, "{calls}");
-    for after in [false, true] {
+    for moment in [Moment::Before, Moment::After] {
         for at in 0..calls {
-            let world = World::failing(at, after);
-            assert_eq!(diamond(&world).await, expected, "call {at} fails, after its effect: {after}");
+            let world = World::failing(at, moment);
+            assert_eq!(diamond(&world).await, expected, "call {at} fails {moment:?} its effect");
         }
     }
 }

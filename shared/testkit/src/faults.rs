@@ -1,4 +1,4 @@
-//! A host whose caller dies at a chosen call, or is held up before every one: for showing that a crash at any write
+//! A host that fails a chosen call, whose caller dies at one, or that holds up its caller before every one: for showing that a crash at any write
 //! changes nothing, and that no order of concurrent calls does.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +26,14 @@ pub enum Moment {
     After,
 }
 
+#[derive(Debug, Clone, Copy)]
+struct Fault {
+    at: usize,
+    moment: Moment,
+    /// Every later call fails as well.
+    lasts: bool,
+}
+
 /// Calls of another host, with faults between. Its clones, and the ports it gives, share one count of calls.
 #[derive(Clone)]
 pub struct FaultyHost {
@@ -35,7 +43,7 @@ pub struct FaultyHost {
 
 struct Plan {
     made: AtomicUsize,
-    crash: Option<(usize, Moment)>,
+    fault: Option<Fault>,
     chance: Option<Mutex<u64>>,
 }
 
@@ -43,7 +51,12 @@ impl FaultyHost {
     /// The caller dies at that call, counted from 0: it and every later one fail. If it never comes to that, nothing
     /// happens.
     pub fn crashing(inner: Ports, call: usize, moment: Moment) -> Self {
-        Self::new(inner, Some((call, moment)), None)
+        Self::new(inner, Some(Fault { at: call, moment, lasts: true }), None)
+    }
+
+    /// That one call fails, counted from 0; the caller lives on.
+    pub fn failing(inner: Ports, call: usize, moment: Moment) -> Self {
+        Self::new(inner, Some(Fault { at: call, moment, lasts: false }), None)
     }
 
     /// Before each call, others may go first: how many times, the seed decides.
@@ -51,8 +64,8 @@ impl FaultyHost {
         Self::new(inner, None, Some(Mutex::new(seed)))
     }
 
-    fn new(inner: Ports, crash: Option<(usize, Moment)>, chance: Option<Mutex<u64>>) -> Self {
-        Self { inner, plan: Arc::new(Plan { made: AtomicUsize::new(0), crash, chance }) }
+    fn new(inner: Ports, fault: Option<Fault>, chance: Option<Mutex<u64>>) -> Self {
+        Self { inner, plan: Arc::new(Plan { made: AtomicUsize::new(0), fault, chance }) }
     }
 
     /// The host as the loops see it.
@@ -78,10 +91,10 @@ impl FaultyHost {
             tokio::task::yield_now().await;
         }
         let number = self.plan.made.fetch_add(1, Ordering::SeqCst);
-        match self.plan.crash {
-            Some((at, Moment::Before)) if number >= at => Err(died()),
-            Some((at, Moment::After)) if number > at => Err(died()),
-            Some((at, Moment::After)) if number == at => {
+        match self.plan.fault {
+            Some(fault) if number > fault.at && fault.lasts => Err(died()),
+            Some(Fault { at, moment: Moment::Before, .. }) if number == at => Err(died()),
+            Some(Fault { at, moment: Moment::After, .. }) if number == at => {
                 call.await?;
                 Err(died())
             }
@@ -101,7 +114,7 @@ impl Plan {
 }
 
 fn died() -> PortError {
-    PortError::new(ErrorClass::Retry, "WL0304", "call the host: the caller has died")
+    PortError::new(ErrorClass::Retry, "WL0304", "call the host: by intent of the test")
 }
 
 #[async_trait]

@@ -1,7 +1,5 @@
 //! A small world: the host in memory, the loops, and agents whose work is a script.
 
-mod faults;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,9 +20,9 @@ use windlass_engine::perform::{Attempt, AttemptControl, Performer};
 use windlass_engine::ports::{Delivery, Outgoing, QueueName};
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::sweeper::Sweeper;
+use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 
-use faults::Faults;
 
 /// What an attempt does.
 pub enum Act {
@@ -107,7 +105,7 @@ pub struct World {
     pub host: MemoryHost,
     ports: Ports,
     definitions: Arc<Definitions>,
-    faults: Arc<Faults>,
+    faulty: FaultyHost,
 }
 
 /// The id of a run that does not exist.
@@ -117,16 +115,16 @@ pub fn nobody() -> RunId {
 
 impl World {
     pub fn new() -> Self {
-        Self::failing(usize::MAX, false)
+        Self::failing(usize::MAX, Moment::Before)
     }
 
     /// A world in which one call of the loops fails, before or after its effect.
-    pub fn failing(at: usize, after: bool) -> Self {
+    pub fn failing(at: usize, moment: Moment) -> Self {
         let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
-        let faults = Arc::new(Faults::new(host.ports(), at, after));
-        let ports = Ports { queues: faults.clone(), runs: faults.clone(), ..host.ports() };
+        let faulty = FaultyHost::failing(host.ports(), at, moment);
+        let ports = faulty.ports();
         let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
-        let world = Self { host, ports, definitions, faults };
+        let world = Self { host, ports, definitions, faulty };
         let manager = ProcessManager::new(world.ports.clone(), world.definitions.clone());
         tokio::spawn(async move { manager.run(2, &CancellationToken::new()).await });
         let sweeper = Sweeper::new(world.ports.clone(), Duration::from_secs(1));
@@ -136,7 +134,7 @@ impl World {
 
     /// How many calls the loops have made.
     pub fn calls(&self) -> usize {
-        self.faults.calls()
+        self.faulty.calls()
     }
 
     pub fn now(&self) -> Timestamp {
