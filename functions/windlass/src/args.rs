@@ -9,6 +9,7 @@ use windlass_domain::ids::{AgentId, PoolName, TaskName};
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
 
+use crate::bench::Workload;
 use crate::connection::RunRef;
 use crate::host::GUARD_COMMAND;
 
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     Ask(Request),
     /// Draw a task's graph
     Graph(GraphArgs),
+    /// Measure the embedded host on this machine, durably, with actions that do nothing
+    Bench(BenchArgs),
     /// Print a shell's completions for `windlass`
     Completions(CompletionsArgs),
     /// Print the manual page, or write every command's page into a folder
@@ -361,4 +364,16 @@ mod tests {
         assert!(pool_slots("big=0").is_err());
         assert!(pool_slots("b!g=1").is_err());
     }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BenchArgs {
+    /// The shape of the work
+    pub(crate) workload: Workload,
+    /// How many runs to measure [default: enough for a few seconds]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) runs: Option<u32>,
+    /// Where the data folder is made; it is removed afterwards [default: the folder for temporary files]
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
 //! The command line and the embedded host of Windlass.
 
 mod args;
+mod bench;
 mod client;
 mod commands;
 mod connection;

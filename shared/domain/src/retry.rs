@@ -165,7 +165,8 @@ pub const PERMANENT_KINDS: &[&str] = &[
 /// patience: 408, 425 and 429 (RFC 9110, RFC 8470, RFC 6585).
 pub fn is_permanent(kind: &str) -> bool {
     let status = kind.strip_prefix("http.").and_then(|status| status.parse::<u16>().ok());
-    let the_same_again = status.is_some_and(|status| (300..500).contains(&status) && ![408, 425, 429].contains(&status));
+    let the_same_again =
+        status.is_some_and(|status| (300..500).contains(&status) && ![408, 425, 429].contains(&status));
     the_same_again || PERMANENT_KINDS.iter().any(|pattern| kind_matches(pattern, kind))
 }
 
@@ -229,7 +230,9 @@ mod tests {
 
     #[test]
     fn what_can_not_be_mended_is_not_retried() {
-        for kind in ["auth.password", "http.301", "http.404", "http.401", "expression", "output.invalid", "permanent.gone"] {
+        for kind in
+            ["auth.password", "http.301", "http.404", "http.401", "expression", "output.invalid", "permanent.gone"]
+        {
             assert!(is_permanent(kind), "{kind}");
         }
         for kind in ["http.408", "http.425", "http.429", "http.500", "network.reset", "exit.1", "temporary", "timeout"]

@@ -54,7 +54,9 @@ impl Workload {
     pub(super) fn definition(self) -> Value {
         let edges: Vec<(String, Vec<String>)> = match self {
             Self::Single => vec![("a".into(), vec![])],
-            Self::Chain => (0..5).map(|n| (format!("a{n}"), (0..n).rev().take(1).map(|n| format!("a{n}")).collect())).collect(),
+            Self::Chain => {
+                (0..5).map(|n| (format!("a{n}"), (0..n).rev().take(1).map(|n| format!("a{n}")).collect())).collect()
+            }
             Self::Diamond => vec![
                 ("a".into(), vec![]),
                 ("b".into(), vec!["a".into()]),

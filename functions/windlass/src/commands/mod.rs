@@ -3,6 +3,7 @@
 mod agent;
 mod agents;
 mod apply;
+mod bench;
 mod control;
 mod demo;
 mod events;
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args) -> Ended {
         Command::Demo => threads()?.block_on(demo::run(globals)),
         Command::Serve(args) => threads()?.block_on(serve::run(globals, args)),
         Command::Agent(args) => threads()?.block_on(agent::run(globals, args)),
+        Command::Bench(args) => threads()?.block_on(bench::run(globals, &args)),
         Command::ExecGuard => Ok(windlass_facade::run_guard()),
         Command::Graph(args) => one_thread()?.block_on(graph::run(globals, &args)),
         Command::Ask(request) => {

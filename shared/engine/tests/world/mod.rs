@@ -23,7 +23,6 @@ use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 
-
 /// What an attempt does.
 pub enum Act {
     End(Outcome),

@@ -1,0 +1,39 @@
+//! `windlass bench`: what the embedded host can do on this machine.
+
+use std::process::ExitCode;
+
+use crate::args::{BenchArgs, Globals};
+use crate::bench;
+use crate::failure::{Exit, Failure};
+use crate::render::{self, Ended};
+
+pub(super) async fn run(globals: &Globals, args: &BenchArgs) -> Ended {
+    let folder = args.folder.clone().unwrap_or_else(std::env::temp_dir);
+    let folder = tempfile::Builder::new()
+        .prefix("windlass-bench-")
+        .tempdir_in(&folder)
+        .map_err(|error| Failure::usage(format!("failed to make a folder in {}: {error}", folder.display())))?;
+    if on_memory(folder.path()) {
+        eprintln!("note: the folder is kept in memory, where nothing is durable: name one on a disk with --folder");
+    }
+    let runs = args.runs.map_or(args.workload.default_runs(), |runs| runs as usize);
+    let report = bench::run(args.workload, runs, folder.path())
+        .await
+        .map_err(|error| Failure::new("WL0612", Exit::RunFailed, format!("failed to measure: {error:#}")))?;
+    if globals.json {
+        render::print_json(&report);
+    } else {
+        render::print(&format!("{report}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a folder is on a file system that a power cut empties.
+fn on_memory(folder: &std::path::Path) -> bool {
+    /// `TMPFS_MAGIC` of Linux (statfs(2)).
+    const TMPFS: i64 = 0x0102_1994;
+    #[cfg(target_os = "linux")]
+    return rustix::fs::statfs(folder).is_ok_and(|found| i64::try_from(found.f_type).ok() == Some(TMPFS));
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
