@@ -9,6 +9,9 @@ use crate::ids::ActionIndex;
 use crate::run::{ActionStatus, Event, EventKind, Origin, RunStatus, SkipReason};
 use crate::time::Timestamp;
 
+/// The revision in which every run begins: nothing else is heard before.
+pub(super) const STARTING_REVISION: u64 = 1;
+
 /// Repeats what the commit did that changed this action last.
 pub(super) fn of_action(step: &mut Step<'_>, action: ActionIndex) {
     of_revision(step, step.state(action).revision);
@@ -16,6 +19,10 @@ pub(super) fn of_action(step: &mut Step<'_>, action: ActionIndex) {
 
 /// Repeats what the commit of that revision did, as far as it still stands.
 pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
+    if revision > step.run.revision {
+        // Both came in one batch: what the first one sends has not been sent yet, and will be.
+        return;
+    }
     for action in step.definition.indexes() {
         if step.state(action).revision == revision {
             publish_action(step, action);
@@ -103,27 +110,26 @@ fn skip_reason(step: &Step<'_>, action: ActionIndex) -> SkipReason {
 fn status(step: &mut Step<'_>) {
     let run = &step.run;
     match run.status {
-        RunStatus::Running if run.retries == 0 => {
-            let (at, deadline) = (run.started_at, run.deadline);
-            publish(step, at, EventKind::RunStarted { deadline });
-        }
+        RunStatus::Running => begun(step),
         RunStatus::Cancelling => {
-            if let Some(why) = run.cancellation.clone() {
-                let kind = EventKind::RunCancelling { cause: why.cause, reason: why.reason };
-                publish(step, Some(why.at), kind);
-            }
+            cancelling(step);
             for action in step.definition.indexes() {
                 if step.state(action).status == ActionStatus::Running {
                     step.stop(action);
                 }
             }
         }
-        RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
+        RunStatus::Submitted | RunStatus::Paused => {}
         RunStatus::Succeeded
         | RunStatus::SucceededWithFaults
         | RunStatus::Failed
         | RunStatus::TimedOut
         | RunStatus::Cancelled => {
+            if run.status_revision == STARTING_REVISION {
+                begun(step);
+            }
+            cancelling(step);
+            let run = &step.run;
             let (at, status) = (run.finished_at, run.status);
             let (output, error) = (run.output.clone(), run.error.clone());
             publish(step, at, EventKind::RunFinished { status, output, error });
@@ -131,6 +137,21 @@ fn status(step: &mut Step<'_>) {
                 step.commands.push(Command::Ended);
             }
         }
+    }
+}
+
+fn begun(step: &mut Step<'_>) {
+    let (at, deadline) = (step.run.started_at, step.run.deadline);
+    if step.run.retries > 0 {
+        publish(step, None, EventKind::RunRetried { deadline, actions: Vec::new() });
+    } else if at.is_some() {
+        publish(step, at, EventKind::RunStarted { deadline });
+    }
+}
+
+fn cancelling(step: &mut Step<'_>) {
+    if let Some(why) = step.run.cancellation.clone() {
+        publish(step, Some(why.at), EventKind::RunCancelling { cause: why.cause, reason: why.reason });
     }
 }
 

@@ -7,12 +7,9 @@ use crate::limits::CANCEL_GRACE_MS;
 use crate::run::{ActionStatus, CancelCause, EventKind, RunStatus};
 use crate::time::{Millis, Timestamp};
 
-/// The revision in which every run begins: nothing else is heard before.
-const STARTING_REVISION: u64 = 1;
-
 pub(super) fn start(step: &mut Step<'_>) {
     if step.run.status != RunStatus::Submitted {
-        again::of_revision(step, STARTING_REVISION);
+        again::of_revision(step, again::STARTING_REVISION);
         return;
     }
     let deadline = deadline(step);
@@ -35,15 +32,14 @@ fn deadline(step: &Step<'_>) -> Option<Timestamp> {
 pub(super) fn cancel(step: &mut Step<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {
     match step.run.status {
         RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
-        RunStatus::Cancelling => {
+        // A run that had nothing in flight was cancelled and ended by one commit.
+        RunStatus::Cancelling | RunStatus::Cancelled => {
             again::of_revision(step, step.run.status_revision);
             return Ok(());
         }
-        RunStatus::Succeeded
-        | RunStatus::SucceededWithFaults
-        | RunStatus::Failed
-        | RunStatus::TimedOut
-        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+        RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut => {
+            return Err(Rejection::RunEnded);
+        }
     }
     step.emit(EventKind::RunCancelling { cause, reason: reason.to_owned() });
     for action in step.definition.indexes() {

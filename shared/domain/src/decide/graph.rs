@@ -37,7 +37,7 @@ pub(super) fn look_at(step: &mut Step<'_>, action: ActionIndex, settled: Option<
 }
 
 /// Queues an action whose trigger holds, or keeps it ready until there is room.
-pub(super) fn admit(step: &mut Step<'_>, action: ActionIndex) {
+fn admit(step: &mut Step<'_>, action: ActionIndex) {
     if has_room(step) {
         queue(step, action);
     } else {
@@ -45,9 +45,11 @@ pub(super) fn admit(step: &mut Step<'_>, action: ActionIndex) {
     }
 }
 
+/// Whether one more may be queued. After the deadline nothing is, even if the wake that ends the run is late.
 fn has_room(step: &Step<'_>) -> bool {
     let below_limit = step.definition.max_parallel.is_none_or(|most| step.run.in_flight < most);
-    step.run.status == RunStatus::Running && below_limit
+    let has_time = step.run.deadline.is_none_or(|deadline| step.now < deadline);
+    step.run.status == RunStatus::Running && below_limit && has_time
 }
 
 fn queue(step: &mut Step<'_>, action: ActionIndex) {
@@ -59,7 +61,8 @@ fn queue(step: &mut Step<'_>, action: ActionIndex) {
             let perform = perform(step, of, work, false);
             step.perform(perform);
         }
-        Err(error) => step.fail(of, (None, None), error, false),
+        // No attempt came of it: the failure is told of the one before, if there was one.
+        Err(error) => step.fail(before, (None, None), error, false),
     }
 }
 

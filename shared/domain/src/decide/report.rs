@@ -133,7 +133,6 @@ pub(super) fn completed(
 
 /// No agent could perform the attempt's message.
 pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, reason: &str) -> Result<(), Rejection> {
-    check_open(step, of)?;
     let state = step.state(of.action);
     if state.status.is_settled() {
         again::of_action(step, of.action);
@@ -169,7 +168,7 @@ pub(super) fn attempt_failed(step: &mut Step<'_>, of: ActionAt, by: By, error: E
     time::wake_at(step, retry_at);
 }
 
-/// Nothing but a repeated completion is heard once the run has ended; who still performs is told to stop.
+/// Nothing but a repeated end of an attempt is heard once the run has ended; who still performs is told to stop.
 fn check_open(step: &Step<'_>, of: ActionAt) -> Result<(), Rejection> {
     if !step.run.status.is_final() {
         return Ok(());

@@ -1,5 +1,7 @@
 //! One decision in the making: events are folded as they are decided, so that what follows sees them.
 
+use std::collections::VecDeque;
+
 use super::{Command, Decision, Perform, graph, time};
 use crate::definition::{Action, Definition};
 use crate::ids::ActionIndex;
@@ -14,7 +16,7 @@ pub(super) struct Step<'a> {
     pub(super) again: Vec<Event>,
     pub(super) commands: Vec<Command>,
     /// Actions whose settling has not been looked at yet.
-    settled: Vec<ActionIndex>,
+    settled: VecDeque<ActionIndex>,
     /// The run's `wake_at` has been set to the exact instant.
     pub(super) woken: bool,
 }
@@ -28,7 +30,7 @@ impl<'a> Step<'a> {
             events: Vec::new(),
             again: Vec::new(),
             commands: Vec::new(),
-            settled: Vec::new(),
+            settled: VecDeque::new(),
             woken: false,
         }
     }
@@ -40,20 +42,21 @@ impl<'a> Step<'a> {
         if let Some(of) = event.kind.about()
             && self.run.action(of.action).status.is_settled()
         {
-            self.settled.push(of.action);
+            self.settled.push_back(of.action);
         }
         self.events.push(event);
     }
 
     /// Lets everything follow from what was decided: dependents, room for others, the end of the run.
     pub(super) fn follow(&mut self) {
-        while let Some(settled) = self.settled.pop() {
-            graph::look_at_dependents(self, settled);
-        }
-        graph::fill_room(self);
-        while let Some(settled) = self.settled.pop() {
-            graph::look_at_dependents(self, settled);
+        loop {
+            while let Some(settled) = self.settled.pop_front() {
+                graph::look_at_dependents(self, settled);
+            }
             graph::fill_room(self);
+            if self.settled.is_empty() {
+                break;
+            }
         }
         graph::end_if_done(self);
     }

@@ -2,7 +2,7 @@
 
 use super::report::attempt_failed;
 use super::step::Step;
-use super::{Command, Rejection, again, control, graph};
+use super::{Command, Rejection, again, control};
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, TIMEOUT_MARGIN_MS};
 use crate::run::{ActionStatus, CancelCause, ErrorInfo, EventKind, RunStatus};
@@ -39,7 +39,8 @@ fn wake_action(step: &mut Step<'_>, action: ActionIndex) {
     let state = step.state(action);
     let (of, by) = (step.at(action), (state.agent.clone(), state.started_at));
     match state.status {
-        ActionStatus::RetryWaiting => graph::admit(step, action),
+        // Room is given when all that is due has been looked at, so that the author's order decides.
+        ActionStatus::RetryWaiting => step.emit(EventKind::ActionReady { action }),
         ActionStatus::Queued => {
             let message = format!("no agent took the attempt from its pool until {due}");
             attempt_failed(step, of, by, ErrorInfo::new("timeout.queue", message), true);
@@ -149,13 +150,14 @@ pub(super) fn keep_wake(step: &mut Step<'_>, touched: impl Iterator<Item = Actio
             let actions = touched.filter_map(|action| due_of(step, action));
             actions.chain(step.run.deadline).chain(step.run.wake_at).min()
         }
-        RunStatus::Cancelling
-        | RunStatus::Submitted
+        // What is overdue stays so: a run whose agents report all the time is ended all the same.
+        RunStatus::Cancelling => earliest(step).into_iter().chain(step.run.wake_at).min(),
+        RunStatus::Submitted
         | RunStatus::Succeeded
         | RunStatus::SucceededWithFaults
         | RunStatus::Failed
         | RunStatus::TimedOut
-        | RunStatus::Cancelled => earliest(step),
+        | RunStatus::Cancelled => None,
     };
 }
 
@@ -172,6 +174,9 @@ fn refresh_wake(step: &mut Step<'_>) {
     }
 }
 
+// A cancelled run is looked at once a grace, so also at the very instant at which it is forced.
+const _: () = assert!(CANCEL_FORCE_MS.is_multiple_of(CANCEL_GRACE_MS));
+
 fn earliest(step: &Step<'_>) -> Option<Timestamp> {
     match step.run.status {
         RunStatus::Running | RunStatus::Paused => {
@@ -179,8 +184,9 @@ fn earliest(step: &Step<'_>) -> Option<Timestamp> {
             actions.chain(step.run.deadline).min()
         }
         RunStatus::Cancelling => {
-            let grace = step.run.cancellation.as_ref()?.at.plus(Millis(CANCEL_GRACE_MS));
-            Some(if step.now < grace { grace } else { step.now.plus(Millis(CANCEL_GRACE_MS)) })
+            let since = step.run.cancellation.as_ref()?.at;
+            let rounds = step.now.since(since).0 / CANCEL_GRACE_MS + 1;
+            Some(since.plus(Millis(rounds.saturating_mul(CANCEL_GRACE_MS))))
         }
         RunStatus::Submitted
         | RunStatus::Succeeded

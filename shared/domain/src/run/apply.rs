@@ -22,7 +22,10 @@ pub fn apply(run: &mut Run, event: &Event) {
             run.cancellation = Some(Cancellation { at, cause: *cause, reason: reason.clone() });
             set_status(run, RunStatus::Cancelling);
         }
-        EventKind::RunRetried { deadline, actions } => retry(run, *deadline, actions),
+        EventKind::RunRetried { deadline, actions } => {
+            run.started_at.get_or_insert(at);
+            retry(run, *deadline, actions);
+        }
         EventKind::RunFinished { status, output, error } => {
             run.finished_at = Some(at);
             run.output.clone_from(output);

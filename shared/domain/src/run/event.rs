@@ -229,8 +229,26 @@ impl EventKind {
             return derive(&["event", self.name(), &run, &retries, &at]);
         };
         let (action, attempt) = (of.action.0.to_string(), of.attempt.to_string());
-        let fence = if matches!(self, Self::ActionStarted { .. }) { of.fence.to_string() } else { String::new() };
-        derive(&["event", self.name(), &run, &retries, &action, &attempt, &fence, &at])
+        let extra = match self {
+            Self::ActionStarted { .. } => of.fence.to_string(),
+            // Several reports of one batch are decided at one instant.
+            Self::ActionProgressed { progress, .. } => serde_json::to_string(progress).unwrap_or_default(),
+            Self::RunStarted { .. }
+            | Self::RunPaused
+            | Self::RunResumed
+            | Self::RunCancelling { .. }
+            | Self::RunRetried { .. }
+            | Self::RunFinished { .. }
+            | Self::ActionReady { .. }
+            | Self::ActionQueued { .. }
+            | Self::ActionSucceeded { .. }
+            | Self::ActionRetrying { .. }
+            | Self::ActionFailed { .. }
+            | Self::ActionTimedOut { .. }
+            | Self::ActionSkipped { .. }
+            | Self::ActionCancelled { .. } => String::new(),
+        };
+        derive(&["event", self.name(), &run, &retries, &action, &attempt, &extra, &at])
     }
 
     /// Whether it can be decided more than once in a run's life, for the same attempt.
