@@ -58,7 +58,7 @@ macro_rules! catalogue {
 catalogue! {
     SG1: "the record has exactly the definition's actions";
     SG2: "the counters equal what the actions say";
-    SG3: "no more actions are in flight than max_parallel allows";
+    SG3: "no more actions are in flight than the definition allows at once";
     SG4: "a final run has no open action, an end and no timer; any other has an open action and no end";
     SG5: "what is ready, in flight or retried has a trigger that holds";
     SG6: "a submitted run has begun nothing";
@@ -68,7 +68,7 @@ catalogue! {
     SG10: "each status has just the times, the agent and the result that belong to it";
     SG11: "a cancelled run waits for nothing but what is in flight, and only a cancelled run has cancelled actions";
     SG12: "every open run has a message, a timer or somebody who must resume it";
-    SG13: "wake_at is no later than the earliest instant at which time alone changes the run";
+    SG13: "a run asks to be woken no later than the earliest instant at which time alone changes the run";
     SG14: "the final status tells what became of the actions";
     SG15: "nothing is stamped with a revision later than the next commit's";
     SG20: "the events, folded over the record, give the decision's record";
@@ -78,10 +78,10 @@ catalogue! {
     SG24: "nothing is queued unless the run is running, has room, has time, and the trigger holds";
     SG25: "each queued attempt has one Perform; a repeated Perform is of a queued attempt and must be claimed";
     SG26: "Perform and Stop name attempts that exist";
-    SG27: "each retry has a Wake or is covered by wake_at";
+    SG27: "each retry has a Wake or is covered by the run's next wake";
     SG28: "an attempt has one accepted end, while it is in flight and under its newest fence";
     SG29: "a run's end is the last event of its decision, and a scheduled run then says so";
-    SG30: "an input that changes nothing leaves the record as it was, wake_at aside";
+    SG30: "an input that changes nothing leaves the record as it was, its next wake aside";
     SG40: "no two events of a run's life have the same id";
 }
 

@@ -2,4 +2,8 @@
 
 pub mod conformance;
 pub mod faults;
+pub mod generate;
 pub mod memory;
+pub mod model;
+pub mod sketch;
+pub mod world;

@@ -130,9 +130,10 @@ impl Look<'_> {
         let is_awaited = run.in_flight > 0 || run.wake_at.is_some();
         let lives = match run.status {
             RunStatus::Running => is_awaited,
-            RunStatus::Paused | RunStatus::Submitted => true,
             RunStatus::Cancelling => run.wake_at.is_some(),
-            RunStatus::Succeeded
+            RunStatus::Submitted
+            | RunStatus::Paused
+            | RunStatus::Succeeded
             | RunStatus::SucceededWithFaults
             | RunStatus::Failed
             | RunStatus::TimedOut

@@ -33,7 +33,7 @@ struct Step<'a> {
     found: Vec<Violation>,
 }
 
-impl<'a> Step<'a> {
+impl Step<'_> {
     fn holds(&mut self, invariant: Invariant, holds: bool, detail: impl FnOnce() -> String) {
         if !holds {
             self.found.push(violated(invariant, format!("{:?}: {}", self.input, detail())));

@@ -1,0 +1,407 @@
+//! Strategies of task definitions and of what may happen to their runs.
+//!
+//! What happens is drawn as [`Move`]s, which name their target by a number: they are made into inputs only when the
+//! run is known, so that most of them meet something that is there, and the rest are wrong in a way that is meant.
+
+use proptest::collection::vec;
+use proptest::option::weighted;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use windlass_domain::definition::Trigger;
+use windlass_domain::ids::{ActionIndex, AgentId};
+use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Input, Outcome, Progress, Run};
+use windlass_domain::time::{Millis, Timestamp};
+
+use crate::sketch::{ActionSketch, Given, NEVER_RETRIED, RETRIED, RetrySketch, Sketch, When};
+
+/// Actions of the largest task that is drawn: more than one page of a run's record.
+const WIDE: usize = 72;
+
+/// Tasks of every shape, with every policy.
+pub fn sketches() -> impl Strategy<Value = Sketch> {
+    (shapes().prop_flat_map(actions), limits()).prop_map(|(actions, limits)| with_limits(actions, limits))
+}
+
+/// Tasks in which the order of reports can not matter: as many at once as there are, and no expression that looks
+/// at actions.
+pub fn unordered_sketches() -> impl Strategy<Value = Sketch> {
+    sketches().prop_map(|mut sketch| {
+        sketch.max_parallel = None;
+        for action in &mut sketch.actions {
+            if matches!(action.when, When::Succeeded(_)) {
+                action.when = When::Always;
+            }
+            if matches!(action.given, Given::OutputOf(_)) {
+                action.given = Given::Nothing;
+            }
+        }
+        sketch
+    })
+}
+
+/// The needs of each action. An action may come before what it needs in the author's order.
+fn shapes() -> impl Strategy<Value = Vec<Vec<usize>>> {
+    prop_oneof![
+        3 => (1..6_usize).prop_map(chain),
+        2 => (1..8_usize).prop_map(|width| fan(width, true)),
+        2 => Just(vec![vec![], vec![0], vec![0], vec![1, 2]]),
+        2 => (2..5_usize).prop_map(ladder),
+        8 => (2..=12_usize).prop_flat_map(acyclic),
+        1 => any::<bool>().prop_map(|joined| fan(WIDE, joined)),
+    ]
+}
+
+fn chain(length: usize) -> Vec<Vec<usize>> {
+    (0..length).map(|at| at.checked_sub(1).into_iter().collect()).collect()
+}
+
+fn fan(width: usize, joined: bool) -> Vec<Vec<usize>> {
+    let mut needs = vec![vec![]];
+    needs.extend(vec![vec![0]; width]);
+    if joined {
+        needs.push((1..=width).collect());
+    }
+    needs
+}
+
+/// Two chains, each rung of which needs both actions of the rung before.
+fn ladder(rungs: usize) -> Vec<Vec<usize>> {
+    (0..rungs * 2).map(|at| if at < 2 { vec![] } else { vec![at / 2 * 2 - 2, at / 2 * 2 - 1] }).collect()
+}
+
+/// A random graph, its actions shuffled: needs point both ways in the author's order.
+fn acyclic(actions: usize) -> impl Strategy<Value = Vec<Vec<usize>>> {
+    let edges = vec(0..10_u8, actions * actions);
+    let order = Just((0..actions).collect::<Vec<_>>()).prop_shuffle();
+    (edges, order).prop_map(move |(edges, order)| {
+        let mut needs = vec![vec![]; actions];
+        for from in 0..actions {
+            for to in 0..from {
+                if edges[from * actions + to] >= 7 {
+                    needs[order[from]].push(order[to]);
+                }
+            }
+        }
+        needs
+    })
+}
+
+fn actions(needs: Vec<Vec<usize>>) -> impl Strategy<Value = Vec<ActionSketch>> {
+    needs.into_iter().map(action).collect::<Vec<_>>()
+}
+
+fn action(needs: Vec<usize>) -> impl Strategy<Value = ActionSketch> {
+    let of_need = |of: fn(usize) -> When| needs.first().map_or(When::True, |need| of(*need));
+    let when = prop_oneof![
+        12 => Just(When::Always),
+        2 => Just(When::True),
+        1 => Just(When::False),
+        2 => Just(of_need(When::Succeeded)),
+        1 => select(vec![When::Broken, When::Number]),
+    ];
+    let given_of_need = needs.last().map_or(Given::Constant(7), |need| Given::OutputOf(*need));
+    let given = prop_oneof![
+        8 => Just(Given::Nothing),
+        4 => Just(Given::Constant(42)),
+        4 => Just(given_of_need),
+        1 => Just(Given::Broken),
+    ];
+    let timeouts = (weighted(0.3, spans()), weighted(0.3, spans()));
+    (triggers(!needs.is_empty()), when, given, weighted(0.25, Just(())), retries(), timeouts).prop_map(
+        move |(trigger, when, given, allowed, retry, (timeout, queue_timeout))| ActionSketch {
+            needs: needs.clone(),
+            trigger,
+            when,
+            given,
+            allow_failure: allowed.is_some(),
+            retry,
+            timeout,
+            queue_timeout,
+        },
+    )
+}
+
+fn triggers(has_needs: bool) -> impl Strategy<Value = Trigger> {
+    use Trigger::{AllDone, AllSucceeded, AnyFailed, AnySucceeded, NoneFailed};
+    let all = vec![AllSucceeded, AllSucceeded, AllSucceeded, AllDone, AnySucceeded, AnyFailed, NoneFailed];
+    select(if has_needs { all } else { vec![AllSucceeded] })
+}
+
+fn spans() -> impl Strategy<Value = Millis> {
+    select(vec![Millis(500), Millis::from_secs(5), Millis::from_secs(90), Millis::from_secs(1800)])
+}
+
+fn retries() -> impl Strategy<Value = RetrySketch> {
+    let attempts = prop_oneof![4 => Just(Some(1)), 4 => (2..5_u32).prop_map(Some), 1 => Just(None)];
+    let max_age = weighted(0.1, Just(Millis::from_secs(600)));
+    (attempts, select(vec![1_u64, 1000, 30_000]), max_age).prop_map(|(attempts, delay, max_age)| RetrySketch {
+        attempts,
+        delay: Millis(delay),
+        max_delay: Millis::from_secs(60),
+        max_age,
+    })
+}
+
+type Limits = (Option<u32>, Option<Millis>, u8);
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let timeout = weighted(0.3, select(vec![Millis::from_secs(60), Millis::from_secs(3600)]));
+    (weighted(0.5, 1..4_u32), timeout, 0..8_u8)
+}
+
+fn with_limits(actions: Vec<ActionSketch>, (max_parallel, timeout, output): Limits) -> Sketch {
+    let output = match output {
+        0..=3 => Given::Nothing,
+        4 | 5 => Given::Constant(1),
+        6 => Given::OutputOf(actions.len() - 1),
+        _ => Given::Broken,
+    };
+    Sketch { actions, max_parallel, timeout, output }
+}
+
+/// Something that happens, after some time.
+#[derive(Debug, Clone)]
+pub struct Move {
+    /// How much time passes before it.
+    pub pass: Pass,
+    /// What happens.
+    pub what: What,
+}
+
+/// Time that passes.
+#[derive(Debug, Clone, Copy)]
+pub enum Pass {
+    /// That much.
+    By(Millis),
+    /// Until the run asks to be woken, if that is later.
+    UntilWake,
+}
+
+/// What happens to a run.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// An input that is about no action.
+    Of(RunInput),
+    /// A report of an attempt.
+    Report {
+        /// Which action: of those in flight if there are some, else of all.
+        pick: Index,
+        /// Which of its attempts.
+        aim: Aim,
+        /// Who reports.
+        agent: u8,
+        /// What.
+        report: Report,
+    },
+}
+
+/// An input that is about no action.
+#[derive(Debug, Clone, Copy)]
+pub enum RunInput {
+    /// The run begins.
+    Start,
+    /// Somebody, or the schedule, wants its end.
+    Cancel(CancelCause),
+    /// It is held.
+    Pause,
+    /// It goes on.
+    Resume,
+    /// It starts over.
+    Retry,
+    /// Time has passed.
+    Wake,
+    /// The sweeper looks; it did so before, that long ago.
+    Sweep(Millis),
+}
+
+/// Which attempt a report names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// The newest of an action in flight.
+    InFlight,
+    /// The newest of any action.
+    Any,
+    /// The attempt before the newest.
+    OldAttempt,
+    /// The newest, with the fence before the newest.
+    OldFence,
+    /// The newest, with a fence that was never given.
+    LaterFence,
+    /// An attempt that was never made.
+    LaterAttempt,
+    /// An action that the definition has not.
+    Unknown,
+}
+
+/// A report.
+#[derive(Debug, Clone)]
+pub enum Report {
+    /// It has begun; that long ago.
+    Started(Millis),
+    /// An agent asks to perform it.
+    Claim(bool),
+    /// It has come so far, in percent.
+    Progressed(u8),
+    /// It has ended.
+    Completed(Outcome),
+    /// No agent could perform it.
+    DeadLettered,
+}
+
+/// Sequences of what happens to one run, mostly starting with its start.
+pub fn moves(most: usize) -> impl Strategy<Value = Vec<Move>> {
+    let first = weighted(0.95, Just(Move { pass: Pass::By(Millis(10)), what: What::Of(RunInput::Start) }));
+    (first, vec(a_move(), 1..most)).prop_map(|(first, rest)| first.into_iter().chain(rest).collect())
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    let pass = prop_oneof![
+        4 => Just(Pass::By(Millis(0))),
+        10 => (1..800_u64).prop_map(|ms| Pass::By(Millis(ms))),
+        3 => (1..90_u64).prop_map(|secs| Pass::By(Millis::from_secs(secs))),
+        3 => Just(Pass::UntilWake),
+        1 => (10..90_u64).prop_map(|minutes| Pass::By(Millis::from_secs(minutes * 60))),
+    ];
+    (pass, a_what()).prop_map(|(pass, what)| Move { pass, what })
+}
+
+fn a_what() -> impl Strategy<Value = What> {
+    let cause = select(vec![CancelCause::Request, CancelCause::Overlap]);
+    let ago = select(vec![60_u64, 600, 7200]).prop_map(Millis::from_secs);
+    let of_run = prop_oneof![
+        2 => Just(RunInput::Start),
+        2 => cause.prop_map(RunInput::Cancel),
+        2 => Just(RunInput::Pause),
+        4 => Just(RunInput::Resume),
+        4 => Just(RunInput::Retry),
+        8 => Just(RunInput::Wake),
+        4 => ago.prop_map(RunInput::Sweep),
+    ];
+    let report = (any::<Index>(), aims(), 0..3_u8, a_report()).prop_map(|(pick, aim, agent, report)| What::Report {
+        pick,
+        aim,
+        agent,
+        report,
+    });
+    prop_oneof![1 => of_run.prop_map(What::Of), 3 => report]
+}
+
+fn aims() -> impl Strategy<Value = Aim> {
+    prop_oneof![
+        20 => Just(Aim::InFlight),
+        4 => Just(Aim::Any),
+        1 => Just(Aim::OldAttempt),
+        1 => Just(Aim::OldFence),
+        1 => Just(Aim::LaterFence),
+        1 => Just(Aim::LaterAttempt),
+        1 => Just(Aim::Unknown),
+    ]
+}
+
+fn a_report() -> impl Strategy<Value = Report> {
+    let error = |kind: &str| ErrorInfo::new(kind, "it did not work");
+    let outcome = prop_oneof![
+        8 => (0..5_i64).prop_map(|output| Outcome::Succeeded { output: output.into() }),
+        4 => Just(Outcome::Failed { error: error(RETRIED) }),
+        1 => Just(Outcome::Failed { error: error(NEVER_RETRIED) }),
+        2 => Just(Outcome::TimedOut { error: error("timeout.attempt") }),
+        1 => Just(Outcome::Cancelled),
+    ];
+    prop_oneof![
+        3 => (0..3000_u64).prop_map(|ms| Report::Started(Millis(ms))),
+        2 => any::<bool>().prop_map(Report::Claim),
+        1 => (0..100_u8).prop_map(Report::Progressed),
+        8 => outcome.prop_map(Report::Completed),
+        1 => Just(Report::DeadLettered),
+    ]
+}
+
+impl Pass {
+    /// The instant after this much time has passed for that run.
+    pub fn after(self, run: &Run, now: Timestamp) -> Timestamp {
+        match self {
+            Self::By(span) => now.plus(span),
+            Self::UntilWake => run.wake_at.map_or(now, |wake| wake.max(now)),
+        }
+    }
+}
+
+impl What {
+    /// The input that this is for that run at `now`.
+    pub fn input(&self, run: &Run, now: Timestamp) -> Input {
+        match self {
+            Self::Of(of) => of.input(now),
+            Self::Report { pick, aim, agent, report } => {
+                let of = aim.attempt(run, *pick);
+                report.input(of, agent_of(*agent), now)
+            }
+        }
+    }
+}
+
+impl RunInput {
+    fn input(self, now: Timestamp) -> Input {
+        match self {
+            Self::Start => Input::Start,
+            Self::Cancel(cause) => Input::Cancel { reason: "a test asked for it".into(), cause },
+            Self::Pause => Input::Pause,
+            Self::Resume => Input::Resume,
+            Self::Retry => Input::Retry,
+            Self::Wake => Input::Wake,
+            Self::Sweep(ago) => Input::Sweep { since: earlier(now, ago) },
+        }
+    }
+}
+
+impl Aim {
+    fn attempt(self, run: &Run, pick: Index) -> ActionAt {
+        let count = run.actions.len();
+        let in_flight = |at: &usize| run.action(ActionIndex::from_usize(*at)).status.is_in_flight();
+        let candidates: Vec<usize> = match self {
+            Self::InFlight => (0..count).filter(in_flight).collect(),
+            Self::Any | Self::OldAttempt | Self::OldFence | Self::LaterFence | Self::LaterAttempt => Vec::new(),
+            Self::Unknown => vec![count],
+        };
+        let at = if candidates.is_empty() { pick.index(count) } else { candidates[pick.index(candidates.len())] };
+        let action = ActionIndex::from_usize(at);
+        if at >= count {
+            return ActionAt { action, attempt: 1, fence: 1 };
+        }
+        let (attempt, fence) = (run.action(action).attempt, run.action(action).fence);
+        let (attempt, fence) = match self {
+            Self::InFlight | Self::Any | Self::Unknown => (attempt, fence),
+            Self::OldAttempt => (attempt.saturating_sub(1), fence.saturating_sub(1)),
+            Self::OldFence => (attempt, fence.saturating_sub(1)),
+            Self::LaterFence => (attempt, fence + 1),
+            Self::LaterAttempt => (attempt + 1, fence + 1),
+        };
+        ActionAt { action, attempt, fence }
+    }
+}
+
+impl Report {
+    fn input(&self, of: ActionAt, agent: AgentId, now: Timestamp) -> Input {
+        match self {
+            Self::Started(ago) => Input::Started { of, agent, started_at: earlier(now, *ago) },
+            Self::Claim(redelivered) => Input::Claim { of, agent, redelivered: *redelivered },
+            Self::Progressed(percent) => {
+                let progress = Progress { percent: Some(f64::from(*percent)), message: None };
+                Input::Progressed { of, progress }
+            }
+            Self::Completed(outcome) => Input::Completed { of, agent, started_at: now, outcome: outcome.clone() },
+            Self::DeadLettered => Input::DeadLettered { of, reason: "twenty deliveries".into() },
+        }
+    }
+}
+
+/// The agent of that number.
+///
+/// # Panics
+/// Never: the name is valid.
+pub fn agent_of(number: u8) -> AgentId {
+    AgentId::new(&format!("agent-{number}")).expect("a valid name")
+}
+
+fn earlier(now: Timestamp, ago: Millis) -> Timestamp {
+    Timestamp::from_millis(now.as_millis().saturating_sub_unsigned(ago.0))
+}
