@@ -32,6 +32,9 @@ pub const TARGETS: [Target; 3] = [
 ];
 
 /// Reads a definition. One that is sound reads the same from its stored form; faults lie inside the text.
+///
+/// # Panics
+/// If a reader is at fault.
 pub fn definition(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match Definition::from_text(text) {
@@ -53,6 +56,9 @@ pub fn definition(data: &[u8]) {
 }
 
 /// Compiles and evaluates an expression and a template.
+///
+/// # Panics
+/// If a reader is at fault.
 pub fn expression(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let scope = scope();
@@ -76,6 +82,9 @@ fn scope() -> Scope {
 }
 
 /// Reads a message of every kind, and a record. What can be read is written, and read again as the same.
+///
+/// # Panics
+/// If a reader is at fault.
 pub fn message(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     round::<InboxMessage>(text);

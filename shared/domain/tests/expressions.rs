@@ -151,6 +151,8 @@ fn holes_without_an_end_are_told_with_their_place() {
         let error = Template::parse(&json!(text)).unwrap_err();
         assert_eq!((error.code, error.offset), ("WL0202", Some(offset)), "{text}");
     }
+    let error = Template::parse(&json!("ä ${{ 'ä' + § }}")).unwrap_err();
+    assert_eq!(error.offset, Some("ä ${{ 'ä' + ".len()), "{error}");
     let error = Template::parse(&json!("ab ${{ input.n + inptu }}")).unwrap_err();
     assert_eq!(error.offset, Some("ab ${{ input.n + ".len()));
 }

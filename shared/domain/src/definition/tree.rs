@@ -65,7 +65,7 @@ impl Node {
             line: self.place.line + lines,
             column: if lines == 0 { self.place.column + last_line } else { last_line + 1 },
             offset: self.place.offset + before.len(),
-            len: usize::from(before.len() < written.len()),
+            len: written[before.len()..].chars().next().map_or(0, char::len_utf8),
         }
     }
 

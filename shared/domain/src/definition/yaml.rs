@@ -96,8 +96,8 @@ impl<'t> Builder<'t> {
     }
 
     fn place(&self, start: Marker, end: Marker) -> Place {
-        let offset = start.byte_offset().unwrap_or(0).min(self.text.len());
-        let end = end.byte_offset().unwrap_or(offset).clamp(offset, self.text.len());
+        let offset = self.text.floor_char_boundary(start.byte_offset().unwrap_or(0));
+        let end = self.text.floor_char_boundary(end.byte_offset().unwrap_or(offset)).max(offset);
         Place { line: start.line(), column: start.col() + 1, offset, len: end - offset }
     }
 
@@ -181,8 +181,9 @@ impl<'t> Builder<'t> {
     /// A collection is shown by its first line alone.
     fn first_line(&self, place: Place) -> Place {
         let rest = self.text.get(place.offset..).unwrap_or_default();
-        let len = rest.lines().next().unwrap_or_default().trim_end().len();
-        Place { len: len.min(place.len.max(1)), ..place }
+        let line = rest.lines().next().unwrap_or_default().trim_end().len();
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        Place { len: line.min(place.len.max(first)), ..place }
     }
 
     fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Found> {

@@ -149,13 +149,12 @@ pub(super) fn parse(source: &str) -> Result<cel::IdedExpr, ExpressionError> {
     Err(ExpressionError { code: code::SYNTAX, message, offset: offset(source, first.pos) })
 }
 
-/// The byte at a line and column as the parser counts them: both from 1.
+/// The byte at a line and column as the parser counts them: both from 1, the column in bytes.
 fn offset(source: &str, (line, column): (isize, isize)) -> Option<usize> {
     let line = usize::try_from(line).ok()?.checked_sub(1)?;
     let column = usize::try_from(column).ok()?.checked_sub(1)?;
     let before: usize = source.split_inclusive('\n').take(line).map(str::len).sum();
-    let rest = source.get(before..)?;
-    Some(before + rest.char_indices().nth(column).map_or(rest.len(), |(at, _)| at))
+    Some(source.floor_char_boundary(before + column))
 }
 
 fn shorten(message: &str) -> String {
