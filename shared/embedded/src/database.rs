@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use crate::error::{OpenError, port_error};
@@ -60,6 +61,8 @@ pub(crate) fn wal_path(path: &Path) -> PathBuf {
 fn tune(connection: &mut Connection, purpose: Purpose) -> rusqlite::Result<()> {
     connection.busy_handler(Some(wait_for_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A statement keeps its plan whatever is bound to it; otherwise most are planned anew at each use.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Commits are synced by the writer's own thread, and checkpoints are the writer's as well.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;

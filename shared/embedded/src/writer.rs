@@ -25,8 +25,8 @@ use crate::watch::QueueWatch;
 
 /// Requests of one transaction.
 const MAX_BATCH_REQUESTS: usize = 256;
-/// Pages that the log may grow by before they are copied to the file: 16 MiB.
-const CHECKPOINT_PAGES: u64 = 4096;
+/// Pages that the log may grow by before they are copied to the file: 32 MiB.
+const CHECKPOINT_PAGES: u64 = 8192;
 
 /// Whether an answer may go out before the log is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
