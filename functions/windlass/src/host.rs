@@ -2,6 +2,7 @@
 
 mod folder;
 mod parts;
+mod signals;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth};
 use windlass_domain::ids::PoolName;
 use windlass_domain::time::Millis;
@@ -19,6 +19,7 @@ use windlass_engine::definitions::Definitions;
 use crate::failure::{Exit, Failure};
 pub(crate) use parts::{AgentPlan, GUARD_COMMAND, run_agent};
 use parts::{Parts, performer};
+pub(crate) use signals::EndSignals;
 
 /// Inputs that are decided at once.
 const PROCESS_MANAGERS: usize = 4;
@@ -142,37 +143,4 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         SocketAddr::V4(v4) => ([127, 0, 0, 1], v4.port()).into(),
         SocketAddr::V6(v6) => (std::net::Ipv6Addr::LOCALHOST, v6.port()).into(),
     }
-}
-
-/// Completes when the process is asked to end: SIGTERM or SIGINT.
-pub(crate) async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        drop(tokio::signal::ctrl_c().await);
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-}
-
-/// A second signal ends the process at once: everything that was acknowledged is durable.
-pub(crate) fn end_at_next_signal() {
-    tokio::spawn(async {
-        asked_to_end().await;
-        std::process::exit(130);
-    });
-}
-
-/// Cancelled when the process is asked to end.
-pub(crate) fn end_token() -> CancellationToken {
-    let token = CancellationToken::new();
-    let ending = token.clone();
-    tokio::spawn(async move {
-        asked_to_end().await;
-        ending.cancel();
-        end_at_next_signal();
-    });
-    token
 }

@@ -7,15 +7,16 @@ use windlass_embedded::Role;
 use super::logging;
 use crate::args::{AgentArgs, Globals};
 use crate::connection::data_dir;
-use crate::host::{AgentPlan, end_token, open, run_agent};
+use crate::host::{AgentPlan, EndSignals, open, run_agent};
 use crate::render::Ended;
 
 pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     logging::set_up(args.log.log_format);
+    let signals = EndSignals::listen()?;
     let store = open(&data_dir(globals)?, Role::Agent)?;
     let plan = AgentPlan { id: args.id, pool: args.pool, slots: args.slots, drain: args.drain };
     tracing::info!(pool = %plan.pool, slots = plan.slots, "the agent takes work");
-    run_agent(&store.ports(), plan, &end_token()).await?;
+    run_agent(&store.ports(), plan, &signals.into_token()).await?;
     tracing::info!("the agent has ended: nothing is left with it");
     Ok(ExitCode::SUCCESS)
 }

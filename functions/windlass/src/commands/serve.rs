@@ -10,7 +10,7 @@ use super::logging;
 use crate::args::{Globals, ServeArgs};
 use crate::connection::data_dir;
 use crate::failure::{Exit, Failure};
-use crate::host::{Host, HostPlan, asked_to_end, end_at_next_signal};
+use crate::host::{EndSignals, Host, HostPlan};
 use crate::render::{self, Ended};
 
 const SLOTS_PER_CORE: usize = 4;
@@ -21,6 +21,7 @@ pub(super) async fn run(globals: &Globals, args: ServeArgs) -> Ended {
     let data = data_dir(globals)?;
     let pools = if args.no_agent { Vec::new() } else { pools_of(args.pools) };
     let plan = HostPlan { data: data.clone(), listen: args.listen, pools: pools.clone(), drain: args.drain };
+    let mut signals = EndSignals::listen()?;
     let mut host = Host::start(plan).await?;
     if globals.json {
         render::print_json_line(&json!({ "url": host.url(), "data": data }));
@@ -30,9 +31,9 @@ pub(super) async fn run(globals: &Globals, args: ServeArgs) -> Ended {
     let slots: Vec<String> = pools.iter().map(|(pool, slots)| format!("{pool}={slots}")).collect();
     tracing::info!(url = host.url(), pools = slots.join(","), "the host is ready");
     tokio::select! {
-        () = asked_to_end() => {
+        () = signals.next() => {
             tracing::info!("the host ends: what is running is finished or handed back");
-            end_at_next_signal();
+            signals.end_at_next();
             host.stop().await;
             Ok(ExitCode::SUCCESS)
         }
