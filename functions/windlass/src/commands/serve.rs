@@ -60,10 +60,10 @@ fn check_listen(address: SocketAddr, allow_remote: bool) -> Result<(), Failure> 
         .help("listen on 127.0.0.1 behind a proxy with TLS, or say --allow-remote if you mean it"))
 }
 
-/// WL0614: a fault of the program itself.
+/// WL0604: a fault of the program itself.
 pub(super) fn broken() -> Failure {
     Failure::new(
-        "WL0614",
+        "WL0604",
         Exit::Unreachable,
         "a part of the host has ended by itself; nothing that it had accepted is lost",
     )
