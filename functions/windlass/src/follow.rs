@@ -1,10 +1,10 @@
 //! Following a run to its end: its events as they come, over any number of connections, and the run itself.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use eventsource_stream::{Event as StreamEvent, Eventsource};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunView;
@@ -22,8 +22,9 @@ use crate::render::{self, events};
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 const RECONNECT_DELAY: Duration = Duration::from_millis(300);
 const FRAME: Duration = Duration::from_millis(120);
-/// A run is read at most this often while its events come in.
+/// A run is read at most this often while its events come in, and a run of many actions less often.
 const READ_AT_MOST_EVERY: Duration = Duration::from_millis(120);
+const READ_LATER_PER_ACTION: Duration = Duration::from_micros(300);
 /// And at least this often, whatever becomes of its events.
 const READ_AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 
@@ -44,8 +45,6 @@ impl<'a> Feed<'a> {
 
     /// The next event. The stream ends and begins again as often as it must; `None` if the host has ended it in order,
     /// which it may do after a run's last event. WL0601 if the host is away for too long.
-    ///
-    /// It may be dropped at any await without losing an event.
     pub(crate) async fn next(&mut self) -> Result<Option<PublicEvent>, Failure> {
         let mut away_since: Option<Instant> = None;
         loop {
@@ -100,10 +99,12 @@ pub(crate) enum Manner {
 impl Manner {
     /// What suits standard output.
     pub(crate) fn suiting(json: bool) -> Self {
-        match json {
-            true => Self::JsonLines,
-            false if console::user_attended() => Self::Tree,
-            false => Self::Lines,
+        if json {
+            Self::JsonLines
+        } else if console::user_attended() {
+            Self::Tree
+        } else {
+            Self::Lines
         }
     }
 }
@@ -115,6 +116,8 @@ pub(crate) async fn follow(
     manner: Manner,
     at_most: Option<Millis>,
 ) -> Result<RunView, Failure> {
+    // A host that is not there from the start is not waited for.
+    client.run(id).await?;
     let following = async {
         match manner {
             Manner::Tree => follow_tree(client, id).await,
@@ -145,7 +148,7 @@ async fn follow_lines(client: &Client, id: RunId, manner: Manner) -> Result<RunV
         }
         let may_be_last = event.as_ref().is_none_or(ends_run);
         if may_be_last {
-            let view = client.run(id).await?;
+            let view = read(client, id).await?;
             // A run that was retried has ended before: only the event of its last end counts.
             let is_last =
                 event.as_ref().is_none_or(|event| view.finished_at.as_ref().is_some_and(|end| *end <= event.time));
@@ -160,29 +163,46 @@ async fn follow_lines(client: &Client, id: RunId, manner: Manner) -> Result<RunV
 }
 
 async fn follow_tree(client: &Client, id: RunId) -> Result<RunView, Failure> {
-    let mut view = client.run(id).await?;
+    let mut view = read(client, id).await?;
+    let actions = u32::try_from(view.actions.len()).unwrap_or(u32::MAX);
+    let at_most_every = (READ_AT_MOST_EVERY + READ_LATER_PER_ACTION * actions).min(READ_AT_LEAST_EVERY);
     let mut tree = LiveTree::new(outline_of(client, &view).await);
-    let mut feed = Feed::new(client, id);
+    // A stream keeps its place while a frame is drawn; a call of `next` would begin anew.
+    let feed = stream::unfold(Feed::new(client, id), async |mut feed| Some((feed.next().await, feed)));
+    let mut feed = pin!(feed);
     let mut frames = interval(FRAME);
     frames.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let (mut read_at, mut stale) = (Instant::now(), false);
     while !view.status.is_final() {
         tokio::select! {
-            event = feed.next() => {
+            Some(event) = feed.next() => {
                 stale = true;
                 if event?.is_none() {
                     sleep(RECONNECT_DELAY).await;
                 }
             }
             _ = frames.tick() => tree.draw(&view),
-            () = sleep_until(read_at + READ_AT_MOST_EVERY), if stale => {
-                (view, read_at, stale) = (client.run(id).await?, Instant::now(), false);
+            () = sleep_until(read_at + at_most_every), if stale => {
+                (view, read_at, stale) = (read(client, id).await?, Instant::now(), false);
             }
             () = sleep_until(read_at + READ_AT_LEAST_EVERY) => stale = true,
         }
     }
     tree.finish(&view);
     Ok(view)
+}
+
+/// The run as it stands; a host that is away for a moment, to be started again, is waited for.
+async fn read(client: &Client, id: RunId) -> Result<RunView, Failure> {
+    let away_since = Instant::now();
+    loop {
+        match client.run(id).await {
+            Err(failure) if failure.is_absence() && away_since.elapsed() < GIVE_UP_AFTER => {
+                sleep(RECONNECT_DELAY).await;
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// The outline of a run's task; a plain list if its definition can not be had.

@@ -1,6 +1,7 @@
 //! The host as a process: its folder, its token, its end, its agents.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
@@ -73,10 +74,30 @@ fn a_run_survives_the_death_of_its_host() {
     let mut host = Host::start(&["--no-agent"]);
     host.apply(QUICK);
     let run = host.json(&["run", "quick"])["id"].as_str().expect("an id").to_owned();
+    // Its start is decided before the end, else it would wait for the dead host's receipt to run out.
+    host.until_status(&run, "running");
     host.kill_and_restart(&[]);
     let ended = host.ask(&["watch", &run]);
     assert_eq!(ended.code, 0, "{}{}", ended.output, ended.errors);
     assert!(ended.output.contains("run.succeeded"), "{}", ended.output);
+}
+
+#[test]
+fn a_watch_goes_on_when_the_host_is_back() {
+    let mut host = Host::start(&["--no-agent"]);
+    host.apply(QUICK);
+    let run = host.json(&["run", "quick"])["id"].as_str().expect("an id").to_owned();
+    host.until_status(&run, "running");
+    let mut watch = host.command(&["watch", &run]).stdout(Stdio::piped()).spawn().expect("started");
+    let mut lines = BufReader::new(watch.stdout.take().expect("piped")).lines();
+    let first = lines.next().expect("a line").expect("text");
+    assert!(first.contains("run.started"), "{first}");
+    host.kill_and_restart(&[]);
+    let rest: Vec<String> = lines.map(|line| line.expect("text")).collect();
+    assert_eq!(watch.wait().expect("ended").code(), Some(0), "{rest:?}");
+    let all = rest.join("\n");
+    assert!(!all.contains("run.started") && all.matches("action.succeeded").count() == 1, "each event once: {all}");
+    assert!(all.trim_end().ends_with("run.succeeded"), "{all}");
 }
 
 #[test]

@@ -33,15 +33,17 @@ impl Host {
     /// A host with these arguments beside its folder and a free port.
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let process = spawn(&folder.path().join("data"), arguments);
+        let process = spawn(&folder.path().join("data"), "127.0.0.1:0", arguments);
         Self { folder, process }
     }
 
-    /// Ends it as a power cut would, and starts it again on the same folder with these arguments.
+    /// Ends it as a power cut would, and starts it again on the same folder and port, with these arguments.
     pub(crate) fn kill_and_restart(&mut self, arguments: &[&str]) {
         self.process.kill().expect("killed");
         self.process.wait().expect("ended");
-        self.process = spawn(&self.data(), arguments);
+        let url = std::fs::read_to_string(self.data().join("url")).expect("an address");
+        let address = url.trim().strip_prefix("http://").expect("a URL");
+        self.process = spawn(&self.data(), address, arguments);
     }
 
     /// Asks it to end, waits, and gives its exit code.
@@ -115,9 +117,9 @@ pub(crate) fn terminate(process: &Child) {
 }
 
 /// Starts a host and waits until it says that it is ready.
-fn spawn(data: &Path, arguments: &[&str]) -> Child {
+fn spawn(data: &Path, listen: &str, arguments: &[&str]) -> Child {
     let mut command = windlass();
-    command.args(["serve", "--listen", "127.0.0.1:0", "--drain", "2s", "--data"]).arg(data).args(arguments);
+    command.args(["serve", "--listen", listen, "--drain", "2s", "--data"]).arg(data).args(arguments);
     let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
     let mut ready = String::new();
     BufReader::new(process.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
