@@ -83,5 +83,5 @@ fn threads() -> Result<Runtime, Failure> {
 }
 
 fn no_runtime(error: &std::io::Error) -> Failure {
-    Failure::new("WL0612", Exit::Usage, format!("failed to get threads or timers from the system: {error}"))
+    Failure::new("WL0614", Exit::Usage, format!("failed to get threads or timers from the system: {error}"))
 }

@@ -19,7 +19,7 @@ impl EndSignals {
     pub(crate) fn listen() -> Result<Self, Failure> {
         let one = |kind| {
             signal(kind)
-                .map_err(|error| Failure::new("WL0612", Exit::Usage, format!("failed to listen to signals: {error}")))
+                .map_err(|error| Failure::new("WL0614", Exit::Usage, format!("failed to listen to signals: {error}")))
         };
         Ok(Self { terminate: one(SignalKind::terminate())?, interrupt: one(SignalKind::interrupt())? })
     }
