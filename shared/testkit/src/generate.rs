@@ -298,20 +298,24 @@ fn aims() -> impl Strategy<Value = Aim> {
     ]
 }
 
-fn a_report() -> impl Strategy<Value = Report> {
+/// How an attempt may end: well, more often than not.
+pub fn an_outcome() -> impl Strategy<Value = Outcome> {
     let error = |kind: &str| ErrorInfo::new(kind, "it did not work");
-    let outcome = prop_oneof![
+    prop_oneof![
         8 => (0..5_i64).prop_map(|output| Outcome::Succeeded { output: output.into() }),
         4 => Just(Outcome::Failed { error: error(RETRIED) }),
         1 => Just(Outcome::Failed { error: error(NEVER_RETRIED) }),
         2 => Just(Outcome::TimedOut { error: error("timeout.attempt") }),
         1 => Just(Outcome::Cancelled),
-    ];
+    ]
+}
+
+fn a_report() -> impl Strategy<Value = Report> {
     prop_oneof![
         3 => (0..3000_u64).prop_map(|ms| Report::Started(Millis(ms))),
         2 => any::<bool>().prop_map(Report::Claim),
         1 => (0..100_u8).prop_map(Report::Progressed),
-        8 => outcome.prop_map(Report::Completed),
+        8 => an_outcome().prop_map(Report::Completed),
         1 => Just(Report::DeadLettered),
     ]
 }

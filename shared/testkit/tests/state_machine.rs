@@ -16,11 +16,11 @@ use coverage::Coverage;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use uuid::Uuid;
-use windlass_domain::decide::Decision;
+use windlass_domain::decide::{Decision, decide};
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::run::{ActionAt, Event, EventKind, Input, Origin};
+use windlass_domain::run::{ActionAt, Event, EventKind, Input, Origin, Outcome, Run};
 use windlass_domain::time::Millis;
-use windlass_testkit::generate::{Move, moves, sketches};
+use windlass_testkit::generate::{Move, agent_of, an_outcome, moves, sketches, unordered_sketches};
 use windlass_testkit::model::Model;
 use windlass_testkit::sketch::{Sketch, name_of};
 use windlass_testkit::world::{World, performs};
@@ -81,6 +81,43 @@ fn decisions_agree_with_the_model_and_keep_every_invariant() {
     }
 }
 
+/// The reports of one batch, in whatever order they are folded, leave the same run: if all may run at once, and no
+/// expression looks at what has not been settled.
+#[test]
+fn the_order_of_a_batch_does_not_matter() {
+    let outcomes = proptest::collection::vec(an_outcome(), 12);
+    let order = Just((0..12).collect::<Vec<usize>>()).prop_shuffle();
+    let drawn = (unordered_sketches(), moves(12), outcomes, order);
+    let result = runner(99, cases().div_ceil(5)).run(&drawn, |(sketch, moves, outcomes, order)| {
+        let mut world = World::new(sketch.definition(), Origin::Request, "drawn");
+        for a_move in moves {
+            world.now = a_move.pass.after(&world.run, world.now).plus(Millis(1));
+            let _ = world.give(&a_move.what.input(&world.run, world.now));
+        }
+        let in_flight = world.definition.indexes().filter(|at| world.run.action(*at).status.is_in_flight());
+        let report = |(action, outcome): (ActionIndex, &Outcome)| {
+            let state = world.run.action(action);
+            let of = ActionAt { action, attempt: state.attempt, fence: state.fence };
+            Input::Completed { of, agent: agent_of(0), started_at: world.now, outcome: outcome.clone() }
+        };
+        let batch: Vec<Input> = in_flight.zip(&outcomes).map(report).collect();
+        let shuffled: Vec<&Input> = order.iter().filter_map(|at| batch.get(*at)).collect();
+        prop_assert_eq!(fold(&world, batch.iter()), fold(&world, shuffled.into_iter()));
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+/// Folds a batch without a commit between, as the process manager does.
+fn fold<'a>(world: &World, batch: impl Iterator<Item = &'a Input>) -> Run {
+    batch.fold(world.run.clone(), |run, input| {
+        let decided = decide(&world.definition, &run, input, world.now);
+        decided.map(|decision| decision.run).unwrap_or(run)
+    })
+}
+
 fn drive(sketch: &Sketch, moves: &[Move], coverage: &mut Coverage) -> Result<(), TestCaseError> {
     let definition = sketch.definition();
     let nominal = windlass_domain::time::Timestamp::from_millis(0);
@@ -128,12 +165,7 @@ fn agree(world: &World, model: &Model, input: &Input) -> Result<(), TestCaseErro
 }
 
 /// The same input once more: whoever decided may have died before it sent anything.
-fn repeat(
-    world: &World,
-    input: &Input,
-    before: &windlass_domain::run::Run,
-    first: &Decision,
-) -> Result<(), TestCaseError> {
+fn repeat(world: &World, input: &Input, before: &Run, first: &Decision) -> Result<(), TestCaseError> {
     let again = world.ask(input);
     let Ok(again) = again else {
         prop_assert!(!sends_again(input), "{:?} is refused the second time: {:?}", input, again);
