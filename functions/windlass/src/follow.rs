@@ -22,6 +22,8 @@ use crate::render::{self, events};
 const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
 const RECONNECT_DELAY: Duration = Duration::from_millis(300);
 const FRAME: Duration = Duration::from_millis(120);
+/// Streams in a row that told nothing, after which an ended run has no more events to come.
+const ENOUGH_EMPTY_ENDS: u32 = 3;
 /// A run is read at most this often while its events come in, and a run of many actions less often.
 const READ_AT_MOST_EVERY: Duration = Duration::from_millis(120);
 const READ_LATER_PER_ACTION: Duration = Duration::from_micros(300);
@@ -137,26 +139,29 @@ pub(crate) async fn follow(
 
 async fn follow_lines(client: &Client, id: RunId, manner: Manner) -> Result<RunView, Failure> {
     let mut feed = Feed::new(client, id);
+    let mut empty_ends = 0;
     loop {
-        let event = feed.next().await?;
-        if let Some(event) = &event {
-            match manner {
-                Manner::Lines => render::print(&(events::line(event) + "\n")),
-                Manner::JsonLines => render::print_json_line(event),
-                Manner::Tree | Manner::Silent => {}
-            }
-        }
-        let may_be_last = event.as_ref().is_none_or(ends_run);
-        if may_be_last {
+        let Some(event) = feed.next().await? else {
+            // The host went away, or has no more to tell. What it decided since is read before the run is called ended.
+            empty_ends += 1;
+            sleep(RECONNECT_DELAY).await;
             let view = read(client, id).await?;
-            // A run that was retried has ended before: only the event of its last end counts.
-            let is_last =
-                event.as_ref().is_none_or(|event| view.finished_at.as_ref().is_some_and(|end| *end <= event.time));
-            if view.status.is_final() && is_last {
+            if view.status.is_final() && empty_ends >= ENOUGH_EMPTY_ENDS {
                 return Ok(view);
             }
-            if event.is_none() {
-                sleep(RECONNECT_DELAY).await;
+            continue;
+        };
+        empty_ends = 0;
+        match manner {
+            Manner::Lines => render::print(&(events::line(&event) + "\n")),
+            Manner::JsonLines => render::print_json_line(&event),
+            Manner::Tree | Manner::Silent => {}
+        }
+        if ends_run(&event) {
+            let view = read(client, id).await?;
+            // A run that was retried has ended before: only the event of its last end counts.
+            if view.status.is_final() && view.finished_at.as_ref().is_some_and(|end| *end <= event.time) {
+                return Ok(view);
             }
         }
     }
