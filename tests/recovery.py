@@ -60,9 +60,10 @@ class Host:
             return False
 
     def call(self, method: str, path: str, body=None, **headers: str):
-        data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data=data, method=method)
         request.add_header("Authorization", f"Bearer {self.token}")
+        request.add_header("Content-Type", "application/json")
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         with urllib.request.urlopen(request, timeout=60) as response:
@@ -95,7 +96,7 @@ def wait_for(what: str, condition, seconds: float):
 def events_of(host: Host, run: str) -> list:
     events, cursor = [], ""
     while True:
-        page = host.call("GET", f"/v1/runs/{run}/events?limit=1000{cursor}")
+        page = host.call("GET", f"/v1/runs/{run}/events?limit=500{cursor}")
         events += page["events"]
         if not page["events"] or page.get("next") is None:
             return events

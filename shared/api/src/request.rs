@@ -147,14 +147,18 @@ pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'
     first.map(|value| value.to_str().map_err(|_| refused())).transpose()
 }
 
-/// Checks that the body is of one of the media types, or of none that is named.
+/// What curl's `-d` and other clients name when nobody named a type: it says nothing about the body. That a page of
+/// another origin could send it without being asked first is of no use to it: every call wants the token.
+const NAMED_BY_DEFAULT: &str = "application/x-www-form-urlencoded";
+
+/// Checks that the body is of one of the media types, or of none that anybody named.
 pub(crate) fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Refusal> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(());
     };
     let text = value.to_str().unwrap_or_default();
     let media_type = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if allowed.contains(&media_type.as_str()) {
+    if media_type == NAMED_BY_DEFAULT || allowed.contains(&media_type.as_str()) {
         return Ok(());
     }
     let detail = format!("`{media_type}` is not read here; send `Content-Type: {}`", allowed.join("` or `"));
