@@ -5,11 +5,12 @@
 
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, encode};
-use windlass_domain::decide::{Command, Perform, Rejection, decide};
+use windlass_domain::decide::{Command, Perform, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS};
 use windlass_domain::run::{Event, Input, Run};
+use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
@@ -43,12 +44,14 @@ struct Folded {
 }
 
 /// Folds the inputs into the run with one write, then sends what follows. An error means that none of it may be
-/// acknowledged; doing it again does no harm.
+/// acknowledged; doing it again does no harm. `repeated` is when the oldest of the inputs was sent that have been
+/// delivered before: whoever handled them then may have died before it sent what followed.
 pub async fn advance(
     ports: &Ports,
     definitions: &Definitions,
     id: RunId,
     inputs: &[Input],
+    repeated: Option<Timestamp>,
 ) -> Result<Advanced, PortError> {
     let mut backoff = Backoff::of_conflicts();
     for _ in 0..MAX_CONFLICTS {
@@ -56,7 +59,7 @@ pub async fn advance(
             return Ok(Advanced::Unknown);
         };
         let definition = definitions.get(&before.task, before.version).await?;
-        let folded = fold(ports, &definition, &before, inputs);
+        let folded = fold(ports.clock.now(), &definition, &before, inputs, repeated);
         match commit(ports, &before, &folded).await {
             Ok(()) => {
                 act(ports, &definition, &folded).await?;
@@ -69,8 +72,13 @@ pub async fn advance(
     Err(PortError::conflict())
 }
 
-fn fold(ports: &Ports, definition: &Definition, before: &Run, inputs: &[Input]) -> Folded {
-    let now = ports.clock.now();
+fn fold(
+    now: Timestamp,
+    definition: &Definition,
+    before: &Run,
+    inputs: &[Input],
+    repeated: Option<Timestamp>,
+) -> Folded {
     let mut folded = Folded {
         run: before.clone(),
         events: Vec::new(),
@@ -94,10 +102,28 @@ fn fold(ports: &Ports, definition: &Definition, before: &Run, inputs: &[Input]) 
             }
         }
     }
+    if let Some(since) = repeated {
+        let decision = repeat(definition, &folded.run, since, now);
+        let public = |event: &Event| PublicEvent::of(definition, &folded.run, event);
+        folded.again.extend(decision.again.iter().filter_map(public));
+        folded.commands.extend(decision.commands);
+        drop_repeats(&mut folded.commands);
+    }
     if is_changed(before, &folded.run) {
         folded.run.revision = before.revision + 1;
     }
     folded
+}
+
+/// A command that two of the inputs gave is sent once.
+fn drop_repeats(commands: &mut Vec<Command>) {
+    let mut kept: Vec<Command> = Vec::with_capacity(commands.len());
+    for command in commands.drain(..) {
+        if !kept.contains(&command) {
+            kept.push(command);
+        }
+    }
+    *commands = kept;
 }
 
 /// Whether anything has to be written: a decision changes the status of something, or the progress of an attempt, or

@@ -16,6 +16,7 @@ use windlass_contract::message::{InboxMessage, decode};
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES};
 use windlass_domain::run::Input;
+use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::advance::{Advanced, advance};
@@ -30,6 +31,8 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_secs(20);
 /// How soon an input that failed comes again, times the number of its deliveries.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// By how much the clocks of a queue and of a process manager may differ.
+const CLOCK_SKEW: Duration = Duration::from_secs(10);
 /// Locks over runs: inputs of one run that come to one process wait for each other instead of meeting in conflicts.
 const LOCKS: usize = 256;
 
@@ -46,6 +49,8 @@ struct Group {
     run: RunId,
     inputs: Vec<Input>,
     deliveries: Vec<usize>,
+    /// When the oldest of them was sent that has been delivered before.
+    repeated: Option<Timestamp>,
 }
 
 impl ProcessManager {
@@ -113,10 +118,14 @@ impl ProcessManager {
             }
             match decode(&delivery.body) {
                 Ok(InboxMessage::Run { run, input, .. }) => {
-                    let empty = || Group { run, inputs: Vec::new(), deliveries: Vec::new() };
+                    let empty = || Group { run, inputs: Vec::new(), deliveries: Vec::new(), repeated: None };
                     let group = groups.entry(run).or_insert_with(empty);
                     group.inputs.push(input);
                     group.deliveries.push(at);
+                    if delivery.receive_count > 1 {
+                        let since = before(delivery.sent_at);
+                        group.repeated = group.repeated.into_iter().chain([since]).min();
+                    }
                 }
                 Ok(InboxMessage::Due { task, nominal, .. }) => {
                     let handled = handle_due(&self.ports, &self.definitions, &task, nominal).await;
@@ -139,7 +148,7 @@ impl ProcessManager {
         let lock = &self.locks[self.lock_of(group.run)];
         let advanced = {
             let _guard = lock.lock().await;
-            advance(&self.ports, &self.definitions, group.run, &group.inputs).await
+            advance(&self.ports, &self.definitions, group.run, &group.inputs, group.repeated).await
         };
         match advanced {
             Ok(Advanced::Decided { answers, .. }) => {
@@ -167,6 +176,12 @@ impl ProcessManager {
         let batch = vec![Outgoing::now(buried.to_string())];
         report("bury an input", self.ports.queues.send(&QueueName::DeadLetter, batch).await)
     }
+}
+
+/// A little before that: the queue's clock and ours may differ.
+fn before(sent_at: Timestamp) -> Timestamp {
+    let skew = i64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(sent_at.as_millis().saturating_sub(skew))
 }
 
 fn report(what: &'static str, result: Result<(), PortError>) -> bool {

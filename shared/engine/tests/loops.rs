@@ -295,6 +295,8 @@ async fn diamond(world: &World) -> (Vec<String>, RunStatus) {
         } }))
         .await;
     let run = world.ended(id).await;
+    let took = run.finished_at.expect("ended").since(run.submitted_at).0;
+    assert!(took < 100_000, "what is lost is sent again by a redelivery, not by the sweeper: {took} ms");
     let mut events = world.events(id).await;
     // Events of attempts that lasted because of a fault are no difference.
     events.retain(|event| !event.starts_with("action.started"));

@@ -34,6 +34,24 @@ pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
     }
 }
 
+/// Repeats whatever was decided since then, as far as it still stands.
+pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
+    for action in step.definition.indexes() {
+        let state = step.state(action);
+        let decided_at = if state.status.is_settled() { state.finished_at } else { state.queued_at };
+        let is_committed = state.revision <= step.run.revision;
+        if is_committed && decided_at.is_some_and(|at| at >= since) {
+            publish_action(step, action);
+            send(step, action);
+        }
+    }
+    let is_committed = step.run.status_revision <= step.run.revision;
+    let decided_at = [step.run.started_at, step.run.finished_at, step.run.cancellation.as_ref().map(|why| why.at)];
+    if is_committed && decided_at.iter().flatten().any(|at| *at >= since) {
+        status(step);
+    }
+}
+
 /// Sends a queued attempt again. Whoever gets it must claim it, for the first message may have arrived.
 pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
     // What rendered once renders again: the record that it was rendered from has not changed.

@@ -128,6 +128,17 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
     Ok(step.into_decision())
 }
 
+/// Sends again what the run may not have sent since `since`: for an input that was delivered before, whose first handler
+/// may have died between its commit and its sends. It decides nothing.
+///
+/// A repeated input mostly tells by itself what it led to; one that left no trace of its own (a wake, a report of an
+/// attempt that has been replaced since) does not, and this finds it by its time.
+pub fn repeat(definition: &Definition, run: &Run, since: Timestamp, now: Timestamp) -> Decision {
+    let mut step = Step::new(definition, run, now);
+    again::of_time(&mut step, since);
+    step.into_decision()
+}
+
 fn check_action(run: &Run, action: ActionIndex) -> Result<(), Rejection> {
     if action.as_usize() < run.actions.len() { Ok(()) } else { Err(Rejection::UnknownAction) }
 }

@@ -50,7 +50,7 @@ async fn claim(
 ) -> Result<Admission, PortError> {
     let of = message.of;
     let claim = Input::Claim { of, agent: agent.clone(), redelivered };
-    let Advanced::Decided { run, answers } = advance(ports, definitions, message.run, &[claim]).await? else {
+    let Advanced::Decided { run, answers } = advance(ports, definitions, message.run, &[claim], None).await? else {
         return Ok(Admission::Drop);
     };
     if answers.iter().any(Option::is_some) {
