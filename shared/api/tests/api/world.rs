@@ -135,7 +135,7 @@ impl World {
 
     /// Gives the run an input, as the process manager would.
     pub(crate) async fn feed(&self, id: RunId, input: Input) {
-        advance(&self.ports, &self.definitions, id, &[input]).await.unwrap();
+        advance(&self.ports, &self.definitions, id, &[input], None).await.unwrap();
     }
 
     /// Ends the newest attempt of an action, as its agent would.
