@@ -120,6 +120,8 @@ struct BareRun<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     ready: u32,
     #[serde(skip_serializing_if = "is_zero")]
+    ready_from: u32,
+    #[serde(skip_serializing_if = "is_zero")]
     failed: u32,
     #[serde(skip_serializing_if = "is_zero")]
     faults: u32,
@@ -150,6 +152,7 @@ impl<'a> BareRun<'a> {
             open,
             in_flight,
             ready,
+            ready_from,
             failed,
             faults,
             actions: _,
@@ -175,6 +178,7 @@ impl<'a> BareRun<'a> {
             open: *open,
             in_flight: *in_flight,
             ready: *ready,
+            ready_from: *ready_from,
             failed: *failed,
             faults: *faults,
             actions: [],

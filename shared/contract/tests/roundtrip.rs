@@ -101,10 +101,14 @@ fn input() -> impl Strategy<Value = Input> {
             outcome
         }),
         (of(), any::<String>()).prop_map(|(of, reason)| Input::DeadLettered { of, reason }),
-        (any::<String>(), cause()).prop_map(|(reason, cause)| Input::Cancel { reason, cause }),
+        (any::<String>(), cause(), any::<u32>()).prop_map(|(reason, cause, retries)| Input::Cancel {
+            reason,
+            cause,
+            retries
+        }),
         Just(Input::Pause),
         Just(Input::Resume),
-        Just(Input::Retry),
+        any::<u32>().prop_map(|retries| Input::Retry { retries }),
         Just(Input::Wake),
         instant().prop_map(|since| Input::Sweep { since }),
     ]
@@ -210,6 +214,7 @@ fn run() -> impl Strategy<Value = Run> {
             (run.started_at, run.deadline, run.wake_at) = (at, at, at);
             run.status = RunStatus::Running;
             (run.retries, run.ready, run.failed, run.faults) = (count, count / 2, count % 3, count % 2);
+            run.ready_from = count / 3;
             let all: Vec<ActionState> = states.iter().cycle().take(actions).cloned().collect();
             run.actions = Pages::from_pages(all.chunks(64).map(<[_]>::to_vec).collect::<Vec<Page>>());
             run

@@ -71,8 +71,9 @@ catalogue! {
     SG13: "a run asks to be woken no later than the earliest instant at which time alone changes the run";
     SG14: "the final status tells what became of the actions";
     SG15: "nothing is stamped with a revision later than the next commit's";
+    SG16: "no action before the cursor of ready actions is ready";
     SG20: "the events, folded over the record, give the decision's record";
-    SG21: "an ended run changes only by being retried";
+    SG21: "an ended run changes only by a retry that was asked for in this life of it";
     SG22: "a settled action changes only by being retried";
     SG23: "attempts and fences never decrease, and one decision makes at most one attempt and one fence";
     SG24: "nothing is queued unless the run is running, has room, has time, and the trigger holds";
@@ -82,6 +83,7 @@ catalogue! {
     SG28: "an attempt has one accepted end, while it is in flight and under its newest fence";
     SG29: "a run's end is the last event of its decision, and a scheduled run then says so";
     SG30: "an input that changes nothing leaves the record as it was, its next wake aside";
+    SG31: "only the deadline cancels a run, or somebody who asked in this life of it";
     SG40: "no two events of a run's life have the same id";
 }
 

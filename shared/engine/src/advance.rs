@@ -146,7 +146,7 @@ fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
         | Input::Cancel { .. }
         | Input::Pause
         | Input::Resume
-        | Input::Retry
+        | Input::Retry { .. }
         | Input::Wake
         | Input::Sweep { .. } => None,
     }

@@ -79,8 +79,9 @@ impl Control {
     /// Passes the request on, if the run allows it.
     pub async fn request(&self, id: RunId, request: ControlRequest) -> Result<Accepted, ControlError> {
         let participle = request.participle();
-        let input = request.into_input()?;
+        request.check()?;
         let run = self.ports.runs.load(id).await?.ok_or(ControlError::UnknownRun(id))?;
+        let input = request.into_input(run.retries);
         let definition = self.definitions.get(&run.task, run.version).await?;
         match decide(&definition, &run, &input, self.ports.clock.now()) {
             Ok(_) => {}
@@ -118,15 +119,20 @@ impl ControlRequest {
         }
     }
 
-    fn into_input(self) -> Result<Input, ControlError> {
-        Ok(match self {
-            Self::Cancel { reason } if reason.len() > MAX_REASON_BYTES => {
-                return Err(ControlError::Reason(reason.len()));
-            }
-            Self::Cancel { reason } => Input::Cancel { reason, cause: CancelCause::Request },
+    fn check(&self) -> Result<(), ControlError> {
+        match self {
+            Self::Cancel { reason } if reason.len() > MAX_REASON_BYTES => Err(ControlError::Reason(reason.len())),
+            Self::Cancel { .. } | Self::Pause | Self::Resume | Self::Retry => Ok(()),
+        }
+    }
+
+    /// The input for a run that has been retried that often.
+    fn into_input(self, retries: u32) -> Input {
+        match self {
+            Self::Cancel { reason } => Input::Cancel { reason, cause: CancelCause::Request, retries },
             Self::Pause => Input::Pause,
             Self::Resume => Input::Resume,
-            Self::Retry => Input::Retry,
-        })
+            Self::Retry => Input::Retry { retries },
+        }
     }
 }

@@ -200,14 +200,15 @@ impl Turn<'_> {
         for gone in superseded {
             self.publish_passed_over(gone).await?;
         }
-        let Some((Active { nominal: before, open: true }, _)) = active(self.ports, &self.record).await? else {
+        let Some((Active { nominal: before, open: true }, previous)) = active(self.ports, &self.record).await? else {
             // It ended while this one lined up, and whoever was told of its end may have found nobody waiting.
             return Ok(Step::Again);
         };
         if cancel_active {
             let reason = format!("the run that was due at {nominal} follows it, and the schedule lets it");
             let run = RunId::from_nominal_time(&self.record.name, before);
-            send(self.ports, run, Input::Cancel { reason, cause: CancelCause::Overlap }).await?;
+            let retries = previous.map_or(0, |previous| previous.retries);
+            send(self.ports, run, Input::Cancel { reason, cause: CancelCause::Overlap, retries }).await?;
         }
         Ok(Step::Done)
     }

@@ -91,7 +91,7 @@ async fn a_cancelled_run_stops_what_runs() {
     let id = world.submit(&one(json!({}))).await;
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
     let before = world.now();
-    world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request }).await;
+    world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
     let run = world.ended(id).await;
     assert_eq!(run.status, RunStatus::Cancelled);
     assert!(world.now().since(before).0 < 2000, "a kill is acknowledged within 2 s by an action that listens");
@@ -102,7 +102,7 @@ async fn a_cancelled_run_without_agents_ends_after_the_grace_and_its_message_is_
     let world = World::new();
     let id = world.submit(&one(json!({}))).await;
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Queued).await;
-    world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request }).await;
+    world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
     let run = world.ended(id).await;
     assert_eq!(run.status, RunStatus::Cancelled);
     let waited = run.finished_at.expect("ended").since(run.submitted_at).0;
@@ -216,7 +216,7 @@ async fn a_failed_run_is_taken_up_where_it_failed() {
     world.agent("agent", 4, script);
     let id = world.submit(&chain()).await;
     assert_eq!(world.ended(id).await.status, RunStatus::Failed);
-    world.input(id, Input::Retry).await;
+    world.input(id, Input::Retry { retries: 0 }).await;
     world.until(id, |run| run.status == RunStatus::Succeeded).await;
     let attempts: Vec<_> = world.run(id).await.actions.iter().map(|state| state.attempt).collect();
     assert_eq!(attempts, [1, 2, 1]);

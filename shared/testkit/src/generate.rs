@@ -201,17 +201,30 @@ pub enum RunInput {
     /// The run begins.
     Start,
     /// Somebody, or the schedule, wants its end.
-    Cancel(CancelCause),
+    Cancel(CancelCause, Asked),
     /// It is held.
     Pause,
     /// It goes on.
     Resume,
     /// It starts over.
-    Retry,
+    Retry(Asked),
     /// Time has passed.
     Wake,
     /// The sweeper looks; it did so before, that long ago.
     Sweep(Millis),
+}
+
+/// When a request was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// In this life of the run.
+    Now,
+    /// Before its newest retry.
+    BeforeRetry,
+    /// Before the retry before that.
+    LongBefore,
+    /// After a retry that was never made.
+    Later,
 }
 
 /// Which attempt a report names.
@@ -270,10 +283,10 @@ fn a_what() -> impl Strategy<Value = What> {
     let ago = select(vec![60_u64, 600, 7200]).prop_map(Millis::from_secs);
     let of_run = prop_oneof![
         2 => Just(RunInput::Start),
-        2 => cause.prop_map(RunInput::Cancel),
+        2 => (cause, asked()).prop_map(|(cause, asked)| RunInput::Cancel(cause, asked)),
         2 => Just(RunInput::Pause),
         4 => Just(RunInput::Resume),
-        4 => Just(RunInput::Retry),
+        6 => asked().prop_map(RunInput::Retry),
         8 => Just(RunInput::Wake),
         4 => ago.prop_map(RunInput::Sweep),
     ];
@@ -284,6 +297,15 @@ fn a_what() -> impl Strategy<Value = What> {
         report,
     });
     prop_oneof![1 => of_run.prop_map(What::Of), 3 => report]
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    prop_oneof![
+        8 => Just(Asked::Now),
+        3 => Just(Asked::BeforeRetry),
+        1 => Just(Asked::LongBefore),
+        1 => Just(Asked::Later),
+    ]
 }
 
 fn aims() -> impl Strategy<Value = Aim> {
@@ -334,7 +356,7 @@ impl What {
     /// The input that this is for that run at `now`.
     pub fn input(&self, run: &Run, now: Timestamp) -> Input {
         match self {
-            Self::Of(of) => of.input(now),
+            Self::Of(of) => of.input(run, now),
             Self::Report { pick, aim, agent, report } => {
                 let of = aim.attempt(run, *pick);
                 report.input(of, agent_of(*agent), now)
@@ -344,15 +366,28 @@ impl What {
 }
 
 impl RunInput {
-    fn input(self, now: Timestamp) -> Input {
+    fn input(self, run: &Run, now: Timestamp) -> Input {
         match self {
             Self::Start => Input::Start,
-            Self::Cancel(cause) => Input::Cancel { reason: "a test asked for it".into(), cause },
+            Self::Cancel(cause, asked) => {
+                Input::Cancel { reason: "a test asked for it".into(), cause, retries: asked.retries(run) }
+            }
             Self::Pause => Input::Pause,
             Self::Resume => Input::Resume,
-            Self::Retry => Input::Retry,
+            Self::Retry(asked) => Input::Retry { retries: asked.retries(run) },
             Self::Wake => Input::Wake,
             Self::Sweep(ago) => Input::Sweep { since: earlier(now, ago) },
+        }
+    }
+}
+
+impl Asked {
+    fn retries(self, run: &Run) -> u32 {
+        match self {
+            Self::Now => run.retries,
+            Self::BeforeRetry => run.retries.saturating_sub(1),
+            Self::LongBefore => run.retries.saturating_sub(2),
+            Self::Later => run.retries + 1,
         }
     }
 }

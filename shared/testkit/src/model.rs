@@ -162,10 +162,20 @@ impl Model {
                 self.start(&mut turn);
                 Ok(())
             }
+            Input::Cancel { retries, .. } if *retries < self.retries => Ok(()),
+            Input::Cancel { retries, .. } | Input::Retry { retries } if *retries > self.retries => {
+                Err(Rejection::Stale)
+            }
             Input::Cancel { cause, .. } => self.cancel(*cause, &mut turn),
             Input::Pause => self.pause(&turn),
             Input::Resume => self.resume(&mut turn),
-            Input::Retry => self.retry(&mut turn),
+            Input::Retry { retries } if *retries < self.retries => {
+                if *retries == self.retries - 1 {
+                    self.send_again(self.status_commit, &mut turn);
+                }
+                Ok(())
+            }
+            Input::Retry { .. } => self.retry(&mut turn),
             Input::Wake => self.wake(&mut turn),
             Input::Sweep { since } => self.sweep(*since, &mut turn),
             Input::Started { of, .. }
@@ -445,7 +455,7 @@ impl Model {
             | Input::Cancel { .. }
             | Input::Pause
             | Input::Resume
-            | Input::Retry
+            | Input::Retry { .. }
             | Input::Wake
             | Input::Sweep { .. } => Ok(()),
         }

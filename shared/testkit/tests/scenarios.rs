@@ -5,11 +5,11 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use windlass_domain::decide::{Command, Decision};
+use windlass_domain::decide::{Command, Decision, Rejection};
 use windlass_domain::definition::{Definition, Trigger};
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::run::{
-    ActionAt, ActionStatus, CancelCause, ErrorInfo, Event, EventKind, Input, Origin, Outcome, RunStatus,
+    ActionAt, ActionStatus, CancelCause, ErrorInfo, Event, EventKind, Input, Origin, Outcome, RunStatus, apply,
 };
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_testkit::generate::agent_of;
@@ -196,7 +196,7 @@ fn a_cancelled_run_is_forced_to_end_while_an_agent_goes_on_reporting() {
     give(&mut world, &Input::Start);
     let of = newest(&world, "a0");
     started(&mut world, of);
-    give(&mut world, &Input::Cancel { reason: "enough".into(), cause: CancelCause::Request });
+    give(&mut world, &Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 });
     let mut seconds = 0;
     while !world.run.status.is_final() && seconds < 600 {
         world.pass(Millis::from_secs(1));
@@ -299,13 +299,64 @@ fn a_retry_by_hand_starts_over_what_failed_and_all_that_needs_it_and_nothing_els
     finish(&mut world, "a1", failed(RETRIED));
     finish(&mut world, "a2", succeeded());
     assert_eq!((world.run.status, status(&world, "a3")), (RunStatus::Failed, ActionStatus::Skipped));
-    let decision = give(&mut world, &Input::Retry);
+    let decision = give(&mut world, &Input::Retry { retries: 0 });
     let sent: Vec<ActionAt> = performs(&decision).iter().map(|sent| sent.of).collect();
     assert_eq!(sent, [ActionAt { action: ActionIndex(1), attempt: 2, fence: 2 }]);
     finish(&mut world, "a1", succeeded());
     finish(&mut world, "a3", succeeded());
     assert_eq!(world.run.status, RunStatus::Succeeded);
     assert_eq!(times(&world, "action.queued", Some("a2")), 1);
+}
+
+/// A request that is delivered again after the run was retried is not a request of this life of it.
+#[test]
+fn a_request_that_comes_again_after_a_retry_changes_nothing() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    let cancel = |retries| Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries };
+    give(&mut world, &Input::Start);
+    finish(&mut world, "a0", failed(NEVER_RETRIED));
+    give(&mut world, &Input::Retry { retries: 0 });
+    finish(&mut world, "a0", failed(NEVER_RETRIED));
+    let late = give(&mut world, &Input::Retry { retries: 0 });
+    assert_eq!((late.events.len(), world.run.status, world.run.retries), (0, RunStatus::Failed, 1));
+
+    give(&mut world, &Input::Retry { retries: 1 });
+    for late in [cancel(0), cancel(1), Input::Retry { retries: 0 }] {
+        let decision = give(&mut world, &late);
+        assert!(decision.events.is_empty() && decision.commands.is_empty(), "{late:?}: {decision:?}");
+    }
+    assert_eq!((world.run.status, world.run.retries), (RunStatus::Running, 2));
+    for early in [cancel(3), Input::Retry { retries: 3 }] {
+        assert_eq!(world.ask(&early), Err(Rejection::Stale), "{early:?}");
+    }
+    give(&mut world, &cancel(2));
+    assert_eq!(world.run.status, RunStatus::Cancelling);
+}
+
+/// The cursor follows the first ready action, whoever is ready before or after it, and whichever way one stops to be.
+#[test]
+fn room_is_looked_for_from_the_first_ready_action_on() {
+    let action = ActionSketch { retry: RetrySketch::limited(3), ..ActionSketch::default() };
+    let mut world = world(&Sketch { max_parallel: Some(1), ..Sketch::of(vec![action; 5]) });
+    let cursor = |world: &World| (world.run.ready, world.run.ready_from, world.run.first_ready());
+    give(&mut world, &Input::Start);
+    assert_eq!(cursor(&world), (4, 1, Some(ActionIndex(1))));
+    finish(&mut world, "a0", succeeded());
+    finish(&mut world, "a1", failed(RETRIED));
+    assert_eq!(cursor(&world), (2, 3, Some(ActionIndex(3))));
+    world.now = world.run.action(ActionIndex(1)).retry_at.expect("it is retried");
+    give(&mut world, &Input::Wake);
+    assert_eq!(cursor(&world), (3, 1, Some(ActionIndex(1))), "an earlier one waits for room again");
+    let mut run = world.run.clone();
+    let cancelled = |of: ActionAt| Event { at: world.now, kind: EventKind::ActionCancelled { of } };
+    for (action, expected) in [(4, (2, 1)), (1, (1, 2)), (3, (0, 0))] {
+        apply(&mut run, &cancelled(ActionAt { action: ActionIndex(action), attempt: 0, fence: 0 }));
+        assert_eq!((run.ready, run.ready_from), expected, "{action} is cancelled");
+    }
+    finish(&mut world, "a2", succeeded());
+    finish(&mut world, "a1", succeeded());
+    finish(&mut world, "a3", succeeded());
+    assert_eq!(cursor(&world), (0, 0, None));
 }
 
 /// A host that loses whatever one commit sends, delivers its input again, and goes on until nothing is left to do.

@@ -171,7 +171,7 @@ fn repeat(world: &World, input: &Input, before: &Run, first: &Decision) -> Resul
         prop_assert!(!sends_again(input), "{:?} is refused the second time: {:?}", input, again);
         return Ok(());
     };
-    if matches!(input, Input::Claim { redelivered: true, .. } | Input::Retry) {
+    if matches!(input, Input::Claim { redelivered: true, .. }) {
         return Ok(());
     }
     prop_assert!(again.events.is_empty(), "{:?} the second time: {:?}", input, again.events);
@@ -194,10 +194,13 @@ fn repeat(world: &World, input: &Input, before: &Run, first: &Decision) -> Resul
 /// Inputs whose repetition finds in the record what they sent.
 fn sends_again(input: &Input) -> bool {
     match input {
-        Input::Start | Input::Cancel { .. } | Input::Completed { .. } | Input::DeadLettered { .. } => true,
+        Input::Start
+        | Input::Cancel { .. }
+        | Input::Retry { .. }
+        | Input::Completed { .. }
+        | Input::DeadLettered { .. } => true,
         Input::Pause
         | Input::Resume
-        | Input::Retry
         | Input::Wake
         | Input::Sweep { .. }
         | Input::Started { .. }
@@ -223,7 +226,7 @@ fn action_of(input: &Input) -> Option<ActionIndex> {
         | Input::Cancel { .. }
         | Input::Pause
         | Input::Resume
-        | Input::Retry
+        | Input::Retry { .. }
         | Input::Wake
         | Input::Sweep { .. } => None,
     }

@@ -194,7 +194,7 @@ async fn what_is_asked_of_a_run_goes_to_the_inbox() {
     cancel.expect(StatusCode::ACCEPTED);
     let asked = inbox(&world, id);
     assert_eq!(asked[..3], [Input::Start, Input::Pause, Input::Resume]);
-    assert!(matches!(&asked[3], Input::Cancel { reason, .. } if reason == "not needed"), "{asked:?}");
+    assert!(matches!(&asked[3], Input::Cancel { reason, retries: 0, .. } if reason == "not needed"), "{asked:?}");
 }
 
 #[tokio::test]
@@ -211,7 +211,10 @@ async fn an_ended_run_can_only_be_retried() {
         ask(what).await.refused(409, "WL0419");
     }
     ask("retry").await.expect(StatusCode::ACCEPTED);
-    assert_eq!(inbox(&world, id).last(), Some(&Input::Retry));
+    assert_eq!(inbox(&world, id).last(), Some(&Input::Retry { retries: 0 }));
+    world.feed(id, Input::Retry { retries: 0 }).await;
+    ask("cancel").await.expect(StatusCode::ACCEPTED);
+    assert!(matches!(inbox(&world, id).last(), Some(Input::Cancel { retries: 1, .. })), "as the asker saw the run");
     let succeeded = world.start().await;
     world.finish(succeeded).await;
     world.send(Call::new("POST", &format!("/v1/runs/{succeeded}/retry"))).await.refused(409, "WL0419");

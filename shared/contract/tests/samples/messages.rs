@@ -27,10 +27,10 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("timed_out", completed(Outcome::TimedOut { error: error() })),
         ("cancelled", completed(Outcome::Cancelled)),
         ("dead_lettered", Input::DeadLettered { of: of(), reason: "received 20 times".into() }),
-        ("cancel", Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request }),
+        ("cancel", Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request, retries: 1 }),
         ("pause", Input::Pause),
         ("resume", Input::Resume),
-        ("retry", Input::Retry),
+        ("retry", Input::Retry { retries: 1 }),
         ("wake", Input::Wake),
         ("sweep", Input::Sweep { since: at(9) }),
     ]
@@ -49,7 +49,7 @@ fn every_input_has_a_sample(input: &Input) {
         | Input::Cancel { .. }
         | Input::Pause
         | Input::Resume
-        | Input::Retry
+        | Input::Retry { .. }
         | Input::Wake
         | Input::Sweep { .. } => {}
     }

@@ -74,6 +74,7 @@ pub(crate) fn run() -> Run {
         open: 2,
         in_flight: 1,
         ready: 1,
+        ready_from: 1,
         failed: 1,
         faults: 1,
         actions: Pages::from_pages(vec![vec![succeeded, waiting, retrying, skipped]]),

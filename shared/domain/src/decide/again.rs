@@ -34,6 +34,16 @@ pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
     }
 }
 
+/// Repeats what the commit did that retried the run, or changed its status since.
+pub(super) fn of_retry(step: &mut Step<'_>) {
+    let revision = step.run.status_revision;
+    if revision <= step.run.revision && step.run.status.is_final() {
+        // It may have been retried and ended by one commit.
+        begun(step);
+    }
+    of_revision(step, revision);
+}
+
 /// Repeats whatever was decided since then, as far as it still stands.
 pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
     for action in step.definition.indexes() {

@@ -1,5 +1,7 @@
 //! What people and schedules ask of a run: begin, end early, hold, go on, start over.
 
+use std::cmp::Ordering;
+
 use super::step::Step;
 use super::{Rejection, again, graph, time};
 use crate::ids::ActionIndex;
@@ -27,6 +29,26 @@ pub(super) fn start(step: &mut Step<'_>) {
 
 fn deadline(step: &Step<'_>) -> Option<Timestamp> {
     step.definition.timeout.map(|timeout| step.now.plus(timeout))
+}
+
+/// Whether a request is of this life of the run: each retry begins another. One that was made before the newest retry
+/// has been answered, and whoever retried since knew what they did.
+fn is_of_this_life(step: &Step<'_>, retries: u32) -> Result<bool, Rejection> {
+    match retries.cmp(&step.run.retries) {
+        Ordering::Less => Ok(false),
+        Ordering::Equal => Ok(true),
+        Ordering::Greater => Err(Rejection::Stale),
+    }
+}
+
+/// Cancels for somebody who saw the run when it had been retried that often.
+pub(super) fn cancel_as_asked(
+    step: &mut Step<'_>,
+    cause: CancelCause,
+    reason: &str,
+    retries: u32,
+) -> Result<(), Rejection> {
+    if is_of_this_life(step, retries)? { cancel(step, cause, reason) } else { Ok(()) }
 }
 
 pub(super) fn cancel(step: &mut Step<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {
@@ -96,7 +118,13 @@ pub(super) fn resume(step: &mut Step<'_>) -> Result<(), Rejection> {
 }
 
 /// Starts over what did not succeed and all that needs it; what succeeded beside it stays.
-pub(super) fn retry(step: &mut Step<'_>) -> Result<(), Rejection> {
+pub(super) fn retry(step: &mut Step<'_>, retries: u32) -> Result<(), Rejection> {
+    if !is_of_this_life(step, retries)? {
+        if retries + 1 == step.run.retries {
+            again::of_retry(step);
+        }
+        return Ok(());
+    }
     match step.run.status {
         RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => {}
         RunStatus::Running if step.run.retries > 0 => {

@@ -75,16 +75,10 @@ pub(super) fn perform(step: &Step<'_>, of: ActionAt, work: crate::work::Work, cl
 
 /// Queues ready actions, in the author's order, while there is room.
 pub(super) fn fill_room(step: &mut Step<'_>) {
-    if step.run.ready == 0 || !has_room(step) {
-        return;
-    }
-    for action in step.definition.indexes() {
-        if step.run.ready == 0 || !has_room(step) {
-            return;
-        }
-        if step.state(action).ready {
-            queue(step, action);
-        }
+    while has_room(step)
+        && let Some(action) = step.run.first_ready()
+    {
+        queue(step, action);
     }
 }
 

@@ -82,7 +82,8 @@ pub enum Rejection {
     /// The run is not in a status in which this can be done.
     #[error("the run is {}", .0.as_str())]
     RunStatus(RunStatus),
-    /// The report is of an attempt that is not the newest, or of an agent whose claim was taken over.
+    /// The report is of an attempt that is not the newest, or of an agent whose claim was taken over; or the request
+    /// is of a life of the run that is not this one.
     #[error("the report is of an attempt or a fence that has been replaced")]
     Stale,
     /// The action has ended.
@@ -98,10 +99,10 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
     let mut step = Step::new(definition, run, now);
     match input {
         Input::Start => control::start(&mut step),
-        Input::Cancel { reason, cause } => control::cancel(&mut step, *cause, reason)?,
+        Input::Cancel { reason, cause, retries } => control::cancel_as_asked(&mut step, *cause, reason, *retries)?,
         Input::Pause => control::pause(&mut step)?,
         Input::Resume => control::resume(&mut step)?,
-        Input::Retry => control::retry(&mut step)?,
+        Input::Retry { retries } => control::retry(&mut step, *retries)?,
         Input::Wake => time::wake(&mut step)?,
         Input::Sweep { since } => time::sweep(&mut step, *since)?,
         Input::Started { of, agent, started_at } => {

@@ -1,7 +1,7 @@
 //! Invariants of a record as it stands.
 
 use super::{
-    Holds, Invariant, SG1, SG2, SG3, SG4, SG5, SG6, SG7, SG8, SG9, SG10, SG11, SG12, SG13, SG14, SG15, Violation,
+    Holds, Invariant, SG1, SG2, SG3, SG4, SG5, SG6, SG7, SG8, SG9, SG10, SG11, SG12, SG13, SG14, SG15, SG16, Violation,
     goes_on, trigger_holds, violated,
 };
 use crate::definition::Definition;
@@ -155,6 +155,8 @@ impl Look<'_> {
         self.of_action(SG5, action, !is_taken_up || holds == Holds::Yes, "its trigger does not hold");
         let is_waiting = state.status == ActionStatus::Waiting && !state.ready;
         let is_overlooked = goes_on(self.run.status) && is_waiting && holds != Holds::NotYet;
+        let is_hidden = state.ready && action.0 < self.run.ready_from;
+        self.of_action(SG16, action, !is_hidden, &format!("it is ready before {}", self.run.ready_from));
         self.of_action(SG7, action, !is_overlooked, &format!("it waits, but its trigger says {holds:?}"));
     }
 

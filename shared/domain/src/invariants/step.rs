@@ -1,12 +1,12 @@
 //! Invariants of one decision: what stood before, what was asked, what was decided.
 
 use super::{
-    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, Violation, trigger_holds,
+    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, Violation, trigger_holds,
     violated,
 };
 use crate::decide::{Command, Decision, Perform};
 use crate::definition::Definition;
-use crate::run::{ActionAt, ActionStatus, Event, EventKind, Input, Origin, Run, RunStatus, apply};
+use crate::run::{ActionAt, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Run, RunStatus, apply};
 
 /// Every invariant that the decision breaks. A refused input has no decision and changes nothing.
 pub fn check_step(definition: &Definition, before: &Run, input: &Input, decision: &Decision) -> Vec<Violation> {
@@ -63,10 +63,10 @@ impl Step<'_> {
                 let waits = matches!(state.status, ActionStatus::Waiting | ActionStatus::RetryWaiting) && !state.ready;
                 self.holds(SG22, waits, || format!("{event:?} while {state:?}"));
             }
+            EventKind::RunCancelling { cause, .. } => self.cancelled(run, *cause),
             EventKind::RunStarted { .. }
             | EventKind::RunPaused
             | EventKind::RunResumed
-            | EventKind::RunCancelling { .. }
             | EventKind::RunRetried { .. }
             | EventKind::RunFinished { .. } => {}
         }
@@ -100,7 +100,7 @@ impl Step<'_> {
         folded.wake_at = decided.wake_at;
         self.holds(SG20, folded == *decided, || "the record is not what its events make of it".into());
         let changes = !self.decision.events.is_empty();
-        let is_retry = matches!(self.input, Input::Retry);
+        let is_retry = self.is_retry();
         self.holds(SG21, !changes || !self.before.status.is_final() || is_retry, || {
             format!("{:?} changed by {:?}", self.before.status, self.decision.events)
         });
@@ -111,10 +111,23 @@ impl Step<'_> {
         }
     }
 
+    fn is_retry(&self) -> bool {
+        matches!(self.input, Input::Retry { retries } if *retries == self.before.retries)
+    }
+
+    fn cancelled(&mut self, run: &Run, asked: CancelCause) {
+        let is_asked = if let Input::Cancel { cause, retries, .. } = self.input {
+            *cause == asked && *retries == run.retries
+        } else {
+            asked == CancelCause::Deadline
+        };
+        self.holds(SG31, is_asked, || format!("cancelled by {asked:?}, retried {} times", run.retries));
+    }
+
     fn actions(&mut self) {
         for action in self.definition.indexes() {
             let (old, new) = (self.before.action(action), self.decision.run.action(action));
-            let is_kept = !old.status.is_settled() || matches!(self.input, Input::Retry) || old == new;
+            let is_kept = !old.status.is_settled() || self.is_retry() || old == new;
             self.holds(SG22, is_kept, || format!("{action:?}: {old:?} became {new:?}"));
             let grows = |old: u32, new: u32| new == old || new == old + 1;
             let in_order = grows(old.attempt, new.attempt) && grows(old.fence, new.fence);

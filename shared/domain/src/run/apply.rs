@@ -33,6 +33,7 @@ pub fn apply(run: &mut Run, event: &Event) {
             set_status(run, *status);
         }
         EventKind::ActionReady { action } => {
+            run.ready_from = if run.ready == 0 { action.0 } else { run.ready_from.min(action.0) };
             run.ready += 1;
             let state = change(run, *action, ActionStatus::Waiting);
             state.ready = true;
@@ -100,9 +101,16 @@ fn land(run: &mut Run, action: ActionIndex) {
 
 /// An action that was ready is so no more.
 fn unready(run: &mut Run, action: ActionIndex) {
-    if run.action(action).ready {
-        run.ready -= 1;
-        run.actions.get_mut(action).ready = false;
+    if !run.action(action).ready {
+        return;
+    }
+    let is_first = run.first_ready() == Some(action);
+    run.ready -= 1;
+    run.actions.get_mut(action).ready = false;
+    if run.ready == 0 {
+        run.ready_from = 0;
+    } else if is_first {
+        run.ready_from = action.0 + 1;
     }
 }
 

@@ -62,13 +62,18 @@ pub enum Input {
         reason: String,
         /// Because of what.
         cause: super::CancelCause,
+        /// How often the run had been retried when this was asked: a run that was retried since is left alone.
+        retries: u32,
     },
     /// Somebody wants nothing further to be queued.
     Pause,
     /// Somebody wants the run to go on.
     Resume,
     /// Somebody wants the unsuccessful actions of an ended run to start over.
-    Retry,
+    Retry {
+        /// How often the run had been retried when this was asked: each end is answered by one retry at most.
+        retries: u32,
+    },
     /// Time has passed: whatever is due by now is to be done.
     Wake,
     /// The sweeper has not seen this run change for a while: whatever may have been lost is sent again.

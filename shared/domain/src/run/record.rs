@@ -61,6 +61,10 @@ pub struct Run {
     /// Actions that are ready and held back by `max_parallel` or a pause.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ready: u32,
+    /// No action before this one is ready; 0 while none is. Room is given from here on, so that it costs no look at
+    /// every action.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ready_from: u32,
     /// Actions that failed or timed out where that is not allowed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u32,
@@ -237,6 +241,7 @@ impl Run {
             open: u32::try_from(actions).unwrap_or(u32::MAX),
             in_flight: 0,
             ready: 0,
+            ready_from: 0,
             failed: 0,
             faults: 0,
             actions: Pages::new(actions),
@@ -246,6 +251,15 @@ impl Run {
     /// The state of one action.
     pub fn action(&self, index: ActionIndex) -> &ActionState {
         self.actions.get(index)
+    }
+
+    /// The first action, in the author's order, that waits for room.
+    pub fn first_ready(&self) -> Option<ActionIndex> {
+        if self.ready == 0 {
+            return None;
+        }
+        let from = self.ready_from as usize;
+        (from..self.actions.len()).map(ActionIndex::from_usize).find(|action| self.action(*action).ready)
     }
 }
 

@@ -105,6 +105,15 @@ async fn cancel_previous_cancels_and_waits_for_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn cancel_previous_means_the_previous_run_as_it_is_after_its_retries() {
+    let world = World::new(&source("cancel_previous", "1h")).await;
+    world.handle(Some(1)).await;
+    world.retry(1, 2).await;
+    world.handle(Some(2)).await;
+    assert_eq!((world.cancels_after(0), world.cancels_after(2)), (vec![], vec![1]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_whose_input_asks_for_more_says_so() {
     let mut wanting = source("skip", "1h");
     wanting["input"] = json!({ "type": "object", "required": ["day"], "properties": { "day": { "type": "string" } } });

@@ -81,6 +81,13 @@ impl World {
         self.become_status(minute, RunStatus::Succeeded).await;
     }
 
+    /// The run of that minute has ended, was retried by hand that often, and goes on.
+    pub(crate) async fn retry(&self, minute: i64, retries: u32) {
+        let before = self.run(minute).await.expect("a run");
+        let after = Run { status: RunStatus::Running, retries, revision: before.revision + 1, ..before.clone() };
+        self.ports.runs.commit(&before, &after, &[]).await.unwrap();
+    }
+
     async fn become_status(&self, minute: i64, status: RunStatus) {
         let before = self.run(minute).await.expect("a run");
         let after = Run { status, revision: before.revision + 1, ..before.clone() };
@@ -95,6 +102,11 @@ impl World {
     /// The minutes whose runs were told to end for the next one's sake.
     pub(crate) fn cancels(&self) -> Vec<i64> {
         self.inputs(|input| matches!(input, Input::Cancel { cause: CancelCause::Overlap, .. }))
+    }
+
+    /// Those that were told so as runs that had been retried that often.
+    pub(crate) fn cancels_after(&self, asked_after: u32) -> Vec<i64> {
+        self.inputs(|input| matches!(input, Input::Cancel { retries, .. } if *retries == asked_after))
     }
 
     fn inputs(&self, wanted: impl Fn(&Input) -> bool) -> Vec<i64> {

@@ -109,8 +109,8 @@ impl Coverage {
              (`shared/testkit/tests/state_machine.rs`). This page is generated; the tests fail when it is out of date.\n\n\
              `no change` means that the input is accepted and changes nothing: it came before, or there is nothing to do. \
              Names in capitals are refusals: `RunEnded`, `RunStatus` (the run is not in a status for it), `Stale` (the \
-             report is of an attempt or a fence that has been replaced), `Settled` (the action has ended), \
-             `UnknownAction`.\n\n## Runs\n\nThe status of the run after an input.\n\n",
+             report is of an attempt or a fence that has been replaced, or the request of a retry that was never made), \
+             `Settled` (the action has ended), `UnknownAction`.\n\n## Runs\n\nThe status of the run after an input.\n\n",
         );
         table(&mut text, "run", &RunStatus::ALL, RunStatus::as_str, &INPUTS, &self.runs);
         text.push_str("\n## Actions of an open run\n\nThe status of the action after a report of it.\n\n");
@@ -179,7 +179,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Cancel { .. } => "Cancel",
         Input::Pause => "Pause",
         Input::Resume => "Resume",
-        Input::Retry => "Retry",
+        Input::Retry { .. } => "Retry",
         Input::Wake => "Wake",
         Input::Sweep { .. } => "Sweep",
         Input::Started { .. } => "Started",
