@@ -129,7 +129,7 @@ pub(crate) async fn follow(
     tokio::select! {
         ended = async {
             match at_most {
-                Some(Millis(most)) => timeout(Duration::from_millis(most), following).await.map_err(|_| late(id, Millis(most)))?,
+                Some(Millis(most)) => timeout(Duration::from_millis(most), following).await.map_err(|_| late(id))?,
                 None => following.await,
             }
         } => ended,
@@ -228,8 +228,8 @@ fn ends_run(event: &PublicEvent) -> bool {
     ends.contains(&event.kind.as_str())
 }
 
-fn late(id: RunId, most: Millis) -> Failure {
-    Failure::new("WL0605", Exit::TimedOut, format!("the run has not ended within {most}; it goes on"))
+fn late(id: RunId) -> Failure {
+    Failure::new("WL0605", Exit::TimedOut, "the run has not ended in the time given for waiting; it goes on")
         .help(format!("`windlass watch {id}` waits for it"))
         .details(serde_json::json!({ "run": id }))
 }

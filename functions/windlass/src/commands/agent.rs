@@ -13,7 +13,11 @@ use crate::render::Ended;
 pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     logging::set_up(args.log.log_format);
     let signals = EndSignals::listen()?;
-    let store = open(&data_dir(globals)?, Role::Agent)?;
+    let data = data_dir(globals)?;
+    if !data.exists() {
+        tracing::warn!(data = %data.display(), "no host has worked on this data folder yet: is it the right one?");
+    }
+    let store = open(&data, Role::Agent)?;
     let plan = AgentPlan { id: args.id, pool: args.pool, slots: args.slots, drain: args.drain };
     tracing::info!(pool = %plan.pool, slots = plan.slots, "the agent takes work");
     run_agent(&store.ports(), plan, &signals.into_token()).await?;

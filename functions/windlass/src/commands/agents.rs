@@ -2,10 +2,16 @@
 
 use std::process::ExitCode;
 
+use windlass_api::AgentView;
+use windlass_domain::time::{Millis, Timestamp};
+
 use crate::args::Globals;
 use crate::client::Client;
 use crate::render::table::Table;
 use crate::render::{self, Ended, span};
+
+/// Agents report every 10 s; one that has missed three reports was killed, or is cut off.
+const SILENT_AFTER: Millis = Millis::from_secs(35);
 
 pub(super) async fn run(globals: &Globals, client: &Client) -> Ended {
     let agents = client.agents().await?;
@@ -24,7 +30,7 @@ pub(super) async fn run(globals: &Globals, client: &Client) -> Ended {
             agent.id.to_string(),
             agent.pool.to_string(),
             format!("{} of {}", agent.busy, agent.slots),
-            if agent.draining { "draining" } else { "working" }.to_owned(),
+            state(agent, now).to_owned(),
             agent.version.clone(),
             agent.address.clone(),
             span::instant(Some(&agent.seen_at)).map(|at| span::ago(at, now)).unwrap_or_default(),
@@ -32,4 +38,34 @@ pub(super) async fn run(globals: &Globals, client: &Client) -> Ended {
     }
     render::print(&table.text());
     Ok(ExitCode::SUCCESS)
+}
+
+fn state(agent: &AgentView, now: Timestamp) -> &'static str {
+    let silent = span::instant(Some(&agent.seen_at)).is_some_and(|at| now.since(at) > SILENT_AFTER);
+    match (silent, agent.draining) {
+        (true, _) => "silent",
+        (false, true) => "draining",
+        (false, false) => "working",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(draining: bool, now: &str, expected: &str) {
+        let agent = serde_json::from_value(serde_json::json!({
+            "id": "a-1", "pool": "default", "slots": 4, "busy": 2, "version": "0.1.0", "address": "vm/1",
+            "draining": draining, "started_at": "2026-03-01T02:00:00.000Z", "seen_at": "2026-03-01T02:30:00.000Z",
+        }));
+        let now = Timestamp::parse_rfc3339(now).expect("a time");
+        assert_eq!(state(&agent.expect("an agent"), now), expected);
+    }
+
+    #[test]
+    fn an_agent_that_is_not_heard_of_is_not_called_working() {
+        check(false, "2026-03-01T02:30:10.000Z", "working");
+        check(true, "2026-03-01T02:30:10.000Z", "draining");
+        check(false, "2026-03-01T02:31:00.000Z", "silent");
+    }
 }

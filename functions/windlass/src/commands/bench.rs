@@ -30,10 +30,10 @@ pub(super) async fn run(globals: &Globals, args: &BenchArgs) -> Ended {
 
 /// Whether a folder is on a file system that a power cut empties.
 fn on_memory(folder: &std::path::Path) -> bool {
-    /// `TMPFS_MAGIC` of Linux (statfs(2)).
-    const TMPFS: i64 = 0x0102_1994;
+    /// `TMPFS_MAGIC` of Linux (statfs(2)); as wide as any of the types that systems give it.
+    const TMPFS: i128 = 0x0102_1994;
     #[cfg(target_os = "linux")]
-    return rustix::fs::statfs(folder).is_ok_and(|found| i64::try_from(found.f_type).ok() == Some(TMPFS));
+    return rustix::fs::statfs(folder).is_ok_and(|found| i128::from(found.f_type) == TMPFS);
     #[cfg(not(target_os = "linux"))]
     return false;
 }

@@ -24,7 +24,9 @@ async fn send(globals: &Globals, client: &Client, args: &RunRefArgs, verb: &str,
     if globals.json {
         render::print_json(&view);
     } else {
-        render::print(&format!("run {} of {}: {}\n", short(view.id), view.task, status::run_word(view.status)));
+        let (id, task, word) = (short(view.id), &view.task, status::run_word(view.status));
+        // The answer is the run as it stood: the request takes effect right after.
+        render::print(&format!("asked to {verb} run {id} of {task}, which is {word}\n"));
     }
     Ok(ExitCode::SUCCESS)
 }

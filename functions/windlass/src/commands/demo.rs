@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use console::style;
+use serde_json::json;
 use windlass_contract::view::RunView;
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::Millis;
@@ -20,6 +21,8 @@ use crate::render::{self, Ended, events};
 
 /// The task that is run: it fans out, reports progress, joins and tidies up.
 const SHOWN: &str = "log-pipeline";
+/// Lines of each log: enough work that the tree is seen to move, with progress, on a fast machine too.
+const LINES: u64 = 300_000;
 const LONGEST: Millis = Millis::from_secs(120);
 const DRAIN: Millis = Millis::from_secs(5);
 
@@ -51,7 +54,7 @@ async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Fa
     }
     heading("One of them, run: it counts four log files in parallel, joins the counts and ranks the pages");
     let task = TaskName::new(SHOWN).map_err(|error| Failure::usage(error.to_string()))?;
-    let started = client.start_run(&task, None, None, std::time::Duration::ZERO).await?;
+    let started = client.start_run(&task, Some(&json!({ "lines": LINES })), None, std::time::Duration::ZERO).await?;
     let manner = if console::user_attended() { Manner::Tree } else { Manner::Silent };
     let view = follow(&client, started.id, manner, Some(LONGEST)).await?;
     if manner == Manner::Silent {

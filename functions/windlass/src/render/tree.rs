@@ -216,6 +216,9 @@ const fn rank_of(status: ActionStatus) -> u8 {
 }
 
 fn full_error(error: &ErrorInfo) -> String {
+    if error.message.trim().is_empty() {
+        return error.kind.clone();
+    }
     format!("{}: {}", error.kind, error.message)
 }
 

@@ -60,6 +60,23 @@ fn errors_are_json_if_that_is_asked_for() {
 }
 
 #[test]
+fn a_command_line_that_can_not_be_read_is_told_in_json_too() {
+    let answer = alone(&["show", "--json", "--nonsense"]);
+    let told: serde_json::Value = serde_json::from_str(&answer.errors).expect("JSON");
+    assert_eq!((answer.code, &told["error"]["code"], &told["error"]["exit"]), (2, &"WL0603".into(), &2.into()));
+}
+
+#[test]
+fn a_bare_call_is_answered_with_the_help() {
+    let mut command = windlass();
+    command.env("WINDLASS_DATA", "/nowhere");
+    let answer = Answer::of(command);
+    assert_eq!((answer.code, answer.errors.contains("Usage: windlass")), (2, true), "{}", answer.errors);
+    assert!(answer.errors.contains("Start with `windlass demo`"), "{}", answer.errors);
+    assert!(!answer.errors.contains("exec-guard"), "{}", answer.errors);
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let script = format!("{PROGRAM} man | head -c 10 >/dev/null");
     let output = std::process::Command::new("sh").args(["-c", &script]).output().expect("started");
@@ -155,7 +172,7 @@ fn the_demo_shows_everything_and_ends_well() {
     command.args(["demo", "--data"]).arg(folder.path().join("demo"));
     let answer = Answer::of(command);
     assert_eq!(answer.code, 0, "{}{}", answer.output, answer.errors);
-    for words in ["nightly-report", "✓ rank", "\"requests\": 480000", "run.succeeded", "How to go on", "serve"] {
+    for words in ["nightly-report", "✓ rank", "\"requests\": 1200000", "run.succeeded", "How to go on", "serve"] {
         assert!(answer.output.contains(words), "{words}: {}", answer.output);
     }
     assert!(folder.path().join("demo/examples/log-pipeline/count.py").exists());
