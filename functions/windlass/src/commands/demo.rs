@@ -22,7 +22,7 @@ use crate::render::{self, Ended, events};
 /// The task that is run: it fans out, reports progress, joins and tidies up.
 const SHOWN: &str = "log-pipeline";
 /// Lines of each log: enough work that the tree is seen to move, with progress, on a fast machine too.
-const LINES: u64 = 300_000;
+const LINES: u64 = 600_000;
 const LONGEST: Millis = Millis::from_secs(120);
 const DRAIN: Millis = Millis::from_secs(5);
 

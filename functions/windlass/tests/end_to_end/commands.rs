@@ -172,7 +172,7 @@ fn the_demo_shows_everything_and_ends_well() {
     command.args(["demo", "--data"]).arg(folder.path().join("demo"));
     let answer = Answer::of(command);
     assert_eq!(answer.code, 0, "{}{}", answer.output, answer.errors);
-    for words in ["nightly-report", "✓ rank", "\"requests\": 1200000", "run.succeeded", "How to go on", "serve"] {
+    for words in ["nightly-report", "✓ rank", "\"requests\": 2400000", "run.succeeded", "How to go on", "serve"] {
         assert!(answer.output.contains(words), "{words}: {}", answer.output);
     }
     assert!(folder.path().join("demo/examples/log-pipeline/count.py").exists());
