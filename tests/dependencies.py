@@ -1,9 +1,17 @@
 #!/usr/bin/env python3
-"""Holds the direction of dependencies: domain <- contract <- engine <- {embedded, facade, api} <- functions."""
+"""Holds what may depend on what: the direction between our crates (domain <- contract <- engine <- {embedded, facade,
+api} <- functions), and the licenses, bans and sources of deny.toml. `cargo deny check` reads the same file; this needs
+nothing installed."""
 
 import json
+import pathlib
+import re
 import subprocess
 import sys
+import tomllib
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
 
 CORE = {"windlass-domain", "windlass-contract", "windlass-engine"}
 
@@ -29,9 +37,12 @@ FORBIDDEN = {
 }
 
 
-def main() -> int:
-    command = ["cargo", "metadata", "--format-version", "1", "--no-deps", "--locked"]
-    packages = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["packages"]
+def metadata(*arguments: str) -> dict:
+    command = ["cargo", "metadata", "--format-version", "1", "--locked", *arguments]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
+
+
+def direction(packages: list) -> list[str]:
     faults = []
     for package in packages:
         name = package["name"]
@@ -42,9 +53,39 @@ def main() -> int:
         inner = {d for d in normal if d == "windlass" or d.startswith("windlass-")}
         faults += [f"{name} must not depend on {d}" for d in sorted(inner - ALLOWED[name])]
         faults += [f"{name} must not depend on {d}" for d in sorted(normal & FORBIDDEN.get(name, set()))]
+    return faults
+
+
+def is_licensed(expression: str, allowed: set[str]) -> bool:
+    """Whether one of the alternatives of an SPDX expression is allowed in all its parts. Parentheses are met in
+    published crates only around alternatives, so `A AND (B OR C)` is read as its parts joined by AND."""
+    parts = re.split(r"\s+AND\s+(?![^(]*\))", expression.replace("/", " OR "))
+    return all(any(one.strip(" ()") in allowed for one in re.split(r"\s+OR\s+", part)) for part in parts)
+
+
+def policy(packages: list) -> list[str]:
+    deny = tomllib.loads((ROOT / "deny.toml").read_text())
+    allowed = set(deny["licenses"]["allow"])
+    banned = {ban["crate"]: ban["reason"] for ban in deny["bans"]["deny"]}
+    faults = []
+    for package in packages:
+        name = f"{package['name']} {package['version']}"
+        if package["name"] in banned:
+            faults.append(f"{name} is banned: {banned[package['name']]}")
+        if package["source"] is not None and package["source"] != CRATES_IO:
+            faults.append(f"{name} comes from {package['source']}")
+        if package["source"] is not None and not is_licensed(package["license"] or "", allowed):
+            faults.append(f"{name}: the license {package['license']!r} is not allowed by deny.toml")
+    return faults
+
+
+def main() -> int:
+    ours = metadata("--no-deps")["packages"]
+    everything = metadata()["packages"]
+    faults = direction(ours) + policy(everything)
     for fault in faults:
         print(fault, file=sys.stderr)
-    print(f"dependencies: {len(packages)} crates, {len(faults)} faults")
+    print(f"dependencies: {len(ours)} crates of ours, {len(everything)} in all, {len(faults)} faults")
     return 1 if faults else 0
 
 
