@@ -279,7 +279,7 @@ mod tests {
             let ask = |jitter| {
                 RetryPolicy { jitter, ..base.clone() }
                     .next_attempt(&at, Timestamp::from_millis(0))
-                    .map_or(0, |due| due.as_millis())
+                    .map_or(0, Timestamp::as_millis)
             };
             let whole = ask(Jitter::None);
             prop_assert!((0..=whole).contains(&ask(Jitter::Full)));

@@ -21,7 +21,7 @@ fn chain() -> Value {
     } })
 }
 
-fn one(extra: Value) -> Value {
+fn one(extra: &Value) -> Value {
     let mut action = json!({ "native": { "handler": "a" } });
     let extra = extra.as_object().expect("a mapping").clone();
     action.as_object_mut().expect("a mapping").extend(extra);
@@ -88,7 +88,7 @@ async fn the_network_is_retried_and_the_wrong_password_is_not() {
 async fn a_cancelled_run_stops_what_runs() {
     let world = World::new();
     world.agent("agent", 4, Script::new(|_| Script::hang()));
-    let id = world.submit(&one(json!({}))).await;
+    let id = world.submit(&one(&json!({}))).await;
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
     let before = world.now();
     world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
@@ -100,7 +100,7 @@ async fn a_cancelled_run_stops_what_runs() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_without_agents_ends_after_the_grace_and_its_message_is_refused_later() {
     let world = World::new();
-    let id = world.submit(&one(json!({}))).await;
+    let id = world.submit(&one(&json!({}))).await;
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Queued).await;
     world.input(id, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
     let run = world.ended(id).await;
@@ -110,7 +110,7 @@ async fn a_cancelled_run_without_agents_ends_after_the_grace_and_its_message_is_
     let script = Script::new(|_| Script::give(Value::Null));
     let performed = script.performed.clone();
     world.agent("late", 4, script);
-    tokio::time::sleep(Duration::from_secs(60)).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(performed.load(std::sync::atomic::Ordering::SeqCst), 0, "nothing starts after the run's end");
     assert_eq!(world.left_over().await, Vec::<String>::new());
 }
@@ -140,7 +140,7 @@ async fn a_deadline_ends_the_run_and_nothing_starts_later() {
 #[tokio::test(start_paused = true)]
 async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout() {
     let world = World::new();
-    let id = world.submit(&one(json!({}))).await;
+    let id = world.submit(&one(&json!({}))).await;
     let taken = world.steal(Duration::from_secs(30)).await;
     assert_eq!(taken.len(), 1, "an agent took the attempt and died");
     let died = world.now();
@@ -154,7 +154,7 @@ async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout()
 #[tokio::test(start_paused = true)]
 async fn a_zombie_reports_in_vain() {
     let world = World::new();
-    let id = world.submit(&one(json!({}))).await;
+    let id = world.submit(&one(&json!({}))).await;
     world.steal(Duration::from_secs(30)).await;
     world.agent("other", 4, Script::new(|_| Script::after(Duration::from_secs(5), json!("second"))));
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
@@ -176,7 +176,7 @@ async fn a_zombie_reports_in_vain() {
 async fn a_draining_agent_hands_back_and_spends_no_attempt() {
     let world = World::new();
     let first = world.agent("first", 4, Script::new(|_| Script::hang()));
-    let id = world.submit(&one(json!({}))).await;
+    let id = world.submit(&one(&json!({}))).await;
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
     world.agent("second", 4, Script::new(|_| Script::give(json!("done"))));
     let before = world.now();
@@ -250,7 +250,7 @@ async fn what_can_not_be_read_goes_to_the_dead_letters_with_a_reason() {
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
     let world = World::new();
-    let id = world.submit(&one(json!({ "retry": { "attempts": 9 } }))).await;
+    let id = world.submit(&one(&json!({ "retry": { "attempts": 9 } }))).await;
     for _ in 0..20 {
         assert_eq!(world.steal(Duration::from_secs(1)).await.len(), 1);
         tokio::time::sleep(Duration::from_secs(2)).await;

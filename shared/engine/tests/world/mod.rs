@@ -24,7 +24,7 @@ use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 
 /// What an attempt does.
-pub enum Act {
+pub(crate) enum Act {
     End(Outcome),
     After(Duration, Outcome),
     Hang,
@@ -33,31 +33,31 @@ pub enum Act {
 type Rule = Box<dyn Fn(&Attempt) -> Act + Send + Sync>;
 
 /// Performs attempts by a rule.
-pub struct Script {
+pub(crate) struct Script {
     rule: Rule,
-    pub performed: Arc<AtomicUsize>,
+    pub(crate) performed: Arc<AtomicUsize>,
     now: AtomicUsize,
-    pub most: Arc<AtomicUsize>,
+    pub(crate) most: Arc<AtomicUsize>,
 }
 
 impl Script {
-    pub fn new(rule: impl Fn(&Attempt) -> Act + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(rule: impl Fn(&Attempt) -> Act + Send + Sync + 'static) -> Self {
         Self { rule: Box::new(rule), performed: Arc::default(), now: AtomicUsize::new(0), most: Arc::default() }
     }
 
-    pub fn give(output: Value) -> Act {
+    pub(crate) fn give(output: Value) -> Act {
         Act::End(Outcome::Succeeded { output })
     }
 
-    pub fn after(span: Duration, output: Value) -> Act {
+    pub(crate) fn after(span: Duration, output: Value) -> Act {
         Act::After(span, Outcome::Succeeded { output })
     }
 
-    pub fn fail(kind: &str) -> Act {
+    pub(crate) fn fail(kind: &str) -> Act {
         Act::End(Outcome::Failed { error: ErrorInfo::new(kind, "by script") })
     }
 
-    pub fn hang() -> Act {
+    pub(crate) fn hang() -> Act {
         Act::Hang
     }
 }
@@ -88,37 +88,37 @@ impl Performer for Script {
 }
 
 /// An agent that works in the world.
-pub struct Running {
+pub(crate) struct Running {
     shutdown: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
-    pub async fn drain(self) {
+    pub(crate) async fn drain(self) {
         self.shutdown.cancel();
         self.task.await.expect("the agent ends by itself");
     }
 }
 
-pub struct World {
-    pub host: MemoryHost,
+pub(crate) struct World {
+    pub(crate) host: MemoryHost,
     ports: Ports,
     definitions: Arc<Definitions>,
     faulty: FaultyHost,
 }
 
 /// The id of a run that does not exist.
-pub fn nobody() -> RunId {
+pub(crate) fn nobody() -> RunId {
     RunId::from_uuid(Uuid::from_u128(404))
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::failing(usize::MAX, Moment::Before)
     }
 
     /// A world in which one call of the loops fails, before or after its effect.
-    pub fn failing(at: usize, moment: Moment) -> Self {
+    pub(crate) fn failing(at: usize, moment: Moment) -> Self {
         let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
         let faulty = FaultyHost::failing(host.ports(), at, moment);
         let ports = faulty.ports();
@@ -132,15 +132,15 @@ impl World {
     }
 
     /// How many calls the loops have made.
-    pub fn calls(&self) -> usize {
+    pub(crate) fn calls(&self) -> usize {
         self.faulty.calls()
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         self.ports.clock.now()
     }
 
-    pub fn agent(&self, name: &str, slots: u32, script: Script) -> Running {
+    pub(crate) fn agent(&self, name: &str, slots: u32, script: Script) -> Running {
         let id = AgentId::new(name).expect("a name");
         let settings = AgentSettings::new(id, PoolName::default(), slots);
         let agent = Agent::new(self.ports.clone(), self.definitions.clone(), Arc::new(script), settings);
@@ -150,7 +150,7 @@ impl World {
     }
 
     /// Stores the definition and submits a run of it.
-    pub async fn submit(&self, source: &Value) -> RunId {
+    pub(crate) async fn submit(&self, source: &Value) -> RunId {
         let host = self.host.ports();
         let definition = Definition::from_source(source).expect("a good definition");
         let put = host.tasks.put(&definition.task, source, None, self.now()).await.expect("stored");
@@ -163,18 +163,18 @@ impl World {
         id
     }
 
-    pub async fn input(&self, run: RunId, input: Input) {
+    pub(crate) async fn input(&self, run: RunId, input: Input) {
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
         let batch = vec![Outgoing::now(encode(&message))];
         self.host.ports().queues.send(&QueueName::Inbox, batch).await.expect("sent");
     }
 
-    pub async fn run(&self, id: RunId) -> Run {
+    pub(crate) async fn run(&self, id: RunId) -> Run {
         self.host.ports().runs.load(id).await.expect("read").expect("there")
     }
 
     /// Waits, at most an hour of the world's time.
-    pub async fn until(&self, id: RunId, holds: impl Fn(&Run) -> bool) -> Run {
+    pub(crate) async fn until(&self, id: RunId, holds: impl Fn(&Run) -> bool) -> Run {
         let waiting = async {
             loop {
                 let run = self.run(id).await;
@@ -184,18 +184,18 @@ impl World {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        match tokio::time::timeout(Duration::from_hours(1), waiting).await {
-            Ok(run) => run,
-            Err(_) => panic!("never: {:?}", self.run(id).await),
-        }
+        let Ok(run) = tokio::time::timeout(Duration::from_hours(1), waiting).await else {
+            panic!("never: {:?}", self.run(id).await);
+        };
+        run
     }
 
-    pub async fn ended(&self, id: RunId) -> Run {
+    pub(crate) async fn ended(&self, id: RunId) -> Run {
         self.until(id, |run| run.status.is_final()).await
     }
 
     /// The types of the run's events with their actions, in order.
-    pub async fn events(&self, id: RunId) -> Vec<String> {
+    pub(crate) async fn events(&self, id: RunId) -> Vec<String> {
         let logged = self.host.ports().runs.events(id, None, 1000).await.expect("read");
         let shown = |event: &windlass_contract::event::PublicEvent| match &event.action {
             Some(action) => format!("{} {action}", event.kind),
@@ -205,20 +205,20 @@ impl World {
     }
 
     /// Receives what is in the pool and never answers: an agent that dies at once.
-    pub async fn steal(&self, visibility: Duration) -> Vec<Delivery> {
+    pub(crate) async fn steal(&self, visibility: Duration) -> Vec<Delivery> {
         let queues = self.host.ports().queues;
         let pool = QueueName::Pool(PoolName::default());
         queues.receive(&pool, 10, visibility, Duration::from_secs(20)).await.expect("received")
     }
 
     /// Messages that nobody acknowledged, after everybody had the time to.
-    pub async fn left_over(&self) -> Vec<String> {
+    pub(crate) async fn left_over(&self) -> Vec<String> {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let pool = QueueName::Pool(PoolName::default());
         self.host.messages(&QueueName::Inbox).into_iter().chain(self.host.messages(&pool)).collect()
     }
 
-    pub async fn agents(&self) -> Vec<String> {
+    pub(crate) async fn agents(&self) -> Vec<String> {
         let agents = self.host.ports().agents.list().await.expect("read");
         agents.into_iter().map(|agent| agent.id.to_string()).collect()
     }
