@@ -141,6 +141,9 @@ fn read_facade(action: &Value, defaults: &Defaults, path: &Path<'_>, expressions
     Facade::Exec(read_exec(exec, defaults, &path.key("exec"), expressions))
 }
 
+/// What an agent tells a program by its environment begins with this.
+const RESERVED_VARIABLES: &str = "WINDLASS_";
+
 fn read_exec(exec: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> ExecFacade {
     let key = path.key("command");
     let (command, path_of_command) = match exec.as_array() {
@@ -150,6 +153,12 @@ fn read_exec(exec: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &m
     if command.first().and_then(Value::as_str).is_some_and(|program| program.trim().is_empty()) {
         let message = "the program's name must not be empty";
         expressions.report.add(code::FACADE, &path_of_command.index(0), At::Value, message);
+    }
+    for name in exec.get("env").and_then(Value::as_object).into_iter().flat_map(|env| env.keys()) {
+        if name.starts_with(RESERVED_VARIABLES) {
+            let message = format!("variables that begin with `{RESERVED_VARIABLES}` are set by the agent");
+            expressions.report.add(code::FACADE, &path.key("env").key(name), At::Key, message);
+        }
     }
     let command = command.iter().enumerate();
     ExecFacade {

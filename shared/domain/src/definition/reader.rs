@@ -14,6 +14,7 @@ use super::span::{self, Zero};
 use super::{code, input, schema, yaml};
 use crate::ids::{ActionIndex, PoolName, TaskName};
 use crate::limits::MAX_DEFINITION_DEPTH;
+use crate::schedule::{ScheduleError, check};
 
 impl Definition {
     /// Reads a definition as an author writes it, in YAML or JSON. Every fault has its place in the text.
@@ -180,9 +181,13 @@ fn read_schedule(source: &Value, report: &mut Report<'_>) -> Option<Schedule> {
         (None, every) => (ScheduleRule::Every(every?), "every"),
     };
     let timezone = text(schedule, "timezone").unwrap_or_else(|| "UTC".to_owned());
-    if let Err(error) = crate::schedule::check(&rule, &timezone) {
-        let key =
-            if matches!(error, crate::schedule::ScheduleError::UnknownTimezone { .. }) { "timezone" } else { key };
+    let mut checked = check(&rule, &timezone);
+    if let Err(error @ ScheduleError::UnknownTimezone { .. }) = checked {
+        report.add(code::SCHEDULE, &path.key("timezone"), At::Value, error.to_string());
+        // The rule can be wrong as well, in any zone.
+        checked = check(&rule, "UTC");
+    }
+    if let Err(error) = checked {
         report.add(code::SCHEDULE, &path.key(key), At::Value, error.to_string());
     }
     let overlap: Option<Overlap> = schedule.get("overlap").and_then(|value| serde_json::from_value(value.clone()).ok());

@@ -27,7 +27,11 @@ pub(crate) async fn publish(
 ) -> Result<(), PortError> {
     let task = definition.task.clone();
     let run = RunId::from_nominal_time(&task, nominal);
-    tracing::warn!(task = %task, nominal = %nominal, kind, "a due time has no run");
+    if kind == SKIPPED {
+        tracing::debug!(task = %task, nominal = %nominal, kind, "a due time was passed over");
+    } else {
+        tracing::warn!(task = %task, nominal = %nominal, kind, "a due time has no run");
+    }
     let event = PublicEvent {
         v: EVENT_VERSION,
         id: derive(&["event", kind, &run.to_string()]),
