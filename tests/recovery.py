@@ -67,7 +67,7 @@ class Host:
         for name, value in headers.items():
             request.add_header(name.replace("_", "-"), value)
         with urllib.request.urlopen(request, timeout=60) as response:
-            return json.load(response)
+            return json.loads(response.read() or b"null")
 
     def apply(self, file: pathlib.Path) -> None:
         subprocess.run([BINARY, "apply", file, "--data", self.data], check=True, stdout=subprocess.DEVNULL)
