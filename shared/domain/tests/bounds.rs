@@ -41,6 +41,13 @@ fn what_is_too_large_or_too_deep_is_refused() {
 }
 
 #[test]
+fn what_an_action_is_given_must_fit_into_a_message() {
+    let task = |text: &str| format!("{{task: t, actions: {{a: {{native: {{handler: h, input: \"{text}\"}}}}}}}}");
+    check_refused(&task(&"x".repeat(limits::MAX_WORK_BYTES)), "WL0102");
+    Definition::from_text(&task(&"x".repeat(limits::MAX_WORK_BYTES - 100))).unwrap();
+}
+
+#[test]
 fn alias_bombs_are_refused() {
     let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {

@@ -14,6 +14,7 @@ use super::references::{Expressions, References};
 use super::span::{self, Zero};
 use crate::expression::Template;
 use crate::ids::{ActionIndex, ActionName, PoolName};
+use crate::limits::MAX_WORK_BYTES;
 use crate::retry::RetryPolicy;
 use crate::time::Millis;
 
@@ -103,6 +104,7 @@ fn read(
     let when = action.get("when").and_then(|when| expressions.condition(when, &path.key("when")));
     let facade = read_facade(action, defaults, path, expressions);
     let report = &mut *expressions.report;
+    check_size(action, path, report);
     let pool = action.get("pool").and_then(Value::as_str).and_then(|pool| PoolName::new(pool).ok());
     let trigger = action.get("trigger").and_then(|trigger| serde_json::from_value(trigger.clone()).ok());
     Action {
@@ -126,6 +128,17 @@ fn read(
 /// Stands for a name that was refused, so that the others can be looked at too.
 fn placeholder() -> ActionName {
     ActionName::new("refused").expect("a valid name")
+}
+
+/// Refuses what no message could carry. What expressions add to it is known only when it is sent, and fails there.
+fn check_size(action: &Value, path: &Path<'_>, report: &mut Report<'_>) {
+    for key in ["exec", "http", "native"] {
+        let bytes = action.get(key).map_or(0, |facade| facade.to_string().len());
+        if bytes > MAX_WORK_BYTES {
+            let message = format!("`{key}` has {bytes} bytes as JSON; an action can be given at most {MAX_WORK_BYTES}");
+            report.add(code::TOO_LARGE, &path.key(key), At::Value, message);
+        }
+    }
 }
 
 fn read_facade(action: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> Facade {
