@@ -72,16 +72,16 @@ impl RetryPolicy {
 
     /// The delay after that many attempts (1 or more), spread by the seed.
     fn delay_after(&self, spent: u32, seed: u64) -> Millis {
+        if self.delay.0 == 0 {
+            // Grown beyond all bounds, nothing would be no number.
+            return Millis(0);
+        }
         let exponent = i32::try_from(spent.saturating_sub(1)).unwrap_or(i32::MAX);
         #[expect(clippy::cast_precision_loss, reason = "spans are below 2^53 ms")]
         let grown = self.delay.0 as f64 * self.factor.powi(exponent);
         #[expect(clippy::cast_precision_loss, reason = "spans are below 2^53 ms")]
         let capped = grown.min(self.max_delay.0 as f64);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between zero and max_delay; NaN becomes zero"
-        )]
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between zero and max_delay")]
         let delay = capped as u64;
         Millis(match self.jitter {
             Jitter::None => delay,
@@ -259,6 +259,12 @@ mod tests {
     fn forever_survives_a_thousand_failures() {
         let policy = RetryPolicy { attempts: Attempts::Forever, ..RetryPolicy::default() };
         assert!(delays(&policy, 1000).iter().all(|due| due.is_some_and(|ms| ms <= 60_000)));
+    }
+
+    #[test]
+    fn no_delay_stays_none_however_often_it_is_multiplied() {
+        let policy = RetryPolicy { attempts: Attempts::Forever, delay: Millis(0), ..RetryPolicy::default() };
+        assert!(delays(&policy, 2000).iter().all(|due| *due == Some(0)));
     }
 
     #[test]
