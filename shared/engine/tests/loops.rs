@@ -263,6 +263,20 @@ async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_panics_comes_again_and_keeps_no_slot() {
+    let world = World::new();
+    let script = Script::new(|attempt| {
+        assert!(attempt.of.fence > 1, "by script");
+        Script::give(json!("done"))
+    });
+    world.agent("agent", 1, script);
+    let id = world.submit(&one(json!({}))).await;
+    let run = world.ended(id).await;
+    let state = run.action(ActionIndex(0));
+    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_agent_never_holds_more_than_its_slots() {
     let world = World::new();
     let script = Script::new(|_| Script::after(Duration::from_secs(3), Value::Null));

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -152,10 +153,12 @@ impl Agent {
             }
             let due = |hold: &Arc<Hold>| !hold.is_safe_for(visibility * 2 / 3);
             let due: Vec<_> = self.inner.held.all().into_iter().filter(due).collect();
-            for batch in due.chunks(MAX_BATCH) {
-                self.extend(batch, visibility).await;
+            let extended = join_all(due.chunks(MAX_BATCH).map(|batch| self.extend(batch, visibility)));
+            if tokio::time::timeout(visibility / 6, extended).await.is_err() {
+                tracing::warn!("extending what is performed takes too long; it is tried again");
             }
-            self.inner.held.stop_lost(visibility / 6);
+            // A round takes a third of the visibility at most, so nothing is found too late.
+            self.inner.held.stop_lost(visibility / 3);
         }
     }
 

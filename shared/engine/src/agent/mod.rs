@@ -10,9 +10,11 @@ mod control;
 mod held;
 mod reporter;
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -193,7 +195,13 @@ impl Agent {
     fn take(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
         let hold = self.inner.held.take(delivery.receipt.clone(), slot);
         let agent = self.clone();
-        self.inner.attempts.spawn(async move { agent.attempt(delivery, hold).await });
+        self.inner.attempts.spawn(async move {
+            let attempted = AssertUnwindSafe(agent.attempt(delivery, hold.clone())).catch_unwind().await;
+            if attempted.is_err() {
+                tracing::error!("an attempt panicked; its message will be redelivered");
+                agent.inner.held.release(&hold);
+            }
+        });
     }
 
     /// Waits for what is performed; what is left at the deadline is stopped, and only then handed back.
