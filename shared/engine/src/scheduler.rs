@@ -12,8 +12,10 @@ use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::definition::Definition;
 use windlass_domain::limits::MAX_CATCH_UP_DUE;
 use windlass_domain::schedule::Round;
+use windlass_domain::time::Timestamp;
 
 use crate::Ports;
+use crate::backoff::Backoff;
 use crate::definitions::Definitions;
 use crate::due::event;
 use crate::ports::{DueTask, Outgoing, PortError, QueueName, TaskRecord};
@@ -21,6 +23,8 @@ use crate::send::send_all;
 
 /// The longest sleep: a task that is put meanwhile may be due sooner than any other.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
+/// Conflicting writes after which a task is left for the next look.
+const MAX_CONFLICTS: usize = 10;
 /// Tasks of one look.
 const MAX_TASKS: usize = 100;
 
@@ -91,7 +95,32 @@ impl Scheduler {
         };
         self.send(record, &round).await?;
         self.tell_missed(record, &definition, &round).await?;
-        self.ports.tasks.update(&TaskRecord { next_due: round.next_due, ..record.clone() }).await
+        self.move_on(record.clone(), *due, round.next_due).await
+    }
+
+    /// Moves the task's place past what was fired. Those who handle it write the same record at the same time: then
+    /// only this is done again, for firing it all again would give them as much to write again.
+    async fn move_on(
+        &self,
+        mut record: TaskRecord,
+        due: Timestamp,
+        next_due: Option<Timestamp>,
+    ) -> Result<(), PortError> {
+        let version = record.version;
+        let mut backoff = Backoff::of_conflicts();
+        for _ in 0..MAX_CONFLICTS {
+            let name = record.name.clone();
+            match self.ports.tasks.update(&TaskRecord { next_due, ..record }).await {
+                Err(error) if error.is_conflict() => backoff.wait().await,
+                done => return done,
+            }
+            record = match self.ports.tasks.get(&name).await? {
+                Some(record) if record.next_due == Some(due) && record.version == version => record,
+                // Another host has moved it, or it is another schedule's.
+                Some(_) | None => return Ok(()),
+            };
+        }
+        Err(PortError::conflict())
     }
 
     async fn send(&self, record: &TaskRecord, round: &Round) -> Result<(), PortError> {

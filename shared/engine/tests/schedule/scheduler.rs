@@ -75,6 +75,27 @@ async fn a_crash_repeats_messages_and_loses_none() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_handled_meanwhile_makes_nothing_be_fired_again() {
+    for seed in 0..50 {
+        let world = World::new(&source("queue", "1h")).await;
+        world.host.set_time(at(15));
+        let crossing = FaultyHost::interleaving(world.ports.clone(), seed).ports();
+        let handling = async {
+            for minute in 1..=5 {
+                world.handle_on(&crossing, Some(minute)).await.unwrap();
+            }
+        };
+        let scheduler = scheduler(crossing.clone());
+        let (moved, ()) = tokio::join!(scheduler.look(), handling);
+        assert_eq!((moved.unwrap(), scheduler.look().await.unwrap()), (1, 0), "seed {seed}");
+        let mut fired = world.fired();
+        fired.sort_unstable();
+        assert_eq!(fired, (1..=15).collect::<Vec<_>>(), "seed {seed}");
+        assert_eq!(world.record().await.next_due, Some(at(16)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_schedule_that_was_taken_away_is_due_no_more() {
     let mut unscheduled = source("skip", "1h");
     unscheduled.as_object_mut().unwrap().remove("schedule");
