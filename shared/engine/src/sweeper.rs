@@ -19,6 +19,9 @@ const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Runs of one round; the rest have their turn in the next.
 const MAX_RUNS: usize = 10_000;
 
+/// Inputs that wait in the inbox above which no run is woken.
+const MAX_INBOX: u64 = 10_000;
+
 /// Wakes runs that are due, and sweeps those that have not changed for a while.
 pub struct Sweeper {
     ports: Ports,
@@ -54,9 +57,13 @@ impl Sweeper {
         }
     }
 
-    /// Wakes the runs that are due by now.
+    /// Wakes the runs that are due by now, unless the inbox has more than is handled soon: it may hold the wakes of the
+    /// rounds before, and each round would add as many again.
     pub async fn wake(&self, now: Timestamp) -> Result<(), PortError> {
         let runs = self.ports.runs.stale(now, Timestamp::from_millis(i64::MIN), MAX_RUNS).await?;
+        if runs.is_empty() || self.ports.queues.depth(&QueueName::Inbox).await? > MAX_INBOX {
+            return Ok(());
+        }
         self.send(runs, &Input::Wake).await
     }
 
