@@ -87,6 +87,28 @@ where
     }
 }
 
+/// A result on its way. Whoever asked may go before it is sent, and also between that and being woken for it.
+struct Answer<T: Default, U: FnOnce(T)> {
+    value: T,
+    /// Gets the value if nobody takes it.
+    unheard: Option<U>,
+}
+
+impl<T: Default, U: FnOnce(T)> Answer<T, U> {
+    fn take(mut self) -> T {
+        self.unheard = None;
+        std::mem::take(&mut self.value)
+    }
+}
+
+impl<T: Default, U: FnOnce(T)> Drop for Answer<T, U> {
+    fn drop(&mut self) {
+        if let Some(unheard) = self.unheard.take() {
+            unheard(std::mem::take(&mut self.value));
+        }
+    }
+}
+
 /// The way to the writer. It ends when the last handle is gone, or when it is closed.
 #[derive(Clone)]
 pub(crate) struct Writer {
@@ -168,18 +190,20 @@ impl Writer {
         self.ask(durability, false, work, answer).await
     }
 
-    /// Work that is left out if nobody waits for it any more; `unheard` gets a result that came too late.
-    pub(crate) async fn write_if_wanted<T: Send + 'static>(
+    /// Work that is left out if nobody waits for it any more; `unheard` gets a result that nobody took.
+    pub(crate) async fn write_if_wanted<T: Default + Send + 'static, U: FnOnce(T) + Send + 'static>(
         &self,
-        work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
-        unheard: impl FnOnce(T) + Send + 'static,
+        mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
+        unheard: U,
     ) -> Result<T, PortError> {
-        let answer = move |result, reply: oneshot::Sender<_>| {
-            if let Err(Ok(value)) = reply.send(result) {
-                unheard(value);
+        let work = move |session: &mut Session<'_>| work(session).map(|value| Answer { value, unheard: None });
+        let answer = move |mut result: Result<Answer<T, U>, PortError>, reply: oneshot::Sender<_>| {
+            if let Ok(answer) = &mut result {
+                answer.unheard = Some(unheard);
             }
+            drop(reply.send(result));
         };
-        self.ask(Durability::Ordered, true, work, answer).await
+        self.ask(Durability::Ordered, true, work, answer).await.map(Answer::take)
     }
 
     /// Has work done that nobody waits for.

@@ -111,6 +111,23 @@ async fn a_receiver_that_goes_takes_nothing_along() {
     }
 }
 
+#[tokio::test]
+async fn a_receiver_that_goes_before_it_is_woken_takes_nothing_along() {
+    let folder = folder();
+    let store = open(folder.path()).expect("the folder is empty");
+    let queue = QueueName::Pool(PoolName::default());
+    store.send(&queue, vec![Outgoing::now("one".to_owned())]).await.expect("it can be written");
+    {
+        let mut receiving = Box::pin(store.receive(&queue, 1, VISIBILITY, Duration::from_secs(20)));
+        assert!(futures::poll!(receiving.as_mut()).is_pending());
+        // The writer has one thread: once this is answered, so is the receive.
+        assert_eq!(store.extend(&queue, Vec::new()).await.expect("it can be written"), []);
+    }
+    let wait = Duration::from_secs(5);
+    let received = store.receive(&queue, 1, VISIBILITY, wait).await.expect("it can be read").pop();
+    assert_eq!(received.map(|delivery| delivery.receive_count), Some(1));
+}
+
 #[test]
 fn a_file_that_is_no_database_is_refused() {
     let folder = folder();
@@ -182,6 +199,19 @@ fn a_folder_is_for_its_owner_alone() {
     drop(open(&path).expect("it can be made"));
     let mode = fs::metadata(&path).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
+}
+
+#[cfg(unix)]
+#[test]
+fn the_file_and_its_log_are_for_their_owner_alone_in_any_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = folder();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    let _store = open(folder.path()).expect("the folder is empty");
+    for name in [FILE_NAME.to_owned(), format!("{FILE_NAME}-wal"), format!("{FILE_NAME}-shm")] {
+        let mode = fs::metadata(folder.path().join(&name)).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
 }
 
 #[test]
