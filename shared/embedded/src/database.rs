@@ -1,5 +1,6 @@
 //! The file: opening connections to it, knowing it as ours, bringing its schema up to date.
 
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
 /// Opens the file, makes it if there is none, and applies the migrations that it has not seen.
 pub(crate) fn open_or_make(path: &Path) -> Result<Connection, OpenError> {
+    make_for_owner(path);
     let failed = |error: rusqlite::Error| storage(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
@@ -44,6 +46,12 @@ pub(crate) fn open_or_make(path: &Path) -> Result<Connection, OpenError> {
     tune(&mut connection, Purpose::Write).map_err(failed)?;
     migrate(&mut connection, path)?;
     Ok(connection)
+}
+
+/// Makes the file, if there is none, for its owner alone: the folder may be one that others can enter. `SQLite` gives its
+/// log the same permissions. A failure is met again, with its code, when `SQLite` opens the file.
+fn make_for_owner(path: &Path) {
+    drop(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
 
 /// A failure of `SQLite` while opening the file.
