@@ -270,7 +270,7 @@ async fn an_attempt_that_panics_comes_again_and_keeps_no_slot() {
         Script::give(json!("done"))
     });
     world.agent("agent", 1, script);
-    let id = world.submit(&one(json!({}))).await;
+    let id = world.submit(&one(&json!({}))).await;
     let run = world.ended(id).await;
     let state = run.action(ActionIndex(0));
     assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 2));
