@@ -3,6 +3,8 @@
 //! The order is the whole point. Nothing is sent before it is committed, and nothing is acknowledged before it is sent:
 //! whoever dies in between is followed by a redelivery, which finds in the record what to send again.
 
+use std::collections::BTreeSet;
+
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, encode};
 use windlass_domain::decide::{Command, Perform, Rejection, decide, repeat};
@@ -117,13 +119,15 @@ fn fold(
 
 /// A command that two of the inputs gave is sent once.
 fn drop_repeats(commands: &mut Vec<Command>) {
-    let mut kept: Vec<Command> = Vec::with_capacity(commands.len());
-    for command in commands.drain(..) {
-        if !kept.contains(&command) {
-            kept.push(command);
-        }
-    }
-    *commands = kept;
+    let mut kept = BTreeSet::new();
+    commands.retain(|command| {
+        kept.insert(match command {
+            Command::Perform(perform) => (0, Some(perform.of), None),
+            Command::Stop { of, .. } => (1, Some(*of), None),
+            Command::Wake { at } => (2, None, Some(*at)),
+            Command::Ended => (3, None, None),
+        })
+    });
 }
 
 /// Whether anything has to be written: a decision changes the status of something, or the progress of an attempt, or

@@ -8,6 +8,7 @@ pub mod advance;
 pub mod agent;
 mod backoff;
 pub mod control;
+mod dead_letter;
 pub mod definitions;
 pub mod due;
 pub mod perform;

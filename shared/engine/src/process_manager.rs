@@ -5,15 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
-use serde_json::json;
+use futures::FutureExt;
+use futures::future::{join, join_all};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{InboxMessage, decode};
-use windlass_domain::ids::RunId;
+use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES};
 use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
@@ -21,9 +22,10 @@ use windlass_domain::time::Timestamp;
 use crate::Ports;
 use crate::advance::{Advanced, advance};
 use crate::backoff::Backoff;
+use crate::dead_letter::bury;
 use crate::definitions::Definitions;
 use crate::due::handle_due;
-use crate::ports::{Delivery, Outgoing, PortError, QueueName, Receipt};
+use crate::ports::{Delivery, ErrorClass, PortError, QueueName, Receipt};
 
 /// How long an input stays hidden while it is worked on.
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -110,6 +112,7 @@ impl ProcessManager {
     pub async fn handle(&self, deliveries: &[Delivery]) -> Vec<bool> {
         let mut done = vec![false; deliveries.len()];
         let mut groups: BTreeMap<RunId, Group> = BTreeMap::new();
+        let mut dues: Vec<(usize, TaskName, Option<Timestamp>)> = Vec::new();
         for (at, delivery) in deliveries.iter().enumerate() {
             if delivery.receive_count > MAX_DELIVERIES {
                 let reason = format!("it was delivered {} times and could not be handled", delivery.receive_count);
@@ -127,15 +130,17 @@ impl ProcessManager {
                         group.repeated = group.repeated.into_iter().chain([since]).min();
                     }
                 }
-                Ok(InboxMessage::Due { task, nominal, .. }) => {
-                    let handled = handle_due(&self.ports, &self.definitions, &task, nominal).await;
-                    done[at] = report("handle a due time", handled);
-                }
+                Ok(InboxMessage::Due { task, nominal, .. }) => dues.push((at, task, nominal)),
                 Err(error) => done[at] = self.bury(delivery, &error.to_string()).await,
             }
         }
         let groups: Vec<Group> = groups.into_values().collect();
-        let advanced = join_all(groups.iter().map(|group| self.advance(group, deliveries))).await;
+        let advanced = join_all(groups.iter().map(|group| self.advance(group, deliveries)));
+        let handled = join_all(dues.iter().map(|(_, task, nominal)| self.handle_due(task, *nominal)));
+        let (advanced, handled) = join(advanced, handled).await;
+        for ((at, ..), handled) in dues.iter().zip(handled) {
+            done[*at] = handled;
+        }
         for (group, advanced) in groups.iter().zip(advanced) {
             for at in &group.deliveries {
                 done[*at] = advanced;
@@ -148,7 +153,9 @@ impl ProcessManager {
         let lock = &self.locks[self.lock_of(group.run)];
         let advanced = {
             let _guard = lock.lock().await;
-            advance(&self.ports, &self.definitions, group.run, &group.inputs, group.repeated).await
+            let advanced = advance(&self.ports, &self.definitions, group.run, &group.inputs, group.repeated);
+            // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
+            AssertUnwindSafe(advanced).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
         };
         match advanced {
             Ok(Advanced::Decided { answers, .. }) => {
@@ -165,6 +172,11 @@ impl ProcessManager {
         }
     }
 
+    async fn handle_due(&self, task: &TaskName, nominal: Option<Timestamp>) -> bool {
+        let handled = AssertUnwindSafe(handle_due(&self.ports, &self.definitions, task, nominal)).catch_unwind().await;
+        report("handle a due time", handled.unwrap_or_else(|_| Err(panicked())))
+    }
+
     fn lock_of(&self, run: RunId) -> usize {
         usize::try_from(self.hasher.hash_one(run) % LOCKS as u64).unwrap_or(0)
     }
@@ -172,9 +184,8 @@ impl ProcessManager {
     /// Puts a message that can not be handled where a person finds it, with the reason.
     async fn bury(&self, delivery: &Delivery, reason: &str) -> bool {
         tracing::error!(reason, "an input can not be handled; it goes to the dead-letter queue");
-        let buried = json!({ "v": 1, "queue": "inbox", "reason": reason, "body": delivery.body });
-        let batch = vec![Outgoing::now(buried.to_string())];
-        report("bury an input", self.ports.queues.send(&QueueName::DeadLetter, batch).await)
+        let buried = bury(self.ports.queues.as_ref(), &QueueName::Inbox, &delivery.body, reason).await;
+        report("bury an input", buried)
     }
 }
 
@@ -182,6 +193,10 @@ impl ProcessManager {
 fn before(sent_at: Timestamp) -> Timestamp {
     let skew = i64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(i64::MAX);
     Timestamp::from_millis(sent_at.as_millis().saturating_sub(skew))
+}
+
+fn panicked() -> PortError {
+    PortError::new(ErrorClass::Bug, "WL0703", "handle an input: the code that decides has panicked")
 }
 
 fn report(what: &'static str, result: Result<(), PortError>) -> bool {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::watch;
 use windlass_contract::message::{PerformMessage, decode};
 use windlass_domain::limits::MAX_DELIVERIES;
@@ -13,8 +12,9 @@ use windlass_domain::time::Timestamp;
 use super::Agent;
 use super::admission::{Admission, admit};
 use super::held::{Hold, Stopped};
+use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, idempotency_key};
-use crate::ports::{Delivery, Outgoing, QueueName};
+use crate::ports::{Delivery, ErrorClass, QueueName};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -135,12 +135,14 @@ impl Agent {
     /// Puts a message that can not be performed where a person finds it, with the reason.
     async fn bury(&self, delivery: &Delivery, reason: &str) {
         tracing::error!(reason, "an attempt can not be performed; its message goes to the dead-letter queue");
-        let queue = QueueName::Pool(self.inner.settings.pool.clone()).to_string();
-        let buried = json!({ "v": 1, "queue": queue, "reason": reason, "body": delivery.body });
-        let batch = vec![Outgoing::now(buried.to_string())];
+        let queues = self.inner.ports.queues.as_ref();
+        let pool = QueueName::Pool(self.inner.settings.pool.clone());
         let mut backoff = crate::backoff::Backoff::of_failures();
-        while let Err(error) = self.inner.ports.queues.send(&QueueName::DeadLetter, batch.clone()).await {
+        while let Err(error) = bury(queues, &pool, &delivery.body, reason).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to bury a message");
+            if error.class == ErrorClass::Reject {
+                return;
+            }
             backoff.wait().await;
         }
     }

@@ -1,0 +1,21 @@
+//! Dead letters: messages that nobody could read or perform, kept with the reason where a person finds them.
+
+use serde_json::json;
+
+use crate::ports::{Outgoing, PortError, QueueName, Queues};
+
+/// Bytes of a message that are kept: its escaped text and what stands around it fit into a message of their own.
+const MAX_KEPT_BYTES: usize = 128 * 1024;
+
+/// Puts a message of `queue` into the dead-letter queue.
+pub(crate) async fn bury(queues: &dyn Queues, queue: &QueueName, body: &str, reason: &str) -> Result<(), PortError> {
+    let kept = &body[..body.floor_char_boundary(MAX_KEPT_BYTES)];
+    let letter = json!({
+        "v": 1,
+        "queue": queue.to_string(),
+        "reason": reason,
+        "bytes": body.len(),
+        "body": kept,
+    });
+    queues.send(&QueueName::DeadLetter, vec![Outgoing::now(letter.to_string())]).await
+}
