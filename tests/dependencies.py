@@ -24,7 +24,11 @@ ALLOWED = {
     "windlass-embedded": CORE,
     "windlass-facade": CORE,
     "windlass-api": CORE,
+    "windlass-aws": CORE,
     "windlass-testkit": CORE,
+    "windlass-process-manager": CORE | {"windlass-aws"},
+    "windlass-coordinator": CORE | {"windlass-aws", "windlass-api"},
+    "windlass-agent": CORE | {"windlass-aws", "windlass-facade"},
     "windlass": CORE | {"windlass-embedded", "windlass-facade", "windlass-api"},
 }
 

@@ -1,0 +1,3 @@
+//! The agent on AWS.
+
+fn main() {}

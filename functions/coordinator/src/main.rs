@@ -1,0 +1,3 @@
+//! The coordinator on AWS.
+
+fn main() {}

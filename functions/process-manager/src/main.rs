@@ -1,0 +1,3 @@
+//! The process manager on AWS.
+
+fn main() {}
