@@ -7,4 +7,5 @@ pub mod event;
 pub mod message;
 pub mod record;
 pub mod schema;
+pub mod trace;
 pub mod view;

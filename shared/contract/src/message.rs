@@ -67,6 +67,9 @@ pub struct PerformMessage {
     /// The attempt may already be with an agent: it must be claimed before it starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim: bool,
+    /// The attempt's trace context, a W3C `traceparent`: to be passed on to whatever performs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 /// A message to one agent's control queue.

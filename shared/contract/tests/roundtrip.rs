@@ -155,6 +155,7 @@ fn perform_message() -> impl Strategy<Value = PerformMessage> {
             deadline,
             queued_at,
             claim,
+            trace: timeout.map(|_| windlass_contract::trace::traceparent(run, of)),
         }
     })
 }

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, encode};
+use windlass_contract::trace::traceparent;
 use windlass_domain::decide::{Command, Perform, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
@@ -214,5 +215,6 @@ fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> Per
         deadline: run.deadline,
         queued_at: perform.queued_at,
         claim: perform.claim,
+        trace: Some(traceparent(run.id, perform.of)),
     }
 }

@@ -30,6 +30,8 @@ pub struct Attempt {
     pub deadline: Option<Timestamp>,
     /// The same for every attempt and every delivery of the action: see [`idempotency_key`].
     pub idempotency_key: String,
+    /// The attempt's trace context, a W3C `traceparent`, for whatever performs it.
+    pub trace: Option<String>,
 }
 
 impl Attempt {
@@ -94,6 +96,7 @@ mod tests {
             timeout: timeout.map(Millis),
             deadline: deadline.map(Timestamp::from_millis),
             idempotency_key: idempotency_key(run, ActionIndex(0)),
+            trace: None,
         };
         assert_eq!(attempt.time_left(Timestamp::from_millis(1000)), expected.map(Millis));
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage};
+use windlass_contract::trace::traceparent;
 use windlass_domain::ids::{ActionName, TaskName};
 use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Millis;
@@ -75,6 +76,7 @@ fn performed(work: Work) -> PerformMessage {
         deadline: Some(at(7200)),
         queued_at: at(1),
         claim: true,
+        trace: None,
     }
 }
 
@@ -97,8 +99,10 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
     let native = NativeWork { handler: "noop".into(), input: json!("text") };
     let bare_native = NativeWork { handler: "noop".into(), input: Value::Null };
     let least = PerformMessage { timeout_ms: None, deadline: None, claim: false, ..performed(Work::Exec(bare)) };
+    let traced = PerformMessage { trace: Some(traceparent(id(), of())), ..performed(Work::Exec(exec.clone())) };
     vec![
         ("exec", performed(Work::Exec(exec))),
+        ("exec_traced", traced),
         ("exec_bare", least),
         ("http", performed(Work::Http(http))),
         ("http_bare", performed(Work::Http(bare_http))),

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tracing::Instrument;
 use windlass_contract::message::{PerformMessage, decode};
+use windlass_contract::trace::{is_traceparent, trace_id};
 use windlass_domain::limits::MAX_DELIVERIES;
 use windlass_domain::run::{ActionAt, Input, Outcome, Progress};
 use windlass_domain::time::Timestamp;
@@ -43,7 +45,10 @@ impl Agent {
         let id = &inner.settings.id;
         let admitted = admit(&inner.ports, &inner.definitions, id, &message, delivery.receive_count).await;
         match admitted {
-            Ok(Admission::Perform(of)) => self.perform(message, of, hold).await,
+            Ok(Admission::Perform(of)) => {
+                let span = tracing::info_span!("attempt", trace.id = trace_id(message.run), run.id = %message.run, action = %message.name, attempt = of.attempt);
+                self.perform(message, of, hold).instrument(span).await;
+            }
             Ok(Admission::Cancelled) => {
                 let now = inner.ports.clock.now();
                 self.complete(message.run, message.of, now, Outcome::Cancelled, hold);
@@ -159,5 +164,7 @@ fn attempt_of(message: PerformMessage, of: ActionAt) -> Attempt {
         work: message.work,
         timeout: message.timeout_ms,
         deadline: message.deadline,
+        // What is passed on to programs and endpoints has a known shape, whatever the message has.
+        trace: message.trace.filter(|trace| is_traceparent(trace)),
     }
 }

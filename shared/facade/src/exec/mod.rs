@@ -30,6 +30,9 @@ use process::{Cause, Ended, Supervision};
 use progress::ProgressFile;
 use scratch::{Scratch, Written};
 
+/// The variable of the trace context, as OpenTelemetry's command lines read it. The action's own wins.
+const TRACE_VARIABLE: &str = "TRACEPARENT";
+
 /// How programs are run.
 #[derive(Debug, Clone)]
 pub struct ExecSettings {
@@ -137,7 +140,8 @@ impl Exec {
             return Err(ErrorInfo::new(kinds::EXEC_INVALID, "the command is empty"));
         };
         let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(&self.settings.env).envs(&work.env);
+        command.args(arguments).env_clear().envs(&self.settings.env);
+        command.envs(attempt.trace.iter().map(|trace| (TRACE_VARIABLE, trace))).envs(&work.env);
         command.envs(environment::variables(attempt, until, scratch));
         if let Some(workdir) = &work.workdir {
             if !Path::new(workdir).is_dir() {

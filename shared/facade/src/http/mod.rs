@@ -15,7 +15,7 @@ use windlass_engine::perform::{Attempt, AttemptControl};
 
 use crate::error::FacadeError;
 use crate::kinds;
-use request::Prepared;
+use request::{Ours, Prepared};
 
 /// How HTTP calls are made.
 #[derive(Debug, Clone)]
@@ -58,7 +58,8 @@ impl Http {
         left: Option<Millis>,
         control: &AttemptControl,
     ) -> Outcome {
-        let prepared = match request::prepare(&self.client, work, &attempt.idempotency_key) {
+        let ours = Ours { idempotency_key: &attempt.idempotency_key, trace: attempt.trace.as_deref() };
+        let prepared = match request::prepare(&self.client, work, &ours) {
             Ok(prepared) => prepared,
             Err(why) => return Outcome::Failed { error: ErrorInfo::new(kinds::HTTP_INVALID_REQUEST, why) },
         };

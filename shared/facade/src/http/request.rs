@@ -6,10 +6,19 @@ use windlass_domain::work::HttpWork;
 
 /// Who sent a request before answers it in the same way: draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The trace context: W3C Trace Context, section 3.2.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// What APIs call their keys, beside the standard headers.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Texts shorter than this are not taken for secrets: their removal would garble any message.
 const MIN_SECRET_BYTES: usize = 6;
+
+/// What the agent adds to a request, unless the author has set it.
+#[derive(Debug)]
+pub(super) struct Ours<'a> {
+    pub(super) idempotency_key: &'a str,
+    pub(super) trace: Option<&'a str>,
+}
 
 /// A request that can be sent.
 #[derive(Debug)]
@@ -22,14 +31,17 @@ pub(super) struct Prepared {
 }
 
 /// Makes the request, or says why there can be none. No value of a header is in that answer.
-pub(super) fn prepare(client: &Client, work: &HttpWork, idempotency_key: &str) -> Result<Prepared, String> {
+pub(super) fn prepare(client: &Client, work: &HttpWork, ours: &Ours<'_>) -> Result<Prepared, String> {
     let method = Method::from_bytes(work.method.as_bytes())
         .map_err(|_| format!("`{}` is not a method of HTTP", work.method.escape_debug()))?;
     let url = url(&work.url)?;
     let place = format!("{method} {}", place(&url));
     let mut headers = headers(work)?;
     if !headers.contains_key(IDEMPOTENCY_KEY) {
-        headers.insert(IDEMPOTENCY_KEY, value("Idempotency-Key", idempotency_key)?);
+        headers.insert(IDEMPOTENCY_KEY, value("Idempotency-Key", ours.idempotency_key)?);
+    }
+    if let (Some(trace), false) = (ours.trace, headers.contains_key(TRACEPARENT)) {
+        headers.insert(TRACEPARENT, value("traceparent", trace)?);
     }
     let mut secrets: Vec<_> = url.password().map(str::to_owned).into_iter().collect();
     // A user and a password in the URL become a header here, which the author's own header replaces.
@@ -105,8 +117,18 @@ mod tests {
         }
     }
 
+    const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    const OURS: Ours<'_> = Ours { idempotency_key: "key", trace: Some(TRACE) };
+
+    #[test]
+    fn the_trace_goes_along_unless_the_author_has_another() {
+        let sent = |headers| prepare(&Client::new(), &work("GET", "http://h/", headers), &OURS).expect("a request");
+        assert_eq!(sent(&[]).request.headers()["traceparent"], TRACE);
+        assert_eq!(sent(&[("Traceparent", "mine")]).request.headers()["traceparent"], "mine");
+    }
+
     fn check_refused(work: &HttpWork, message: &str) {
-        let why = prepare(&Client::new(), work, "key").expect_err("must be refused");
+        let why = prepare(&Client::new(), work, &OURS).expect_err("must be refused");
         assert!(why.contains(message), "{why}");
         assert!(!why.contains("s3cret"), "{why}");
     }
@@ -126,12 +148,12 @@ mod tests {
     #[test]
     fn a_place_shows_no_secret() {
         let prepared =
-            prepare(&Client::new(), &work("GET", "https://user:s3cret@h:8443/p/q?token=s3cret#f", &[]), "key");
+            prepare(&Client::new(), &work("GET", "https://user:s3cret@h:8443/p/q?token=s3cret#f", &[]), &OURS);
         let prepared = prepared.expect("a request");
         assert_eq!(prepared.place, "GET https://h:8443/p/q");
         assert_eq!(prepared.secrets, ["s3cret", "Basic dXNlcjpzM2NyZXQ=", "dXNlcjpzM2NyZXQ="]);
         let headers = [("authorization", "Bearer s3cret-token"), ("X-Api-Key", "s3cret-key"), ("Cookie", "a=1")];
-        let prepared = prepare(&Client::new(), &work("GET", "http://h/", &headers), "key").expect("a request");
+        let prepared = prepare(&Client::new(), &work("GET", "http://h/", &headers), &OURS).expect("a request");
         assert_eq!(prepared.secrets, ["Bearer s3cret-token", "s3cret-token", "s3cret-key", "s3cret-key"]);
     }
 }

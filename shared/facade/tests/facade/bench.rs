@@ -114,6 +114,8 @@ impl Performing {
     }
 }
 
+pub(crate) const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
 pub(crate) fn attempt(work: Work) -> Attempt {
     let task = TaskName::new("nightly").expect("a name");
     let run = RunId::from_key(&task, "a run");
@@ -127,6 +129,7 @@ pub(crate) fn attempt(work: Work) -> Attempt {
         timeout: None,
         deadline: None,
         idempotency_key: idempotency_key(run, ActionIndex(2)),
+        trace: Some(TRACE.to_owned()),
     }
 }
 

@@ -6,7 +6,7 @@ use windlass_domain::run::Outcome;
 use windlass_domain::work::{ExecWork, Work};
 use windlass_engine::perform::Attempt;
 
-use crate::bench::{Bench, NOW, attempt, eventually, failed, succeeded};
+use crate::bench::{Bench, NOW, TRACE, attempt, eventually, failed, succeeded};
 
 async fn check_output(script: &str, expected: impl Into<Value>) {
     let bench = Bench::new();
@@ -155,7 +155,7 @@ async fn a_program_is_told_what_it_performs() {
     let attempt = Attempt { deadline, ..attempt(Work::Exec(work)) };
     let (run, key) = (attempt.run, attempt.idempotency_key.clone());
     let expected = format!(
-        "KEPT=kept\nOWN=a=b c\nPATH=/usr/bin:/bin\nWINDLASS_ACTION=extract\nWINDLASS_ATTEMPT=3\n\
+        "KEPT=kept\nOWN=a=b c\nPATH=/usr/bin:/bin\nTRACEPARENT={TRACE}\nWINDLASS_ACTION=extract\nWINDLASS_ATTEMPT=3\n\
          WINDLASS_DEADLINE=2026-03-29T01:31:00.000Z\nWINDLASS_ERROR=PRIVATE/error\nWINDLASS_FENCE=5\n\
          WINDLASS_IDEMPOTENCY_KEY={key}\nWINDLASS_OUTPUT=PRIVATE/output\nWINDLASS_PROGRESS=PRIVATE/progress\n\
          WINDLASS_RUN={run}\nWINDLASS_TASK=nightly\nWINDLASS_VERSION=7"
