@@ -6,6 +6,7 @@ use std::time::Duration;
 use eventsource_stream::{Event as StreamEvent, Eventsource};
 use futures::{Stream, StreamExt, stream};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
+use windlass_api::SeenEvents;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunView;
 use windlass_domain::definition::Definition;
@@ -37,12 +38,13 @@ pub(crate) struct Feed<'a> {
     client: &'a Client,
     run: RunId,
     seen: Option<String>,
+    told: SeenEvents,
     stream: Option<Events>,
 }
 
 impl<'a> Feed<'a> {
     pub(crate) fn new(client: &'a Client, run: RunId) -> Self {
-        Self { client, run, seen: None, stream: None }
+        Self { client, run, seen: None, told: SeenEvents::default(), stream: None }
     }
 
     /// The next event. The stream ends and begins again as often as it must; `None` if the host has ended it in order,
@@ -77,8 +79,11 @@ impl<'a> Feed<'a> {
             if !event.id.is_empty() {
                 self.seen = Some(event.id);
             }
-            // A kind of event of another version is passed over: it says nothing that this version could show.
-            if let Ok(event) = serde_json::from_str(&event.data) {
+            // A kind of event of another version is passed over: it says nothing that this version could show. A log may
+            // have an event twice.
+            if let Ok(event) = serde_json::from_str::<PublicEvent>(&event.data)
+                && self.told.is_first(event.id)
+            {
                 return Ok(Some(event));
             }
         }

@@ -74,8 +74,7 @@ impl Host {
         }
 
         let mut api = Parts::new();
-        let config =
-            ApiConfig { auth: Auth::token(token), hosts: allowed_hosts(address), shutdown: api.shutdown().clone() };
+        let config = ApiConfig::new(Auth::token(token), allowed_hosts(address), api.shutdown().clone());
         api.serve(listener, windlass_api::app(ApiState::new(ports, definitions, config)), CLOSE_WITHIN);
         let host = Self { address, folder, agents, loops, api, _store: store };
         host.folder.write_url(&host.url())?;

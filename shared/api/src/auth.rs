@@ -1,18 +1,31 @@
-//! Who may call: a bearer token (RFC 6750), compared in constant time.
+//! Who may call: whoever has the one token (RFC 6750), compared in constant time, or whom a gateway has let through.
 
 use std::fmt;
 
-use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
+use axum::http::{Extensions, HeaderMap};
 use subtle::ConstantTimeEq;
 
 use crate::problem::{Kind, Refusal};
 
-/// How callers prove who they are. Tokens of an identity provider (OIDC) are to be a second variant.
+/// Characters of a caller's name that the log keeps.
+const MAX_CALLER_CHARS: usize = 128;
+
+/// How callers prove who they are.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// Whoever has this token may do everything.
     Token(Token),
+    /// A gateway before this API has verified the call's token (OIDC), and the host hands over who it found as a
+    /// [`Verified`] extension of the request. A call without one did not come through the gateway: it is refused.
+    Gateway,
+}
+
+/// Whom a gateway has verified: made by the host of what the gateway says, never of what the caller sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The token's subject, or the client that it was issued to.
+    pub subject: String,
 }
 
 /// A secret that callers send as `Authorization: Bearer ...`. It is never shown.
@@ -21,7 +34,7 @@ pub struct Token(String);
 
 /// Who calls, as far as it is known: for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller(pub(crate) &'static str);
+pub(crate) struct Caller(pub(crate) String);
 
 impl Auth {
     /// Admission by one shared token.
@@ -30,12 +43,12 @@ impl Auth {
     }
 
     /// Who calls, or a refusal that says how to prove it.
-    pub(crate) fn check(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        let given = bearer(headers)?;
+    pub(crate) fn check(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Refusal> {
         match self {
-            Self::Token(expected) if expected.matches(given) => Ok(Caller("token")),
+            Self::Token(expected) if expected.matches(bearer(headers)?) => Ok(Caller("token".to_owned())),
             Self::Token(_) => Err(Refusal::new(&Kind::UNAUTHENTICATED, "the token is not the one that is wanted")
                 .challenge("Bearer realm=\"windlass\", error=\"invalid_token\"")),
+            Self::Gateway => verified(extensions),
         }
     }
 }
@@ -57,6 +70,15 @@ impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
+}
+
+fn verified(extensions: &Extensions) -> Result<Caller, Refusal> {
+    let subject = extensions.get::<Verified>().map(|verified| verified.subject.as_str()).unwrap_or_default();
+    if subject.is_empty() {
+        return Err(Refusal::new(&Kind::UNAUTHENTICATED, "the call has no token that a gateway has verified")
+            .challenge("Bearer realm=\"windlass\""));
+    }
+    Ok(Caller(subject.chars().filter(|c| !c.is_control()).take(MAX_CALLER_CHARS).collect()))
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {

@@ -89,7 +89,11 @@ async fn stream(api: ApiState, run: Run, after: Option<EventCursor>) -> Result<R
 /// The events as messages. A failure of the host ends the stream; its reader resumes where it broke off.
 fn messages(follower: Follower) -> impl Stream<Item = Result<Event, Infallible>> {
     futures::stream::unfold(follower, async |mut follower| match follower.next().await {
-        Ok(Some(event)) => Some((Ok(message(&event)), follower)),
+        Ok(Some(event)) => {
+            let (message, bytes) = message(&event);
+            follower.has_told(bytes);
+            Some((Ok(message), follower))
+        }
         Ok(None) => None,
         Err(error) => {
             tracing::warn!(error.code = error.code, error = %error, "failed to follow a run's events");
@@ -98,7 +102,9 @@ fn messages(follower: Follower) -> impl Stream<Item = Result<Event, Infallible>>
     })
 }
 
-fn message(logged: &LoggedEvent) -> Event {
+/// An event as a message, and about how many bytes it has.
+fn message(logged: &LoggedEvent) -> (Event, usize) {
     let data = serde_json::to_string(&logged.event).expect("events are maps with text keys");
-    Event::default().id(logged.cursor.0.to_string()).event(&logged.event.kind).data(data)
+    let bytes = data.len();
+    (Event::default().id(logged.cursor.0.to_string()).event(&logged.event.kind).data(data), bytes)
 }

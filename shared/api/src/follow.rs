@@ -4,15 +4,20 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 use windlass_domain::run::Run;
 use windlass_engine::ports::{EventCursor, LoggedEvent, PortError};
 
+use crate::seen::SeenEvents;
 use crate::state::ApiState;
 
 /// Events that are read at once.
 const BATCH: usize = 100;
 /// How long one wait for the run to change lasts.
 const WAIT: Duration = Duration::from_secs(30);
+/// Bytes of events after which a stream that is answered as a whole ends: far below what a host can answer (AWS Lambda:
+/// 6 MB), also when the last event is the largest there can be.
+const MAX_WHOLE_BYTES: usize = 1024 * 1024;
 
 /// The events of a run after a place, until the run has ended.
 pub(crate) struct Follower {
@@ -21,6 +26,11 @@ pub(crate) struct Follower {
     run: Run,
     after: Option<EventCursor>,
     read: VecDeque<LoggedEvent>,
+    seen: SeenEvents,
+    /// Bytes of events that were told.
+    told: usize,
+    /// When it ends, if its host answers only what is whole.
+    until: Option<Instant>,
     /// Its place among the streams that may be open at once.
     _permit: OwnedSemaphorePermit,
 }
@@ -28,7 +38,13 @@ pub(crate) struct Follower {
 impl Follower {
     /// Follows the run from that place on.
     pub(crate) fn new(api: ApiState, run: Run, after: Option<EventCursor>, permit: OwnedSemaphorePermit) -> Self {
-        Self { api, run, after, read: VecDeque::new(), _permit: permit }
+        let until = api.stream_for().map(|span| Instant::now() + span);
+        Self { api, run, after, read: VecDeque::new(), seen: SeenEvents::default(), told: 0, until, _permit: permit }
+    }
+
+    /// So many bytes of events were told.
+    pub(crate) fn has_told(&mut self, bytes: usize) {
+        self.told += bytes;
     }
 
     /// Reads what is there; gives whether the run has ended and nothing is left.
@@ -37,12 +53,19 @@ impl Follower {
         Ok(self.read.is_empty() && self.run.status.is_final())
     }
 
-    /// The next event, when it comes; `None` once the run has ended or the host shuts down.
+    /// The next event, when it comes; `None` once the run has ended, the stream has lasted long enough or the host
+    /// shuts down.
     pub(crate) async fn next(&mut self) -> Result<Option<LoggedEvent>, PortError> {
         loop {
+            if self.until.is_some() && self.told >= MAX_WHOLE_BYTES {
+                return Ok(None);
+            }
             if let Some(event) = self.read.pop_front() {
                 self.after = Some(event.cursor.clone());
-                return Ok(Some(event));
+                if self.seen.is_first(event.event.id) {
+                    return Ok(Some(event));
+                }
+                continue;
             }
             if self.is_over().await? {
                 return Ok(None);
@@ -62,7 +85,11 @@ impl Follower {
 
     /// Waits for the run to change; false if there is nothing left to wait for.
     async fn wait(&mut self) -> Result<bool, PortError> {
-        let changed = self.api.ports().runs.changed(self.run.id, self.run.revision, WAIT);
+        let left = self.until.map_or(WAIT, |until| until.saturating_duration_since(Instant::now()).min(WAIT));
+        if left.is_zero() || (self.until.is_some() && self.told > 0) {
+            return Ok(false);
+        }
+        let changed = self.api.ports().runs.changed(self.run.id, self.run.revision, left);
         let changed = tokio::select! {
             biased;
             () = self.api.shutdown().cancelled() => None,

@@ -26,14 +26,11 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
 
 /// Lets a call through that is addressed to this API, comes from no foreign page and has a token.
 pub(crate) async fn admit(State(api): State<ApiState>, mut request: Request, next: Next) -> Response {
-    if let Err(problem) = check_host(api.hosts(), request.uri(), request.headers()) {
-        return problem.into_response();
-    }
-    if let Err(problem) = check_origin(api.hosts(), request.headers()) {
+    if let Err(problem) = check_place(api.hosts(), request.uri(), request.headers()) {
         return problem.into_response();
     }
     if request.uri().path() != Operation::Health.path() {
-        match api.auth().check(request.headers()) {
+        match api.auth().check(request.headers(), request.extensions()) {
             Ok(caller) => request.extensions_mut().insert(caller),
             Err(problem) => return problem.into_response(),
         };
@@ -41,22 +38,19 @@ pub(crate) async fn admit(State(api): State<ApiState>, mut request: Request, nex
     next.run(request).await
 }
 
-/// Every place that names the host must name an allowed one; at least one must.
-fn check_host(hosts: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Refuses what is addressed to another name, or comes from a page of another.
+fn check_place(hosts: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let named = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let named: Vec<&str> = named.chain(uri.authority().map(axum::http::uri::Authority::as_str)).collect();
-    if !named.is_empty() && named.iter().all(|name| hosts.allows(name)) {
-        return Ok(());
+    if !hosts.allow(&named) {
+        let detail = "the call's `Host` is not a name that this API is reached by";
+        return Err(Refusal::new(&Kind::FOREIGN_HOST, detail));
     }
-    Err(Refusal::new(&Kind::FOREIGN_HOST, "the call's `Host` is not a name that this API is reached by"))
-}
-
-fn check_origin(hosts: &AllowedHosts, headers: &HeaderMap) -> Result<(), Refusal> {
     let mut origins = headers.get_all(ORIGIN).iter();
-    if origins.all(|origin| origin.to_str().is_ok_and(|origin| hosts.allows_origin(origin))) {
-        return Ok(());
+    if !origins.all(|origin| origin.to_str().is_ok_and(|origin| hosts.allow_origin(origin, &named))) {
+        return Err(Refusal::new(&Kind::FOREIGN_ORIGIN, "the call comes from a web page of another origin"));
     }
-    Err(Refusal::new(&Kind::FOREIGN_ORIGIN, "the call comes from a web page of another origin"))
+    Ok(())
 }
 
 /// Answers a panic with a problem that says nothing of its cause; the log has it.

@@ -3,9 +3,15 @@
 
 use std::collections::BTreeSet;
 
-/// Host names, with their ports, that calls may be addressed to.
-#[derive(Debug, Clone, Default)]
-pub struct AllowedHosts(BTreeSet<String>);
+/// Which authorities calls may be addressed to.
+#[derive(Debug, Clone)]
+pub enum AllowedHosts {
+    /// These host names, with their ports.
+    Names(BTreeSet<String>),
+    /// Any. Only for an API that nothing reaches but a gateway: the gateway routes the calls to its own domain alone, so
+    /// a foreign name never gets here.
+    BehindGateway,
+}
 
 /// The port that is left out of a `Host` header.
 const HTTP_PORT: u16 = 80;
@@ -13,7 +19,7 @@ const HTTP_PORT: u16 = 80;
 impl AllowedHosts {
     /// These names, each with its port unless it is the scheme's own: `api.example.com`, `10.0.0.7:8080`.
     pub fn new(hosts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
-        Self(hosts.into_iter().map(|host| host.as_ref().to_ascii_lowercase()).collect())
+        Self::Names(hosts.into_iter().map(|host| host.as_ref().to_ascii_lowercase()).collect())
     }
 
     /// The names of this machine for itself.
@@ -25,19 +31,34 @@ impl AllowedHosts {
 
     /// These names too.
     #[must_use]
-    pub fn and(mut self, others: Self) -> Self {
-        self.0.extend(others.0);
-        self
+    pub fn and(self, others: Self) -> Self {
+        match (self, others) {
+            (Self::Names(mut names), Self::Names(more)) => {
+                names.extend(more);
+                Self::Names(names)
+            }
+            (Self::BehindGateway, _) | (_, Self::BehindGateway) => Self::BehindGateway,
+        }
     }
 
-    /// Whether a call may be addressed to that authority.
-    pub(crate) fn allows(&self, authority: &str) -> bool {
-        self.0.contains(&authority.to_ascii_lowercase())
+    /// Whether a call may be addressed to these authorities: every place that names one must name an allowed one, and
+    /// at least one place must.
+    pub(crate) fn allow(&self, addressed: &[&str]) -> bool {
+        match self {
+            Self::Names(names) => {
+                !addressed.is_empty() && addressed.iter().all(|name| names.contains(&name.to_ascii_lowercase()))
+            }
+            Self::BehindGateway => true,
+        }
     }
 
-    /// Whether a page of that origin may call: only one that was served from an allowed name.
-    pub(crate) fn allows_origin(&self, origin: &str) -> bool {
+    /// Whether a page of that origin may call: only one that was served from an allowed name, which behind a gateway is
+    /// the name that the call itself is addressed to.
+    pub(crate) fn allow_origin(&self, origin: &str, addressed: &[&str]) -> bool {
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        authority.is_some_and(|authority| self.allows(authority))
+        authority.is_some_and(|authority| match self {
+            Self::Names(_) => self.allow(&[authority]),
+            Self::BehindGateway => addressed.iter().any(|name| name.eq_ignore_ascii_case(authority)),
+        })
     }
 }

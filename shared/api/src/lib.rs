@@ -15,6 +15,7 @@ mod problem;
 mod refusal;
 mod request;
 mod runs;
+mod seen;
 mod service;
 mod state;
 mod tasks;
@@ -23,10 +24,11 @@ mod view;
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 
-pub use auth::{Auth, Token};
+pub use auth::{Auth, Token, Verified};
 pub use hosts::AllowedHosts;
 pub use openapi::document;
 pub use problem::{Fault, Problem};
+pub use seen::SeenEvents;
 pub use state::{ApiConfig, ApiState};
 pub use view::{
     AgentList, AgentView, EventList, EventView, Health, PutAnswer, RunList, TaskList, TaskView, VersionList,

@@ -39,8 +39,11 @@ const LIMIT: Parameter =
     Parameter { name: "limit", description: "How many entries at most, from 1 to 500.", example: "50" };
 const CURSOR: Parameter =
     Parameter { name: "cursor", description: "Where to go on: `next` of the page before.", example: "" };
-const WAIT: Parameter =
-    Parameter { name: "wait", description: "How long to wait for the run's end, at most 60s.", example: "20s" };
+const WAIT: Parameter = Parameter {
+    name: "wait",
+    description: "How long to wait for the run's end, at most 60s; behind a gateway, 20s.",
+    example: "20s",
+};
 const TASK: Parameter = Parameter { name: "task", description: "Only runs of this task.", example: "nightly-report" };
 const STATUS: Parameter = Parameter { name: "status", description: "Only runs in this status.", example: "failed" };
 const AFTER: Parameter = Parameter { name: "after", description: "Only events after this cursor.", example: "7" };

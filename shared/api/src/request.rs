@@ -17,7 +17,7 @@ use windlass_domain::time::Millis;
 use crate::operation::Operation;
 use crate::problem::{Fault, Kind, Refusal};
 
-/// The longest that a call may wait for the end of a run; whoever asks for more gets this.
+/// The longest that a call may wait for the end of a run, if its host does not say less; whoever asks for more gets this.
 pub(crate) const MAX_WAIT: Duration = Duration::from_mins(1);
 /// Entries of a list's page, if the caller does not say.
 pub(crate) const DEFAULT_LIMIT: usize = 50;

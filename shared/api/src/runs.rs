@@ -70,7 +70,7 @@ pub(crate) async fn start(
     let StartBody { input, version } = request::json(&headers, body, MAX_START_BYTES).await?;
     let started = api.starter().start(StartRequest { task, version, input, key }).await?;
     let Started { run, definition, created } = started;
-    tracing::info!(caller = caller.0, run.id = %run.id, task = %run.task, created, "a run was asked for");
+    tracing::info!(caller = %caller.0, run.id = %run.id, task = %run.task, created, "a run was asked for");
     let run = api.wait_for_end(run, wait).await;
     let status = if run.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = [(LOCATION, format!("/v1/runs/{}", run.id))];
@@ -175,7 +175,7 @@ async fn control(api: &ApiState, caller: &Caller, id: RunId, request: ControlReq
     let name = request.name();
     let accepted = api.control().request(id, request).await.map_err(Refusal::from);
     let accepted = accepted.map_err(|problem| problem.about(format!("/v1/runs/{id}")))?;
-    tracing::info!(caller = caller.0, run.id = %id, request = name, "a request to a run was accepted");
+    tracing::info!(caller = %caller.0, run.id = %id, request = name, "a request to a run was accepted");
     let definition: &Definition = &accepted.definition;
     Ok((StatusCode::ACCEPTED, Json(RunView::of(definition, &accepted.run))).into_response())
 }

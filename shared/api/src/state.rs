@@ -15,6 +15,7 @@ use windlass_engine::starter::Starter;
 
 use crate::auth::Auth;
 use crate::hosts::AllowedHosts;
+use crate::request::MAX_WAIT;
 
 /// Calls that may wait for the end of a run at once. One more is answered at once, as if it had not asked to wait.
 const MAX_WAITS: usize = 1000;
@@ -30,6 +31,19 @@ pub struct ApiConfig {
     pub hosts: AllowedHosts,
     /// Cancelled when the host shuts down: calls that wait are answered, event streams end.
     pub shutdown: CancellationToken,
+    /// The longest that a call may wait for the end of a run; whoever asks for more gets this.
+    pub max_wait: Duration,
+    /// How long an event stream lasts that has nothing to tell; one that has told something ends once nothing further
+    /// is there. Its reader resumes it. For hosts whose answers reach the caller only when they are whole. Absent: a
+    /// stream lasts until its run has ended.
+    pub stream_for: Option<Duration>,
+}
+
+impl ApiConfig {
+    /// How an API is set up whose answers reach the caller as they come: waits of a minute, streams without an end.
+    pub fn new(auth: Auth, hosts: AllowedHosts, shutdown: CancellationToken) -> Self {
+        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None }
+    }
 }
 
 /// What the handlers share; a clone is the same.
@@ -94,6 +108,10 @@ impl ApiState {
         &self.0.config.shutdown
     }
 
+    pub(crate) fn stream_for(&self) -> Option<Duration> {
+        self.0.config.stream_for
+    }
+
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {
         &self.0.streams
     }
@@ -104,7 +122,7 @@ impl ApiState {
         let Ok(_permit) = self.0.waits.try_acquire() else {
             return run;
         };
-        let end = Instant::now() + wait;
+        let end = Instant::now() + wait.min(self.0.config.max_wait);
         while !run.status.is_final() {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {

@@ -48,8 +48,7 @@ async fn the_scheme_may_be_written_in_any_case() {
 #[tokio::test]
 async fn an_empty_token_lets_nobody_in() {
     let world = World::new();
-    let config =
-        ApiConfig { auth: Auth::token(""), hosts: AllowedHosts::loopback(8080), shutdown: world.shutdown.clone() };
+    let config = ApiConfig::new(Auth::token(""), AllowedHosts::loopback(8080), world.shutdown.clone());
     let definitions = std::sync::Arc::new(windlass_engine::definitions::Definitions::new(world.ports.tasks.clone()));
     let closed = app(ApiState::new(world.ports.clone(), definitions, config));
     for given in ["Bearer ", "Bearer  ", "Bearer x"] {

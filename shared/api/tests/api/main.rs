@@ -4,6 +4,7 @@
 mod bodies;
 mod document;
 mod events;
+mod gateway;
 mod guard;
 mod runs;
 mod served;

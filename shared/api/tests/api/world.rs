@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth, app};
+use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth, Verified, app};
 use windlass_domain::ids::{ActionIndex, AgentId, RunId};
 use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Run};
 use windlass_domain::time::Timestamp;
@@ -55,6 +55,7 @@ pub(crate) struct Call {
     path: String,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    verified: Option<Verified>,
 }
 
 /// An answer, read to its end.
@@ -74,10 +75,14 @@ impl World {
 
     /// A world whose ports may be others than its host's own.
     pub(crate) fn on(host: MemoryHost, ports: Ports) -> Self {
-        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
         let shutdown = CancellationToken::new();
-        let config =
-            ApiConfig { auth: Auth::token(TOKEN), hosts: AllowedHosts::loopback(8080), shutdown: shutdown.clone() };
+        Self::configured(host, ports, ApiConfig::new(Auth::token(TOKEN), AllowedHosts::loopback(8080), shutdown))
+    }
+
+    /// A world whose API is set up so.
+    pub(crate) fn configured(host: MemoryHost, ports: Ports, config: ApiConfig) -> Self {
+        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+        let shutdown = config.shutdown.clone();
         let app = app(ApiState::new(ports.clone(), definitions.clone(), config));
         Self { host, ports, shutdown, definitions, app }
     }
@@ -107,6 +112,9 @@ impl World {
         let mut request = Request::builder().method(call.method).uri(&call.path);
         for (name, value) in &call.headers {
             request = request.header(name, value);
+        }
+        if let Some(verified) = call.verified {
+            request = request.extension(verified);
         }
         self.app.clone().oneshot(request.body(Body::from(call.body)).unwrap()).await.unwrap()
     }
@@ -171,11 +179,17 @@ impl Call {
 
     /// A call without any header.
     pub(crate) fn bare(method: &'static str, path: &str) -> Self {
-        Self { method, path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: Vec::new(), verified: None }
     }
 
     pub(crate) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// As a host hands it over whose gateway has verified who calls.
+    pub(crate) fn verified(mut self, subject: &str) -> Self {
+        self.verified = Some(Verified { subject: subject.to_owned() });
         self
     }
 

@@ -1,0 +1,50 @@
+//! Events that have been told: an event log may have one twice, and a stream that is resumed may begin a little early.
+
+use std::collections::{HashSet, VecDeque};
+
+use uuid::Uuid;
+
+/// Ids that are remembered. A repeat comes soon after the first: from one batch of the log to the next.
+const MAX_REMEMBERED: usize = 4096;
+
+/// The ids of the newest events that were told.
+#[derive(Debug, Clone, Default)]
+pub struct SeenEvents {
+    known: HashSet<Uuid>,
+    order: VecDeque<Uuid>,
+}
+
+impl SeenEvents {
+    /// Whether the event is told for the first time, as far as is remembered.
+    pub fn is_first(&mut self, event: Uuid) -> bool {
+        if !self.known.insert(event) {
+            return false;
+        }
+        self.order.push_back(event);
+        if self.order.len() > MAX_REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_told_once_and_memory_is_bounded() {
+        let id = |number: usize| Uuid::from_u128(number as u128);
+        let mut seen = SeenEvents::default();
+        assert!(seen.is_first(id(0)));
+        assert!(!seen.is_first(id(0)));
+        for number in 1..=MAX_REMEMBERED {
+            assert!(seen.is_first(id(number)));
+        }
+        assert!(!seen.is_first(id(1)), "still remembered");
+        assert!(seen.is_first(id(0)), "long ago");
+        assert_eq!(seen.known.len(), MAX_REMEMBERED);
+    }
+}
