@@ -1,2 +1,46 @@
 //! The engine's ports on AWS: saga records and tasks in one `DynamoDB` table, queues in SQS, events on an `EventBridge`
 //! bus, due times in `EventBridge` Scheduler, large payloads in S3.
+
+mod clients;
+mod clock;
+mod error;
+pub mod meter;
+pub mod settings;
+
+use meter::Meter;
+
+pub use clients::Clients;
+pub use clock::SystemClock;
+pub use settings::{Needs, ScheduleTarget, Settings, SettingsError};
+
+/// A stack on AWS, as one program sees it.
+#[derive(Debug, Clone)]
+pub struct AwsHost {
+    settings: Settings,
+    clients: Clients,
+    meter: Meter,
+}
+
+impl AwsHost {
+    /// Makes the clients. Nothing is requested of the stack yet.
+    pub async fn connect(settings: Settings) -> Self {
+        let meter = Meter::new(settings.meter_reads);
+        let clients = Clients::connect(&settings, &meter).await;
+        Self { settings, clients, meter }
+    }
+
+    /// What the program was told.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The clients, for what no port has.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// What was requested up to now.
+    pub fn meter(&self) -> &Meter {
+        &self.meter
+    }
+}

@@ -1,0 +1,294 @@
+//! What each attempt of a request is billed: what was asked is noted before it is serialised, and counted with the
+//! answer. A request that was never answered is not counted: whether it arrived is not known.
+
+use aws_sdk_dynamodb::operation as dynamodb;
+use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, TransactWriteItem};
+use aws_sdk_eventbridge::operation::put_events::{PutEventsInput, PutEventsOutput};
+use aws_sdk_eventbridge::types::PutEventsRequestEntry;
+use aws_sdk_sqs::operation::receive_message::ReceiveMessageOutput;
+use aws_sdk_sqs::operation::send_message::SendMessageInput;
+use aws_sdk_sqs::operation::send_message_batch::SendMessageBatchInput;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeSerializationInterceptorContextMut, FinalizerInterceptorContextRef, Input, Output,
+};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
+
+use super::item_size::{Item, item_bytes, read_units, write_units};
+use super::{Meter, ReadUnits};
+
+/// Bytes of one unit of SQS and of `EventBridge`.
+const CHUNK_BYTES: usize = 64 * 1024;
+
+/// Error of a write whose condition did not hold, which is billed as the write would have been.
+const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
+
+/// What was asked, as far as the bill depends on it.
+#[derive(Debug, Clone)]
+enum Asked {
+    /// So many units, whatever the answer.
+    Units(f64),
+    /// Messages: the units are of what comes.
+    Messages,
+    /// Events, each with its units: those are billed that are taken.
+    Events(Vec<f64>),
+    /// A read.
+    Read { consistent: bool },
+    /// A write; so many units if its condition does not hold.
+    Write { refused: f64 },
+}
+
+impl Storable for Asked {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Intercept for Meter {
+    fn name(&self) -> &'static str {
+        "Meter"
+    }
+
+    fn modify_before_serialization(
+        &self,
+        context: &mut BeforeSerializationInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let asked = note(context.input_mut());
+        bag.interceptor_state().store_put(asked);
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let (Some(metadata), Some(_)) = (bag.load::<Metadata>(), context.response()) else {
+            return Ok(());
+        };
+        let (service, operation) = (metadata.service(), metadata.name());
+        let Some(asked) = bag.load::<Asked>() else { return Ok(()) };
+        let output = context.output_or_error().and_then(Result::ok);
+        match (asked, output) {
+            (Asked::Units(units), _) => self.count(service, operation, 1, *units),
+            (Asked::Messages, output) => self.count(service, operation, 1, output.map_or(1.0, units_of_messages)),
+            (Asked::Events(units), output) => {
+                self.count(service, operation, 1, output.map_or(0.0, |output| units_of_taken(units, output)));
+            }
+            (Asked::Read { consistent }, Some(output)) if self.reads() == ReadUnits::Sized => {
+                self.count(service, operation, 1, units_of_read(output, *consistent));
+            }
+            (Asked::Read { .. } | Asked::Write { .. }, Some(output)) => {
+                self.count(service, operation, 1, 0.0);
+                capacities(output).into_iter().for_each(|capacity| self.add_capacity(service, operation, capacity));
+            }
+            (Asked::Read { .. }, None) => self.count(service, operation, 1, 0.0),
+            (Asked::Write { refused }, None) => {
+                let units = if is_condition_failure(context) { *refused } else { 0.0 };
+                self.count(service, operation, 1, units);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Meter {
+    /// Counts the units that an answer reports, the table apart from each index.
+    fn add_capacity(&self, service: &str, operation: &str, capacity: &ConsumedCapacity) {
+        let indexes = [capacity.global_secondary_indexes(), capacity.local_secondary_indexes()];
+        let mut of_indexes = 0.0;
+        for (index, part) in indexes.into_iter().flatten().flatten() {
+            let units = part.capacity_units().unwrap_or(0.0);
+            of_indexes += units;
+            self.add(service, operation, Some(index), 0, units);
+        }
+        let of_table = capacity.table().and_then(aws_sdk_dynamodb::types::Capacity::capacity_units);
+        let total = capacity.capacity_units().unwrap_or(0.0);
+        self.add(service, operation, None, 0, of_table.unwrap_or(total - of_indexes));
+    }
+}
+
+/// Asks for the consumed capacity where there is one, and gives what the bill depends on.
+fn note(input: &mut Input) -> Asked {
+    if let Some(asked) = note_write(input) {
+        return asked;
+    }
+    if let Some(consistent) = note_read(input) {
+        return Asked::Read { consistent };
+    }
+    if let Some(input) = input.downcast_ref::<SendMessageBatchInput>() {
+        let bytes = input.entries().iter().map(|entry| entry.message_body().len()).sum();
+        return Asked::Units(chunks(bytes));
+    }
+    if let Some(input) = input.downcast_ref::<SendMessageInput>() {
+        return Asked::Units(chunks(input.message_body().map_or(0, str::len)));
+    }
+    if input.downcast_ref::<aws_sdk_sqs::operation::receive_message::ReceiveMessageInput>().is_some() {
+        return Asked::Messages;
+    }
+    if let Some(input) = input.downcast_ref::<PutEventsInput>() {
+        return Asked::Events(input.entries().iter().map(|entry| chunks(entry_bytes(entry))).collect());
+    }
+    Asked::Units(1.0)
+}
+
+/// Tells the reads of `DynamoDB` from everything else, and asks for their capacity.
+fn note_read(input: &mut Input) -> Option<bool> {
+    const CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Indexes;
+    if let Some(read) = input.downcast_mut::<dynamodb::get_item::GetItemInput>() {
+        read.return_consumed_capacity.get_or_insert(CAPACITY);
+        return Some(read.consistent_read().unwrap_or(false));
+    }
+    if let Some(read) = input.downcast_mut::<dynamodb::query::QueryInput>() {
+        read.return_consumed_capacity.get_or_insert(CAPACITY);
+        return Some(read.consistent_read().unwrap_or(false));
+    }
+    if let Some(read) = input.downcast_mut::<dynamodb::scan::ScanInput>() {
+        read.return_consumed_capacity.get_or_insert(CAPACITY);
+        return Some(read.consistent_read().unwrap_or(false));
+    }
+    if let Some(read) = input.downcast_mut::<dynamodb::batch_get_item::BatchGetItemInput>() {
+        read.return_consumed_capacity.get_or_insert(CAPACITY);
+        let mut tables = read.request_items().into_iter().flat_map(|tables| tables.values());
+        return Some(tables.any(|keys: &KeysAndAttributes| keys.consistent_read().unwrap_or(false)));
+    }
+    if let Some(read) = input.downcast_mut::<dynamodb::transact_get_items::TransactGetItemsInput>() {
+        read.return_consumed_capacity.get_or_insert(CAPACITY);
+        return Some(true);
+    }
+    None
+}
+
+/// Tells the writes of `DynamoDB` from everything else, and asks for their capacity. A write whose condition does not
+/// hold is billed by the larger of the items; of an update only the stored one is known, and not here: one unit.
+fn note_write(input: &mut Input) -> Option<Asked> {
+    const CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Indexes;
+    let mut refused = 1.0;
+    if let Some(write) = input.downcast_mut::<dynamodb::put_item::PutItemInput>() {
+        write.return_consumed_capacity.get_or_insert(CAPACITY);
+        refused = write.item().map_or(1.0, |item| write_units(item_bytes(item)));
+    } else if let Some(write) = input.downcast_mut::<dynamodb::update_item::UpdateItemInput>() {
+        write.return_consumed_capacity.get_or_insert(CAPACITY);
+    } else if let Some(write) = input.downcast_mut::<dynamodb::delete_item::DeleteItemInput>() {
+        write.return_consumed_capacity.get_or_insert(CAPACITY);
+    } else if let Some(write) = input.downcast_mut::<dynamodb::batch_write_item::BatchWriteItemInput>() {
+        write.return_consumed_capacity.get_or_insert(CAPACITY);
+    } else if let Some(write) = input.downcast_mut::<dynamodb::transact_write_items::TransactWriteItemsInput>() {
+        write.return_consumed_capacity.get_or_insert(CAPACITY);
+        refused = write.transact_items().iter().map(units_in_transaction).sum();
+    } else {
+        return None;
+    }
+    Some(Asked::Write { refused })
+}
+
+/// A transaction prepares each write and commits it: two writes.
+fn units_in_transaction(item: &TransactWriteItem) -> f64 {
+    let put = item.put().map(|put| write_units(item_bytes(put.item())));
+    2.0 * put.unwrap_or(1.0)
+}
+
+/// Whether a write was refused because of its condition.
+fn is_condition_failure(context: &FinalizerInterceptorContextRef<'_>) -> bool {
+    use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+    let Some(Err(error)) = context.output_or_error() else { return false };
+    let Some(error) = error.as_operation_error() else { return false };
+    let code = if let Some(error) = error.downcast_ref::<dynamodb::put_item::PutItemError>() {
+        error.code()
+    } else if let Some(error) = error.downcast_ref::<dynamodb::update_item::UpdateItemError>() {
+        error.code()
+    } else if let Some(error) = error.downcast_ref::<dynamodb::delete_item::DeleteItemError>() {
+        error.code()
+    } else if let Some(error) = error.downcast_ref::<dynamodb::transact_write_items::TransactWriteItemsError>() {
+        return error.is_transaction_canceled_exception();
+    } else {
+        None
+    };
+    code == Some(CONDITION_FAILED)
+}
+
+/// What an answer of `DynamoDB` says that it consumed.
+fn capacities(output: &Output) -> Vec<&ConsumedCapacity> {
+    macro_rules! one {
+        ($($kind:ty),+ $(,)?) => {
+            $(if let Some(output) = output.downcast_ref::<$kind>() {
+                return output.consumed_capacity().into_iter().collect();
+            })+
+        };
+    }
+    macro_rules! several {
+        ($($kind:ty),+ $(,)?) => {
+            $(if let Some(output) = output.downcast_ref::<$kind>() {
+                return output.consumed_capacity().iter().collect();
+            })+
+        };
+    }
+    one![
+        dynamodb::put_item::PutItemOutput,
+        dynamodb::update_item::UpdateItemOutput,
+        dynamodb::delete_item::DeleteItemOutput,
+        dynamodb::get_item::GetItemOutput,
+        dynamodb::query::QueryOutput,
+        dynamodb::scan::ScanOutput,
+    ];
+    several![
+        dynamodb::batch_write_item::BatchWriteItemOutput,
+        dynamodb::batch_get_item::BatchGetItemOutput,
+        dynamodb::transact_write_items::TransactWriteItemsOutput,
+        dynamodb::transact_get_items::TransactGetItemsOutput,
+    ];
+    Vec::new()
+}
+
+/// The units of a read by the size of what came: of one item each by itself, of a query all together.
+fn units_of_read(output: &Output, consistent: bool) -> f64 {
+    let together = |items: &[Item]| read_units(items.iter().map(item_bytes).sum(), consistent);
+    let each = |item: &Item| read_units(item_bytes(item), consistent);
+    if let Some(output) = output.downcast_ref::<dynamodb::get_item::GetItemOutput>() {
+        return output.item().map_or(read_units(0, consistent), each);
+    }
+    if let Some(output) = output.downcast_ref::<dynamodb::query::QueryOutput>() {
+        return together(output.items());
+    }
+    if let Some(output) = output.downcast_ref::<dynamodb::scan::ScanOutput>() {
+        return together(output.items());
+    }
+    if let Some(output) = output.downcast_ref::<dynamodb::batch_get_item::BatchGetItemOutput>() {
+        return output.responses().into_iter().flat_map(|tables| tables.values().flatten()).map(each).sum();
+    }
+    if let Some(output) = output.downcast_ref::<dynamodb::transact_get_items::TransactGetItemsOutput>() {
+        let bytes = output.responses().iter().map(|response| response.item().map_or(0, item_bytes));
+        return bytes.map(|bytes| 2.0 * read_units(bytes, true)).sum();
+    }
+    0.0
+}
+
+fn units_of_messages(output: &Output) -> f64 {
+    let messages = output.downcast_ref::<ReceiveMessageOutput>().map(ReceiveMessageOutput::messages);
+    let bytes = messages.into_iter().flatten().map(|message| message.body().map_or(0, str::len));
+    chunks(bytes.sum())
+}
+
+fn units_of_taken(units: &[f64], output: &Output) -> f64 {
+    let results = output.downcast_ref::<PutEventsOutput>().map(PutEventsOutput::entries).unwrap_or_default();
+    units.iter().zip(results).filter(|(_, result)| result.event_id().is_some()).map(|(units, _)| units).sum()
+}
+
+/// The bytes of an event, as
+/// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html> counts them.
+pub(crate) fn entry_bytes(entry: &PutEventsRequestEntry) -> usize {
+    const TIME_BYTES: usize = 14;
+    let texts = [entry.source(), entry.detail_type(), entry.detail()];
+    let texts: usize = texts.into_iter().flatten().map(str::len).sum();
+    let resources: usize = entry.resources().iter().map(String::len).sum();
+    texts + resources + if entry.time().is_some() { TIME_BYTES } else { 0 }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a request has at most some megabytes")]
+fn chunks(bytes: usize) -> f64 {
+    bytes.div_ceil(CHUNK_BYTES).max(1) as f64
+}
