@@ -3,8 +3,8 @@
 use axum::http::StatusCode;
 use windlass_domain::definition::{Faults, InputFaults};
 use windlass_engine::control::ControlError;
-use windlass_engine::ports::{ErrorClass, PortError};
-use windlass_engine::registry::DeleteError;
+use windlass_engine::ports::{ErrorClass, PortError, ScheduleRefusal};
+use windlass_engine::registry::{DeleteError, PutError};
 use windlass_engine::starter::StartError;
 
 use crate::problem::{Fault, Kind, Refusal};
@@ -64,6 +64,24 @@ impl From<DeleteError> for Refusal {
             DeleteError::UnknownTask(_) => Self::new(&Kind::UNKNOWN_TASK, detail),
             DeleteError::Port(error) => error.into(),
         }
+    }
+}
+
+impl From<PutError> for Refusal {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::Schedule(refusal) => refusal.into(),
+            PutError::Port(error) => error.into(),
+        }
+    }
+}
+
+/// A fault of the definition like any other, but one that only this host finds.
+impl From<ScheduleRefusal> for Refusal {
+    fn from(refusal: ScheduleRefusal) -> Self {
+        let ScheduleRefusal { code, path, message, help } = refusal;
+        let fault = Fault { code: code.to_owned(), message, path: path.to_owned(), line: None, column: None, help };
+        Self::new(&Kind::DEFINITION_REFUSED, counted("definition", 1)).with_faults(vec![fault])
     }
 }
 

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use tokio::sync::broadcast;
 use windlass_contract::event::PublicEvent;
 use windlass_engine::Ports;
-use windlass_engine::ports::PortError;
+use windlass_engine::ports::{OwnScheduler, PortError};
 
 use crate::bus::BUS_EVENTS;
 use crate::cache::RunCache;
@@ -143,6 +143,7 @@ impl Store {
             tasks: store.clone(),
             bus: store.clone(),
             agents: store,
+            schedules: Arc::new(OwnScheduler),
             clock: Arc::new(SystemClock),
         }
     }

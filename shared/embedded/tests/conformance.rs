@@ -28,6 +28,7 @@ async fn runs() {
 async fn tasks() {
     let (_folder, ports) = host();
     conformance::tasks(async || ports.clone(), Timing::LOCAL).await;
+    conformance::due(async || ports.clone(), Timing::LOCAL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -20,7 +20,7 @@ mod send;
 pub mod starter;
 pub mod sweeper;
 
-use ports::{Agents, Bus, Clock, Queues, Runs, Tasks};
+use ports::{Agents, Bus, Clock, Queues, Runs, Schedules, Tasks};
 
 /// Everything that the loops need of a host.
 #[derive(Clone)]
@@ -31,6 +31,8 @@ pub struct Ports {
     pub runs: Arc<dyn Runs>,
     /// Tasks and their versions.
     pub tasks: Arc<dyn Tasks>,
+    /// Who fires due times.
+    pub schedules: Arc<dyn Schedules>,
     /// The event bus.
     pub bus: Arc<dyn Bus>,
     /// The register of agents.

@@ -1,15 +1,20 @@
 //! The register of tasks: putting a definition, deleting a task, and when it is due.
+//!
+//! The task's record is written first, then its schedule, whichever way. A crash in between leaves a schedule that is
+//! behind the record, and doing the same again mends it. After a put, due times go on by the rule before, or are not
+//! fired yet; after a delete, they are fired and start nothing, for a deleted task starts no run. The other order
+//! would leave, after a delete, a task that everybody sees with its schedule and that is never due.
 
 use std::sync::Arc;
 
-use windlass_domain::definition::Definition;
-use windlass_domain::ids::TaskName;
+use windlass_domain::definition::{Definition, Schedule};
+use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
-use crate::ports::{PortError, PutTask, TaskRecord};
+use crate::ports::{PortError, PutTask, ScheduleRefusal, TaskRecord};
 
 /// Attempts to write a task's record while others write it too.
 const MAX_WRITE_ATTEMPTS: u32 = 8;
@@ -30,6 +35,17 @@ pub struct RegisteredTask {
     pub definition: Arc<Definition>,
 }
 
+/// Why a definition is not put.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// The host can not keep its schedule. Nothing was written.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleRefusal),
+    /// The host failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
 /// Why a task is not deleted.
 #[derive(Debug, thiserror::Error)]
 pub enum DeleteError {
@@ -39,6 +55,21 @@ pub enum DeleteError {
     /// The host failed.
     #[error(transparent)]
     Port(#[from] PortError),
+}
+
+/// What a task's record says about its schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Newest {
+    /// That of this version.
+    Version(TaskVersion),
+    /// None: it has been deleted.
+    Deleted,
+}
+
+impl Newest {
+    fn of(record: &TaskRecord) -> Self {
+        if record.deleted { Self::Deleted } else { Self::Version(record.version) }
+    }
 }
 
 impl Registry {
@@ -51,13 +82,44 @@ impl Registry {
     ///
     /// A schedule that has not changed keeps its place: a due time that was missed while the host was down is not
     /// forgotten because somebody applies the same file again.
-    pub async fn put(&self, definition: &Definition) -> Result<PutTask, PortError> {
+    pub async fn put(&self, definition: &Definition) -> Result<PutTask, PutError> {
+        let schedule = definition.schedule.as_ref();
+        schedule.map_or(Ok(()), |schedule| self.ports.schedules.check(schedule))?;
         let now = self.ports.clock.now();
         let next_due = match self.kept_place(definition).await? {
             Some(place) => Some(place),
-            None => definition.schedule.as_ref().and_then(|schedule| schedule.next_after(now)),
+            None => schedule.and_then(|schedule| schedule.next_after(now)),
         };
-        self.ports.tasks.put(&definition.task, &definition.source, next_due, now).await
+        let put = self.ports.tasks.put(&definition.task, &definition.source, next_due, now).await?;
+        self.keep_schedule(&definition.task, Newest::Version(put.version), schedule.cloned()).await?;
+        Ok(put)
+    }
+
+    /// Has the host fire what the task's record says, also when others write the record at the same time: whoever
+    /// writes the schedule last finds afterwards that the record is the one that it went by.
+    async fn keep_schedule(
+        &self,
+        name: &TaskName,
+        mut newest: Newest,
+        mut schedule: Option<Schedule>,
+    ) -> Result<(), PortError> {
+        for _ in 0..MAX_WRITE_ATTEMPTS {
+            match &schedule {
+                Some(schedule) => self.ports.schedules.put(name, schedule, self.ports.clock.now()).await?,
+                None => self.ports.schedules.remove(name).await?,
+            }
+            let Some(record) = self.ports.tasks.get(name).await? else { return Ok(()) };
+            let found = Newest::of(&record);
+            if found == newest {
+                return Ok(());
+            }
+            schedule = match found {
+                Newest::Deleted => None,
+                Newest::Version(version) => self.definitions.get(name, version).await?.schedule.clone(),
+            };
+            newest = found;
+        }
+        Err(PortError::conflict())
     }
 
     /// The stored next due time, if the definition's schedule is the one that it was computed by.
@@ -97,7 +159,7 @@ impl Registry {
     }
 
     /// Deletes a task: it starts no runs and is never due; its open runs go on, its versions stay. Deleting it again
-    /// changes nothing.
+    /// changes nothing but what a crash left.
     pub async fn delete(&self, name: &TaskName) -> Result<(), DeleteError> {
         let mut backoff = Backoff::of_conflicts();
         for _ in 1..MAX_WRITE_ATTEMPTS {
@@ -112,11 +174,11 @@ impl Registry {
     async fn try_delete(&self, name: &TaskName) -> Result<(), DeleteError> {
         let record = self.ports.tasks.get(name).await?;
         let record = record.ok_or_else(|| DeleteError::UnknownTask(name.clone()))?;
-        if record.deleted {
-            return Ok(());
+        if !record.deleted {
+            let deleted = TaskRecord { deleted: true, next_due: None, waiting: Vec::new(), ..record };
+            self.ports.tasks.update(&deleted).await?;
         }
-        let deleted = TaskRecord { deleted: true, next_due: None, waiting: Vec::new(), ..record };
-        Ok(self.ports.tasks.update(&deleted).await?)
+        Ok(self.keep_schedule(name, Newest::Deleted, None).await?)
     }
 
     /// The next due times of a definition's schedule, at most `count`; none without a schedule.

@@ -1,4 +1,6 @@
-//! The sweeper: the periodic input that proves no open run is stuck.
+//! The sweeper: the periodic input that proves no open run is stuck. It also forgets agents that are gone.
+
+mod reap;
 
 use std::time::Duration;
 
@@ -67,12 +69,14 @@ impl Sweeper {
         self.send(runs, &Input::Wake).await
     }
 
-    /// Looks a second time at every open run that has not changed for a while; `since` is when that was done last.
+    /// Looks a second time at every open run that has not changed for a while, and for agents that are gone; `since` is
+    /// when that was done last.
     pub async fn sweep(&self, now: Timestamp, since: Timestamp) -> Result<(), PortError> {
         let untouched = i64::try_from(UNTOUCHED.as_millis()).unwrap_or(i64::MAX);
         let untouched = Timestamp::from_millis(now.as_millis().saturating_sub(untouched));
         let runs = self.ports.runs.stale(now, untouched, MAX_RUNS).await?;
-        self.send(runs, &Input::Sweep { since }).await
+        self.send(runs, &Input::Sweep { since }).await?;
+        self.reap(now).await
     }
 
     async fn send(&self, runs: Vec<RunId>, input: &Input) -> Result<(), PortError> {

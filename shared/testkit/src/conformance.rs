@@ -6,6 +6,7 @@
 mod agents;
 mod queues;
 mod runs;
+mod schedules;
 mod tasks;
 
 use std::fmt::Debug;
@@ -21,7 +22,8 @@ use windlass_engine::ports::{ErrorClass, PortError, QueueName};
 pub use agents::agents;
 pub use queues::queues;
 pub use runs::runs;
-pub use tasks::tasks;
+pub use schedules::schedules;
+pub use tasks::{due, tasks};
 
 /// How fast the adapter is, and how long its cases wait.
 #[derive(Debug, Clone, Copy)]

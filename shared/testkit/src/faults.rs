@@ -8,13 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::Value;
 use windlass_contract::event::PublicEvent;
+use windlass_domain::definition::Schedule;
 use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::{
     AgentRecord, Agents, Bus, Created, Delivery, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError,
-    PutTask, QueueName, Queues, Receipt, RunFilter, RunPage, Runs, StoredVersion, TaskRecord, Tasks,
+    PutTask, QueueName, Queues, Receipt, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules, StoredVersion,
+    TaskRecord, Tasks,
 };
 
 /// When a caller dies.
@@ -76,7 +78,8 @@ impl FaultyHost {
             runs: host.clone(),
             tasks: host.clone(),
             bus: host.clone(),
-            agents: host,
+            agents: host.clone(),
+            schedules: host,
             clock: self.inner.clock.clone(),
         }
     }
@@ -237,5 +240,20 @@ impl Agents for FaultyHost {
 
     async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
         self.call(self.inner.agents.list()).await
+    }
+}
+
+#[async_trait]
+impl Schedules for FaultyHost {
+    fn check(&self, schedule: &Schedule) -> Result<(), ScheduleRefusal> {
+        self.inner.schedules.check(schedule)
+    }
+
+    async fn put(&self, task: &TaskName, schedule: &Schedule, now: Timestamp) -> Result<(), PortError> {
+        self.call(self.inner.schedules.put(task, schedule, now)).await
+    }
+
+    async fn remove(&self, task: &TaskName) -> Result<(), PortError> {
+        self.call(self.inner.schedules.remove(task)).await
     }
 }

@@ -1,4 +1,4 @@
-//! A host in memory: all six ports on one lock and one clock that a test sets, for tests of the loops and for the
+//! A host in memory: all ports on one lock and one clock that a test sets, for tests of the loops and for the
 //! simulated world.
 //!
 //! It is deterministic: the same calls in the same order give the same answers. Waiting is tokio's, so that a test
@@ -8,6 +8,7 @@ mod agents;
 mod clock;
 mod queues;
 mod runs;
+mod schedules;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,8 @@ use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::ids::AgentId;
+use windlass_domain::definition::Schedule;
+use windlass_domain::ids::{AgentId, TaskName};
 use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
@@ -47,6 +49,7 @@ struct State {
     sent: u64,
     runs: RunTable,
     tasks: TaskTable,
+    schedules: BTreeMap<TaskName, Schedule>,
     agents: BTreeMap<AgentId, AgentRecord>,
     published: Vec<PublicEvent>,
 }
@@ -60,6 +63,7 @@ impl MemoryHost {
             sent: 0,
             runs: RunTable::default(),
             tasks: TaskTable::default(),
+            schedules: BTreeMap::new(),
             agents: BTreeMap::new(),
             published: Vec::new(),
         };
@@ -75,6 +79,7 @@ impl MemoryHost {
             tasks: host.clone(),
             bus: host.clone(),
             agents: host.clone(),
+            schedules: host.clone(),
             clock: host,
         }
     }
@@ -98,6 +103,11 @@ impl MemoryHost {
     /// The body of every message of a queue, hidden ones included, in the order of sending.
     pub fn messages(&self, queue: &QueueName) -> Vec<String> {
         self.state().queues.get(queue).map(Queue::bodies).unwrap_or_default()
+    }
+
+    /// The schedule that was put for a task and not removed.
+    pub fn schedule_of(&self, task: &TaskName) -> Option<Schedule> {
+        self.state().schedules.get(task).cloned()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -25,10 +25,18 @@ async fn runs() {
 async fn tasks() {
     let ports = host();
     conformance::tasks(async || ports.clone(), Timing::LOCAL).await;
+    conformance::due(async || ports.clone(), Timing::LOCAL).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn agents() {
     let ports = host();
     conformance::agents(async || ports.clone(), Timing::LOCAL).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn schedules() {
+    let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
+    let kept = async |task: &_| host.schedule_of(task).map(|schedule| format!("{schedule:?}"));
+    conformance::schedules(&host.ports(), kept).await;
 }

@@ -2,10 +2,14 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use windlass_domain::definition::Schedule;
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::Timestamp;
+use windlass_engine::Ports;
+use windlass_engine::ports::{PortError, ScheduleRefusal, Schedules};
+use windlass_testkit::memory::MemoryHost;
 
-use crate::world::{Call, REPORT, World};
+use crate::world::{Call, REPORT, START, World};
 
 /// The first five half past twos of 2026 in Berlin, in winter time.
 fn due() -> Value {
@@ -148,4 +152,34 @@ async fn versions_stay() {
     world.get("/v1/tasks/report/versions/one").await.refused(400, "WL0409");
     world.get("/v1/tasks/other/versions").await.refused(404, "WL0411");
     world.get("/v1/tasks/other/versions/1").await.refused(404, "WL0411");
+}
+
+/// A host that fires no more often than once a minute.
+struct Minutes;
+
+#[async_trait::async_trait]
+impl Schedules for Minutes {
+    fn check(&self, _: &Schedule) -> Result<(), ScheduleRefusal> {
+        let message = "`every: 30s` is too short here".to_owned();
+        Err(ScheduleRefusal { code: "WL0340", path: "schedule.every", message, help: Some("write `1m`".to_owned()) })
+    }
+    async fn put(&self, _: &TaskName, _: &Schedule, _: Timestamp) -> Result<(), PortError> {
+        Ok(())
+    }
+    async fn remove(&self, _: &TaskName) -> Result<(), PortError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_schedule_that_the_host_can_not_keep_is_a_fault_of_the_definition() {
+    let host = MemoryHost::new(Timestamp::parse_rfc3339(START).unwrap());
+    let ports = Ports { schedules: std::sync::Arc::new(Minutes), ..host.ports() };
+    let world = World::on(host, ports);
+    let problem = world.put("report", REPORT).await.refused(422, "WL0416");
+    let fault = json!({
+        "code": "WL0340", "path": "schedule.every", "message": "`every: 30s` is too short here", "help": "write `1m`",
+    });
+    assert_eq!(problem["faults"], json!([fault]));
+    world.get("/v1/tasks/report").await.refused(404, "WL0411");
 }

@@ -33,10 +33,11 @@ pub struct AgentRecord {
 /// The register of agents. It is for people: liveness of work is its message's visibility.
 #[async_trait]
 pub trait Agents: Send + Sync {
-    /// Writes what an agent says of itself.
+    /// Writes what an agent says of itself. A host where a write costs something may leave out one that changes nothing
+    /// but `seen_at`, as long as one comes through each minute: the register is never further behind than that.
     async fn register(&self, agent: &AgentRecord) -> Result<(), PortError>;
 
-    /// Forgets an agent that has ended.
+    /// Forgets an agent that has ended; it is no error if it is not there.
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError>;
 
     /// Every agent that is registered.

@@ -7,6 +7,7 @@ mod clock;
 mod error;
 mod queues;
 mod runs;
+mod schedules;
 mod tasks;
 
 pub use agents::{AgentRecord, Agents};
@@ -15,4 +16,5 @@ pub use clock::Clock;
 pub use error::{ErrorClass, PortError};
 pub use queues::{Delivery, Outgoing, QueueName, Queues, Receipt};
 pub use runs::{Created, EventCursor, LoggedEvent, RunFilter, RunPage, Runs};
+pub use schedules::{OwnScheduler, ScheduleRefusal, Schedules};
 pub use tasks::{DueTask, PutTask, StoredVersion, TaskRecord, Tasks};

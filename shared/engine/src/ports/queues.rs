@@ -69,11 +69,16 @@ pub struct Delivery {
 /// Queues. No batch may have more than [`windlass_domain::limits::MAX_BATCH`] entries.
 #[async_trait]
 pub trait Queues: Send + Sync {
-    /// Sends a batch, whole or not at all; a queue that does not exist is made. A repeated send after an unclear
-    /// failure may send twice.
+    /// Sends a batch, whole or not at all. A repeated send after an unclear failure may send twice.
+    ///
+    /// A control queue is made by its agent's [`Queues::receive`], never by a send: nobody would remove the one of an
+    /// agent that has ended. Where queues are made by a call, sending to one that is gone is refused
+    /// ([`super::ErrorClass::Reject`]); a host on which a queue is nothing but its messages may keep them until
+    /// [`Queues::remove`].
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError>;
 
-    /// Receives up to `most` messages and hides them for `visibility`; waits up to `wait` for the first one.
+    /// Receives up to `most` messages and hides them for `visibility`; waits up to `wait` for the first one. A control
+    /// queue that does not exist is made.
     async fn receive(
         &self,
         queue: &QueueName,

@@ -22,7 +22,8 @@ pub struct TaskRecord {
     pub deleted: bool,
     /// When the newest version was written.
     pub updated_at: Timestamp,
-    /// The next due time of its schedule; absent: it has none, or none is left.
+    /// The next due time of its schedule; absent: it has none, or none is left. Only the engine's own scheduler moves
+    /// it on: where a service keeps the time, it stays as it was put, and what is shown is computed.
     #[serde(default)]
     pub next_due: Option<Timestamp>,
     /// The due time that had the last turn, under any policy but `allow`. Its run, whose id is derived from it, may
@@ -93,8 +94,15 @@ pub trait Tasks: Send + Sync {
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError>;
 
     /// Up to `most` tasks that are not deleted and whose `next_due` has come.
-    async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<DueTask>, PortError>;
+    ///
+    /// For the engine's own [`crate::scheduler::Scheduler`] alone. A host whose time is kept by a service
+    /// ([`super::Schedules`]) runs no such loop, keeps no index of due times, and leaves this as it is: it finds none.
+    async fn due(&self, _now: Timestamp, _most: usize) -> Result<Vec<DueTask>, PortError> {
+        Ok(Vec::new())
+    }
 
-    /// The earliest `next_due` of all tasks.
-    async fn earliest_due(&self) -> Result<Option<Timestamp>, PortError>;
+    /// The earliest `next_due` of all tasks; for the engine's own scheduler alone, as [`Tasks::due`] is.
+    async fn earliest_due(&self) -> Result<Option<Timestamp>, PortError> {
+        Ok(None)
+    }
 }

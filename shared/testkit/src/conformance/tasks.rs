@@ -17,13 +17,21 @@ const CASES: &[Case] = cases![
     concurrent_updates_have_one_winner,
     a_put_keeps_what_the_schedule_knows,
     a_deleted_task_is_gone_until_it_is_put_again,
-    what_is_due_is_found,
+    a_large_definition_comes_back_whole,
+    concurrent_puts_of_many_contents_lose_none,
     lists_are_complete_and_in_order,
 ];
+
+const DUE_CASES: &[Case] = cases![a_deleted_task_is_not_due, what_is_due_is_found];
 
 /// The suite of `Tasks`.
 pub async fn tasks(make: impl AsyncFn() -> Ports, timing: Timing) {
     run("tasks", CASES, make, timing).await;
+}
+
+/// The suite of what the engine's own scheduler reads of `Tasks`: for hosts that run it.
+pub async fn due(make: impl AsyncFn() -> Ports, timing: Timing) {
+    run("due", DUE_CASES, make, timing).await;
 }
 
 fn fresh_task() -> TaskName {
@@ -154,12 +162,67 @@ async fn a_deleted_task_is_gone_until_it_is_put_again(ports: Ports, _: Timing) -
     ports.tasks.update(&TaskRecord { deleted: true, ..read }).await?;
     holds("its record says so", record(&ports, &name).await?.deleted)?;
     holds("it is not listed", !listed(&ports).await?.contains(&name))?;
-    let due = ports.tasks.due(now, 1000).await?;
-    holds("it is not due", due.iter().all(|due| due.record.name != name))?;
     holds("its version is there", ports.tasks.version(&name, 1).await?.is_some())?;
     let done = ports.tasks.put(&name, &source, None, now).await?;
     same("the same content is the same version", done, PutTask { version: 1, created: false })?;
     holds("it is back", !record(&ports, &name).await?.deleted && listed(&ports).await?.contains(&name))
+}
+
+async fn a_deleted_task_is_not_due(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    let now = ports.clock.now();
+    ports.tasks.put(&name, &json!({}), Some(now), now).await?;
+    let read = record(&ports, &name).await?;
+    ports.tasks.update(&TaskRecord { deleted: true, ..read }).await?;
+    let due = ports.tasks.due(now, 1000).await?;
+    holds("it is not due", due.iter().all(|due| due.record.name != name))
+}
+
+/// A definition of 10,000 actions, or one whose text no packing makes smaller.
+async fn a_large_definition_comes_back_whole(ports: Ports, _: Timing) -> Verdict {
+    let actions = (0..10_000).map(|number| (format!("action-{number}"), json!({ "exec": ["echo", number] })));
+    let wide = json!({ "task": "wide", "actions": actions.collect::<serde_json::Map<_, _>>() });
+    for source in [wide, json!({ "task": "dense", "description": dense_text(1_000_000) })] {
+        let name = fresh_task();
+        same("what became of it", put(&ports, &name, &source).await?, PutTask { version: 1, created: true })?;
+        same("the same again", put(&ports, &name, &source).await?, PutTask { version: 1, created: false })?;
+        let stored = some("the version", ports.tasks.version(&name, 1).await?)?;
+        holds("it comes back as it was put", stored.source == source)?;
+    }
+    Ok(())
+}
+
+/// Letters that do not repeat themselves, by a linear congruential generator (Knuth's MMIX).
+fn dense_text(bytes: usize) -> String {
+    let mut state = 1u64;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'!' + u8::try_from((state >> 33) % 90).unwrap_or(0))
+    };
+    (0..bytes).map(letter).collect()
+}
+
+async fn concurrent_puts_of_many_contents_lose_none(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    let puts = (0..10).map(|number| {
+        let (ports, name) = (ports.clone(), name.clone());
+        tokio::spawn(async move { (number, put(&ports, &name, &json!({ "number": number })).await) })
+    });
+    let mut made = Vec::new();
+    for put in puts.collect::<Vec<_>>() {
+        match put.await.map_err(|error| Fault(error.to_string()))? {
+            (number, Ok(done)) => made.push((done, number)),
+            (_, Err(error)) => holds("it is a conflict", error.is_conflict())?,
+        }
+    }
+    made.sort_by_key(|(done, _)| done.version);
+    let versions: Vec<_> = made.iter().map(|(done, _)| done.version).collect();
+    same("their versions", &versions, &(1..).take(made.len()).collect())?;
+    for (done, number) in made {
+        let stored = some("the version", ports.tasks.version(&name, done.version).await?)?;
+        same("its content", stored.source, json!({ "number": number }))?;
+    }
+    same("the newest version", Some(&record(&ports, &name).await?.version), versions.last())
 }
 
 async fn what_is_due_is_found(ports: Ports, _: Timing) -> Verdict {

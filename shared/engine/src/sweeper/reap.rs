@@ -1,0 +1,36 @@
+//! Forgets agents that ended without a word, and removes what they left.
+//!
+//! This is housekeeping: the work of a dead agent comes back by its messages' visibility, long before. An agent that
+//! was only held up (SIGSTOP, a suspended machine) registers again within a minute, and its next receive makes its
+//! control queue anew; what it was told in between is lost, as it is for one that is dead, and its reports are refused
+//! by the record.
+
+use std::time::Duration;
+
+use windlass_domain::time::Timestamp;
+
+use super::Sweeper;
+use crate::ports::{AgentRecord, PortError, QueueName};
+
+/// An agent that was not seen for this long is forgotten. A host writes what an agent says of itself at least once a
+/// minute, so two of its registrations have failed by then; clocks may differ by the rest.
+const FORGET_AFTER: Duration = Duration::from_mins(3);
+
+impl Sweeper {
+    /// Forgets the agents that were last seen three minutes before `now`, and removes their control queues.
+    pub async fn reap(&self, now: Timestamp) -> Result<(), PortError> {
+        let agents = self.ports.agents.list().await?;
+        for agent in agents.iter().filter(|agent| is_gone(agent, now)) {
+            let silent_ms = now.since(agent.seen_at).0;
+            tracing::info!(agent.id = %agent.id, agent.address = %agent.address, silent_ms, "an agent is gone; it is forgotten");
+            // The queue first: a crash in between leaves the agent in the register, and the next round finds it again.
+            self.ports.queues.remove(&QueueName::Control(agent.id.clone())).await?;
+            self.ports.agents.deregister(&agent.id).await?;
+        }
+        Ok(())
+    }
+}
+
+fn is_gone(agent: &AgentRecord, now: Timestamp) -> bool {
+    now.since(agent.seen_at).as_duration() >= FORGET_AFTER
+}
