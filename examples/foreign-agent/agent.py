@@ -1,8 +1,5 @@
 #!/usr/bin/env python3
-"""An agent in Python for a pool of its own, written from docs/agent-protocol.md alone. Needs boto3.
-
-WINDLASS_NAME=windlass WINDLASS_POOL=python python3 agent.py
-"""
+"""An agent in Python for a pool of its own, written from docs/agent-protocol.md alone. Needs boto3."""
 
 import concurrent.futures
 import json
@@ -27,11 +24,11 @@ draining = threading.Event()
 
 
 class Failure(Exception):
-    """Work that failed: its kind and what happened."""
+    """Its kind, and what happened."""
 
 
 def upper(given):
-    """The work of this pool: `seconds` of waiting, then the text in capitals. It may be done twice without harm."""
+    """The work of this pool: waits, then gives the text in capitals. It may be done twice without harm."""
     if not isinstance(given.get("text"), str):
         raise Failure("permanent.input", "`text` must be a text")
     time.sleep(given.get("seconds", 0))
@@ -84,13 +81,14 @@ def perform(received):
 
 def slot():
     while not draining.is_set():
-        got = sqs.receive_message(QueueUrl=pool, MaxNumberOfMessages=1, WaitTimeSeconds=5, VisibilityTimeout=VISIBILITY_S,
-                                  AttributeNames=["ApproximateReceiveCount"])
-        for received in got.get("Messages", []):
-            try:
+        try:
+            got = sqs.receive_message(QueueUrl=pool, MaxNumberOfMessages=1, WaitTimeSeconds=5,
+                                      VisibilityTimeout=VISIBILITY_S, AttributeNames=["ApproximateReceiveCount"])
+            for received in got.get("Messages", []):
                 perform(received)
-            except Exception as error:  # its message comes again
-                print(f"could not answer a message: {error!r}", file=sys.stderr)
+        except Exception as error:  # a message that was not answered comes again
+            print(f"{AGENT}: {error!r}", file=sys.stderr)
+            time.sleep(1)
 
 
 for name in (signal.SIGTERM, signal.SIGINT):
