@@ -22,7 +22,7 @@ actions:
   lost: { pool: no-such-pool, exec: ["true"] }
 """
 PROGRAMS = ("windlass-agent", "windlass-process-manager", "windlass-coordinator")
-SETTINGS = ("WINDLASS_NAME", "WINDLASS_TABLE", "WINDLASS_BUCKET", "WINDLASS_BUS", "WINDLASS_QUEUE_PREFIX")
+SETTINGS = ("WINDLASS_NAME", "WINDLASS_BUCKET", "AWS_REGION")
 
 
 def bad_input(stack: Stack) -> str:

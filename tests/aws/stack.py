@@ -230,12 +230,12 @@ class Stack:
                 killed += 1
         return killed
 
-    def log_lines(self, function: str, since_ms: int = 0) -> list[str]:
-        """What a function has logged, in CloudWatch Logs."""
+    def log_lines(self, function: str, since_ms: int = 0, until_ms: int = 1 << 42) -> list[str]:
+        """What a function has logged between two moments, in CloudWatch Logs."""
         lines, token = [], {}
         while True:
             page = self.logs.filter_log_events(logGroupName=f"/aws/lambda/{self.name}-{function}", startTime=since_ms,
-                                               **token)
+                                               endTime=until_ms, **token)
             lines += [event["message"] for event in page["events"]]
             if "nextToken" not in page:
                 return lines
