@@ -113,7 +113,8 @@ def wrong_parameter(stack: Stack) -> str:
     cloudformation = boto3.client("cloudformation")
     template = (ROOT / "infra" / "template.yaml").read_text()
     name = f"{stack.name}-wrong"
-    parameters = [{"ParameterKey": "Name", "ParameterValue": "Not a name!"}]
+    given = {"Name": "Not a name!", "CodeBucket": "code", "ProcessManagerCode": "a.zip", "CoordinatorCode": "b.zip"}
+    parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
     try:
         cloudformation.create_stack(StackName=name, TemplateBody=template, Parameters=parameters,
                                     Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"])
