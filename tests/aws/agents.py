@@ -112,8 +112,8 @@ def foreign_agent(stack: Stack) -> str:
     """An agent in Python on a pool of its own, and a subscriber that hears exactly what happened."""
     subscription = Subscription(stack.name, "proof-foreign")
     environment = stack.settings | stack.exports | {"WINDLASS_POOL": "python"}
-    agent = stack.spawn([sys.executable, ROOT / "examples/foreign-agent/agent.py"], environment, "agent-python")
-    stack.apply((ROOT / "examples/foreign-agent/upper.yaml").read_text())
+    agent = stack.spawn([sys.executable, ROOT / "examples/aws/foreign-agent/agent.py"], environment, "agent-python")
+    stack.apply((ROOT / "examples/aws/foreign-agent/upper.yaml").read_text())
     run = stack.start("upper", {"text": "windlass"}, "?wait=20s")
     expect(run["status"] == "succeeded", f"the run succeeds: {run}")
     expect(run["output"] == {"first": "WINDLASS", "slow": "WINDLASS AGAIN"}, f"its output: {run['output']}")
@@ -135,7 +135,7 @@ def foreign_agent(stack: Stack) -> str:
     agent.terminate()
     expect(agent.wait(timeout=30) == 0, "the Python agent drains on SIGTERM")
     kinds = sorted({event["type"] for event in heard.values()})
-    lines = len((ROOT / "examples/foreign-agent/agent.py").read_text().splitlines())
+    lines = len((ROOT / "examples/aws/foreign-agent/agent.py").read_text().splitlines())
     return f"{lines} lines of Python performed 4 actions; the subscriber heard exactly {len(heard)} events ({', '.join(kinds)})"
 
 

@@ -22,7 +22,7 @@ import urllib.parse
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples" / "subscriber")]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples" / "aws" / "subscriber")]
 
 
 def in_venv() -> None:

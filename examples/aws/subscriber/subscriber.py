@@ -16,7 +16,7 @@ import time
 import boto3
 import jsonschema
 
-SCHEMA = pathlib.Path(__file__).resolve().parents[2] / "schemas" / "event.v1.schema.json"
+SCHEMA = pathlib.Path(__file__).resolve().parents[3] / "schemas" / "event.v1.schema.json"
 # An id that is older than this is forgotten: it is repeated within seconds, if at all.
 REMEMBERED = 200_000
 
