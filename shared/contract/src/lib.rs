@@ -4,6 +4,7 @@
 //! has golden files in `golden/`, and each public type a JSON Schema in the top-level `schemas/`.
 
 pub mod event;
+mod instant;
 pub mod message;
 pub mod record;
 pub mod schema;

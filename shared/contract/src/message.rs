@@ -8,6 +8,8 @@ use windlass_domain::run::{ActionAt, Input};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::Work;
 
+use crate::instant;
+
 /// The version of every message that is sent.
 pub const MESSAGE_VERSION: u32 = 1;
 
@@ -32,9 +34,21 @@ pub enum InboxMessage {
         v: u32,
         /// Which task.
         task: TaskName,
-        /// The due time, in milliseconds since the epoch; absent: the earliest one that waits for its turn.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// The due time, in milliseconds since the epoch or as RFC 3339, which is how `EventBridge` Scheduler writes
+        /// `<aws.scheduler.scheduled-time>`; absent: the earliest one that waits for its turn.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "instant::read_optional")]
+        #[schemars(with = "Option<instant::Written>")]
         nominal: Option<Timestamp>,
+    },
+    /// The minute has come in which open runs are looked at a second time.
+    Sweep {
+        /// The format's version: 1.
+        #[schemars(extend("const" = MESSAGE_VERSION))]
+        v: u32,
+        /// Which minute, in milliseconds since the epoch or as RFC 3339.
+        #[serde(deserialize_with = "instant::read")]
+        #[schemars(with = "instant::Written")]
+        nominal: Timestamp,
     },
 }
 
@@ -107,7 +121,7 @@ pub trait Message: Serialize + DeserializeOwned {
 impl Message for InboxMessage {
     fn format_version(&self) -> u32 {
         match self {
-            Self::Run { v, .. } | Self::Due { v, .. } => *v,
+            Self::Run { v, .. } | Self::Due { v, .. } | Self::Sweep { v, .. } => *v,
         }
     }
 }

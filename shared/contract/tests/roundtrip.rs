@@ -122,6 +122,7 @@ fn inbox_message() -> impl Strategy<Value = InboxMessage> {
             task: TaskName::new(&task).unwrap(),
             nominal,
         }),
+        instant().prop_map(|nominal| InboxMessage::Sweep { v: MESSAGE_VERSION, nominal }),
     ]
 }
 

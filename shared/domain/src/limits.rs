@@ -71,6 +71,9 @@ pub const CANCEL_FORCE_MS: u64 = 120_000;
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
+/// A run of which nothing has been heard since its start, and whose attempts nobody reported for this long, has them
+/// sent again, to be claimed, in milliseconds: whoever recorded it may have died before it sent them.
+pub const RESTART_AFTER_MS: u64 = 2 * 60_000;
 /// Actions in one page of a run's record.
 pub const ACTIONS_PER_PAGE: usize = 64;
 /// Deliveries of one action's message before its agent gives it up as poison.

@@ -125,7 +125,7 @@ fn message(number: usize) -> String {
 async fn measure_commits(store: &Store) -> Result<(), PortError> {
     measure(store, "commits of runs, with two events", CALLERS, |store, caller, turn| async move {
         let mut run = new_run(caller * 1_000_000 + turn);
-        store.create(&run).await?;
+        store.create(&run, &[]).await?;
         for action in 0..BATCH {
             run = commit(&store, &run, action).await?;
         }
@@ -139,7 +139,7 @@ async fn measure_actions(store: &Store, callers: usize) -> Result<(), PortError>
     measure(store, "whole actions", callers, |store, caller, turn| async move {
         let pool = QueueName::Pool(PoolName::default());
         let mut run = new_run((caller + 1000) * 1_000_000 + turn);
-        store.create(&run).await?;
+        store.create(&run, &[]).await?;
         for action in 0..BATCH {
             let loaded = store.load(run.id).await?.expect("the run has been created");
             run = commit(&store, &loaded, action).await?;
@@ -170,7 +170,7 @@ async fn measure_one(store: &Store) -> Result<(), PortError> {
             store.delete(&pool, received.into_iter().map(|delivery| delivery.receipt).collect()).await
         };
         let decided = async {
-            store.create(&run).await?;
+            store.create(&run, &[]).await?;
             store.send(&QueueName::Inbox, vec![Outgoing::now(message(turn))]).await?;
             let mut run = run.clone();
             for action in 0..2 {

@@ -26,15 +26,16 @@ const POLL: Duration = Duration::from_millis(100);
 
 #[async_trait]
 impl Runs for Store {
-    async fn create(&self, run: &Run) -> Result<Created, PortError> {
-        let (row, shared) = (Row::of(run, encode(run, None)), self.shared().clone());
+    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+        let (row, events) = (Row::of(run, encode(run, None)), event_log::encode(events));
+        let shared = self.shared().clone();
         let (run, bytes) = (run.clone(), row.bytes());
         let keep = move |created: &Created| {
             if *created == Created::New {
                 shared.run_cache.put(run, bytes);
             }
         };
-        self.writer().write_and(Durability::Synced, move |session| row.insert(session), keep).await
+        self.writer().write_and(Durability::Synced, move |session| row.insert(session, &events), keep).await
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
@@ -146,7 +147,7 @@ impl Row {
         self.stored.head.len() + self.stored.pages.iter().map(|(_, page)| page.len()).sum::<usize>()
     }
 
-    fn insert(&self, session: &mut Session<'_>) -> Result<Created, Failure> {
+    fn insert(&self, session: &mut Session<'_>, events: &[String]) -> Result<Created, Failure> {
         let sql =
             "INSERT INTO runs (id, revision, status, wake_at, updated_at, task, version, submitted_at, started_at,
                    finished_at, pages, head) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
@@ -170,7 +171,9 @@ impl Row {
             return Ok(Created::Existing);
         }
         session.rows += 1;
-        self.write_pages(session, session.last_row())?;
+        let seq = session.last_row();
+        self.write_pages(session, seq)?;
+        log(session, seq, events)?;
         Ok(Created::New)
     }
 
@@ -196,10 +199,7 @@ impl Commit {
         let Some(seq) = self.update(session)? else { return Err(PortError::conflict().into()) };
         session.rows += 1;
         self.row.write_pages(session, seq)?;
-        for events in &self.events {
-            session.write("INSERT INTO events (run, body) VALUES (?1, ?2)", (seq, events))?;
-        }
-        Ok(())
+        log(session, seq, &self.events)
     }
 
     /// The conditional write; gives the run's number, or nothing if the stored revision is another one.
@@ -228,6 +228,13 @@ impl Commit {
         );
         session.prepare(sql)?.query_row(parameters, |row| row.get(0)).optional()
     }
+}
+
+fn log(session: &mut Session<'_>, seq: i64, events: &[String]) -> Result<(), Failure> {
+    for events in events {
+        session.write("INSERT INTO events (run, body) VALUES (?1, ?2)", (seq, events))?;
+    }
+    Ok(())
 }
 
 fn revision(connection: &Connection, id: RunId) -> Result<Option<u64>, Failure> {

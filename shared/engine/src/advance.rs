@@ -6,20 +6,17 @@
 use std::collections::BTreeSet;
 
 use windlass_contract::event::PublicEvent;
-use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, encode};
-use windlass_contract::trace::traceparent;
-use windlass_domain::decide::{Command, Perform, Rejection, decide, repeat};
+use windlass_domain::decide::{Command, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
-use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS};
 use windlass_domain::run::{Event, Input, Run};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
-use crate::ports::{Outgoing, PortError, QueueName};
-use crate::send::send_all;
+use crate::effects::Effects;
+use crate::ports::PortError;
 
 /// Conflicting writes after which the inputs are left to be redelivered.
 const MAX_CONFLICTS: usize = 10;
@@ -38,11 +35,12 @@ pub enum Advanced {
     Unknown,
 }
 
-struct Folded {
-    run: Run,
-    events: Vec<PublicEvent>,
+/// Inputs folded into a run, not yet committed.
+pub(crate) struct Folded {
+    pub(crate) run: Run,
+    pub(crate) events: Vec<PublicEvent>,
     again: Vec<PublicEvent>,
-    commands: Vec<Command>,
+    pub(crate) commands: Vec<Command>,
     answers: Vec<Option<Rejection>>,
 }
 
@@ -56,26 +54,54 @@ pub async fn advance(
     inputs: &[Input],
     repeated: Option<Timestamp>,
 ) -> Result<Advanced, PortError> {
+    let (advanced, effects) = settle(ports, definitions, id, inputs, repeated).await?;
+    effects.send(ports).await?;
+    Ok(advanced)
+}
+
+/// Folds the inputs into the run with one write; gives what is to be sent because of it.
+///
+/// The first look at the record may be an old one. A commit proves that it was not; where nothing is committed, it is
+/// read again.
+pub(crate) async fn settle(
+    ports: &Ports,
+    definitions: &Definitions,
+    id: RunId,
+    inputs: &[Input],
+    repeated: Option<Timestamp>,
+) -> Result<(Advanced, Effects), PortError> {
+    let mut read = ports.runs.glance(id).await?;
+    let mut is_sure = false;
     let mut backoff = Backoff::of_conflicts();
-    for _ in 0..MAX_CONFLICTS {
-        let Some(before) = ports.runs.load(id).await? else {
-            return Ok(Advanced::Unknown);
-        };
-        let definition = definitions.get(&before.task, before.version).await?;
-        let folded = fold(ports.clock.now(), &definition, &before, inputs, repeated);
-        match commit(ports, &before, &folded).await {
-            Ok(()) => {
-                act(ports, &definition, &folded).await?;
-                return Ok(Advanced::Decided { run: Box::new(folded.run), answers: folded.answers });
+    let mut conflicts = 0;
+    while conflicts < MAX_CONFLICTS {
+        if let Some(before) = read {
+            let definition = definitions.get(&before.task, before.version).await?;
+            let now = ports.clock.now();
+            let folded = fold(now, &definition, &before, inputs, repeated);
+            match commit(ports, &before, &folded).await {
+                Ok(committed) if committed || is_sure => {
+                    let Folded { run, mut events, again, commands, answers } = folded;
+                    events.extend(again);
+                    let effects = Effects::of(now, &definition, &run, &commands, events);
+                    return Ok((Advanced::Decided { run: Box::new(run), answers }, effects));
+                }
+                Ok(_) => {}
+                Err(error) if error.is_conflict() => {
+                    conflicts += 1;
+                    backoff.wait().await;
+                }
+                Err(error) => return Err(error),
             }
-            Err(error) if error.is_conflict() => backoff.wait().await,
-            Err(error) => return Err(error),
+        } else if is_sure {
+            return Ok((Advanced::Unknown, Effects::default()));
         }
+        (read, is_sure) = (ports.runs.load(id).await?, true);
     }
     Err(PortError::conflict())
 }
 
-fn fold(
+pub(crate) fn fold(
     now: Timestamp,
     definition: &Definition,
     before: &Run,
@@ -157,64 +183,11 @@ fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
     }
 }
 
-async fn commit(ports: &Ports, before: &Run, folded: &Folded) -> Result<(), PortError> {
+/// Writes the run, if anything has changed; gives whether it did.
+async fn commit(ports: &Ports, before: &Run, folded: &Folded) -> Result<bool, PortError> {
     if folded.run.revision == before.revision {
-        return Ok(());
+        return Ok(false);
     }
-    ports.runs.commit(before, &folded.run, &folded.events).await
-}
-
-async fn act(ports: &Ports, definition: &Definition, folded: &Folded) -> Result<(), PortError> {
-    let mut outgoing: Vec<(QueueName, Outgoing)> = Vec::with_capacity(folded.commands.len());
-    for command in &folded.commands {
-        outgoing.extend(message_of(ports, definition, &folded.run, command));
-    }
-    send_all(ports.queues.as_ref(), outgoing).await?;
-    let events: Vec<PublicEvent> = folded.events.iter().chain(&folded.again).cloned().collect();
-    for batch in events.chunks(MAX_BATCH) {
-        ports.bus.publish(batch).await?;
-    }
-    Ok(())
-}
-
-fn message_of(ports: &Ports, definition: &Definition, run: &Run, command: &Command) -> Option<(QueueName, Outgoing)> {
-    Some(match command {
-        Command::Perform(perform) => {
-            let body = encode(&perform_message(definition, run, perform));
-            (QueueName::Pool(perform.pool.clone()), Outgoing::now(body))
-        }
-        Command::Stop { agent, of } => {
-            let message = ControlMessage::Stop { v: MESSAGE_VERSION, run: run.id, of: *of };
-            (QueueName::Control(agent.clone()), Outgoing::now(encode(&message)))
-        }
-        Command::Wake { at } => {
-            let delay = at.since(ports.clock.now());
-            if delay.0 > MAX_DELAY_MS {
-                return None;
-            }
-            let message = InboxMessage::Run { v: MESSAGE_VERSION, run: run.id, input: Input::Wake };
-            (QueueName::Inbox, Outgoing { body: encode(&message), delay })
-        }
-        Command::Ended => {
-            let message = InboxMessage::Due { v: MESSAGE_VERSION, task: run.task.clone(), nominal: None };
-            (QueueName::Inbox, Outgoing::now(encode(&message)))
-        }
-    })
-}
-
-fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> PerformMessage {
-    PerformMessage {
-        v: MESSAGE_VERSION,
-        run: run.id,
-        task: run.task.clone(),
-        version: run.version,
-        name: definition.action(perform.of.action).name.clone(),
-        of: perform.of,
-        work: perform.work.clone(),
-        timeout_ms: perform.timeout,
-        deadline: run.deadline,
-        queued_at: perform.queued_at,
-        claim: perform.claim,
-        trace: Some(traceparent(run.id, perform.of)),
-    }
+    ports.runs.commit(before, &folded.run, &folded.events).await?;
+    Ok(true)
 }

@@ -1,6 +1,6 @@
 //! A due time has come, or a scheduled run has ended: whose turn it is, and the start of its run.
 //!
-//! The order of writes is: the turn in the task's record, then the run, then its `Start`. Whoever dies in between is
+//! The order of writes is: the turn in the task's record, then the run, then what follows from its start. Whoever dies in between is
 //! followed by a redelivery of the same message, which finds in the record, or in the run whose id is derived from
 //! the due time, what was decided, and does the rest. So a due time is neither lost nor run twice.
 
@@ -14,13 +14,14 @@ use windlass_domain::definition::{Definition, Overlap};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::MAX_QUEUED_DUE;
 use windlass_domain::overlap::{self, Active, Fate, Turns};
-use windlass_domain::run::{CancelCause, ErrorInfo, Input, Origin, Run, RunStatus};
+use windlass_domain::run::{CancelCause, ErrorInfo, Input, Origin, Run};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
+use crate::begin::{begin, is_unheard_of};
 use crate::definitions::Definitions;
-use crate::ports::{Outgoing, PortError, QueueName, TaskRecord};
+use crate::ports::{Created, Outgoing, PortError, QueueName, TaskRecord};
 
 /// Conflicting writes after which the message is left to be redelivered.
 const MAX_CONFLICTS: usize = 10;
@@ -118,19 +119,10 @@ async fn active(ports: &Ports, record: &TaskRecord) -> Result<Option<(Active, Op
     Ok(Some((Active { nominal, open }, run)))
 }
 
-/// A run that has not begun may have been left by somebody who died before its `Start` was sent.
+/// A run of which nothing has been heard may have been left by somebody who died before it sent what follows from its
+/// start.
 async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortError> {
-    match run.status {
-        RunStatus::Submitted => send(ports, run.id, Input::Start).await,
-        RunStatus::Running
-        | RunStatus::Paused
-        | RunStatus::Cancelling
-        | RunStatus::Succeeded
-        | RunStatus::SucceededWithFaults
-        | RunStatus::Failed
-        | RunStatus::TimedOut
-        | RunStatus::Cancelled => Ok(()),
-    }
+    if is_unheard_of(run) { send(ports, run.id, Input::Start).await } else { Ok(()) }
 }
 
 async fn send(ports: &Ports, run: RunId, input: Input) -> Result<(), PortError> {
@@ -186,8 +178,11 @@ impl Turn<'_> {
         let of = (self.record.name.clone(), self.record.version);
         let (origin, now) = (Origin::Schedule { nominal }, self.ports.clock.now());
         let run = Run::submitted(id, of, self.definition.actions.len(), input, origin, now);
-        self.ports.runs.create(&run).await?;
-        send(self.ports, id, Input::Start).await
+        let begun = begin(self.ports, &self.definition, run, now).await?;
+        match begun.created {
+            Created::New => begun.effects.send(self.ports).await,
+            Created::Existing => Ok(()),
+        }
     }
 
     async fn wait(

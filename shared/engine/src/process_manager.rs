@@ -13,19 +13,21 @@ use futures::FutureExt;
 use futures::future::{join, join_all};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
-use windlass_contract::message::{InboxMessage, decode};
+use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES};
 use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
-use crate::advance::{Advanced, advance};
+use crate::advance::{Advanced, settle};
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::definitions::Definitions;
 use crate::due::handle_due;
+use crate::effects::{Effects, report_dead};
 use crate::ports::{Delivery, ErrorClass, PortError, QueueName, Receipt};
+use crate::sweeper::Sweeper;
 
 /// How long an input stays hidden while it is worked on.
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -44,6 +46,38 @@ pub struct ProcessManager {
     definitions: Arc<Definitions>,
     locks: Vec<Mutex<()>>,
     hasher: RandomState,
+}
+
+/// A batch of deliveries, sorted by what they are about; each is known by its place among them.
+#[derive(Default)]
+struct Batch {
+    groups: BTreeMap<RunId, Group>,
+    others: Vec<(usize, Other)>,
+}
+
+/// An input that is not of one run.
+enum Other {
+    Due(TaskName, Option<Timestamp>),
+    Sweep(Timestamp),
+}
+
+impl Batch {
+    fn add(&mut self, at: usize, delivery: &Delivery, message: InboxMessage) {
+        match message {
+            InboxMessage::Run { run, input, .. } => {
+                let empty = || Group { run, inputs: Vec::new(), deliveries: Vec::new(), repeated: None };
+                let group = self.groups.entry(run).or_insert_with(empty);
+                group.inputs.push(input);
+                group.deliveries.push(at);
+                if delivery.receive_count > 1 {
+                    let since = before(delivery.sent_at);
+                    group.repeated = group.repeated.into_iter().chain([since]).min();
+                }
+            }
+            InboxMessage::Due { task, nominal, .. } => self.others.push((at, Other::Due(task, nominal))),
+            InboxMessage::Sweep { nominal, .. } => self.others.push((at, Other::Sweep(nominal))),
+        }
+    }
 }
 
 /// What the inputs of one group ask for, and the deliveries that brought them.
@@ -111,37 +145,25 @@ impl ProcessManager {
     /// Handles a batch; says for each delivery whether it may be acknowledged.
     pub async fn handle(&self, deliveries: &[Delivery]) -> Vec<bool> {
         let mut done = vec![false; deliveries.len()];
-        let mut groups: BTreeMap<RunId, Group> = BTreeMap::new();
-        let mut dues: Vec<(usize, TaskName, Option<Timestamp>)> = Vec::new();
+        let mut batch = Batch::default();
         for (at, delivery) in deliveries.iter().enumerate() {
             if delivery.receive_count > MAX_DELIVERIES {
                 let reason = format!("it was delivered {} times and could not be handled", delivery.receive_count);
-                done[at] = self.bury(delivery, &reason).await;
+                done[at] = self.bury(&QueueName::Inbox, delivery, &reason).await;
                 continue;
             }
             match decode(&delivery.body) {
-                Ok(InboxMessage::Run { run, input, .. }) => {
-                    let empty = || Group { run, inputs: Vec::new(), deliveries: Vec::new(), repeated: None };
-                    let group = groups.entry(run).or_insert_with(empty);
-                    group.inputs.push(input);
-                    group.deliveries.push(at);
-                    if delivery.receive_count > 1 {
-                        let since = before(delivery.sent_at);
-                        group.repeated = group.repeated.into_iter().chain([since]).min();
-                    }
-                }
-                Ok(InboxMessage::Due { task, nominal, .. }) => dues.push((at, task, nominal)),
-                Err(error) => done[at] = self.bury(delivery, &error.to_string()).await,
+                Ok(message) => batch.add(at, delivery, message),
+                Err(error) => done[at] = self.bury(&QueueName::Inbox, delivery, &error.to_string()).await,
             }
         }
-        let groups: Vec<Group> = groups.into_values().collect();
-        let advanced = join_all(groups.iter().map(|group| self.advance(group, deliveries)));
-        let handled = join_all(dues.iter().map(|(_, task, nominal)| self.handle_due(task, *nominal)));
-        let (advanced, handled) = join(advanced, handled).await;
-        for ((at, ..), handled) in dues.iter().zip(handled) {
+        let advanced = self.advance_all(&batch.groups, deliveries);
+        let others = join_all(batch.others.iter().map(|(_, other)| self.handle_other(other)));
+        let (advanced, others) = join(advanced, others).await;
+        for ((at, _), handled) in batch.others.iter().zip(others) {
             done[*at] = handled;
         }
-        for (group, advanced) in groups.iter().zip(advanced) {
+        for (group, advanced) in batch.groups.values().zip(advanced) {
             for at in &group.deliveries {
                 done[*at] = advanced;
             }
@@ -149,26 +171,70 @@ impl ProcessManager {
         done
     }
 
-    async fn advance(&self, group: &Group, deliveries: &[Delivery]) -> bool {
-        let lock = &self.locks[self.lock_of(group.run)];
-        let advanced = {
-            let _guard = lock.lock().await;
-            let advanced = advance(&self.ports, &self.definitions, group.run, &group.inputs, group.repeated);
+    /// Handles what a queue of the host has given up: messages that were received too often. An attempt fails with that
+    /// reason; everything is kept, with it, where a person finds it.
+    pub async fn handle_dead(&self, queue: &QueueName, deliveries: &[Delivery]) -> Vec<bool> {
+        let reason = format!("the queue `{queue}` gave it up: it was received too often and never acknowledged");
+        join_all(deliveries.iter().map(|delivery| self.handle_dead_one(queue, delivery, &reason))).await
+    }
+
+    async fn handle_dead_one(&self, queue: &QueueName, delivery: &Delivery, reason: &str) -> bool {
+        if !self.bury(queue, delivery, reason).await {
+            return false;
+        }
+        match (queue, decode::<PerformMessage>(&delivery.body)) {
+            (QueueName::Pool(_), Ok(perform)) => {
+                report("report a dead letter", report_dead(&self.ports, &perform, reason.to_owned()).await)
+            }
+            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control(_) | QueueName::DeadLetter, _) => true,
+        }
+    }
+
+    /// Advances each run with one write, then sends what follows from all of them together.
+    async fn advance_all(&self, groups: &BTreeMap<RunId, Group>, deliveries: &[Delivery]) -> Vec<bool> {
+        let settled = join_all(groups.values().map(|group| self.settle(group, deliveries))).await;
+        let (mut all, mut done) = (Effects::default(), Vec::with_capacity(settled.len()));
+        for effects in settled {
+            done.push(effects.as_ref().map(Effects::is_empty));
+            all.extend(effects.unwrap_or_default());
+        }
+        let sent = all.is_empty() || report("send what follows", all.send(&self.ports).await);
+        done.into_iter().map(|had_none| had_none.is_some_and(|had_none| had_none || sent)).collect()
+    }
+
+    /// Advances one run; gives what is to be sent, or nothing if its inputs must come again.
+    async fn settle(&self, group: &Group, deliveries: &[Delivery]) -> Option<Effects> {
+        let settled = {
+            let _guard = self.locks[self.lock_of(group.run)].lock().await;
+            let settled = settle(&self.ports, &self.definitions, group.run, &group.inputs, group.repeated);
             // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
-            AssertUnwindSafe(advanced).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+            AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
         };
-        match advanced {
-            Ok(Advanced::Decided { answers, .. }) => {
+        match settled {
+            Ok((Advanced::Decided { answers, .. }, effects)) => {
                 for rejection in answers.into_iter().flatten() {
                     tracing::debug!(run.id = %group.run, rejection = %rejection, "refused an input");
                 }
-                true
+                Some(effects)
             }
-            Ok(Advanced::Unknown) => {
-                let bury = |at: &usize| self.bury(&deliveries[*at], "there is no such run");
-                join_all(group.deliveries.iter().map(bury)).await.into_iter().all(|done| done)
+            Ok((Advanced::Unknown, _)) => {
+                let bury = |at: &usize| self.bury(&QueueName::Inbox, &deliveries[*at], "there is no such run");
+                let buried = join_all(group.deliveries.iter().map(bury)).await.into_iter().all(|done| done);
+                buried.then(Effects::default)
             }
-            Err(error) => report("advance a run", Err(error)),
+            Err(error) => {
+                report("advance a run", Err(error));
+                None
+            }
+        }
+    }
+
+    async fn handle_other(&self, other: &Other) -> bool {
+        match other {
+            Other::Due(task, nominal) => self.handle_due(task, *nominal).await,
+            Other::Sweep(nominal) => {
+                report("sweep", Sweeper::new(self.ports.clone(), Duration::ZERO).round(*nominal).await)
+            }
         }
     }
 
@@ -182,10 +248,9 @@ impl ProcessManager {
     }
 
     /// Puts a message that can not be handled where a person finds it, with the reason.
-    async fn bury(&self, delivery: &Delivery, reason: &str) -> bool {
-        tracing::error!(reason, "an input can not be handled; it goes to the dead-letter queue");
-        let buried = bury(self.ports.queues.as_ref(), &QueueName::Inbox, &delivery.body, reason).await;
-        report("bury an input", buried)
+    async fn bury(&self, queue: &QueueName, delivery: &Delivery, reason: &str) -> bool {
+        tracing::error!(queue = %queue, reason, "a message can not be handled; it goes to the dead-letter queue");
+        report("bury a message", bury(self.ports.queues.as_ref(), queue, &delivery.body, reason).await)
     }
 }
 

@@ -5,17 +5,59 @@ use std::collections::BTreeMap;
 use futures::future::try_join_all;
 use windlass_domain::limits::{MAX_BATCH, MAX_MESSAGE_BYTES};
 
-use crate::ports::{Outgoing, PortError, QueueName, Queues};
+use crate::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues};
+
+/// A message that its queue will never take.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) queue: QueueName,
+    pub(crate) message: Outgoing,
+    pub(crate) error: PortError,
+}
 
 /// Sends every message to its queue: batches of at most ten messages and one message's bytes (SQS bounds both).
 pub(crate) async fn send_all(queues: &dyn Queues, outgoing: Vec<(QueueName, Outgoing)>) -> Result<(), PortError> {
+    match send_or_refuse(queues, outgoing).await?.into_iter().next() {
+        Some(refused) => Err(refused.error),
+        None => Ok(()),
+    }
+}
+
+/// Sends every message to its queue; gives those that their queue will never take.
+pub(crate) async fn send_or_refuse(
+    queues: &dyn Queues,
+    outgoing: Vec<(QueueName, Outgoing)>,
+) -> Result<Vec<Refused>, PortError> {
     let mut by_queue: BTreeMap<QueueName, Vec<Outgoing>> = BTreeMap::new();
     for (queue, message) in outgoing {
         by_queue.entry(queue).or_default().push(message);
     }
     let batches = by_queue.iter().flat_map(|(queue, messages)| batches(messages).map(move |batch| (queue, batch)));
-    try_join_all(batches.map(|(queue, batch)| queues.send(queue, batch.to_vec()))).await?;
-    Ok(())
+    let refused = try_join_all(batches.map(|(queue, batch)| send_batch(queues, queue, batch))).await?;
+    Ok(refused.into_iter().flatten().collect())
+}
+
+/// Of a batch that is refused, each message is tried alone: one of them may be the fault.
+async fn send_batch(queues: &dyn Queues, queue: &QueueName, batch: &[Outgoing]) -> Result<Vec<Refused>, PortError> {
+    let refused = match queues.send(queue, batch.to_vec()).await {
+        Err(error) if error.class == ErrorClass::Reject => error,
+        Err(error) => return Err(error),
+        Ok(()) => return Ok(Vec::new()),
+    };
+    if let [message] = batch {
+        return Ok(vec![Refused { queue: queue.clone(), message: message.clone(), error: refused }]);
+    }
+    let mut all = Vec::new();
+    for message in batch {
+        match queues.send(queue, vec![message.clone()]).await {
+            Ok(()) => {}
+            Err(error) if error.class == ErrorClass::Reject => {
+                all.push(Refused { queue: queue.clone(), message: message.clone(), error });
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 fn batches(messages: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {

@@ -1,22 +1,26 @@
-//! Submitting a run: it is recorded first, then its start goes to the inbox, and whoever asks twice gets one run.
+//! Submitting a run: it is recorded as begun, its first attempts are sent, and whoever asks twice gets one run.
 //!
-//! Nothing is answered before the record is durable. A process that dies between the record and the message leaves a
-//! submitted run: the next call with its key sends the message again, and so does the sweeper.
+//! Nothing is answered before the record is durable. A process that dies between the record and the sends leaves a run
+//! of which nothing is heard: the next call with its key has them sent again, and so does the sweeper.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 use uuid::{ContextV7, Uuid};
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::definition::{Definition, InputFaults};
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_IDEMPOTENCY_KEY_BYTES;
-use windlass_domain::run::{Input, Origin, Run, RunStatus};
-use windlass_domain::time::Timestamp;
+use windlass_domain::run::{Origin, Run, RunStatus};
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
+use crate::begin::{Begun, begin, is_unheard_of};
 use crate::definitions::Definitions;
-use crate::ports::{Created, Outgoing, PortError, QueueName};
+use crate::effects::Effects;
+use crate::ports::{Created, PortError};
+
+/// How long a begun run may be without any report before its start is sent again.
+const UNHEARD_OF: Millis = Millis::from_secs(10);
 
 /// Submits runs.
 #[derive(Clone)]
@@ -132,9 +136,10 @@ impl Starter {
         let input = definition.check_input(request.input.clone())?;
         let actions = definition.actions.len();
         let run = Run::submitted(id, (request.task.clone(), version), actions, input, Origin::Request, now);
-        match self.ports.runs.create(&run).await? {
+        let Begun { created, run, effects } = begin(&self.ports, &definition, run, now).await?;
+        match created {
             Created::New => {
-                self.send_start(&run).await;
+                self.send(&run, effects).await;
                 Ok(Started { run, definition, created: true })
             }
             Created::Existing => {
@@ -156,8 +161,8 @@ impl Starter {
             Ok(input) if input == run.input => {}
             Ok(_) | Err(_) => return Err(reused(Differs::Input)),
         }
-        if run.status == RunStatus::Submitted {
-            self.send_start(&run).await;
+        if is_unheard_of(&run) {
+            self.start_again(&run).await;
         }
         Ok(Started { run, definition, created: false })
     }
@@ -177,14 +182,22 @@ impl Starter {
         }
     }
 
-    /// Sends the start. A failure is not the caller's: the run is recorded, and the sweeper starts what nothing else
-    /// did. An error would make callers without a key submit a second run.
-    async fn send_start(&self, run: &Run) {
-        let message = InboxMessage::Run { v: MESSAGE_VERSION, run: run.id, input: Input::Start };
-        let sent = self.ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await;
-        if let Err(error) = sent {
+    /// Sends what follows from the start. A failure is not the caller's: the run is recorded, and the sweeper sends
+    /// what nobody else did. An error would make callers without a key submit a second run.
+    async fn send(&self, run: &Run, effects: Effects) {
+        if let Err(error) = effects.send(&self.ports).await {
             tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to send a run's start; the sweeper will");
         }
+    }
+
+    /// Has the start sent again, if nothing has been heard of the run for a while: most likely its first attempts are
+    /// with their agents, and the first caller is alive.
+    async fn start_again(&self, run: &Run) {
+        let mut effects = Effects::start_of(run);
+        if run.status != RunStatus::Submitted {
+            effects.messages.iter_mut().for_each(|(_, message)| message.delay = UNHEARD_OF);
+        }
+        self.send(run, effects).await;
     }
 
     fn fresh_id(&self, now: Timestamp) -> RunId {

@@ -59,6 +59,12 @@ impl Sweeper {
         }
     }
 
+    /// One round, for a host that has no loop of its own: `nominal` is the minute whose turn it is.
+    pub async fn round(&self, nominal: Timestamp) -> Result<(), PortError> {
+        let before = i64::try_from(SWEEP_EVERY.as_millis()).unwrap_or(i64::MAX);
+        self.sweep(nominal, Timestamp::from_millis(nominal.as_millis().saturating_sub(before))).await
+    }
+
     /// Wakes the runs that are due by now, unless the inbox has more than is handled soon: it may hold the wakes of the
     /// rounds before, and each round would add as many again.
     pub async fn wake(&self, now: Timestamp) -> Result<(), PortError> {

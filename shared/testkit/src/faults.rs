@@ -155,12 +155,16 @@ impl Queues for FaultyHost {
 
 #[async_trait]
 impl Runs for FaultyHost {
-    async fn create(&self, run: &Run) -> Result<Created, PortError> {
-        self.call(self.inner.runs.create(run)).await
+    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+        self.call(self.inner.runs.create(run, events)).await
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
         self.call(self.inner.runs.load(id)).await
+    }
+
+    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        self.call(self.inner.runs.glance(id)).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

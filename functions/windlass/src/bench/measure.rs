@@ -41,7 +41,7 @@ async fn run_one(ports: &Ports, definition: &Definition) -> anyhow::Result<Durat
         Origin::Request,
         ports.clock.now(),
     );
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let start = encode(&InboxMessage::Run { v: MESSAGE_VERSION, run: id, input: Input::Start });
     ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(start)]).await?;
     let ended = wait(ports, id).await?;

@@ -124,7 +124,7 @@ impl Agents for Failing {
 
 #[async_trait]
 impl Runs for Failing {
-    async fn create(&self, _: &Run) -> Result<Created, PortError> {
+    async fn create(&self, _: &Run, _: &[PublicEvent]) -> Result<Created, PortError> {
         Err(self.0.clone())
     }
     async fn load(&self, _: RunId) -> Result<Option<Run>, PortError> {

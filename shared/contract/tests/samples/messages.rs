@@ -60,7 +60,12 @@ pub(crate) fn inbox() -> Vec<(&'static str, InboxMessage)> {
     let run = |(name, input)| (name, InboxMessage::Run { v: MESSAGE_VERSION, run: id(), input });
     let task = || TaskName::new("nightly-report").expect("a name");
     let due = |nominal| InboxMessage::Due { v: MESSAGE_VERSION, task: task(), nominal };
-    inputs().into_iter().map(run).chain([("due", due(Some(at(0)))), ("due_next", due(None))]).collect()
+    let sweep = InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: at(60) };
+    inputs()
+        .into_iter()
+        .map(run)
+        .chain([("due", due(Some(at(0)))), ("due_next", due(None)), ("sweep_minute", sweep)])
+        .collect()
 }
 
 fn performed(work: Work) -> PerformMessage {

@@ -4,7 +4,9 @@ use super::report::attempt_failed;
 use super::step::Step;
 use super::{Command, Rejection, again, control};
 use crate::ids::ActionIndex;
-use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, TIMEOUT_MARGIN_MS};
+use crate::limits::{
+    CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS,
+};
 use crate::run::{ActionStatus, CancelCause, ErrorInfo, EventKind, RunStatus};
 use crate::time::{Millis, Timestamp};
 
@@ -103,7 +105,8 @@ fn force(step: &mut Step<'_>) {
 }
 
 /// A second look at a run that has not changed for a while: what may have been lost is sent again. A queued attempt
-/// is sent again when it has waited for 10 minutes, 20, 40 and so on: a long queue is no loss.
+/// is sent again when it has waited for 10 minutes, 20, 40 and so on: a long queue is no loss. If nothing was heard of
+/// the run since its start, whoever recorded it may have died before it sent anything: then it is after 2 minutes, 4, 8.
 pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejection> {
     if step.run.status == RunStatus::Submitted {
         control::start(step);
@@ -113,19 +116,27 @@ pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejecti
     if !matches!(step.run.status, RunStatus::Running | RunStatus::Paused) {
         return Ok(());
     }
+    let waited = |from: Option<Timestamp>, until: Timestamp| from.map_or(0, |from| until.since(from).0);
+    if step.run.revision <= again::STARTING_REVISION {
+        let from = step.run.started_at;
+        if doubled(RESTART_AFTER_MS, waited(from, since), waited(from, step.now)) {
+            again::of_revision(step, again::STARTING_REVISION);
+        }
+        return Ok(());
+    }
     for action in step.definition.indexes() {
         let state = step.state(action);
-        let waited = |until: Timestamp| state.queued_at.map_or(0, |queued| until.since(queued).0);
-        if state.status == ActionStatus::Queued && doubled(waited(since), waited(step.now)) {
+        let from = state.queued_at.filter(|_| state.status == ActionStatus::Queued);
+        if doubled(REISSUE_QUEUED_AFTER_MS, waited(from, since), waited(from, step.now)) {
             again::of_queued(step, action);
         }
     }
     Ok(())
 }
 
-/// Whether one of 10 minutes, 20, 40 and so on lies after `before` and not after `until`.
-fn doubled(before: u64, until: u64) -> bool {
-    let mut mark = REISSUE_QUEUED_AFTER_MS;
+/// Whether `first`, or twice that, or four times and so on, lies after `before` and not after `until`.
+fn doubled(first: u64, before: u64, until: u64) -> bool {
+    let mut mark = first;
     while mark <= until {
         if mark > before {
             return true;

@@ -58,11 +58,19 @@ pub struct RunPage {
 /// Saga records, conditional on their revision, and the log of what was decided.
 #[async_trait]
 pub trait Runs: Send + Sync {
-    /// Writes a record that does not exist yet. What it gives is durable when it returns.
-    async fn create(&self, run: &Run) -> Result<Created, PortError>;
+    /// Writes a record that does not exist yet, and logs the events with it: a run may have begun by then. What it
+    /// gives is durable when it returns.
+    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError>;
 
     /// Reads a record, with every write that was acknowledged before.
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError>;
+
+    /// Reads a record that may be a little older than the newest: for whoever commits on it next, because a commit
+    /// proves that it was the newest. Whoever decides to change nothing must [`Runs::load`] it first. On `DynamoDB` an
+    /// eventually consistent read costs half of a consistent one.
+    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        self.load(id).await
+    }
 
     /// Replaces the record whose revision is `before.revision` by `after`, and logs the events with it, in one step:
     /// durable when it returns. Only what differs between the two needs to be written.

@@ -115,7 +115,7 @@ impl World {
         let mut minutes: Vec<i64> = sent
             .filter_map(|message| match message {
                 InboxMessage::Run { run, input, .. } if wanted(&input) => minute(run),
-                InboxMessage::Run { .. } | InboxMessage::Due { .. } => None,
+                InboxMessage::Run { .. } | InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => None,
             })
             .collect();
         minutes.sort_unstable();
@@ -130,7 +130,7 @@ impl World {
             InboxMessage::Due { nominal: Some(nominal), .. } => {
                 Some((nominal.as_millis() - START.as_millis()) / 60_000)
             }
-            InboxMessage::Due { .. } | InboxMessage::Run { .. } => None,
+            InboxMessage::Due { .. } | InboxMessage::Run { .. } | InboxMessage::Sweep { .. } => None,
         })
         .collect()
     }

@@ -158,7 +158,7 @@ impl World {
         let id = RunId::from_key(&task, "the one");
         let actions = definition.actions.len();
         let run = Run::submitted(id, (task, put.version), actions, Value::Null, Origin::Request, self.now());
-        host.runs.create(&run).await.expect("created");
+        host.runs.create(&run, &[]).await.expect("created");
         self.input(id, Input::Start).await;
         id
     }

@@ -116,7 +116,7 @@ async fn a_run_is_read_as_it_was_created(ports: Ports, _: Timing) -> Verdict {
     for actions in [1, 5, ACTIONS_PER_PAGE, ACTIONS_PER_PAGE + 1, 1000] {
         let run = fresh_run(&ports, &fresh_task(), actions);
         same("an unknown run", ports.runs.load(run.id).await?, None)?;
-        same("its creation", ports.runs.create(&run).await?, Created::New)?;
+        same("its creation", ports.runs.create(&run, &[]).await?, Created::New)?;
         same("the run", load(&ports, run.id).await?, run)?;
     }
     Ok(())
@@ -124,11 +124,11 @@ async fn a_run_is_read_as_it_was_created(ports: Ports, _: Timing) -> Verdict {
 
 async fn a_run_is_created_once(ports: Ports, _: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 3);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let after = started(&run, ports.clock.now());
     ports.runs.commit(&run, &after, &[]).await?;
     let again = Run { input: Value::Null, ..run };
-    same("the second creation", ports.runs.create(&again).await?, Created::Existing)?;
+    same("the second creation", ports.runs.create(&again, &[]).await?, Created::Existing)?;
     same("the run", load(&ports, after.id).await?, after)
 }
 
@@ -136,7 +136,7 @@ async fn concurrent_creations_have_one_winner(ports: Ports, _: Timing) -> Verdic
     let run = fresh_run(&ports, &fresh_task(), 1);
     let creations = (0..10).map(|_| {
         let (ports, run) = (ports.clone(), run.clone());
-        tokio::spawn(async move { ports.runs.create(&run).await })
+        tokio::spawn(async move { ports.runs.create(&run, &[]).await })
     });
     let mut winners = 0;
     for creation in creations.collect::<Vec<_>>() {
@@ -148,7 +148,7 @@ async fn concurrent_creations_have_one_winner(ports: Ports, _: Timing) -> Verdic
 
 async fn a_commit_is_conditional(ports: Ports, _: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 3);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let after = started(&run, ports.clock.now());
     ports.runs.commit(&run, &after, &[event(&after, 1)]).await?;
     same("the run", load(&ports, run.id).await?, after.clone())?;
@@ -169,7 +169,7 @@ async fn a_commit_of_an_unknown_run_is_a_conflict(ports: Ports, _: Timing) -> Ve
 async fn concurrent_commits_have_one_winner(ports: Ports, _: Timing) -> Verdict {
     const WRITERS: usize = 40;
     let run = fresh_run(&ports, &fresh_task(), WRITERS);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let commits = (0..WRITERS).map(|writer| {
         let (ports, run) = (ports.clone(), run.clone());
         tokio::spawn(async move {
@@ -195,7 +195,7 @@ async fn concurrent_commits_have_one_winner(ports: Ports, _: Timing) -> Verdict 
 async fn a_chain_of_commits_by_many_loses_none(ports: Ports, _: Timing) -> Verdict {
     const WRITERS: usize = 20;
     let run = fresh_run(&ports, &fresh_task(), WRITERS);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let id = run.id;
     let writers = (0..WRITERS).map(|writer| {
         let ports = ports.clone();
@@ -224,7 +224,7 @@ async fn a_chain_of_commits_by_many_loses_none(ports: Ports, _: Timing) -> Verdi
 async fn a_large_run_is_read_as_it_was_committed(ports: Ports, _: Timing) -> Verdict {
     const ACTIONS: usize = 1000;
     let mut run = fresh_run(&ports, &fresh_task(), ACTIONS);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     for action in [0, 1, ACTIONS - 1, 500, ACTIONS_PER_PAGE, ACTIONS_PER_PAGE - 1] {
         let after = queued(&run, ports.clock.now(), action);
         ports.runs.commit(&run, &after, &[]).await?;
@@ -236,7 +236,7 @@ async fn a_large_run_is_read_as_it_was_committed(ports: Ports, _: Timing) -> Ver
 
 async fn a_lost_commit_changes_no_page(ports: Ports, _: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 200);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let winner = queued(&run, ports.clock.now(), 0);
     ports.runs.commit(&run, &winner, &[]).await?;
     conflicts("the loser", ports.runs.commit(&run, &queued(&run, ports.clock.now(), 150), &[]).await)?;
@@ -246,8 +246,8 @@ async fn a_lost_commit_changes_no_page(ports: Ports, _: Timing) -> Verdict {
 async fn events_are_read_in_order_and_in_parts(ports: Ports, _: Timing) -> Verdict {
     let task = fresh_task();
     let (mut run, mut other) = (fresh_run(&ports, &task, 50), fresh_run(&ports, &task, 50));
-    ports.runs.create(&run).await?;
-    ports.runs.create(&other).await?;
+    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&other, &[]).await?;
     same("a run without events", logged(&ports, run.id, 10).await?, Vec::new())?;
     let mut expected = Vec::new();
     for commit in 0..10 {
@@ -280,7 +280,7 @@ async fn commit_next(ports: &Ports, run: &Run, action: usize, events: &[PublicEv
 async fn many_events_of_one_commit_are_read(ports: Ports, _: Timing) -> Verdict {
     const EVENTS: usize = 1000;
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let events: Vec<PublicEvent> = (0..EVENTS).map(|number| event(&run, number)).collect();
     let after = commit_next(&ports, &run, 0, &events).await?;
     commit_next(&ports, &after, 1, &[event(&run, EVENTS)]).await?;
@@ -292,7 +292,7 @@ async fn many_events_of_one_commit_are_read(ports: Ports, _: Timing) -> Verdict 
 
 async fn a_lost_commit_logs_nothing(ports: Ports, _: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     commit_next(&ports, &run, 0, &[event(&run, 1)]).await?;
     conflicts("the loser", commit_next(&ports, &run, 1, &[event(&run, 2)]).await)?;
     same("the events", logged(&ports, run.id, 10).await?, vec![1])
@@ -300,7 +300,7 @@ async fn a_lost_commit_logs_nothing(ports: Ports, _: Timing) -> Verdict {
 
 async fn a_change_wakes_who_waits_for_it(ports: Ports, timing: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let (waiting, id) = (ports.clone(), run.id);
     let waiting = tokio::spawn(async move {
         let found = waiting.runs.changed(id, 0, Duration::from_secs(20)).await;
@@ -321,7 +321,7 @@ async fn a_change_wakes_who_waits_for_it(ports: Ports, timing: Timing) -> Verdic
 
 async fn a_wait_for_a_change_ends(ports: Ports, timing: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run).await?;
+    ports.runs.create(&run, &[]).await?;
     let began = Instant::now();
     same("the run", ports.runs.changed(run.id, 0, timing.prompt).await?, Some(run))?;
     holds("it waited", began.elapsed() + Duration::from_millis(2) >= timing.prompt)?;
@@ -350,7 +350,7 @@ async fn submitted(ports: &Ports, task: &TaskName, runs: i64) -> Result<Vec<Run>
     let mut submitted = Vec::new();
     for number in 0..runs {
         let run = Run { submitted_at: Timestamp::from_millis(base + number), ..fresh_run(ports, task, 2) };
-        ports.runs.create(&run).await?;
+        ports.runs.create(&run, &[]).await?;
         submitted.push(run);
     }
     Ok(submitted)
@@ -422,7 +422,7 @@ async fn what_is_due_is_stale(ports: Ports, _: Timing) -> Verdict {
     let later = Run { wake_at: Some(now.plus(Millis(60_000))), ..fresh_run(&ports, &task, 1) };
     let never = fresh_run(&ports, &task, 1);
     for run in [&due, &later, &never] {
-        ports.runs.create(run).await?;
+        ports.runs.create(run, &[]).await?;
     }
     let all = [&due, &later, &never];
     let before = Timestamp::from_millis(now.as_millis() - 1);
@@ -440,8 +440,8 @@ async fn what_is_due_is_stale(ports: Ports, _: Timing) -> Verdict {
 async fn what_is_untouched_is_stale(ports: Ports, timing: Timing) -> Verdict {
     let task = fresh_task();
     let (idle, busy) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
-    ports.runs.create(&idle).await?;
-    ports.runs.create(&busy).await?;
+    ports.runs.create(&idle, &[]).await?;
+    ports.runs.create(&busy, &[]).await?;
     let all = [&idle, &busy];
     sleep(timing.prompt).await;
     let since = ports.clock.now();

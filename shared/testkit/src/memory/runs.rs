@@ -29,12 +29,12 @@ struct Row {
 }
 
 impl RunTable {
-    fn create(&mut self, run: &Run, now: Timestamp) -> Created {
+    fn create(&mut self, run: &Run, events: &[PublicEvent], now: Timestamp) -> Created {
         if self.rows.contains_key(&run.id) {
             return Created::Existing;
         }
         self.created += 1;
-        let row = Row { run: run.clone(), number: self.created, written_at: now, events: Vec::new() };
+        let row = Row { run: run.clone(), number: self.created, written_at: now, events: events.to_vec() };
         self.rows.insert(run.id, row);
         Created::New
     }
@@ -83,8 +83,8 @@ impl RunTable {
 
 #[async_trait]
 impl Runs for MemoryHost {
-    async fn create(&self, run: &Run) -> Result<Created, PortError> {
-        Ok(self.write(|state, now| state.runs.create(run, now)))
+    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+        Ok(self.write(|state, now| state.runs.create(run, events, now)))
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {

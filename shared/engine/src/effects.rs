@@ -1,0 +1,141 @@
+//! What follows from decisions: messages and events, sent once what led to them is committed.
+//!
+//! The effects of all runs of one batch go out together, because a request that carries ten messages costs what a
+//! request with one does.
+
+use futures::future::{try_join, try_join_all};
+use windlass_contract::event::PublicEvent;
+use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_contract::trace::traceparent;
+use windlass_domain::decide::{Command, Perform};
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::PoolName;
+use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS};
+use windlass_domain::run::{Input, Run};
+use windlass_domain::time::Timestamp;
+
+use crate::Ports;
+use crate::dead_letter::bury;
+use crate::ports::{Outgoing, PortError, QueueName};
+use crate::send::{Refused, send_all, send_or_refuse};
+
+/// Messages and events that are to be sent. Sending them twice does no harm.
+#[derive(Debug, Default)]
+pub(crate) struct Effects {
+    pub(crate) messages: Vec<(QueueName, Outgoing)>,
+    pub(crate) events: Vec<PublicEvent>,
+}
+
+impl Effects {
+    /// What the commands of a run's decision come to.
+    pub(crate) fn of(
+        now: Timestamp,
+        definition: &Definition,
+        run: &Run,
+        commands: &[Command],
+        events: Vec<PublicEvent>,
+    ) -> Self {
+        let message = |command| message_of(now, definition, run, command);
+        Self { messages: commands.iter().filter_map(message).collect(), events }
+    }
+
+    /// The start of a run, for the process manager.
+    pub(crate) fn start_of(run: &Run) -> Self {
+        let message = InboxMessage::Run { v: MESSAGE_VERSION, run: run.id, input: Input::Start };
+        Self { messages: vec![(QueueName::Inbox, Outgoing::now(encode(&message)))], events: Vec::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.events.is_empty()
+    }
+
+    /// These too.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.messages.extend(others.messages);
+        self.events.extend(others.events);
+    }
+
+    /// Sends everything. An error means that some of it may not have been sent.
+    pub(crate) async fn send(self, ports: &Ports) -> Result<(), PortError> {
+        let publish = try_join_all(self.events.chunks(MAX_BATCH).map(|batch| ports.bus.publish(batch)));
+        let send = send_or_refuse(ports.queues.as_ref(), self.messages);
+        let (refused, _published) = try_join(send, publish).await?;
+        for refused in refused {
+            undeliverable(ports, refused).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A message that its queue will never take. An attempt fails with the reason, and is kept where a person finds it; an
+/// agent whose control queue is gone has ended, and what it performed comes back by itself.
+async fn undeliverable(ports: &Ports, Refused { queue, message, error }: Refused) -> Result<(), PortError> {
+    match &queue {
+        QueueName::Control(agent) => {
+            tracing::warn!(agent = %agent, error.code = error.code, error = %error, "an agent can not be told anything");
+            Ok(())
+        }
+        QueueName::Pool(pool) => fail_attempt(ports, pool, &message.body, &error).await,
+        QueueName::Inbox | QueueName::DeadLetter => Err(error),
+    }
+}
+
+async fn fail_attempt(ports: &Ports, pool: &PoolName, body: &str, error: &PortError) -> Result<(), PortError> {
+    let reason = format!("the pool `{pool}` does not take it: failed to {error}");
+    tracing::error!(pool = %pool, error.code = error.code, error = %error, "an attempt can not be sent to its pool");
+    bury(ports.queues.as_ref(), &QueueName::Pool(pool.clone()), body, &reason).await?;
+    match decode::<PerformMessage>(body) {
+        Ok(perform) => report_dead(ports, &perform, reason).await,
+        // It was written a moment ago: nobody could do anything with it.
+        Err(_) => Ok(()),
+    }
+}
+
+/// Tells a run that an attempt will not be performed by anybody.
+pub(crate) async fn report_dead(ports: &Ports, perform: &PerformMessage, reason: String) -> Result<(), PortError> {
+    let input = Input::DeadLettered { of: perform.of, reason };
+    let message = InboxMessage::Run { v: MESSAGE_VERSION, run: perform.run, input };
+    send_all(ports.queues.as_ref(), vec![(QueueName::Inbox, Outgoing::now(encode(&message)))]).await
+}
+
+fn message_of(now: Timestamp, definition: &Definition, run: &Run, command: &Command) -> Option<(QueueName, Outgoing)> {
+    Some(match command {
+        Command::Perform(perform) => {
+            let body = encode(&perform_message(definition, run, perform));
+            (QueueName::Pool(perform.pool.clone()), Outgoing::now(body))
+        }
+        Command::Stop { agent, of } => {
+            let message = ControlMessage::Stop { v: MESSAGE_VERSION, run: run.id, of: *of };
+            (QueueName::Control(agent.clone()), Outgoing::now(encode(&message)))
+        }
+        Command::Wake { at } => {
+            let delay = at.since(now);
+            if delay.0 > MAX_DELAY_MS {
+                return None;
+            }
+            let message = InboxMessage::Run { v: MESSAGE_VERSION, run: run.id, input: Input::Wake };
+            (QueueName::Inbox, Outgoing { body: encode(&message), delay })
+        }
+        Command::Ended => {
+            let message = InboxMessage::Due { v: MESSAGE_VERSION, task: run.task.clone(), nominal: None };
+            (QueueName::Inbox, Outgoing::now(encode(&message)))
+        }
+    })
+}
+
+fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> PerformMessage {
+    PerformMessage {
+        v: MESSAGE_VERSION,
+        run: run.id,
+        task: run.task.clone(),
+        version: run.version,
+        name: definition.action(perform.of.action).name.clone(),
+        of: perform.of,
+        work: perform.work.clone(),
+        timeout_ms: perform.timeout,
+        deadline: run.deadline,
+        queued_at: perform.queued_at,
+        claim: perform.claim,
+        trace: Some(traceparent(run.id, perform.of)),
+    }
+}
