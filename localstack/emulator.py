@@ -1,46 +1,188 @@
 """Runs ministack with what it lacks put in: every difference to AWS that Windlass would meet is mended here and nowhere else.
 
-Started by `up` as a process of its own; settings come from the environment as ministack's own do (GATEWAY_PORT, BIND_HOST).
-Each patch names the gap. They are written for the version that requirements.txt pins.
+    python emulator.py FOLDER      writes what each Lambda prints to FOLDER/FUNCTION.log, while it prints it
+
+`up` starts it as a process of its own. Its settings are ministack's (GATEWAY_PORT, BIND_HOST...), from the environment. Each
+mend names its gap; they are written for the version that requirements.txt pins.
 """
 
-import datetime
-import functools
-import re
+import pathlib
+import sys
+import threading
 import time
 import uuid
 import zoneinfo
+from datetime import datetime, timezone
 
 from ministack import app
+from ministack.core import lambda_runtime
 from ministack.services import eventbridge, lambda_svc, scheduler
 
 TICK_SECONDS = 1
 
 
 def main() -> None:
-    tick_each_second()
+    logs = pathlib.Path(sys.argv.pop(1)).resolve()
     take_numbers_as_numbers()
+    write_logs_while_they_are_printed(logs)
+    tick_each_second()
+    scheduler._tick_schedules = Schedules().tick
     app.main()
 
 
+def take_numbers_as_numbers() -> None:
+    """Gap: CloudFormation hands a Number parameter on as text, and a mapping's MaximumConcurrency is compared with a number."""
+    allowed = lambda_svc._sqs_esm_concurrency
+
+    def with_numbers(esm, *rest):
+        scaling = esm.get("ScalingConfig") or {}
+        if isinstance(scaling.get("MaximumConcurrency"), str):
+            scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+        return allowed(esm, *rest)
+
+    lambda_svc._sqs_esm_concurrency = with_numbers
+
+
+def write_logs_while_they_are_printed(folder: pathlib.Path) -> None:
+    """Gap: what a Lambda prints is seen when its invocation has ended, and never when it was killed."""
+    pump = lambda_runtime.ProvidedWorker._pump_output
+
+    def pump_and_write(worker, stream, queue):
+        with open(folder / f"{worker.func_name}.log", "ab", buffering=0) as log:
+            pump(worker, Copied(stream, log), queue)
+
+    lambda_runtime.ProvidedWorker._pump_output = pump_and_write
+
+
+class Copied:
+    """A stream of lines, each of which goes to a file too. Appending whole lines keeps those of several processes apart."""
+
+    def __init__(self, stream, log):
+        self.stream, self.log = stream, log
+
+    def readline(self):
+        line = self.stream.readline()
+        self.log.write(line)
+        return line
+
+    def close(self):
+        self.stream.close()
+
+
 def tick_each_second() -> None:
-    """Gap: schedules and scheduled rules are looked at every 10 s only; AWS starts them within the second or so."""
+    """Gap: schedules and scheduled rules are looked at every 10 s."""
     scheduler._SCHEDULE_TICK_INTERVAL = TICK_SECONDS
     eventbridge._SCHEDULER_TICK_INTERVAL = TICK_SECONDS
 
 
-def take_numbers_as_numbers() -> None:
-    """Gap: CloudFormation hands a Number parameter on as text, and a mapping's MaximumConcurrency is then compared with a number."""
-    concurrency = lambda_svc._sqs_esm_concurrency
+class Schedules:
+    """Gaps: a schedule's time zone is ignored, its target's input keeps `<aws.scheduler...>` as it stands, and a recurring
+    schedule drifts, because its next time is counted from when it was looked at rather than from when it was due.
 
-    @functools.wraps(concurrency)
-    def with_numbers(esm, func_rec, config, queue=None):
-        scaling = esm.get("ScalingConfig") or {}
-        if isinstance(scaling.get("MaximumConcurrency"), str):
-            scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
-        return concurrency(esm, func_rec, config, queue)
+    The rules: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html and
+    https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
+    """
 
-    lambda_svc._sqs_esm_concurrency = with_numbers
+    def __init__(self):
+        self.lock = threading.Lock()
+        # Key of a schedule -> (what makes it this schedule, the time that it was last due or else began).
+        self.seen: dict[tuple, tuple[tuple, float]] = {}
+
+    def tick(self) -> None:
+        now = time.time()
+        with self.lock:
+            stored = dict(scheduler._schedules._data)
+            self.seen = {key: seen for key, seen in self.seen.items() if key in stored}
+            for key, schedule in stored.items():
+                self.fire_if_due(key, schedule, now)
+
+    def fire_if_due(self, key: tuple, schedule: dict, now: float) -> None:
+        if schedule.get("State") != "ENABLED":
+            self.seen[key] = (identity(schedule), now)
+            return
+        due = next_time(schedule, self.last_time(key, schedule, now))
+        end = scheduler._to_epoch(schedule.get("EndDate"))
+        over = due is None or (end is not None and due > end)
+        if not over and due <= now:
+            self.seen[key] = (identity(schedule), due)
+            send(key, schedule, due)
+            over = is_one_time(schedule)
+        if over and schedule.get("ActionAfterCompletion") == "DELETE":
+            scheduler._schedules._data.pop(key, None)
+
+    def last_time(self, key: tuple, schedule: dict, now: float) -> float:
+        """A schedule that is new counts from its creation, one that was changed from now."""
+        known, last = self.seen.get(key, (None, None))
+        if known != identity(schedule):
+            created = scheduler._to_epoch(schedule.get("CreationDate")) or now
+            last = created if known is None else now
+            self.seen[key] = (identity(schedule), last)
+        return last
+
+
+def identity(schedule: dict) -> tuple:
+    """What makes a changed or new schedule of the same name another one to the clock."""
+    return tuple(str(schedule.get(field)) for field in ("ScheduleExpression", "ScheduleExpressionTimezone", "StartDate", "CreationDate"))
+
+
+def is_one_time(schedule: dict) -> bool:
+    return schedule.get("ScheduleExpression", "").strip().startswith("at(")
+
+
+def next_time(schedule: dict, after: float) -> float | None:
+    """The first time after this one that the schedule is due, in seconds, or none."""
+    expression = schedule.get("ScheduleExpression", "").strip()
+    zone = zoneinfo.ZoneInfo(schedule.get("ScheduleExpressionTimezone") or "UTC")
+    start = scheduler._to_epoch(schedule.get("StartDate")) or 0
+    if is_one_time(schedule):
+        # Whole seconds: what was made in the second that it names is due.
+        at = datetime.fromisoformat(expression[len("at("):-1]).replace(tzinfo=zone).timestamp()
+        return at if at > after - 1 and at != after else None
+    interval = eventbridge._parse_rate_seconds(expression)
+    if interval is not None:
+        return start if start > after else after + interval
+    fields = eventbridge._parse_cron_fields(expression)
+    return next_cron_time(fields, zone, max(after, start - 1)) if fields else None
+
+
+def next_cron_time(fields, zone: zoneinfo.ZoneInfo, after: float) -> float | None:
+    """By the wall clock: a time that the clocks skip is skipped, one that they repeat comes once."""
+    # The walk is over wall clock times; ministack's function wants them to say UTC.
+    wall = datetime.fromtimestamp(after, zone).replace(tzinfo=timezone.utc)
+    while (wall := eventbridge._cron_next_fire(fields, wall)) is not None:
+        due = wall.replace(tzinfo=zone, fold=0)
+        exists = due.astimezone(timezone.utc).astimezone(zone).replace(tzinfo=timezone.utc) == wall
+        if exists and due.timestamp() > after:
+            return due.timestamp()
+    return None
+
+
+def send(key: tuple, schedule: dict, due: float) -> None:
+    account, region, _name = key
+    previous = scheduler.get_account_id(), scheduler.get_region()
+    scheduler.set_request_account_id(account)
+    scheduler.set_request_region(region)
+    target = dict(schedule.get("Target") or {})
+    target["Input"] = with_context(target.get("Input", ""), schedule, due)
+    event = {"Source": "aws.scheduler", "DetailType": "Scheduled Event", "Detail": "{}", "Time": due, "EventId": str(uuid.uuid4()),
+             "Resources": [schedule.get("Arn", "")], "Account": account, "Region": region}
+    try:
+        eventbridge._invoke_target(target, event, schedule)
+    finally:
+        scheduler.set_request_account_id(previous[0])
+        scheduler.set_request_region(previous[1])
+
+
+def with_context(text: str, schedule: dict, due: float) -> str:
+    values = {
+        "scheduled-time": datetime.fromtimestamp(int(due), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "schedule-arn": schedule.get("Arn", ""),
+        "execution-id": str(uuid.uuid4()),
+        "attempt-number": "1",
+    }
+    for name, value in values.items():
+        text = text.replace(f"<aws.scheduler.{name}>", value)
+    return text
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""The local AWS stack: `up`, `down` and `ps`, one subject per file."""
