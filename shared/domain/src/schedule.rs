@@ -6,6 +6,7 @@
 //! "Schedule types".
 
 mod cron;
+mod fields;
 mod round;
 #[cfg(test)]
 mod tests;
@@ -14,6 +15,7 @@ use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
 pub use cron::CronField;
+pub use fields::{CronDays, CronFields};
 pub use round::Round;
 
 use crate::definition::{Schedule, ScheduleRule};

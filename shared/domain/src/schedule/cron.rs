@@ -4,6 +4,7 @@
 //! reads the fields and matches days; it is never asked for instants, because it moves a time in a daylight-saving
 //! gap where `EventBridge` Scheduler skips it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use croner::parser::{CronParser, Seconds, Year};
@@ -11,6 +12,7 @@ use croner::{CronPattern, Weekday};
 use jiff::civil;
 
 use super::ScheduleError;
+use super::fields::{CronDays, CronFields};
 
 /// A field of a cron rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,8 @@ pub enum CronField {
 #[derive(Debug, Clone)]
 pub(super) struct Cron {
     pattern: CronPattern,
+    /// The two day fields, with names turned into numbers.
+    days: [String; 2],
     /// The times of day, ascending.
     pub(super) times: Vec<civil::Time>,
 }
@@ -58,7 +62,32 @@ impl Cron {
         ];
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let read = parser.parse(&normal.join(" ")).map_err(|error| ScheduleError::Rule(error.to_string()))?;
-        Ok(Self { times: times_of(&read.pattern), pattern: read.pattern })
+        let [_, _, day, _, weekday] = normal;
+        Ok(Self { times: times_of(&read.pattern), pattern: read.pattern, days: [day, weekday] })
+    }
+
+    /// The fields as sets.
+    pub(super) fn fields(&self) -> CronFields {
+        CronFields {
+            minutes: numbers(self.pattern.minutes.values()),
+            hours: numbers(self.pattern.hours.values()),
+            days: self.days(),
+            months: numbers(self.pattern.months.values()),
+        }
+    }
+
+    fn days(&self) -> CronDays {
+        let [day, weekday] = self.days.each_ref().map(String::as_str);
+        let number = |text: &str| text.parse().unwrap_or(0);
+        match (day, day.strip_suffix('W'), weekday, weekday.split_once('#')) {
+            ("L", ..) => CronDays::LastOfMonth,
+            (_, Some(day), ..) => CronDays::NearestWeekday(number(day)),
+            (.., Some((day, "L"))) => CronDays::LastOfWeek(number(day) % 7),
+            (.., Some((day, nth))) => CronDays::NthOfWeek(number(day) % 7, number(nth)),
+            ("*", _, "*", None) => CronDays::All,
+            ("*", _, _, None) => CronDays::OfWeek(weekdays(self.pattern.days_of_week.values())),
+            (.., None) => CronDays::OfMonth(numbers(self.pattern.days.values())),
+        }
     }
 
     /// Whether the rule is due in the month of that date.
@@ -72,6 +101,15 @@ impl Cron {
         let (year, month, day) = (i32::from(date.year()), unsigned(date.month()), unsigned(date.day()));
         self.pattern.day_match(year, month, day, weekday).unwrap_or(false)
     }
+}
+
+fn numbers(values: Vec<u16>) -> Vec<u8> {
+    values.into_iter().filter_map(|number| u8::try_from(number).ok()).collect()
+}
+
+/// Sunday is 0 and may be 7 as well.
+fn weekdays(values: Vec<u16>) -> Vec<u8> {
+    numbers(values).into_iter().map(|day| day % 7).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 fn times_of(pattern: &CronPattern) -> Vec<civil::Time> {

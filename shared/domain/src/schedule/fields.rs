@@ -1,0 +1,92 @@
+//! The fields of a cron rule as sets, for hosts that must write the rule in another spelling.
+
+use super::cron::Cron;
+use crate::definition::{Schedule, ScheduleRule};
+
+/// The fields of a cron rule. A set is ascending and never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CronFields {
+    /// 0 to 59.
+    pub minutes: Vec<u8>,
+    /// 0 to 23.
+    pub hours: Vec<u8>,
+    /// The days.
+    pub days: CronDays,
+    /// 1 to 12.
+    pub months: Vec<u8>,
+}
+
+/// The days of a cron rule: of the month or of the week, never of both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CronDays {
+    /// Every day.
+    All,
+    /// Days of the month, 1 to 31.
+    OfMonth(Vec<u8>),
+    /// The last day of the month.
+    LastOfMonth,
+    /// The weekday (Monday to Friday) of the month that is nearest to that day.
+    NearestWeekday(u8),
+    /// Days of the week, 0 (Sunday) to 6.
+    OfWeek(Vec<u8>),
+    /// That day of the week, 0 (Sunday) to 6, for the nth time in the month, 1 to 5.
+    NthOfWeek(u8, u8),
+    /// That day of the week, 0 (Sunday) to 6, for the last time in the month.
+    LastOfWeek(u8),
+}
+
+impl Schedule {
+    /// The fields of its rule; none if it has no cron rule that can be read.
+    pub fn cron_fields(&self) -> Option<CronFields> {
+        match &self.rule {
+            ScheduleRule::Cron(text) => Some(Cron::parse(text).ok()?.fields()),
+            ScheduleRule::Every(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::{CatchUp, Overlap};
+    use crate::time::Millis;
+
+    fn fields(rule: ScheduleRule) -> Option<CronFields> {
+        let (overlap, catch_up) = (Overlap::default(), CatchUp::default());
+        Schedule { rule, timezone: "UTC".to_owned(), overlap, catch_up }.cron_fields()
+    }
+
+    fn check(cron: &str, days: &CronDays) {
+        let found = fields(ScheduleRule::Cron(cron.to_owned())).expect("a rule");
+        assert_eq!(found.days, *days, "{cron}");
+    }
+
+    #[test]
+    fn fields_are_sets() {
+        let found = fields(ScheduleRule::Cron("*/20 9-17/4 * feb,MAR *".to_owned())).expect("a rule");
+        assert_eq!(found.minutes, [0, 20, 40]);
+        assert_eq!(found.hours, [9, 13, 17]);
+        assert_eq!(found.months, [2, 3]);
+        assert_eq!(fields(ScheduleRule::Every(Millis::from_secs(60))), None);
+        assert_eq!(fields(ScheduleRule::Cron("nonsense".to_owned())), None);
+    }
+
+    #[test]
+    fn days_are_of_the_month_or_of_the_week() {
+        check("0 0 * * *", &CronDays::All);
+        check("0 0 ? * *", &CronDays::All);
+        check("@daily", &CronDays::All);
+        check("@weekly", &CronDays::OfWeek(vec![0]));
+        check("@monthly", &CronDays::OfMonth(vec![1]));
+        check("0 0 */10 * ?", &CronDays::OfMonth(vec![1, 11, 21, 31]));
+        check("0 0 L * *", &CronDays::LastOfMonth);
+        check("0 0 15W * *", &CronDays::NearestWeekday(15));
+        check("0 0 * * FRI-SUN", &CronDays::OfWeek(vec![0, 5, 6]));
+        check("0 0 * * 0,7,1", &CronDays::OfWeek(vec![0, 1]));
+        check("0 0 * * */2", &CronDays::OfWeek(vec![0, 2, 4, 6]));
+        check("0 0 * * 7#2", &CronDays::NthOfWeek(0, 2));
+        check("0 0 * * MON#5", &CronDays::NthOfWeek(1, 5));
+        check("0 0 * * FRIL", &CronDays::LastOfWeek(5));
+        check("0 0 * * 7L", &CronDays::LastOfWeek(0));
+    }
+}
