@@ -5,12 +5,14 @@ mod clients;
 mod clock;
 mod error;
 pub mod meter;
+mod schedules;
 pub mod settings;
 
 use meter::Meter;
 
 pub use clients::Clients;
 pub use clock::SystemClock;
+pub use schedules::AwsSchedules;
 pub use settings::{Needs, ScheduleTarget, Settings, SettingsError};
 
 /// A stack on AWS, as one program sees it.

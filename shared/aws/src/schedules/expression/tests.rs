@@ -84,7 +84,10 @@ fn a_rate_starts_at_a_due_time() {
         let start = Expression::of(&schedule).expect("a rate").start(now);
         assert_eq!(start, schedule.next_after(now));
     }
-    assert_eq!(Expression::of(&schedule(ScheduleRule::Cron("0 0 * * *".into()), "UTC")).expect("fine").start(now), None);
+    assert_eq!(
+        Expression::of(&schedule(ScheduleRule::Cron("0 0 * * *".into()), "UTC")).expect("fine").start(now),
+        None
+    );
 }
 
 /// A reader of AWS's spelling that shares nothing with its writer.
