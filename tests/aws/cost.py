@@ -21,10 +21,12 @@ import stack as stacks
 
 stacks.in_venv()
 
-from recovery import ENDED, wait_for  # noqa: E402
+from recovery import wait_for  # noqa: E402
 
 PRICES = json.loads((stacks.ROOT / "docs" / "prices.json").read_text())
 REPORT = re.compile(r"Billed Duration: ([\d.]+) ms\tMemory Size: (\d+) MB")
+# So long nothing may be under way before a workload counts as ended.
+QUIET_S = 3.0
 # What an execution of Step Functions Express takes: its duration is billed, so one must be assumed.
 ASSUMED_ACTION_S, EXPRESS_GB = 0.1, 64 / 1024
 
@@ -49,7 +51,7 @@ def fan(width: int) -> str:
     return f"task: fan-{width}\nactions:\n" + "\n".join(lines) + f"\n  join: {{ needs: [{', '.join(names)}], exec: ['true'] }}\n"
 
 
-# Name, definition, actions a run, runs, runs in a row for a competitor's critical path.
+# By name: the definition, actions a run, runs, and actions one after another, which is what a run takes at least.
 WORKLOADS = {
     "chain of 5": (chain(5), 5, 300, 5),
     "diamond": (DIAMOND, 4, 300, 3),
@@ -77,6 +79,8 @@ class Counted:
             said = json.loads(line[line.index("{") :])
             said = said.get("fields", said)
             for entry in json.loads(said["meter.entries"]):
+                if entry["service"] == "Lambda":
+                    continue  # counted by the function's own reports, which have the duration too
                 operation = entry["operation"] + (f" ({entry['index']})" if entry.get("index") else "")
                 self.add((entry["service"], operation), entry["requests"], entry["units"])
 
@@ -95,6 +99,10 @@ def price(key: tuple[str, str]) -> float:
             return aws["eventbridge_event"]
         case "Lambda":
             return aws["lambda_arm_gb_second" if operation == "GB-seconds" else "lambda_request"]
+        case "API":
+            return aws["http_api_request"]
+        case "Logs":
+            return aws["log_gb"] / 1e9
         case "Scheduler":
             return 0.0  # writing a schedule is free; one that fires is billed
         case "S3":
@@ -102,63 +110,102 @@ def price(key: tuple[str, str]) -> float:
     raise ValueError(f"no price for {key}")
 
 
-def measure(stack: stacks.Stack, name: str, scale: float) -> tuple[Counted, dict]:
-    text, actions, runs, _ = WORKLOADS[name]
-    runs = max(1, round(runs * scale))
+class Measured:
+    """What a workload asked of AWS: for its work, and for submitting its runs by the API."""
+
+    def __init__(self, name: str, runs: int):
+        self.name, self.runs, self.actions = name, runs, WORKLOADS[name][1] * runs
+        self.work, self.submission = Counted(), Counted()
+        self.took_s, self.items, self.largest_item = 0.0, 0, 0
+
+    def usd(self, *services: str, counted: Counted | None = None) -> float:
+        """Dollars per million actions."""
+        units = (counted or self.work).units
+        return sum(n * price(key) for key, n in units.items() if key[0] in services) / self.actions * 1e6
+
+
+def measure(stack: stacks.Stack, name: str, scale: float) -> Measured:
+    text, _, runs, _ = WORKLOADS[name]
+    measured = Measured(name, max(1, round(runs * scale)))
     task = re.search(r"^task: (\S+)", text)[1]
     stack.apply(text)
     agent = stack.agent("default", slots=100)
-    agent_log = stack.folder / "agent-default.log"
     wait_for("the agent to register", lambda: stack.agent_id(agent), 30)
     settle(stack)
+    agent_log = stack.folder / "agent-default.log"
     logged_before, since = agent_log.stat().st_size, int(time.time() * 1000)
     started = time.monotonic()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        ids = list(pool.map(lambda _: stack.start(task)["id"], range(runs)))
-    submitted_ms = int(time.time() * 1000)
-    last = ids[-1]
-    left = set(ids)
-
-    def all_ended() -> bool:
-        time.sleep(1)
-        if stack.depth("inbox") + stack.depth("pool-default") > 0:
-            return False
-        left.difference_update(run for run in list(left) if stack.run(run)["status"] in ENDED)
-        return not left
-
-    wait_for(f"{runs} runs of {task} to end", all_ended, 900)
-    took = time.monotonic() - started
-    expect_succeeded(stack, last)
+        ids = list(pool.map(lambda _: stack.start(task)["id"], range(measured.runs)))
+    submitted = int(time.time() * 1000)
     settle(stack)
+    measured.took_s = time.monotonic() - started - QUIET_S
     agent.send_signal(signal.SIGTERM)
     agent.wait(timeout=60)
-    counted = Counted()
     with open(agent_log, errors="replace") as log:
         log.seek(logged_before)
-        counted.add_lines(log)
+        add_program(measured.work, log.readlines())
     manager = stack.log_lines("process-manager", since)
-    counted.add_lines(manager)
+    add_program(measured.work, manager)
+    batches = add_lambda(measured.work, manager, "process-manager")
+    # An event source mapping receives a batch by one request and deletes it by one; no program sees that.
+    for operation in ("ReceiveMessage", "DeleteMessageBatch"):
+        measured.work.add(("SQS", f"{operation} (mapping)"), batches, batches)
     # Only the submissions: reading how the runs are doing is the test's own.
-    coordinator = [line for line in stack.log_lines("coordinator", since, submitted_ms)]
-    counted.add_lines(coordinator)
-    invocations = add_lambda(counted, manager, "process-manager") + add_lambda(counted, coordinator, "coordinator")
-    batches = sum("REPORT" in line for line in manager)
-    # An event source mapping receives a batch by one request and deletes it by one.
-    counted.add(("SQS", "ReceiveMessage (mapping)"), batches, batches)
-    counted.add(("SQS", "DeleteMessageBatch (mapping)"), batches, batches)
-    return counted, {"actions": actions * runs, "runs": runs, "took": took, "invocations": invocations}
+    coordinator = stack.log_lines("coordinator", since, submitted)
+    add_program(measured.submission, coordinator)
+    calls = add_lambda(measured.submission, coordinator, "coordinator")
+    measured.submission.add(("API", "request"), calls, calls)
+    for run in ids:
+        if (status := stack.run(run)["status"]) != "succeeded":
+            raise SystemExit(f"the run {run} of {name} is {status}")
+    sizes = item_sizes(stack, ids[-1])
+    measured.items, measured.largest_item = len(sizes), max(sizes)
+    return measured
 
 
-def expect_succeeded(stack: stacks.Stack, run: str) -> None:
-    status = stack.run(run)["status"]
-    if status != "succeeded":
-        raise SystemExit(f"the run {run} ended {status}")
+def add_program(counted: Counted, lines: list[str]) -> None:
+    counted.add_lines(lines)
+    # CloudWatch Logs counts 26 bytes for each event beside its text.
+    counted.add(("Logs", "bytes"), 0, sum(len(line.encode()) + 26 for line in lines))
 
 
 def settle(stack: stacks.Stack) -> None:
-    """Waits until nothing is under way."""
-    wait_for("the queues to be empty", lambda: stack.depth("inbox") + stack.depth("pool-default") == 0, 120)
-    time.sleep(2)
+    """Waits until nothing is under way for a while."""
+    quiet_since = time.monotonic()
+    until = time.monotonic() + 900
+    while time.monotonic() < until:
+        if stack.depth("inbox") + stack.depth("pool-default") > 0:
+            quiet_since = time.monotonic()
+        elif time.monotonic() - quiet_since > QUIET_S:
+            return
+        time.sleep(0.5)
+    raise SystemExit("the queues are not empty after 15 minutes")
+
+
+def item_sizes(stack: stacks.Stack, run: str) -> list[int]:
+    """Bytes of the items that keep a run, as DynamoDB counts them: names and values."""
+    pages = stack.dynamodb.get_paginator("scan").paginate(TableName=stack.name, FilterExpression="contains(pk, :run)",
+                                                          ExpressionAttributeValues={":run": {"S": run}})
+    return [sum(len(name) + value_size(value) for name, value in item.items()) for page in pages for item in page["Items"]]
+
+
+def value_size(value: dict) -> int:
+    (kind, inner), = value.items()
+    match kind:
+        case "S":
+            return len(inner.encode())
+        case "B":
+            return len(inner)
+        case "N":
+            return (len(inner.strip("-").replace(".", "")) + 1) // 2 + 1
+        case "L":
+            return 3 + sum(1 + value_size(entry) for entry in inner)
+        case "M":
+            return 3 + sum(1 + len(name) + value_size(entry) for name, entry in inner.items())
+        case "SS" | "NS" | "BS":
+            return sum(map(len, inner))
+    return 1
 
 
 def add_lambda(counted: Counted, lines: list[str], function: str) -> int:
@@ -187,54 +234,44 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer runs")
-    parser.add_argument("--json", help="writes what was counted to this file")
     options = parser.parse_args()
     stack = stacks.Stack(agents=0, WINDLASS_METER_READS="sized")
-    measured = {}
+    measured = []
     try:
         for name in options.only:
-            counted, facts = measure(stack, name, options.scale)
-            measured[name] = (counted, facts)
-            print_workload(name, counted, facts)
+            measured.append(measure(stack, name, options.scale))
+            print_workload(measured[-1])
     finally:
         stack.down()
     print_summary(measured)
-    if options.json:
-        dump = {n: {"facts": f, "requests": text_keys(c.requests), "units": text_keys(c.units)} for n, (c, f) in measured.items()}
-        with open(options.json, "w") as out:
-            json.dump(dump, out, indent=1)
     return 0
 
 
-def text_keys(counter: collections.Counter) -> dict[str, float]:
-    return {" ".join(key): value for key, value in counter.items()}
+def print_workload(measured: Measured) -> None:
+    actions = measured.actions
+    print(f"\n{measured.name}: {measured.runs} runs, {actions:,} actions in {measured.took_s:.0f} s; "
+          f"{measured.items} items a run, the largest {measured.largest_item:,} bytes")
+    print("\n| of | service | operation | requests an action | units an action | $ per million actions |")
+    print("|---|---|---|---|---|---|")
+    for of, counted in (("work", measured.work), ("submission", measured.submission)):
+        for key in sorted(counted.units):
+            requests, units = counted.requests[key] / actions, counted.units[key] / actions
+            print(f"| {of} | {key[0]} | {key[1]} | {requests:.4f} | {units:.4f} | {units * price(key) * 1e6:.3f} |", flush=True)
 
 
-def print_workload(name: str, counted: Counted, facts: dict) -> None:
-    actions = facts["actions"]
-    print(f"\n{name}: {facts['runs']} runs, {actions:,} actions in {facts['took']:.0f} s", flush=True)
-    print("| service | operation | requests an action | units an action | $ per million actions |")
-    print("|---|---|---|---|---|")
-    for key in sorted(set(counted.requests) | set(counted.units)):
-        usd = counted.units[key] / actions * price(key) * 1e6
-        print(f"| {key[0]} | {key[1]} | {counted.requests[key] / actions:.4f} | {counted.units[key] / actions:.4f} | {usd:.3f} |")
-    print(f"| total | | | | {total(counted) / actions * 1e6:.3f} |", flush=True)
+SERVICES = ("SQS", "DynamoDB", "EventBridge", "Lambda", "S3")
 
 
-def total(counted: Counted, service: str | None = None) -> float:
-    return sum(units * price(key) for key, units in counted.units.items() if service in (None, key[0]))
-
-
-def print_summary(measured: dict) -> None:
-    services = ("SQS", "DynamoDB", "EventBridge", "Lambda", "S3")
+def print_summary(measured: list[Measured]) -> None:
     names = list(others("chain of 5"))
-    print("\n| workload | " + " | ".join(services) + " | Windlass | " + " | ".join(names) + " |")
-    print("|---" * (2 + len(services) + len(names)) + "|")
-    for name, (counted, facts) in measured.items():
-        by = [f"{total(counted, service) / facts['actions'] * 1e6:.2f}" for service in services]
-        theirs = [f"{usd:.2f}" for usd in others(name).values()]
-        whole = f"**{total(counted) / facts['actions'] * 1e6:.2f}**"
-        print(f"| {name} | " + " | ".join([*by, whole, *theirs]) + " |")
+    heads = ["workload", *SERVICES, "Windlass", "submission", "logs", *names]
+    print("\nDollars per million actions:\n\n| " + " | ".join(heads) + " |\n" + "|---" * len(heads) + "|")
+    for it in measured:
+        figures = [it.usd(service) for service in SERVICES]
+        beside = [it.usd(*SERVICES, "API", counted=it.submission), it.usd("Logs") + it.usd("Logs", counted=it.submission)]
+        cells = [*(f"{usd:.2f}" for usd in figures), f"**{sum(figures):.2f}**", *(f"{usd:.2f}" for usd in beside),
+                 *(f"{usd:.2f}" for usd in others(it.name).values())]
+        print(f"| {it.name} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
