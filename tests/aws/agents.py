@@ -111,7 +111,7 @@ def is_alive(pid: int) -> bool:
 def foreign_agent(stack: Stack) -> str:
     """An agent in Python on a pool of its own, and a subscriber that hears exactly what happened."""
     subscription = Subscription(stack.name, "proof-foreign")
-    environment = stack.settings | stack.exports | {"WINDLASS_POOL": "python"}
+    environment = os.environ | {"WINDLASS_POOL": "python"}
     agent = stack.spawn([sys.executable, ROOT / "examples/aws/foreign-agent/agent.py"], environment, "agent-python")
     stack.apply((ROOT / "examples/aws/foreign-agent/upper.yaml").read_text())
     run = stack.start("upper", {"text": "windlass"}, "?wait=20s")

@@ -235,7 +235,7 @@ def main() -> int:
     parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer runs")
     options = parser.parse_args()
-    stack = stacks.Stack(agents=0, WINDLASS_METER_READS="sized")
+    stack = stacks.Stack("default:0")
     measured = []
     try:
         for name in options.only:

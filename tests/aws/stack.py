@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -43,10 +44,18 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def program(name: str) -> pathlib.Path:
-    """A program that was built; WINDLASS_PROFILE=debug takes the unoptimised one."""
+def binaries() -> pathlib.Path:
+    """Where the programs were built: WINDLASS_BINARIES, or the release build. If it is not there localstack/up builds."""
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    return target / os.environ.get("WINDLASS_PROFILE", "release") / name
+    return pathlib.Path(os.environ.get("WINDLASS_BINARIES", target / "release")).absolute()
+
+
+def program(name: str) -> pathlib.Path:
+    return binaries() / name
+
+
+def tail(path: pathlib.Path, lines: int = 20) -> str:
+    return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
 
 
 class Refused(Exception):
@@ -60,19 +69,19 @@ class Refused(Exception):
 
 
 class Stack:
-    """One deployment on one emulator. `agents` of the pool `default` are started with it."""
+    """One deployment on one emulator, with the pools that are named as `NAME:AGENTS:SLOTS`."""
 
-    def __init__(self, pools: tuple[str, ...] = ("default",), agents: int = 2, **settings: str):
+    def __init__(self, *pools: str, **parameters: str):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="windlass-aws-"))
         self.name = f"t{os.getpid()}"
-        self.settings = os.environ | {
-            "WINDLASS_NAME": self.name,
-            "LOCALSTACK_PORT": str(free_port()),
-            "LOCALSTACK_STATE": str(self.folder / "state"),
-            "LOCALSTACK_POOLS": ",".join(pools),
-            "LOCALSTACK_AGENTS": str(agents),
-            **settings,
-        }
+        self.state = self.folder / "state"
+        self.arguments = ["--name", self.name, "--port", str(free_port()), "--state", str(self.state), "--detach"]
+        if binaries().is_dir():
+            self.arguments += ["--binaries", str(binaries())]
+        for pool in pools:
+            self.arguments += ["--pool", pool]
+        for name, value in parameters.items():
+            self.arguments += ["--parameter", f"{name}={value}"]
         self.children: list[subprocess.Popen] = []
         self.lock, self.tokens = threading.Lock(), (0.0, "")
         self.log = open(self.folder / "up.log", "ab")
@@ -84,19 +93,20 @@ class Stack:
 
     def up(self) -> None:
         started = time.monotonic()
-        up = subprocess.run([ROOT / "localstack" / "up", "--detach"], env=self.settings, stdout=subprocess.PIPE,
-                            stderr=self.log, text=True, timeout=600)
-        self.log.write(up.stdout.encode())
-        self.log.flush()
+        # The agents perform exec actions in this folder.
+        up = subprocess.run([ROOT / "localstack" / "up", *self.arguments], cwd=self.folder, stdout=subprocess.PIPE,
+                            stderr=self.log, text=True, timeout=900)
         if up.returncode != 0:
-            raise SystemExit(f"localstack/up failed with {up.returncode}; see {self.log.name}")
-        self.exports = dict(re.findall(r"^export (\w+)=['\"]?(.*?)['\"]?$", up.stdout, re.MULTILINE))
+            raise SystemExit(f"localstack/up failed with {up.returncode}:\n{tail(self.folder / 'up.log')}")
         self.took = time.monotonic() - started
-        os.environ.update(self.exports)
+        exported = (line.removeprefix("export ") for line in up.stdout.splitlines() if line.startswith("export "))
+        self.exports = dict(shlex.split(line)[0].split("=", 1) for line in exported)
+        self.outputs = json.loads((self.state / "stack.json").read_text())["outputs"]
+        os.environ.update(self.exports, WINDLASS_NAME=self.name)
         import boto3
 
         self.sqs, self.dynamodb, self.logs = (boto3.client(name) for name in ("sqs", "dynamodb", "logs"))
-        self.url = self.exports["WINDLASS_URL"].rstrip("/")
+        self.url = self.exports["WINDLASS_URL"]
 
     def down(self) -> None:
         for child in self.children:
@@ -104,7 +114,8 @@ class Stack:
                 child.send_signal(signal.SIGCONT)
                 child.kill()
             child.wait()
-        subprocess.run([ROOT / "localstack" / "down"], env=self.settings, stdout=self.log, stderr=self.log, check=False)
+        down = [ROOT / "localstack" / "down", "--state", self.state]
+        subprocess.run(down, stdout=self.log, stderr=self.log, check=False, timeout=120)
         self.log.close()
 
     def forget(self) -> None:
@@ -153,7 +164,7 @@ class Stack:
 
     def cli(self, *arguments: str, expect: int = 0, **variables: str) -> str:
         """The command line, with what localstack/up said to export; its standard output."""
-        environment = self.settings | self.exports | variables
+        environment = os.environ | variables
         done = subprocess.run([program("windlass"), *map(str, arguments)], env=environment, capture_output=True,
                               text=True, timeout=120, cwd=self.folder)
         if done.returncode != expect:
@@ -189,12 +200,19 @@ class Stack:
 
     def agent(self, pool: str, slots: int = 10, **variables: str) -> subprocess.Popen:
         """An agent of ours as a process of this test."""
-        environment = self.agent_environment() | {"WINDLASS_POOL": pool, "WINDLASS_SLOTS": str(slots),
-                                                  "WINDLASS_HEALTH_ADDR": f"127.0.0.1:{free_port()}", **variables}
-        return self.spawn([program("windlass-agent")], environment, f"agent-{pool}")
-
-    def agent_environment(self) -> dict[str, str]:
-        return self.settings | self.exports
+        environment = os.environ | {
+            "WINDLASS_TABLE": self.outputs["TableName"],
+            "WINDLASS_BUCKET": self.outputs["BucketName"],
+            "WINDLASS_BUS": self.outputs["BusName"],
+            "WINDLASS_QUEUE_PREFIX": f"{self.name}-",
+            "WINDLASS_POOL": pool,
+            "WINDLASS_SLOTS": str(slots),
+            "WINDLASS_VERSION": "1",
+            "WINDLASS_DRAIN": "20s",
+            "WINDLASS_METER_READS": "sized",
+            "WINDLASS_HEALTH_ADDR": f"127.0.0.1:{free_port()}",
+        }
+        return self.spawn([program("windlass-agent")], environment | variables, f"agent-{pool}")
 
     def spawn(self, command: list, environment: dict[str, str], log: str) -> subprocess.Popen:
         out = open(self.folder / f"{log}.log", "ab")

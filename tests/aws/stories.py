@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Plays stories on a local AWS stack of its own: real Lambdas, real agents, an independent subscriber, real kills.
 
-  tests/aws/stories.py [--only NAME ...] [--keep]   needs the programs (cargo build --release) and Python 3.11
+  tests/aws/stories.py [--only NAME ...] [--keep]   needs the programs (cargo build --release) and localstack/venv
 
 Stories that mostly wait are played side by side; those that measure or kill are played alone.
 """
@@ -20,7 +20,8 @@ from bad_input import bad_input  # noqa: E402
 from crashes import process_manager_killed  # noqa: E402
 from runs import nightly_diamond, quick_start, schedule_fires, submit_and_wait  # noqa: E402
 
-POOLS = ("default", "spare", "haunted", "python", "manual")
+# Of the other pools the stories start the agents themselves.
+POOLS = ("default:2:10", "spare:0", "haunted:0", "python:0", "manual:0")
 ROUNDS = (
     (nightly_diamond,),
     (schedule_fires, quick_start, agent_dies, zombie_wakes, foreign_agent),
@@ -60,7 +61,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="keep the folder with the logs")
     options = parser.parse_args()
     started = time.monotonic()
-    stack = stacks.Stack(pools=POOLS)
+    stack = stacks.Stack(*POOLS)
     try:
         print(f"the stack {stack.name} is up at {stack.url} after {stack.took:.0f} s", flush=True)
         failed = play(stack, options.only)
