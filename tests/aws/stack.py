@@ -27,15 +27,15 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples" / "aws" / "subscriber
 
 
 def in_venv() -> None:
-    """Goes on in the interpreter that localstack/ has made, where boto3 is; without it the tests can not run."""
+    """Goes on in the interpreter that localstack/ makes, where boto3 and jsonschema are."""
     try:
         import boto3  # noqa: F401
         import jsonschema  # noqa: F401
     except ImportError:
-        python = pathlib.Path(os.environ.get("WINDLASS_VENV", ROOT / ".venv")) / "bin" / "python3"
-        if not python.exists() or pathlib.Path(sys.prefix) == python.parent.parent:
-            raise SystemExit(f"the tests need boto3 and jsonschema; {python} has them once localstack/up has run")
-        os.execv(python, [python, "-B", *sys.argv])
+        venv = subprocess.run([ROOT / "localstack" / "venv"], stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+        if pathlib.Path(sys.prefix).resolve() == pathlib.Path(venv).resolve():
+            raise
+        os.execv(f"{venv}/bin/python", [f"{venv}/bin/python", "-B", *sys.argv])
 
 
 def free_port() -> int:
