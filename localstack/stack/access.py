@@ -1,7 +1,6 @@
 """How the command line and other programs reach the stack, and the proof that they can."""
 
 import json
-import os
 import shlex
 import time
 import urllib.error
@@ -9,6 +8,7 @@ import urllib.parse
 import urllib.request
 
 from .deployment import Deployment
+from .private_files import write_private
 from .settings import CREDENTIALS, REGION, Refused, Settings
 
 ANSWER_SECONDS = 60
@@ -31,7 +31,7 @@ def export_lines(variables: dict[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-def write(settings: Settings, variables: dict[str, str], deployment: Deployment, owns_emulator: bool) -> None:
+def write(settings: Settings, variables: dict[str, str], deployment: Deployment, agent: dict[str, str], owns_emulator: bool) -> None:
     """For shells, and the same for programs. Both hold the client's secret, so they are for their owner alone."""
     write_private(settings.env_file, "\n".join(export_lines(variables)) + "\n")
     told = {
@@ -39,17 +39,11 @@ def write(settings: Settings, variables: dict[str, str], deployment: Deployment,
         "endpoint": settings.endpoint,
         "owns_emulator": owns_emulator,
         "environment": variables,
+        # For agents that somebody else starts: that of the first pool.
+        "agent_environment": agent,
         "outputs": deployment.outputs,
     }
     write_private(settings.stack_file, json.dumps(told, indent=2) + "\n")
-
-
-def write_private(path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-    partial.replace(path)
 
 
 def wait_for_api(variables: dict[str, str]) -> None:

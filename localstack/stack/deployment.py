@@ -68,6 +68,7 @@ class Deployer:
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         }
+        self.check_names(call)
         stack = self.stack()
         if stack.get("StackStatus") in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
             self.delete()
@@ -80,6 +81,13 @@ class Deployer:
                 return
             raise Refused(f"the template was refused: {reason}") from error
         self.wait()
+
+    def check_names(self, call: dict) -> None:
+        """Gap of ministack: a parameter that the template does not have is ignored, where AWS refuses it."""
+        known = self.cloudformation.validate_template(TemplateBody=call["TemplateBody"])["Parameters"]
+        unknown = {given["ParameterKey"] for given in call["Parameters"]} - {parameter["ParameterKey"] for parameter in known}
+        if unknown:
+            raise Refused(f"infra/template.yaml has no parameter {' and no parameter '.join(sorted(unknown))}")
 
     def wait(self) -> None:
         deadline = time.monotonic() + DEPLOY_SECONDS

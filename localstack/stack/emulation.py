@@ -40,6 +40,10 @@ def start(settings: Settings, processes: Processes) -> None:
         "AWS_ENDPOINT_URL": settings.endpoint,
         "MINISTACK_REGION": REGION,
         "IOT_MTLS_ENABLED": "0",
+        # What the template's roles do not allow is refused, as on AWS.
+        "AUTH": "true",
+        # Gap: ConsumedCapacity says 1.0 for every read, so the meter of our programs computes reads from the sizes.
+        "WINDLASS_METER_READS": "sized",
     }
     log = settings.logs / f"{EMULATOR}.log"
     processes.start(EMULATOR, [sys.executable, "-B", str(script), str(settings.logs)], env, settings.state, log)

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-from . import access, agents, binaries, down, emulation, logs, settings
+from . import access, agents, binaries, down, emulation, identities, logs, settings
 from .deployment import Deployer
 from .processes import Processes, reap
 
@@ -51,11 +51,13 @@ def bring_up(chosen: settings.Settings, processes: Processes) -> bool:
     ours = emulation.ensure(chosen, processes)
     say(f"emulator at {chosen.endpoint}" + ("" if ours else ", which ran already and will be left running"))
     began = time.monotonic()
-    deployment = Deployer(chosen).deploy(programs)
+    deployer = Deployer(chosen)
+    deployment = deployer.deploy(programs)
     say(f"infra/template.yaml deployed as `{chosen.name}` in {time.monotonic() - began:.1f} s")
+    crew = agents.Crew(chosen, deployment, programs, identities.ensure(chosen, deployer, deployment))
     variables = access.variables(chosen, deployment)
-    access.write(chosen, variables, deployment, ours)
-    started = agents.ensure(chosen, processes, programs, deployment)
+    access.write(chosen, variables, deployment, crew.environment(chosen.pools[0]), ours)
+    started = agents.ensure(crew, processes)
     access.wait_for_api(variables)
     say(f"API at {variables['WINDLASS_URL']}; agents: {', '.join(started) or 'none'}")
     print("\n".join(access.export_lines(variables)), flush=True)
