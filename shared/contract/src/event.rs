@@ -5,12 +5,23 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
-use windlass_domain::definition::Definition;
+use windlass_domain::definition::{Definition, PublishedEvents};
 use windlass_domain::ids::{ActionName, RunId, TaskName, TaskVersion};
 use windlass_domain::run::{Event, EventKind, Run};
 
 /// The version of every event that is published.
 pub const EVENT_VERSION: u32 = 1;
+
+/// The events that a bus gets only of tasks that ask for them: each is paid for, and says that all is well.
+pub const ON_REQUEST: [&str; 7] = [
+    "run.started",
+    "action.queued",
+    "action.started",
+    "action.progressed",
+    "action.succeeded",
+    "action.skipped",
+    "action.cancelled",
+];
 
 /// An event, as it is published: the `detail` on a bus, a line of the event log, a message of the event stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -47,6 +58,14 @@ pub struct PublicEvent {
 }
 
 impl PublicEvent {
+    /// Whether it goes to the bus: how runs end and whatever fails always does, the rest if the task asks for it.
+    pub fn is_published(&self, definition: &Definition) -> bool {
+        match definition.events {
+            PublishedEvents::All => true,
+            PublishedEvents::Ends => !ON_REQUEST.contains(&self.kind.as_str()),
+        }
+    }
+
     /// The public form of an event; `None` if it is not published.
     pub fn of(definition: &Definition, run: &Run, event: &Event) -> Option<Self> {
         let data = data_of(&event.kind)?;

@@ -33,8 +33,9 @@ impl Effects {
         definition: &Definition,
         run: &Run,
         commands: &[Command],
-        events: Vec<PublicEvent>,
+        mut events: Vec<PublicEvent>,
     ) -> Self {
+        events.retain(|event| event.is_published(definition));
         let message = |command| message_of(now, definition, run, command);
         Self { messages: commands.iter().filter_map(message).collect(), events }
     }

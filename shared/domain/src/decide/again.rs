@@ -89,7 +89,7 @@ fn send(step: &mut Step<'_>, action: ActionIndex) {
     }
 }
 
-fn publish_action(step: &mut Step<'_>, action: ActionIndex) {
+pub(super) fn publish_action(step: &mut Step<'_>, action: ActionIndex) {
     let of = step.at(action);
     let state = step.state(action).clone();
     let allowed = step.action(action).allow_failure;
@@ -135,7 +135,7 @@ fn skip_reason(step: &Step<'_>, action: ActionIndex) -> SkipReason {
     }
 }
 
-fn status(step: &mut Step<'_>) {
+pub(super) fn status(step: &mut Step<'_>) {
     let run = &step.run;
     match run.status {
         RunStatus::Running => begun(step),

@@ -7,6 +7,7 @@
 mod again;
 mod control;
 mod graph;
+mod history;
 mod readiness;
 mod report;
 mod step;
@@ -19,6 +20,7 @@ use crate::run::{ActionAt, Event, Input, Run, RunStatus};
 use crate::time::{Millis, Timestamp};
 use crate::work::Work;
 
+pub use history::{Placed, history};
 use step::Step;
 
 /// What an input does to a run.

@@ -20,6 +20,7 @@ mod yaml;
 pub use fault::{Fault, Faults, Place};
 pub use input::{InputFault, InputFaults};
 pub use model::{
-    Action, CatchUp, Definition, ExecFacade, Facade, HttpFacade, NativeFacade, Overlap, Schedule, ScheduleRule, Trigger,
+    Action, CatchUp, Definition, ExecFacade, Facade, HttpFacade, NativeFacade, Overlap, PublishedEvents, Schedule,
+    ScheduleRule, Trigger,
 };
 pub use schema::TASK_SCHEMA;

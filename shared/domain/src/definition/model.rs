@@ -26,6 +26,8 @@ pub struct Definition {
     pub timeout: Option<Millis>,
     /// How many actions of one run may be queued or running at once.
     pub max_parallel: Option<u32>,
+    /// Which events go to the bus.
+    pub events: PublishedEvents,
     /// The JSON Schema of the run's input, as written.
     pub input: Option<Value>,
     /// The actions.
@@ -150,6 +152,17 @@ pub enum ScheduleRule {
     Cron(String),
     /// Every so many milliseconds, counted from the epoch.
     Every(Millis),
+}
+
+/// Which events of a task's runs go to the bus; an event is paid for, and most have no reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublishedEvents {
+    /// How runs end, what people ask of them, and whatever fails.
+    #[default]
+    Ends,
+    /// Everything.
+    All,
 }
 
 /// What happens when a scheduled run is due while an earlier scheduled run of the task is open.

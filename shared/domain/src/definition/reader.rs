@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::action::{self, Defaults};
 use super::fault::{At, Fault, Faults, Report};
-use super::model::{CatchUp, Definition, Overlap, Schedule, ScheduleRule};
+use super::model::{CatchUp, Definition, Overlap, PublishedEvents, Schedule, ScheduleRule};
 use super::path::Path;
 use super::references::Expressions;
 use super::span::{self, Zero};
@@ -122,6 +122,7 @@ fn read_model(source: &Value, report: &mut Report<'_>) -> Option<Definition> {
         schedule,
         timeout,
         max_parallel: source.get("max_parallel").and_then(Value::as_f64).map(whole),
+        events: read_events(source),
         input: input.cloned(),
         actions,
         output,
@@ -155,6 +156,11 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
 fn read_labels(source: &Value) -> BTreeMap<String, String> {
     let labels = source.get("labels").and_then(Value::as_object).into_iter().flatten();
     labels.filter_map(|(key, value)| Some((key.clone(), scalar(value)?))).collect()
+}
+
+fn read_events(source: &Value) -> PublishedEvents {
+    let written = source.get("events").cloned();
+    written.and_then(|written| serde_json::from_value(written).ok()).unwrap_or_default()
 }
 
 fn read_defaults(source: &Value, report: &mut Report<'_>) -> Defaults {
