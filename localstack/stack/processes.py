@@ -12,6 +12,10 @@ import time
 from dataclasses import asdict, dataclass
 
 
+# How long the system may take to end what was killed.
+KILL_SECONDS = 2
+
+
 @dataclass(frozen=True)
 class Process:
     name: str
@@ -35,6 +39,8 @@ class Processes:
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(log, "ab") as output:
             child = subprocess.Popen(command, env=env, cwd=cwd, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
+        # It outlives this object, which would complain of that otherwise.
+        child.returncode = 0
         process = Process(name, child.pid, start_time(child.pid) or "", made_of)
         (self.folder / f"{name}.json").write_text(json.dumps(asdict(process)))
         return process
@@ -55,17 +61,22 @@ class Processes:
             reap()
             time.sleep(0.05)
         for process in chosen:
-            self.kill_group(process)
+            kill_group(process)
             (self.folder / f"{process.name}.json").unlink(missing_ok=True)
 
-    def kill_group(self, process: Process) -> None:
-        """Children may outlive the leader. While one does, the system gives the group's number to nobody else."""
-        reused = start_time(process.pid) not in (None, process.started)
-        if not reused:
-            try:
-                os.killpg(process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
+
+def kill_group(process: Process) -> None:
+    """Children may outlive the leader. While one does, the system gives the group's number to nobody else."""
+    if start_time(process.pid) not in (None, process.started):
+        return
+    deadline = time.monotonic() + KILL_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            return
+        reap()
+        time.sleep(0.01)
 
 
 def reap() -> None:
