@@ -1,17 +1,21 @@
 //! The engine's ports on AWS: saga records and tasks in one `DynamoDB` table, queues in SQS, events on an `EventBridge`
 //! bus, due times in `EventBridge` Scheduler, large payloads in S3.
 
+mod bus;
 mod clients;
 mod clock;
 mod error;
 pub mod meter;
+mod queues;
 mod schedules;
 pub mod settings;
 
 use meter::Meter;
 
+pub use bus::EventBridgeBus;
 pub use clients::Clients;
 pub use clock::SystemClock;
+pub use queues::SqsQueues;
 pub use schedules::AwsSchedules;
 pub use settings::{Needs, ScheduleTarget, Settings, SettingsError};
 
