@@ -36,12 +36,13 @@ pub async fn handle_due(
     definitions: &Definitions,
     task: &TaskName,
     nominal: Option<Timestamp>,
-) -> Result<(), PortError> {
+) -> Result<Handled, PortError> {
     let mut backoff = Backoff::of_conflicts();
     let mut conflicts = 0;
     for _ in 0..MAX_STEPS {
         match step(ports, definitions, task, nominal).await {
-            Ok(Step::Done) => return Ok(()),
+            Ok(Step::Done) => return Ok(Handled::Done),
+            Ok(Step::UnknownTask) => return Ok(Handled::UnknownTask),
             Ok(Step::Again) => {}
             Err(error) if error.is_conflict() && conflicts < MAX_CONFLICTS => {
                 conflicts += 1;
@@ -53,10 +54,21 @@ pub async fn handle_due(
     Err(PortError::conflict())
 }
 
+/// What became of a due message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handled {
+    /// It has been dealt with.
+    Done,
+    /// There never was such a task: nothing can be done with it.
+    UnknownTask,
+}
+
 /// What one step came to.
 enum Step {
     /// The message has been dealt with.
     Done,
+    /// There never was such a task.
+    UnknownTask,
     /// The turns have changed: look again.
     Again,
 }
@@ -68,8 +80,7 @@ async fn step(
     nominal: Option<Timestamp>,
 ) -> Result<Step, PortError> {
     let Some(record) = ports.tasks.get(task).await? else {
-        tracing::warn!(task = %task, "a due time of a task that was never there starts nothing");
-        return Ok(Step::Done);
+        return Ok(Step::UnknownTask);
     };
     if record.deleted {
         return forget(ports, record).await;

@@ -24,7 +24,7 @@ use crate::advance::{Advanced, settle};
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::definitions::Definitions;
-use crate::due::handle_due;
+use crate::due::{Handled, handle_due};
 use crate::effects::{Effects, report_dead};
 use crate::ports::{Delivery, ErrorClass, PortError, QueueName, Receipt};
 use crate::sweeper::Sweeper;
@@ -158,7 +158,7 @@ impl ProcessManager {
             }
         }
         let advanced = self.advance_all(&batch.groups, deliveries);
-        let others = join_all(batch.others.iter().map(|(_, other)| self.handle_other(other)));
+        let others = join_all(batch.others.iter().map(|(at, other)| self.handle_other(other, &deliveries[*at])));
         let (advanced, others) = join(advanced, others).await;
         for ((at, _), handled) in batch.others.iter().zip(others) {
             done[*at] = handled;
@@ -210,37 +210,49 @@ impl ProcessManager {
             // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
         };
-        match settled {
+        let given_up = match settled {
             Ok((Advanced::Decided { answers, .. }, effects)) => {
                 for rejection in answers.into_iter().flatten() {
                     tracing::debug!(run.id = %group.run, rejection = %rejection, "refused an input");
                 }
-                Some(effects)
+                return Some(effects);
             }
-            Ok((Advanced::Unknown, _)) => {
-                let bury = |at: &usize| self.bury(&QueueName::Inbox, &deliveries[*at], "there is no such run");
-                let buried = join_all(group.deliveries.iter().map(bury)).await.into_iter().all(|done| done);
-                buried.then(Effects::default)
-            }
+            Ok((Advanced::Unknown, _)) => "there is no such run".to_owned(),
             Err(error) => {
+                let is_last = |at: &usize| deliveries[*at].receive_count >= MAX_DELIVERIES;
+                let reason = format!("failed to {error}");
                 report("advance a run", Err(error));
-                None
+                if !group.deliveries.iter().all(is_last) {
+                    return None;
+                }
+                reason
             }
-        }
+        };
+        let bury = |at: &usize| self.bury(&QueueName::Inbox, &deliveries[*at], &given_up);
+        let buried = join_all(group.deliveries.iter().map(bury)).await.into_iter().all(|done| done);
+        buried.then(Effects::default)
     }
 
-    async fn handle_other(&self, other: &Other) -> bool {
+    async fn handle_other(&self, other: &Other, delivery: &Delivery) -> bool {
         match other {
-            Other::Due(task, nominal) => self.handle_due(task, *nominal).await,
+            Other::Due(task, nominal) => self.handle_due(task, *nominal, delivery).await,
             Other::Sweep(nominal) => {
-                report("sweep", Sweeper::new(self.ports.clone(), Duration::ZERO).round(*nominal).await)
+                let swept = Sweeper::new(self.ports.clone(), Duration::ZERO).round(*nominal).await;
+                report("sweep", swept)
             }
         }
     }
 
-    async fn handle_due(&self, task: &TaskName, nominal: Option<Timestamp>) -> bool {
+    async fn handle_due(&self, task: &TaskName, nominal: Option<Timestamp>, delivery: &Delivery) -> bool {
         let handled = AssertUnwindSafe(handle_due(&self.ports, &self.definitions, task, nominal)).catch_unwind().await;
-        report("handle a due time", handled.unwrap_or_else(|_| Err(panicked())))
+        match handled.unwrap_or_else(|_| Err(panicked())) {
+            Ok(Handled::Done) => true,
+            Ok(Handled::UnknownTask) => {
+                let reason = format!("there is no task `{task}`, and there never was");
+                self.bury(&QueueName::Inbox, delivery, &reason).await
+            }
+            Err(error) => report("handle a due time", Err(error)),
+        }
     }
 
     fn lock_of(&self, run: RunId) -> usize {

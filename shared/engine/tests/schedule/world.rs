@@ -60,7 +60,7 @@ impl World {
 
     /// Handles a message by way of these ports.
     pub(crate) async fn handle_on(&self, ports: &Ports, minute: Option<i64>) -> Result<(), PortError> {
-        handle_due(ports, &self.definitions, &task(), minute.map(at)).await
+        handle_due(ports, &self.definitions, &task(), minute.map(at)).await.map(|_| ())
     }
 
     pub(crate) async fn record(&self) -> TaskRecord {
