@@ -20,9 +20,7 @@
 //! ```
 
 mod billing;
-mod item_size;
-
-pub(crate) use billing::entry_bytes;
+pub(crate) mod item_size;
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::AttributeValue;
 
 /// An item, as the SDK has it.
-pub(super) type Item = HashMap<String, AttributeValue>;
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// Bytes of one read unit.
 const READ_UNIT_BYTES: usize = 4 * 1024;
@@ -16,11 +16,10 @@ const WRITE_UNIT_BYTES: usize = 1024;
 const NESTED_BYTES: usize = 3;
 
 /// The bytes of an item: the names of its attributes and their values.
-pub(super) fn item_bytes(item: &Item) -> usize {
+pub(crate) fn item_bytes(item: &Item) -> usize {
     item.iter().map(|(name, value)| name.len() + value_bytes(value)).sum()
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of values that are not known here have no size here")]
 fn value_bytes(value: &AttributeValue) -> usize {
     match value {
         AttributeValue::S(text) => text.len(),
@@ -55,7 +54,7 @@ pub(super) fn read_units(bytes: usize, consistent: bool) -> f64 {
 
 /// The units of one write of an item of that many bytes.
 #[expect(clippy::cast_precision_loss, reason = "an item has at most 400 KB")]
-pub(super) fn write_units(bytes: usize) -> f64 {
+pub(crate) fn write_units(bytes: usize) -> f64 {
     bytes.div_ceil(WRITE_UNIT_BYTES).max(1) as f64
 }
 
@@ -64,8 +63,7 @@ mod tests {
     use super::*;
 
     fn check(value: AttributeValue, bytes: usize) {
-        let item = HashMap::from([("ab".to_owned(), value)]);
-        assert_eq!(item_bytes(&item), 2 + bytes, "{item:?}");
+        assert_eq!(item_bytes(&HashMap::from([("ab".to_owned(), value.clone())])), 2 + bytes, "{value:?}");
     }
 
     #[test]

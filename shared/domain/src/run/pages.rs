@@ -36,6 +36,27 @@ impl Pages {
         Self(pages.into_iter().map(Arc::new).collect())
     }
 
+    /// Pages that are shared with whoever else holds them.
+    pub fn from_shared(pages: Vec<Arc<Page>>) -> Self {
+        Self(pages)
+    }
+
+    /// The pages, in order, to be shared.
+    pub fn shared(&self) -> &[Arc<Page>] {
+        &self.0
+    }
+
+    /// Puts states that were stored apart from their pages in their places; only the pages that get one stop being
+    /// shared. Gives back the first index that is none of these actions.
+    pub fn overlay(&mut self, states: impl IntoIterator<Item = (ActionIndex, ActionState)>) -> Result<(), ActionIndex> {
+        for (index, state) in states {
+            let at = index.as_usize();
+            let page = self.0.get_mut(at / ACTIONS_PER_PAGE).ok_or(index)?;
+            *Arc::make_mut(page).get_mut(at % ACTIONS_PER_PAGE).ok_or(index)? = state;
+        }
+        Ok(())
+    }
+
     /// The state of one action.
     ///
     /// # Panics
@@ -75,5 +96,36 @@ impl Pages {
     pub fn changed_since(&self, before: &Self) -> Vec<usize> {
         let same = |at: usize, page: &Arc<Page>| before.0.get(at).is_some_and(|old| Arc::ptr_eq(old, page));
         self.0.iter().enumerate().filter(|(at, page)| !same(*at, page)).map(|(at, _)| at).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(revision: u64) -> ActionState {
+        ActionState { revision, ..ActionState::default() }
+    }
+
+    #[test]
+    fn an_overlay_copies_only_the_pages_it_touches() {
+        let before = Pages::new(3 * ACTIONS_PER_PAGE + 1);
+        let mut after = Pages::from_shared(before.shared().to_vec());
+        assert!(after.changed_since(&before).is_empty());
+        let places = [0, ACTIONS_PER_PAGE - 1, 3 * ACTIONS_PER_PAGE].map(ActionIndex::from_usize);
+        after.overlay(places.map(|place| (place, numbered(7)))).expect("they are all there");
+        assert_eq!(after.changed_since(&before), [0, 3]);
+        assert!(places.iter().all(|place| *after.get(*place) == numbered(7)));
+        assert_eq!(after.iter().filter(|state| **state != ActionState::default()).count(), 3);
+        assert_eq!(before, Pages::new(3 * ACTIONS_PER_PAGE + 1), "what was shared is as it was");
+    }
+
+    #[test]
+    fn an_overlay_of_an_unknown_action_is_refused() {
+        let mut pages = Pages::new(ACTIONS_PER_PAGE + 2);
+        for place in [ACTIONS_PER_PAGE + 2, 2 * ACTIONS_PER_PAGE] {
+            let place = ActionIndex::from_usize(place);
+            assert_eq!(pages.overlay([(place, numbered(1))]), Err(place));
+        }
     }
 }

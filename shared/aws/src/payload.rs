@@ -1,0 +1,108 @@
+//! Payloads: JSON values that are too long for an item, in S3 under the SHA-256 of their text.
+//!
+//! A payload is put before the item that refers to it, and never changed or deleted by this program: equal values
+//! share it. Why S3 alone and no item of its own: beyond 8 KB an item costs more to write than an object, an object
+//! may be as long as an input or an output may be, and equal values (the input of a schedule) are put once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::operation::get_object::GetObjectError;
+use aws_sdk_s3::primitives::ByteStream;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use serde_json::Value;
+use windlass_engine::ports::{ErrorClass, PortError};
+
+use crate::error::{UNAVAILABLE, classify};
+use crate::recent::Recent;
+use crate::table::held::{Hash, Incoming, Outgoing, Reference};
+
+/// A payload is not there, or is not what was put.
+const LOST: &str = "WL0346";
+
+/// Bytes of JSON of the payloads that are kept in memory; their values take a few times that.
+const MAX_CACHED_BYTES: usize = 16 * 1024 * 1024;
+/// Requests at a time.
+const MAX_REQUESTS: usize = 32;
+
+/// The payloads of a stack.
+pub(crate) struct Payloads {
+    client: Client,
+    bucket: String,
+    /// What was put or read lately: it is in S3, and is neither put nor read again.
+    known: Recent<Hash, Arc<Value>>,
+}
+
+impl Payloads {
+    pub(crate) fn new(client: Client, bucket: impl Into<String>) -> Self {
+        Self { client, bucket: bucket.into(), known: Recent::new(MAX_CACHED_BYTES) }
+    }
+
+    /// Puts what is not known to be there.
+    pub(crate) async fn put(&self, outgoing: Outgoing) -> Result<(), PortError> {
+        let fresh = outgoing.0.into_iter().filter(|(hash, _)| self.known.get(*hash).is_none());
+        stream::iter(fresh.map(|(hash, text)| self.put_one(hash, text)))
+            .buffer_unordered(MAX_REQUESTS)
+            .try_collect::<()>()
+            .await
+    }
+
+    async fn put_one(&self, hash: Hash, text: Vec<u8>) -> Result<(), PortError> {
+        let value: Value = serde_json::from_slice(&text).map_err(|error| lost(hash, &error))?;
+        let bytes = text.len();
+        let request = self.client.put_object().bucket(&self.bucket).key(key(hash)).content_type("application/json");
+        let put = request.body(ByteStream::from(text)).send().await;
+        put.map_err(|error| classify("PutObject", &self.bucket, &error))?;
+        self.known.put(hash, Arc::new(value), bytes);
+        Ok(())
+    }
+
+    /// Reads what is referred to.
+    pub(crate) async fn get(&self, references: impl Iterator<Item = Reference>) -> Result<Incoming, PortError> {
+        let (mut incoming, mut unknown) = (Incoming::new(), HashMap::new());
+        for reference in references {
+            match self.known.get(reference.hash) {
+                Some(value) => drop(incoming.insert(reference.hash, value)),
+                None => drop(unknown.insert(reference.hash, reference)),
+            }
+        }
+        let read: Vec<(Hash, Arc<Value>)> =
+            stream::iter(unknown.into_values().map(|reference| self.get_one(reference)))
+                .buffer_unordered(MAX_REQUESTS)
+                .try_collect()
+                .await?;
+        incoming.extend(read);
+        Ok(incoming)
+    }
+
+    async fn get_one(&self, reference: Reference) -> Result<(Hash, Arc<Value>), PortError> {
+        let hash = reference.hash;
+        let answer = match self.client.get_object().bucket(&self.bucket).key(key(hash)).send().await {
+            Ok(answer) => answer,
+            Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
+                return Err(lost(hash, &"it is not in the bucket"));
+            }
+            Err(error) => return Err(classify("GetObject", &self.bucket, &error)),
+        };
+        let broken = |error| {
+            let message = format!("call GetObject on {}: the answer broke off ({error})", self.bucket);
+            PortError::new(ErrorClass::Retry, UNAVAILABLE, message)
+        };
+        let text = answer.body.collect().await.map_err(broken)?.into_bytes();
+        if Hash::of(&text) != hash {
+            return Err(lost(hash, &format_args!("it has {} other bytes of {}", text.len(), reference.bytes)));
+        }
+        let value: Arc<Value> = Arc::new(serde_json::from_slice(&text).map_err(|error| lost(hash, &error))?);
+        self.known.put(hash, value.clone(), text.len());
+        Ok((hash, value))
+    }
+}
+
+fn key(hash: Hash) -> String {
+    format!("payload/{hash}")
+}
+
+fn lost(hash: Hash, cause: &dyn std::fmt::Display) -> PortError {
+    PortError::new(ErrorClass::Bug, LOST, format!("read the payload {hash}: {cause}"))
+}

@@ -1,0 +1,160 @@
+//! Saga records in the table.
+//!
+//! A transition is one conditional write of the run's head. A small run is its head alone; the states of a large one
+//! are spilled from the head to pages that never change once they are written, so that what was read of them stays
+//! true and is kept in memory. A load is one read of the head, and of the pages that are not known.
+
+mod layout;
+mod list;
+mod read;
+mod stale;
+mod write;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+use windlass_contract::event::PublicEvent;
+use windlass_domain::decide::history;
+use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::run::Run;
+use windlass_domain::time::Timestamp;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::{Clock, Created, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
+
+use crate::Clients;
+use crate::payload::Payloads;
+use crate::recent::Recent;
+use crate::runs::layout::Layout;
+use crate::settings::Settings;
+use crate::table::head::head_key;
+use crate::table::requests::{Reading, Table};
+use crate::table::{REVISION, list as list_item, read_number};
+
+/// Bytes of runs that are kept in memory, about.
+const MAX_CACHED_BYTES: usize = 64 * 1024 * 1024;
+/// Tasks that are remembered to have their item in the list of lists.
+const MAX_LISTED_TASKS: usize = 100_000;
+/// The first wait for a change of a run, and the longest.
+const POLLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// A run as it is stored, and where its states stand.
+struct Known {
+    run: Run,
+    layout: Layout,
+}
+
+/// Saga records in `DynamoDB`, with their large values in S3.
+pub struct RunTable {
+    table: Table,
+    payloads: Payloads,
+    clock: Arc<dyn Clock>,
+    definitions: Arc<Definitions>,
+    known: Recent<RunId, Arc<Known>>,
+    /// Tasks whose item in the list of lists is known to be there.
+    listed: Mutex<BTreeSet<TaskName>>,
+}
+
+impl RunTable {
+    /// The runs of a stack. The definitions tell what the events of a run were.
+    pub fn new(clients: &Clients, settings: &Settings, definitions: Arc<Definitions>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            table: Table::new(clients.dynamodb.clone(), &settings.table),
+            payloads: Payloads::new(clients.s3.clone(), &settings.bucket),
+            clock,
+            definitions,
+            known: Recent::new(MAX_CACHED_BYTES),
+            listed: Mutex::default(),
+        }
+    }
+
+    /// What is stored at the revision of `before`; none: there is no such run, or it is at another one.
+    async fn known_at(&self, before: &Run) -> Result<Option<Arc<Known>>, PortError> {
+        let known = match self.known.get(before.id) {
+            // A revision never comes again.
+            Some(known) if known.run.revision >= before.revision => Some(known),
+            Some(_) | None => self.read(before.id, Reading::Consistent).await?,
+        };
+        Ok(known.filter(|known| known.run.revision == before.revision))
+    }
+
+    /// Sees to it that the task's runs are in the list of all runs.
+    async fn enlist(&self, task: &TaskName) -> Result<(), PortError> {
+        if self.listed.lock().unwrap_or_else(PoisonError::into_inner).contains(task) {
+            return Ok(());
+        }
+        let item = list_item::item(task);
+        if self.table.get(item.clone(), Reading::Eventual).await?.is_none() {
+            self.table.replace(item).await?;
+        }
+        let mut listed = self.listed.lock().unwrap_or_else(PoisonError::into_inner);
+        if listed.len() >= MAX_LISTED_TASKS {
+            listed.clear();
+        }
+        listed.insert(task.clone());
+        Ok(())
+    }
+
+    /// The revision of a run as it lately was.
+    async fn revision(&self, id: RunId) -> Result<Option<u64>, PortError> {
+        let Some(item) = self.table.get(head_key(id), Reading::Eventual).await? else { return Ok(None) };
+        read_number(&item, REVISION).map(Some).map_err(|damage| damage.of(read::subject(id)))
+    }
+}
+
+#[async_trait]
+impl Runs for RunTable {
+    async fn create(&self, run: &Run, _: &[PublicEvent]) -> Result<Created, PortError> {
+        self.enlist(&run.task).await?;
+        Ok(if self.write(None, run).await? { Created::New } else { Created::Existing })
+    }
+
+    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        Ok(self.read(id, Reading::Consistent).await?.map(|known| known.run.clone()))
+    }
+
+    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        Ok(self.read(id, Reading::Eventual).await?.map(|known| known.run.clone()))
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, _: &[PublicEvent]) -> Result<(), PortError> {
+        let known = self.known_at(before).await?.ok_or_else(PortError::conflict)?;
+        if self.write(Some(&known), after).await? { Ok(()) } else { Err(PortError::conflict()) }
+    }
+
+    async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
+        let (deadline, mut wait) = (Instant::now() + at_most, POLLS.0);
+        loop {
+            match self.revision(id).await? {
+                Some(stored) if stored <= revision && Instant::now() < deadline => {}
+                Some(_) | None => return self.load(id).await,
+            }
+            tokio::time::sleep_until(deadline.min(Instant::now() + wait)).await;
+            wait = (wait * 3 / 2).min(POLLS.1);
+        }
+    }
+
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
+        self.list_page(filter).await
+    }
+
+    async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
+        self.look(now, untouched_since, most).await
+    }
+
+    /// No log is kept: what the record tells of what has happened, at the places of the commits that changed it last.
+    async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
+        let Some(known) = self.read(id, Reading::Consistent).await? else { return Ok(Vec::new()) };
+        let run = &known.run;
+        let definition = self.definitions.get(&run.task, run.version).await?;
+        let after = after.map_or(0, |cursor| cursor.0);
+        let placed = history(&definition, run).into_iter().filter(|placed| placed.place > after);
+        let logged = placed.filter_map(|placed| {
+            let event = PublicEvent::of(&definition, run, &placed.event)?;
+            Some(LoggedEvent { cursor: EventCursor(placed.place), event })
+        });
+        Ok(logged.take(most).collect())
+    }
+}

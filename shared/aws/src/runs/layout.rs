@@ -1,0 +1,158 @@
+//! Where the states of a run stand: in its head or in pages. Pure: it says what is to be written, and writes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::limits::ACTIONS_PER_PAGE;
+use windlass_domain::run::{Page, Pages, Run};
+use windlass_domain::time::Timestamp;
+
+use crate::table::columns::Columns;
+use crate::table::held::Outgoing;
+use crate::table::packing;
+use crate::table::page::Place;
+
+/// How much of a run's states may stand in its head.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Packed bytes of the states.
+    bytes: usize,
+    /// States, however little they pack to: each is decoded with every load.
+    states: usize,
+}
+
+impl Room {
+    /// What was the cheapest of those that were measured, see `a_wide_fan_costs_little`: a small run must have room for
+    /// its states; of a large run each state is written a few times in the head, ten transitions at a time, and once
+    /// or twice in its page.
+    const USUAL: Self = Self { bytes: 900, states: 256 };
+
+    fn half(self) -> Self {
+        Self { bytes: self.bytes / 2, states: self.states / 2 }
+    }
+
+    /// Whether these states are more than there is room for.
+    fn is_over(self, run: &Run, recent: &BTreeSet<usize>) -> bool {
+        recent.len() > self.states || packed_bytes(run, recent) > self.bytes
+    }
+}
+
+/// Where the states of a run stand.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Layout {
+    /// For each page, where it is stored and what is stored there; none: it never was.
+    pub(crate) pages: Vec<Option<(Place, Arc<Page>)>>,
+    /// The states that are newer than what is stored of their page.
+    pub(crate) recent: BTreeSet<usize>,
+}
+
+/// What is to be written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Pages to be written.
+    pub(crate) pages: Vec<usize>,
+    /// The states that then stand in the head.
+    pub(crate) recent: BTreeSet<usize>,
+}
+
+/// The states that are not the same in both.
+pub(crate) fn differing(before: &Pages, after: &Pages) -> Vec<usize> {
+    let mut differing = Vec::new();
+    for (number, page) in after.shared().iter().enumerate() {
+        let old = before.shared().get(number);
+        if old.is_some_and(|old| Arc::ptr_eq(old, page)) {
+            continue;
+        }
+        let changed = page.iter().enumerate().filter(|(at, state)| old.and_then(|old| old.get(*at)) != Some(*state));
+        differing.extend(changed.map(|(at, _)| number * ACTIONS_PER_PAGE + at));
+    }
+    differing
+}
+
+/// The columns of those states.
+pub(crate) fn columns(run: &Run, states: &BTreeSet<usize>, outgoing: &mut Outgoing) -> Columns {
+    let states = states.iter().map(|at| (*at, run.action(ActionIndex::from_usize(*at))));
+    Columns::of(states, run.submitted_at, outgoing)
+}
+
+impl Layout {
+    /// What is to be written of `after`, in which those states have changed. `all`: every page that is stored is to be
+    /// written again.
+    pub(crate) fn plan(&self, after: &Run, changed: Vec<usize>, all: bool) -> Plan {
+        self.plan_within(Room::USUAL, after, changed, all)
+    }
+
+    fn plan_within(&self, room: Room, after: &Run, changed: Vec<usize>, all: bool) -> Plan {
+        let mut recent = self.recent.clone();
+        recent.extend(changed);
+        let stored = self.pages.iter().enumerate().filter(|(_, page)| all && page.is_some());
+        let mut plan = Plan { pages: stored.map(|(number, _)| number).collect(), recent };
+        plan.recent.retain(|at| !plan.pages.contains(&(at / ACTIONS_PER_PAGE)));
+        if room.is_over(after, &plan.recent) {
+            plan.spill(after, room.half());
+        }
+        plan.pages.sort_unstable();
+        plan
+    }
+}
+
+fn packed_bytes(run: &Run, recent: &BTreeSet<usize>) -> usize {
+    if recent.is_empty() {
+        return 0;
+    }
+    let columns = columns(run, recent, &mut Outgoing::default());
+    packing::pack(&serde_json::to_vec(&columns).unwrap_or_default()).len()
+}
+
+impl Plan {
+    /// Moves states to their pages until those that are left fit: those pages first that have most states that will
+    /// not change any more, then those that have most.
+    fn spill(&mut self, run: &Run, room: Room) {
+        let mut pages: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
+        for at in &self.recent {
+            let weight = pages.entry(at / ACTIONS_PER_PAGE).or_default();
+            weight.0 += usize::from(run.action(ActionIndex::from_usize(*at)).status.is_settled());
+            weight.1 += 1;
+        }
+        let mut pages: Vec<(usize, (usize, usize))> = pages.into_iter().collect();
+        pages.sort_by_key(|(_, weight)| *weight);
+        while room.is_over(run, &self.recent) {
+            // Measuring packs what is left, so it is done once for each quarter that goes.
+            let enough = (self.recent.len() * 3 / 4).min(self.recent.len() - 1);
+            while self.recent.len() > enough
+                && let Some((page, _)) = pages.pop()
+            {
+                self.recent.retain(|at| at / ACTIONS_PER_PAGE != page);
+                self.pages.push(page);
+            }
+        }
+    }
+}
+
+/// When the sweeper is to look at a run that is written now; none: it finds it otherwise, or has not to.
+///
+/// A run that is young is found in the index of runs by when it was submitted, so that most runs, which end soon, are
+/// never in this one. A later one stands at a whole minute, so that transitions of one minute do not write it again.
+pub(crate) fn due_at(run: &Run, now: Timestamp) -> Option<Timestamp> {
+    if run.status.is_final() {
+        return None;
+    }
+    if now.since(run.submitted_at).0 >= YOUNG_MS {
+        return Some(next_look(now));
+    }
+    run.wake_at.filter(|at| at.since(now).0 > windlass_domain::limits::MAX_DELAY_MS)
+}
+
+/// The whole minute after that, and two more.
+pub(crate) fn next_look(committed_at: Timestamp) -> Timestamp {
+    const MINUTE_MS: i64 = 60_000;
+    Timestamp::from_millis((committed_at.as_millis().div_euclid(MINUTE_MS)).saturating_add(3).saturating_mul(MINUTE_MS))
+}
+
+/// Runs younger than this are in no index of what is due. The sweeper looks at a run when it is two minutes old: by
+/// then the run may be written by a machine whose clock is some seconds behind.
+const YOUNG_MS: u64 = 100_000;
+
+#[cfg(test)]
+mod tests;

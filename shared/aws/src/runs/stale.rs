@@ -1,0 +1,190 @@
+//! What the sweeper looks for: runs that are due, and runs that nobody has written to for a while.
+//!
+//! A run that lives for less than two minutes is never in the index of what is due. When it is two minutes old and
+//! still open, it is found by when it was submitted, and taken into that index, in which it stays: from then on each
+//! commit says when it is to be looked at next. So no open run is without a place where the sweeper finds it, and most
+//! runs cost the sweeper one read.
+
+use std::collections::BTreeMap;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::run::Run;
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::ports::PortError;
+
+use super::RunTable;
+use super::layout::next_look;
+use super::read::read_bare;
+use crate::table::head::{DUE_SHARDS, Head, head_key, run_of, shard, shard_of};
+use crate::table::mark::{self, mark_key};
+use crate::table::requests::{Expression, Query, Reading};
+use crate::table::{
+    DUE_AT, DUE_INDEX, DUE_SHARD, EXPIRES_AT, Item, LIST_KEY, PK, RUNS_INDEX, SUBMITTED_AT, number, text,
+};
+
+/// A run that was handed out is handed out again no sooner than after this, and the longer nobody writes to it, the
+/// later, up to the second.
+const NEXT_LOOK: (Millis, Millis) = (Millis(2 * 60_000), Millis(15 * 60_000));
+/// How far behind the table the index of runs may be, and how far apart the clocks of those who submit.
+const OVERLAP_MS: i64 = 30_000;
+/// Requests at a time.
+const MAX_REQUESTS: usize = 32;
+
+/// Who asks, and what for.
+#[derive(Clone, Copy)]
+struct Look {
+    /// As the engine says; what is due by then is due.
+    now: Timestamp,
+    untouched_since: Timestamp,
+    /// The later one of `now` and the clock: what is handed out is not due again before a while after it.
+    clock: Timestamp,
+}
+
+impl Look {
+    /// Whether the run is one that the sweeper looks for.
+    fn is_for(&self, head: &Head) -> bool {
+        let run = head.bare();
+        let due = run.wake_at.is_some_and(|at| at <= self.now);
+        !run.status.is_final() && (due || head.committed_at < self.untouched_since)
+    }
+
+    /// When a run that is handed out is to be looked at next.
+    fn next(&self, head: &Head) -> Timestamp {
+        let age = self.clock.since(head.committed_at);
+        let next = self.clock.plus(age.clamp(NEXT_LOOK.0, NEXT_LOOK.1));
+        head.bare().wake_at.filter(|at| *at > self.clock).map_or(next, |at| at.min(next))
+    }
+}
+
+impl RunTable {
+    /// Up to `most` open runs that are due, or that nobody has written to.
+    pub(super) async fn look(
+        &self,
+        now: Timestamp,
+        untouched_since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<RunId>, PortError> {
+        let look = Look { now, untouched_since, clock: now.max(self.clock.now()) };
+        let mut found = self.look_at_due(look, most).await?;
+        if found.len() < most && untouched_since.as_millis() > 0 {
+            found.extend(self.look_at_young(look, most - found.len()).await?);
+        }
+        Ok(found)
+    }
+
+    async fn look_at_due(&self, look: Look, most: usize) -> Result<Vec<RunId>, PortError> {
+        // A run that was written before `untouched_since` is in the index at the look after that, or before.
+        let until = look.now.max(next_look(look.untouched_since));
+        let shards = (0..DUE_SHARDS).map(|number| self.due_of_shard(shard(number), until, most));
+        let found = futures::future::try_join_all(shards).await?.concat();
+        let mut handed_out = Vec::new();
+        for chunk in found.chunks(100) {
+            let heads = self.heads(chunk.to_vec()).await?;
+            let heads = heads.into_iter().filter(|head| look.is_for(head)).take(most - handed_out.len());
+            let push = |head: Head| async move {
+                let pushed = self.push(&head, look.next(&head)).await?;
+                Ok::<_, PortError>(pushed.then_some(head.bare().id))
+            };
+            let pushed: Vec<Option<RunId>> =
+                stream::iter(heads.map(push)).buffer_unordered(MAX_REQUESTS).try_collect().await?;
+            handed_out.extend(pushed.into_iter().flatten());
+            if handed_out.len() >= most {
+                break;
+            }
+        }
+        Ok(handed_out)
+    }
+
+    async fn due_of_shard(&self, shard: String, until: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
+        let expression = Expression::names(&[DUE_SHARD, DUE_AT]);
+        let expression = expression.value(DUE_SHARD, text(shard)).value(DUE_AT, number(until.as_millis()));
+        let key = "#due_shard = :due_shard AND #due_at <= :due_at";
+        let query = Query { index: Some(DUE_INDEX), key, expression, ascending: true, limit: None, after: None };
+        let (items, _) = self.table.query_all(query, most).await?;
+        items.iter().map(|item| run_of(item).map_err(|damage| damage.of("a run in the index of what is due"))).collect()
+    }
+
+    async fn heads(&self, ids: Vec<RunId>) -> Result<Vec<Head>, PortError> {
+        let keys = ids.into_iter().map(head_key).collect();
+        let items = self.table.get_all(keys, Reading::Eventual).await?;
+        items.iter().map(read_bare).collect()
+    }
+
+    /// Sets when a run is to be looked at, if it still is to be looked at when it was read to be. The revision stays
+    /// as it is: whoever is deciding about the run is not disturbed.
+    async fn push(&self, head: &Head, next: Timestamp) -> Result<bool, PortError> {
+        let id = head.bare().id;
+        let expression = Expression::names(&[DUE_SHARD, DUE_AT])
+            .value(DUE_SHARD, text(shard_of(id)))
+            .value(DUE_AT, number(next.as_millis()))
+            .value("seen", number(head.due_at.map_or(0, Timestamp::as_millis)));
+        let update = "SET #due_shard = :due_shard, #due_at = :due_at";
+        self.table.update(head_key(id), update, "#due_at = :seen", expression).await
+    }
+
+    /// Takes a run into the index of what is due, whatever its revision is by now, unless it is there or has ended.
+    async fn adopt(&self, run: &Run, next: Timestamp) -> Result<(), PortError> {
+        let expression = Expression::names(&[DUE_SHARD, DUE_AT, EXPIRES_AT, PK])
+            .value(DUE_SHARD, text(shard_of(run.id)))
+            .value(DUE_AT, number(next.as_millis()));
+        let update = "SET #due_shard = :due_shard, #due_at = :due_at";
+        let condition = "attribute_exists(#pk) AND attribute_not_exists(#expires_at) \
+                         AND (attribute_not_exists(#due_at) OR #due_at > :due_at)";
+        self.table.update(head_key(run.id), update, condition, expression).await?;
+        Ok(())
+    }
+
+    /// Looks at runs that were submitted since the last time, up to `untouched_since`.
+    async fn look_at_young(&self, look: Look, most: usize) -> Result<Vec<RunId>, PortError> {
+        let mark = self.table.get(mark_key(), Reading::Consistent).await?;
+        let mark =
+            mark.map(|item| mark::decode(&item)).transpose().map_err(|damage| damage.of("the sweeper's mark"))?;
+        let from = mark.map_or(0, |mark| mark.min(look.untouched_since).as_millis() - OVERLAP_MS);
+        let window = (Timestamp::from_millis(from), look.untouched_since);
+        let tasks = self.tasks_with_runs().await?;
+        let of_task = |task: TaskName| self.look_at_task(task, window, look, most);
+        let looks: Vec<(Vec<RunId>, bool)> =
+            stream::iter(tasks.into_iter().map(of_task)).buffer_unordered(MAX_REQUESTS).try_collect().await?;
+        let whole = looks.iter().all(|(_, whole)| *whole);
+        let mut found: Vec<RunId> = looks.into_iter().flat_map(|(found, _)| found).collect();
+        if whole && found.len() <= most && mark.is_none_or(|mark| mark < look.untouched_since) {
+            self.table.replace(mark::item(look.untouched_since)).await?;
+        }
+        found.truncate(most);
+        Ok(found)
+    }
+
+    /// The runs of a task that were submitted in that span and are stale, and whether these are all; every one that is
+    /// open is in the index of what is due afterwards.
+    async fn look_at_task(
+        &self,
+        task: TaskName,
+        (from, until): (Timestamp, Timestamp),
+        look: Look,
+        most: usize,
+    ) -> Result<(Vec<RunId>, bool), PortError> {
+        let expression = Expression::names(&[LIST_KEY, SUBMITTED_AT])
+            .value(LIST_KEY, text(task.as_str()))
+            .value("from", number(from.as_millis()))
+            .value("until", number(until.as_millis()));
+        let key = "#list_key = :list_key AND #submitted_at BETWEEN :from AND :until";
+        let query = Query { index: Some(RUNS_INDEX), key, expression, ascending: true, limit: None, after: None };
+        let (items, whole) = self.table.query_all(query, most).await?;
+        let id = |item: &Item| run_of(item).map_err(|damage| damage.of("a run in the index of runs"));
+        let ids: Vec<RunId> = items.iter().map(id).collect::<Result<_, _>>()?;
+        let open: Vec<Head> =
+            self.heads(ids).await?.into_iter().filter(|head| !head.bare().status.is_final()).collect();
+        let mut stale = BTreeMap::new();
+        for head in open {
+            let is_stale = look.is_for(&head);
+            let next = if is_stale { look.next(&head) } else { next_look(head.committed_at) };
+            if head.due_at.is_none_or(|due_at| due_at > next) {
+                self.adopt(head.bare(), next).await?;
+                stale.extend(is_stale.then_some((head.bare().id, ())));
+            }
+        }
+        tracing::trace!(task = %task, stale = stale.len(), "looked at young runs");
+        Ok((stale.into_keys().collect(), whole))
+    }
+}

@@ -1,0 +1,142 @@
+//! Writing a run: payloads and pages first, then the head, whose condition alone decides who has won.
+
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+use windlass_domain::run::{Page, Pages, Run};
+use windlass_domain::time::Timestamp;
+use windlass_engine::ports::PortError;
+
+use super::layout::{Layout, columns, differing, due_at};
+use super::{Known, RunTable};
+use crate::table::head::{Beside, encode};
+use crate::table::held::Outgoing;
+use crate::table::page::{self, Place, SLOTS, page_key};
+use crate::table::requests::{Expression, Put};
+use crate::table::{EXPIRES_AT, GENERATION, PK, REVISION, number};
+
+/// How long a run is kept after its end: 90 days, in seconds.
+const RETENTION_SECS: i64 = 90 * 86_400;
+/// By how much its pages outlive its head, in seconds: `DynamoDB` deletes within a few days of the time that is set
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>), and a head without its pages could
+/// not be read.
+const PAGES_OUTLIVE_SECS: i64 = 7 * 86_400;
+/// Pages that are written at a time.
+const MAX_REQUESTS: usize = 16;
+
+impl RunTable {
+    /// Writes the run over what is known of it, or as one that is not there yet. False: somebody else was faster.
+    pub(super) async fn write(&self, before: Option<&Known>, after: &Run) -> Result<bool, PortError> {
+        let now = self.clock.now();
+        let (none, empty) = (Layout::default(), Pages::new(after.actions.len()));
+        let (layout, actions) = before.map_or((&none, &empty), |known| (&known.layout, &known.run.actions));
+        // The pages of a run that had ended are about to be deleted: a run that goes on gets new ones.
+        let reopened = before.is_some_and(|known| known.run.status.is_final()) && !after.status.is_final();
+        let plan = layout.plan(after, differing(actions, &after.actions), reopened);
+
+        let mut outgoing = Outgoing::default();
+        let Some(pages) = self.write_pages(layout, after, &plan.pages, &mut outgoing).await? else { return Ok(false) };
+        let beside = Beside {
+            directory: pages.iter().map(|page| page.as_ref().map(|(place, _)| *place)).collect(),
+            recent: columns(after, &plan.recent, &mut outgoing),
+            committed_at: now,
+            due_at: due_at(after, now),
+            expires_at: after.status.is_final().then(|| expires_at(now)),
+        };
+        let item = encode(after, beside, &mut outgoing);
+        self.payloads.put(outgoing).await?;
+        let put = match before {
+            None => self.table.put(item, "attribute_not_exists(#pk)", Expression::names(&[PK])).await?,
+            Some(known) => {
+                let expected = Expression::names(&[REVISION]).value(REVISION, number(known.run.revision));
+                self.table.put(item, "#r = :r", expected).await?
+            }
+        };
+        match put {
+            Put::Refused => Ok(false),
+            Put::Done => {
+                let known = Known { run: after.clone(), layout: Layout { pages, recent: plan.recent } };
+                let known = self.keep(known);
+                if after.status.is_final() {
+                    self.expire_pages(&known, now).await;
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// Writes pages beside what the head names; gives where all pages then are. None: other writers are at the same
+    /// revision and have taken every slot.
+    async fn write_pages(
+        &self,
+        layout: &Layout,
+        run: &Run,
+        numbers: &[usize],
+        outgoing: &mut Outgoing,
+    ) -> Result<Option<Vec<Option<(Place, Arc<Page>)>>>, PortError> {
+        let mut pages = layout.pages.clone();
+        pages.resize(run.actions.shared().len(), None);
+        let writes = numbers.iter().map(|at| {
+            let body = page::encode(&run.actions.shared()[*at], run.submitted_at, outgoing);
+            (*at, pages[*at].as_ref().map(|(place, _)| *place), body)
+        });
+        let writes: Vec<_> = writes.collect();
+        let write =
+            |(at, taken, body)| async move { Ok::<_, PortError>((at, self.write_page(run, at, taken, body).await?)) };
+        let written: Vec<(usize, Option<Place>)> =
+            stream::iter(writes.into_iter().map(write)).buffer_unordered(MAX_REQUESTS).try_collect().await?;
+        for (at, place) in written {
+            let Some(place) = place else { return Ok(None) };
+            pages[at] = Some((place, run.actions.shared()[at].clone()));
+        }
+        Ok(Some(pages))
+    }
+
+    /// Writes a page into a slot that the head does not name, unless something as late stands there.
+    async fn write_page(
+        &self,
+        run: &Run,
+        at: usize,
+        taken: Option<Place>,
+        body: aws_sdk_dynamodb::primitives::Blob,
+    ) -> Result<Option<Place>, PortError> {
+        let generation = run.revision + 1;
+        for slot in (0..SLOTS).filter(|slot| taken.is_none_or(|taken| taken.slot != *slot)) {
+            let place = Place { slot, generation };
+            let item = page::item(run.id, at, place, body.clone());
+            let earlier = Expression::names(&[GENERATION]).value(GENERATION, number(generation));
+            match self.table.put(item, "attribute_not_exists(#g) OR #g < :g", earlier).await? {
+                Put::Done => return Ok(Some(place)),
+                Put::Refused => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Lets the pages of a run that has ended be deleted some time after its head. If this fails, they stay behind,
+    /// which harms nobody.
+    async fn expire_pages(&self, known: &Known, now: Timestamp) {
+        let expires_at = expires_at(now) + PAGES_OUTLIVE_SECS;
+        let pages = known.layout.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?.0.slot)));
+        // The slot beside the one that is named holds what the page was before.
+        let keys = pages.flat_map(|(at, slot)| {
+            let beside = if slot == 0 { 1 } else { 0 };
+            [slot, beside].map(|slot| page_key(known.run.id, at, slot))
+        });
+        let expire = |key| {
+            let expression = Expression::names(&[EXPIRES_AT, PK]).value(EXPIRES_AT, number(expires_at));
+            self.table.update(key, "SET #expires_at = :expires_at", "attribute_exists(#pk)", expression)
+        };
+        let keys: Vec<_> = keys.collect();
+        let expired = stream::iter(keys.into_iter().map(expire)).buffer_unordered(MAX_REQUESTS);
+        let expired = expired.try_for_each(|_| std::future::ready(Ok(()))).await;
+        if let Err(error) = expired {
+            tracing::warn!(run.id = %known.run.id, error = %error, "failed to let pages expire; they stay behind");
+        }
+    }
+}
+
+/// When a run that ends now may be deleted, in seconds since the epoch.
+fn expires_at(now: Timestamp) -> i64 {
+    now.as_millis() / 1000 + RETENTION_SECS
+}

@@ -1,0 +1,405 @@
+//! States of actions, column by column: neighbouring numbers are alike, so they deflate to little.
+//!
+//! Each column is an array over the states, cut after its last value that is not the default. Times are in
+//! milliseconds, each relative to the one that is nearest to it; agents are numbers into a list of names.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use windlass_domain::ids::{ActionIndex, AgentId};
+use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Progress};
+use windlass_domain::time::Timestamp;
+
+use super::Damage;
+use super::held::{Cell, Incoming, Outgoing, Reference, read_reference};
+
+/// States, column by column.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Columns {
+    /// How many states.
+    #[serde(rename = "n")]
+    count: usize,
+    /// Indexes that are left out before each state's own.
+    #[serde(rename = "i", skip_serializing_if = "Vec::is_empty")]
+    gaps: Vec<u32>,
+    #[serde(rename = "s", skip_serializing_if = "Vec::is_empty")]
+    status: Vec<u8>,
+    #[serde(rename = "r", skip_serializing_if = "Vec::is_empty")]
+    ready: Vec<u8>,
+    #[serde(rename = "a", skip_serializing_if = "Vec::is_empty")]
+    attempt: Vec<u32>,
+    #[serde(rename = "b", skip_serializing_if = "Vec::is_empty")]
+    attempt_base: Vec<u32>,
+    /// Less the attempt.
+    #[serde(rename = "f", skip_serializing_if = "Vec::is_empty")]
+    fence: Vec<i64>,
+    /// The names of the agents.
+    #[serde(rename = "G", skip_serializing_if = "Vec::is_empty")]
+    agents: Vec<String>,
+    /// The place of the agent in the names, from 1; 0: none.
+    #[serde(rename = "g", skip_serializing_if = "Vec::is_empty")]
+    agent: Vec<usize>,
+    /// Since the last one that there is in this column.
+    #[serde(rename = "q", skip_serializing_if = "Vec::is_empty")]
+    queued: Vec<Option<i64>>,
+    /// Since `queued`.
+    #[serde(rename = "l", skip_serializing_if = "Vec::is_empty")]
+    first_queued: Vec<Option<i64>>,
+    /// Since `queued`.
+    #[serde(rename = "t", skip_serializing_if = "Vec::is_empty")]
+    started: Vec<Option<i64>>,
+    /// Since `started`, or `queued`.
+    #[serde(rename = "e", skip_serializing_if = "Vec::is_empty")]
+    finished: Vec<Option<i64>>,
+    /// Since `queued`.
+    #[serde(rename = "w", skip_serializing_if = "Vec::is_empty")]
+    retry: Vec<Option<i64>>,
+    /// Since the state before.
+    #[serde(rename = "v", skip_serializing_if = "Vec::is_empty")]
+    revision: Vec<i64>,
+    #[serde(rename = "p", skip_serializing_if = "Vec::is_empty")]
+    progress: Vec<Option<Progress>>,
+    /// Cells, see [`super::held`].
+    #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
+    output: Vec<Value>,
+    /// Errors, see [`error_cell`].
+    #[serde(rename = "x", skip_serializing_if = "Vec::is_empty")]
+    error: Vec<Value>,
+}
+
+/// States that were read, some of whose values are in S3.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) states: Vec<(ActionIndex, ActionState)>,
+    wanted: Vec<(usize, Field, Reference)>,
+}
+
+/// A field whose value may be in S3.
+#[derive(Debug, Clone, Copy)]
+enum Field {
+    Output,
+    ErrorMessage,
+}
+
+impl Read {
+    /// What must be read from S3.
+    pub(crate) fn references(&self) -> impl Iterator<Item = Reference> {
+        self.wanted.iter().map(|(.., reference)| *reference)
+    }
+
+    /// The states, with what was read from S3 in its place.
+    pub(crate) fn fill(mut self, incoming: &Incoming) -> Result<Vec<(ActionIndex, ActionState)>, Damage> {
+        for (at, field, reference) in self.wanted {
+            let value = incoming.get(&reference.hash).ok_or_else(|| Damage::broken("a payload was not read"))?;
+            let state = &mut self.states[at].1;
+            match field {
+                Field::Output => state.output = Some(value.as_ref().clone()),
+                Field::ErrorMessage => fill_error(state.error.as_mut(), value)?,
+            }
+        }
+        Ok(self.states)
+    }
+}
+
+/// Puts an error's message in its place.
+pub(crate) fn fill_error(error: Option<&mut ErrorInfo>, message: &Value) -> Result<(), Damage> {
+    let found = error.zip(message.as_str());
+    let (error, message) = found.ok_or_else(|| Damage::broken("an error's message is not text"))?;
+    message.clone_into(&mut error.message);
+    Ok(())
+}
+
+/// An error as `0`, `[kind, message]`, or `[kind, hash, bytes]` when its message is in S3.
+pub(crate) fn error_cell(error: Option<&ErrorInfo>, outgoing: &mut Outgoing) -> Value {
+    let Some(ErrorInfo { kind, message }) = error else { return json!(0) };
+    match outgoing.reference(&json!(message)) {
+        Some(reference) => json!([kind, reference.hash.to_string(), reference.bytes]),
+        None => json!([kind, message]),
+    }
+}
+
+/// Reads an error; its message is empty if it must be read from S3 first.
+pub(crate) fn read_error(cell: &Value) -> Result<(Option<ErrorInfo>, Option<Reference>), Damage> {
+    if cell.as_u64() == Some(0) {
+        return Ok((None, None));
+    }
+    let unknown = || Damage::broken("an error has an unknown form");
+    let text = |value: &Value| value.as_str().map(str::to_owned).ok_or_else(unknown);
+    match cell.as_array().map(Vec::as_slice) {
+        Some([kind, message]) => Ok((Some(ErrorInfo { kind: text(kind)?, message: text(message)? }), None)),
+        Some([kind, hash, bytes]) => {
+            let error = ErrorInfo { kind: text(kind)?, message: String::new() };
+            Ok((Some(error), Some(read_reference(hash, bytes)?)))
+        }
+        _ => Err(unknown()),
+    }
+}
+
+impl Columns {
+    /// Whether there is no state.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The columns of states, which come in the order of their indexes. Times are relative to `base`. Values that
+    /// are too long go to `outgoing`.
+    pub(crate) fn of<'a>(
+        states: impl IntoIterator<Item = (usize, &'a ActionState)>,
+        base: Timestamp,
+        outgoing: &mut Outgoing,
+    ) -> Self {
+        let mut columns = Self::default();
+        let mut writer = Writer { next: 0, queued: base, revision: 0 };
+        for (index, state) in states {
+            writer.push(&mut columns, index, state, outgoing);
+        }
+        columns.cut();
+        columns
+    }
+
+    /// Leaves out what is the default at the end of each column.
+    fn cut(&mut self) {
+        fn cut<T: PartialEq>(column: &mut Vec<T>, default: &T) {
+            let kept = column.iter().rposition(|value| value != default).map_or(0, |at| at + 1);
+            column.truncate(kept);
+        }
+        cut(&mut self.gaps, &0);
+        cut(&mut self.status, &0);
+        cut(&mut self.ready, &0);
+        cut(&mut self.attempt, &0);
+        cut(&mut self.attempt_base, &0);
+        cut(&mut self.fence, &0);
+        cut(&mut self.agent, &0);
+        cut(&mut self.queued, &None);
+        cut(&mut self.first_queued, &None);
+        cut(&mut self.started, &None);
+        cut(&mut self.finished, &None);
+        cut(&mut self.retry, &None);
+        cut(&mut self.revision, &0);
+        cut(&mut self.progress, &None);
+        cut(&mut self.output, &json!(0));
+        cut(&mut self.error, &json!(0));
+    }
+
+    /// Reads the states; `most` is how many there can be.
+    pub(crate) fn read(self, base: Timestamp, most: usize) -> Result<Read, Damage> {
+        if self.count > most {
+            return Err(Damage::broken(format_args!("it has {} states of {most} actions", self.count)));
+        }
+        let mut reader = Reader { columns: self, next: 0, queued: base, revision: 0 };
+        let mut read = Read { states: Vec::with_capacity(reader.columns.count), wanted: Vec::new() };
+        for at in 0..reader.columns.count {
+            reader.read(at, &mut read)?;
+        }
+        Ok(read)
+    }
+}
+
+/// What the next state's values are relative to.
+struct Writer {
+    next: usize,
+    queued: Timestamp,
+    revision: u64,
+}
+
+fn since(at: Timestamp, base: Timestamp) -> i64 {
+    at.as_millis().wrapping_sub(base.as_millis())
+}
+
+fn after(base: Timestamp, span: i64) -> Timestamp {
+    Timestamp::from_millis(base.as_millis().wrapping_add(span))
+}
+
+impl Writer {
+    fn push(&mut self, columns: &mut Columns, index: usize, state: &ActionState, outgoing: &mut Outgoing) {
+        let ActionState {
+            status,
+            ready,
+            attempt,
+            attempt_base,
+            fence,
+            agent,
+            first_queued_at,
+            queued_at,
+            started_at,
+            finished_at,
+            retry_at,
+            revision,
+            progress,
+            output,
+            error,
+        } = state;
+        columns.count += 1;
+        columns.gaps.push(u32::try_from(index - self.next).unwrap_or(u32::MAX));
+        self.next = index + 1;
+        columns.status.push(status_number(*status));
+        columns.ready.push(u8::from(*ready));
+        columns.attempt.push(*attempt);
+        columns.attempt_base.push(*attempt_base);
+        columns.fence.push(i64::from(*fence) - i64::from(*attempt));
+        let agent = agent.as_ref().map_or(0, |agent| place_of(&mut columns.agents, agent.as_str()));
+        columns.agent.push(agent);
+        columns.queued.push(queued_at.map(|at| since(at, self.queued)));
+        self.queued = queued_at.unwrap_or(self.queued);
+        let began = started_at.unwrap_or(self.queued);
+        columns.first_queued.push(first_queued_at.map(|at| since(at, self.queued)));
+        columns.started.push(started_at.map(|at| since(at, self.queued)));
+        columns.finished.push(finished_at.map(|at| since(at, began)));
+        columns.retry.push(retry_at.map(|at| since(at, self.queued)));
+        columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
+        self.revision = *revision;
+        columns.progress.push(progress.clone());
+        columns.output.push(output.as_ref().map_or(json!(0), |output| outgoing.cell(output)));
+        columns.error.push(error_cell(error.as_ref(), outgoing));
+    }
+}
+
+/// The place of a name in the list, from 1; it is added if it is not there.
+fn place_of(names: &mut Vec<String>, name: &str) -> usize {
+    let place = names.iter().position(|known| known == name).unwrap_or_else(|| {
+        names.push(name.to_owned());
+        names.len() - 1
+    });
+    place + 1
+}
+
+struct Reader {
+    columns: Columns,
+    next: usize,
+    queued: Timestamp,
+    revision: u64,
+}
+
+impl Reader {
+    fn read(&mut self, at: usize, read: &mut Read) -> Result<(), Damage> {
+        let columns = &mut self.columns;
+        let index = self.next.saturating_add(value(&columns.gaps, at) as usize);
+        self.next = index.saturating_add(1);
+        let span = |column: &[Option<i64>]| column.get(at).copied().flatten();
+        let queued_at = span(&columns.queued).map(|span| after(self.queued, span));
+        self.queued = queued_at.unwrap_or(self.queued);
+        let started_at = span(&columns.started).map(|span| after(self.queued, span));
+        self.revision = self.revision.wrapping_add(value(&columns.revision, at).cast_unsigned());
+        let attempt = value(&columns.attempt, at);
+        let fence = value(&columns.fence, at).checked_add(i64::from(attempt)).map(u32::try_from);
+        let output = match columns.output.get_mut(at).map(Value::take).map(Cell::read).transpose()? {
+            None | Some(Cell::Absent) => None,
+            Some(Cell::Inline(output)) => Some(output),
+            Some(Cell::Kept(reference)) => {
+                read.wanted.push((at, Field::Output, reference));
+                None
+            }
+        };
+        let (error, message) = columns.error.get(at).map_or(Ok((None, None)), read_error)?;
+        read.wanted.extend(message.map(|reference| (at, Field::ErrorMessage, reference)));
+        let state = ActionState {
+            status: status_of(value(&columns.status, at))?,
+            ready: value(&columns.ready, at) > 0,
+            attempt,
+            attempt_base: value(&columns.attempt_base, at),
+            fence: fence.and_then(Result::ok).ok_or_else(|| Damage::broken("a fence is out of range"))?,
+            agent: agent_of(&columns.agents, value(&columns.agent, at))?,
+            first_queued_at: span(&columns.first_queued).map(|span| after(self.queued, span)),
+            queued_at,
+            started_at,
+            finished_at: span(&columns.finished).map(|span| after(started_at.unwrap_or(self.queued), span)),
+            retry_at: span(&columns.retry).map(|span| after(self.queued, span)),
+            revision: self.revision,
+            progress: columns.progress.get_mut(at).and_then(Option::take),
+            output,
+            error,
+        };
+        read.states.push((ActionIndex::from_usize(index), state));
+        Ok(())
+    }
+}
+
+fn value<T: Copy + Default>(column: &[T], at: usize) -> T {
+    column.get(at).copied().unwrap_or_default()
+}
+
+fn agent_of(names: &[String], place: usize) -> Result<Option<AgentId>, Damage> {
+    let Some(place) = place.checked_sub(1) else { return Ok(None) };
+    let name = names.get(place).ok_or_else(|| Damage::broken("an agent has no name"))?;
+    AgentId::new(name).map(Some).map_err(Damage::broken)
+}
+
+/// A status as it is stored. These numbers never change.
+fn status_number(status: ActionStatus) -> u8 {
+    match status {
+        ActionStatus::Waiting => 0,
+        ActionStatus::Queued => 1,
+        ActionStatus::Running => 2,
+        ActionStatus::RetryWaiting => 3,
+        ActionStatus::Succeeded => 4,
+        ActionStatus::Failed => 5,
+        ActionStatus::TimedOut => 6,
+        ActionStatus::Skipped => 7,
+        ActionStatus::Cancelled => 8,
+    }
+}
+
+fn status_of(number: u8) -> Result<ActionStatus, Damage> {
+    const ALL: [ActionStatus; 9] = [
+        ActionStatus::Waiting,
+        ActionStatus::Queued,
+        ActionStatus::Running,
+        ActionStatus::RetryWaiting,
+        ActionStatus::Succeeded,
+        ActionStatus::Failed,
+        ActionStatus::TimedOut,
+        ActionStatus::Skipped,
+        ActionStatus::Cancelled,
+    ];
+    let found = ALL.into_iter().find(|status| status_number(*status) == number);
+    found.ok_or_else(|| Damage::broken(format_args!("an action has the unknown status {number}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::samples::{a_state, incoming_of};
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn states_are_read_as_they_were_written(
+            states in proptest::collection::btree_map(0..10_000_usize, a_state(), 0..80),
+            base in any::<i64>(),
+        ) {
+            let (base, mut outgoing) = (Timestamp::from_millis(base), Outgoing::default());
+            let columns = Columns::of(states.iter().map(|(at, state)| (*at, state)), base, &mut outgoing);
+            let text = serde_json::to_string(&columns).unwrap();
+            let columns: Columns = serde_json::from_str(&text).unwrap();
+            let read = columns.read(base, 10_000).unwrap().fill(&incoming_of(&outgoing)).unwrap();
+            let read: Vec<_> = read.into_iter().map(|(index, state)| (index.as_usize(), state)).collect();
+            prop_assert_eq!(read, states.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn defaults_take_no_room() {
+        let (state, mut outgoing) = (ActionState::default(), Outgoing::default());
+        let columns = Columns::of((0..64).map(|at| (at, &state)), Timestamp::from_millis(0), &mut outgoing);
+        assert_eq!(serde_json::to_string(&columns).unwrap(), r#"{"n":64}"#);
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let check = |text: &str| {
+            let columns: Columns = serde_json::from_str(text).unwrap();
+            let read = columns.read(Timestamp::from_millis(0), 10);
+            assert!(matches!(read, Err(Damage::Broken(_))), "{text}: {read:?}");
+        };
+        check(r#"{"n":11}"#);
+        check(r#"{"n":1,"s":[9]}"#);
+        check(r#"{"n":1,"g":[1]}"#);
+        check(r#"{"n":1,"G":["not a name"],"g":[1]}"#);
+        check(r#"{"n":1,"f":[-1]}"#);
+        check(r#"{"n":1,"f":[9223372036854775807],"a":[1]}"#);
+        check(r#"{"n":1,"o":[[]]}"#);
+        check(r#"{"n":1,"x":[["kind"]]}"#);
+        assert!(serde_json::from_str::<Columns>(r#"{"n":1,"later":[1]}"#).is_err(), "a field of a later version");
+    }
+}

@@ -1,0 +1,34 @@
+//! The item that says that a task has runs: lists of all runs are put together from those of the tasks, and a task
+//! that has been deleted still has its runs.
+
+use windlass_domain::ids::TaskName;
+
+use super::{Damage, Item, SK, key, read_text};
+
+/// The partition of these items.
+pub(crate) const PARTITION: &str = "LISTS";
+
+/// The item of a task, which is its key alone.
+pub(crate) fn item(task: &TaskName) -> Item {
+    key(PARTITION, task.as_str())
+}
+
+/// The task of an item.
+pub(crate) fn decode(item: &Item) -> Result<TaskName, Damage> {
+    TaskName::new(read_text(item, SK)?).map_err(Damage::broken)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_task_is_read_as_it_was_written(name in "[a-zA-Z][a-zA-Z0-9_-]{0,63}") {
+            let task = TaskName::new(&name).unwrap();
+            prop_assert_eq!(decode(&item(&task)), Ok(task));
+        }
+    }
+}
