@@ -49,11 +49,19 @@ def borrowed(state: pathlib.Path) -> dict | None:
 
 
 def delete_from(told: dict) -> None:
+    """The template keeps the table of a stack that is deleted, for people's sake; here it would be in the way of the next."""
     import boto3  # Only here: it is the venv's, and ending processes must not need it.
 
-    client = boto3.client("cloudformation", endpoint_url=told["endpoint"], region_name=settings.REGION,
-                          aws_access_key_id="test", aws_secret_access_key="test")
-    client.delete_stack(StackName=told["name"])
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    def client(service: str):
+        return boto3.client(service, endpoint_url=told["endpoint"], region_name=settings.REGION, **keys)
+
+    try:
+        client("cloudformation").delete_stack(StackName=told["name"])
+        client("cloudformation").get_waiter("stack_delete_complete").wait(StackName=told["name"], WaiterConfig={"Delay": 1})
+        client("dynamodb").delete_table(TableName=told["outputs"]["TableName"])
+    except Exception as error:  # Whatever it is, the processes must be ended all the same.
+        print(f"# the stack {told['name']} was not taken off {told['endpoint']}: {error}", file=sys.stderr)
 
 
 def clean(state: pathlib.Path) -> None:
