@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::ids::RunId;
+use windlass_domain::limits::RESTART_AFTER_MS;
 use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
 
@@ -14,8 +15,10 @@ use crate::Ports;
 use crate::ports::{Outgoing, PortError, QueueName};
 use crate::send::send_all;
 
-/// A run that nobody wrote to for this long is looked at a second time.
-const UNTOUCHED: Duration = Duration::from_mins(2);
+/// A run that nobody wrote to for this long is looked at a second time: by so much less than the time after which a
+/// start is repeated that no round misses it because the run was recorded a little after its start was decided.
+const UNTOUCHED: Duration = Duration::from_secs(100);
+const _: () = assert!(UNTOUCHED.as_millis() + 10_000 < RESTART_AFTER_MS as u128);
 /// How often runs are looked at a second time.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Runs of one round; the rest have their turn in the next.

@@ -5,9 +5,10 @@ mod world;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, RunStatus};
+use windlass_domain::time::Millis;
 use windlass_engine::ports::{Outgoing, QueueName};
 
 use windlass_testkit::faults::Moment;
@@ -332,4 +333,42 @@ async fn a_failure_at_every_call_changes_nothing() {
             assert_eq!(diamond(&world).await, expected, "call {at} fails {moment:?} its effect");
         }
     }
+}
+
+/// The same where a read may be an old one, as it may on `DynamoDB`: nothing is lost and nothing is taken twice.
+#[tokio::test(start_paused = true)]
+async fn a_failure_at_every_call_changes_nothing_where_reads_are_old() {
+    let expected = diamond(&World::new()).await;
+    let plain = World::failing_with_old_reads(usize::MAX, Moment::Before);
+    assert_eq!(diamond(&plain).await, expected);
+    for moment in [Moment::Before, Moment::After] {
+        for at in 0..plain.calls() {
+            let world = World::failing_with_old_reads(at, moment);
+            assert_eq!(diamond(&world).await, expected, "call {at} fails {moment:?} its effect");
+        }
+    }
+}
+
+/// A message that comes again after its attempt has ended: the old record would still let it be performed.
+#[tokio::test(start_paused = true)]
+async fn a_redelivery_is_not_admitted_on_an_old_record() {
+    let world = World::failing_with_old_reads(usize::MAX, Moment::Before);
+    let id = world.submit(&one(&json!({}))).await;
+    let taken = world.steal(Duration::from_secs(30)).await;
+    let script = Script::new(|_| Script::give(json!("done")));
+    let performed = script.performed.clone();
+    world.agent("other", 4, script);
+    let state = world.ended(id).await.action(ActionIndex(0)).clone();
+    assert_eq!((state.attempt, state.fence), (1, 2));
+
+    let pool = QueueName::Pool(PoolName::default());
+    let mut message: PerformMessage = decode(&taken[0].body).expect("an attempt");
+    for (claim, fence) in [(true, 1), (true, 2), (false, 1)] {
+        (message.claim, message.of.fence) = (claim, fence);
+        let waited = Outgoing { body: encode(&message), delay: Millis::from_secs(300) };
+        world.host.ports().queues.send(&pool, vec![waited]).await.expect("sent");
+    }
+    tokio::time::sleep(Duration::from_mins(10)).await;
+    assert_eq!(performed.load(std::sync::atomic::Ordering::SeqCst), 1);
+    assert_eq!(world.left_over().await, Vec::<String>::new());
 }

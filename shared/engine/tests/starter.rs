@@ -4,29 +4,30 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, decode};
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{RunId, TaskName};
-use windlass_domain::run::{Input, RunStatus};
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::{ActionAt, Input, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{
-    Delivery, ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt, RunFilter, TaskRecord,
-};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, RunFilter, TaskRecord};
+use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::registry::Registry;
 use windlass_engine::starter::{StartError, StartRequest, Started, Starter};
 use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
+use windlass_testkit::watched::WatchedQueues;
 
 const TASK: &str = "task: t
 schedule: { every: 1h }
 input: { type: object, properties: { n: { type: integer, default: 1 } } }
-actions: { a: { exec: [echo] } }
+actions:
+  a: { exec: [echo] }
 ";
 
 fn task() -> TaskName {
@@ -38,9 +39,7 @@ fn request(key: Option<&str>) -> StartRequest {
 }
 
 async fn host() -> MemoryHost {
-    let host = MemoryHost::new(Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").unwrap());
-    registry(&host.ports()).put(&Definition::from_text(TASK).unwrap()).await.unwrap();
-    host
+    host_with(TASK).await
 }
 
 fn starter(ports: &Ports) -> Starter {
@@ -56,31 +55,148 @@ async fn runs(host: &MemoryHost) -> BTreeSet<RunId> {
     host.ports().runs.list(&filter).await.unwrap().runs.iter().map(|run| run.id).collect()
 }
 
-/// How often the start of a run was sent.
+/// A task of that many actions, of which the first needs nothing and is needed by all others.
+fn fan(actions: usize) -> String {
+    let others: String = (1..actions).map(|n| format!("  b{n}: {{ needs: [a], exec: [echo] }}\n")).collect();
+    format!("{TASK}{others}")
+}
+
+async fn host_with(source: &str) -> MemoryHost {
+    let host = MemoryHost::new(Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").unwrap());
+    registry(&host.ports()).put(&Definition::from_text(source).unwrap()).await.unwrap();
+    host
+}
+
+/// How often the start of a run was asked of the process manager.
 fn starts(host: &MemoryHost, id: RunId) -> usize {
     let is_start = |body: &&String| matches!(decode(body).unwrap(), InboxMessage::Run { run, input: Input::Start, .. } if run == id);
     host.messages(&QueueName::Inbox).iter().filter(is_start).count()
 }
 
+/// The messages of a run's attempts in the pool.
+fn attempts(host: &MemoryHost, id: RunId) -> Vec<PerformMessage> {
+    let messages = host.messages(&QueueName::Pool(PoolName::default()));
+    messages.iter().map(|body| decode::<PerformMessage>(body).unwrap()).filter(|perform| perform.run == id).collect()
+}
+
+/// The process manager handles what it can see.
+async fn manage(host: &MemoryHost) {
+    let ports = host.ports();
+    let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+    loop {
+        let visibility = Duration::from_secs(30);
+        let batch = ports.queues.receive(&QueueName::Inbox, 10, visibility, Duration::ZERO).await.unwrap();
+        if batch.is_empty() {
+            return;
+        }
+        assert!(manager.handle(&batch).await.iter().all(|done| *done), "{batch:?}");
+        let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
+        ports.queues.delete(&QueueName::Inbox, receipts).await.unwrap();
+    }
+}
+
+/// Time passes, with the sweeper's round each minute.
+async fn pass(host: &MemoryHost, minutes: u64) {
+    let sweeper = Sweeper::new(host.ports(), Duration::from_secs(1));
+    for _ in 0..minutes {
+        host.advance(Millis::from_secs(60));
+        manage(host).await;
+        sweeper.round(host.ports().clock.now()).await.unwrap();
+        manage(host).await;
+    }
+}
+
+/// The run has begun: its first action can be performed, and no other; who follows its events was told.
+fn check_begun(host: &MemoryHost, run: &Run, case: &str) {
+    assert_eq!(run.status, RunStatus::Running, "{case}");
+    let sent = attempts(host, run.id);
+    assert!(!sent.is_empty(), "{case}: nobody can perform it");
+    let first = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    assert!(sent.iter().all(|perform| perform.of == first), "{case}: {sent:?}");
+    assert!(sent.iter().skip(1).all(|again| again.claim), "{case}: only the first message is begun unasked");
+    let told: BTreeSet<String> = host.published().into_iter().map(|event| event.kind).collect();
+    assert_eq!(told, BTreeSet::from(["run.started".into(), "action.queued".into()]), "{case}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_dies_at_any_call_and_asks_again_has_one_run_that_begins() {
-    for moment in [Moment::Before, Moment::After] {
+    for (actions, moment) in [(1, Moment::Before), (1, Moment::After), (65, Moment::Before), (65, Moment::After)] {
         for call in 0.. {
-            let host = host().await;
+            let case = format!("{actions} actions, {moment:?} {call}");
+            let host = host_with(&fan(actions)).await;
             let faulty = FaultyHost::crashing(host.ports(), call, moment);
             let first = starter(&faulty.ports()).start(request(Some("k"))).await;
             if let Ok(Started { run, .. }) = &first {
-                assert!(runs(&host).await.contains(&run.id), "{moment:?} {call}: what was answered is recorded");
+                assert!(runs(&host).await.contains(&run.id), "{case}: what was answered is recorded");
             }
             let again = starter(&host.ports()).start(request(Some("k"))).await.unwrap();
-            assert_eq!(runs(&host).await, BTreeSet::from([again.run.id]), "{moment:?} {call}");
-            assert!(starts(&host, again.run.id) >= 1, "{moment:?} {call}");
+            let id = again.run.id;
+            assert_eq!(runs(&host).await, BTreeSet::from([id]), "{case}");
             assert_eq!(again.run.input, json!({ "n": 1 }));
+            host.advance(Millis::from_secs(10));
+            manage(&host).await;
+            let run = host.ports().runs.load(id).await.unwrap().unwrap();
+            check_begun(&host, &run, &case);
+            let events = host.ports().runs.events(id, None, 1000).await.unwrap();
+            assert_eq!(events.len(), 2, "{case}: what happened once is logged once");
             if faulty.calls() <= call {
                 break;
             }
         }
     }
+}
+
+/// Nobody asks again: whoever recorded the run died before, between or after the sends.
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_caller_died_at_any_call_begins_within_three_minutes() {
+    for (actions, moment) in [(1, Moment::Before), (1, Moment::After), (65, Moment::Before), (65, Moment::After)] {
+        for call in 0.. {
+            let case = format!("{actions} actions, {moment:?} {call}");
+            let host = host_with(&fan(actions)).await;
+            let faulty = FaultyHost::crashing(host.ports(), call, moment);
+            let _ = starter(&faulty.ports()).start(request(None)).await;
+            // The record was written a little after its caller had looked at the clock, or at that very instant.
+            host.advance(Millis(u64::try_from(call % 3).unwrap() * 7));
+            pass(&host, 3).await;
+            for id in runs(&host).await {
+                let run = host.ports().runs.load(id).await.unwrap().unwrap();
+                check_begun(&host, &run, &case);
+            }
+            if faulty.calls() <= call {
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_starts_again_what_was_heard_of() {
+    let host = host().await;
+    let id = starter(&host.ports()).start(request(Some("k"))).await.unwrap().run.id;
+    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let started = Input::Started { of, agent: AgentId::new("agent").unwrap(), started_at: host.ports().clock.now() };
+    let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input: started };
+    host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
+    manage(&host).await;
+    starter(&host.ports()).start(request(Some("k"))).await.unwrap();
+    assert_eq!(starts(&host, id), 0);
+    pass(&host, 10).await;
+    assert_eq!(attempts(&host, id).len(), 1);
+}
+
+/// The repeat of a call that is still under way does not race its sends.
+#[tokio::test(start_paused = true)]
+async fn a_repeated_call_leaves_the_first_one_its_time() {
+    let host = host().await;
+    let starter = starter(&host.ports());
+    let id = starter.start(request(Some("k"))).await.unwrap().run.id;
+    starter.start(request(Some("k"))).await.unwrap();
+    host.advance(Millis(9_999));
+    manage(&host).await;
+    assert_eq!((starts(&host, id), attempts(&host, id).len()), (1, 1), "it waits");
+    host.advance(Millis(1));
+    manage(&host).await;
+    assert_eq!((starts(&host, id), attempts(&host, id).len()), (0, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,57 +228,19 @@ async fn calls_that_cross_with_one_key_and_two_inputs_make_one_run_and_one_refus
     }
 }
 
-/// Queues that can not be sent to.
-struct OutOfReach(Arc<dyn Queues>);
-
-#[async_trait]
-impl Queues for OutOfReach {
-    async fn send(&self, _: &QueueName, _: Vec<Outgoing>) -> Result<(), PortError> {
-        Err(PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach"))
-    }
-    async fn receive(
-        &self,
-        queue: &QueueName,
-        most: usize,
-        visibility: std::time::Duration,
-        wait: std::time::Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
-        self.0.receive(queue, most, visibility, wait).await
-    }
-    async fn extend(
-        &self,
-        queue: &QueueName,
-        batch: Vec<(Receipt, std::time::Duration)>,
-    ) -> Result<Vec<Receipt>, PortError> {
-        self.0.extend(queue, batch).await
-    }
-    async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
-        self.0.delete(queue, batch).await
-    }
-    async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
-        self.0.remove(queue).await
-    }
-    async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
-        self.0.depth(queue).await
-    }
-}
-
 /// An error would make a caller without a key submit a second run; the sweeper starts the one that is recorded.
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_start_can_not_be_sent_is_answered_and_swept() {
     let host = host().await;
-    let cut_off = Ports { queues: Arc::new(OutOfReach(host.ports().queues)), ..host.ports() };
-    let started = starter(&cut_off).start(request(None)).await.unwrap();
-    assert_eq!((started.created, started.run.status), (true, RunStatus::Submitted));
-    assert_eq!(starts(&host, started.run.id), 0);
+    let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
+    let queues = WatchedQueues::refusing(host.ports().queues, move |_, _| Some(out_of_reach()));
+    let started = starter(&queues.on(&host.ports())).start(request(None)).await.unwrap();
+    assert_eq!((started.created, started.run.status), (true, RunStatus::Running));
+    assert_eq!((starts(&host, started.run.id), attempts(&host, started.run.id)), (0, vec![]));
 
-    host.advance(Millis::from_secs(180));
-    let now = host.ports().clock.now();
-    let sweeper = Sweeper::new(host.ports(), std::time::Duration::from_secs(1));
-    sweeper.sweep(now, now).await.unwrap();
-    let messages = host.messages(&QueueName::Inbox);
-    let swept = |body: &String| matches!(decode(body), Ok(InboxMessage::Run { run, .. }) if run == started.run.id);
-    assert!(messages.iter().any(swept), "{messages:?}");
+    pass(&host, 3).await;
+    check_begun(&host, &started.run, "swept");
+    assert!(attempts(&host, started.run.id)[0].claim, "it is not known whether the first message was sent");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,5 +5,7 @@ pub mod faults;
 pub mod generate;
 pub mod memory;
 pub mod model;
+pub mod old_reads;
 pub mod sketch;
+pub mod watched;
 pub mod world;

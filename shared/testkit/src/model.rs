@@ -15,7 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::AgentId;
-use windlass_domain::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, REISSUE_QUEUED_AFTER_MS, TIMEOUT_MARGIN_MS};
+use windlass_domain::limits::{
+    CANCEL_FORCE_MS, CANCEL_GRACE_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS,
+};
 use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 
@@ -29,6 +31,7 @@ pub struct Model {
     pub status: RunStatus,
     /// Where each action stands, by name.
     pub actions: BTreeMap<String, Row>,
+    begun: Option<Timestamp>,
     cancelled: Option<(Timestamp, CancelCause)>,
     deadline: Option<Timestamp>,
     retries: u32,
@@ -146,6 +149,7 @@ impl Model {
             sketch: sketch.clone(),
             status: RunStatus::Submitted,
             actions: (0..sketch.actions.len()).map(|at| (name_of(at), row.clone())).collect(),
+            begun: None,
             cancelled: None,
             deadline: None,
             retries: 0,
@@ -219,6 +223,7 @@ impl Model {
 
     fn start(&mut self, turn: &mut Turn<'_>) {
         if self.status == RunStatus::Submitted {
+            self.begun = Some(turn.now);
             self.deadline = self.sketch.timeout.map(|timeout| turn.now.plus(timeout));
             self.set_status(RunStatus::Running, turn);
             self.follow(turn);
@@ -380,10 +385,20 @@ impl Model {
         if !matches!(self.status, RunStatus::Running | RunStatus::Paused) {
             return Ok(());
         }
+        let is_at_a_mark = |from: Timestamp, first: u64| {
+            let marks = (0..30).map(|doubling| from.plus(Millis(first << doubling)));
+            marks.into_iter().any(|mark| mark > since && mark <= turn.now)
+        };
+        // The commit that begins a run is its first: before the second one, nothing has been heard of it.
+        if turn.commit <= 2 {
+            if self.begun.is_some_and(|begun| is_at_a_mark(begun, RESTART_AFTER_MS)) {
+                self.send_again(1, turn);
+            }
+            return Ok(());
+        }
         for at in self.positions() {
             let Stand::Queued { since: queued } = self.row(at).stand else { continue };
-            let marks = (0..30).map(|doubling| queued.plus(Millis(REISSUE_QUEUED_AFTER_MS << doubling)));
-            if marks.into_iter().any(|mark| mark > since && mark <= turn.now) {
+            if is_at_a_mark(queued, REISSUE_QUEUED_AFTER_MS) {
                 turn.sent.insert((self.newest(at), true));
             }
         }

@@ -2,9 +2,11 @@
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, decode};
-use windlass_domain::ids::RunId;
+use windlass_contract::message::{InboxMessage, PerformMessage, decode};
+use windlass_domain::ids::{PoolName, RunId};
+use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::Input;
+use windlass_domain::time::Millis;
 use windlass_engine::ports::QueueName;
 
 use crate::world::{Answer, Call, REPORT, World};
@@ -28,7 +30,7 @@ async fn start_with_key(world: &World, key: &str, body: Value) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_recorded_then_its_start_is_sent() {
+async fn a_run_is_recorded_as_begun_then_its_first_attempts_are_sent() {
     let world = World::with_report().await;
     let answer = world.post("/v1/tasks/report/runs", json!({ "input": { "day": "monday" } })).await;
     let view = answer.expect(StatusCode::ACCEPTED);
@@ -39,17 +41,30 @@ async fn a_run_is_recorded_then_its_start_is_sent() {
     assert_eq!(
         view,
         json!({
-            "id": id.to_string(), "task": "report", "version": 1, "status": "submitted",
+            "id": id.to_string(), "task": "report", "version": 1, "status": "running",
             "input": { "day": "monday" }, "output": null,
-            "submitted_at": "2026-01-01T00:00:00.000Z", "started_at": null, "finished_at": null,
+            "submitted_at": "2026-01-01T00:00:00.000Z", "started_at": "2026-01-01T00:00:00.000Z", "finished_at": null,
             "actions": {
-                "extract": waiting(),
+                "extract": queued(),
                 "publish": waiting(),
             },
         })
     );
     assert_eq!(world.get(&format!("/v1/runs/{id}")).await.expect(StatusCode::OK), view);
-    assert_eq!(inbox(&world, id), [Input::Start]);
+    assert_eq!(inbox(&world, id), [], "its start is behind it");
+    let sent = world.host.messages(&QueueName::Pool(PoolName::default()));
+    let sent: Vec<PerformMessage> = sent.iter().map(|body| decode(body).unwrap()).collect();
+    assert_eq!(sent.iter().map(|perform| (perform.run, perform.name.as_str())).collect::<Vec<_>>(), [(id, "extract")]);
+    assert!(!sent[0].claim, "the first message of an attempt costs its agent no read");
+    let told: Vec<String> = world.host.published().into_iter().map(|event| event.kind).collect();
+    assert_eq!(told, ["run.started", "action.queued"]);
+}
+
+fn queued() -> Value {
+    json!({
+        "status": "queued", "attempts": 1, "agent": null, "queued_at": "2026-01-01T00:00:00.000Z", "started_at": null,
+        "finished_at": null, "output": null, "error": null,
+    })
 }
 
 fn waiting() -> Value {
@@ -94,13 +109,17 @@ async fn the_same_key_is_the_same_run() {
     let again = start_with_key(&world, "k1", json!({ "input": { "day": "monday" } })).await;
     assert_eq!(id_of(&again.expect(StatusCode::ACCEPTED)), id);
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
-    // A crash between the record and the message heals: while the run has not begun, its start is sent again.
-    assert_eq!(inbox(&world, id), [Input::Start, Input::Start]);
+    // A crash between the record and its messages heals: while nothing was heard of the run, its start is repeated, but
+    // not before an agent had the time to report.
+    assert_eq!(inbox(&world, id), [Input::Start]);
+    assert_eq!(world.ports.queues.depth(&QueueName::Inbox).await.unwrap(), 0, "it is hidden");
+    world.host.advance(Millis::from_secs(10));
+    assert_eq!(world.ports.queues.depth(&QueueName::Inbox).await.unwrap(), 1);
 
     world.finish(id).await;
     let ended = start_with_key(&world, "k1", json!({ "input": { "day": "monday" } })).await.expect(StatusCode::OK);
     assert_eq!((id_of(&ended), &ended["status"]), (id, &json!("succeeded")));
-    assert_eq!(inbox(&world, id).len(), 2);
+    assert_eq!(inbox(&world, id).len(), 1, "it was heard of");
     let other = start_with_key(&world, "k2", json!({ "input": { "day": "monday" } })).await;
     assert_ne!(id_of(&other.expect(StatusCode::ACCEPTED)), id);
 }
@@ -175,10 +194,20 @@ async fn runs_are_listed_by_task_and_status_in_pages() {
     assert_eq!(list("").await["runs"].as_array().unwrap().len(), 4);
 }
 
+/// Starts a run of more actions than begin at once.
+async fn start_large(world: &World) -> RunId {
+    let actions: String = (0..=ACTIONS_PER_PAGE).map(|n| format!("  a{n}: {{ exec: [echo] }}\n")).collect();
+    world.put("large", &format!("task: large\nactions:\n{actions}")).await.expect(StatusCode::CREATED);
+    let view = world.post("/v1/tasks/large/runs", json!({})).await.expect(StatusCode::ACCEPTED);
+    assert_eq!(view["status"], "submitted");
+    id_of(&view)
+}
+
 #[tokio::test]
 async fn what_is_asked_of_a_run_goes_to_the_inbox() {
     let world = World::with_report().await;
-    let id = world.start().await;
+    let id = start_large(&world).await;
+    assert_eq!(inbox(&world, id), [Input::Start], "a large run begins at the process manager");
     let ask = async |what: &str| world.send(Call::new("POST", &format!("/v1/runs/{id}/{what}"))).await;
     for what in ["pause", "resume", "retry"] {
         let problem = ask(what).await.refused(409, "WL0419");

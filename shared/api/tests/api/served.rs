@@ -5,23 +5,33 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use windlass_domain::run::Input;
 
 use crate::world::{HOST, TOKEN, World};
 
 /// Longer than anything here takes, so that a failure is told and not waited for.
 const LONG: Duration = Duration::from_secs(20);
 
-/// Reads until the text has come.
-async fn read_until(socket: &mut TcpStream, wanted: &str) -> String {
-    let mut read = String::new();
-    while !read.contains(wanted) {
-        let mut chunk = [0; 4096];
-        let bytes = timeout(LONG, socket.read(&mut chunk)).await.expect("in time").unwrap();
-        assert_ne!(bytes, 0, "the connection ended before `{wanted}`: {read}");
-        read.push_str(std::str::from_utf8(&chunk[..bytes]).unwrap());
+/// What comes by a socket, in pieces that end where the test says.
+struct Reader {
+    socket: TcpStream,
+    /// Read, and not yet asked for: the head of an answer may come with the first events.
+    rest: String,
+}
+
+impl Reader {
+    /// Reads on until the text has come; gives everything up to its end.
+    async fn until(&mut self, wanted: &str) -> String {
+        loop {
+            if let Some(at) = self.rest.find(wanted) {
+                let after = self.rest.split_off(at + wanted.len());
+                return std::mem::replace(&mut self.rest, after);
+            }
+            let mut chunk = [0; 4096];
+            let bytes = timeout(LONG, self.socket.read(&mut chunk)).await.expect("in time").unwrap();
+            assert_ne!(bytes, 0, "the connection ended before `{wanted}`: {}", self.rest);
+            self.rest.push_str(std::str::from_utf8(&chunk[..bytes]).unwrap());
+        }
     }
-    read
 }
 
 #[tokio::test]
@@ -40,14 +50,16 @@ async fn a_stream_comes_as_it_happens_and_a_shutdown_ends_it() {
          Accept: text/event-stream\r\n\r\n"
     );
     socket.write_all(request.as_bytes()).await.unwrap();
-    let head = read_until(&mut socket, "\r\n\r\n").await;
+    let mut reader = Reader { socket, rest: String::new() };
+    let head = reader.until("\r\n\r\n").await;
     assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
-    world.feed(id, Input::Start).await;
-    read_until(&mut socket, "event: action.queued").await;
+    reader.until("event: action.queued").await;
     world.succeed(id, 0).await;
-    read_until(&mut socket, "event: action.succeeded").await;
+    let between = reader.until("event: action.succeeded").await;
+    assert_eq!(between.matches("event: ").count(), 1, "what was told is not told again: {between}");
+    reader.until("event: action.queued").await;
 
     world.shutdown.cancel();
-    read_until(&mut socket, "0\r\n\r\n").await;
+    reader.until("0\r\n\r\n").await;
     timeout(LONG, server).await.expect("the server ends").unwrap().unwrap();
 }

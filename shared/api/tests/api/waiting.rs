@@ -38,7 +38,7 @@ async fn a_run_that_takes_longer_is_answered_as_it_stands() {
     let ((answer, took), ()) =
         tokio::join!(start_and_wait(&world, "20s"), finish_after(&world, Duration::from_secs(40)));
     let view = answer.expect(StatusCode::ACCEPTED);
-    assert_eq!(view["status"], "submitted");
+    assert_eq!(view["status"], "running");
     assert_eq!(took.as_secs(), 20);
     let path = answer.header("location").unwrap().to_owned();
     assert_eq!(world.get(&path).await.expect(StatusCode::OK)["status"], "succeeded");

@@ -1,8 +1,13 @@
 //! A crash before and after each call, followed by a redelivery, ends as it would have without the crash.
 
+use std::time::Duration;
+
+use serde_json::json;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
+use windlass_domain::time::Millis;
 use windlass_engine::ports::TaskRecord;
+use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
 
 use super::world::{World, at, source, task};
@@ -89,5 +94,45 @@ async fn a_crash_while_the_active_run_ends_loses_nobody() {
     let acts = [Act::Due(1), Act::Due(2), Act::End(1), Act::Due(2), Act::Next, Act::End(2), Act::Due(3)];
     for overlap in ["queue", "cancel_previous"] {
         check(overlap, &acts).await;
+    }
+}
+
+/// Who is to perform the run of a due time, whichever way its message was handled before: begun at once, or, as a large
+/// one, by the process manager.
+async fn performable_after(actions: usize, redelivered: bool, call: usize, moment: Moment) -> (Vec<i64>, bool, usize) {
+    let mut source = source("skip", "1h");
+    for n in 1..actions {
+        source["actions"][format!("after{n}")] = json!({ "needs": "only", "exec": ["true"] });
+    }
+    let world = World::new(&source).await;
+    let dying = FaultyHost::crashing(world.ports.clone(), call, moment);
+    let _ = world.handle_on(&dying.ports(), Some(1)).await;
+    if redelivered {
+        world.handle(Some(1)).await;
+        world.manage().await;
+    }
+    let sweeper = Sweeper::new(world.ports.clone(), Duration::from_secs(1));
+    for _ in 0..if redelivered { 0 } else { 3 } {
+        world.host.advance(Millis::from_secs(60));
+        sweeper.round(world.ports.clock.now()).await.unwrap();
+        world.manage().await;
+    }
+    (world.performable(), world.run(1).await.is_some(), dying.calls())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_at_any_call_leaves_nobody_without_an_agent() {
+    for (actions, redelivered) in [(1, true), (65, true), (1, false), (65, false)] {
+        for moment in [Moment::Before, Moment::After] {
+            for call in 0.. {
+                let case = format!("{actions} actions, redelivered: {redelivered}, {moment:?} call {call}");
+                let (performable, recorded, calls) = performable_after(actions, redelivered, call, moment).await;
+                assert!(recorded || !redelivered, "{case}: the due time is lost");
+                assert_eq!(performable, if recorded { vec![1] } else { vec![] }, "{case}");
+                if calls <= call {
+                    break;
+                }
+            }
+        }
     }
 }

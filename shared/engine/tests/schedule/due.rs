@@ -14,7 +14,7 @@ async fn a_due_time_starts_a_run_with_the_defaults_of_its_input() {
     let world = World::new(&source("skip", "1h")).await;
     world.handle(Some(1)).await;
     let run = world.run(1).await.unwrap();
-    assert_eq!((run.status, run.version, run.submitted_at), (RunStatus::Submitted, 1, START));
+    assert_eq!((run.status, run.version, run.submitted_at), (RunStatus::Running, 1, START));
     assert_eq!(run.origin, Origin::Schedule { nominal: at(1) });
     assert_eq!(run.input, json!({ "day": "today" }));
     assert_eq!((world.starts(), world.record().await.active), (vec![1], Some(at(1))));

@@ -1,16 +1,18 @@
 //! A task on a host in memory, and what the tests do with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, decode};
-use windlass_domain::ids::{RunId, TaskName};
+use windlass_contract::message::{InboxMessage, PerformMessage, decode};
+use windlass_domain::ids::{PoolName, RunId, TaskName};
 use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::due::handle_due;
 use windlass_engine::ports::{PortError, QueueName, TaskRecord};
+use windlass_engine::process_manager::ProcessManager;
 use windlass_testkit::memory::MemoryHost;
 
 /// 2026-11-21T10:00:00Z.
@@ -39,6 +41,11 @@ pub(crate) fn source(overlap: &str, catch_up: &str) -> Value {
         "input": { "type": "object", "properties": { "day": { "type": "string", "default": "today" } } },
         "actions": { "only": { "exec": ["true"] } },
     })
+}
+
+/// The minute whose run that is.
+fn minute_of(run: RunId) -> Option<i64> {
+    (0..1000).find(|minute| RunId::from_nominal_time(&task(), at(*minute)) == run)
 }
 
 impl World {
@@ -71,7 +78,7 @@ impl World {
         self.ports.runs.load(RunId::from_nominal_time(&task(), at(minute))).await.unwrap()
     }
 
-    /// The run of that minute begins, as the process manager would have it.
+    /// The run of that minute is heard of: an agent has its attempt.
     pub(crate) async fn begin(&self, minute: i64) {
         self.become_status(minute, RunStatus::Running).await;
     }
@@ -94,9 +101,37 @@ impl World {
         self.ports.runs.commit(&before, &after, &[]).await.unwrap();
     }
 
-    /// The minutes whose runs were told to start, sorted. A repeated telling does no harm and does not count.
+    /// The minutes whose runs were started, sorted: their attempts are in the pool, or the process manager is told to
+    /// send them. A repeat does no harm and does not count.
     pub(crate) fn starts(&self) -> Vec<i64> {
-        self.inputs(|input| matches!(input, Input::Start))
+        let mut minutes = self.inputs(|input| matches!(input, Input::Start));
+        minutes.extend(self.performable());
+        minutes.sort_unstable();
+        minutes.dedup();
+        minutes
+    }
+
+    /// The minutes whose runs an agent can perform, sorted, each once.
+    pub(crate) fn performable(&self) -> Vec<i64> {
+        let pool = QueueName::Pool(PoolName::default());
+        let sent = self.host.messages(&pool).into_iter().map(|body| decode::<PerformMessage>(&body).unwrap());
+        let minutes: std::collections::BTreeSet<i64> = sent.filter_map(|perform| minute_of(perform.run)).collect();
+        minutes.into_iter().collect()
+    }
+
+    /// The process manager handles what waits in the inbox.
+    pub(crate) async fn manage(&self) {
+        let manager = ProcessManager::new(self.ports.clone(), self.definitions.clone());
+        let (visibility, wait) = (Duration::from_secs(30), Duration::ZERO);
+        loop {
+            let batch = self.ports.queues.receive(&QueueName::Inbox, 10, visibility, wait).await.unwrap();
+            if batch.is_empty() {
+                return;
+            }
+            assert!(manager.handle(&batch).await.iter().all(|done| *done), "{batch:?}");
+            let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
+            self.ports.queues.delete(&QueueName::Inbox, receipts).await.unwrap();
+        }
     }
 
     /// The minutes whose runs were told to end for the next one's sake.
@@ -110,11 +145,10 @@ impl World {
     }
 
     fn inputs(&self, wanted: impl Fn(&Input) -> bool) -> Vec<i64> {
-        let minute = |run: RunId| (0..1000).find(|minute| RunId::from_nominal_time(&task(), at(*minute)) == run);
         let sent = self.host.messages(&QueueName::Inbox).into_iter().map(|body| decode(&body).unwrap());
         let mut minutes: Vec<i64> = sent
             .filter_map(|message| match message {
-                InboxMessage::Run { run, input, .. } if wanted(&input) => minute(run),
+                InboxMessage::Run { run, input, .. } if wanted(&input) => minute_of(run),
                 InboxMessage::Run { .. } | InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => None,
             })
             .collect();
@@ -135,9 +169,10 @@ impl World {
         .collect()
     }
 
-    /// The events that were published, as `type` and due time, sorted, each once.
+    /// The events about due times that were published, as `type` and due time, sorted, each once.
     pub(crate) fn told(&self) -> Vec<(String, String)> {
-        let published = self.host.published();
+        let mut published = self.host.published();
+        published.retain(|event| event.kind.starts_with("schedule."));
         let ids: std::collections::BTreeSet<_> = published.iter().map(|event| event.id).collect();
         let nominal = |data: &Value| data["nominal_time"].as_str().unwrap()[11..16].to_owned();
         let mut told: Vec<_> = published.into_iter().map(|event| (event.kind, nominal(&event.data))).collect();

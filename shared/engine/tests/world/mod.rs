@@ -22,6 +22,7 @@ use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
+use windlass_testkit::old_reads::OldGlances;
 
 /// What an attempt does.
 pub(crate) enum Act {
@@ -120,7 +121,19 @@ impl World {
     /// A world in which one call of the loops fails, before or after its effect.
     pub(crate) fn failing(at: usize, moment: Moment) -> Self {
         let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
-        let faulty = FaultyHost::failing(host.ports(), at, moment);
+        let ports = host.ports();
+        Self::over(host, ports, at, moment)
+    }
+
+    /// The same, and every read that may be old is.
+    pub(crate) fn failing_with_old_reads(at: usize, moment: Moment) -> Self {
+        let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
+        let ports = OldGlances::on(&host.ports());
+        Self::over(host, ports, at, moment)
+    }
+
+    fn over(host: MemoryHost, ports: Ports, at: usize, moment: Moment) -> Self {
+        let faulty = FaultyHost::failing(ports, at, moment);
         let ports = faulty.ports();
         let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
         let world = Self { host, ports, definitions, faulty };

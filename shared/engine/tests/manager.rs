@@ -1,0 +1,358 @@
+//! The process manager by hand: batches, dead letters, sweeps, and queues that refuse.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::{ActionAt, ActionStatus, Input, Origin, Outcome, Progress, Run, RunStatus};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName};
+use windlass_engine::process_manager::ProcessManager;
+use windlass_engine::starter::{StartRequest, Starter};
+use windlass_testkit::memory::MemoryHost;
+use windlass_testkit::watched::WatchedQueues;
+
+/// Two actions in one pool, then one that needs both; `side` is in a pool of its own and may fail.
+fn source() -> Value {
+    json!({ "task": "t", "actions": {
+        "a": { "native": { "handler": "x" } },
+        "side": { "native": { "handler": "x" }, "pool": "side", "allow_failure": true },
+        "b": { "needs": ["a"], "native": { "handler": "x" } },
+    } })
+}
+
+struct World {
+    host: MemoryHost,
+    /// The host's, or others that stand before them.
+    ports: Ports,
+}
+
+impl World {
+    async fn new() -> Self {
+        let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
+        let ports = host.ports();
+        let definition = Definition::from_source(&source()).unwrap();
+        ports.tasks.put(&definition.task, &source(), None, ports.clock.now()).await.unwrap();
+        Self { host, ports }
+    }
+
+    fn manager(&self) -> ProcessManager {
+        ProcessManager::new(self.ports.clone(), Arc::new(Definitions::new(self.ports.tasks.clone())))
+    }
+
+    /// Records a run whose start nobody has sent.
+    async fn record(&self, key: &str) -> RunId {
+        let task = TaskName::new("t").unwrap();
+        let id = RunId::from_key(&task, key);
+        let run = Run::submitted(id, (task, 1), 3, Value::Null, Origin::Request, self.ports.clock.now());
+        self.host.ports().runs.create(&run, &[]).await.unwrap();
+        id
+    }
+
+    /// A run as a caller starts it.
+    async fn start(&self) -> RunId {
+        let starter = Starter::new(self.ports.clone(), Arc::new(Definitions::new(self.ports.tasks.clone())));
+        let task = TaskName::new("t").unwrap();
+        starter.start(StartRequest { task, version: None, input: Value::Null, key: None }).await.unwrap().run.id
+    }
+
+    async fn send(&self, run: RunId, input: Input) {
+        let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
+        self.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
+    }
+
+    async fn receive(&self, queue: &QueueName) -> Vec<Delivery> {
+        let queues = self.host.ports().queues;
+        queues.receive(queue, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap()
+    }
+
+    /// Handles what the inbox has, until it has nothing.
+    async fn manage(&self) {
+        let manager = self.manager();
+        loop {
+            let batch = self.receive(&QueueName::Inbox).await;
+            if batch.is_empty() {
+                return;
+            }
+            assert!(manager.handle(&batch).await.iter().all(|done| *done), "{batch:?}");
+            let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
+            self.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
+        }
+    }
+
+    async fn run(&self, id: RunId) -> Run {
+        self.host.ports().runs.load(id).await.unwrap().unwrap()
+    }
+
+    /// The letters that nobody could handle.
+    fn letters(&self) -> Vec<Value> {
+        let bodies = self.host.messages(&QueueName::DeadLetter);
+        bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
+    }
+
+    fn attempts(&self, pool: &QueueName) -> Vec<PerformMessage> {
+        self.host.messages(pool).iter().map(|body| decode(body).unwrap()).collect()
+    }
+}
+
+fn pool(name: &str) -> QueueName {
+    QueueName::Pool(PoolName::new(name).unwrap())
+}
+
+fn default_pool() -> QueueName {
+    QueueName::Pool(PoolName::default())
+}
+
+fn state(run: &Run, action: u32) -> (ActionStatus, Option<String>, String) {
+    let state = run.action(ActionIndex(action));
+    let error = state.error.clone();
+    let (kind, message) = error.map_or((None, String::new()), |error| (Some(error.kind), error.message));
+    (state.status, kind, message)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_ten_runs_is_one_request_a_queue() {
+    let world = World::new().await;
+    let mut ids = Vec::new();
+    for n in 0..10 {
+        ids.push(world.record(&n.to_string()).await);
+        world.send(ids[n], Input::Start).await;
+    }
+    let batch = world.receive(&QueueName::Inbox).await;
+    assert_eq!(batch.len(), 10);
+    let queues = WatchedQueues::new(world.host.ports().queues);
+    let watched = World { host: world.host.clone(), ports: queues.on(&world.ports) };
+    assert_eq!(watched.manager().handle(&batch).await, [true; 10]);
+    let mut sends = queues.sends();
+    sends.sort();
+    assert_eq!(sends, [(default_pool(), 10), (pool("side"), 10)]);
+    let performed: BTreeSet<RunId> = world.attempts(&default_pool()).iter().map(|perform| perform.run).collect();
+    assert_eq!(performed, ids.into_iter().collect());
+}
+
+/// Ten reports of one action each: what follows goes out after all of them are committed, in one request.
+#[tokio::test(start_paused = true)]
+async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
+    let world = World::new().await;
+    for n in 0..10 {
+        let id = world.record(&n.to_string()).await;
+        world.send(id, Input::Start).await;
+    }
+    world.manage().await;
+    for perform in world.attempts(&default_pool()) {
+        let (agent, started_at) = (AgentId::new("agent").unwrap(), world.ports.clock.now());
+        let outcome = Outcome::Succeeded { output: Value::Null };
+        world.send(perform.run, Input::Completed { of: perform.of, agent, started_at, outcome }).await;
+    }
+    let batch = world.receive(&QueueName::Inbox).await;
+    let queues = WatchedQueues::new(world.host.ports().queues);
+    let watched = World { host: world.host.clone(), ports: queues.on(&world.ports) };
+    assert_eq!(watched.manager().handle(&batch).await, [true; 10]);
+    assert_eq!(queues.sends(), [(default_pool(), 10)]);
+}
+
+/// If what follows can not be sent, every input that something follows from comes again; the others are done.
+#[tokio::test(start_paused = true)]
+async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
+    let world = World::new().await;
+    let started = world.start().await;
+    let recorded = world.record("k").await;
+    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let progress = Progress { percent: Some(1.0), message: None };
+    world.send(recorded, Input::Start).await;
+    world.send(started, Input::Progressed { of, progress }).await;
+    let batch = world.receive(&QueueName::Inbox).await;
+    let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
+    let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
+    let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
+    assert_eq!(cut_off.manager().handle(&batch).await, [false, true]);
+    assert_eq!(world.run(recorded).await.revision, 1, "it is committed all the same");
+
+    world.host.advance(Millis::from_secs(30));
+    let again: Vec<Delivery> = world.receive(&QueueName::Inbox).await;
+    assert_eq!(world.manager().handle(&again[..1]).await, [true]);
+    let sent = world.attempts(&default_pool());
+    assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_refuses_fails_its_own_action_and_nobody_elses() {
+    let world = World::new().await;
+    let ids = [world.record("0").await, world.record("1").await, world.record("2").await];
+    for id in ids {
+        world.send(id, Input::Start).await;
+    }
+    let gone = |queue: &QueueName, message: &Outgoing| {
+        let of = decode::<PerformMessage>(&message.body);
+        let is_it =
+            *queue == pool("side") && of.is_ok_and(|perform| perform.run == RunId::from_key(&perform.task, "1"));
+        is_it.then(|| PortError::new(ErrorClass::Reject, "WL0331", "send: there is no such queue"))
+    };
+    let queues = WatchedQueues::refusing(world.host.ports().queues, gone);
+    let world = World { ports: queues.on(&world.ports), ..world };
+    world.manage().await;
+
+    assert_eq!(world.attempts(&default_pool()).len(), 3, "every run goes on");
+    let beside: BTreeSet<RunId> = world.attempts(&pool("side")).iter().map(|perform| perform.run).collect();
+    assert_eq!(beside, BTreeSet::from([ids[0], ids[2]]), "the messages beside the refused one are sent");
+    for id in ids {
+        let run = world.run(id).await;
+        assert_eq!((run.status, state(&run, 0).0), (RunStatus::Running, ActionStatus::Queued));
+        if id == ids[1] {
+            let (status, kind, message) = state(&run, 1);
+            assert_eq!((status, kind.as_deref()), (ActionStatus::Failed, Some("dead_letter")));
+            assert!(message.contains("`side`") && message.contains("there is no such queue"), "{message}");
+        } else {
+            assert_eq!(state(&run, 1).0, ActionStatus::Queued);
+        }
+    }
+    let letters = world.letters();
+    assert_eq!((letters.len(), &letters[0]["queue"]), (1, &json!("pool.side")));
+    assert!(letters[0]["reason"].as_str().unwrap().contains("there is no such queue"), "{letters:?}");
+    let kept: PerformMessage = decode(letters[0]["body"].as_str().unwrap()).unwrap();
+    assert_eq!((kept.run, kept.name.as_str()), (ids[1], "side"));
+}
+
+/// The same when the run begins with its record.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_started_on_a_pool_that_refuses_is_answered_and_its_action_fails() {
+    let world = World::new().await;
+    let gone = |queue: &QueueName, _: &Outgoing| {
+        (*queue == pool("side")).then(|| PortError::new(ErrorClass::Reject, "WL0331", "send: there is no such queue"))
+    };
+    let queues = WatchedQueues::refusing(world.host.ports().queues, gone);
+    let world = World { ports: queues.on(&world.ports), ..world };
+    let id = world.start().await;
+    world.manage().await;
+    let run = world.run(id).await;
+    assert_eq!((state(&run, 0).0, state(&run, 1).0), (ActionStatus::Queued, ActionStatus::Failed));
+    assert_eq!(world.letters().len(), 1);
+}
+
+/// An agent that has ended took its control queue along: that is no failure of the run that stops it.
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_gone_can_not_be_told_and_nobody_minds() {
+    let world = World::new().await;
+    let id = world.start().await;
+    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let agent = AgentId::new("gone").unwrap();
+    world.send(id, Input::Started { of, agent: agent.clone(), started_at: world.ports.clock.now() }).await;
+    world.manage().await;
+    let cause = windlass_domain::run::CancelCause::Request;
+    world.send(id, Input::Cancel { reason: "enough".into(), cause, retries: 0 }).await;
+    let gone = move |queue: &QueueName, _: &Outgoing| {
+        let refused = PortError::new(ErrorClass::Reject, "WL0331", "send: there is no such queue");
+        (*queue == QueueName::Control(agent.clone())).then_some(refused)
+    };
+    let queues = WatchedQueues::refusing(world.host.ports().queues, gone);
+    let world = World { ports: queues.on(&world.ports), ..world };
+    world.manage().await;
+    assert!(queues.sends().iter().any(|(queue, _)| matches!(queue, QueueName::Control(_))));
+    assert_eq!((world.run(id).await.status, world.letters().len()), (RunStatus::Cancelling, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_its_pool_gave_up_fails_and_is_kept() {
+    let world = World::new().await;
+    let (id, other) = (world.start().await, world.start().await);
+    let given_up: Vec<Delivery> = world.receive(&default_pool()).await;
+    let of_it = |delivery: &&Delivery| decode::<PerformMessage>(&delivery.body).unwrap().run == id;
+    let given_up: Vec<Delivery> = given_up.iter().filter(of_it).cloned().collect();
+    assert_eq!(world.manager().handle_dead(&default_pool(), &given_up).await, [true]);
+    world.manage().await;
+    let run = world.run(id).await;
+    let (status, kind, message) = state(&run, 0);
+    assert_eq!((status, kind.as_deref()), (ActionStatus::Failed, Some("dead_letter")));
+    assert!(message.contains("gave it up"), "{message}");
+    assert_eq!(state(&run, 2).0, ActionStatus::Skipped, "what needs it is not performed");
+    assert_eq!(state(&world.run(other).await, 0).0, ActionStatus::Queued);
+    let letters = world.letters();
+    assert_eq!((letters.len(), &letters[0]["queue"]), (1, &json!(default_pool().to_string())));
+    assert_eq!((&letters[0]["body"], &letters[0]["reason"]), (&json!(given_up[0].body), &json!(message)));
+
+    // A redelivery of the dead letter changes nothing about the run.
+    assert_eq!(world.manager().handle_dead(&default_pool(), &given_up).await, [true]);
+    world.manage().await;
+    assert_eq!(world.run(id).await, run);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_input_that_the_inbox_gave_up_is_kept_and_nothing_else() {
+    let world = World::new().await;
+    let id = world.start().await;
+    let before = world.run(id).await;
+    world.send(id, Input::Pause).await;
+    let mut given_up = world.receive(&QueueName::Inbox).await;
+    let no_json = Delivery { body: "no json".into(), ..given_up[0].clone() };
+    given_up.push(no_json);
+    assert_eq!(world.manager().handle_dead(&QueueName::Inbox, &given_up).await, [true, true]);
+    assert_eq!(world.run(id).await, before, "it is not handled after all");
+    let kept: BTreeMap<String, String> = world
+        .letters()
+        .iter()
+        .map(|letter| (letter["body"].as_str().unwrap().into(), letter["reason"].as_str().unwrap().into()))
+        .collect();
+    assert_eq!(kept.keys().collect::<Vec<_>>(), [&given_up[1].body, &given_up[0].body]);
+    assert!(kept.values().all(|reason| reason.contains("`inbox` gave it up")), "{kept:?}");
+    let of_run: Vec<String> = world.host.messages(&QueueName::Inbox);
+    assert_eq!(of_run.len(), 1, "nobody is told anything: {of_run:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_can_not_be_kept_comes_again() {
+    let world = World::new().await;
+    world.start().await;
+    let given_up = world.receive(&default_pool()).await;
+    let full = |queue: &QueueName, _: &Outgoing| {
+        (*queue == QueueName::DeadLetter).then(|| PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach"))
+    };
+    let queues = WatchedQueues::refusing(world.host.ports().queues, full);
+    let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
+    assert_eq!(cut_off.manager().handle_dead(&default_pool(), &given_up).await, [false]);
+    assert!(world.host.messages(&QueueName::Inbox).is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_message_looks_at_what_has_not_changed_and_wakes_what_is_due() {
+    let world = World::new().await;
+    let (lost, fresh) = (world.record("lost").await, world.record("fresh").await);
+    world.host.advance(Millis::from_secs(180));
+    world.send(fresh, Input::Start).await;
+    world.manage().await;
+    let nominal = world.ports.clock.now();
+    let message = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal });
+    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(message)]).await.unwrap();
+    let batch = world.receive(&QueueName::Inbox).await;
+    assert_eq!(world.manager().handle(&batch).await, [true]);
+    let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
+    world.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
+
+    let since = Timestamp::from_millis(nominal.as_millis() - 60_000);
+    let bodies = world.host.messages(&QueueName::Inbox);
+    let swept: Vec<InboxMessage> = bodies.iter().map(|body| decode(body).unwrap()).collect();
+    assert_eq!(swept, [InboxMessage::Run { v: MESSAGE_VERSION, run: lost, input: Input::Sweep { since } }]);
+    world.manage().await;
+    assert_eq!(world.run(lost).await.status, RunStatus::Running);
+    assert_eq!(world.attempts(&default_pool()).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_fails_comes_again() {
+    let world = World::new().await;
+    world.record("lost").await;
+    world.host.advance(Millis::from_secs(180));
+    let message = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: world.ports.clock.now() });
+    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(message)]).await.unwrap();
+    let batch = world.receive(&QueueName::Inbox).await;
+    let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
+    let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
+    let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
+    assert_eq!(cut_off.manager().handle(&batch).await, [false]);
+}

@@ -1,0 +1,141 @@
+//! Reads that are old: whatever happens to a run, its record, its answers and all that is sent are those of a host
+//! whose every read is the newest.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::{Arc, Mutex};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::{Input, Origin, Run};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::advance::{Advanced, advance};
+use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::{Clock, QueueName};
+use windlass_testkit::generate::{Move, agent_of, moves, sketches};
+use windlass_testkit::memory::MemoryHost;
+use windlass_testkit::old_reads::OldGlances;
+use windlass_testkit::sketch::{Sketch, input};
+
+const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// A clock that stands still between inputs: a conflict costs time, which would be the only difference.
+struct Standing(Mutex<Timestamp>);
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A host with one run.
+struct World {
+    host: MemoryHost,
+    ports: Ports,
+    definitions: Definitions,
+    clock: Arc<Standing>,
+    id: RunId,
+}
+
+impl World {
+    async fn new(sketch: &Sketch, are_old: bool) -> Self {
+        let host = MemoryHost::new(START);
+        let clock = Arc::new(Standing(Mutex::new(START)));
+        let ports = Ports { clock: clock.clone(), ..host.ports() };
+        let ports = if are_old { OldGlances::on(&ports) } else { ports };
+        let task = TaskName::new("sketch").unwrap();
+        ports.tasks.put(&task, &sketch.source(), None, START).await.unwrap();
+        let id = RunId::from_key(&task, "drawn");
+        let run = Run::submitted(id, (task, 1), sketch.actions.len(), input(), Origin::Request, START);
+        ports.runs.create(&run, &[]).await.unwrap();
+        Self { host, definitions: Definitions::new(ports.tasks.clone()), ports, clock, id }
+    }
+
+    async fn run(&self) -> Run {
+        self.host.ports().runs.load(self.id).await.unwrap().unwrap()
+    }
+
+    /// The answers to a batch of inputs; `repeated` as after a redelivery.
+    async fn take(&self, now: Timestamp, inputs: &[Input], repeated: Option<Timestamp>) -> Vec<String> {
+        *self.clock.0.lock().unwrap() = now;
+        match advance(&self.ports, &self.definitions, self.id, inputs, repeated).await.unwrap() {
+            Advanced::Decided { run, answers } => {
+                answers.iter().map(|answer| format!("{answer:?}")).chain([format!("{run:?}")]).collect()
+            }
+            Advanced::Unknown => panic!("the run is there"),
+        }
+    }
+
+    /// Every message that was sent, but for when it may be received.
+    fn sent(&self) -> Vec<String> {
+        let agents = (0..4).map(agent_of).map(QueueName::Control);
+        let pools = [QueueName::Inbox, QueueName::Pool(PoolName::default()), QueueName::DeadLetter];
+        pools.into_iter().chain(agents).flat_map(|queue| self.host.messages(&queue)).collect()
+    }
+}
+
+async fn drive(sketch: &Sketch, moves: &[(Move, bool)]) {
+    let (new, old) = (World::new(sketch, false).await, World::new(sketch, true).await);
+    let mut now = START;
+    for (a_move, is_repeated) in moves {
+        let before = new.run().await;
+        now = a_move.pass.after(&before, now).plus(Millis(1));
+        let input = a_move.what.input(&before, now);
+        // The same input twice in one batch, or delivered again.
+        let inputs = if *is_repeated { vec![input.clone(), input.clone()] } else { vec![input.clone()] };
+        let repeated = is_repeated.then(|| Timestamp::from_millis(now.as_millis() - 30_000));
+        let expected = new.take(now, &inputs, repeated).await;
+        assert_eq!(old.take(now, &inputs, repeated).await, expected, "{input:?}");
+        assert_eq!(old.run().await, new.run().await, "{input:?}");
+        assert_eq!(old.sent(), new.sent(), "{input:?}");
+        assert_eq!(old.host.published(), new.host.published(), "{input:?}");
+    }
+    let log = |world: &World| world.host.ports().runs;
+    let (log, expected) = (log(&old).events(old.id, None, 10_000).await, log(&new).events(new.id, None, 10_000).await);
+    assert_eq!(log.unwrap(), expected.unwrap(), "everything is logged once");
+}
+
+#[test]
+fn an_old_read_changes_no_answer_and_nothing_that_follows() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
+    let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));
+    let drawn = (sketches(), moves(30), proptest::collection::vec(proptest::bool::weighted(0.2), 30));
+    let result = runner.run(&drawn, |(sketch, moves, repeats)| {
+        let moves: Vec<(Move, bool)> = moves.into_iter().zip(repeats).collect();
+        runtime.block_on(drive(&sketch, &moves));
+        Ok(())
+    });
+    if let Err(error) = result {
+        panic!("{error}");
+    }
+}
+
+/// Two agents have the same message, and the old record would give it to both.
+#[tokio::test(start_paused = true)]
+async fn of_two_that_claim_the_second_has_the_higher_fence_and_only_it_is_heard() {
+    use windlass_domain::run::{ActionAt, Outcome};
+    let world = World::new(&Sketch::of(vec![windlass_testkit::sketch::ActionSketch::needing([])]), true).await;
+    let of = |fence| ActionAt { action: windlass_domain::ids::ActionIndex(0), attempt: 1, fence };
+    let agent = |name| AgentId::new(name).unwrap();
+    world.take(START, &[Input::Start], None).await;
+    for name in ["one", "two"] {
+        let claim = Input::Claim { of: of(1), agent: agent(name), redelivered: true };
+        assert_eq!(world.take(START, &[claim], None).await[0], "None");
+    }
+    let state = world.run().await.action(windlass_domain::ids::ActionIndex(0)).clone();
+    assert_eq!((state.fence, state.agent), (3, Some(agent("two"))));
+    let report = |name, fence, output: &str| Input::Completed {
+        of: of(fence),
+        agent: agent(name),
+        started_at: START,
+        outcome: Outcome::Succeeded { output: output.into() },
+    };
+    assert_eq!(world.take(START, &[report("one", 2, "first")], None).await[0], "Some(Stale)");
+    assert_eq!(world.take(START, &[report("two", 3, "second")], None).await[0], "None");
+    world.take(START, &[report("two", 3, "again")], None).await;
+    assert_eq!(world.run().await.action(windlass_domain::ids::ActionIndex(0)).output, Some("second".into()));
+    let log = world.ports.runs.events(world.id, None, 100).await.unwrap();
+    assert_eq!(log.iter().filter(|logged| logged.event.kind == "action.succeeded").count(), 1);
+}
