@@ -23,7 +23,11 @@ async fn events_are_read_in_pages() {
     let world = World::with_report().await;
     let id = world.start().await;
     let list = async |query: &str| world.get(&format!("/v1/runs/{id}/events{query}")).await.expect(StatusCode::OK);
-    assert_eq!(list("").await, json!({ "events": [], "next": "0" }));
+    let begun = list("").await;
+    assert_eq!((types(&begun), &begun["next"]), (ALL[..2].iter().map(|t| (*t).to_owned()).collect(), &json!("2")));
+    assert_eq!(list("?after=2").await, json!({ "events": [], "next": "2" }));
+    let submitted = world.get(&format!("/v1/runs/{}/events", world.start_large().await)).await;
+    assert_eq!(submitted.expect(StatusCode::OK), json!({ "events": [], "next": "0" }));
     world.finish(id).await;
     let whole = list("").await;
     assert_eq!(types(&whole), ALL);
@@ -129,7 +133,7 @@ async fn a_stream_follows_a_run_to_its_end() {
 async fn a_silent_stream_says_that_it_is_alive() {
     let world = World::with_report().await;
     let id = world.start().await;
-    let mut body = open(&world, stream(id)).await;
+    let mut body = open(&world, stream(id).header("last-event-id", "2")).await;
     for _ in 0..3 {
         assert_eq!(next(&mut body).await.unwrap().trim(), ": keep-alive");
     }

@@ -4,7 +4,6 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_domain::ids::{PoolName, RunId};
-use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::Input;
 use windlass_domain::time::Millis;
 use windlass_engine::ports::QueueName;
@@ -194,19 +193,10 @@ async fn runs_are_listed_by_task_and_status_in_pages() {
     assert_eq!(list("").await["runs"].as_array().unwrap().len(), 4);
 }
 
-/// Starts a run of more actions than begin at once.
-async fn start_large(world: &World) -> RunId {
-    let actions: String = (0..=ACTIONS_PER_PAGE).map(|n| format!("  a{n}: {{ exec: [echo] }}\n")).collect();
-    world.put("large", &format!("task: large\nactions:\n{actions}")).await.expect(StatusCode::CREATED);
-    let view = world.post("/v1/tasks/large/runs", json!({})).await.expect(StatusCode::ACCEPTED);
-    assert_eq!(view["status"], "submitted");
-    id_of(&view)
-}
-
 #[tokio::test]
 async fn what_is_asked_of_a_run_goes_to_the_inbox() {
     let world = World::with_report().await;
-    let id = start_large(&world).await;
+    let id = world.start_large().await;
     assert_eq!(inbox(&world, id), [Input::Start], "a large run begins at the process manager");
     let ask = async |what: &str| world.send(Call::new("POST", &format!("/v1/runs/{id}/{what}"))).await;
     for what in ["pause", "resume", "retry"] {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth, Verified, app};
 use windlass_domain::ids::{ActionIndex, AgentId, RunId};
+use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Run};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
@@ -135,6 +136,15 @@ impl World {
     pub(crate) async fn start(&self) -> RunId {
         let answer = self.post("/v1/tasks/report/runs", json!({})).await.expect(StatusCode::ACCEPTED);
         answer["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Starts a run of more actions than begin at once: it is submitted until the process manager has its start.
+    pub(crate) async fn start_large(&self) -> RunId {
+        let actions: String = (0..=ACTIONS_PER_PAGE).map(|n| format!("  a{n}: {{ exec: [echo] }}\n")).collect();
+        self.put("large", &format!("task: large\nactions:\n{actions}")).await.expect(StatusCode::CREATED);
+        let view = self.post("/v1/tasks/large/runs", json!({})).await.expect(StatusCode::ACCEPTED);
+        assert_eq!(view["status"], "submitted");
+        view["id"].as_str().unwrap().parse().unwrap()
     }
 
     pub(crate) async fn run(&self, id: RunId) -> Run {
