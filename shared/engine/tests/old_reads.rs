@@ -45,7 +45,9 @@ impl World {
         let ports = Ports { clock: clock.clone(), ..host.ports() };
         let ports = if are_old { OldGlances::on(&ports) } else { ports };
         let task = TaskName::new("sketch").unwrap();
-        ports.tasks.put(&task, &sketch.source(), None, START).await.unwrap();
+        let mut source = sketch.source();
+        source["events"] = "all".into();
+        ports.tasks.put(&task, &source, None, START).await.unwrap();
         let id = RunId::from_key(&task, "drawn");
         let run = Run::submitted(id, (task, 1), sketch.actions.len(), input(), Origin::Request, START);
         ports.runs.create(&run, &[]).await.unwrap();

@@ -24,6 +24,7 @@ use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
 
 const TASK: &str = "task: t
+events: all
 schedule: { every: 1h }
 input: { type: object, properties: { n: { type: integer, default: 1 } } }
 actions:

@@ -55,7 +55,8 @@ async fn a_run_is_recorded_as_begun_then_its_first_attempts_are_sent() {
     let sent: Vec<PerformMessage> = sent.iter().map(|body| decode(body).unwrap()).collect();
     assert_eq!(sent.iter().map(|perform| (perform.run, perform.name.as_str())).collect::<Vec<_>>(), [(id, "extract")]);
     assert!(!sent[0].claim, "the first message of an attempt costs its agent no read");
-    let told: Vec<String> = world.host.published().into_iter().map(|event| event.kind).collect();
+    let log = world.ports.runs.events(id, None, 10).await.unwrap();
+    let told: Vec<&str> = log.iter().map(|logged| logged.event.kind.as_str()).collect();
     assert_eq!(told, ["run.started", "action.queued"]);
 }
 
