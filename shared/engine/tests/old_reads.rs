@@ -4,7 +4,6 @@
 
 use std::sync::{Arc, Mutex};
 
-use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Input, Origin, Run};

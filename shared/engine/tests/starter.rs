@@ -58,8 +58,8 @@ async fn runs(host: &MemoryHost) -> BTreeSet<RunId> {
 
 /// A task of that many actions, of which the first needs nothing and is needed by all others.
 fn fan(actions: usize) -> String {
-    let others: String = (1..actions).map(|n| format!("  b{n}: {{ needs: [a], exec: [echo] }}\n")).collect();
-    format!("{TASK}{others}")
+    let others: Vec<String> = (1..actions).map(|n| format!("  b{n}: {{ needs: [a], exec: [echo] }}\n")).collect();
+    format!("{TASK}{}", others.concat())
 }
 
 async fn host_with(source: &str) -> MemoryHost {

@@ -7,7 +7,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_api::{AllowedHosts, ApiConfig, Auth};
 use windlass_domain::ids::RunId;
-use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
 use windlass_testkit::memory::MemoryHost;
 

@@ -140,8 +140,8 @@ impl World {
 
     /// Starts a run of more actions than begin at once: it is submitted until the process manager has its start.
     pub(crate) async fn start_large(&self) -> RunId {
-        let actions: String = (0..=ACTIONS_PER_PAGE).map(|n| format!("  a{n}: {{ exec: [echo] }}\n")).collect();
-        self.put("large", &format!("task: large\nactions:\n{actions}")).await.expect(StatusCode::CREATED);
+        let actions: Vec<String> = (0..=ACTIONS_PER_PAGE).map(|n| format!("  a{n}: {{ exec: [echo] }}\n")).collect();
+        self.put("large", &format!("task: large\nactions:\n{}", actions.concat())).await.expect(StatusCode::CREATED);
         let view = self.post("/v1/tasks/large/runs", json!({})).await.expect(StatusCode::ACCEPTED);
         assert_eq!(view["status"], "submitted");
         view["id"].as_str().unwrap().parse().unwrap()
