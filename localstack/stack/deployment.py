@@ -36,7 +36,7 @@ class Deployer:
         )
 
     def deploy(self, binaries: Binaries) -> Deployment:
-        bucket = f"{self.settings.name}-code"
+        bucket = self.code_bucket()
         parameters = {
             "Name": self.settings.name,
             "Pools": ",".join(pool.name for pool in self.settings.pools),
@@ -54,17 +54,28 @@ class Deployer:
     def upload(self, bucket: str, binaries: Binaries, program: str) -> str:
         """Its key, which is of its content: a changed program has another one, and that is what makes an update deploy it."""
         s3 = self.client("s3")
-        if bucket not in [known["Name"] for known in s3.list_buckets()["Buckets"]]:
-            s3.create_bucket(Bucket=bucket)
         key = f"{program}-{binaries.digest(program)[:16]}.zip"
         if not s3.list_objects_v2(Bucket=bucket, Prefix=key).get("KeyCount"):
             s3.put_object(Bucket=bucket, Key=key, Body=binaries.zip(program))
         return key
 
+    def upload_template(self) -> str:
+        """A template may be sent along only up to 51,200 bytes; from a bucket it may have a million."""
+        bucket = self.code_bucket()
+        self.client("s3").put_object(Bucket=bucket, Key=TEMPLATE.name, Body=TEMPLATE.read_bytes())
+        return f"{self.settings.endpoint}/{bucket}/{TEMPLATE.name}"
+
+    def code_bucket(self) -> str:
+        bucket = f"{self.settings.name}-code"
+        s3 = self.client("s3")
+        if bucket not in [known["Name"] for known in s3.list_buckets()["Buckets"]]:
+            s3.create_bucket(Bucket=bucket)
+        return bucket
+
     def create_or_update(self, parameters: dict[str, str]) -> None:
         call = {
             "StackName": self.settings.name,
-            "TemplateBody": TEMPLATE.read_text(),
+            "TemplateURL": self.upload_template(),
             "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
             "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
         }
@@ -84,7 +95,7 @@ class Deployer:
 
     def check_names(self, call: dict) -> None:
         """Gap of ministack: a parameter that the template does not have is ignored, where AWS refuses it."""
-        known = self.cloudformation.validate_template(TemplateBody=call["TemplateBody"])["Parameters"]
+        known = self.cloudformation.validate_template(TemplateURL=call["TemplateURL"])["Parameters"]
         unknown = {given["ParameterKey"] for given in call["Parameters"]} - {parameter["ParameterKey"] for parameter in known}
         if unknown:
             raise Refused(f"infra/template.yaml has no parameter {' and no parameter '.join(sorted(unknown))}")
