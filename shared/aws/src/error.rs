@@ -93,7 +93,9 @@ where
         // A request that can not be built, before anything was sent.
         SdkError::ConstructionFailure(_) => (Kind::Unexpected, chain(error)),
         // Out of reach, timed out, without credentials for the moment, or broken off in the middle of the answer.
-        _ => (Kind::Unavailable, chain(error)),
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
+            (Kind::Unavailable, chain(error))
+        }
     };
     port_error(operation, subject, kind, &cause)
 }
@@ -112,11 +114,17 @@ pub(crate) fn classify_transaction(
     port_error(OPERATION, subject, kind, &told(cancelled))
 }
 
-/// The failure of one entry of a batch that was accepted as a whole, by the code and message of that entry.
-pub(crate) fn classify_entry(operation: &str, subject: &str, code: Option<&str>, message: Option<&str>) -> PortError {
+/// The failure of one entry of a batch that was accepted as a whole, by the code and message of that entry; where the
+/// code is not known, by whose fault the service says that it is.
+pub(crate) fn classify_entry(
+    operation: &str,
+    subject: &str,
+    sender_fault: bool,
+    (code, message): (Option<&str>, Option<&str>),
+) -> PortError {
     let cause = format!("{}: {}", code.unwrap_or("no code"), shortened(message.unwrap_or("no message")));
-    // An entry has no status of its own: what is not known by its code is worth another try.
-    port_error(operation, subject, kind_of(code, 500), &cause)
+    let status = if sender_fault { 400 } else { 500 };
+    port_error(operation, subject, kind_of(code, status), &cause)
 }
 
 fn port_error(operation: &str, subject: &str, kind: Kind, cause: &str) -> PortError {
@@ -139,13 +147,7 @@ const SQS_PREFIX: &str = "AWS.SimpleQueueService.";
 fn kind_of(code: Option<&str>, status: u16) -> Kind {
     let code = code.map(|code| code.strip_prefix(SQS_PREFIX).unwrap_or(code));
     match code {
-        Some("ConditionalCheckFailedException" | "ConditionalCheckFailed") => Kind::Conflict,
-        // Another transaction is at work on the item.
-        Some("TransactionConflictException" | "TransactionConflict") => Kind::Conflict,
-        // S3's conditional writes (If-Match), and two writers of one schedule or object at a time.
-        Some("PreconditionFailed" | "ConditionalRequestConflict" | "ConflictException" | "OperationAborted") => {
-            Kind::Conflict
-        }
+        Some(code) if is_conflict(code) => Kind::Conflict,
         Some("QueueDoesNotExist" | "NonExistentQueue") => Kind::NoQueue,
         // SQS lets a name rest for a minute after its queue was deleted.
         Some("QueueDeletedRecently") => Kind::Unavailable,
@@ -156,6 +158,22 @@ fn kind_of(code: Option<&str>, status: u16) -> Kind {
         Some(code) if is_invalid(code) => Kind::Invalid,
         _ => kind_of_status(status),
     }
+}
+
+fn is_conflict(code: &str) -> bool {
+    const CODES: [&str; 8] = [
+        "ConditionalCheckFailed",
+        "ConditionalCheckFailedException",
+        // Another transaction is at work on the item.
+        "TransactionConflict",
+        "TransactionConflictException",
+        // S3's conditional writes, and two writers of one object or schedule at a time.
+        "ConditionalRequestConflict",
+        "ConflictException",
+        "OperationAborted",
+        "PreconditionFailed",
+    ];
+    CODES.contains(&code)
 }
 
 fn is_throttling(code: &str) -> bool {
@@ -230,7 +248,7 @@ fn is_denial(code: &str) -> bool {
 }
 
 fn is_invalid(code: &str) -> bool {
-    const CODES: [&str; 22] = [
+    const CODES: [&str; 24] = [
         "BatchEntryIdsNotDistinct",
         "BatchRequestTooLong",
         "EmptyBatchRequest",
@@ -246,7 +264,9 @@ fn is_invalid(code: &str) -> bool {
         "ItemCollectionSizeLimitExceeded",
         "ItemCollectionSizeLimitExceededException",
         "MalformedDetail",
+        "MessageNotInflight",
         "MissingParameter",
+        "NotAuthorizedForSourceException",
         "ReceiptHandleIsInvalid",
         "ServiceQuotaExceededException",
         "TooManyEntriesInBatchRequest",
@@ -401,10 +421,11 @@ mod tests {
 
     #[test]
     fn an_entry_goes_by_its_code() {
-        let class = |code| classify_entry("PutEvents", "windlass", code, Some("message")).class;
-        assert_eq!(class(Some("ThrottlingException")), ErrorClass::Retry);
-        assert_eq!(class(Some("InvalidMessageContents")), ErrorClass::Reject);
-        assert_eq!(class(Some("SomethingOfNextYear")), ErrorClass::Retry);
-        assert_eq!(class(None), ErrorClass::Retry);
+        let class = |ours, code| classify_entry("PutEvents", "windlass", ours, (code, Some("message"))).class;
+        assert_eq!(class(true, Some("RequestThrottled")), ErrorClass::Retry);
+        assert_eq!(class(false, Some("InvalidMessageContents")), ErrorClass::Reject);
+        assert_eq!(class(false, Some("SomethingOfNextYear")), ErrorClass::Retry);
+        assert_eq!(class(true, Some("SomethingOfNextYear")), ErrorClass::Reject);
+        assert_eq!(class(false, None), ErrorClass::Retry);
     }
 }

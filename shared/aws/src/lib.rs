@@ -1,11 +1,13 @@
 //! The engine's ports on AWS: saga records and tasks in one `DynamoDB` table, queues in SQS, events on an `EventBridge`
 //! bus, due times in `EventBridge` Scheduler, large payloads in S3.
 
+mod bus;
 mod clients;
 mod clock;
 mod error;
 pub mod meter;
 mod payload;
+mod queues;
 mod recent;
 mod runs;
 mod schedules;
@@ -14,8 +16,10 @@ mod table;
 
 use meter::Meter;
 
+pub use bus::EventBridgeBus;
 pub use clients::Clients;
 pub use clock::SystemClock;
+pub use queues::SqsQueues;
 pub use runs::RunTable;
 pub use schedules::AwsSchedules;
 pub use settings::{Needs, ScheduleTarget, Settings, SettingsError};

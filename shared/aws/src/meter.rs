@@ -22,6 +22,8 @@
 mod billing;
 pub(crate) mod item_size;
 
+pub(crate) use billing::entry_bytes;
+
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

@@ -106,7 +106,7 @@ impl Settings {
         Self::read(|name| std::env::var(name).ok(), needs)
     }
 
-    /// Reads the settings. A value that is empty counts as absent, as CloudFormation has no other way to leave one out.
+    /// Reads the settings. A value that is empty counts as absent, as a template has no other way to leave one out.
     pub fn read(lookup: impl Fn(&str) -> Option<String>, needs: Needs) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, faults: Vec::new() };
         let name = reader.required("WINDLASS_NAME", STACK_NAME).unwrap_or_default();

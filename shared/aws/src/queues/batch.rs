@@ -1,0 +1,85 @@
+//! The entries of a batch, each of which SQS answers by itself: those that failed by no fault of ours are asked for
+//! again, alone.
+
+use std::time::Duration;
+
+use aws_sdk_sqs::types::BatchResultErrorEntry;
+use windlass_engine::ports::{ErrorClass, PortError};
+
+use crate::error::classify_entry;
+
+/// Requests for one batch.
+const MAX_ROUNDS: u32 = 4;
+/// The wait before the second of them; it doubles with each.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+
+/// What SQS said of each entry, by its id: its place in the batch.
+pub(super) struct Answer {
+    /// The ids of those that were done.
+    pub(super) done: Vec<String>,
+    /// Those that were not.
+    pub(super) failed: Vec<BatchResultErrorEntry>,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub(super) struct Settled {
+    done: Vec<usize>,
+    /// The first that SQS will never take.
+    refused: Option<PortError>,
+    /// One that was not answered to the last.
+    unsettled: Option<PortError>,
+}
+
+impl Settled {
+    /// Every entry must have been done.
+    pub(super) fn all(self) -> Result<(), PortError> {
+        self.refused.or(self.unsettled).map_or(Ok(()), Err)
+    }
+
+    /// The places of those that were done; refused ones are left out.
+    pub(super) fn but_for_refused(self) -> Result<Vec<usize>, PortError> {
+        self.unsettled.map_or(Ok(self.done), Err)
+    }
+}
+
+/// Asks for the places of a batch until each is settled. The failure of a whole request ends it.
+pub(super) async fn settle<F: Future<Output = Result<Answer, PortError>>>(
+    operation: &str,
+    subject: &str,
+    entries: usize,
+    ask: impl Fn(Vec<usize>) -> F,
+) -> Result<Settled, PortError> {
+    let mut left: Vec<usize> = (0..entries).collect();
+    let mut settled = Settled { done: Vec::with_capacity(entries), refused: None, unsettled: None };
+    let mut wait = FIRST_WAIT;
+    for round in 1..=MAX_ROUNDS {
+        let answer = ask(left.clone()).await?;
+        let done = answer.done.iter().filter_map(|id| id.parse().ok()).filter(|place| left.contains(place));
+        let done: Vec<usize> = done.collect();
+        left.retain(|place| !done.contains(place));
+        settled.done.extend(done);
+        settled.unsettled = None;
+        for entry in answer.failed {
+            let cause = (Some(entry.code()), entry.message());
+            let failure = classify_entry(operation, subject, entry.sender_fault, cause);
+            if failure.class == ErrorClass::Retry {
+                settled.unsettled = Some(failure);
+            } else {
+                left.retain(|place| place.to_string() != entry.id);
+                settled.refused.get_or_insert(failure);
+            }
+        }
+        if left.is_empty() {
+            settled.unsettled = None;
+            return Ok(settled);
+        }
+        if round < MAX_ROUNDS {
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+        }
+    }
+    let unanswered = || classify_entry(operation, subject, false, (None, Some("some entries were not answered")));
+    settled.unsettled.get_or_insert_with(unanswered);
+    Ok(settled)
+}
