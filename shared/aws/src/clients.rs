@@ -6,6 +6,7 @@ use std::time::Duration;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_sqs::config::SharedCredentialsProvider;
 
 use crate::meter::Meter;
 use crate::settings::Settings;
@@ -42,7 +43,12 @@ pub struct Clients {
 
 impl Clients {
     /// Makes the clients; nothing is requested yet, save what the chain of credentials needs.
-    pub async fn connect(settings: &Settings, meter: &Meter) -> Self {
+    /// `credentials`: in place of the default chain.
+    pub(crate) async fn connect(
+        settings: &Settings,
+        credentials: Option<SharedCredentialsProvider>,
+        meter: &Meter,
+    ) -> Self {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(settings.region.clone()))
             .retry_config(retries())
@@ -51,11 +57,15 @@ impl Clients {
             Some(endpoint) => loader.endpoint_url(endpoint),
             None => loader,
         };
+        let loader = match credentials {
+            Some(credentials) => loader.credentials_provider(credentials),
+            None => loader,
+        };
         Self::new(&loader.load().await, settings.endpoint.is_some(), meter)
     }
 
     /// The clients of a configuration. `is_local`: it is not AWS itself, and buckets are no names of hosts there.
-    pub fn new(config: &SdkConfig, is_local: bool, meter: &Meter) -> Self {
+    pub(crate) fn new(config: &SdkConfig, is_local: bool, meter: &Meter) -> Self {
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(config).interceptor(meter.clone()).build();
         let sqs = aws_sdk_sqs::config::Builder::from(config).interceptor(meter.clone());
         let receive = sqs.clone().timeout_config(receive_timeouts()).retry_config(RetryConfig::disabled()).build();

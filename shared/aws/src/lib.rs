@@ -14,7 +14,11 @@ mod schedules;
 pub mod settings;
 mod table;
 
+use std::sync::Arc;
+
+use aws_sdk_sqs::config::SharedCredentialsProvider;
 use meter::Meter;
+use windlass_engine::ports::{Bus, Clock, Queues};
 
 pub use bus::EventBridgeBus;
 pub use clients::Clients;
@@ -35,9 +39,33 @@ pub struct AwsHost {
 impl AwsHost {
     /// Makes the clients. Nothing is requested of the stack yet.
     pub async fn connect(settings: Settings) -> Self {
+        Self::with(settings, None).await
+    }
+
+    /// Makes the clients with those credentials, in place of the default chain.
+    pub async fn connect_as(settings: Settings, credentials: SharedCredentialsProvider) -> Self {
+        Self::with(settings, Some(credentials)).await
+    }
+
+    async fn with(settings: Settings, credentials: Option<SharedCredentialsProvider>) -> Self {
         let meter = Meter::new(settings.meter_reads);
-        let clients = Clients::connect(&settings, &meter).await;
+        let clients = Clients::connect(&settings, credentials, &meter).await;
         Self { settings, clients, meter }
+    }
+
+    /// The queues.
+    pub fn queues(&self) -> Arc<dyn Queues> {
+        Arc::new(SqsQueues::new(self.clients.clone(), &self.settings))
+    }
+
+    /// The event bus.
+    pub fn bus(&self) -> Arc<dyn Bus> {
+        Arc::new(EventBridgeBus::new(&self.clients, &self.settings))
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::new(SystemClock)
     }
 
     /// What the program was told.

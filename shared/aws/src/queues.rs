@@ -68,17 +68,6 @@ impl SqsQueues {
         error
     }
 
-    /// What to do about a queue that is not there: nobody misses what is about the queue of an agent that has ended.
-    fn unless_gone<T>(queue: &QueueName, done: Result<T, PortError>, gone: T) -> Result<T, PortError> {
-        match (done, queue) {
-            (Err(error), QueueName::Control(agent)) if error.code == NO_QUEUE => {
-                tracing::info!(agent.id = %agent, "the agent's control queue is gone");
-                Ok(gone)
-            }
-            (done, _) => done,
-        }
-    }
-
     /// Sends messages whose bytes fit one request.
     async fn send_some(&self, queue: &QueueName, batch: &[Outgoing]) -> Result<(), PortError> {
         const OPERATION: &str = "SendMessageBatch";
@@ -234,6 +223,17 @@ impl Queues for SqsQueues {
     async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
         let depth = self.depth_there(queue).await;
         unless_gone(queue, depth, 0)
+    }
+}
+
+/// What to do about a queue that is not there: nobody misses what is about the queue of an agent that has ended.
+fn unless_gone<T>(queue: &QueueName, done: Result<T, PortError>, gone: T) -> Result<T, PortError> {
+    match (done, queue) {
+        (Err(error), QueueName::Control(agent)) if error.code == NO_QUEUE => {
+            tracing::info!(agent.id = %agent, "the agent's control queue is gone");
+            Ok(gone)
+        }
+        (done, _) => done,
     }
 }
 

@@ -4,6 +4,7 @@
 //! no case counts on being alone), and waits no longer than [`Timing`] says.
 
 mod agents;
+mod events;
 mod queues;
 mod runs;
 mod schedules;
@@ -15,11 +16,13 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use windlass_domain::ids::PoolName;
+use futures::stream::{self, StreamExt};
+use windlass_domain::ids::AgentId;
 use windlass_engine::Ports;
 use windlass_engine::ports::{ErrorClass, PortError, QueueName};
 
 pub use agents::agents;
+pub use events::{Subscriber, events};
 pub use queues::queues;
 pub use runs::runs;
 pub use schedules::schedules;
@@ -32,13 +35,15 @@ pub struct Timing {
     pub visibility: Duration,
     /// Within this, what should be noticed is noticed, and what should not happen would have happened.
     pub prompt: Duration,
+    /// How many cases of a suite run beside one another.
+    pub at_once: usize,
 }
 
 impl Timing {
     /// For adapters on this machine.
-    pub const LOCAL: Self = Self { visibility: Duration::from_secs(1), prompt: Duration::from_millis(400) };
+    pub const LOCAL: Self = Self { visibility: Duration::from_secs(1), prompt: Duration::from_millis(400), at_once: 1 };
     /// For adapters over the wire, whose visibility is counted in seconds.
-    pub const REMOTE: Self = Self { visibility: Duration::from_secs(3), prompt: Duration::from_secs(2) };
+    pub const WIRE: Self = Self { visibility: Duration::from_secs(4), prompt: Duration::from_secs(2), at_once: 8 };
 }
 
 /// What a case found: an error says what is not as it must be.
@@ -67,12 +72,10 @@ use cases;
 
 /// Runs every case, and panics with all faults at once.
 async fn run(suite: &str, cases: &[Case], make: impl AsyncFn() -> Ports, timing: Timing) {
-    let mut faults = Vec::new();
-    for (name, case) in cases {
-        if let Err(Fault(fault)) = case(make().await, timing).await {
-            faults.push(format!("{suite}: {name}: {fault}"));
-        }
-    }
+    let verdicts = cases.iter().map(async |(name, case)| (name, case(make().await, timing).await));
+    let verdicts: Vec<_> = stream::iter(verdicts).buffered(timing.at_once).collect().await;
+    let told = |(name, verdict): (_, Verdict)| Some(format!("{suite}: {name}: {}", verdict.err()?.0));
+    let faults: Vec<String> = verdicts.into_iter().filter_map(told).collect();
     assert!(faults.is_empty(), "{} of {} cases failed\n{}", faults.len(), cases.len(), faults.join("\n"));
 }
 
@@ -110,6 +113,7 @@ fn fresh_name(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), fresh_number())
 }
 
+/// A queue that anybody may make: pools are part of a stack on some hosts.
 fn fresh_queue() -> QueueName {
-    QueueName::Pool(PoolName::new(&fresh_name("conformance")).expect("the name has only letters, digits and dashes"))
+    QueueName::Control(AgentId::new(&fresh_name("conformance")).expect("the name has only letters, digits and dashes"))
 }

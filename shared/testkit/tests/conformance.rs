@@ -1,8 +1,12 @@
 //! The host in memory keeps what the ports promise.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use windlass_contract::event::PublicEvent;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
-use windlass_testkit::conformance::{self, Timing};
+use windlass_testkit::conformance::{self, Subscriber, Timing};
 use windlass_testkit::memory::MemoryHost;
 
 fn host() -> Ports {
@@ -39,4 +43,27 @@ async fn schedules() {
     let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
     let kept = async |task: &_| host.schedule_of(task).map(|schedule| format!("{schedule:?}"));
     conformance::schedules(&host.ports(), kept).await;
+}
+
+/// Reads what was published since it read last.
+struct Reader {
+    host: MemoryHost,
+    read: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Subscriber for Reader {
+    async fn next(&self, at_most: Duration) -> Vec<PublicEvent> {
+        tokio::time::sleep(at_most / 10).await;
+        let published = self.host.published();
+        let read = self.read.swap(published.len(), Ordering::Relaxed);
+        published[read..].to_vec()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events() {
+    let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
+    let reader = Reader { host: host.clone(), read: AtomicUsize::new(0) };
+    conformance::events(&host.ports(), &reader, Timing::LOCAL).await;
 }

@@ -69,12 +69,14 @@ pub struct Delivery {
 /// Queues. No batch may have more than [`windlass_domain::limits::MAX_BATCH`] entries.
 #[async_trait]
 pub trait Queues: Send + Sync {
-    /// Sends a batch, whole or not at all. A repeated send after an unclear failure may send twice.
+    /// Sends a batch. A batch with a message that no queue takes (too large, delayed for too long) is refused before
+    /// anything is sent; beyond that each message is sent by itself, so after an error some may have been, and are
+    /// again when the caller repeats the batch.
     ///
     /// A control queue is made by its agent's [`Queues::receive`], never by a send: nobody would remove the one of an
-    /// agent that has ended. Where queues are made by a call, sending to one that is gone is refused
-    /// ([`super::ErrorClass::Reject`]); a host on which a queue is nothing but its messages may keep them until
-    /// [`Queues::remove`].
+    /// agent that has ended. What is sent to one that is gone is dropped, for nobody is there to be told; a host on
+    /// which a queue is nothing but its messages may keep it until [`Queues::remove`]. Any other queue that is missing is
+    /// an error ([`super::ErrorClass::Reject`]) where queues are part of a stack.
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError>;
 
     /// Receives up to `most` messages and hides them for `visibility`; waits up to `wait` for the first one. A control
@@ -88,7 +90,8 @@ pub trait Queues: Send + Sync {
     ) -> Result<Vec<Delivery>, PortError>;
 
     /// Hides received messages for that long from now on; zero hands them back at once. Messages whose receipt has
-    /// been replaced, or that were deleted, are left alone; gives the receipts that were still good.
+    /// been replaced, that were deleted, or that SQS does not hide for longer (12 hours in all) are left alone; gives the
+    /// receipts that were still good. Whether a receipt is good after its time has run out differs between hosts.
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError>;
 
     /// Deletes received messages. Those whose receipt has been replaced are left alone.

@@ -1,0 +1,115 @@
+//! The emulator as a process of this test binary: it ends with the binary, whatever way that ends.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long the emulator may take to listen; it takes half a second on an idle machine.
+const START_WITHIN: Duration = Duration::from_secs(60);
+/// Somebody else may have taken the port between finding it free and listening on it.
+const ATTEMPTS: usize = 3;
+
+/// Runs the emulator of the local stack, and ends its process group as soon as its standard input ends: this process
+/// holds the other end of that pipe, and the operating system closes it however this process ends.
+const PROGRAM: &str = "
+import os, signal, sys, threading
+def watch():
+    sys.stdin.buffer.read()
+    os.killpg(0, signal.SIGKILL)
+threading.Thread(target=watch, daemon=True).start()
+sys.path.insert(0, sys.argv.pop(1))
+import emulator
+emulator.main()
+";
+
+/// A running emulator. Its process lives as long as this process does.
+pub(crate) struct Emulator {
+    /// Where it listens, such as `http://127.0.0.1:40123`.
+    pub(crate) endpoint: String,
+    /// Holds the pipe that keeps it alive.
+    _process: Child,
+}
+
+impl Emulator {
+    /// Starts one on a free port of 127.0.0.1.
+    pub(crate) fn start() -> Result<Self, String> {
+        let python = python()?;
+        let mut last = String::new();
+        for _ in 0..ATTEMPTS {
+            match Self::try_start(&python) {
+                Ok(emulator) => return Ok(emulator),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn try_start(python: &Path) -> Result<Self, String> {
+        let port = free_port().map_err(|error| format!("failed to find a free port: {error}"))?;
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("emulator-{}-{port}", std::process::id()));
+        let process = spawn(python, port, &folder).map_err(|error| format!("failed to start {python:?}: {error}"))?;
+        let mut emulator = Self { endpoint: format!("http://127.0.0.1:{port}"), _process: process };
+        let end = Instant::now() + START_WITHIN;
+        while TcpStream::connect_timeout(&address(port), Duration::from_millis(200)).is_err() {
+            if let Ok(Some(status)) = emulator._process.try_wait() {
+                return Err(format!("the emulator ended with {status}: see {}", folder.join("log").display()));
+            }
+            if Instant::now() > end {
+                return Err(format!("the emulator does not listen: see {}", folder.join("log").display()));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(emulator)
+    }
+}
+
+fn spawn(python: &Path, port: u16, folder: &Path) -> std::io::Result<Child> {
+    std::fs::create_dir_all(folder)?;
+    let log = File::create(folder.join("log"))?;
+    Command::new(python)
+        .args(["-B", "-c", PROGRAM])
+        .arg(workspace().join("localstack"))
+        .env("BIND_HOST", Ipv4Addr::LOCALHOST.to_string())
+        .env("GATEWAY_PORT", port.to_string())
+        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("MINISTACK_REGION", super::stack::REGION)
+        .env("STATE_DIR", folder.join("state"))
+        .env("S3_DATA_DIR", folder.join("s3"))
+        .env("LOG_LEVEL", "WARNING")
+        .stdin(Stdio::piped())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()
+}
+
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind(address(0))?.local_addr()?.port())
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The Python that has the emulator.
+fn python() -> Result<PathBuf, String> {
+    let ours = workspace().join(".venv/bin/python");
+    let python = std::env::var_os("WINDLASS_STACK_PYTHON").map_or(ours, PathBuf::from);
+    if python.exists() {
+        return Ok(python);
+    }
+    Err(format!(
+        "{} does not exist. Install the emulator in the folder of the workspace:\n    \
+         python3 -m venv .venv && .venv/bin/pip install -r localstack/requirements.txt\n\
+         or set WINDLASS_STACK_PYTHON to a Python that has it.",
+        python.display()
+    ))
+}
