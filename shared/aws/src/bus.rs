@@ -140,3 +140,117 @@ fn fitting(entries: &[PutEventsRequestEntry]) -> usize {
 fn unpublishable(event: &PublicEvent, cause: &str) -> PortError {
     PortError::new(ErrorClass::Bug, INVALID, format!("publish the event {}: {cause}", event.id))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+    use windlass_domain::ids::{RunId, TaskName, derive};
+
+    use super::*;
+    use crate::scripted::{Scripted, settings};
+
+    fn event(number: usize, data: Value) -> PublicEvent {
+        PublicEvent {
+            v: 1,
+            id: derive(&["event", &number.to_string()]),
+            kind: "action.failed".to_owned(),
+            time: "2026-03-29T01:00:00.25Z".to_owned(),
+            run: RunId::from_uuid(derive(&["run"])),
+            task: TaskName::new("nightly").expect("a name"),
+            version: 1,
+            labels: [].into(),
+            action: None,
+            attempt: None,
+            data,
+        }
+    }
+
+    fn number(entry: &Value) -> u64 {
+        let detail: Value =
+            serde_json::from_str(entry["Detail"].as_str().expect("it has a detail")).expect("it is JSON");
+        detail["data"].as_u64().unwrap_or_default()
+    }
+
+    /// Answers each entry by its number and the number of the request, from 1: why it is not taken.
+    fn script(verdict: impl Fn(u64, u32) -> Option<&'static str> + Send + 'static) -> Scripted {
+        let mut request = 0;
+        Scripted::new(move |_, input| {
+            request += 1;
+            let answer = |entry: &Value| match verdict(number(entry), request) {
+                None => json!({ "EventId": "e" }),
+                Some(code) => json!({ "ErrorCode": code, "ErrorMessage": "as AWS says" }),
+            };
+            let answers: Vec<Value> = input["Entries"].as_array().into_iter().flatten().map(answer).collect();
+            (200, json!({ "FailedEntryCount": 0, "Entries": answers }))
+        })
+    }
+
+    /// Publishes that many, and gives the numbers in each request.
+    async fn publish(script: &Scripted, events: &[PublicEvent]) -> (Result<(), PortError>, Vec<Vec<u64>>) {
+        let (clients, _) = script.clients(1);
+        let published = EventBridgeBus::new(&clients, &settings()).publish(events).await;
+        let numbers = |input: &Value| input["Entries"].as_array().into_iter().flatten().map(number).collect();
+        (published, script.asked().iter().map(|(_, input)| numbers(input)).collect())
+    }
+
+    fn numbered(count: usize) -> Vec<PublicEvent> {
+        (0..count).map(|place| event(place, json!(place))).collect()
+    }
+
+    #[tokio::test]
+    async fn what_failed_is_published_again_alone() {
+        let script = script(|number, request| match number {
+            1 if request == 1 => Some("ThrottlingException"),
+            3 if request < 3 => Some("InternalFailure"),
+            _ => None,
+        });
+        let (published, requests) = publish(&script, &numbered(4)).await;
+        published.expect("all are taken in the end");
+        assert_eq!(requests, [vec![0, 1, 2, 3], vec![1, 3], vec![3]]);
+    }
+
+    #[tokio::test]
+    async fn what_is_never_taken_is_told() {
+        let throttled = script(|number, _| (number == 1).then_some("ThrottlingException"));
+        let (published, requests) = publish(&throttled, &numbered(2)).await;
+        assert_eq!(published.expect_err("one is never taken").class, ErrorClass::Retry);
+        assert_eq!(requests, [vec![0, 1], vec![1], vec![1], vec![1]]);
+
+        let refused = script(|number, request| match number {
+            0 => Some("MalformedDetail"),
+            1 if request == 1 => Some("InternalFailure"),
+            _ => None,
+        });
+        let (published, requests) = publish(&refused, &numbered(3)).await;
+        assert_eq!(published.expect_err("one is refused").class, ErrorClass::Reject);
+        assert_eq!(requests, [vec![0, 1, 2], vec![1]]);
+    }
+
+    #[tokio::test]
+    async fn requests_are_bounded_in_number_and_bytes() {
+        let script = script(|_, _| None);
+        let (published, requests) = publish(&script, &numbered(23)).await;
+        published.expect("all are taken");
+        assert_eq!(requests.iter().map(Vec::len).collect::<Vec<_>>(), [10, 10, 3]);
+
+        let script = self::script(|_, _| None);
+        let large: Vec<_> = (0..5).map(|place| event(place, json!("x".repeat(400_000)))).collect();
+        let (published, requests) = publish(&script, &large).await;
+        published.expect("all are taken");
+        assert_eq!(requests.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn an_entry_says_what_rules_look_at() {
+        let script = script(|_, _| None);
+        publish(&script, &numbered(1)).await.0.expect("it is taken");
+        let (operation, input) = script.asked().remove(0);
+        let entry = &input["Entries"][0];
+        assert_eq!(operation, "PutEvents");
+        assert_eq!(
+            [&entry["EventBusName"], &entry["Source"], &entry["DetailType"]],
+            ["prod", "windlass", "action.failed"]
+        );
+        assert_eq!(entry["Time"].as_f64(), Some(1_774_746_000.25));
+    }
+}

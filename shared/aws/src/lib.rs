@@ -11,6 +11,8 @@ mod queues;
 mod recent;
 mod runs;
 mod schedules;
+#[cfg(test)]
+mod scripted;
 pub mod settings;
 mod table;
 

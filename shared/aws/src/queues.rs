@@ -359,3 +359,6 @@ fn whole_seconds(span: Duration) -> i32 {
     let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
     i32::try_from(seconds).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -84,7 +84,9 @@ impl Intercept for Meter {
             }
             (Asked::Read { .. } | Asked::Write { .. }, Some(output)) => {
                 self.count(service, operation, 1, 0.0);
-                capacities(output).into_iter().for_each(|capacity| self.add_capacity(service, operation, capacity));
+                for capacity in capacities(output) {
+                    self.add_capacity(service, operation, capacity);
+                }
             }
             (Asked::Read { .. }, None) => self.count(service, operation, 1, 0.0),
             (Asked::Write { refused }, None) => {
@@ -291,4 +293,81 @@ pub(crate) fn entry_bytes(entry: &PutEventsRequestEntry) -> usize {
 #[expect(clippy::cast_precision_loss, reason = "a request has at most some megabytes")]
 fn chunks(bytes: usize) -> f64 {
     bytes.div_ceil(CHUNK_BYTES).max(1) as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::scripted::{Scripted, error};
+
+    fn check(meter: &Meter, service: &str, operation: &str, requests: u64, units: f64) {
+        let total = meter.snapshot().total(service, operation);
+        assert!(total.0 == requests && (total.1 - units).abs() < 0.1, "{operation}: {total:?}");
+    }
+
+    #[tokio::test]
+    async fn each_attempt_of_the_sdk_is_a_request() {
+        let mut attempt = 0;
+        let script = Scripted::new(move |_, _| {
+            attempt += 1;
+            if attempt < 3 { error(500, "InternalError") } else { (200, json!({ "MessageId": "m" })) }
+        });
+        let (clients, meter) = script.clients(3);
+        let body = "x".repeat(CHUNK_BYTES + 1);
+        clients.sqs.send_message().queue_url("https://sqs/1/q").message_body(body).send().await.expect("it is sent");
+        check(&meter, "SQS", "SendMessage", 3, 6.0);
+    }
+
+    #[tokio::test]
+    async fn a_receive_is_billed_by_what_came() {
+        let mut bodies = vec![json!({}), json!({ "Messages": [{ "Body": "x".repeat(CHUNK_BYTES) }, { "Body": "y" }] })];
+        let script = Scripted::new(move |_, _| (200, bodies.pop().unwrap_or_default()));
+        let (clients, meter) = script.clients(1);
+        let receive = || clients.sqs_receive.receive_message().queue_url("https://sqs/1/q").send();
+        receive().await.expect("two came");
+        check(&meter, "SQS", "ReceiveMessage", 1, 2.0);
+        receive().await.expect("none came");
+        check(&meter, "SQS", "ReceiveMessage", 2, 3.0);
+    }
+
+    #[tokio::test]
+    async fn events_are_billed_that_were_taken() {
+        let answer =
+            json!({ "FailedEntryCount": 1, "Entries": [{ "EventId": "e" }, { "ErrorCode": "InternalFailure" }] });
+        let script = Scripted::new(move |_, _| (200, answer.clone()));
+        let (clients, meter) = script.clients(1);
+        let entry = |bytes| PutEventsRequestEntry::builder().source("s").detail("x".repeat(bytes)).build();
+        let put = clients.eventbridge.put_events().entries(entry(CHUNK_BYTES)).entries(entry(1));
+        put.send().await.expect("one is taken");
+        check(&meter, "EventBridge", "PutEvents", 1, 2.0);
+    }
+
+    async fn check_write(answer: (u16, Value), table: f64, index: f64) {
+        let script = Scripted::new(move |_, _| answer.clone());
+        let (clients, meter) = script.clients(1);
+        let text = aws_sdk_dynamodb::types::AttributeValue::S("x".repeat(2000));
+        let put = clients.dynamodb.put_item().table_name("t").item("pk", text);
+        put.condition_expression("attribute_not_exists(pk)").send().await.ok();
+        let entries = meter.snapshot().entries;
+        let units = |index: Option<&str>| -> f64 {
+            entries.iter().filter(|entry| entry.index.as_deref() == index).map(|entry| entry.units).sum()
+        };
+        assert!((units(None) - table).abs() < 0.1 && (units(Some("due")) - index).abs() < 0.1, "{entries:?}");
+        assert_eq!(entries.iter().map(|entry| entry.requests).sum::<u64>(), 1);
+        let (_, input) = script.asked().remove(0);
+        assert_eq!(input["ReturnConsumedCapacity"], "INDEXES");
+    }
+
+    #[tokio::test]
+    async fn writes_are_billed_as_reported() {
+        let by_part = json!({ "CapacityUnits": 5.0, "Table": { "CapacityUnits": 3.0 },
+            "GlobalSecondaryIndexes": { "due": { "CapacityUnits": 2.0 } } });
+        check_write((200, json!({ "ConsumedCapacity": by_part })), 3.0, 2.0).await;
+        check_write((200, json!({ "ConsumedCapacity": { "CapacityUnits": 5.0 } })), 5.0, 0.0).await;
+        // Of 2,002 bytes.
+        check_write(error(400, "ConditionalCheckFailedException"), 2.0, 0.0).await;
+        check_write(error(400, "ThrottlingException"), 0.0, 0.0).await;
+    }
 }

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long the emulator may take to listen; it takes half a second on an idle machine.
-const START_WITHIN: Duration = Duration::from_secs(60);
+const START_WITHIN: Duration = Duration::from_mins(1);
 /// Somebody else may have taken the port between finding it free and listening on it.
 const ATTEMPTS: usize = 3;
 
@@ -30,7 +30,7 @@ pub(crate) struct Emulator {
     /// Where it listens, such as `http://127.0.0.1:40123`.
     pub(crate) endpoint: String,
     /// Holds the pipe that keeps it alive.
-    _process: Child,
+    process: Child,
 }
 
 impl Emulator {
@@ -50,11 +50,12 @@ impl Emulator {
     fn try_start(python: &Path) -> Result<Self, String> {
         let port = free_port().map_err(|error| format!("failed to find a free port: {error}"))?;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("emulator-{}-{port}", std::process::id()));
-        let process = spawn(python, port, &folder).map_err(|error| format!("failed to start {python:?}: {error}"))?;
-        let mut emulator = Self { endpoint: format!("http://127.0.0.1:{port}"), _process: process };
+        let process =
+            spawn(python, port, &folder).map_err(|error| format!("failed to start {}: {error}", python.display()))?;
+        let mut emulator = Self { endpoint: format!("http://127.0.0.1:{port}"), process };
         let end = Instant::now() + START_WITHIN;
         while TcpStream::connect_timeout(&address(port), Duration::from_millis(200)).is_err() {
-            if let Ok(Some(status)) = emulator._process.try_wait() {
+            if let Ok(Some(status)) = emulator.process.try_wait() {
                 return Err(format!("the emulator ended with {status}: see {}", folder.join("log").display()));
             }
             if Instant::now() > end {

@@ -49,7 +49,7 @@ async fn a_pool_that_is_missing_is_named_and_is_found_once_it_is_made() {
     // Behind the back of the adapter, which knows its address.
     host.clients().sqs.delete_queue().queue_url(url).send().await.expect("it is deleted");
     assert_eq!(queues.send(&queue, message("c")).await.expect_err("it is gone").code, "WL0331");
-    // SQS lets a name rest for 60 s after a deletion (API_DeleteQueue); the emulator does not.
+    // SQS lets a name rest for 60 s after a deletion (`DeleteQueue`); the emulator does not.
     host.clients().sqs.create_queue().queue_name("wire-pool-made-later").send().await.expect("it is made again");
     queues.send(&queue, message("d")).await.expect("it is found again");
 }

@@ -172,8 +172,8 @@ async fn a_replaced_receipt_is_good_for_nothing(ports: Ports, timing: Timing) ->
     Ok(())
 }
 
-/// SQS refuses to hide a message that is at large again (`MessageNotInflight`, API_ChangeMessageVisibility), and
-/// deletes it all the same (API_DeleteMessage); other hosts do both. No caller may count on either.
+/// SQS refuses to hide a message that is at large again (`MessageNotInflight` of `ChangeMessageVisibility`), and
+/// deletes it all the same (`DeleteMessage`); other hosts do both. No caller may count on either.
 async fn an_expired_receipt_still_deletes(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a"]).await?;
@@ -411,7 +411,7 @@ async fn queues_are_separate(ports: Ports, timing: Timing) -> Verdict {
     one.next("the message").await.map(drop)
 }
 
-/// Whether the name can be used again at once differs: SQS lets it rest for 60 s (API_DeleteQueue), as a passing error.
+/// Whether the name can be used again at once differs: SQS lets it rest for 60 s (`DeleteQueue`), as a passing error.
 async fn a_removed_queue_holds_nothing(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a", "b"]).await?;
