@@ -1,6 +1,7 @@
 //! The engine's ports on AWS: saga records and tasks in one `DynamoDB` table, queues in SQS, events on an `EventBridge`
 //! bus, due times in `EventBridge` Scheduler, large payloads in S3.
 
+mod agents;
 mod bus;
 mod clients;
 mod clock;
@@ -15,13 +16,16 @@ mod schedules;
 mod scripted;
 pub mod settings;
 mod table;
+mod tasks;
 
 use std::sync::Arc;
 
 use aws_sdk_sqs::config::SharedCredentialsProvider;
 use meter::Meter;
-use windlass_engine::ports::{Bus, Clock, Queues};
+use windlass_engine::Ports;
+use windlass_engine::ports::{Agents, Bus, Clock, Queues, Runs, Schedules, Tasks};
 
+pub use agents::AgentTable;
 pub use bus::EventBridgeBus;
 pub use clients::Clients;
 pub use clock::SystemClock;
@@ -29,6 +33,7 @@ pub use queues::SqsQueues;
 pub use runs::RunTable;
 pub use schedules::AwsSchedules;
 pub use settings::{Needs, ScheduleTarget, Settings, SettingsError};
+pub use tasks::TaskTable;
 
 /// A stack on AWS, as one program sees it.
 #[derive(Debug, Clone)]
@@ -53,6 +58,39 @@ impl AwsHost {
         let meter = Meter::new(settings.meter_reads);
         let clients = Clients::connect(&settings, credentials, &meter).await;
         Self { settings, clients, meter }
+    }
+
+    /// The stack as everything that the engine's loops need of a host.
+    pub fn ports(&self) -> Ports {
+        Ports {
+            queues: self.queues(),
+            runs: self.runs(),
+            tasks: self.tasks(),
+            schedules: self.schedules(),
+            bus: self.bus(),
+            agents: self.agents(),
+            clock: self.clock(),
+        }
+    }
+
+    /// Saga records.
+    pub fn runs(&self) -> Arc<dyn Runs> {
+        Arc::new(RunTable::new(&self.clients, &self.settings, self.clock()))
+    }
+
+    /// Tasks and their versions.
+    pub fn tasks(&self) -> Arc<dyn Tasks> {
+        Arc::new(TaskTable::new(&self.clients, &self.settings))
+    }
+
+    /// The register of agents.
+    pub fn agents(&self) -> Arc<dyn Agents> {
+        Arc::new(AgentTable::new(&self.clients, &self.settings))
+    }
+
+    /// The keeper of schedules.
+    pub fn schedules(&self) -> Arc<dyn Schedules> {
+        Arc::new(AwsSchedules::new(self.clients.scheduler.clone(), &self.settings))
     }
 
     /// The queues.

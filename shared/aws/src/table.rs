@@ -4,6 +4,7 @@
 //! names and values
 //! (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html>).
 
+pub(crate) mod agent;
 pub(crate) mod columns;
 #[cfg(test)]
 mod golden;
@@ -16,6 +17,8 @@ pub(crate) mod page;
 pub(crate) mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
+pub(crate) mod task;
+pub(crate) mod task_version;
 
 use std::collections::HashMap;
 use std::fmt::Display;

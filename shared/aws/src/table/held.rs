@@ -25,7 +25,7 @@ impl Hash {
         Self(Sha256::digest(bytes).into())
     }
 
-    fn read(text: &str) -> Option<Self> {
+    pub(crate) fn read(text: &str) -> Option<Self> {
         let mut hash = [0; 32];
         if text.len() != 64 || !text.is_ascii() {
             return None;

@@ -1,6 +1,9 @@
 //! The requests of the table, as the adapters make them: batches in parts of what one request takes, what was left
 //! undone asked for again, failures classified. What a request consumed is counted by the client's meter.
 
+mod removal;
+mod transaction;
+
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -12,6 +15,8 @@ use windlass_engine::ports::{ErrorClass, PortError};
 
 use super::Item;
 use crate::error::{UNAVAILABLE, classify};
+
+pub(crate) use transaction::ConditionalPut;
 
 /// Keys of one batch of reads
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).

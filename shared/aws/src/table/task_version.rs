@@ -1,0 +1,100 @@
+//! One version of a task's definition: written once, never changed, never deleted.
+
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use windlass_domain::ids::{TaskName, TaskVersion};
+use windlass_domain::time::Timestamp;
+
+use super::held::Hash;
+use super::{BODY, Damage, Item, key, number, read_bytes, read_number, read_text, text};
+
+/// When it was written (N, milliseconds).
+const CREATED_AT: &str = "c";
+/// The hash of a definition that is in S3 (S).
+const KEPT: &str = "k";
+
+/// Bytes of a packed definition up to which it stands in its item. An item has at most 400 KB
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Constraints.html>).
+pub(crate) const MAX_INLINE_BYTES: usize = 350 * 1024;
+
+/// Where a packed definition is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// In the item, packed.
+    Inline(Vec<u8>),
+    /// In S3, under the SHA-256 of what is packed.
+    Kept(Hash),
+}
+
+/// A version as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) created_at: Timestamp,
+    pub(crate) source: Source,
+}
+
+/// The key of a version. Its number has eight digits at least, so that the order is that of the numbers.
+pub(crate) fn version_key(task: &TaskName, version: TaskVersion) -> Item {
+    key(format!("TASK#{task}"), format!("V#{version:08}"))
+}
+
+/// The item of a version.
+pub(crate) fn encode(task: &TaskName, version: TaskVersion, stored: &Stored) -> Item {
+    let mut item = version_key(task, version);
+    item.insert(CREATED_AT.to_owned(), number(stored.created_at.as_millis()));
+    match &stored.source {
+        Source::Inline(packed) => item.insert(BODY.to_owned(), AttributeValue::B(Blob::new(packed.clone()))),
+        Source::Kept(hash) => item.insert(KEPT.to_owned(), text(hash.to_string())),
+    };
+    item
+}
+
+/// Reads a version.
+pub(crate) fn decode(item: &Item) -> Result<Stored, Damage> {
+    let source = if item.contains_key(KEPT) {
+        Source::Kept(Hash::read(read_text(item, KEPT)?).ok_or(Damage::Attribute(KEPT))?)
+    } else {
+        Source::Inline(read_bytes(item, BODY)?.to_vec())
+    };
+    Ok(Stored { created_at: Timestamp::from_millis(read_number(item, CREATED_AT)?), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::table::SK;
+
+    fn task() -> TaskName {
+        TaskName::new("nightly").unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_version_is_read_as_it_was_written(
+            version in any::<TaskVersion>(),
+            created_at in any::<i64>(),
+            packed in proptest::collection::vec(any::<u8>(), 0..500),
+            is_kept in any::<bool>(),
+        ) {
+            let source = if is_kept { Source::Kept(Hash::of(&packed)) } else { Source::Inline(packed) };
+            let stored = Stored { created_at: Timestamp::from_millis(created_at), source };
+            prop_assert_eq!(decode(&encode(&task(), version, &stored)), Ok(stored));
+        }
+
+        #[test]
+        fn versions_are_in_the_order_of_their_numbers(one in 0..100_000_000u32, other in 0..100_000_000u32) {
+            let sort = |version| version_key(&task(), version)[SK].as_s().unwrap().clone();
+            prop_assert_eq!(sort(one).cmp(&sort(other)), one.cmp(&other));
+        }
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let mut item = version_key(&task(), 1);
+        assert_eq!(decode(&item), Err(Damage::Attribute(BODY)));
+        item.insert(KEPT.to_owned(), text("no hash"));
+        assert_eq!(decode(&item), Err(Damage::Attribute(KEPT)));
+    }
+}
