@@ -132,7 +132,7 @@ mod tests {
             seen_at: Timestamp::from_millis(1_800_000_000_999),
         };
         let item = encode(&agent);
-        assert!(crate::table::item_bytes(&item) <= 1024);
+        assert!(crate::meter::item_size::item_bytes(&item) <= 1024);
         assert_eq!(item[EXPIRES_AT], number(1_801_209_600));
     }
 }

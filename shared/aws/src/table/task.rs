@@ -131,7 +131,7 @@ mod tests {
             waiting: (0..100).map(minute).collect(),
             passed_over: (0..32).map(minute).collect(),
         };
-        assert!(crate::table::item_bytes(&encode(&record)) <= 1024);
+        assert!(crate::meter::item_size::item_bytes(&encode(&record)) <= 1024);
     }
 
     #[test]
