@@ -23,6 +23,7 @@ use std::sync::Arc;
 use aws_sdk_sqs::config::SharedCredentialsProvider;
 use meter::Meter;
 use windlass_engine::Ports;
+use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{Agents, Bus, Clock, Queues, Runs, Schedules, Tasks};
 
 pub use agents::AgentTable;
@@ -60,22 +61,26 @@ impl AwsHost {
         Self { settings, clients, meter }
     }
 
-    /// The stack as everything that the engine's loops need of a host.
-    pub fn ports(&self) -> Ports {
-        Ports {
+    /// The stack as everything that the engine's loops need of a host, and the definitions by which its runs are read,
+    /// for the loops to share.
+    pub fn ports(&self) -> (Ports, Arc<Definitions>) {
+        let tasks = self.tasks();
+        let definitions = Arc::new(Definitions::new(tasks.clone()));
+        let ports = Ports {
             queues: self.queues(),
-            runs: self.runs(),
-            tasks: self.tasks(),
+            runs: self.runs(definitions.clone()),
+            tasks,
             schedules: self.schedules(),
             bus: self.bus(),
             agents: self.agents(),
             clock: self.clock(),
-        }
+        };
+        (ports, definitions)
     }
 
     /// Saga records.
-    pub fn runs(&self) -> Arc<dyn Runs> {
-        Arc::new(RunTable::new(&self.clients, &self.settings, self.clock()))
+    pub fn runs(&self, definitions: Arc<Definitions>) -> Arc<dyn Runs> {
+        Arc::new(RunTable::new(&self.clients, &self.settings, definitions, self.clock()))
     }
 
     /// Tasks and their versions.

@@ -73,6 +73,7 @@ fn spawn(python: &Path, port: u16, folder: &Path) -> std::io::Result<Child> {
     Command::new(python)
         .args(["-B", "-c", PROGRAM])
         .arg(workspace().join("localstack"))
+        .arg(folder)
         .env("BIND_HOST", Ipv4Addr::LOCALHOST.to_string())
         .env("GATEWAY_PORT", port.to_string())
         .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{port}"))

@@ -2,8 +2,11 @@
 //!
 //! One emulator for this binary, on a port of its own, with one stack whose resources all tests share.
 
+mod agents;
 mod bus;
 mod emulator;
 mod meter;
 mod queues;
+mod schedules;
 mod stack;
+mod tasks;

@@ -1,0 +1,72 @@
+//! The register of agents over the wire.
+
+use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::ports::AgentRecord;
+use windlass_engine::sweeper::Sweeper;
+use windlass_testkit::conformance::{self, Timing};
+use windlass_testkit::memory::MemoryHost;
+
+use crate::stack::Stack;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite() {
+    let host = Stack::get().host().await;
+    let others = MemoryHost::new(Timestamp::from_millis(0)).ports();
+    let ports = Ports { agents: host.agents(), clock: host.clock(), ..others };
+    conformance::agents(async || ports.clone(), Timing::WIRE).await;
+}
+
+fn agent(id: &str, seen_at: Timestamp) -> AgentRecord {
+    AgentRecord {
+        id: AgentId::new(id).expect("a name"),
+        pool: PoolName::default(),
+        slots: 4,
+        busy: 1,
+        version: "1.0.0".to_owned(),
+        address: "host/1".to_owned(),
+        draining: false,
+        started_at: Timestamp::from_millis(1_800_000_000_000),
+        seen_at,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_goes_on_as_before_costs_one_write_a_minute() {
+    let host = Stack::get().host().await;
+    let (agents, start) = (host.agents(), host.clock().now());
+    let before = host.meter().snapshot();
+    for second in (0..120).step_by(10) {
+        agents.register(&agent("steady", start.plus(Millis::from_secs(second)))).await.expect("it is registered");
+    }
+    let since = host.meter().snapshot().since(&before);
+    assert_eq!(since.total("DynamoDB", "PutItem"), (2, 2.0), "{since:?}");
+    agents.deregister(&agent("steady", start).id).await.expect("it is forgotten");
+}
+
+/// The agent's process was stopped for longer than the sweeper waits, and goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_was_reaped_registers_again() {
+    let host = Stack::get().host().await;
+    let (of_agent, start) = (host.agents(), host.clock().now());
+    of_agent.register(&agent("stopped", start)).await.expect("it is registered");
+
+    let sweepers = Stack::get().host().await;
+    let others = MemoryHost::new(start).ports();
+    let ports = Ports { agents: sweepers.agents(), queues: sweepers.queues(), clock: sweepers.clock(), ..others };
+    let is_there = async || {
+        let listed = ports.agents.list().await.expect("they are listed");
+        listed.into_iter().any(|agent| agent.id.as_str() == "stopped")
+    };
+    let sweeper = Sweeper::new(ports.clone(), std::time::Duration::from_mins(1));
+    let later = start.plus(Millis::from_secs(179));
+    sweeper.reap(later).await.expect("nothing fails");
+    assert!(is_there().await);
+    sweeper.reap(start.plus(Millis::from_secs(180))).await.expect("nothing fails");
+    assert!(!is_there().await);
+
+    of_agent.register(&agent("stopped", start.plus(Millis::from_secs(190)))).await.expect("it is registered");
+    assert!(is_there().await);
+    of_agent.deregister(&agent("stopped", start).id).await.expect("it is forgotten");
+}
