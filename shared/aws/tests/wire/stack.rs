@@ -105,7 +105,11 @@ async fn make_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<()
         .global_secondary_indexes(index("runs", "list_key", "submitted_at"))
         .global_secondary_indexes(index("due", "due_shard", "due_at"))
         .stream_specification(stream());
-    request.send().await?;
+    match request.send().await {
+        // On a busy machine the first attempt of the SDK may have made it, too late for its answer.
+        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+        made => drop(made?),
+    }
     let expiry = TimeToLiveSpecification::builder().attribute_name("expires_at").enabled(true).build()?;
     client.update_time_to_live().table_name(table).time_to_live_specification(expiry).send().await?;
     Ok(())
