@@ -3,7 +3,7 @@
 //! The effects of all runs of one batch go out together, because a request that carries ten messages costs what a
 //! request with one does.
 
-use futures::future::{try_join, try_join_all};
+use futures::future::{join, join_all};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
 use windlass_contract::trace::traceparent;
@@ -46,26 +46,39 @@ impl Effects {
         Self { messages: vec![(QueueName::Inbox, Outgoing::now(encode(&message)))], events: Vec::new() }
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.events.is_empty()
-    }
-
-    /// These too.
-    pub(crate) fn extend(&mut self, others: Self) {
-        self.messages.extend(others.messages);
-        self.events.extend(others.events);
-    }
-
     /// Sends everything. An error means that some of it may not have been sent.
-    pub(crate) async fn send(self, ports: &Ports) -> Result<(), PortError> {
-        let publish = try_join_all(self.events.chunks(MAX_BATCH).map(|batch| ports.bus.publish(batch)));
-        let send = send_or_refuse(ports.queues.as_ref(), self.messages);
-        let (refused, _published) = try_join(send, publish).await?;
-        for refused in refused {
-            undeliverable(ports, refused).await?;
-        }
-        Ok(())
+    pub(crate) async fn send(&self, ports: &Ports) -> Result<(), PortError> {
+        send(ports, &self.messages, &self.events).await
     }
+
+    /// Sends the effects of several runs together; says for each whether all of its own were sent. What fails together
+    /// is sent again apart, so that one queue out of reach holds up only those who need it.
+    pub(crate) async fn send_together(all: Vec<Self>, ports: &Ports) -> Vec<Result<(), PortError>> {
+        let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
+        let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
+        let messages: Vec<_> = messages.into_iter().flatten().collect();
+        let events: Vec<_> = events.into_iter().flatten().collect();
+        if send(ports, &messages, &events).await.is_ok() {
+            return counts.iter().map(|_| Ok(())).collect();
+        }
+        let (mut messages, mut events) = (messages.as_slice(), events.as_slice());
+        let apart = counts.into_iter().map(|(message_count, event_count)| {
+            let (own_messages, own_events);
+            (own_messages, messages) = messages.split_at(message_count);
+            (own_events, events) = events.split_at(event_count);
+            send(ports, own_messages, own_events)
+        });
+        join_all(apart).await
+    }
+}
+
+async fn send(ports: &Ports, messages: &[(QueueName, Outgoing)], events: &[PublicEvent]) -> Result<(), PortError> {
+    let publish = join_all(events.chunks(MAX_BATCH).map(|batch| ports.bus.publish(batch)));
+    let (sent, published) = join(send_or_refuse(ports.queues.as_ref(), messages), publish).await;
+    for refused in sent? {
+        undeliverable(ports, refused).await?;
+    }
+    published.into_iter().collect()
 }
 
 /// A message that its queue will never take. An attempt fails with the reason, and is kept where a person finds it; an
@@ -96,7 +109,7 @@ async fn fail_attempt(ports: &Ports, pool: &PoolName, body: &str, error: &PortEr
 pub(crate) async fn report_dead(ports: &Ports, perform: &PerformMessage, reason: String) -> Result<(), PortError> {
     let input = Input::DeadLettered { of: perform.of, reason };
     let message = InboxMessage::Run { v: MESSAGE_VERSION, run: perform.run, input };
-    send_all(ports.queues.as_ref(), vec![(QueueName::Inbox, Outgoing::now(encode(&message)))]).await
+    send_all(ports.queues.as_ref(), &[(QueueName::Inbox, Outgoing::now(encode(&message)))]).await
 }
 
 fn message_of(now: Timestamp, definition: &Definition, run: &Run, command: &Command) -> Option<(QueueName, Outgoing)> {

@@ -193,13 +193,10 @@ impl ProcessManager {
     /// Advances each run with one write, then sends what follows from all of them together.
     async fn advance_all(&self, groups: &BTreeMap<RunId, Group>, deliveries: &[Delivery]) -> Vec<bool> {
         let settled = join_all(groups.values().map(|group| self.settle(group, deliveries))).await;
-        let (mut all, mut done) = (Effects::default(), Vec::with_capacity(settled.len()));
-        for effects in settled {
-            done.push(effects.as_ref().map(Effects::is_empty));
-            all.extend(effects.unwrap_or_default());
-        }
-        let sent = all.is_empty() || report("send what follows", all.send(&self.ports).await);
-        done.into_iter().map(|had_none| had_none.is_some_and(|had_none| had_none || sent)).collect()
+        let is_settled: Vec<bool> = settled.iter().map(Option::is_some).collect();
+        let effects = settled.into_iter().map(Option::unwrap_or_default).collect();
+        let sent = Effects::send_together(effects, &self.ports).await;
+        is_settled.into_iter().zip(sent).map(|(settled, sent)| report("send what follows", sent) && settled).collect()
     }
 
     /// Advances one run; gives what is to be sent, or nothing if its inputs must come again.

@@ -128,7 +128,8 @@ impl Scheduler {
             let due = InboxMessage::Due { v: MESSAGE_VERSION, task: record.name.clone(), nominal: Some(nominal) };
             (QueueName::Inbox, Outgoing::now(encode(&due)))
         };
-        send_all(self.ports.queues.as_ref(), round.fire.iter().copied().map(message).collect()).await
+        let messages: Vec<_> = round.fire.iter().copied().map(message).collect();
+        send_all(self.ports.queues.as_ref(), &messages).await
     }
 
     /// One event for all that was missed in a row.

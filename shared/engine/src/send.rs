@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use windlass_domain::limits::{MAX_BATCH, MAX_MESSAGE_BYTES};
 
 use crate::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues};
@@ -16,55 +16,57 @@ pub(crate) struct Refused {
 }
 
 /// Sends every message to its queue: batches of at most ten messages and one message's bytes (SQS bounds both).
-pub(crate) async fn send_all(queues: &dyn Queues, outgoing: Vec<(QueueName, Outgoing)>) -> Result<(), PortError> {
+pub(crate) async fn send_all(queues: &dyn Queues, outgoing: &[(QueueName, Outgoing)]) -> Result<(), PortError> {
     match send_or_refuse(queues, outgoing).await?.into_iter().next() {
         Some(refused) => Err(refused.error),
         None => Ok(()),
     }
 }
 
-/// Sends every message to its queue; gives those that their queue will never take.
+/// Sends every message to its queue; gives those that their queue will never take. A queue that fails does not keep the
+/// others from being sent to.
 pub(crate) async fn send_or_refuse(
     queues: &dyn Queues,
-    outgoing: Vec<(QueueName, Outgoing)>,
+    outgoing: &[(QueueName, Outgoing)],
 ) -> Result<Vec<Refused>, PortError> {
-    let mut by_queue: BTreeMap<QueueName, Vec<Outgoing>> = BTreeMap::new();
+    let mut by_queue: BTreeMap<&QueueName, Vec<&Outgoing>> = BTreeMap::new();
     for (queue, message) in outgoing {
         by_queue.entry(queue).or_default().push(message);
     }
-    let batches = by_queue.iter().flat_map(|(queue, messages)| batches(messages).map(move |batch| (queue, batch)));
-    let refused = try_join_all(batches.map(|(queue, batch)| send_batch(queues, queue, batch))).await?;
+    let batches = by_queue.iter().flat_map(|(queue, messages)| batches(messages).map(move |batch| (*queue, batch)));
+    let sent = join_all(batches.map(|(queue, batch)| send_batch(queues, queue, batch))).await;
+    let refused: Vec<Vec<Refused>> = sent.into_iter().collect::<Result<_, _>>()?;
     Ok(refused.into_iter().flatten().collect())
 }
 
 /// Of a batch that is refused, each message is tried alone: one of them may be the fault.
-async fn send_batch(queues: &dyn Queues, queue: &QueueName, batch: &[Outgoing]) -> Result<Vec<Refused>, PortError> {
-    let refused = match queues.send(queue, batch.to_vec()).await {
+async fn send_batch(queues: &dyn Queues, queue: &QueueName, batch: &[&Outgoing]) -> Result<Vec<Refused>, PortError> {
+    let owned = |batch: &[&Outgoing]| batch.iter().map(|message| (*message).clone()).collect();
+    let refused = match queues.send(queue, owned(batch)).await {
         Err(error) if error.class == ErrorClass::Reject => error,
         Err(error) => return Err(error),
         Ok(()) => return Ok(Vec::new()),
     };
+    let refused_one = |message: &Outgoing, error| Refused { queue: queue.clone(), message: message.clone(), error };
     if let [message] = batch {
-        return Ok(vec![Refused { queue: queue.clone(), message: message.clone(), error: refused }]);
+        return Ok(vec![refused_one(message, refused)]);
     }
     let mut all = Vec::new();
     for message in batch {
-        match queues.send(queue, vec![message.clone()]).await {
+        match queues.send(queue, owned(&[message])).await {
             Ok(()) => {}
-            Err(error) if error.class == ErrorClass::Reject => {
-                all.push(Refused { queue: queue.clone(), message: message.clone(), error });
-            }
+            Err(error) if error.class == ErrorClass::Reject => all.push(refused_one(message, error)),
             Err(error) => return Err(error),
         }
     }
     Ok(all)
 }
 
-fn batches(messages: &[Outgoing]) -> impl Iterator<Item = &[Outgoing]> {
+fn batches<'a, 'm>(messages: &'a [&'m Outgoing]) -> impl Iterator<Item = &'a [&'m Outgoing]> {
     let mut rest = messages;
     std::iter::from_fn(move || {
         let mut bytes = 0;
-        let fits = |message: &&Outgoing| {
+        let fits = |message: &&&Outgoing| {
             bytes += message.body.len();
             bytes <= MAX_MESSAGE_BYTES
         };
@@ -81,7 +83,8 @@ mod tests {
 
     fn check(sizes: &[usize], expected: &[usize]) {
         let messages: Vec<Outgoing> = sizes.iter().map(|size| Outgoing::now("x".repeat(*size))).collect();
-        assert_eq!(batches(&messages).map(<[Outgoing]>::len).collect::<Vec<_>>(), expected);
+        let messages: Vec<&Outgoing> = messages.iter().collect();
+        assert_eq!(batches(&messages).map(<[&Outgoing]>::len).collect::<Vec<_>>(), expected);
     }
 
     #[test]

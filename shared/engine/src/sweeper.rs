@@ -50,12 +50,11 @@ impl Sweeper {
                 () = tokio::time::sleep(self.every) => {}
             }
             let now = self.ports.clock.now();
-            let round = if now.since(swept).as_duration() >= SWEEP_EVERY {
-                let since = std::mem::replace(&mut swept, now);
-                self.sweep(now, since).await
-            } else {
-                self.wake(now).await
-            };
+            let is_sweep = now.since(swept).as_duration() >= SWEEP_EVERY;
+            let round = if is_sweep { self.sweep(now, swept).await } else { self.wake(now).await };
+            if is_sweep && round.is_ok() {
+                swept = now;
+            }
             if let Err(error) = round {
                 tracing::warn!(error.code = error.code, error = %error, "failed to sweep; the next round tries again");
             }
@@ -93,6 +92,7 @@ impl Sweeper {
             let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input: input.clone() };
             (QueueName::Inbox, Outgoing::now(encode(&message)))
         };
-        send_all(self.ports.queues.as_ref(), runs.into_iter().map(message).collect()).await
+        let messages: Vec<_> = runs.into_iter().map(message).collect();
+        send_all(self.ports.queues.as_ref(), &messages).await
     }
 }

@@ -99,7 +99,7 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
 /// Sends until it is sent: a report that is lost is work done in vain.
 async fn send(queues: &dyn Queues, bodies: Vec<(QueueName, Outgoing)>) {
     let mut backoff = Backoff::of_failures();
-    while let Err(error) = send_all(queues, bodies.clone()).await {
+    while let Err(error) = send_all(queues, &bodies).await {
         tracing::warn!(error.code = error.code, error = %error, "failed to report; trying again");
         backoff.wait().await;
     }
