@@ -78,7 +78,7 @@ impl Snapshot {
         let before = |entry: &Entry| earlier.entries.iter().find(|other| entry.is_same_operation(other));
         let difference = |entry: &Entry| {
             let (requests, units) = before(entry).map_or((0, 0.0), |before| (before.requests, before.units));
-            Entry { requests: entry.requests - requests, units: entry.units - units, ..entry.clone() }
+            Entry { requests: entry.requests.saturating_sub(requests), units: entry.units - units, ..entry.clone() }
         };
         let entries = self.entries.iter().map(difference);
         Self { entries: entries.filter(|entry| entry.requests > 0 || entry.units > 0.0).collect() }

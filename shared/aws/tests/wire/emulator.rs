@@ -17,7 +17,8 @@ const ATTEMPTS: usize = 3;
 const PROGRAM: &str = "
 import os, signal, sys, threading
 def watch():
-    sys.stdin.buffer.read()
+    while os.read(0, 4096):
+        pass
     os.killpg(0, signal.SIGKILL)
 threading.Thread(target=watch, daemon=True).start()
 sys.path.insert(0, sys.argv.pop(1))
