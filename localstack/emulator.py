@@ -73,7 +73,8 @@ class Copied:
 def authorize_as_aws_does() -> None:
     """Gaps: a batch asks for an action of its own, where on AWS it needs the action of its single call
     (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html), and
-    this machine's own network counts as a way that others listen on, so that a bucket that wants TLS refuses everything.
+    this machine's own network counts as a way that others listen on, so that a bucket that wants TLS refuses everything;
+    and every schedule counts as one of the group `default`.
     """
     asked = iam_actions.extract_iam_action
 
@@ -82,6 +83,16 @@ def authorize_as_aws_does() -> None:
         return action.removesuffix("Batch") if service == "sqs" and action else action
 
     iam_actions.extract_iam_action = of_single_call
+    named = iam_actions.extract_resource_arn
+
+    def with_group(service, method, path, headers, body, query_params, *rest):
+        arn = named(service, method, path, headers, body, query_params, *rest)
+        if service == "scheduler" and ":schedule/default/" in arn:
+            group = (query_params.get("groupName") or [""])[0] or iam_actions._safe_json_field(body, "GroupName")
+            arn = arn.replace(":schedule/default/", f":schedule/{group or 'default'}/")
+        return arn
+
+    iam_actions.extract_resource_arn = with_group
     origin = app.pin_request_origin
     app.pin_request_origin = lambda address, secure: origin(address, secure or address == "127.0.0.1")
 
