@@ -8,7 +8,10 @@ mod expression;
 
 use async_trait::async_trait;
 use aws_sdk_scheduler::Client;
-use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
+use aws_sdk_scheduler::operation::create_schedule::CreateScheduleError;
+use aws_sdk_scheduler::operation::delete_schedule::DeleteScheduleError;
+use aws_sdk_scheduler::operation::get_schedule::{GetScheduleError, GetScheduleOutput};
+use aws_sdk_scheduler::operation::update_schedule::UpdateScheduleError;
 use aws_sdk_scheduler::types::{
     DeadLetterConfig, FlexibleTimeWindow, FlexibleTimeWindowMode, RetryPolicy, ScheduleState, Target,
 };
@@ -87,7 +90,7 @@ impl AwsSchedules {
     async fn get(&self, task: &TaskName) -> Result<Option<GetScheduleOutput>, PortError> {
         match self.client.get_schedule().group_name(&self.group).name(task.as_str()).send().await {
             Ok(found) => Ok(Some(found)),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+            Err(error) if error.as_service_error().is_some_and(GetScheduleError::is_resource_not_found_exception) => {
                 Ok(None)
             }
             Err(error) => Err(classify("GetSchedule", &self.subject(task), &error)),
@@ -106,7 +109,7 @@ impl AwsSchedules {
             .target(wanted.target.clone());
         match sent.send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_conflict_exception()) => Ok(false),
+            Err(error) if error.as_service_error().is_some_and(CreateScheduleError::is_conflict_exception) => Ok(false),
             Err(error) => Err(classify("CreateSchedule", &self.subject(task), &error)),
         }
     }
@@ -123,7 +126,9 @@ impl AwsSchedules {
             .target(wanted.target.clone());
         match sent.send().await {
             Ok(_) => Ok(true),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+            Err(error)
+                if error.as_service_error().is_some_and(UpdateScheduleError::is_resource_not_found_exception) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(classify("UpdateSchedule", &self.subject(task), &error)),
@@ -163,7 +168,9 @@ impl Schedules for AwsSchedules {
         self.target.as_ref().ok_or_else(|| no_target(task))?;
         match self.client.delete_schedule().group_name(&self.group).name(task.as_str()).send().await {
             Ok(_) => Ok(()),
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+            Err(error)
+                if error.as_service_error().is_some_and(DeleteScheduleError::is_resource_not_found_exception) =>
+            {
                 Ok(())
             }
             Err(error) => Err(classify("DeleteSchedule", &self.subject(task), &error)),

@@ -45,7 +45,7 @@ impl Expression {
         }
     }
 
-    /// Where a rate begins: at its first due time that is later than `now`. AWS: "you use the StartDate property to set
+    /// Where a rate begins: at its first due time that is later than `now`. AWS: "you use the `StartDate` property to set
     /// the first occurrence of the schedule"; one that is more than five minutes past is refused.
     pub(super) fn start(&self, now: Timestamp) -> Option<Timestamp> {
         let period = i64::try_from(self.period?.0).ok()?;

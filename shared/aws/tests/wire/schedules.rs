@@ -1,7 +1,7 @@
 //! Schedules over the wire: what `EventBridge` Scheduler is told. That it fires is shown end to end, on the local stack.
 
-use aws_sdk_scheduler::operation::get_schedule::GetScheduleOutput;
-use aws_sdk_scheduler::types::{FlexibleTimeWindowMode, ScheduleState};
+use aws_sdk_scheduler::operation::get_schedule::{GetScheduleError, GetScheduleOutput};
+use aws_sdk_scheduler::types::{DeadLetterConfig, FlexibleTimeWindowMode, RetryPolicy, ScheduleState};
 use serde_json::{Value, json};
 use windlass_aws::{AwsHost, AwsSchedules};
 use windlass_domain::definition::{CatchUp, Overlap, Schedule, ScheduleRule};
@@ -19,7 +19,7 @@ async fn get(host: &AwsHost, task: &TaskName) -> Option<GetScheduleOutput> {
     let get = host.clients().scheduler.get_schedule().group_name(group).name(task.as_str()).send().await;
     match get {
         Ok(found) => Some(found),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => None,
+        Err(error) if error.as_service_error().is_some_and(GetScheduleError::is_resource_not_found_exception) => None,
         Err(error) => panic!("{error:?}"),
     }
 }
@@ -27,7 +27,7 @@ async fn get(host: &AwsHost, task: &TaskName) -> Option<GetScheduleOutput> {
 /// What is kept, but for the moment at which it was put.
 fn shown(found: &GetScheduleOutput) -> String {
     let target = found.target().expect("it has a target");
-    let age = target.retry_policy().and_then(|policy| policy.maximum_event_age_in_seconds());
+    let age = target.retry_policy().and_then(RetryPolicy::maximum_event_age_in_seconds);
     format!("{:?} {:?} {age:?}", found.schedule_expression(), found.schedule_expression_timezone())
 }
 
@@ -75,8 +75,8 @@ async fn a_schedule_sends_the_due_message_to_the_inbox_by_its_role() {
     let target = found.target().expect("it has a target");
     let expected = host.settings().schedule_target.clone().expect("the stack has one");
     assert_eq!((target.arn(), target.role_arn()), (expected.inbox_arn.as_str(), expected.role_arn.as_str()));
-    assert_eq!(target.dead_letter_config().and_then(|config| config.arn()), Some(queue));
-    assert_eq!(target.retry_policy().and_then(|policy| policy.maximum_event_age_in_seconds()), Some(7200));
+    assert_eq!(target.dead_letter_config().and_then(DeadLetterConfig::arn), Some(queue));
+    assert_eq!(target.retry_policy().and_then(RetryPolicy::maximum_event_age_in_seconds), Some(7200));
     let message: Value = serde_json::from_str(target.input().expect("it has a message")).expect("it is JSON");
     let nominal = "<aws.scheduler.scheduled-time>";
     assert_eq!(message, json!({ "type": "due", "v": 1, "task": "nightly", "nominal": nominal }));

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::sync::OnceLock;
 
+use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
@@ -107,7 +108,7 @@ async fn make_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<()
         .stream_specification(stream());
     match request.send().await {
         // On a busy machine the first attempt of the SDK may have made it, too late for its answer.
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {}
+        Err(error) if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => {}
         made => drop(made?),
     }
     let expiry = TimeToLiveSpecification::builder().attribute_name("expires_at").enabled(true).build()?;
