@@ -6,6 +6,8 @@
 mend names its gap; they are written for the version that requirements.txt pins.
 """
 
+import functools
+import json
 import pathlib
 import sys
 import threading
@@ -71,30 +73,55 @@ class Copied:
 
 
 def authorize_as_aws_does() -> None:
-    """Gaps: a batch asks for an action of its own, where on AWS it needs the action of its single call
-    (https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html), and
-    this machine's own network counts as a way that others listen on, so that a bucket that wants TLS refuses everything;
-    and every schedule counts as one of the group `default`.
+    """Gaps: see each of those that are put in."""
+    put_around(iam_actions, "extract_iam_action", action_of_single_call)
+    put_around(iam_actions, "extract_resource_arn", schedule_of_its_group)
+    put_around(iam_actions, "dynamodb_service_context", with_leading_keys)
+    put_around(app, "pin_request_origin", loopback_as_tls)
+
+
+def put_around(module, name: str, outer) -> None:
+    setattr(module, name, functools.partial(outer, getattr(module, name)))
+
+
+def action_of_single_call(asked, service, *rest):
+    """Gap: a batch asks for an action of its own, where on AWS it needs that of its single call:
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html
     """
-    asked = iam_actions.extract_iam_action
+    action = asked(service, *rest)
+    return action.removesuffix("Batch") if service == "sqs" and action else action
 
-    def of_single_call(service, *rest):
-        action = asked(service, *rest)
-        return action.removesuffix("Batch") if service == "sqs" and action else action
 
-    iam_actions.extract_iam_action = of_single_call
-    named = iam_actions.extract_resource_arn
-
-    def with_group(service, method, path, headers, body, query_params, *rest):
-        arn = named(service, method, path, headers, body, query_params, *rest)
-        if service == "scheduler" and ":schedule/default/" in arn:
-            group = (query_params.get("groupName") or [""])[0] or iam_actions._safe_json_field(body, "GroupName")
-            arn = arn.replace(":schedule/default/", f":schedule/{group or 'default'}/")
+def schedule_of_its_group(asked, service, method, path, headers, body, query_params, *rest):
+    """Gap: every schedule is taken for one of the group `default`."""
+    arn = asked(service, method, path, headers, body, query_params, *rest)
+    if service != "scheduler" or ":schedule/default/" not in arn:
         return arn
+    named = query_params.get("groupName") or json.loads(body or b"{}").get("GroupName") or "default"
+    group = named[0] if isinstance(named, list) else named
+    return arn.replace(":schedule/default/", f":schedule/{group}/")
 
-    iam_actions.extract_resource_arn = with_group
-    origin = app.pin_request_origin
-    app.pin_request_origin = lambda address, secure: origin(address, secure or address == "127.0.0.1")
+
+def with_leading_keys(asked, body):
+    """Gap: `dynamodb:LeadingKeys`, the partitions that a request writes or gets, is not known. Our table's key is `pk`."""
+    context = asked(body)
+    keys = partitions(json.loads(body or b"{}"))
+    return context | {"dynamodb:LeadingKeys": keys} if keys else context
+
+
+def partitions(value) -> list[str]:
+    if isinstance(value, list):
+        return [key for inner in value for key in partitions(inner)]
+    if not isinstance(value, dict):
+        return []
+    own = [value[part]["pk"]["S"] for part in ("Item", "Key") if "pk" in (value.get(part) or {})]
+    return own + [key for part, inner in value.items() if part not in ("Item", "Key") for key in partitions(inner)]
+
+
+def loopback_as_tls(asked, address, secure):
+    """Gap: plain HTTP over this machine's own network counts as a way that others listen on, so that a bucket that wants TLS
+    refuses everything."""
+    return asked(address, secure or address == "127.0.0.1")
 
 
 def tick_each_second() -> None:

@@ -25,12 +25,11 @@ class Binaries:
         return hashlib.sha256(self.path(program).read_bytes()).hexdigest()
 
     def zip(self, program: str) -> bytes:
-        """The same bytes for the same program, so that its name can be made of its hash."""
+        """The same bytes for the same program. Not compressed: that takes ten seconds and more, and they travel nowhere."""
         made = io.BytesIO()
-        with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as archive:
             entry = zipfile.ZipInfo("bootstrap", date_time=(1980, 1, 1, 0, 0, 0))
             entry.external_attr = 0o755 << 16
-            entry.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(entry, self.path(program).read_bytes())
         return made.getvalue()
 

@@ -114,6 +114,7 @@ class Deployed(unittest.TestCase):
             lambda: sqs.send_message_batch(QueueUrl=outputs["InboxUrl"], Entries=[{"Id": "1", "MessageBody": "{}"}]),
             lambda: dynamodb.put_item(TableName="test", Item=item("AGENTS")),
             lambda: dynamodb.put_item(TableName="test", Item=item("RUN#1")),
+            lambda: dynamodb.transact_write_items(TransactItems=[{"Put": {"TableName": "test", "Item": item("RUN#2")}}]),
             lambda: dynamodb.get_item(TableName="test", Key=item("TASKS")),
             lambda: s3.put_object(Bucket=outputs["BucketName"], Key="payload/x", Body=b"x"),
             lambda: sqs.delete_queue(QueueUrl=control),
@@ -122,7 +123,9 @@ class Deployed(unittest.TestCase):
             lambda: sqs.receive_message(QueueUrl=outputs["InboxUrl"]),
             lambda: sqs.receive_message(QueueUrl=outputs["PoolQueueUrlgpu"]),
             lambda: sqs.create_queue(QueueName="test-other"),
-            # Not tried: writing a task, which `dynamodb:LeadingKeys` forbids on AWS. The emulator does not know that key.
+            lambda: dynamodb.put_item(TableName="test", Item=item("TASKS")),
+            lambda: dynamodb.delete_item(TableName="test", Key=item("TASKS")),
+            lambda: dynamodb.transact_write_items(TransactItems=[{"Put": {"TableName": "test", "Item": item("TASKS")}}]),
             lambda: dynamodb.scan(TableName="test"),
             lambda: s3.put_object(Bucket=outputs["BucketName"], Key="definition/x", Body=b"x"),
             lambda: s3.list_objects_v2(Bucket=outputs["BucketName"]),
