@@ -17,6 +17,7 @@ mod scripted;
 pub mod settings;
 mod table;
 mod tasks;
+pub mod telemetry;
 
 use std::sync::Arc;
 

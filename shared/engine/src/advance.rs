@@ -81,6 +81,7 @@ pub(crate) async fn settle(
             let folded = fold(now, &definition, &before, inputs, repeated);
             match commit(ports, &before, &folded).await {
                 Ok(committed) if committed || is_sure => {
+                    count(&before, &folded, inputs, now);
                     let Folded { run, mut events, again, commands, answers } = folded;
                     events.extend(again);
                     let effects = Effects::of(now, &definition, &run, &commands, events);
@@ -89,6 +90,7 @@ pub(crate) async fn settle(
                 Ok(_) => {}
                 Err(error) if error.is_conflict() => {
                     conflicts += 1;
+                    tracing::trace!(metric = "Conflicts");
                     backoff.wait().await;
                 }
                 Err(error) => return Err(error),
@@ -142,6 +144,27 @@ pub(crate) fn fold(
         folded.run.revision = before.revision + 1;
     }
     folded
+}
+
+/// Counts what became of the inputs. A run that only the sweep has moved, though no time of its own was due, was stuck:
+/// that is a bug of ours, or a message that a queue has lost.
+fn count(before: &Run, folded: &Folded, inputs: &[Input], now: Timestamp) {
+    let rejections = folded.answers.iter().flatten().count();
+    if rejections > 0 {
+        tracing::trace!(metric = "Rejections", value = rejections as u64);
+    }
+    if folded.run.revision != before.revision {
+        tracing::trace!(metric = "Commits");
+    }
+    let only_swept = inputs.iter().all(|input| matches!(input, Input::Sweep { .. }));
+    if !only_swept || before.wake_at.is_some_and(|at| at <= now) {
+        return;
+    }
+    if !folded.events.is_empty() {
+        tracing::warn!(metric = "StuckRuns", run.id = %before.id, "a run was stuck; the sweep has moved it");
+    } else if !folded.commands.is_empty() {
+        tracing::trace!(metric = "Reissues", value = folded.commands.len() as u64);
+    }
 }
 
 /// A command that two of the inputs gave is sent once.

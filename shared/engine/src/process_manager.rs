@@ -13,7 +13,9 @@ use futures::FutureExt;
 use futures::future::{join, join_all};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
+use windlass_contract::trace::trace_id;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES};
 use windlass_domain::run::Input;
@@ -34,7 +36,7 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 /// How long a receive waits for the first input (SQS's longest).
 const WAIT: Duration = Duration::from_secs(20);
 /// How soon an input that failed comes again, times the number of its deliveries.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// By how much the clocks of a queue and of a process manager may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 /// Locks over runs: inputs of one run that come to one process wait for each other instead of meeting in conflicts.
@@ -203,7 +205,9 @@ impl ProcessManager {
     async fn settle(&self, group: &Group, deliveries: &[Delivery]) -> Option<Effects> {
         let settled = {
             let _guard = self.locks[self.lock_of(group.run)].lock().await;
+            let span = tracing::info_span!("run", trace.id = trace_id(group.run), run.id = %group.run);
             let settled = settle(&self.ports, &self.definitions, group.run, &group.inputs, group.repeated);
+            let settled = settled.instrument(span);
             // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
         };

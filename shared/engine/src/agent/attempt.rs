@@ -117,6 +117,10 @@ impl Agent {
         outcome: Outcome,
         hold: &Arc<Hold>,
     ) {
+        tracing::trace!(metric = "Attempts");
+        if matches!(outcome, Outcome::Failed { .. } | Outcome::TimedOut { .. }) {
+            tracing::trace!(metric = "Failures");
+        }
         let agent = self.inner.settings.id.clone();
         let input = Input::Completed { of, agent, started_at, outcome };
         self.inner.reporter.report(run, input, Some(hold.clone()));

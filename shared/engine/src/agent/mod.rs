@@ -11,11 +11,12 @@ mod held;
 mod reporter;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_domain::ids::{AgentId, PoolName};
@@ -70,6 +71,19 @@ impl AgentSettings {
     }
 }
 
+/// How an agent does, for whoever watches over its process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AgentHealth {
+    /// How many attempts it holds.
+    pub busy: usize,
+    /// How many it may hold.
+    pub slots: u32,
+    /// It takes nothing further.
+    pub draining: bool,
+    /// For how long every receive has failed; absent: the last one was answered, or none has been yet.
+    pub failing_for: Option<Duration>,
+}
+
 /// How long a receive waits for the first attempt (SQS's longest).
 const WAIT: Duration = Duration::from_secs(20);
 /// How often an agent says of itself that it is there.
@@ -94,6 +108,8 @@ struct Inner {
     draining: CancellationToken,
     /// The deadline of a drain that a control message asked for.
     drain_within: OnceLock<Duration>,
+    /// When the first of the receives failed that have failed since; absent: the last one was answered.
+    failing_since: Mutex<Option<Instant>>,
 }
 
 impl Agent {
@@ -122,6 +138,7 @@ impl Agent {
                 attempts,
                 draining,
                 drain_within,
+                failing_since: Mutex::default(),
             }),
         }
     }
@@ -151,6 +168,26 @@ impl Agent {
         self.leave().await;
     }
 
+    /// How it does at this moment.
+    pub fn health(&self) -> AgentHealth {
+        let failing_since = *self.inner.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        AgentHealth {
+            busy: self.inner.held.len(),
+            slots: self.inner.settings.slots,
+            draining: self.inner.draining.is_cancelled(),
+            failing_for: failing_since.map(|since| since.elapsed()),
+        }
+    }
+
+    fn has_received(&self, answered: bool) {
+        let mut failing_since = self.inner.failing_since.lock().unwrap_or_else(PoisonError::into_inner);
+        if answered {
+            *failing_since = None;
+        } else {
+            failing_since.get_or_insert_with(Instant::now);
+        }
+    }
+
     /// Receives as long as there are free slots.
     async fn receive(&self, receiver: usize) {
         let mut backoff = Backoff::of_failures();
@@ -160,6 +197,7 @@ impl Agent {
                 () = self.inner.draining.cancelled() => return,
                 batch = self.receive_once() => batch,
             };
+            self.has_received(batch.is_ok());
             match batch {
                 Ok((deliveries, permits)) => {
                     backoff = Backoff::of_failures();
@@ -193,6 +231,10 @@ impl Agent {
     }
 
     fn take(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
+        if delivery.receive_count == 1 {
+            let waited = self.inner.ports.clock.now().since(delivery.sent_at);
+            tracing::trace!(metric = "QueueWaitMs", value = waited.0);
+        }
         let hold = self.inner.held.take(delivery.receipt.clone(), slot);
         let agent = self.clone();
         self.inner.attempts.spawn(async move {
