@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
+use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, ORIGIN, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -61,6 +62,22 @@ pub(crate) async fn catch_panics(request: Request, next: Next) -> Response {
         tracing::error!(http.path = path, "a call panicked");
         Refusal::new(&Kind::INTERNAL, "the call failed by a fault of this program").into_response()
     })
+}
+
+/// Answers with a problem where the answer is larger than its host can hand over.
+pub(crate) async fn bound_answers(State(api): State<ApiState>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let Some(most) = api.max_answer() else {
+        return response;
+    };
+    let (head, body) = response.into_parts();
+    match to_bytes(body, most).await {
+        Ok(whole) => Response::from_parts(head, whole.into()),
+        Err(_) => {
+            let detail = format!("the answer has more than {most} bytes, which is the most that this host hands over");
+            Refusal::new(&Kind::ANSWER_TOO_LARGE, detail).into_response()
+        }
+    }
 }
 
 /// Tells the log of every call: neither its parameters nor its body, which may hold what is nobody's business.

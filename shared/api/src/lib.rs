@@ -48,6 +48,7 @@ pub fn app(state: ApiState) -> Router {
         .fallback(service::no_such_route)
         .method_not_allowed_fallback(service::no_such_method)
         .layer(from_fn_with_state(state.clone(), guard::admit))
+        .layer(from_fn_with_state(state.clone(), guard::bound_answers))
         .layer(from_fn(guard::catch_panics))
         .layer(from_fn(guard::add_security_headers))
         .layer(from_fn(guard::log))

@@ -91,6 +91,7 @@ kinds! {
     KEY_REUSED = "WL0418", UNPROCESSABLE_ENTITY, "Idempotency key reused";
     STATUS_FORBIDS = "WL0419", CONFLICT, "Not possible in this status";
     TOO_MANY_STREAMS = "WL0420", SERVICE_UNAVAILABLE, "Too many event streams";
+    ANSWER_TOO_LARGE = "WL0421", INTERNAL_SERVER_ERROR, "Answer too large";
     INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
 }
 

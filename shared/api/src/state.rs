@@ -37,12 +37,15 @@ pub struct ApiConfig {
     /// is there. Its reader resumes it. For hosts whose answers reach the caller only when they are whole. Absent: a
     /// stream lasts until its run has ended.
     pub stream_for: Option<Duration>,
+    /// The most bytes of an answer's body that the host can hand over. A larger one is refused with a problem (WL0421).
+    /// Not to be set where streams have no end.
+    pub max_answer: Option<usize>,
 }
 
 impl ApiConfig {
     /// How an API is set up whose answers reach the caller as they come: waits of a minute, streams without an end.
     pub fn new(auth: Auth, hosts: AllowedHosts, shutdown: CancellationToken) -> Self {
-        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None }
+        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None, max_answer: None }
     }
 }
 
@@ -110,6 +113,10 @@ impl ApiState {
 
     pub(crate) fn stream_for(&self) -> Option<Duration> {
         self.0.config.stream_for
+    }
+
+    pub(crate) fn max_answer(&self) -> Option<usize> {
+        self.0.config.max_answer
     }
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {

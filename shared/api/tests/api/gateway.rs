@@ -20,6 +20,7 @@ async fn world() -> World {
     let config = ApiConfig {
         max_wait: Duration::from_secs(20),
         stream_for: Some(Duration::from_secs(10)),
+        max_answer: Some(100_000),
         ..ApiConfig::new(Auth::Gateway, AllowedHosts::BehindGateway, CancellationToken::new())
     };
     let world = World::configured(host, ports, config);
@@ -65,6 +66,22 @@ async fn no_call_outlasts_the_gateway() {
     let since = Instant::now();
     world.send(call("POST", "/v1/tasks/report/runs?wait=60s")).await.expect(StatusCode::ACCEPTED);
     assert_eq!(since.elapsed().as_secs(), 20);
+}
+
+#[tokio::test]
+async fn an_answer_that_the_gateway_can_not_hand_over_is_a_problem() {
+    let world = world().await;
+    let wide = |name: &str, label: usize| {
+        let text = "x".repeat(label);
+        format!("task: {name}\ndescription: {text}\nactions: {{ a: {{ exec: ['true'] }} }}\n")
+    };
+    world.send(call("PUT", "/v1/tasks/small").body(wide("small", 10))).await.expect(StatusCode::CREATED);
+    for number in 0..60 {
+        let name = format!("wide-{number}");
+        world.send(call("PUT", &format!("/v1/tasks/{name}")).body(wide(&name, 1900))).await.expect(StatusCode::CREATED);
+    }
+    world.send(call("GET", "/v1/tasks?limit=500")).await.refused(500, "WL0421");
+    world.send(call("GET", "/v1/tasks?limit=5")).await.expect(StatusCode::OK);
 }
 
 /// The cursors of the events that one stream tells, and how long it lasted.
