@@ -8,10 +8,10 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use windlass_domain::ids::{AgentId, PoolName, TaskName};
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
+use windlass_facade::GUARD_COMMAND;
 
 use crate::bench::Workload;
 use crate::connection::RunRef;
-use crate::host::GUARD_COMMAND;
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -17,7 +17,7 @@ use windlass_embedded::{OpenError, Role, Store};
 use windlass_engine::definitions::Definitions;
 
 use crate::failure::{Exit, Failure};
-pub(crate) use parts::{AgentPlan, GUARD_COMMAND, run_agent};
+pub(crate) use parts::{AgentPlan, run_agent};
 use parts::{Parts, performer};
 pub(crate) use signals::EndSignals;
 

@@ -13,6 +13,7 @@ mod error;
 mod exec;
 mod facades;
 mod http;
+mod identity;
 pub mod kinds;
 mod native;
 
@@ -20,4 +21,5 @@ pub use error::FacadeError;
 pub use exec::{ExecSettings, run_guard};
 pub use facades::{FacadeSettings, Facades};
 pub use http::HttpSettings;
+pub use identity::{GUARD_COMMAND, address, guard_command, made_id};
 pub use native::Handlers;

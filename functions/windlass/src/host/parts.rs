@@ -1,11 +1,9 @@
 //! The parts of a host, as tasks that end together.
 
-use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use rand::Rng;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -18,12 +16,9 @@ use windlass_engine::perform::Performer;
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::scheduler::Scheduler;
 use windlass_engine::sweeper::Sweeper;
-use windlass_facade::{FacadeSettings, Facades};
+use windlass_facade::{FacadeSettings, Facades, address, guard_command, made_id};
 
 use crate::failure::{Exit, Failure};
-
-/// The hidden command that runs the exec guard.
-pub(crate) const GUARD_COMMAND: &str = "exec-guard";
 
 /// Tasks that run until they are stopped.
 pub(super) struct Parts {
@@ -135,52 +130,12 @@ pub(super) fn performer(ports: &Ports) -> Result<Arc<dyn Performer>, Failure> {
     Ok(Arc::new(facades))
 }
 
-/// This program again, as the guard that ends programs whose agent was killed.
-fn guard_command() -> Option<Vec<OsString>> {
-    let program = std::env::current_exe().ok()?;
-    Some(vec![program.into_os_string(), GUARD_COMMAND.into()])
-}
-
 fn settings_of(plan: AgentPlan) -> AgentSettings {
-    let machine = machine_name();
-    let process = std::process::id();
-    let id = plan.id.unwrap_or_else(|| made_id(&machine, process, &plan.pool));
+    let id = plan.id.unwrap_or_else(|| made_id(&plan.pool));
     AgentSettings {
         drain_deadline: plan.drain.as_duration(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        address: format!("{machine}/{process}"),
+        address: address(),
         ..AgentSettings::new(id, plan.pool, plan.slots)
-    }
-}
-
-/// A name that no other agent has, nor had: process ids come again, and a control queue must not.
-fn made_id(machine: &str, process: u32, pool: &PoolName) -> AgentId {
-    let chance: u32 = rand::rng().random();
-    let letters = |text: &str, most: usize| -> String {
-        text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(most).collect()
-    };
-    let name = format!(
-        "a-{}-{}-{process}-{chance:08x}",
-        letters(machine.split('.').next().unwrap_or_default(), 20),
-        letters(pool.as_str(), 12)
-    );
-    AgentId::new(&name).unwrap_or_else(|_| AgentId::new("agent").expect("a name"))
-}
-
-fn machine_name() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn made_names_are_names_and_differ() {
-        let pool = PoolName::new("a_pool").expect("a name");
-        let machine = "a-machine-with-a-very-long-name.example.org";
-        let (one, other) = (made_id(machine, u32::MAX, &pool), made_id(machine, u32::MAX, &pool));
-        assert_ne!(one, other);
-        assert!(one.as_str().starts_with("a-a-machine-with-a-ver-a-pool-4294967295-"), "{one}");
     }
 }
