@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use reqwest::header::CONTENT_TYPE;
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use windlass_contract::view::RunView;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
-use crate::connection::{Connection, RunRef, no_such_run};
+use crate::connection::{Connection, Credentials, RunRef, no_such_run};
 use crate::failure::{Exit, Failure};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -228,16 +228,31 @@ impl Client {
         for (name, value) in query {
             url.query_pairs_mut().append_pair(name, value);
         }
-        let request = self.http.request(method, url);
-        match &self.connection.token {
-            Some(token) => request.header(AUTHORIZATION, format!("Bearer {token}")),
-            None => request,
+        self.http.request(method, url)
+    }
+
+    /// Sends a call with a token. One of an issuer that the host refuses is fetched again, once.
+    async fn call(&self, request: RequestBuilder) -> Result<Response, Failure> {
+        let sent = async |request: RequestBuilder| request.send().await.map_err(|error| self.unreachable(&error));
+        let sign_in = match &self.connection.credentials {
+            Credentials::None => return sent(request).await,
+            Credentials::Token(token) => return sent(request.bearer_auth(token)).await,
+            Credentials::SignIn(sign_in) => sign_in,
+        };
+        let again = request.try_clone();
+        let token = sign_in.token().await?;
+        let response = sent(request.bearer_auth(&token)).await?;
+        match again {
+            Some(again) if response.status() == StatusCode::UNAUTHORIZED => {
+                sent(again.bearer_auth(sign_in.renewed(&token).await?)).await
+            }
+            Some(_) | None => Ok(response),
         }
     }
 
     /// The answer, if it is a good one; what the host says is wrong, otherwise.
     async fn answered(&self, request: RequestBuilder) -> Result<Response, Failure> {
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = self.call(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -287,11 +302,15 @@ impl Client {
 
     /// WL0602: the token is not the host's.
     fn refused(&self) -> Failure {
-        let what = match self.connection.token {
-            Some(_) => "refuses the token",
-            None => "wants a token, and none was found",
+        let give = "name the host's data folder by --data, or give the token by --token or WINDLASS_TOKEN";
+        let (what, help) = match self.connection.credentials {
+            Credentials::Token(_) => ("refuses the token", give),
+            Credentials::None => ("wants a token, and none was found", give),
+            Credentials::SignIn(_) => (
+                "refuses the token that the issuer has given",
+                "WINDLASS_TOKEN_URL and WINDLASS_CLIENT_ID must be of the deployment that WINDLASS_URL is of",
+            ),
         };
-        Failure::new("WL0602", Exit::Unreachable, format!("the host at {} {what}", self.url()))
-            .help("name the host's data folder by --data, or give the token by --token or WINDLASS_TOKEN")
+        Failure::new("WL0602", Exit::Unreachable, format!("the host at {} {what}", self.url())).help(help)
     }
 }

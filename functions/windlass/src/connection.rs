@@ -1,13 +1,15 @@
 //! Which host a command talks to: its address, its token, and what a run is called.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::{fmt, fs};
 
 use reqwest::Url;
 
 use crate::args::Globals;
 use crate::failure::{Exit, Failure};
+use crate::sign_in::{ClientCredentials, SignIn};
 
 /// The file in the data folder that holds the token.
 pub(crate) const TOKEN_FILE: &str = "token";
@@ -16,20 +18,46 @@ pub(crate) const URL_FILE: &str = "url";
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 const SHORTEST_PREFIX: usize = 4;
 
-/// A host's address and the token it wants.
+/// A host's address and how to prove who calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) url: Url,
-    pub(crate) token: Option<String>,
+    pub(crate) credentials: Credentials,
+}
+
+/// How a host is shown who calls.
+#[derive(Clone)]
+pub(crate) enum Credentials {
+    /// Not at all: no token was found.
+    None,
+    /// By a token that was given or found.
+    Token(String),
+    /// By tokens of an issuer.
+    SignIn(Arc<SignIn>),
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Token(_) => f.write_str("Token(..)"),
+            Self::SignIn(sign_in) => sign_in.fmt(f),
+        }
+    }
 }
 
 impl Connection {
     /// By the flags, the environment and the data folder, in this order.
     pub(crate) fn find(globals: &Globals) -> Result<Self, Failure> {
-        Self::find_with(globals, default_data_dir())
+        let client = if globals.token.is_some() { None } else { ClientCredentials::from_env()? };
+        Self::find_with(globals, default_data_dir(), client)
     }
 
-    fn find_with(globals: &Globals, default_data: Option<PathBuf>) -> Result<Self, Failure> {
+    fn find_with(
+        globals: &Globals,
+        default_data: Option<PathBuf>,
+        client: Option<ClientCredentials>,
+    ) -> Result<Self, Failure> {
         let folders: Vec<PathBuf> = globals.data.clone().into_iter().chain(default_data).collect();
         let nearest = folders.first();
         let written = nearest.and_then(|folder| read_line(&folder.join(URL_FILE)));
@@ -38,13 +66,17 @@ impl Connection {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             return Err(Failure::usage(format!("`{text}` is not an http or https URL")));
         }
-        let token = match &globals.token {
-            Some(token) => Some(token.trim().to_owned()),
+        let credentials = match (&globals.token, client) {
+            (Some(token), _) => Credentials::Token(token.trim().to_owned()),
+            (None, Some(client)) => Credentials::SignIn(Arc::new(SignIn::new(client)?)),
             // The local host's token is nobody else's business.
-            None if is_loopback(&url) => folders.iter().find_map(|folder| read_line(&folder.join(TOKEN_FILE))),
-            None => None,
+            (None, None) if is_loopback(&url) => folders
+                .iter()
+                .find_map(|folder| read_line(&folder.join(TOKEN_FILE)))
+                .map_or(Credentials::None, Credentials::Token),
+            (None, None) => Credentials::None,
         };
-        Ok(Self { url, token })
+        Ok(Self { url, credentials })
     }
 }
 
@@ -125,8 +157,12 @@ mod tests {
     }
 
     fn find(globals: &Globals, default: &tempfile::TempDir) -> (String, Option<String>) {
-        let found = Connection::find_with(globals, Some(default.path().to_owned())).expect("found");
-        (found.url.to_string(), found.token)
+        let found = Connection::find_with(globals, Some(default.path().to_owned()), None).expect("found");
+        let token = match found.credentials {
+            Credentials::Token(token) => Some(token),
+            Credentials::None | Credentials::SignIn(_) => None,
+        };
+        (found.url.to_string(), token)
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Failure {
 
     /// Whether the host was not there: it may come back.
     pub(crate) fn is_absence(&self) -> bool {
-        self.0.exit == Exit::Unreachable && self.0.code != "WL0602"
+        self.0.exit == Exit::Unreachable && !matches!(self.0.code.as_str(), "WL0602" | "WL0615")
     }
 
     /// Its code.

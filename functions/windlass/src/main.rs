@@ -11,6 +11,7 @@ mod follow;
 mod graph;
 mod host;
 mod render;
+mod sign_in;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
