@@ -1,3 +1,59 @@
-//! The agent on AWS.
+//! An agent of one pool on AWS: a program that runs until it is asked to end, in a container or as a process.
+//!
+//! `windlass-agent` takes work; `windlass-agent health` asks the one that runs on this machine how it does, for a
+//! container's health check, and ends with 0 or 1. What it is told stands in `settings.rs`.
+//!
+//! Codes: 0, it was asked to end and nothing is left with it; 2, a setting is missing or wrong (WL0801); 3, it could
+//! not start (WL0501, WL0502, WL0802).
 
-fn main() {}
+mod health;
+mod protection;
+mod settings;
+mod work;
+
+use std::process::ExitCode;
+
+use windlass_aws::telemetry;
+
+use settings::AgentProgram;
+
+/// A setting, or the command line, is wrong.
+const SETTINGS: u8 = 2;
+/// It could not start.
+const NOT_STARTED: u8 = 3;
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        None => run(),
+        Some(windlass_facade::GUARD_COMMAND) => windlass_facade::run_guard(),
+        Some("health") => health::ask(),
+        Some(other) => {
+            telemetry::set_up("agent");
+            tracing::error!(argument = other, "there is no such command; `health` is the only one");
+            SETTINGS.into()
+        }
+    }
+}
+
+fn run() -> ExitCode {
+    let figures = telemetry::set_up("agent");
+    let program = match AgentProgram::from_env() {
+        Ok(program) => program,
+        Err(error) => {
+            tracing::error!(error.code = error.code(), %error, "failed to start");
+            return SETTINGS.into();
+        }
+    };
+    let worked = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(work::StartError::Runtime)
+        .and_then(|runtime| runtime.block_on(work::run(program, &figures)));
+    match worked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error.code = error.code(), %error, "failed to start");
+            NOT_STARTED.into()
+        }
+    }
+}

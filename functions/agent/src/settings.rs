@@ -1,0 +1,137 @@
+//! What the agent is told by its environment, beside what every program on AWS is told.
+//!
+//! | name | what | if absent |
+//! |---|---|---|
+//! | `WINDLASS_POOL` | the pool it takes work from | a fault |
+//! | `WINDLASS_SLOTS` | how many attempts it performs at once, 1 to 10000 | 4 |
+//! | `WINDLASS_VERSION` | its version, as the register of agents shows it | Windlass's own |
+//! | `WINDLASS_DRAIN` | how long attempts may go on once it is asked to end | `100s`: ECS kills 120 s after it asks |
+//! | `WINDLASS_HEALTH_ADDR` | where it tells how it does | `127.0.0.1:8081` |
+//! | `ECS_AGENT_URI` | set by ECS: where its task is protected | no protection |
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use windlass_aws::settings::SettingFault;
+use windlass_aws::{Needs, Settings, SettingsError};
+use windlass_domain::ids::PoolName;
+use windlass_domain::time::Millis;
+
+const POOL: &str = "the name of a pool: letters, digits, `-` and `_`, a letter first";
+const SLOTS: &str = "a number of slots from 1 to 10000";
+const DRAIN: &str = "a span of time with its unit, such as `100s`";
+const HEALTH: &str = "an address and a port, such as `127.0.0.1:8081`";
+
+const DEFAULT_SLOTS: u32 = 4;
+const MOST_SLOTS: u32 = 10_000;
+const DEFAULT_DRAIN: Millis = Millis::from_secs(100);
+const DEFAULT_HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
+const HEALTH_ADDR: &str = "WINDLASS_HEALTH_ADDR";
+
+/// The settings of an agent's program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AgentProgram {
+    pub(crate) aws: Settings,
+    pub(crate) pool: PoolName,
+    pub(crate) slots: u32,
+    pub(crate) version: String,
+    pub(crate) drain: Duration,
+    pub(crate) health: SocketAddr,
+    /// The address of ECS's agent, if this is a task of ECS.
+    pub(crate) ecs_agent: Option<String>,
+}
+
+impl AgentProgram {
+    /// Reads this process's environment.
+    pub(crate) fn from_env() -> Result<Self, SettingsError> {
+        Self::read(|name| std::env::var(name).ok())
+    }
+
+    /// Reads the settings; all faults are told together. A value that is empty counts as absent.
+    fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let mut faults = Vec::new();
+        let aws = Settings::read(&lookup, Needs::NoSchedules).map_err(|error| faults.extend(error.faults)).ok();
+        let set = |name: &str| lookup(name).filter(|text| !text.is_empty());
+        let mut one = |name, expected, fits: &dyn Fn(&str) -> bool, required| {
+            let found = set(name);
+            let wrong = match &found {
+                Some(text) => !fits(text),
+                None => required,
+            };
+            if wrong {
+                faults.push(SettingFault { name, found: found.clone(), expected });
+            }
+            found.filter(|_| !wrong)
+        };
+        let pool = one("WINDLASS_POOL", POOL, &|text| PoolName::new(text).is_ok(), true);
+        let slots = one("WINDLASS_SLOTS", SLOTS, &|text| slots_of(text).is_some(), false);
+        let drain = one("WINDLASS_DRAIN", DRAIN, &|text| Millis::parse(text).is_some(), false);
+        let health = one(HEALTH_ADDR, HEALTH, &|text| text.parse::<SocketAddr>().is_ok(), false);
+        let pool = pool.and_then(|text| PoolName::new(&text).ok());
+        let (Some(aws), Some(pool), true) = (aws, pool, faults.is_empty()) else {
+            return Err(SettingsError { faults });
+        };
+        Ok(Self {
+            aws,
+            pool,
+            slots: slots.and_then(|text| slots_of(&text)).unwrap_or(DEFAULT_SLOTS),
+            version: set("WINDLASS_VERSION").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
+            drain: drain.and_then(|text| Millis::parse(&text)).unwrap_or(DEFAULT_DRAIN).as_duration(),
+            health: health.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_HEALTH),
+            ecs_agent: set("ECS_AGENT_URI"),
+        })
+    }
+}
+
+/// Where the agent of this environment tells how it does.
+pub(crate) fn health_address() -> SocketAddr {
+    std::env::var(HEALTH_ADDR).ok().and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_HEALTH)
+}
+
+fn slots_of(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|slots| (1..=MOST_SLOTS).contains(slots))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEAST: [(&str, &str); 4] = [
+        ("WINDLASS_NAME", "windlass"),
+        ("AWS_REGION", "eu-central-1"),
+        ("WINDLASS_BUCKET", "bucket-of-windlass"),
+        ("WINDLASS_POOL", "default"),
+    ];
+
+    fn read(set: &[(&str, &str)]) -> Result<AgentProgram, SettingsError> {
+        let value = |name: &str| set.iter().rev().find(|(known, _)| *known == name).map(|(_, text)| (*text).to_owned());
+        AgentProgram::read(value)
+    }
+
+    #[test]
+    fn little_has_to_be_said() {
+        let program = read(&LEAST).expect("whole");
+        assert_eq!((program.slots, program.drain), (4, Duration::from_secs(100)));
+        assert_eq!((program.health, program.ecs_agent), (DEFAULT_HEALTH, None));
+        let more = [("WINDLASS_SLOTS", "20"), ("WINDLASS_DRAIN", "1m30s"), ("WINDLASS_HEALTH_ADDR", "0.0.0.0:9000")];
+        let program = read(&[LEAST.as_slice(), &more].concat()).expect("whole");
+        assert_eq!((program.slots, program.drain), (20, Duration::from_secs(90)));
+        assert_eq!(program.health.port(), 9000);
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once() {
+        let names = |set: &[(&str, &str)]| -> Vec<&str> {
+            read(set).expect_err("faults").faults.iter().map(|fault| fault.name).collect()
+        };
+        assert_eq!(names(&[]), ["WINDLASS_NAME", "AWS_REGION", "WINDLASS_BUCKET", "WINDLASS_POOL"]);
+        let wrong = [
+            ("WINDLASS_POOL", "a pool"),
+            ("WINDLASS_SLOTS", "0"),
+            ("WINDLASS_DRAIN", "100"),
+            ("WINDLASS_HEALTH_ADDR", "here"),
+        ];
+        let all = ["WINDLASS_POOL", "WINDLASS_SLOTS", "WINDLASS_DRAIN", "WINDLASS_HEALTH_ADDR"];
+        assert_eq!(names(&[LEAST.as_slice(), &wrong].concat()), all);
+    }
+}

@@ -1,0 +1,47 @@
+//! What one process of the function keeps from one invocation to the next.
+
+use std::sync::Arc;
+
+use windlass_aws::meter::Meter;
+use windlass_aws::telemetry::Figures;
+use windlass_aws::{AwsHost, Settings};
+use windlass_engine::Ports;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::process_manager::ProcessManager;
+
+/// Built once, on a cold start. Nothing is requested then: the first connection to each service is made by the first
+/// request that needs it, and those of one batch go at once.
+pub(crate) struct Context {
+    pub(crate) manager: ProcessManager,
+    pub(crate) ports: Ports,
+    pub(crate) figures: Figures,
+    /// What the names of the stack's queues begin with.
+    pub(crate) queue_prefix: String,
+    pub(crate) meter: Option<Meter>,
+    pub(crate) stack: String,
+}
+
+impl Context {
+    /// On AWS.
+    pub(crate) async fn new(settings: Settings, figures: Figures) -> Self {
+        let host = AwsHost::connect(settings).await;
+        let (queue_prefix, stack) = (host.settings().queue_prefix.clone(), host.settings().name.clone());
+        let meter = Some(host.meter().clone());
+        Self { queue_prefix, stack, meter, ..Self::over(host.ports(), figures) }
+    }
+
+    /// Over these ports, of a stack without a name.
+    pub(crate) fn over((ports, definitions): (Ports, Arc<Definitions>), figures: Figures) -> Self {
+        let manager = ProcessManager::new(ports.clone(), definitions);
+        Self { manager, ports, figures, queue_prefix: String::new(), meter: None, stack: String::new() }
+    }
+
+    /// Writes what was counted: between two invocations the process stands still.
+    pub(crate) fn tell(&self) {
+        self.figures.write(&self.stack);
+        if let Some(meter) = &self.meter {
+            meter.count("Lambda", "Invoke", 1, 1.0);
+            meter.report();
+        }
+    }
+}

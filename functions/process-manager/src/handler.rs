@@ -1,0 +1,158 @@
+//! One invocation: a batch of messages of one queue, each of which is done or comes again.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
+use lambda_runtime::Error;
+use windlass_domain::ids::PoolName;
+use windlass_domain::limits::MAX_BATCH;
+use windlass_domain::time::Timestamp;
+use windlass_engine::ports::{Delivery, QueueName, Receipt};
+use windlass_engine::process_manager::RETRY_AFTER;
+
+use crate::context::Context;
+
+/// How long before the invocation's deadline its work ends: time to hand back what is not done, and to answer.
+const MARGIN: Duration = Duration::from_secs(2);
+/// The most of the time for handing back that is waited for.
+const HAND_BACK: Duration = Duration::from_secs(1);
+
+/// Where a batch comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    /// The inbox.
+    Inbox,
+    /// What SQS took out of that queue after too many receives.
+    Dead(QueueName),
+    /// A queue that is none of the stack's.
+    Foreign(String),
+}
+
+/// Handles a batch. What is not done in time, or failed, is named in the answer and comes again; Lambda deletes the
+/// rest. `deadline` is when the process will be stopped, in milliseconds since the epoch.
+pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) -> Result<SqsBatchResponse, Error> {
+    let begun = Instant::now();
+    let time = Duration::from_millis(deadline).saturating_sub(now(context)).saturating_sub(MARGIN);
+    let mut answer = SqsBatchResponse::default();
+    for (source, messages) in by_source(event.records, &context.queue_prefix) {
+        let (ids, deliveries) = deliveries(messages)?;
+        let left = time.saturating_sub(begun.elapsed());
+        let done = work(context, &source, &deliveries, left).await;
+        let failed: Vec<usize> = (0..ids.len()).filter(|at| !done[*at]).collect();
+        if source == Source::Inbox {
+            hand_back(context, failed.iter().map(|at| &deliveries[*at])).await;
+        }
+        context.figures.add(figure_of(&source), count(ids.len()));
+        context.figures.add("Failures", count(failed.len()));
+        for at in failed {
+            answer.add_failure(&ids[at]);
+        }
+    }
+    context.figures.add("InvocationMs", begun.elapsed().as_secs_f64() * 1000.0);
+    Ok(answer)
+}
+
+/// Which deliveries are done: none, if the time is over before all are. Doing one again does no harm.
+async fn work(context: &Context, source: &Source, deliveries: &[Delivery], time: Duration) -> Vec<bool> {
+    let none = || vec![false; deliveries.len()];
+    let handled = async {
+        match source {
+            Source::Inbox => context.manager.handle(deliveries).await,
+            Source::Dead(queue) => context.manager.handle_dead(queue, deliveries).await,
+            Source::Foreign(arn) => {
+                tracing::error!(
+                    queue.arn = arn,
+                    "a queue that is not the stack's is an event source; nothing is taken"
+                );
+                none()
+            }
+        }
+    };
+    if time.is_zero() {
+        return none();
+    }
+    tokio::time::timeout(time, handled).await.unwrap_or_else(|_| {
+        tracing::warn!(messages = deliveries.len(), "the invocation's time is over; its messages come again");
+        none()
+    })
+}
+
+/// Has failed inputs come again soon, and later each time, instead of when the queue's visibility timeout is over: a
+/// conflict is gone in a moment.
+async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Delivery>) {
+    let again = |delivery: &Delivery| (delivery.receipt.clone(), RETRY_AFTER * delivery.receive_count);
+    let again: Vec<_> = failed.map(again).collect();
+    let handing = futures::future::join_all(
+        again.chunks(MAX_BATCH).map(|batch| context.ports.queues.extend(&QueueName::Inbox, batch.to_vec())),
+    );
+    match tokio::time::timeout(HAND_BACK, handing).await {
+        Ok(handed) => {
+            for error in handed.into_iter().filter_map(Result::err) {
+                tracing::warn!(error.code = error.code, %error, "failed to hand back inputs; they come again by themselves");
+            }
+        }
+        Err(_) => tracing::warn!("handing back inputs takes too long; they come again by themselves"),
+    }
+}
+
+/// The messages of each queue. An event source mapping brings those of one.
+fn by_source(messages: Vec<SqsMessage>, prefix: &str) -> BTreeMap<Source, Vec<SqsMessage>> {
+    let mut sources: BTreeMap<Source, Vec<SqsMessage>> = BTreeMap::new();
+    for message in messages {
+        let source = source_of(message.event_source_arn.as_deref().unwrap_or_default(), prefix);
+        sources.entry(source).or_default().push(message);
+    }
+    sources
+}
+
+fn source_of(arn: &str, prefix: &str) -> Source {
+    let name = arn.rsplit(':').next().unwrap_or_default().strip_prefix(prefix);
+    let pool = |name: &str| PoolName::new(name.strip_prefix("pool-")?).ok().map(QueueName::Pool);
+    match (name, name.and_then(|name| name.strip_suffix("-dlq"))) {
+        (Some("inbox"), _) => Source::Inbox,
+        (_, Some("inbox")) => Source::Dead(QueueName::Inbox),
+        (_, Some(dead)) => pool(dead).map_or_else(|| Source::Foreign(arn.to_owned()), Source::Dead),
+        (_, None) => Source::Foreign(arn.to_owned()),
+    }
+}
+
+/// The messages' ids, and the messages as the engine knows them. One without an id can not be named in the answer: it
+/// fails the batch, which then comes again as a whole.
+fn deliveries(messages: Vec<SqsMessage>) -> Result<(Vec<String>, Vec<Delivery>), Error> {
+    let mut read = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
+    for message in messages {
+        let attribute = |name: &str| message.attributes.get(name).and_then(|text| text.parse::<i64>().ok());
+        // A message that says nothing of its past may have come before.
+        let receive_count =
+            attribute("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok()).unwrap_or(2);
+        let sent_at = Timestamp::from_millis(attribute("SentTimestamp").unwrap_or_default());
+        let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
+            return Err("a message of the batch has no id or no receipt".into());
+        };
+        let body = message.body.unwrap_or_default();
+        read.0.push(id);
+        read.1.push(Delivery { receipt: Receipt(receipt), body, receive_count, sent_at });
+    }
+    Ok(read)
+}
+
+fn figure_of(source: &Source) -> &'static str {
+    match source {
+        Source::Inbox => "Inputs",
+        Source::Dead(_) => "DeadLetters",
+        Source::Foreign(_) => "ForeignMessages",
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a batch has at most 10,000 messages")]
+fn count(messages: usize) -> f64 {
+    messages as f64
+}
+
+fn now(context: &Context) -> Duration {
+    Duration::from_millis(context.ports.clock.now().as_millis().max(0).unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! Batches as Lambda brings them, on a host in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windlass_aws::telemetry::Figures;
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::run::{Input, RunStatus};
+use windlass_engine::Ports;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::Outgoing;
+use windlass_engine::registry::Registry;
+use windlass_engine::starter::{StartRequest, Starter};
+use windlass_testkit::faults::{FaultyHost, Moment};
+use windlass_testkit::memory::MemoryHost;
+
+use super::*;
+
+const INBOX: &str = "arn:aws:sqs:eu-central-1:123456789012:acme-inbox";
+const FAR: u64 = u64::MAX;
+
+fn host() -> MemoryHost {
+    MemoryHost::new(Timestamp::parse_rfc3339("2026-01-01T00:00:00Z").expect("a time"))
+}
+
+fn context(ports: Ports) -> Context {
+    let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+    let over = Context::over((ports, definitions), Figures::new("process-manager"));
+    Context { queue_prefix: "acme-".into(), ..over }
+}
+
+fn event(arn: &str, deliveries: &[Delivery]) -> SqsEvent {
+    let record = |(at, delivery): (usize, &Delivery)| {
+        json!({
+            "messageId": format!("m{at}"), "receiptHandle": delivery.receipt.0, "body": delivery.body,
+            "eventSourceARN": arn,
+            "attributes": {
+                "ApproximateReceiveCount": delivery.receive_count.to_string(),
+                "SentTimestamp": delivery.sent_at.as_millis().to_string(),
+            },
+        })
+    };
+    let records: Vec<Value> = deliveries.iter().enumerate().map(record).collect();
+    serde_json::from_value(json!({ "Records": records })).expect("an event")
+}
+
+fn failed(answer: &SqsBatchResponse) -> Vec<&str> {
+    answer.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str()).collect()
+}
+
+async fn send(ports: &Ports, bodies: impl IntoIterator<Item = String>) {
+    for body in bodies {
+        ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(body)]).await.expect("sent");
+    }
+}
+
+async fn receive(ports: &Ports) -> Vec<Delivery> {
+    let received = ports.queues.receive(&QueueName::Inbox, 10, Duration::from_secs(180), Duration::ZERO).await;
+    received.expect("received")
+}
+
+async fn put(ports: &Ports, name: &str) {
+    let text = format!("task: {name}\nactions: {{ a: {{ exec: ['true'] }} }}\n");
+    let definition = Definition::from_text(&text).expect("a definition");
+    let registry = Registry::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+    registry.put(&definition).await.expect("put");
+}
+
+/// Starts a run of the task and gives it, with the message that pauses it.
+async fn start(ports: &Ports, task: &str) -> (RunId, String) {
+    let starter = Starter::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+    let task = TaskName::new(task).expect("a name");
+    let request = StartRequest { task, version: None, input: json!({}), key: None };
+    let run = starter.start(request).await.expect("started").run.id;
+    (run, encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Pause }))
+}
+
+async fn is_paused(ports: &Ports, run: RunId) -> bool {
+    ports.runs.load(run).await.expect("read").expect("there").status == RunStatus::Paused
+}
+
+fn check(name: &str, expected: Option<&Source>) {
+    let arn = format!("arn:aws:sqs:eu-central-1:123456789012:{name}");
+    let foreign = Source::Foreign(arn.clone());
+    assert_eq!(source_of(&arn, "acme-"), *expected.unwrap_or(&foreign), "{name}");
+}
+
+#[test]
+fn queues_are_told_by_their_names() {
+    let pool = |name| Source::Dead(QueueName::Pool(PoolName::new(name).expect("a name")));
+    check("acme-inbox", Some(&Source::Inbox));
+    check("acme-inbox-dlq", Some(&Source::Dead(QueueName::Inbox)));
+    check("acme-pool-big-dlq", Some(&pool("big")));
+    check("acme-pool-a-dlq-dlq", Some(&pool("a-dlq")));
+    check("acme-pool-big", None);
+    check("acme-pool--dlq", None);
+    check("other-inbox", None);
+    check("acme-dead-letters", None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_failed_comes_again_and_soon() {
+    let host = host();
+    let ports = host.ports();
+    put(&ports, "one").await;
+    let ((one, pause_one), (two, pause_two)) = (start(&ports, "one").await, start(&ports, "one").await);
+    while !receive(&ports).await.is_empty() {}
+    send(&ports, [pause_one, pause_two, "no JSON".to_owned()]).await;
+    let deliveries = receive(&ports).await;
+    // The first call of the host is to bury the message that nobody can read.
+    let faulty = FaultyHost::failing(host.ports(), 0, Moment::Before);
+    let answer = handle(&context(faulty.ports()), event(INBOX, &deliveries), FAR).await.expect("answered");
+    assert_eq!(failed(&answer), ["m2"]);
+    assert!(is_paused(&ports, one).await && is_paused(&ports, two).await);
+    assert!(receive(&ports).await.is_empty(), "not at once");
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let again: Vec<(u32, String)> =
+        receive(&ports).await.into_iter().map(|delivery| (delivery.receive_count, delivery.body)).collect();
+    assert_eq!(again, [(2, "no JSON".to_owned())], "long before the queue's visibility timeout");
+}
+
+#[tokio::test]
+async fn nothing_is_begun_when_the_time_is_over() {
+    let ports = host().ports();
+    put(&ports, "one").await;
+    let (run, pause) = start(&ports, "one").await;
+    while !receive(&ports).await.is_empty() {}
+    send(&ports, [pause]).await;
+    let deliveries = receive(&ports).await;
+    let now = ports.clock.now().as_millis().unsigned_abs();
+    let answer = handle(&context(ports.clone()), event(INBOX, &deliveries), now + 1000).await.expect("answered");
+    assert_eq!(failed(&answer), ["m0"]);
+    assert!(!is_paused(&ports, run).await);
+    let answer = handle(&context(ports.clone()), event(INBOX, &deliveries), FAR).await.expect("answered");
+    assert!(failed(&answer).is_empty());
+    assert!(is_paused(&ports, run).await);
+}
+
+#[tokio::test]
+async fn dead_letters_are_kept_and_foreign_queues_left_alone() {
+    let ports = host().ports();
+    let delivery =
+        Delivery { receipt: Receipt("r".into()), body: "no JSON".into(), receive_count: 1, sent_at: ports.clock.now() };
+    let context = context(ports.clone());
+    let dead = event("arn:aws:sqs:eu-central-1:123456789012:acme-pool-big-dlq", std::slice::from_ref(&delivery));
+    assert!(failed(&handle(&context, dead, FAR).await.expect("answered")).is_empty());
+    assert_eq!(ports.queues.depth(&QueueName::DeadLetter).await.expect("counted"), 1);
+    let foreign = event("arn:aws:sqs:eu-central-1:123456789012:other-inbox", &[delivery]);
+    assert_eq!(failed(&handle(&context, foreign, FAR).await.expect("answered")), ["m0"]);
+}
+
+#[tokio::test]
+async fn a_message_that_can_not_be_named_fails_the_batch() {
+    let records = json!({ "Records": [{ "body": "{}", "eventSourceARN": INBOX, "attributes": {} }] });
+    let event: SqsEvent = serde_json::from_value(records).expect("an event");
+    assert!(handle(&context(host().ports()), event, FAR).await.is_err());
+    assert_eq!(source_of("", "acme-"), Source::Foreign(String::new()));
+}
