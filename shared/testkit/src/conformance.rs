@@ -37,13 +37,32 @@ pub struct Timing {
     pub prompt: Duration,
     /// How many cases of a suite run beside one another.
     pub at_once: usize,
+    /// How the host of runs keeps what stands beside the records.
+    pub books: Books,
+}
+
+/// How a host of runs keeps what stands beside the records: the log of events, lists, and what is due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Books {
+    /// In the same transaction as the record: every event is logged, and a list shows a write as soon as it returns.
+    AtOnce,
+    /// In indexes that follow the record, usually within a second
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html>); a run that is due within the
+    /// longest delay of a message is woken by one; events are those that the record tells.
+    Behind,
 }
 
 impl Timing {
     /// For adapters on this machine.
-    pub const LOCAL: Self = Self { visibility: Duration::from_secs(1), prompt: Duration::from_millis(400), at_once: 1 };
+    pub const LOCAL: Self = Self {
+        visibility: Duration::from_secs(1),
+        prompt: Duration::from_millis(400),
+        at_once: 1,
+        books: Books::AtOnce,
+    };
     /// For adapters over the wire, whose visibility is counted in seconds.
-    pub const WIRE: Self = Self { visibility: Duration::from_secs(4), prompt: Duration::from_secs(2), at_once: 8 };
+    pub const WIRE: Self =
+        Self { visibility: Duration::from_secs(4), prompt: Duration::from_secs(2), at_once: 8, books: Books::Behind };
 }
 
 /// What a case found: an error says what is not as it must be.

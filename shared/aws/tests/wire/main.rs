@@ -7,6 +7,7 @@ mod bus;
 mod emulator;
 mod meter;
 mod queues;
+mod runs;
 mod schedules;
 mod stack;
 mod tasks;

@@ -1,0 +1,291 @@
+//! Runs over the wire.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Value, json};
+use windlass_aws::{AwsHost, RunTable};
+use windlass_contract::event::PublicEvent;
+use windlass_domain::ids::{ActionIndex, AgentId, RunId, TaskName};
+use windlass_domain::run::{ActionAt, Event, EventKind, Origin, Run, RunStatus, apply};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::{
+    Clock, Created, ErrorClass, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs,
+};
+use windlass_testkit::conformance::{self, Timing};
+use windlass_testkit::memory::MemoryHost;
+
+use crate::stack::Stack;
+
+/// Two processes, each with its own memory, that are asked in turn: what one has written the other must read, and
+/// what one remembers must not mislead it.
+struct InTurn {
+    adapters: [RunTable; 2],
+    turn: AtomicUsize,
+}
+
+impl InTurn {
+    fn next(&self) -> &RunTable {
+        &self.adapters[self.turn.fetch_add(1, Ordering::Relaxed) % 2]
+    }
+}
+
+#[async_trait]
+impl Runs for InTurn {
+    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+        self.next().create(run, events).await
+    }
+
+    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        self.next().load(id).await
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.next().commit(before, after, events).await
+    }
+
+    async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
+        self.next().changed(id, revision, at_most).await
+    }
+
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
+        self.next().list(filter).await
+    }
+
+    async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
+        self.next().stale(now, untouched_since, most).await
+    }
+
+    async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
+        self.next().events(id, after, most).await
+    }
+}
+
+/// A clock that stands still.
+struct Standing(Timestamp);
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        self.0
+    }
+}
+
+/// A process of its own, which remembers nothing.
+fn process(host: &AwsHost, others: &Ports, clock: Arc<dyn Clock>) -> RunTable {
+    RunTable::new(host.clients(), host.settings(), Arc::new(Definitions::new(others.tasks.clone())), clock)
+}
+
+fn others() -> Ports {
+    MemoryHost::new(Timestamp::from_millis(0)).ports()
+}
+
+/// The sweeper hands a run out once in a while, whoever asks: so its cases are alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_suite() {
+    let (host, others) = (Stack::get().host().await, others());
+    let adapters = [process(&host, &others, host.clock()), process(&host, &others, host.clock())];
+    let runs = Arc::new(InTurn { adapters, turn: AtomicUsize::new(0) });
+    let ports = Ports { runs, clock: host.clock(), ..others };
+    conformance::runs(async || ports.clone(), Timing { at_once: 1, ..Timing::WIRE }).await;
+    a_run_is_never_out_of_sight(&host).await;
+}
+
+fn task(name: &str) -> TaskName {
+    TaskName::new(name).expect("a name")
+}
+
+fn run_of(name: &str, actions: usize, input: Value, now: Timestamp) -> Run {
+    let id = RunId::from_key(&task(name), &format!("{}-{}", now.as_millis(), std::process::id()));
+    Run::submitted(id, (task(name), 1), actions, input, Origin::Request, now)
+}
+
+fn changed(before: &Run, at: Timestamp, kind: EventKind) -> Run {
+    let mut after = before.clone();
+    apply(&mut after, &Event { at, kind });
+    after.revision += 1;
+    after
+}
+
+fn succeeded(action: usize, output: Value) -> EventKind {
+    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1, fence: 1 };
+    let agent = AgentId::new("a-ip-10-0-3-7-default-11-6ba7b810").ok();
+    EventKind::ActionSucceeded { of, agent, started_at: None, output }
+}
+
+fn finished(status: RunStatus) -> EventKind {
+    EventKind::RunFinished { status, output: None, error: None }
+}
+
+/// Whenever a run is written, and whenever the sweeper looks: as long as it is open, it is found within minutes.
+async fn a_run_is_never_out_of_sight(host: &AwsHost) {
+    const MINUTE: i64 = 60_000;
+    let others = others();
+    for (number, written_at) in (0_i64..).zip([1_000, 99_000, 101_000, 119_000, 121_000, 10 * MINUTE]) {
+        // Far from the time of the other cases.
+        let at = |after: i64| Timestamp::from_millis(4_000_000_000_000 + number * 200 * MINUTE + after);
+        let at_time = |after: i64| process(host, &others, Arc::new(Standing(at(after))));
+        let run = run_of("in-sight", 2, json!(null), at(0));
+        at_time(0).create(&run, &[]).await.expect("it is created");
+        let (mut current, mut found_at) = (run.clone(), Vec::new());
+        for minute in 1..30 {
+            let now = minute * MINUTE + 500;
+            if current.revision == 0 && now > written_at {
+                current = changed(&run, at(written_at), EventKind::RunStarted { deadline: None });
+                at_time(written_at).commit(&run, &current, &[]).await.expect("it is written");
+            }
+            let found = at_time(now).stale(at(now), at(now - 2 * MINUTE), 10_000).await.expect("the sweeper looks");
+            found_at.extend(found.contains(&run.id).then_some(now));
+        }
+        let after = found_at.iter().find(|at| **at > written_at);
+        let is_found = after.is_some_and(|after| after - written_at <= 4 * MINUTE);
+        assert!(is_found, "written after {written_at} ms, found at {found_at:?}");
+        let ended = changed(&current, at(30 * MINUTE), finished(RunStatus::Succeeded));
+        at_time(30 * MINUTE).commit(&current, &ended, &[]).await.expect("it ends");
+        let found = at_time(60 * MINUTE).stale(at(60 * MINUTE), at(58 * MINUTE), 10_000).await.expect("it looks");
+        assert!(!found.contains(&run.id), "it has ended");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transition_of_a_small_run_is_one_write_of_one_unit_and_one_read() {
+    let host = Stack::get().host().await;
+    let runs = process(&host, &others(), host.clock());
+    let now = host.clock().now();
+    let run = run_of("small", 10, json!({ "day": "today" }), now);
+    runs.create(&run, &[]).await.expect("it is created");
+    let before = host.meter().snapshot();
+    for action in 0..10 {
+        let read = runs.glance(run.id).await.expect("it is read").expect("it is there");
+        let written = changed(&read, now, succeeded(action, json!({ "rows": 1234 + action })));
+        runs.commit(&read, &written, &[]).await.expect("it is written");
+    }
+    let counted = host.meter().snapshot().since(&before);
+    assert_eq!(counted.total("DynamoDB", "PutItem"), (10, 10.0), "{counted:?}");
+    assert_eq!(counted.total("DynamoDB", "GetItem"), (10, 5.0), "{counted:?}");
+    assert_eq!(counted.entries.iter().map(|entry| entry.requests).sum::<u64>(), 20, "{counted:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payload_is_put_once_and_its_loss_is_told() {
+    let host = Stack::get().host().await;
+    let now = host.clock().now();
+    let input = json!({ "text": "payload ".repeat(400) });
+    let (one, other) = (process(&host, &others(), host.clock()), process(&host, &others(), host.clock()));
+    let run = run_of("payload", 2, input.clone(), now);
+    let before = host.meter().snapshot();
+    one.create(&run, &[]).await.expect("it is created");
+    one.create(&run_of("payload", 2, input.clone(), now.plus(Millis(1))), &[]).await.expect("another one");
+    assert_eq!(other.load(run.id).await.expect("it is read"), Some(run.clone()));
+    let after = changed(&run, now, EventKind::RunStarted { deadline: None });
+    other.commit(&run, &after, &[]).await.expect("it is written");
+    assert_eq!(other.load(run.id).await.expect("it is read"), Some(after.clone()));
+    let counted = host.meter().snapshot().since(&before);
+    assert_eq!((counted.total("S3", "PutObject").0, counted.total("S3", "GetObject").0), (1, 1), "{counted:?}");
+
+    let bucket = &host.settings().bucket;
+    let listed = host.clients().s3.list_objects_v2().bucket(bucket).prefix("payload/").send().await.expect("a list");
+    for key in listed.contents().iter().filter_map(|object| object.key()) {
+        let object = host.clients().s3.get_object().bucket(bucket).key(key).send().await.expect("it is there");
+        if object.body.collect().await.expect("it is read").into_bytes() == input.to_string().as_bytes() {
+            host.clients().s3.delete_object().bucket(bucket).key(key).send().await.expect("it is deleted");
+        }
+    }
+    let lost = process(&host, &others(), host.clock()).load(run.id).await.expect_err("its input is lost");
+    assert_eq!((lost.class, lost.code), (ErrorClass::Bug, "WL0346"));
+    assert_eq!(other.load(run.id).await.expect("who has read it remembers it"), Some(after));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_item_is_told() {
+    let host = Stack::get().host().await;
+    let run = run_of("damaged", 2, json!(null), host.clock().now());
+    process(&host, &others(), host.clock()).create(&run, &[]).await.expect("it is created");
+    let update = host.clients().dynamodb.update_item().table_name(&host.settings().table);
+    let update = update.key("pk", AttributeValue::S(format!("RUN#{}", run.id)));
+    let update = update.key("sk", AttributeValue::S("HEAD".to_owned())).update_expression("SET b = :b");
+    let damage = AttributeValue::B(Blob::new([9, 1, 2]));
+    update.expression_attribute_values(":b", damage).send().await.expect("it is damaged");
+    let told = process(&host, &others(), host.clock()).load(run.id).await.expect_err("it can not be read");
+    assert_eq!((told.class, told.code), (ErrorClass::Bug, "WL0345"));
+    assert!(told.message.contains(&run.id.to_string()) && told.message.contains("version 9"), "{}", told.message);
+    // Nobody else's list or sweep is to meet it.
+    let key = HashMap::from([
+        ("pk".to_owned(), AttributeValue::S(format!("RUN#{}", run.id))),
+        ("sk".to_owned(), AttributeValue::S("HEAD".to_owned())),
+    ]);
+    let delete = host.clients().dynamodb.delete_item().table_name(&host.settings().table).set_key(Some(key));
+    delete.send().await.expect("it is deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_taken_up_again_keeps_its_pages() {
+    let host = Stack::get().host().await;
+    let (runs, now) = (process(&host, &others(), host.clock()), host.clock().now());
+    let mut run = run_of("again", 300, json!(null), now);
+    for action in 0..300 {
+        let output = json!((action as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
+        apply(&mut run, &Event { at: now, kind: succeeded(action, output) });
+    }
+    runs.create(&run, &[]).await.expect("it is created");
+    let ended = changed(&run, now, finished(RunStatus::Failed));
+    runs.commit(&run, &ended, &[]).await.expect("it ends");
+    let (items, expiring) = items_of(&host, run.id).await;
+    assert!(items > 4, "it has pages");
+    assert_eq!(expiring, items, "the head and its pages expire");
+
+    let again = EventKind::RunRetried { deadline: None, actions: vec![ActionIndex(7)] };
+    let again = changed(&ended, now.plus(Millis(1000)), again);
+    runs.commit(&ended, &again, &[]).await.expect("it is taken up again");
+    let (after, expiring) = items_of(&host, run.id).await;
+    assert_eq!((after - expiring, expiring), (items, items - 1), "the old pages expire, beside the new ones");
+    let read = process(&host, &others(), host.clock()).load(run.id).await.expect("it is read");
+    assert_eq!(read, Some(again));
+}
+
+/// How many items a run has, and how many of them expire.
+async fn items_of(host: &AwsHost, id: RunId) -> (usize, usize) {
+    let query = host.clients().dynamodb.query().table_name(&host.settings().table);
+    let key = AttributeValue::S(format!("RUN#{id}"));
+    let query = query.key_condition_expression("pk = :pk").expression_attribute_values(":pk", key);
+    let items = query.send().await.expect("a query").items.unwrap_or_default();
+    (items.len(), items.iter().filter(|item| item.contains_key("expires_at")).count())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_tells_what_has_happened() {
+    let (host, others) = (Stack::get().host().await, others());
+    let source = json!({ "task": "told", "actions": { "a": { "exec": ["x"] }, "b": { "exec": ["x"] } } });
+    others.tasks.put(&task("told"), &source, None, Timestamp::from_millis(0)).await.expect("it is a task");
+    let (runs, now) = (process(&host, &others, host.clock()), host.clock().now());
+    let mut run = run_of("told", 2, json!(null), now);
+    runs.create(&run, &[]).await.expect("it is created");
+    let queued =
+        |action| EventKind::ActionQueued { of: ActionAt { action: ActionIndex(action), attempt: 1, fence: 1 } };
+    for kind in [EventKind::RunStarted { deadline: None }, queued(0), succeeded(0, json!(1))] {
+        let after = changed(&run, now, kind);
+        runs.commit(&run, &after, &[]).await.expect("it is written");
+        run = after;
+    }
+    let told = runs.events(run.id, None, 100).await.expect("they are told");
+    let kinds: Vec<&str> = told.iter().map(|logged| logged.event.kind.as_str()).collect();
+    assert!(kinds.starts_with(&["run.started"]) && kinds.ends_with(&["action.succeeded"]), "{kinds:?}");
+    assert!(told.is_sorted_by(|one, next| one.cursor < next.cursor));
+    let first = runs.events(run.id, None, 1).await.expect("they are told");
+    assert_eq!(first.len(), 1);
+    let rest = runs.events(run.id, first.last().map(|last| last.cursor.clone()), 100).await.expect("they are told");
+    assert_eq!([first, rest].concat(), told);
+    let last = told.last().map(|last| last.cursor.clone());
+    assert_eq!(runs.events(run.id, last.clone(), 100).await.expect("they are told"), []);
+    let after = changed(&run, now, queued(1));
+    runs.commit(&run, &after, &[]).await.expect("it is written");
+    assert!(!runs.events(run.id, last, 100).await.expect("they are told").is_empty(), "what came after the last");
+    let unknown = run_of("told", 1, json!(null), Timestamp::from_millis(5)).id;
+    assert_eq!(runs.events(unknown, None, 10).await.expect("they are told"), []);
+}
