@@ -23,10 +23,20 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// What was the cheapest of those that were measured, see `a_wide_fan_costs_little`: a small run must have room for
-    /// its states; of a large run each state is written a few times in the head, ten transitions at a time, and once
-    /// or twice in its page.
-    const USUAL: Self = Self { bytes: 900, states: 256 };
+    /// Bytes that are written for one unit
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>).
+    const UNIT_BYTES: usize = 1024;
+    /// With less room than this, states would be spilled to their pages with nearly every transition.
+    const LEAST_BYTES: usize = 450;
+    const MAX_STATES: usize = 256;
+
+    /// The room beside what else stands in the head: what is left of its unit, or of the next. A head that is all of
+    /// one unit was the cheapest of what was measured, see `a_wide_fan_costs_little`: larger ones are written with
+    /// every transition, smaller ones write pages too often.
+    fn beside(bytes: usize) -> Self {
+        let whole = (bytes + Self::LEAST_BYTES).div_ceil(Self::UNIT_BYTES) * Self::UNIT_BYTES;
+        Self { bytes: whole - bytes, states: Self::MAX_STATES }
+    }
 
     fn half(self) -> Self {
         Self { bytes: self.bytes / 2, states: self.states / 2 }
@@ -77,13 +87,15 @@ pub(crate) fn columns(run: &Run, states: &BTreeSet<usize>, outgoing: &mut Outgoi
 }
 
 impl Layout {
-    /// What is to be written of `after`, in which those states have changed. `all`: every page that is stored is to be
-    /// written again.
-    pub(crate) fn plan(&self, after: &Run, changed: Vec<usize>, all: bool) -> Plan {
-        self.plan_within(Room::USUAL, after, changed, all)
+    /// Where each page is stored.
+    pub(crate) fn directory(&self) -> Vec<Option<Place>> {
+        self.pages.iter().map(|page| page.as_ref().map(|(place, _)| *place)).collect()
     }
 
-    fn plan_within(&self, room: Room, after: &Run, changed: Vec<usize>, all: bool) -> Plan {
+    /// What is to be written of `after`, in which those states have changed, if the head has so many bytes without any
+    /// state. `all`: every page that is stored is to be written again.
+    pub(crate) fn plan(&self, after: &Run, changed: Vec<usize>, all: bool, bytes_beside: usize) -> Plan {
+        let room = Room::beside(bytes_beside);
         let mut recent = self.recent.clone();
         recent.extend(changed);
         let stored = self.pages.iter().enumerate().filter(|(_, page)| all && page.is_some());

@@ -9,6 +9,8 @@ use windlass_engine::ports::PortError;
 
 use super::layout::{Layout, columns, differing, due_at};
 use super::{Known, RunTable};
+use crate::meter::item_size::item_bytes;
+use crate::table::columns::Columns;
 use crate::table::head::{Beside, encode};
 use crate::table::held::Outgoing;
 use crate::table::page::{self, Place, SLOTS, page_key};
@@ -32,18 +34,20 @@ impl RunTable {
         let (layout, actions) = before.map_or((&none, &empty), |known| (&known.layout, &known.run.actions));
         // The pages of a run that had ended are about to be deleted: a run that goes on gets new ones.
         let reopened = before.is_some_and(|known| known.run.status.is_final()) && !after.status.is_final();
-        let plan = layout.plan(after, differing(actions, &after.actions), reopened);
-
-        let mut outgoing = Outgoing::default();
-        let Some(pages) = self.write_pages(layout, after, &plan.pages, &mut outgoing).await? else { return Ok(false) };
-        let beside = Beside {
-            directory: pages.iter().map(|page| page.as_ref().map(|(place, _)| *place)).collect(),
-            recent: columns(after, &plan.recent, &mut outgoing),
+        let beside = |layout: &Layout, recent: Columns| Beside {
+            directory: layout.directory(),
+            recent,
             committed_at: now,
             due_at: due_at(after, now),
             expires_at: after.status.is_final().then(|| expires_at(now)),
         };
-        let item = encode(after, beside, &mut outgoing);
+        let mut outgoing = Outgoing::default();
+        let bare = encode(after, beside(layout, Columns::default()), &mut outgoing);
+        let plan = layout.plan(after, differing(actions, &after.actions), reopened, item_bytes(&bare));
+        let Some(pages) = self.write_pages(layout, after, &plan.pages, &mut outgoing).await? else { return Ok(false) };
+        let written = Layout { pages, recent: plan.recent };
+        let recent = columns(after, &written.recent, &mut outgoing);
+        let item = encode(after, beside(&written, recent), &mut outgoing);
         self.payloads.put(outgoing).await?;
         let put = match before {
             None => self.table.put(item, "attribute_not_exists(#pk)", Expression::names(&[PK])).await?,
@@ -55,8 +59,7 @@ impl RunTable {
         match put {
             Put::Refused => Ok(false),
             Put::Done => {
-                let known = Known { run: after.clone(), layout: Layout { pages, recent: plan.recent } };
-                let known = self.keep(known);
+                let known = self.keep(Known { run: after.clone(), layout: written });
                 if after.status.is_final() {
                     self.expire_pages(&known, now).await;
                 }

@@ -25,9 +25,17 @@ impl Written {
 }
 
 /// Writes as the adapter does, into nothing.
-fn write(layout: &mut Layout, room: Room, before: &Pages, after: &Run, all: bool) -> Written {
-    let plan = layout.plan_within(room, after, differing(before, &after.actions), all);
+fn write(layout: &mut Layout, before: &Pages, after: &Run, all: bool) -> Written {
     let mut outgoing = Outgoing::default();
+    let beside = |layout: &Layout, recent: Columns| Beside {
+        directory: layout.directory(),
+        recent,
+        committed_at: after.submitted_at.plus(Millis(after.revision * 37)),
+        due_at: due_at(after, after.submitted_at),
+        expires_at: None,
+    };
+    let bare = item_bytes(&encode(after, beside(layout, Columns::default()), &mut outgoing));
+    let plan = layout.plan(after, differing(before, &after.actions), all, bare);
     layout.pages.resize(after.actions.shared().len(), None);
     let mut page_bytes = Vec::new();
     for number in plan.pages {
@@ -38,14 +46,8 @@ fn write(layout: &mut Layout, room: Room, before: &Pages, after: &Run, all: bool
         layout.pages[number] = Some((place, after.actions.shared()[number].clone()));
     }
     layout.recent = plan.recent;
-    let beside = Beside {
-        directory: layout.pages.iter().map(|page| page.as_ref().map(|(place, _)| *place)).collect(),
-        recent: columns(after, &layout.recent, &mut outgoing),
-        committed_at: after.submitted_at.plus(Millis(after.revision * 37)),
-        due_at: due_at(after, after.submitted_at),
-        expires_at: None,
-    };
-    Written { head_bytes: item_bytes(&encode(after, beside, &mut outgoing)), page_bytes }
+    let recent = columns(after, &layout.recent, &mut outgoing);
+    Written { head_bytes: item_bytes(&encode(after, beside(layout, recent), &mut outgoing)), page_bytes }
 }
 
 /// What stands in the pages and, where they are newer, in the head is the run.
@@ -65,7 +67,7 @@ fn a_small_run_is_one_item_of_one_unit() {
     for actions in [1, 5, 10, 50, 64, 100, 1000, 10_000] {
         let run = performed(actions);
         let mut layout = Layout::default();
-        let written = write(&mut layout, Room::USUAL, &Pages::new(actions), &run, false);
+        let written = write(&mut layout, &Pages::new(actions), &run, false);
         let pages: usize = written.page_bytes.iter().sum();
         println!("{actions:7}  {:10}  {:5}  {pages:10}", written.head_bytes, written.page_bytes.len());
         check_whole(&layout, &run);
@@ -94,11 +96,11 @@ fn only_what_differs_is_found() {
 fn a_run_that_is_taken_up_again_gets_new_pages() {
     let run = performed(300);
     let mut layout = Layout::default();
-    write(&mut layout, Room::USUAL, &Pages::new(300), &run, false);
+    write(&mut layout, &Pages::new(300), &run, false);
     let before: Vec<Option<Place>> = layout.pages.iter().map(|page| page.as_ref().map(|(place, _)| *place)).collect();
     assert!(before.iter().any(Option::is_some));
     let later = Run { revision: run.revision + 1, ..run.clone() };
-    write(&mut layout, Room::USUAL, &run.actions, &later, true);
+    write(&mut layout, &run.actions, &later, true);
     for (before, page) in before.iter().zip(&layout.pages) {
         let after = page.as_ref().map(|(place, _)| *place);
         assert!(before.is_none() || *before != after, "{before:?} is still named");
@@ -108,7 +110,7 @@ fn a_run_that_is_taken_up_again_gets_new_pages() {
 
 /// A fan of that many actions from its creation to its end: all are queued at once, and performed by so many agents at
 /// a time; ten reports are one transition. Gives the write units of an action.
-fn fan(actions: usize, slots: usize, room: Room) -> f64 {
+fn fan(actions: usize, slots: usize) -> f64 {
     let draw = |at: usize, of: usize| usize::try_from(noise(at, of as u64)).unwrap_or(0);
     let task = TaskName::new("fan").expect("a name");
     let submitted_at = Timestamp::from_millis(1_764_000_000_123);
@@ -121,7 +123,7 @@ fn fan(actions: usize, slots: usize, room: Room) -> f64 {
         let before = run.actions.clone();
         run.revision += 1;
         events.iter().for_each(|event| apply(run, event));
-        units += write(&mut layout, room, &before, run, false).units();
+        units += write(&mut layout, &before, run, false).units();
         check_whole(&layout, run);
     };
     let queued = (0..actions).map(|index| EventKind::ActionQueued { of: at(index) });
@@ -161,8 +163,8 @@ fn fan(actions: usize, slots: usize, room: Room) -> f64 {
 
 #[test]
 fn a_wide_fan_costs_little() {
-    let narrow = fan(100, 100, Room::USUAL);
-    let wide = fan(1000, 100, Room::USUAL);
+    let narrow = fan(100, 100);
+    let wide = fan(1000, 100);
     println!("write units of an action: {narrow:.3} of 100 actions, {wide:.3} of 1,000");
     // An action's 0.6 requests of SQS cost $0.24 a million, a write unit $0.625 a million.
     let dollars = |units: f64| 0.24 + 0.625 * units;
@@ -170,22 +172,14 @@ fn a_wide_fan_costs_little() {
     assert!(dollars(wide) <= 0.40, "{}", dollars(wide));
 }
 
-/// Prints what other bounds would cost: `MEASURE=1 cargo test -p windlass-aws measure -- --nocapture`.
+/// Prints what fans cost that take too long for each test: `MEASURE=1 cargo test -p windlass-aws measure -- --nocapture`.
 #[test]
-fn measure_the_room_of_a_head() {
+fn measure_wide_fans() {
     if std::env::var_os("MEASURE").is_none() {
         return;
     }
-    for bytes in [400, 600, 800, 1000, 1536, 2500, 3500] {
-        let room = Room { bytes, ..Room::USUAL };
-        let cost = |actions, slots| fan(actions, slots, room);
-        println!(
-            "{bytes:5} bytes: {:.3} {:.3} {:.3} with 100 slots, {:.3} with 1,000",
-            cost(100, 100),
-            cost(1000, 100),
-            cost(3000, 100),
-            cost(3000, 1000)
-        );
+    for (actions, slots) in [(100, 100), (1000, 100), (3000, 100), (3000, 1000), (10_000, 100), (10_000, 1000)] {
+        println!("{actions:6} actions, {slots:4} at a time: {:.3} write units each", fan(actions, slots));
     }
 }
 
