@@ -5,8 +5,6 @@
 //! commit says when it is to be looked at next. So no open run is without a place where the sweeper finds it, and most
 //! runs cost the sweeper one read.
 
-use std::collections::BTreeMap;
-
 use futures::stream::{self, StreamExt, TryStreamExt};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::Run;
@@ -175,16 +173,15 @@ impl RunTable {
         let ids: Vec<RunId> = items.iter().map(id).collect::<Result<_, _>>()?;
         let open: Vec<Head> =
             self.heads(ids).await?.into_iter().filter(|head| !head.bare().status.is_final()).collect();
-        let mut stale = BTreeMap::new();
+        let mut stale = Vec::new();
         for head in open {
             let is_stale = look.is_for(&head);
             let next = if is_stale { look.next(&head) } else { next_look(head.committed_at) };
             if head.due_at.is_none_or(|due_at| due_at > next) {
                 self.adopt(head.bare(), next).await?;
-                stale.extend(is_stale.then_some((head.bare().id, ())));
+                stale.extend(is_stale.then_some(head.bare().id));
             }
         }
-        tracing::trace!(task = %task, stale = stale.len(), "looked at young runs");
-        Ok((stale.into_keys().collect(), whole))
+        Ok((stale, whole))
     }
 }

@@ -123,7 +123,7 @@ impl RunTable {
         let pages = known.layout.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?.0.slot)));
         // The slot beside the one that is named holds what the page was before.
         let keys = pages.flat_map(|(at, slot)| {
-            let beside = if slot == 0 { 1 } else { 0 };
+            let beside = u8::from(slot == 0);
             [slot, beside].map(|slot| page_key(known.run.id, at, slot))
         });
         let expire = |key| {

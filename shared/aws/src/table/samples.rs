@@ -131,8 +131,12 @@ pub(crate) fn performed(actions: usize) -> Run {
     let start = 1_764_000_123_456_i64;
     let at = |ms: u64| Timestamp::from_millis(start.saturating_add_unsigned(ms));
     let agent = |number: u64| {
-        let name =
-            format!("a-ip-10-0-3-{}-default-{}-{:08x}", number * 7, 11 + number, noise(number as usize, 1 << 32));
+        let name = format!(
+            "a-ip-10-0-3-{}-default-{}-{:08x}",
+            number * 7,
+            11 + number,
+            noise(usize::try_from(number).unwrap_or(0), 1 << 32)
+        );
         AgentId::new(&name).expect("a name")
     };
     let state = |index: usize| {

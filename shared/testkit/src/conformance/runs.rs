@@ -1,7 +1,7 @@
 //! What the store of runs promises: writes that are conditional on the revision, and a log that has every event of
 //! every write, in order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -10,13 +10,21 @@ use uuid::Uuid;
 use windlass_contract::event::{EVENT_VERSION, PublicEvent};
 use windlass_contract::view::RunSummary;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, derive};
-use windlass_domain::limits::{ACTIONS_PER_PAGE, MAX_ACTIONS, MAX_DELAY_MS};
-use windlass_domain::run::{ActionAt, ActionStatus, ErrorInfo, Event, EventKind, Origin, Run, RunStatus, apply};
-use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::limits::ACTIONS_PER_PAGE;
+use windlass_domain::run::{ActionAt, Event, EventKind, Origin, Run, RunStatus, apply};
+use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::{Created, EventCursor, PortError, RunFilter};
 
 use super::{Books, Case, Fault, Timing, Verdict, cases, conflicts, fresh_name, holds, run, same, some};
+
+mod large;
+mod sweep;
+
+use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
+use sweep::{
+    what_is_due_is_stale, what_is_untouched_for_minutes_is_handed_out_now_and_then, what_is_untouched_is_stale,
+};
 
 const CASES: &[Case] = cases![
     a_run_is_read_as_it_was_created,
@@ -433,189 +441,4 @@ async fn a_list_can_be_filtered(ports: Ports, timing: Timing) -> Verdict {
 async fn commit_of(ports: &Ports, before: &Run, after: Run) -> Result<Run, PortError> {
     ports.runs.commit(before, &after, &[]).await?;
     Ok(after)
-}
-
-/// Of these runs, the ones that are stale.
-async fn stale(ports: &Ports, runs: &[&Run], now: Timestamp, untouched_since: Timestamp) -> Result<Vec<RunId>, Fault> {
-    let found = ports.runs.stale(now, untouched_since, 10_000).await?;
-    Ok(runs.iter().map(|run| run.id).filter(|id| found.contains(id)).collect())
-}
-
-const LONG_AGO: Timestamp = Timestamp::from_millis(0);
-
-async fn what_is_due_is_stale(ports: Ports, timing: Timing) -> Verdict {
-    let (task, now) = (fresh_task(), ports.clock.now());
-    // What is due before is woken by a message, where books are behind.
-    let far = match timing.books {
-        Books::AtOnce => Millis(0),
-        Books::Behind => Millis(MAX_DELAY_MS + 60_000),
-    };
-    let at = |ms: u64| now.plus(far).plus(Millis(ms));
-    let due = Run { wake_at: Some(at(0)), ..fresh_run(&ports, &task, 1) };
-    let later = Run { wake_at: Some(at(60_000)), ..fresh_run(&ports, &task, 1) };
-    let never = fresh_run(&ports, &task, 1);
-    for run in [&due, &later, &never] {
-        ports.runs.create(run, &[]).await?;
-    }
-    books_follow(timing).await;
-    let all = [&due, &later, &never];
-    let before = Timestamp::from_millis(at(0).as_millis() - 1);
-    same("before", stale(&ports, &all, before, LONG_AGO).await?, Vec::new())?;
-    same("at its time", stale(&ports, &all, at(0), LONG_AGO).await?, vec![due.id])?;
-    if timing.books == Books::AtOnce {
-        same("one of two", ports.runs.stale(at(60_000), LONG_AGO, 1).await?.len(), 1)?;
-        same("after both", stale(&ports, &all, at(60_000), LONG_AGO).await?, vec![due.id, later.id])?;
-    } else {
-        same("after both, if one was handed out", stale(&ports, &all, at(60_000), LONG_AGO).await?, vec![later.id])?;
-        let again = at(60_000 + MAX_DELAY_MS);
-        same("one of two", ports.runs.stale(again, LONG_AGO, 1).await?.len(), 1)?;
-    }
-    let woken = Run { wake_at: Some(at(1_800_000)), ..started(&due, now) };
-    ports.runs.commit(&due, &woken, &[]).await?;
-    books_follow(timing).await;
-    same("once it has been woken", stale(&ports, &[&due], at(1_799_999), LONG_AGO).await?, Vec::new())?;
-    let ended = finished(&woken, now, &Value::Null);
-    ports.runs.commit(&woken, &ended, &[]).await?;
-    books_follow(timing).await;
-    same("once it has ended", stale(&ports, &[&due], at(9_000_000), LONG_AGO).await?, Vec::new())
-}
-
-async fn what_is_untouched_is_stale(ports: Ports, timing: Timing) -> Verdict {
-    if timing.books == Books::Behind {
-        // A run is looked for once it is two minutes old, which the next case plays by telling another time.
-        return Ok(());
-    }
-    let task = fresh_task();
-    let (idle, busy) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
-    ports.runs.create(&idle, &[]).await?;
-    ports.runs.create(&busy, &[]).await?;
-    let all = [&idle, &busy];
-    sleep(timing.prompt).await;
-    let since = ports.clock.now();
-    sleep(timing.prompt).await;
-    same("both", stale(&ports, &all, LONG_AGO, since).await?, vec![idle.id, busy.id])?;
-    same("one of two", ports.runs.stale(LONG_AGO, since, 1).await?.len(), 1)?;
-    let touched = started(&busy, ports.clock.now());
-    ports.runs.commit(&busy, &touched, &[]).await?;
-    same("the one that nothing touched", stale(&ports, &all, LONG_AGO, since).await?, vec![idle.id])?;
-    let ended = finished(&idle, ports.clock.now(), &Value::Null);
-    ports.runs.commit(&idle, &ended, &[]).await?;
-    let later = ports.clock.now().plus(Millis(60_000));
-    same("of those that are open", stale(&ports, &all, LONG_AGO, later).await?, vec![busy.id])
-}
-
-/// As the sweeper asks, minute by minute: a run that nobody writes to is handed out when it is two minutes old, and
-/// then time and again; how often is the host's own affair, as long as it is within 15 minutes.
-async fn what_is_untouched_for_minutes_is_handed_out_now_and_then(ports: Ports, timing: Timing) -> Verdict {
-    const MINUTE: u64 = 60_000;
-    let task = fresh_task();
-    let (idle, ended) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
-    ports.runs.create(&idle, &[]).await?;
-    ports.runs.create(&ended, &[]).await?;
-    ports.runs.commit(&ended, &finished(&ended, ports.clock.now(), &Value::Null), &[]).await?;
-    books_follow(timing).await;
-    let (created, mut rounds) = (ports.clock.now(), Vec::new());
-    for minute in 1..30 {
-        let now = created.plus(Millis(minute * MINUTE));
-        let untouched_since = Timestamp::from_millis(now.as_millis() - 120_000);
-        let found = stale(&ports, &[&idle, &ended], now, untouched_since).await?;
-        holds("a run that has ended is not handed out", !found.contains(&ended.id))?;
-        rounds.extend(found.contains(&idle.id).then_some(minute));
-    }
-    holds("it is not handed out while it is young", rounds.first().is_some_and(|first| (2..=4).contains(first)))?;
-    let gaps = rounds.iter().zip(rounds.iter().skip(1)).map(|(one, next)| next - one);
-    holds("it is handed out at least each 15 minutes", gaps.max().is_some_and(|longest| longest <= 16))?;
-    ports.runs.commit(&idle, &finished(&idle, ports.clock.now(), &Value::Null), &[]).await?;
-    Ok(())
-}
-
-/// Values of any size that is allowed: a host may keep large ones apart from the record.
-async fn large_values_are_read_as_they_were_committed(ports: Ports, _: Timing) -> Verdict {
-    let text = |of: usize, bytes: usize| -> Value {
-        (0..bytes)
-            .map(|at| char::from(b'a' + u8::try_from((at * at + of) % 26).unwrap_or(0)))
-            .collect::<String>()
-            .into()
-    };
-    let input = json!({ "text": text(1, 100_000) });
-    let mut run = Run { input, ..fresh_run(&ports, &fresh_task(), 4) };
-    ports.runs.create(&run, &[]).await?;
-    same("the run", load(&ports, run.id).await?, run.clone())?;
-    for (action, bytes) in [100, 1022, 1023, 120_000].into_iter().enumerate() {
-        let after = queued(&run, ports.clock.now(), action);
-        ports.runs.commit(&run, &after, &[]).await?;
-        run = succeeded(&after, ports.clock.now(), &[action], &text(action, bytes));
-        ports.runs.commit(&after, &run, &[]).await?;
-        same("the run", load(&ports, run.id).await?, run.clone())?;
-    }
-    let (status, output) = (RunStatus::Failed, Some(text(7, 100_000)));
-    let error = ErrorInfo::new("exit.1", text(8, 8000).to_string());
-    let last = EventKind::RunFinished { status, output, error: Some(error) };
-    let after = changed(&run, ports.clock.now(), vec![last]);
-    ports.runs.commit(&run, &after, &[]).await?;
-    same("the run", load(&ports, run.id).await?, after)
-}
-
-fn succeeded(before: &Run, at: Timestamp, actions: &[usize], output: &Value) -> Run {
-    let kind = |action: &usize| EventKind::ActionSucceeded {
-        of: ActionAt { action: ActionIndex::from_usize(*action), attempt: 1, fence: 1 },
-        agent: None,
-        started_at: Some(at),
-        output: output.clone(),
-    };
-    changed(before, at, actions.iter().map(kind).collect())
-}
-
-/// Some writers, each with actions of its own all over a run of the largest size, and readers in between: nothing is
-/// lost, and nobody reads what no revision was.
-async fn many_writers_of_a_large_run_lose_nothing(ports: Ports, _: Timing) -> Verdict {
-    const WRITERS: usize = 4;
-    const COMMITS: usize = 6;
-    const AT_ONCE: usize = 60;
-    let queued = |action| EventKind::ActionQueued {
-        of: ActionAt { action: ActionIndex::from_usize(action), attempt: 1, fence: 1 },
-    };
-    let run = fresh_run(&ports, &fresh_task(), MAX_ACTIONS);
-    let run = changed(&run, ports.clock.now(), (0..MAX_ACTIONS).map(queued).collect());
-    same("its creation", ports.runs.create(&run, &[]).await?, Created::New)?;
-    let id = run.id;
-    let writers = (0..WRITERS).map(|writer| {
-        let ports = ports.clone();
-        tokio::spawn(async move {
-            for commit in 0..COMMITS {
-                // Spread over all pages, and each action is of one commit of one writer.
-                let first = writer * COMMITS + commit;
-                let actions: Vec<usize> = (0..AT_ONCE).map(|at| (at * 163 + first * 7) % (MAX_ACTIONS - 1)).collect();
-                loop {
-                    let before = load(&ports, id).await?;
-                    let output = json!({ "writer": writer, "revision": before.revision + 1 });
-                    let after = succeeded(&before, ports.clock.now(), &actions, &output);
-                    match ports.runs.commit(&before, &after, &[]).await {
-                        Err(error) if error.is_conflict() => {}
-                        other => break other.map_err(Fault::from)?,
-                    }
-                }
-                let read = load(&ports, id).await?;
-                let is_whole = actions.iter().all(|at| {
-                    let state = read.action(ActionIndex::from_usize(*at));
-                    state.output.as_ref().is_some_and(|output| output["revision"] == state.revision)
-                });
-                holds("what was committed is read, each action as one revision left it", is_whole)?;
-            }
-            Ok::<(), Fault>(())
-        })
-    });
-    for writer in writers.collect::<Vec<_>>() {
-        writer.await.map_err(|error| Fault(error.to_string()))??;
-    }
-    let found = load(&ports, id).await?;
-    same("the revision", found.revision, 1 + (WRITERS * COMMITS) as u64)?;
-    let written: BTreeSet<usize> = (0..WRITERS * COMMITS)
-        .flat_map(|first| (0..AT_ONCE).map(move |at| (at * 163 + first * 7) % (MAX_ACTIONS - 1)))
-        .collect();
-    let is_as_expected = found.actions.iter().enumerate().all(|(at, state)| {
-        let expected = if written.contains(&at) { ActionStatus::Succeeded } else { ActionStatus::Queued };
-        state.status == expected
-    });
-    holds("every action is as the last commit left it", is_as_expected)
 }

@@ -122,7 +122,9 @@ fn fan(actions: usize, slots: usize) -> f64 {
     let mut commit = |run: &mut Run, events: Vec<Event>| {
         let before = run.actions.clone();
         run.revision += 1;
-        events.iter().for_each(|event| apply(run, event));
+        for event in &events {
+            apply(run, event);
+        }
         units += write(&mut layout, &before, run, false).units();
         check_whole(&layout, run);
     };

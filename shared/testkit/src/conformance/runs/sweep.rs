@@ -1,0 +1,106 @@
+//! What the sweeper is promised: no run that is due, or that nobody writes to, is forgotten.
+
+use serde_json::Value;
+use tokio::time::sleep;
+use windlass_domain::ids::RunId;
+use windlass_domain::limits::MAX_DELAY_MS;
+use windlass_domain::run::Run;
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+
+use super::{books_follow, finished, fresh_run, fresh_task, started};
+use crate::conformance::{Books, Fault, Timing, Verdict, holds, same};
+
+/// Of these runs, the ones that are stale.
+async fn stale(ports: &Ports, runs: &[&Run], now: Timestamp, untouched_since: Timestamp) -> Result<Vec<RunId>, Fault> {
+    let found = ports.runs.stale(now, untouched_since, 10_000).await?;
+    Ok(runs.iter().map(|run| run.id).filter(|id| found.contains(id)).collect())
+}
+
+const LONG_AGO: Timestamp = Timestamp::from_millis(0);
+
+pub(super) async fn what_is_due_is_stale(ports: Ports, timing: Timing) -> Verdict {
+    let (task, now) = (fresh_task(), ports.clock.now());
+    // What is due before is woken by a message, where books are behind.
+    let far = match timing.books {
+        Books::AtOnce => Millis(0),
+        Books::Behind => Millis(MAX_DELAY_MS + 60_000),
+    };
+    let at = |ms: u64| now.plus(far).plus(Millis(ms));
+    let due = Run { wake_at: Some(at(0)), ..fresh_run(&ports, &task, 1) };
+    let later = Run { wake_at: Some(at(60_000)), ..fresh_run(&ports, &task, 1) };
+    let never = fresh_run(&ports, &task, 1);
+    for run in [&due, &later, &never] {
+        ports.runs.create(run, &[]).await?;
+    }
+    books_follow(timing).await;
+    let all = [&due, &later, &never];
+    let before = Timestamp::from_millis(at(0).as_millis() - 1);
+    same("before", stale(&ports, &all, before, LONG_AGO).await?, Vec::new())?;
+    same("at its time", stale(&ports, &all, at(0), LONG_AGO).await?, vec![due.id])?;
+    if timing.books == Books::AtOnce {
+        same("one of two", ports.runs.stale(at(60_000), LONG_AGO, 1).await?.len(), 1)?;
+        same("after both", stale(&ports, &all, at(60_000), LONG_AGO).await?, vec![due.id, later.id])?;
+    } else {
+        same("after both, if one was handed out", stale(&ports, &all, at(60_000), LONG_AGO).await?, vec![later.id])?;
+        let again = at(60_000 + MAX_DELAY_MS);
+        same("one of two", ports.runs.stale(again, LONG_AGO, 1).await?.len(), 1)?;
+    }
+    let woken = Run { wake_at: Some(at(1_800_000)), ..started(&due, now) };
+    ports.runs.commit(&due, &woken, &[]).await?;
+    books_follow(timing).await;
+    same("once it has been woken", stale(&ports, &[&due], at(1_799_999), LONG_AGO).await?, Vec::new())?;
+    let ended = finished(&woken, now, &Value::Null);
+    ports.runs.commit(&woken, &ended, &[]).await?;
+    books_follow(timing).await;
+    same("once it has ended", stale(&ports, &[&due], at(9_000_000), LONG_AGO).await?, Vec::new())
+}
+
+pub(super) async fn what_is_untouched_is_stale(ports: Ports, timing: Timing) -> Verdict {
+    if timing.books == Books::Behind {
+        // A run is looked for once it is two minutes old, which the next case plays by telling another time.
+        return Ok(());
+    }
+    let task = fresh_task();
+    let (idle, busy) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
+    ports.runs.create(&idle, &[]).await?;
+    ports.runs.create(&busy, &[]).await?;
+    let all = [&idle, &busy];
+    sleep(timing.prompt).await;
+    let since = ports.clock.now();
+    sleep(timing.prompt).await;
+    same("both", stale(&ports, &all, LONG_AGO, since).await?, vec![idle.id, busy.id])?;
+    same("one of two", ports.runs.stale(LONG_AGO, since, 1).await?.len(), 1)?;
+    let touched = started(&busy, ports.clock.now());
+    ports.runs.commit(&busy, &touched, &[]).await?;
+    same("the one that nothing touched", stale(&ports, &all, LONG_AGO, since).await?, vec![idle.id])?;
+    let ended = finished(&idle, ports.clock.now(), &Value::Null);
+    ports.runs.commit(&idle, &ended, &[]).await?;
+    let later = ports.clock.now().plus(Millis(60_000));
+    same("of those that are open", stale(&ports, &all, LONG_AGO, later).await?, vec![busy.id])
+}
+
+/// As the sweeper asks, minute by minute: a run that nobody writes to is handed out when it is two minutes old, and
+/// then time and again; how often is the host's own affair, as long as it is within 15 minutes.
+pub(super) async fn what_is_untouched_for_minutes_is_handed_out_now_and_then(ports: Ports, timing: Timing) -> Verdict {
+    const MINUTE: u64 = 60_000;
+    let task = fresh_task();
+    let (idle, ended) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
+    ports.runs.create(&idle, &[]).await?;
+    ports.runs.create(&ended, &[]).await?;
+    ports.runs.commit(&ended, &finished(&ended, ports.clock.now(), &Value::Null), &[]).await?;
+    books_follow(timing).await;
+    let (created, mut rounds) = (ports.clock.now(), Vec::new());
+    for minute in 1..30 {
+        let now = created.plus(Millis(minute * MINUTE));
+        let untouched_since = Timestamp::from_millis(now.as_millis() - 120_000);
+        let found = stale(&ports, &[&idle, &ended], now, untouched_since).await?;
+        holds("a run that has ended is not handed out", !found.contains(&ended.id))?;
+        rounds.extend(found.contains(&idle.id).then_some(minute));
+    }
+    holds("it is not handed out while it is young", rounds.first().is_some_and(|first| (2..=4).contains(first)))?;
+    let gaps = rounds.iter().zip(rounds.iter().skip(1)).map(|(one, next)| next - one);
+    holds("it is handed out at least each 15 minutes", gaps.max().is_some_and(|longest| longest <= 16))?;
+    ports.runs.commit(&idle, &finished(&idle, ports.clock.now(), &Value::Null), &[]).await?;
+    Ok(())
+}
