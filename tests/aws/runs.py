@@ -96,7 +96,7 @@ def schedule_fires(stack: Stack) -> str:
 def nightly_diamond(stack: Stack) -> str:
     """SCENARIOS 1."""
     stack.apply(DIAMOND)
-    for _ in range(12):
+    for _ in range(25):
         stack.start("diamond", query="?wait=10s")
     listed = lambda: stack.call("GET", "/v1/runs?task=diamond&status=succeeded_with_faults&limit=50")["runs"]
     due = lambda: [run for run in map(lambda it: stack.run(it["id"]), listed()) if run.get("nominal_time")]
