@@ -17,7 +17,7 @@ use windlass_domain::limits::MAX_LISTED;
 use windlass_engine::ports::{ErrorClass, PortError, RunFilter, RunPage};
 
 use super::RunTable;
-use super::read::read_bare;
+use super::read::readable;
 use crate::table::head::{head_key, run_of};
 use crate::table::requests::{Expression, Query, Reading};
 use crate::table::{
@@ -120,8 +120,7 @@ impl RunTable {
     async fn summaries(&self, places: &[Place]) -> Result<BTreeMap<RunId, RunSummary>, PortError> {
         let keys = places.iter().map(|place| head_key(place.id)).collect();
         let items = self.table.get_all(keys, Reading::Eventual).await?;
-        let summary = |item: &Item| read_bare(item).map(|head| (head.bare().id, RunSummary::of(head.bare())));
-        items.iter().map(summary).collect()
+        Ok(readable(&items).iter().map(|head| (head.bare().id, RunSummary::of(head.bare()))).collect())
     }
 
     /// Every task that has, or had, runs.

@@ -106,10 +106,15 @@ pub(super) fn subject(id: RunId) -> String {
     format!("run {id}")
 }
 
-/// The run of a head that was read through an index or a batch, without its actions and without what is in S3.
-pub(super) fn read_bare(item: &Item) -> Result<Head, PortError> {
-    let id = run_of(item).map_err(|damage| damage.of("a run"))?;
-    decode(item).map_err(|damage| damage.of(subject(id)))
+/// The heads among items that were read in a batch. One that can not be read is told in the log and left out: lists and
+/// the sweeper go on for all other runs, and whoever asks for that run is told as well.
+pub(super) fn readable(items: &[Item]) -> Vec<Head> {
+    let read = |item: &Item| {
+        let subject = run_of(item).map_or_else(|_| "a run".to_owned(), subject);
+        let head = decode(item).map_err(|damage| damage.of(subject));
+        head.inspect_err(|error| tracing::error!(error.code = error.code, error = %error, "left out a run")).ok()
+    };
+    items.iter().filter_map(read).collect()
 }
 
 /// The pages that are not known.

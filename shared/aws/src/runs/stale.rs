@@ -13,7 +13,7 @@ use windlass_engine::ports::PortError;
 
 use super::RunTable;
 use super::layout::next_look;
-use super::read::read_bare;
+use super::read::readable;
 use crate::table::head::{DUE_SHARDS, Head, head_key, run_of, shard, shard_of};
 use crate::table::mark::{self, mark_key};
 use crate::table::requests::{Expression, Query, Reading};
@@ -105,8 +105,7 @@ impl RunTable {
 
     async fn heads(&self, ids: Vec<RunId>) -> Result<Vec<Head>, PortError> {
         let keys = ids.into_iter().map(head_key).collect();
-        let items = self.table.get_all(keys, Reading::Eventual).await?;
-        items.iter().map(read_bare).collect()
+        Ok(readable(&self.table.get_all(keys, Reading::Eventual).await?))
     }
 
     /// Sets when a run is to be looked at, if it still is to be looked at when it was read to be. The revision stays

@@ -1,6 +1,5 @@
 //! Runs over the wire.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -215,13 +214,13 @@ async fn a_damaged_item_is_told() {
     let told = process(&host, &others(), host.clock()).load(run.id).await.expect_err("it can not be read");
     assert_eq!((told.class, told.code), (ErrorClass::Bug, "WL0345"));
     assert!(told.message.contains(&run.id.to_string()) && told.message.contains("version 9"), "{}", told.message);
-    // Nobody else's list or sweep is to meet it.
-    let key = HashMap::from([
-        ("pk".to_owned(), AttributeValue::S(format!("RUN#{}", run.id))),
-        ("sk".to_owned(), AttributeValue::S("HEAD".to_owned())),
-    ]);
-    let delete = host.clients().dynamodb.delete_item().table_name(&host.settings().table).set_key(Some(key));
-    delete.send().await.expect("it is deleted");
+    // It stays there for the other tests: no list and no sweep stops at it.
+    let other = run_of("damaged", 2, json!(null), host.clock().now().plus(Millis(5)));
+    let runs = process(&host, &others(), host.clock());
+    runs.create(&other, &[]).await.expect("it is created");
+    let filter = RunFilter { task: Some(task("damaged")), limit: 10, ..RunFilter::default() };
+    let listed = runs.list(&filter).await.expect("the others are listed").runs;
+    assert_eq!(listed.iter().map(|run| run.id).collect::<Vec<_>>(), [other.id]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
