@@ -46,6 +46,15 @@ def metadata(*arguments: str) -> dict:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT).stdout)
 
 
+def built() -> set[tuple[str, str]]:
+    """Name and version of every crate that is built, tests included. `cargo metadata` also has those that only a feature
+    would bring that nobody has asked for."""
+    command = ["cargo", "tree", "--workspace", "--locked", "--edges", "all", "--target", "all", "--prefix", "none"]
+    tree = subprocess.run([*command, "--format", "{p}"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    lines = (line.split() for line in tree.splitlines() if line)
+    return {(name, version.removeprefix("v")) for name, version, *_ in lines}
+
+
 def direction(packages: list) -> list[str]:
     faults = []
     for package in packages:
@@ -85,7 +94,8 @@ def policy(packages: list) -> list[str]:
 
 def main() -> int:
     ours = metadata("--no-deps")["packages"]
-    everything = metadata()["packages"]
+    used = built()
+    everything = [package for package in metadata()["packages"] if (package["name"], package["version"]) in used]
     faults = direction(ours) + policy(everything)
     for fault in faults:
         print(fault, file=sys.stderr)
