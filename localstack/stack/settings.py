@@ -11,7 +11,7 @@ REGION = "us-east-1"
 # Emulators take any; the account is theirs.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 # What the template has for AWS is too long to wait for, or too many processes, on one machine.
-LOCAL_PARAMETERS = {"ProcessManagerTimeout": "10", "ProcessManagerConcurrency": "4"}
+LOCAL_PARAMETERS = {"ProcessManagerTimeout": "10", "ProcessManagerConcurrency": "2"}
 
 
 class Refused(Exception):

@@ -17,9 +17,10 @@ impl Backoff {
         Self { next: Duration::from_millis(50), most: Duration::from_secs(5) }
     }
 
-    /// Between writes that met another writer.
+    /// Between writes that met another writer: the first wait is about as long as a write takes on AWS, for whoever
+    /// comes back sooner meets the next one, and a write in vain is paid for.
     pub(crate) fn of_conflicts() -> Self {
-        Self { next: Duration::from_millis(2), most: Duration::from_millis(200) }
+        Self { next: Duration::from_millis(16), most: Duration::from_millis(400) }
     }
 
     /// Waits, and will wait longer the next time.
