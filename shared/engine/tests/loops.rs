@@ -372,3 +372,22 @@ async fn a_redelivery_is_not_admitted_on_an_old_record() {
     assert_eq!(performed.load(std::sync::atomic::Ordering::SeqCst), 1);
     assert_eq!(world.left_over().await, Vec::<String>::new());
 }
+
+/// Attempts of one run that waited are looked up together: one read, however many they are.
+#[tokio::test(start_paused = true)]
+async fn attempts_that_waited_share_one_look_at_the_record() {
+    let calls = async |width: usize| {
+        let world = World::failing_with_old_reads(usize::MAX, Moment::Before);
+        let actions = (0..width).map(|at| (format!("a{at}"), json!({ "exec": ["x"] })));
+        let actions: serde_json::Map<_, _> = actions.collect();
+        let id = world.submit(&json!({ "task": "wide", "actions": actions })).await;
+        // So long nobody takes them.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        let before = world.calls();
+        world.agent("late", 10, Script::new(|_| Script::give(json!(null))));
+        world.ended(id).await;
+        world.calls() - before
+    };
+    let (one, ten) = (calls(1).await, calls(10).await);
+    assert!(ten < one + 5, "ten attempts take {ten} calls where one takes {one}");
+}

@@ -6,12 +6,14 @@
 use windlass_contract::message::PerformMessage;
 use windlass_domain::ids::AgentId;
 use windlass_domain::limits::CHECK_AFTER_MS;
-use windlass_domain::run::{ActionAt, ActionStatus, Input, RunStatus};
+use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
 
 use crate::Ports;
 use crate::advance::{Advanced, advance};
 use crate::definitions::Definitions;
 use crate::ports::PortError;
+
+use super::records::Records;
 
 /// What is to be done with a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub(super) enum Admission {
 pub(super) async fn admit(
     ports: &Ports,
     definitions: &Definitions,
+    records: &Records,
     agent: &AgentId,
     message: &PerformMessage,
     receive_count: u32,
@@ -36,7 +39,7 @@ pub(super) async fn admit(
         return claim(ports, definitions, agent, message, redelivered).await;
     }
     if ports.clock.now().since(message.queued_at).0 > CHECK_AFTER_MS {
-        return check(ports, message).await;
+        return check(ports, records, message).await;
     }
     Ok(Admission::Perform(message.of))
 }
@@ -61,17 +64,26 @@ async fn claim(
     Ok(if is_mine { Admission::Perform(ActionAt { fence: state.fence, ..of }) } else { Admission::Drop })
 }
 
-async fn check(ports: &Ports, message: &PerformMessage) -> Result<Admission, PortError> {
-    let of = message.of;
-    let Some(run) = ports.runs.load(message.run).await? else {
-        return Ok(Admission::Drop);
-    };
+/// A record that was read a moment ago may say that the message is wanted: whoever begins at once does not even look.
+/// One that says otherwise may be older than the message, so it is read anew.
+async fn check(ports: &Ports, records: &Records, message: &PerformMessage) -> Result<Admission, PortError> {
+    if let Some(run) = records.lately(ports.runs.as_ref(), message.run).await? {
+        let judged = judge(&run, message.of);
+        if matches!(judged, Admission::Perform(_)) {
+            return Ok(judged);
+        }
+    }
+    let run = ports.runs.load(message.run).await?;
+    Ok(run.map_or(Admission::Drop, |run| judge(&run, message.of)))
+}
+
+fn judge(run: &Run, of: ActionAt) -> Admission {
     if of.action.as_usize() >= run.actions.len() {
-        return Ok(Admission::Drop);
+        return Admission::Drop;
     }
     let state = run.action(of.action);
     let is_wanted = state.status == ActionStatus::Queued && state.attempt == of.attempt && state.fence == of.fence;
-    Ok(match run.status {
+    match run.status {
         RunStatus::Running | RunStatus::Paused if is_wanted => Admission::Perform(of),
         RunStatus::Cancelling if is_wanted => Admission::Cancelled,
         RunStatus::Submitted
@@ -83,5 +95,5 @@ async fn check(ports: &Ports, message: &PerformMessage) -> Result<Admission, Por
         | RunStatus::Failed
         | RunStatus::TimedOut
         | RunStatus::Cancelled => Admission::Drop,
-    })
+    }
 }

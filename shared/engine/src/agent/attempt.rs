@@ -43,7 +43,8 @@ impl Agent {
     async fn admit(&self, message: PerformMessage, delivery: &Delivery, hold: &Arc<Hold>) {
         let inner = &self.inner;
         let id = &inner.settings.id;
-        let admitted = admit(&inner.ports, &inner.definitions, id, &message, delivery.receive_count).await;
+        let admitted =
+            admit(&inner.ports, &inner.definitions, &inner.records, id, &message, delivery.receive_count).await;
         match admitted {
             Ok(Admission::Perform(of)) => {
                 let span = tracing::info_span!("attempt", trace.id = trace_id(message.run), run.id = %message.run, action = %message.name, attempt = of.attempt);

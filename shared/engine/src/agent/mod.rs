@@ -8,6 +8,7 @@ mod admission;
 mod attempt;
 mod control;
 mod held;
+mod records;
 mod reporter;
 
 use std::panic::AssertUnwindSafe;
@@ -29,6 +30,7 @@ use crate::perform::Performer;
 use crate::ports::{AgentRecord, Delivery, QueueName};
 
 use held::Held;
+use records::Records;
 use reporter::Reporter;
 
 /// How an agent works.
@@ -101,6 +103,7 @@ struct Inner {
     performer: Arc<dyn Performer>,
     settings: AgentSettings,
     held: Arc<Held>,
+    records: Records,
     reporter: Reporter,
     slots: Arc<Semaphore>,
     attempts: TaskTracker,
@@ -133,6 +136,7 @@ impl Agent {
                 performer,
                 settings,
                 held,
+                records: Records::default(),
                 reporter,
                 slots,
                 attempts,

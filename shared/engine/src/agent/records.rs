@@ -1,0 +1,54 @@
+//! What an agent has read of runs a moment ago: one read serves all attempts of a run that are looked up together.
+//!
+//! It may only ever be the reason to perform something. It may be older than the message that asks, so whoever would
+//! not perform because of it must read anew.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use windlass_domain::ids::RunId;
+use windlass_domain::run::Run;
+
+use crate::ports::{PortError, Runs};
+
+/// How long a record counts as read a moment ago: far below the two seconds that a message may lie unread before it is
+/// looked up at all.
+const FRESH: Duration = Duration::from_secs(1);
+/// Runs that are remembered; when more come, all are forgotten, and read again.
+const MAX_RUNS: usize = 64;
+
+type Slot = Arc<Mutex<Option<(Instant, Arc<Run>)>>>;
+
+/// The records of a few runs.
+#[derive(Debug, Default)]
+pub(super) struct Records {
+    slots: Lock<HashMap<RunId, Slot>>,
+}
+
+impl Records {
+    /// The run as it was a moment ago. Those who ask at the same time wait for one read.
+    pub(super) async fn lately(&self, runs: &dyn Runs, id: RunId) -> Result<Option<Arc<Run>>, PortError> {
+        let slot = self.slot(id);
+        let mut kept = slot.lock().await;
+        if let Some((read_at, run)) = kept.as_ref()
+            && read_at.elapsed() < FRESH
+        {
+            return Ok(Some(run.clone()));
+        }
+        let asked_at = Instant::now();
+        let run = runs.load(id).await?.map(Arc::new);
+        *kept = run.clone().map(|run| (asked_at, run));
+        Ok(run)
+    }
+
+    fn slot(&self, id: RunId) -> Slot {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if slots.len() >= MAX_RUNS && !slots.contains_key(&id) {
+            slots.clear();
+        }
+        slots.entry(id).or_default().clone()
+    }
+}
