@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use windlass_engine::agent::Agent;
 
 /// What is asked for; ECS allows 1 minute to 48 hours. An agent that hangs keeps its task alive for no longer.
-const EXPIRES_IN: Duration = Duration::from_mins(60);
+const EXPIRES_IN: Duration = Duration::from_hours(1);
 /// When it is renewed: this long before it expires.
 const RENEW_BEFORE: Duration = Duration::from_mins(20);
 /// How long an agent is idle before its protection is released: work that comes in a row is one piece.
@@ -105,7 +105,7 @@ impl Protection {
         match asked {
             Ok(()) => tracing::debug!(protected, "the protection of this task was set"),
             Err(cause) => {
-                tracing::warn!(protected, cause, "failed to set the protection of this task; it works without")
+                tracing::warn!(protected, cause, "failed to set the protection of this task; it works without");
             }
         }
     }

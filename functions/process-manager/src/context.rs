@@ -27,7 +27,7 @@ impl Context {
         let host = AwsHost::connect(settings).await;
         let (queue_prefix, stack) = (host.settings().queue_prefix.clone(), host.settings().name.clone());
         let meter = Some(host.meter().clone());
-        Self { queue_prefix, stack, meter, ..Self::over(host.ports(), figures) }
+        Self { queue_prefix, meter, stack, ..Self::over(host.ports(), figures) }
     }
 
     /// Over these ports, of a stack without a name.

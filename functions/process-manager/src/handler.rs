@@ -86,13 +86,12 @@ async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Deliv
     let handing = futures::future::join_all(
         again.chunks(MAX_BATCH).map(|batch| context.ports.queues.extend(&QueueName::Inbox, batch.to_vec())),
     );
-    match tokio::time::timeout(HAND_BACK, handing).await {
-        Ok(handed) => {
-            for error in handed.into_iter().filter_map(Result::err) {
-                tracing::warn!(error.code = error.code, %error, "failed to hand back inputs; they come again by themselves");
-            }
-        }
-        Err(_) => tracing::warn!("handing back inputs takes too long; they come again by themselves"),
+    let Ok(handed) = tokio::time::timeout(HAND_BACK, handing).await else {
+        tracing::warn!("handing back inputs takes too long; they come again by themselves");
+        return;
+    };
+    for error in handed.into_iter().filter_map(Result::err) {
+        tracing::warn!(error.code = error.code, %error, "failed to hand back inputs; they come again by themselves");
     }
 }
 

@@ -25,7 +25,7 @@ const SCOPE: &str = "WINDLASS_SCOPE";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// A token is not used in the last minute before it expires: clocks differ, and a call takes its time.
-const MARGIN: Duration = Duration::from_secs(60);
+const MARGIN: Duration = Duration::from_mins(1);
 /// Characters of an issuer's own words that are told.
 const MAX_TOLD_CHARS: usize = 300;
 

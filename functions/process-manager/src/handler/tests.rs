@@ -58,7 +58,7 @@ async fn send(ports: &Ports, bodies: impl IntoIterator<Item = String>) {
 }
 
 async fn receive(ports: &Ports) -> Vec<Delivery> {
-    let received = ports.queues.receive(&QueueName::Inbox, 10, Duration::from_secs(180), Duration::ZERO).await;
+    let received = ports.queues.receive(&QueueName::Inbox, 10, Duration::from_mins(3), Duration::ZERO).await;
     received.expect("received")
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn run(globals: &Globals) -> Ended {
         HostPlan { data: data.clone(), listen: ([127, 0, 0, 1], 0).into(), pools: pools_of(Vec::new()), drain: DRAIN };
     let host = Host::start(plan).await?;
     say(&format!("{}  data in {}", host.url(), data.display()));
-    let told = tell(globals, &host, &data).await;
+    let told = Box::pin(tell(globals, &host, &data)).await;
     host.stop().await;
     let view = told?;
     how_to_go_on(&data);

@@ -56,7 +56,7 @@ async fn ask(globals: &Globals, client: &Client, request: Request) -> Ended {
         Request::Apply(args) => apply::run(globals, client, &args).await,
         Request::Tasks(args) => tasks::run(globals, client, &args).await,
         Request::Delete(args) => tasks::delete(globals, client, &args).await,
-        Request::Run(args) => run::run(globals, client, args).await,
+        Request::Run(args) => Box::pin(run::run(globals, client, args)).await,
         Request::Runs(args) => runs::run(globals, client, &args).await,
         Request::Show(args) => show::run(globals, client, &args).await,
         Request::Watch(args) => watch::run(globals, client, &args).await,
