@@ -71,11 +71,11 @@ pub(crate) async fn bound_answers(State(api): State<ApiState>, request: Request,
         return response;
     };
     let (head, body) = response.into_parts();
-    if let Ok(whole) = to_bytes(body, most).await {
-        return Response::from_parts(head, whole.into());
-    }
-    let detail = format!("the answer has more than {most} bytes, which is the most that this host hands over");
-    Refusal::new(&Kind::ANSWER_TOO_LARGE, detail).into_response()
+    let Ok(whole) = to_bytes(body, most).await else {
+        let detail = format!("the answer has more than {most} bytes, which is the most that this host hands over");
+        return Refusal::new(&Kind::ANSWER_TOO_LARGE, detail).into_response();
+    };
+    Response::from_parts(head, whole.into())
 }
 
 /// Tells the log of every call: neither its parameters nor its body, which may hold what is nobody's business.

@@ -12,6 +12,8 @@ use super::Token;
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+/// What anybody but the owner may do.
+const OTHERS: u32 = 0o077;
 
 /// The file of one client of one issuer.
 pub(super) struct Cache {
@@ -42,7 +44,7 @@ impl Cache {
     /// The token that is kept, if there is one that others could neither read nor put there.
     pub(super) fn read(&self) -> Option<Token> {
         let kept = fs::metadata(&self.path).ok()?;
-        let is_private = kept.is_file() && kept.mode().trailing_zeros() >= 6;
+        let is_private = kept.is_file() && kept.mode() & OTHERS == 0;
         let text = is_private.then(|| fs::read(&self.path).ok()).flatten()?;
         let Kept { access_token, expires_at } = serde_json::from_slice(&text).ok()?;
         Some(Token { text: access_token, until: Some(expires_at) })
