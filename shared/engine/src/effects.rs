@@ -16,8 +16,8 @@ use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::dead_letter::bury;
-use crate::ports::{Outgoing, PortError, QueueName};
-use crate::send::{Refused, send_all, send_or_refuse};
+use crate::ports::{ErrorClass, Outgoing, PortError, QueueName};
+use crate::send::{send_all, send_each};
 
 /// Messages and events that are to be sent. Sending them twice does no harm.
 #[derive(Debug, Default)]
@@ -47,44 +47,56 @@ impl Effects {
     }
 
     /// Sends everything. An error means that some of it may not have been sent.
-    pub(crate) async fn send(&self, ports: &Ports) -> Result<(), PortError> {
-        send(ports, &self.messages, &self.events).await
+    pub(crate) async fn send(self, ports: &Ports) -> Result<(), PortError> {
+        Self::send_together(vec![self], ports).await.into_iter().collect()
     }
 
-    /// Sends the effects of several runs together; says for each whether all of its own were sent. What fails together
-    /// is sent again apart, so that one queue out of reach holds up only those who need it.
+    /// Sends the effects of several runs together; says for each whether all of its own were sent, so that one queue out
+    /// of reach holds up only those who need it.
+    ///
+    /// Nothing is sent a second time here: an attempt may be begun unasked by whoever gets its first message, so only a
+    /// redelivered input, whose attempts must be claimed, may send it again.
     pub(crate) async fn send_together(all: Vec<Self>, ports: &Ports) -> Vec<Result<(), PortError>> {
         let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
         let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
-        let messages: Vec<_> = messages.into_iter().flatten().collect();
-        let events: Vec<_> = events.into_iter().flatten().collect();
-        if send(ports, &messages, &events).await.is_ok() {
-            return counts.iter().map(|_| Ok(())).collect();
-        }
-        let (mut messages, mut events) = (messages.as_slice(), events.as_slice());
-        let apart = counts.into_iter().map(|(message_count, event_count)| {
-            let (own_messages, own_events);
-            (own_messages, messages) = messages.split_at(message_count);
-            (own_events, events) = events.split_at(event_count);
-            send(ports, own_messages, own_events)
-        });
-        join_all(apart).await
+        let (messages, events) = (messages.concat(), events.concat());
+        let (sent, published) = join(send(ports, &messages), publish(ports, &events)).await;
+        let (mut sent, mut published) = (sent.into_iter(), published.into_iter());
+        let of_one = |(messages, events): (usize, usize)| {
+            // Each takes all of its own, so that the next one begins with its own.
+            let sent: Vec<_> = sent.by_ref().take(messages).collect();
+            let published: Vec<_> = published.by_ref().take(events).collect();
+            sent.into_iter().chain(published).collect()
+        };
+        counts.into_iter().map(of_one).collect()
     }
 }
 
-async fn send(ports: &Ports, messages: &[(QueueName, Outgoing)], events: &[PublicEvent]) -> Result<(), PortError> {
-    let publish = join_all(events.chunks(MAX_BATCH).map(|batch| ports.bus.publish(batch)));
-    let (sent, published) = join(send_or_refuse(ports.queues.as_ref(), messages), publish).await;
-    for refused in sent? {
-        undeliverable(ports, refused).await?;
-    }
-    published.into_iter().collect()
+/// Sends each message, or does what is to be done about one that its queue will never take.
+async fn send(ports: &Ports, messages: &[(QueueName, Outgoing)]) -> Vec<Result<(), PortError>> {
+    let sent = send_each(ports.queues.as_ref(), messages).await;
+    let settled = messages.iter().zip(sent).map(async |((queue, message), sent)| match sent {
+        Err(error) if error.class == ErrorClass::Reject => undeliverable(ports, queue, message, error).await,
+        sent => sent,
+    });
+    join_all(settled).await
+}
+
+/// Publishes the events, in as few requests as can be; those of one request fail together.
+async fn publish(ports: &Ports, events: &[PublicEvent]) -> Vec<Result<(), PortError>> {
+    let published = events.chunks(MAX_BATCH).map(async |batch| vec![ports.bus.publish(batch).await; batch.len()]);
+    join_all(published).await.concat()
 }
 
 /// A message that its queue will never take. An attempt fails with the reason, and is kept where a person finds it; an
 /// agent whose control queue is gone has ended, and what it performed comes back by itself.
-async fn undeliverable(ports: &Ports, Refused { queue, message, error }: Refused) -> Result<(), PortError> {
-    match &queue {
+async fn undeliverable(
+    ports: &Ports,
+    queue: &QueueName,
+    message: &Outgoing,
+    error: PortError,
+) -> Result<(), PortError> {
+    match queue {
         QueueName::Control(agent) => {
             tracing::warn!(agent = %agent, error.code = error.code, error = %error, "an agent can not be told anything");
             Ok(())

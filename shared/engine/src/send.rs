@@ -7,59 +7,49 @@ use windlass_domain::limits::{MAX_BATCH, MAX_MESSAGE_BYTES};
 
 use crate::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues};
 
-/// A message that its queue will never take.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) queue: QueueName,
-    pub(crate) message: Outgoing,
-    pub(crate) error: PortError,
-}
-
 /// Sends every message to its queue: batches of at most ten messages and one message's bytes (SQS bounds both).
 pub(crate) async fn send_all(queues: &dyn Queues, outgoing: &[(QueueName, Outgoing)]) -> Result<(), PortError> {
-    match send_or_refuse(queues, outgoing).await?.into_iter().next() {
-        Some(refused) => Err(refused.error),
-        None => Ok(()),
-    }
+    send_each(queues, outgoing).await.into_iter().collect()
 }
 
-/// Sends every message to its queue; gives those that their queue will never take. A queue that fails does not keep the
-/// others from being sent to.
-pub(crate) async fn send_or_refuse(
-    queues: &dyn Queues,
-    outgoing: &[(QueueName, Outgoing)],
-) -> Result<Vec<Refused>, PortError> {
-    let mut by_queue: BTreeMap<&QueueName, Vec<&Outgoing>> = BTreeMap::new();
-    for (queue, message) in outgoing {
-        by_queue.entry(queue).or_default().push(message);
+/// Sends every message to its queue; says of each, in their order, whether it was sent. A queue that fails does not keep
+/// the others from being sent to.
+pub(crate) async fn send_each(queues: &dyn Queues, outgoing: &[(QueueName, Outgoing)]) -> Vec<Result<(), PortError>> {
+    let mut by_queue: BTreeMap<&QueueName, Vec<usize>> = BTreeMap::new();
+    for (place, (queue, _)) in outgoing.iter().enumerate() {
+        by_queue.entry(queue).or_default().push(place);
     }
-    let batches = by_queue.iter().flat_map(|(queue, messages)| batches(messages).map(move |batch| (*queue, batch)));
-    let sent = join_all(batches.map(|(queue, batch)| send_batch(queues, queue, batch))).await;
-    let refused: Vec<Vec<Refused>> = sent.into_iter().collect::<Result<_, _>>()?;
-    Ok(refused.into_iter().flatten().collect())
+    let mut requests = Vec::new();
+    for (queue, places) in &by_queue {
+        let messages: Vec<&Outgoing> = places.iter().map(|place| &outgoing[*place].1).collect();
+        let mut places = places.as_slice();
+        for batch in batches(&messages) {
+            let (own, after) = places.split_at(batch.len());
+            places = after;
+            requests.push((*queue, own, batch.to_vec()));
+        }
+    }
+    let sends = requests.into_iter().map(|(queue, places, batch)| async move {
+        let sent = send_batch(queues, queue, &batch).await;
+        places.iter().copied().zip(sent).collect::<Vec<_>>()
+    });
+    let mut sent: Vec<_> = join_all(sends).await.concat();
+    sent.sort_unstable_by_key(|(place, _)| *place);
+    sent.into_iter().map(|(_, sent)| sent).collect()
 }
 
 /// Of a batch that is refused, each message is tried alone: one of them may be the fault.
-async fn send_batch(queues: &dyn Queues, queue: &QueueName, batch: &[&Outgoing]) -> Result<Vec<Refused>, PortError> {
+async fn send_batch(queues: &dyn Queues, queue: &QueueName, batch: &[&Outgoing]) -> Vec<Result<(), PortError>> {
     let owned = |batch: &[&Outgoing]| batch.iter().map(|message| (*message).clone()).collect();
-    let refused = match queues.send(queue, owned(batch)).await {
-        Err(error) if error.class == ErrorClass::Reject => error,
-        Err(error) => return Err(error),
-        Ok(()) => return Ok(Vec::new()),
-    };
-    let refused_one = |message: &Outgoing, error| Refused { queue: queue.clone(), message: message.clone(), error };
-    if let [message] = batch {
-        return Ok(vec![refused_one(message, refused)]);
+    let sent = queues.send(queue, owned(batch)).await;
+    if batch.len() == 1 || sent.as_ref().err().is_none_or(|error| error.class != ErrorClass::Reject) {
+        return vec![sent; batch.len()];
     }
-    let mut all = Vec::new();
+    let mut apart = Vec::with_capacity(batch.len());
     for message in batch {
-        match queues.send(queue, owned(&[message])).await {
-            Ok(()) => {}
-            Err(error) if error.class == ErrorClass::Reject => all.push(refused_one(message, error)),
-            Err(error) => return Err(error),
-        }
+        apart.push(queues.send(queue, owned(&[message])).await);
     }
-    Ok(all)
+    apart
 }
 
 fn batches<'a, 'm>(messages: &'a [&'m Outgoing]) -> impl Iterator<Item = &'a [&'m Outgoing]> {

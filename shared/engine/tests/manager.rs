@@ -182,6 +182,31 @@ async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
     assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
 }
 
+/// A request that carries messages of several runs fails as one: those that were sent beside it are not sent again, for
+/// whoever got them may be at work by now.
+#[tokio::test(start_paused = true)]
+async fn a_pool_out_of_reach_has_nothing_of_another_pool_sent_twice() {
+    let world = World::new().await;
+    for n in 0..3 {
+        let id = world.record(&n.to_string()).await;
+        world.send(id, Input::Start).await;
+    }
+    let batch = world.receive(&QueueName::Inbox).await;
+    let out_of_reach = |queue: &QueueName, _: &Outgoing| {
+        (*queue == pool("side")).then(|| PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach"))
+    };
+    let queues = WatchedQueues::refusing(world.host.ports().queues, out_of_reach);
+    let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
+    assert_eq!(cut_off.manager().handle(&batch).await, [false; 3]);
+    assert_eq!(world.attempts(&default_pool()).len(), 3, "each is sent once");
+
+    world.host.advance(Millis::from_secs(30));
+    world.manage().await;
+    let sent = world.attempts(&default_pool());
+    assert_eq!(sent.iter().filter(|perform| !perform.claim).count(), 3, "what comes again must be claimed: {sent:?}");
+    assert_eq!(world.attempts(&pool("side")).len(), 3);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pool_that_refuses_fails_its_own_action_and_nobody_elses() {
     let world = World::new().await;
