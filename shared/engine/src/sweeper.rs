@@ -12,7 +12,7 @@ use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
-use crate::ports::{Outgoing, PortError, QueueName};
+use crate::ports::{LONGEST_REST, Outgoing, PortError, QueueName};
 use crate::send::send_all;
 
 /// A run that nobody wrote to for this long is looked at a second time: by so much less than the time after which a
@@ -61,9 +61,10 @@ impl Sweeper {
         }
     }
 
-    /// One round, for a host that has no loop of its own: `nominal` is the minute whose turn it is.
+    /// One round, for a host that has no loop of its own: `nominal` is the minute whose turn it is. Not every round hands
+    /// out every run, so each looks back as far as the round may lie that did: what fell due in between was sent by none.
     pub async fn round(&self, nominal: Timestamp) -> Result<(), PortError> {
-        let before = i64::try_from(SWEEP_EVERY.as_millis()).unwrap_or(i64::MAX);
+        let before = i64::try_from((LONGEST_REST + SWEEP_EVERY).as_millis()).unwrap_or(i64::MAX);
         self.sweep(nominal, Timestamp::from_millis(nominal.as_millis().saturating_sub(before))).await
     }
 

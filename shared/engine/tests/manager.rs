@@ -359,7 +359,7 @@ async fn a_sweep_message_looks_at_what_has_not_changed_and_wakes_what_is_due() {
     let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
     world.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
 
-    let since = Timestamp::from_millis(nominal.as_millis() - 60_000);
+    let since = Timestamp::from_millis(nominal.as_millis() - 16 * 60_000);
     let bodies = world.host.messages(&QueueName::Inbox);
     let swept: Vec<InboxMessage> = bodies.iter().map(|body| decode(body).unwrap()).collect();
     assert_eq!(swept, [InboxMessage::Run { v: MESSAGE_VERSION, run: lost, input: Input::Sweep { since } }]);

@@ -276,3 +276,24 @@ async fn a_task_is_deleted_while_its_record_is_written_by_others() {
         assert!(matches!(starter(&ports).start(request(None)).await, Err(StartError::DeletedTask(_))));
     }
 }
+
+/// A host may hand out a stale run rarely, as DynamoDB's does: whatever minute it is found in, its start is sent.
+#[tokio::test(start_paused = true)]
+async fn a_lost_start_is_sent_whenever_the_sweeper_looks() {
+    for first in (100..160).step_by(5) {
+        let host = host().await;
+        let lost = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
+        let queues = WatchedQueues::refusing(host.ports().queues, move |_, _| Some(lost()));
+        let started = starter(&queues.on(&host.ports())).start(request(None)).await.unwrap();
+        let sweeper = Sweeper::new(host.ports(), Duration::from_secs(1));
+        let (mut age, mut wait) = (0, first);
+        while age < 600 {
+            host.advance(Millis::from_secs(wait));
+            age += wait;
+            wait = age.clamp(120, 900);
+            sweeper.round(host.ports().clock.now()).await.unwrap();
+            manage(&host).await;
+        }
+        assert!(!attempts(&host, started.run.id).is_empty(), "first looked at after {first} s");
+    }
+}

@@ -78,7 +78,7 @@ pub enum Input {
     Wake,
     /// The sweeper has not seen this run change for a while: whatever may have been lost is sent again.
     Sweep {
-        /// When the sweeper looked the time before.
+        /// When the sweeper looked at this run the time before, or earlier.
         since: Timestamp,
     },
 }

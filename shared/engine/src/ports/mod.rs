@@ -15,6 +15,6 @@ pub use bus::Bus;
 pub use clock::Clock;
 pub use error::{ErrorClass, PortError};
 pub use queues::{Delivery, Outgoing, QueueName, Queues, Receipt};
-pub use runs::{Created, EventCursor, LoggedEvent, RunFilter, RunPage, Runs};
+pub use runs::{Created, EventCursor, LONGEST_REST, LoggedEvent, RunFilter, RunPage, Runs};
 pub use schedules::{OwnScheduler, ScheduleRefusal, Schedules};
 pub use tasks::{DueTask, PutTask, StoredVersion, TaskRecord, Tasks};

@@ -55,6 +55,10 @@ pub struct RunPage {
     pub next: Option<String>,
 }
 
+/// The longest that a stale run may be left out by [`Runs::stale`] once it has been handed out: on `DynamoDB` each time
+/// costs a write, so what sleeps long is looked at rarely.
+pub const LONGEST_REST: Duration = Duration::from_mins(15);
+
 /// Saga records, conditional on their revision, and the log of what was decided.
 #[async_trait]
 pub trait Runs: Send + Sync {
@@ -83,7 +87,8 @@ pub trait Runs: Send + Sync {
     /// Runs that fit the filter, the newest first.
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError>;
 
-    /// Up to `most` open runs whose `wake_at` has passed, or that were last written before `untouched_since`.
+    /// Up to `most` open runs whose `wake_at` has passed, or that were last written before `untouched_since`. A run that
+    /// stays so is handed out again and again, and no more than [`LONGEST_REST`] after the time before.
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError>;
 
     /// Events of a run after that place, the oldest first, at most `most`.
