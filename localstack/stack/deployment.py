@@ -84,6 +84,7 @@ class Deployer:
         if stack.get("StackStatus") in ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED"):
             self.delete()
             stack = {}
+        self.claim(bool(stack))
         try:
             (self.cloudformation.update_stack if stack else self.cloudformation.create_stack)(**call)
         except ClientError as error:
@@ -92,6 +93,17 @@ class Deployer:
                 return
             raise Refused(f"the template was refused: {reason}") from error
         self.wait()
+
+    def claim(self, exists: bool) -> None:
+        """A stack that another state folder deployed has agents of its own, which would lose their credentials."""
+        claimed = self.settings.state / "deployed"
+        ours = f"{self.settings.name} at {self.settings.endpoint}\n"
+        if exists and not (claimed.exists() and claimed.read_text() == ours):
+            raise Refused(
+                f"a stack `{self.settings.name}` is deployed at {self.settings.endpoint}, and not from {self.settings.state}; "
+                "name its folder (--state), another stack (--name) or another emulator (--port)"
+            )
+        claimed.write_text(ours)
 
     def check_names(self, call: dict) -> None:
         """Gap of ministack: a parameter that the template does not have is ignored, where AWS refuses it."""

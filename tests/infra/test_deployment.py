@@ -3,6 +3,7 @@
 The Lambdas' code is a stand-in that is never run; tests/aws has the real ones.
 """
 
+import dataclasses
 import pathlib
 import shutil
 import socket
@@ -54,6 +55,12 @@ class Deployed(unittest.TestCase):
     def test_a_second_time_changes_nothing(self):
         self.assertEqual(self.deployer.deploy(self.programs), self.deployed)
         self.assertEqual(identities.ensure(self.settings, self.deployer, self.deployed), self.credentials)
+
+    def test_another_folder_does_not_take_it_over(self):
+        with tempfile.TemporaryDirectory() as other:
+            stranger = Deployer(dataclasses.replace(self.settings, state=pathlib.Path(other)))
+            with self.assertRaisesRegex(settings.Refused, "a stack `test` is deployed at .* and not from"):
+                stranger.deploy(self.programs)
 
     def test_queues(self):
         sqs = self.deployer.client("sqs")
