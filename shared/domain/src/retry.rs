@@ -52,6 +52,11 @@ impl RetryPolicy {
         Self { attempts: Attempts::Limited(1), ..Self::default() }
     }
 
+    /// How long after that attempt's end the next one is due, if there is one: the same whenever it is asked.
+    pub(crate) fn delay(&self, failed: &FailedAttempt<'_>) -> Millis {
+        self.delay_after(failed.spent, failed.seed())
+    }
+
     /// When the next attempt is due after attempt number `failed` ended at `now` with an error of that kind;
     /// `None`: there is none.
     pub fn next_attempt(&self, failed: &FailedAttempt<'_>, now: Timestamp) -> Option<Timestamp> {
@@ -63,7 +68,7 @@ impl RetryPolicy {
         if is_permanent(failed.kind) || self.never.iter().any(|pattern| kind_matches(pattern, failed.kind)) {
             return None;
         }
-        let due = now.plus(self.delay_after(failed.spent, failed.seed()));
+        let due = now.plus(self.delay(failed));
         match self.max_age {
             Some(age) if due > failed.first_queued_at.plus(age) => None,
             _ => Some(due),

@@ -3,10 +3,12 @@
 //! Of each action the newest attempt is known, so the events of earlier attempts are not among these.
 
 use super::again;
+use super::report::failed_attempt;
 use super::step::Step;
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::run::{ActionStatus, Event, EventKind, Run};
+use crate::time::Timestamp;
 
 /// An event, and its place: events that later commits add have higher places. What a commit changes moves to its place,
 /// so an event may be met twice, with the same id.
@@ -44,8 +46,13 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
 /// What is known of the newest attempt: that it was queued, that it began, how it ended.
 fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Event> {
     let state = run.action(action);
-    let mut step = Step::new(definition, run, state.retry_at.unwrap_or(run.submitted_at));
+    let mut step = Step::new(definition, run, run.submitted_at);
     let of = step.at(action);
+    if let (Some(retry_at), Some(error)) = (state.retry_at, &state.error) {
+        // When the attempt failed is not kept, but its policy gives the same delay again.
+        let delay = step.action(action).retry.delay(&failed_attempt(&step, of, error));
+        step.now = Timestamp::from_millis(retry_at.as_millis().saturating_sub_unsigned(delay.0));
+    }
     if state.status != ActionStatus::Queued
         && let Some(at) = state.queued_at
     {
@@ -72,8 +79,8 @@ mod tests {
     use super::*;
     use crate::decide::decide;
     use crate::ids::{AgentId, RunId, TaskName};
-    use crate::run::{ActionAt, Input, Origin, Outcome};
-    use crate::time::{Millis, Timestamp};
+    use crate::run::{ActionAt, ErrorInfo, Input, Origin, Outcome};
+    use crate::time::Millis;
 
     const TASK: &str = "task: t\nactions: { a: { exec: [x] }, b: { exec: [x], needs: [a] } }\n";
 
@@ -122,5 +129,24 @@ mod tests {
             );
             assert!(told.is_sorted_by(|one, next| one.place < next.place));
         }
+    }
+
+    #[test]
+    fn a_retry_is_told_at_the_time_of_the_failure() {
+        let task = "task: t\nactions: { a: { exec: [x], retry: { attempts: 3, delay: 6s } } }\n";
+        let definition = Definition::from_text(task).expect("valid");
+        let (id, task) = (RunId::from_uuid(uuid::Uuid::nil()), TaskName::new("t").expect("a name"));
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let submitted = Run::submitted(id, (task, 1), 1, serde_json::Value::Null, Origin::Request, now);
+        let run = give(&definition, &submitted, &Input::Start, now);
+        let failed_at = now.plus(Millis(1234));
+        let mut failure = completed(0, now);
+        if let Input::Completed { outcome, .. } = &mut failure {
+            *outcome = Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") };
+        }
+        let run = give(&definition, &run, &failure, failed_at);
+        let told = history(&definition, &run);
+        let retrying = told.iter().find(|placed| placed.event.kind.name() == "action.retrying").expect("told");
+        assert_eq!(retrying.event.at, failed_at);
     }
 }

@@ -149,15 +149,7 @@ pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, reason: &str) -> 
 
 /// An attempt failed: another is due later, or the action has failed. A run that is ending tries nothing again.
 pub(super) fn attempt_failed(step: &mut Step<'_>, of: ActionAt, by: By, error: ErrorInfo, timed_out: bool) {
-    let state = step.state(of.action);
-    let failed = FailedAttempt {
-        run: step.run.id,
-        action: of.action,
-        attempt: of.attempt,
-        spent: of.attempt - state.attempt_base,
-        kind: &error.kind,
-        first_queued_at: state.first_queued_at.unwrap_or(step.now),
-    };
+    let failed = failed_attempt(step, of, &error);
     let next = step.action(of.action).retry.next_attempt(&failed, step.now).filter(|_| !step.is_ending());
     let Some(retry_at) = next else {
         step.fail(of, by, error, timed_out);
@@ -166,6 +158,19 @@ pub(super) fn attempt_failed(step: &mut Step<'_>, of: ActionAt, by: By, error: E
     let (agent, started_at) = by;
     step.emit(EventKind::ActionRetrying { of, agent, started_at, error, retry_at });
     time::wake_at(step, retry_at);
+}
+
+/// The attempt as the action's policy looks at it.
+pub(super) fn failed_attempt<'e>(step: &Step<'_>, of: ActionAt, error: &'e ErrorInfo) -> FailedAttempt<'e> {
+    let state = step.state(of.action);
+    FailedAttempt {
+        run: step.run.id,
+        action: of.action,
+        attempt: of.attempt,
+        spent: of.attempt - state.attempt_base,
+        kind: &error.kind,
+        first_queued_at: state.first_queued_at.unwrap_or(step.now),
+    }
 }
 
 /// Nothing but a repeated end of an attempt is heard once the run has ended; who still performs is told to stop.
