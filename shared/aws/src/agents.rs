@@ -70,7 +70,7 @@ impl Agents for AgentTable {
             limit: None,
             after: None,
         };
-        let (items, _) = self.table.query_all(query, MAX_AGENTS).await?;
+        let items = self.table.query_all(query, MAX_AGENTS).await?;
         items.iter().map(read).collect()
     }
 }

@@ -133,7 +133,7 @@ impl RunTable {
             limit: None,
             after: None,
         };
-        let (items, _) = self.table.query_all(query, usize::MAX).await?;
+        let items = self.table.query_all(query, usize::MAX).await?;
         let decode = |item: &Item| list_item::decode(item).map_err(|damage| damage.of("the list of lists"));
         items.iter().map(decode).collect()
     }

@@ -9,7 +9,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::Run;
 use windlass_domain::time::{Millis, Timestamp};
-use windlass_engine::ports::PortError;
+use windlass_engine::ports::{LONGEST_REST, PortError};
 
 use super::RunTable;
 use super::layout::next_look;
@@ -18,12 +18,17 @@ use crate::table::head::{DUE_SHARDS, Head, head_key, run_of, shard, shard_of};
 use crate::table::mark::{self, mark_key};
 use crate::table::requests::{Expression, Query, Reading};
 use crate::table::{
-    DUE_AT, DUE_INDEX, DUE_SHARD, EXPIRES_AT, Item, LIST_KEY, PK, RUNS_INDEX, SUBMITTED_AT, number, text,
+    DUE_AT, DUE_INDEX, DUE_SHARD, Damage, EXPIRES_AT, LIST_KEY, PK, RUNS_INDEX, SUBMITTED_AT, number, read_number, text,
 };
 
 /// A run that was handed out is handed out again no sooner than after this, and the longer nobody writes to it, the
 /// later, up to the second.
 const NEXT_LOOK: (Millis, Millis) = (Millis(2 * 60_000), Millis(15 * 60_000));
+const _: () = assert!(NEXT_LOOK.1.0 as u128 <= LONGEST_REST.as_millis());
+/// Runs of one task that one look goes through: a look must end within its invocation, and the next goes on from there.
+const MAX_LOOKED_AT: usize = 20_000;
+/// Runs of one query.
+const CHUNK: usize = 1000;
 /// How far behind the table the index of runs may be, and how far apart the clocks of those who submit.
 const OVERLAP_MS: i64 = 30_000;
 /// Requests at a time.
@@ -47,9 +52,15 @@ impl Look {
         !run.status.is_final() && (due || head.committed_at < self.untouched_since)
     }
 
-    /// When a run that is handed out is to be looked at next.
+    /// Where the next look at young runs begins, if this one has seen all of them: a little before its end.
+    fn next_from(&self) -> Timestamp {
+        Timestamp::from_millis(self.untouched_since.as_millis() - OVERLAP_MS)
+    }
+
+    /// When a run that is handed out is to be looked at next: soon if it is due, in case its wake is never sent.
     fn next(&self, head: &Head) -> Timestamp {
-        let age = self.clock.since(head.committed_at);
+        let is_due = head.bare().wake_at.is_some_and(|at| at <= self.now);
+        let age = if is_due { Millis(0) } else { self.clock.since(head.committed_at) };
         let next = self.clock.plus(age.clamp(NEXT_LOOK.0, NEXT_LOOK.1));
         head.bare().wake_at.filter(|at| *at > self.clock).map_or(next, |at| at.min(next))
     }
@@ -99,7 +110,7 @@ impl RunTable {
         let expression = expression.value(DUE_SHARD, text(shard)).value(DUE_AT, number(until.as_millis()));
         let key = "#due_shard = :due_shard AND #due_at <= :due_at";
         let query = Query { index: Some(DUE_INDEX), key, expression, ascending: true, limit: None, after: None };
-        let (items, _) = self.table.query_all(query, most).await?;
+        let items = self.table.query_all(query, most).await?;
         items.iter().map(|item| run_of(item).map_err(|damage| damage.of("a run in the index of what is due"))).collect()
     }
 
@@ -137,50 +148,69 @@ impl RunTable {
         let mark = self.table.get(mark_key(), Reading::Consistent).await?;
         let mark =
             mark.map(|item| mark::decode(&item)).transpose().map_err(|damage| damage.of("the sweeper's mark"))?;
-        let from = mark.map_or(0, |mark| mark.min(look.untouched_since).as_millis() - OVERLAP_MS);
-        let window = (Timestamp::from_millis(from), look.untouched_since);
+        let from = mark.map_or(Timestamp::from_millis(0), |mark| mark.min(look.untouched_since));
         let tasks = self.tasks_with_runs().await?;
-        let of_task = |task: TaskName| self.look_at_task(task, window, look, most);
-        let looks: Vec<(Vec<RunId>, bool)> =
+        let of_task = |task: TaskName| self.look_at_task(task, from, look);
+        let looks: Vec<(Vec<RunId>, Timestamp)> =
             stream::iter(tasks.into_iter().map(of_task)).buffer_unordered(MAX_REQUESTS).try_collect().await?;
-        let whole = looks.iter().all(|(_, whole)| *whole);
-        let mut found: Vec<RunId> = looks.into_iter().flat_map(|(found, _)| found).collect();
-        if whole && found.len() <= most && mark.is_none_or(|mark| mark < look.untouched_since) {
-            self.table.replace(mark::item(look.untouched_since)).await?;
+        let reached = looks.iter().map(|(_, reached)| *reached).min().unwrap_or(look.next_from());
+        if mark.is_none_or(|mark| mark < reached) {
+            self.table.replace(mark::item(reached)).await?;
         }
+        let mut found: Vec<RunId> = looks.into_iter().flat_map(|(found, _)| found).collect();
+        // The rest is in the index of what is due, and has its turn there.
         found.truncate(most);
         Ok(found)
     }
 
-    /// The runs of a task that were submitted in that span and are stale, and whether these are all; every one that is
-    /// open is in the index of what is due afterwards.
+    /// The runs of a task that were submitted since then and are stale, and from which submission on to look the next
+    /// time; every one before it that is open is in the index of what is due afterwards.
     async fn look_at_task(
         &self,
         task: TaskName,
-        (from, until): (Timestamp, Timestamp),
+        from: Timestamp,
         look: Look,
-        most: usize,
-    ) -> Result<(Vec<RunId>, bool), PortError> {
+    ) -> Result<(Vec<RunId>, Timestamp), PortError> {
         let expression = Expression::names(&[LIST_KEY, SUBMITTED_AT])
             .value(LIST_KEY, text(task.as_str()))
             .value("from", number(from.as_millis()))
-            .value("until", number(until.as_millis()));
+            .value("until", number(look.untouched_since.as_millis()));
         let key = "#list_key = :list_key AND #submitted_at BETWEEN :from AND :until";
-        let query = Query { index: Some(RUNS_INDEX), key, expression, ascending: true, limit: None, after: None };
-        let (items, whole) = self.table.query_all(query, most).await?;
-        let id = |item: &Item| run_of(item).map_err(|damage| damage.of("a run in the index of runs"));
-        let ids: Vec<RunId> = items.iter().map(id).collect::<Result<_, _>>()?;
-        let open: Vec<Head> =
-            self.heads(ids).await?.into_iter().filter(|head| !head.bare().status.is_final()).collect();
-        let mut stale = Vec::new();
-        for head in open {
+        let limit = Some(CHUNK);
+        let mut query = Query { index: Some(RUNS_INDEX), key, expression, ascending: true, limit, after: None };
+        let (mut stale, mut looked_at, mut reached) = (Vec::new(), 0, from);
+        while looked_at < MAX_LOOKED_AT {
+            let page = self.table.query(query.clone()).await?;
+            looked_at += page.items.len();
+            let damaged = |damage: Damage| damage.of("a run in the index of runs");
+            if let Some(last) = page.items.last() {
+                reached = Timestamp::from_millis(read_number(last, SUBMITTED_AT).map_err(damaged)?);
+            }
+            let ids: Vec<RunId> = page.items.iter().map(run_of).collect::<Result<_, _>>().map_err(damaged)?;
+            stale.extend(self.adopt_stale(ids, look).await?);
+            let Some(next) = page.next else { return Ok((stale, look.next_from())) };
+            query.after = Some(next);
+        }
+        Ok((stale, reached.min(look.next_from())))
+    }
+
+    /// Sees to it that those of the runs that are open are in the index of what is due; gives those that are stale.
+    async fn adopt_stale(&self, ids: Vec<RunId>, look: Look) -> Result<Vec<RunId>, PortError> {
+        let open = self.heads(ids).await?.into_iter().filter(|head| !head.bare().status.is_final());
+        let adopt = |head: Head| async move {
             let is_stale = look.is_for(&head);
             let next = if is_stale { look.next(&head) } else { next_look(head.committed_at) };
-            if head.due_at.is_none_or(|due_at| due_at > next) {
-                self.adopt(head.bare(), next).await?;
-                stale.extend(is_stale.then_some(head.bare().id));
+            if head.due_at.is_some_and(|due_at| due_at <= next) {
+                return Ok(None);
             }
-        }
-        Ok((stale, whole))
+            self.adopt(head.bare(), next).await?;
+            Ok::<_, PortError>(is_stale.then_some(head.bare().id))
+        };
+        let stale: Vec<Option<RunId>> =
+            stream::iter(open.map(adopt)).buffer_unordered(MAX_REQUESTS).try_collect().await?;
+        Ok(stale.into_iter().flatten().collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,9 +126,12 @@ impl RunTable {
             let beside = u8::from(slot == 0);
             [slot, beside].map(|slot| page_key(known.run.id, at, slot))
         });
+        // Whoever goes on with the run in the meantime writes pages of a later generation, which stay.
         let expire = |key| {
-            let expression = Expression::names(&[EXPIRES_AT, PK]).value(EXPIRES_AT, number(expires_at));
-            self.table.update(key, "SET #expires_at = :expires_at", "attribute_exists(#pk)", expression)
+            let expression = Expression::names(&[EXPIRES_AT, GENERATION])
+                .value(EXPIRES_AT, number(expires_at))
+                .value(GENERATION, number(known.run.revision + 1));
+            self.table.update(key, "SET #expires_at = :expires_at", "#g <= :g", expression)
         };
         let keys: Vec<_> = keys.collect();
         let expired = stream::iter(keys.into_iter().map(expire)).buffer_unordered(MAX_REQUESTS);

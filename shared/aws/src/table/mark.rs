@@ -1,11 +1,11 @@
-//! The item that says up to which submission runs have been looked at by the sweeper. Without it, a run that was
-//! submitted just before the sweeper stood still for a while would never be looked at.
+//! The item that says from which submission on the sweeper has to look at runs. Without it, a run that was submitted
+//! just before the sweeper stood still for a while would never be looked at.
 
 use windlass_domain::time::Timestamp;
 
 use super::{Damage, Item, key, number, read_number};
 
-const SWEPT_UNTIL: &str = "u";
+const SWEEP_FROM: &str = "u";
 
 /// The key of the mark.
 pub(crate) fn mark_key() -> Item {
@@ -13,15 +13,15 @@ pub(crate) fn mark_key() -> Item {
 }
 
 /// The mark.
-pub(crate) fn item(swept_until: Timestamp) -> Item {
+pub(crate) fn item(from: Timestamp) -> Item {
     let mut item = mark_key();
-    item.insert(SWEPT_UNTIL.to_owned(), number(swept_until.as_millis()));
+    item.insert(SWEEP_FROM.to_owned(), number(from.as_millis()));
     item
 }
 
-/// Up to which submission runs have been looked at.
+/// From which submission on runs have to be looked at.
 pub(crate) fn decode(item: &Item) -> Result<Timestamp, Damage> {
-    read_number(item, SWEPT_UNTIL).map(Timestamp::from_millis)
+    read_number(item, SWEEP_FROM).map(Timestamp::from_millis)
 }
 
 #[cfg(test)]

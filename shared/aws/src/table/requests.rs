@@ -212,20 +212,17 @@ impl Table {
     }
 
     /// Every item of a query, at most so many.
-    pub(crate) async fn query_all(&self, mut query: Query, most: usize) -> Result<(Vec<Item>, bool), PortError> {
+    pub(crate) async fn query_all(&self, mut query: Query, most: usize) -> Result<Vec<Item>, PortError> {
         let mut items = Vec::new();
         loop {
             let page = self.query(query.clone()).await?;
             items.extend(page.items);
-            if items.len() >= most {
-                let whole = items.len() == most && page.next.is_none();
-                items.truncate(most);
-                return Ok((items, whole));
-            }
             match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok((items, true)),
+                Some(next) if items.len() < most => query.after = Some(next),
+                Some(_) | None => break,
             }
         }
+        items.truncate(most);
+        Ok(items)
     }
 }
