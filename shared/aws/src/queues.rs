@@ -193,6 +193,10 @@ impl Queues for SqsQueues {
         }
     }
 
+    fn forgets_dropped_receives(&self) -> bool {
+        false
+    }
+
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
         check_batch(batch.len())?;
         if batch.is_empty() {

@@ -136,6 +136,10 @@ impl Queues for FaultyHost {
         self.call(self.inner.queues.receive(queue, most, visibility, wait)).await
     }
 
+    fn forgets_dropped_receives(&self) -> bool {
+        self.inner.queues.forgets_dropped_receives()
+    }
+
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
         self.call(self.inner.queues.extend(queue, batch)).await
     }

@@ -27,7 +27,7 @@ use crate::Ports;
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
 use crate::perform::Performer;
-use crate::ports::{AgentRecord, Delivery, QueueName};
+use crate::ports::{AgentRecord, Delivery, PortError, QueueName};
 
 use held::Held;
 use records::Records;
@@ -86,8 +86,8 @@ pub struct AgentHealth {
     pub failing_for: Option<Duration>,
 }
 
-/// How long a receive waits for the first attempt (SQS's longest).
-const WAIT: Duration = Duration::from_secs(20);
+/// How long a receive waits for the first attempt. SQS's longest is 20 s; a drain may have to wait for it.
+const WAIT: Duration = Duration::from_secs(10);
 /// How often an agent says of itself that it is there.
 const REGISTER_EVERY: Duration = Duration::from_secs(10);
 
@@ -195,15 +195,23 @@ impl Agent {
     /// Receives as long as there are free slots.
     async fn receive(&self, receiver: usize) {
         let mut backoff = Backoff::of_failures();
+        let pool = QueueName::Pool(self.inner.settings.pool.clone());
         loop {
-            let batch = tokio::select! {
+            let permits = tokio::select! {
                 biased;
                 () = self.inner.draining.cancelled() => return,
-                batch = self.receive_once() => batch,
+                permits = self.free_slots() => permits,
+            };
+            let mut receiving =
+                self.inner.ports.queues.receive(&pool, permits.len(), self.inner.settings.visibility, WAIT);
+            let batch = tokio::select! {
+                biased;
+                () = self.inner.draining.cancelled() => return self.give_back(&pool, receiving).await,
+                batch = &mut receiving => batch,
             };
             self.has_received(batch.is_ok());
             match batch {
-                Ok((deliveries, permits)) => {
+                Ok(deliveries) => {
                     backoff = Backoff::of_failures();
                     for (delivery, permit) in deliveries.into_iter().zip(permits) {
                         self.take(delivery, permit);
@@ -217,21 +225,34 @@ impl Agent {
         }
     }
 
-    /// One receive of at most as many attempts as there are free slots, each with its slot.
-    async fn receive_once(&self) -> Result<(Vec<Delivery>, Vec<OwnedSemaphorePermit>), crate::ports::PortError> {
-        let inner = &self.inner;
-        let Ok(first) = inner.slots.clone().acquire_owned().await else {
-            return Ok((Vec::new(), Vec::new()));
-        };
-        let mut permits = vec![first];
+    /// The slots that are free, at most as many as a receive may bring attempts, once there is one.
+    async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
+        let slots = &self.inner.slots;
+        // Nobody closes the semaphore.
+        let first = slots.clone().acquire_owned().await;
+        let mut permits: Vec<_> = first.into_iter().collect();
         while permits.len() < MAX_BATCH {
-            let Ok(permit) = inner.slots.clone().try_acquire_owned() else { break };
+            let Ok(permit) = slots.clone().try_acquire_owned() else { break };
             permits.push(permit);
         }
-        let pool = QueueName::Pool(inner.settings.pool.clone());
-        let visibility = inner.settings.visibility;
-        let deliveries = inner.ports.queues.receive(&pool, permits.len(), visibility, WAIT).await?;
-        Ok((deliveries, permits))
+        permits
+    }
+
+    /// Ends a receive of an agent that takes nothing further. What a queue would find for it later, and hide from all
+    /// others, is waited for and handed back.
+    async fn give_back(&self, pool: &QueueName, receiving: impl Future<Output = Result<Vec<Delivery>, PortError>>) {
+        let queues = &self.inner.ports.queues;
+        if queues.forgets_dropped_receives() {
+            return;
+        }
+        let late = receiving.await.unwrap_or_default();
+        if late.is_empty() {
+            return;
+        }
+        let late = late.into_iter().map(|delivery| (delivery.receipt, Duration::ZERO)).collect();
+        if let Err(error) = queues.extend(pool, late).await {
+            tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
+        }
     }
 
     fn take(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
@@ -258,7 +279,7 @@ impl Agent {
         if tokio::time::timeout(within, inner.attempts.wait()).await.is_ok() {
             return;
         }
-        tracing::info!(attempts = inner.attempts.len(), "the drain deadline has passed; handing back");
+        tracing::info!(attempts = inner.held.len(), "the drain deadline has passed; handing back");
         inner.held.hand_back_all();
         inner.attempts.wait().await;
     }

@@ -89,6 +89,12 @@ pub trait Queues: Send + Sync {
         wait: Duration,
     ) -> Result<Vec<Delivery>, PortError>;
 
+    /// Whether a receive that its caller drops takes no message with it. SQS goes on with a long poll whose caller is
+    /// gone, and hides what it then finds.
+    fn forgets_dropped_receives(&self) -> bool {
+        true
+    }
+
     /// Hides received messages for that long from now on; zero hands them back at once. Messages whose receipt has
     /// been replaced, that were deleted, or that SQS does not hide for longer (12 hours in all) are left alone; gives the
     /// receipts that were still good. Whether a receipt is good after its time has run out differs between hosts.
