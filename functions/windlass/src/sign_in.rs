@@ -159,7 +159,8 @@ impl SignIn {
         *held = None;
         let asked_at = now();
         let granted = self.ask().await?;
-        let token = Token { text: granted.access_token, until: granted.expires_in.map(|span| asked_at + span) };
+        let token =
+            Token { text: granted.access_token, until: granted.expires_in.map(|span| asked_at.saturating_add(span)) };
         if let Some(cache) = &self.cache {
             cache.write(&token);
         }

@@ -44,9 +44,10 @@ enum Kind {
 impl Kind {
     fn class(self) -> ErrorClass {
         match self {
-            Self::Throttled | Self::Unavailable => ErrorClass::Retry,
+            // A denial passes when somebody mends a role: no attempt is to fail for good by it.
+            Self::Throttled | Self::Unavailable | Self::Denied => ErrorClass::Retry,
             Self::Conflict => ErrorClass::Conflict,
-            Self::NoQueue | Self::Denied | Self::Invalid | Self::NoResource => ErrorClass::Reject,
+            Self::NoQueue | Self::Invalid | Self::NoResource => ErrorClass::Reject,
             Self::Unexpected => ErrorClass::Bug,
         }
     }
@@ -358,9 +359,9 @@ mod tests {
             ("PreconditionFailed", 412, Conflict, "WL0302"),
             ("QueueDoesNotExist", 400, Reject, NO_QUEUE),
             ("AWS.SimpleQueueService.NonExistentQueue", 400, Reject, NO_QUEUE),
-            ("AccessDeniedException", 400, Reject, DENIED),
-            ("AccessDenied", 403, Reject, DENIED),
-            ("KmsAccessDenied", 400, Reject, DENIED),
+            ("AccessDeniedException", 400, Retry, DENIED),
+            ("AccessDenied", 403, Retry, DENIED),
+            ("KmsAccessDenied", 400, Retry, DENIED),
             ("ValidationException", 400, Reject, INVALID),
             ("InvalidMessageContents", 400, Reject, INVALID),
             ("ResourceNotFoundException", 400, Reject, NO_RESOURCE),

@@ -6,6 +6,7 @@
 
 pub mod decide;
 pub mod definition;
+pub mod depth;
 pub mod expression;
 pub mod ids;
 pub mod invariants;

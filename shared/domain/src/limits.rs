@@ -34,6 +34,8 @@ pub const MAX_EXPRESSION_WORK: u64 = 4 * 1024 * 1024;
 pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 /// Bytes of one action's output, as JSON. An SQS message holds 1 MiB; the report around it needs some of that.
 pub const MAX_OUTPUT_BYTES: usize = 128 * 1024;
+/// Arrays and objects inside one another, in an input or an output.
+pub const MAX_VALUE_DEPTH: usize = 48;
 /// Bytes of what one attempt is given, as JSON.
 pub const MAX_WORK_BYTES: usize = 256 * 1024;
 /// Bytes of one message: SQS's limit since August 2025 is 1 MiB.

@@ -2,7 +2,9 @@
 
 use super::step::Step;
 use super::{Command, Rejection, again, time};
+use crate::depth::is_too_deep;
 use crate::ids::AgentId;
+use crate::limits::MAX_VALUE_DEPTH;
 use crate::retry::FailedAttempt;
 use crate::run::{ActionAt, ActionStatus, ErrorInfo, EventKind, Outcome, Progress};
 use crate::time::Timestamp;
@@ -115,6 +117,10 @@ pub(super) fn completed(
     }
     let by = (Some(agent.clone()), Some(started_at));
     match outcome {
+        Outcome::Succeeded { output } if is_too_deep(output) => {
+            let message = format!("the output is nested more than {MAX_VALUE_DEPTH} levels deep");
+            attempt_failed(step, of, by, ErrorInfo::new("output.too_deep", message), false);
+        }
         Outcome::Succeeded { output } => {
             let (agent, started_at) = by;
             step.emit(EventKind::ActionSucceeded { of, agent, started_at, output: output.clone() });

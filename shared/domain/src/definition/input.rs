@@ -13,7 +13,8 @@ use super::fault::{At, Report};
 use super::model::Definition;
 use super::path::Path;
 use super::schema::type_of;
-use crate::limits::{MAX_DEFINITION_DEPTH, MAX_FAULTS, MAX_INPUT_BYTES, MAX_INPUT_SCHEMA_NODES};
+use crate::depth::is_too_deep;
+use crate::limits::{MAX_DEFINITION_DEPTH, MAX_FAULTS, MAX_INPUT_BYTES, MAX_INPUT_SCHEMA_NODES, MAX_VALUE_DEPTH};
 
 /// One thing that is wrong with an input.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,10 +88,13 @@ impl Definition {
 
 fn check_size(input: &Value) -> Result<(), InputFaults> {
     let bytes = input.to_string().len();
-    if bytes <= MAX_INPUT_BYTES {
+    let message = if is_too_deep(input) {
+        format!("it is nested more than {MAX_VALUE_DEPTH} levels deep")
+    } else if bytes > MAX_INPUT_BYTES {
+        format!("it has {bytes} bytes as JSON; at most {MAX_INPUT_BYTES} are allowed")
+    } else {
         return Ok(());
-    }
-    let message = format!("it has {bytes} bytes as JSON; at most {MAX_INPUT_BYTES} are allowed");
+    };
     let fault = InputFault { code: code::INPUT_TOO_LARGE, pointer: String::new(), message };
     Err(InputFaults { faults: vec![fault] })
 }

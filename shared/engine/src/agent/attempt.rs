@@ -7,8 +7,9 @@ use tokio::sync::watch;
 use tracing::Instrument;
 use windlass_contract::message::{PerformMessage, decode};
 use windlass_contract::trace::{is_traceparent, trace_id};
-use windlass_domain::limits::MAX_DELIVERIES;
-use windlass_domain::run::{ActionAt, Input, Outcome, Progress};
+use windlass_domain::depth::is_too_deep;
+use windlass_domain::limits::{MAX_DELIVERIES, MAX_VALUE_DEPTH};
+use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Timestamp;
 
 use super::Agent;
@@ -118,6 +119,7 @@ impl Agent {
         outcome: Outcome,
         hold: &Arc<Hold>,
     ) {
+        let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");
         if matches!(outcome, Outcome::Failed { .. } | Outcome::TimedOut { .. }) {
             tracing::trace!(metric = "Failures");
@@ -155,6 +157,17 @@ impl Agent {
             }
             backoff.wait().await;
         }
+    }
+}
+
+/// An output that no reader could read again is a failure, told while there is still somebody to tell it.
+fn readable(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Succeeded { output } if is_too_deep(&output) => {
+            let message = format!("the output is nested more than {MAX_VALUE_DEPTH} levels deep");
+            Outcome::Failed { error: ErrorInfo::new("output.too_deep", message) }
+        }
+        Outcome::Succeeded { .. } | Outcome::Failed { .. } | Outcome::TimedOut { .. } | Outcome::Cancelled => outcome,
     }
 }
 
