@@ -367,7 +367,7 @@ mod tests {
             ("ResourceNotFoundException", 400, Reject, NO_RESOURCE),
             // What is not known by its code goes by its status.
             ("SomethingOfNextYear", 400, Reject, INVALID),
-            ("SomethingOfNextYear", 403, Reject, DENIED),
+            ("SomethingOfNextYear", 403, Retry, DENIED),
             ("SomethingOfNextYear", 429, Retry, UNAVAILABLE),
             ("SomethingOfNextYear", 503, Retry, UNAVAILABLE),
             ("SomethingOfNextYear", 302, Bug, UNEXPECTED),

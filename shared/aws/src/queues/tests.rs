@@ -188,7 +188,7 @@ async fn a_queue_that_is_gone_is_looked_up_again() {
 #[tokio::test]
 async fn a_failure_of_the_whole_request_is_classified() {
     for (status, code, class, ours) in [
-        (403, "AccessDeniedException", ErrorClass::Reject, "WL0332"),
+        (403, "AccessDeniedException", ErrorClass::Retry, "WL0332"),
         (500, "InternalError", ErrorClass::Retry, "WL0330"),
     ] {
         let script = script(move |_, _| error(status, code));
