@@ -67,6 +67,7 @@ mod tests {
     fn an_agent_that_is_not_heard_of_is_not_called_working() {
         check(false, "2026-03-01T02:30:10.000Z", "working");
         check(true, "2026-03-01T02:30:10.000Z", "draining");
-        check(false, "2026-03-01T02:31:00.000Z", "silent");
+        check(false, "2026-03-01T02:31:30.000Z", "working");
+        check(false, "2026-03-01T02:31:40.000Z", "silent");
     }
 }
