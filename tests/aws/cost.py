@@ -256,6 +256,7 @@ def main() -> int:
     finally:
         stack.down()
         print_summary(measured)
+    stack.forget()
     return 0
 
 
