@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rand::Rng;
-
 /// Grows from one wait to the next up to a cap, spread over its whole width.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -25,7 +23,8 @@ impl Backoff {
 
     /// Waits, and will wait longer the next time.
     pub(crate) async fn wait(&mut self) {
-        let wait = self.next.mul_f64(rand::rng().random_range(0.5..1.0));
+        // From half of it to the whole, by the thread's generator: a simulated world seeds it.
+        let wait = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
         self.next = (self.next * 2).min(self.most);
         tokio::time::sleep(wait).await;
     }

@@ -2,7 +2,7 @@
 //!
 //! An agent that can not extend has no right to go on: it stops an attempt before its message can reach another.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,7 +76,7 @@ impl Hold {
 #[derive(Debug)]
 pub(super) struct Held {
     visibility: Duration,
-    holds: Mutex<HashMap<Receipt, Arc<Hold>>>,
+    holds: Mutex<BTreeMap<Receipt, Arc<Hold>>>,
 }
 
 impl Held {
@@ -84,7 +84,7 @@ impl Held {
         Self { visibility, holds: Mutex::default() }
     }
 
-    fn holds(&self) -> MutexGuard<'_, HashMap<Receipt, Arc<Hold>>> {
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<Receipt, Arc<Hold>>> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -50,7 +50,7 @@ impl Outgoing {
 }
 
 /// The handle of one receipt of one message: of no use once the message has been received again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receipt(pub String);
 
 /// A message as it was received.
