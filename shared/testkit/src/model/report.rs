@@ -1,0 +1,132 @@
+//! What agents report, and what becomes of an attempt that failed.
+
+use windlass_domain::decide::Rejection;
+use windlass_domain::run::{ActionAt, Input, Outcome};
+use windlass_domain::time::Millis;
+
+use super::{Model, Stand, Turn};
+use crate::sketch::{NEVER_RETRIED, name_of};
+
+impl Model {
+    pub(super) fn report(&mut self, input: &Input, of: ActionAt, turn: &mut Turn<'_>) -> Result<(), Rejection> {
+        let at = of.action.as_usize();
+        if at >= self.sketch.actions.len() {
+            return Err(Rejection::UnknownAction);
+        }
+        let stand = self.row(at).stand.clone();
+        let is_newest = self.newest(at) == of;
+        let hears_late = match input {
+            Input::Completed { .. } => true,
+            Input::DeadLettered { .. } => stand.is_settled(),
+            _ => false,
+        };
+        if self.status.is_final() && !hears_late {
+            return Err(if is_newest { Rejection::RunEnded } else { Rejection::Stale });
+        }
+        match input {
+            Input::Started { agent, started_at, .. } => match &stand {
+                Stand::Queued { .. } if is_newest => {
+                    self.set(at, Stand::Running { since: *started_at, agent: agent.clone() }, turn);
+                    Ok(())
+                }
+                Stand::Running { agent: holder, .. } if is_newest && holder == agent => Ok(()),
+                other => Err(refusal(other)),
+            },
+            Input::Claim { agent, redelivered, .. } => {
+                let may = match &stand {
+                    Stand::Queued { .. } => true,
+                    Stand::Running { .. } => *redelivered,
+                    _ => false,
+                };
+                let row = self.row(at);
+                if !may || row.attempt != of.attempt || of.fence > row.fence {
+                    return Err(refusal(&stand));
+                }
+                if self.is_ending() {
+                    self.set(at, Stand::Cancelled, turn);
+                    self.follow(turn);
+                    return Ok(());
+                }
+                if let Some(row) = self.actions.get_mut(&name_of(at)) {
+                    row.fence += 1;
+                }
+                self.set(at, Stand::Running { since: turn.now, agent: agent.clone() }, turn);
+                Ok(())
+            }
+            Input::Progressed { .. } => match &stand {
+                Stand::Running { .. } if is_newest => Ok(()),
+                other => Err(refusal(other)),
+            },
+            Input::Completed { outcome, .. } => self.completed(at, is_newest, outcome, turn),
+            Input::DeadLettered { .. } => {
+                if stand.is_settled() {
+                    self.send_again(self.row(at).commit, turn);
+                } else if stand.is_in_flight() && self.row(at).attempt == of.attempt {
+                    self.set(at, Stand::Failed, turn);
+                    self.follow(turn);
+                } else {
+                    return Err(Rejection::Stale);
+                }
+                Ok(())
+            }
+            Input::Start
+            | Input::Cancel { .. }
+            | Input::Pause
+            | Input::Resume
+            | Input::Retry { .. }
+            | Input::Wake
+            | Input::Sweep { .. } => Ok(()),
+        }
+    }
+
+    fn completed(
+        &mut self,
+        at: usize,
+        is_newest: bool,
+        outcome: &Outcome,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Rejection> {
+        let stand = self.row(at).stand.clone();
+        let is_over = stand.is_settled() && stand != Stand::Skipped || matches!(stand, Stand::RetryWaiting { .. });
+        if is_newest && is_over {
+            self.send_again(self.row(at).commit, turn);
+            return Ok(());
+        }
+        if !is_newest || !stand.is_in_flight() {
+            return Err(refusal(&stand));
+        }
+        match outcome {
+            Outcome::Succeeded { output } => self.set(at, Stand::Succeeded(output.clone()), turn),
+            Outcome::Failed { error } => self.attempt_failed(at, &error.kind, Stand::Failed, turn),
+            Outcome::TimedOut { error } => self.attempt_failed(at, &error.kind, Stand::TimedOut, turn),
+            Outcome::Cancelled if self.is_ending() => self.set(at, Stand::Cancelled, turn),
+            Outcome::Cancelled => self.attempt_failed(at, "stopped", Stand::Failed, turn),
+        }
+        self.follow(turn);
+        Ok(())
+    }
+
+    pub(super) fn attempt_failed(&mut self, at: usize, kind: &str, end: Stand, turn: &mut Turn<'_>) {
+        let policy = self.sketch.actions[at].retry;
+        let row = self.row(at);
+        let spent = row.attempt - row.base;
+        let growth = 1_u64 << (spent - 1).min(30);
+        let delay = policy.delay.0.saturating_mul(growth).min(policy.max_delay.0);
+        let due = turn.now.plus(Millis(delay));
+        let is_too_old = match (policy.max_age, row.first_queued) {
+            (Some(age), Some(first)) => due > first.plus(age),
+            _ => false,
+        };
+        let is_spent = policy.attempts.is_some_and(|most| spent >= most);
+        if is_spent || is_too_old || kind == NEVER_RETRIED || self.is_ending() {
+            self.set(at, end, turn);
+        } else {
+            self.set(at, Stand::RetryWaiting { due }, turn);
+        }
+    }
+}
+
+/// Why a report of an action that stands there is not taken.
+fn refusal(stand: &Stand) -> Rejection {
+    if stand.is_settled() { Rejection::Settled } else { Rejection::Stale }
+}

@@ -1,0 +1,90 @@
+//! Where an action stands.
+
+use serde_json::Value;
+use windlass_domain::ids::AgentId;
+use windlass_domain::run::ActionStatus;
+use windlass_domain::time::Timestamp;
+
+/// One action.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Where it stands.
+    pub stand: Stand,
+    /// Its newest attempt; 0: none.
+    pub attempt: u32,
+    /// The newest fence.
+    pub fence: u32,
+    pub(super) base: u32,
+    pub(super) first_queued: Option<Timestamp>,
+    /// The commit that changed its stand last.
+    pub(super) commit: u64,
+}
+
+/// Where an action stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Stand {
+    /// Its trigger does not hold yet.
+    Waiting,
+    /// It waits for room.
+    Ready,
+    /// An attempt is in its pool.
+    Queued {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// An agent performs it.
+    Running {
+        /// Since when.
+        since: Timestamp,
+        /// Who.
+        agent: AgentId,
+    },
+    /// It is tried again.
+    RetryWaiting {
+        /// When.
+        due: Timestamp,
+    },
+    /// It gave that.
+    Succeeded(Value),
+    /// It failed.
+    Failed,
+    /// It took too long.
+    TimedOut,
+    /// It is not performed.
+    Skipped,
+    /// It was cancelled.
+    Cancelled,
+}
+
+impl Stand {
+    /// The status that a record shows for it.
+    pub fn status(&self) -> ActionStatus {
+        match self {
+            Self::Waiting | Self::Ready => ActionStatus::Waiting,
+            Self::Queued { .. } => ActionStatus::Queued,
+            Self::Running { .. } => ActionStatus::Running,
+            Self::RetryWaiting { .. } => ActionStatus::RetryWaiting,
+            Self::Succeeded(_) => ActionStatus::Succeeded,
+            Self::Failed => ActionStatus::Failed,
+            Self::TimedOut => ActionStatus::TimedOut,
+            Self::Skipped => ActionStatus::Skipped,
+            Self::Cancelled => ActionStatus::Cancelled,
+        }
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.status().is_settled()
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        matches!(self, Self::Queued { .. } | Self::Running { .. })
+    }
+
+    pub(super) fn failed(&self) -> bool {
+        matches!(self, Self::Failed | Self::TimedOut)
+    }
+
+    pub(super) fn succeeded(&self) -> bool {
+        matches!(self, Self::Succeeded(_))
+    }
+}

@@ -1,0 +1,96 @@
+//! What follows because time has passed: wakes and sweeps.
+
+use windlass_domain::decide::Rejection;
+use windlass_domain::limits::{
+    CANCEL_FORCE_MS, CANCEL_GRACE_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS,
+};
+use windlass_domain::run::{CancelCause, RunStatus};
+use windlass_domain::time::{Millis, Timestamp};
+
+use super::{Model, Stand, Turn};
+
+impl Model {
+    pub(super) fn wake(&mut self, turn: &mut Turn<'_>) -> Result<(), Rejection> {
+        match self.status {
+            RunStatus::Running | RunStatus::Paused => {
+                if self.deadline.is_some_and(|deadline| deadline <= turn.now) {
+                    return self.cancel(CancelCause::Deadline, turn);
+                }
+                for at in self.positions() {
+                    self.wake_action(at, turn);
+                }
+                self.follow(turn);
+            }
+            RunStatus::Cancelling => self.force(turn),
+            RunStatus::Submitted
+            | RunStatus::Succeeded
+            | RunStatus::SucceededWithFaults
+            | RunStatus::Failed
+            | RunStatus::TimedOut
+            | RunStatus::Cancelled => {}
+        }
+        Ok(())
+    }
+
+    fn wake_action(&mut self, at: usize, turn: &mut Turn<'_>) {
+        let sketch = &self.sketch.actions[at];
+        match self.row(at).stand.clone() {
+            Stand::RetryWaiting { due } if due <= turn.now => self.set(at, Stand::Ready, turn),
+            Stand::Queued { since } if sketch.queue_timeout.is_some_and(|span| since.plus(span) <= turn.now) => {
+                self.attempt_failed(at, "timeout.queue", Stand::TimedOut, turn);
+            }
+            Stand::Running { since, .. } => {
+                let is_lost = |timeout| since.plus(timeout).plus(Millis(TIMEOUT_MARGIN_MS)) <= turn.now;
+                if sketch.timeout.is_some_and(is_lost) {
+                    self.attempt_failed(at, "timeout.lost", Stand::TimedOut, turn);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn force(&mut self, turn: &mut Turn<'_>) {
+        let Some((cancelled_at, _)) = self.cancelled else { return };
+        let waited = turn.now.since(cancelled_at).0;
+        for at in self.positions() {
+            let patience = match self.row(at).stand {
+                Stand::Queued { .. } => CANCEL_GRACE_MS,
+                Stand::Running { .. } => CANCEL_FORCE_MS,
+                _ => continue,
+            };
+            if waited >= patience {
+                self.set(at, Stand::Cancelled, turn);
+            }
+        }
+        self.follow(turn);
+    }
+
+    pub(super) fn sweep(&mut self, since: Timestamp, turn: &mut Turn<'_>) -> Result<(), Rejection> {
+        if self.status == RunStatus::Submitted {
+            self.start(turn);
+            return Ok(());
+        }
+        self.wake(turn)?;
+        if !matches!(self.status, RunStatus::Running | RunStatus::Paused) {
+            return Ok(());
+        }
+        let is_at_a_mark = |from: Timestamp, first: u64| {
+            let marks = (0..30).map(|doubling| from.plus(Millis(first << doubling)));
+            marks.into_iter().any(|mark| mark > since && mark <= turn.now)
+        };
+        // The commit that begins a run is its first: before the second one, nothing has been heard of it.
+        if turn.commit <= 2 {
+            if self.begun.is_some_and(|begun| is_at_a_mark(begun, RESTART_AFTER_MS)) {
+                self.send_again(1, turn);
+            }
+            return Ok(());
+        }
+        for at in self.positions() {
+            let Stand::Queued { since: queued } = self.row(at).stand else { continue };
+            if is_at_a_mark(queued, REISSUE_QUEUED_AFTER_MS) {
+                turn.sent.insert((self.newest(at), true));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,59 @@
+//! Deadlines and cancelled runs.
+
+use windlass_domain::decide::Command;
+use windlass_domain::run::{CancelCause, Input, Outcome, Progress, RunStatus};
+use windlass_domain::time::Millis;
+use windlass_testkit::generate::agent_of;
+use windlass_testkit::sketch::{ActionSketch, Sketch};
+use windlass_testkit::world::performs;
+
+use crate::steps::{chain, finish, give, newest, started, succeeded, times, world};
+
+/// Scenario 9, as far as it has no undo: whether the wake comes in time, or a report is there before it.
+#[test]
+fn nothing_starts_after_the_deadline() {
+    for report_comes_first in [false, true] {
+        let mut world = world(&Sketch { timeout: Some(Millis::from_secs(60)), ..chain(6) });
+        give(&mut world, &Input::Start);
+        for name in ["a0", "a1", "a2"] {
+            world.pass(Millis::from_secs(10));
+            finish(&mut world, name, succeeded());
+        }
+        let of = newest(&world, "a3");
+        started(&mut world, of);
+        world.now = world.run.deadline.expect("a deadline");
+        if report_comes_first {
+            let decision = finish(&mut world, "a3", succeeded());
+            assert_eq!(performs(&decision), [], "the next step is due after the deadline");
+            give(&mut world, &Input::Wake);
+        } else {
+            let decision = give(&mut world, &Input::Wake);
+            assert!(decision.commands.contains(&Command::Stop { agent: agent_of(1), of }));
+            finish(&mut world, "a3", Outcome::Cancelled);
+        }
+        assert_eq!(world.run.status, RunStatus::TimedOut);
+        assert_eq!([times(&world, "action.queued", Some("a4")), times(&world, "action.queued", Some("a5"))], [0, 0]);
+        assert_eq!(times(&world, "run.timed_out", None), 1);
+    }
+}
+
+/// A cancelled run whose agents do not answer ends by itself, also while one of them reports all the time.
+#[test]
+fn a_cancelled_run_is_forced_to_end_while_an_agent_goes_on_reporting() {
+    let mut world = world(&Sketch::of(vec![ActionSketch::default(), ActionSketch::default()]));
+    give(&mut world, &Input::Start);
+    let of = newest(&world, "a0");
+    started(&mut world, of);
+    give(&mut world, &Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 });
+    let mut seconds = 0;
+    while !world.run.status.is_final() && seconds < 600 {
+        world.pass(Millis::from_secs(1));
+        seconds += 1;
+        let progress = Progress { percent: None, message: Some(seconds.to_string()) };
+        give(&mut world, &Input::Progressed { of, progress });
+        if world.run.wake_at.is_some_and(|wake| wake <= world.now) {
+            give(&mut world, &Input::Wake);
+        }
+    }
+    assert_eq!((world.run.status, seconds), (RunStatus::Cancelled, 120));
+}

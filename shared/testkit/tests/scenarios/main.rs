@@ -1,0 +1,10 @@
+//! Scenarios that the software is judged by, on the decisions alone: no store, no queue, a clock that is set.
+
+#![expect(clippy::expect_used, reason = "tests")]
+
+mod control;
+mod crash;
+mod joins;
+mod retries;
+mod steps;
+mod wide;

@@ -1,0 +1,116 @@
+//! Retries: by policy and by hand.
+
+use serde_json::json;
+use windlass_domain::decide::Rejection;
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Origin, RunStatus};
+use windlass_testkit::sketch::{NEVER_RETRIED, RETRIED, RetrySketch};
+use windlass_testkit::world::{World, performs};
+
+use crate::steps::{diamond, failed, finish, give, of_one, status, succeeded, times, world};
+
+/// Scenario 7, its first part.
+#[test]
+fn a_wrong_password_has_one_attempt() {
+    let mut world = world(&of_one(RetrySketch { attempts: None, ..RetrySketch::limited(1) }));
+    give(&mut world, &Input::Start);
+    finish(&mut world, "a0", failed(NEVER_RETRIED));
+    assert_eq!((world.run.status, world.run.action(ActionIndex(0)).attempt), (RunStatus::Failed, 1));
+}
+
+/// Fails the only action until it has ended; gives the delay before each next attempt.
+fn fail_on(world: &mut World, most: usize) -> Vec<u64> {
+    let mut delays = Vec::new();
+    while delays.len() < most && !world.run.status.is_final() {
+        finish(world, "a0", failed(RETRIED));
+        let Some(due) = world.run.action(ActionIndex(0)).retry_at else { break };
+        delays.push(due.since(world.now).0);
+        world.now = due;
+        give(world, &Input::Wake);
+    }
+    delays
+}
+
+/// Scenario 7, its second part, without jitter.
+#[test]
+fn a_connection_reset_is_retried_at_doubling_delays_up_to_the_cap() {
+    let mut world = world(&of_one(RetrySketch::limited(9)));
+    give(&mut world, &Input::Start);
+    let seconds: Vec<u64> = fail_on(&mut world, 20).iter().map(|ms| ms / 1000).collect();
+    assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 60, 60]);
+    assert_eq!((world.run.status, world.run.action(ActionIndex(0)).attempt), (RunStatus::Failed, 9));
+}
+
+/// Scenario 7, its second part, with jitter: the schedule is spread, and it is the same whenever it is decided.
+#[test]
+fn a_jittered_schedule_is_within_its_bounds_and_the_same_every_time() {
+    let source = json!({ "task": "jitter", "actions": { "a0": {
+        "native": { "handler": "test" },
+        "retry": { "attempts": 9, "delay": "1s", "factor": 2, "max_delay": "1m", "jitter": "full" },
+    } } });
+    let schedule = |seed: &str| {
+        let definition = Definition::from_source(&source).expect("valid");
+        let mut world = World::new(definition, Origin::Request, seed);
+        give(&mut world, &Input::Start);
+        fail_on(&mut world, 20)
+    };
+    let caps = [1, 2, 4, 8, 16, 32, 60, 60].map(|seconds: u64| seconds * 1000);
+    let delays = schedule("one");
+    assert_eq!(delays.len(), caps.len());
+    assert!(delays.iter().zip(caps).all(|(delay, cap)| *delay <= cap), "{delays:?}");
+    assert_eq!(delays, schedule("one"), "the same run has the same schedule");
+    assert_ne!(delays, schedule("two"), "another run has another");
+}
+
+/// Scenario 7, its third part.
+#[test]
+fn forever_survives_a_thousand_failures() {
+    let mut world = world(&of_one(RetrySketch { attempts: None, ..RetrySketch::limited(1) }));
+    give(&mut world, &Input::Start);
+    assert_eq!(fail_on(&mut world, 1000).len(), 1000);
+    finish(&mut world, "a0", succeeded());
+    assert_eq!((world.run.status, world.run.action(ActionIndex(0)).attempt), (RunStatus::Succeeded, 1001));
+}
+
+#[test]
+fn a_retry_by_hand_starts_over_what_failed_and_all_that_needs_it_and_nothing_else() {
+    let mut world = world(&diamond());
+    give(&mut world, &Input::Start);
+    finish(&mut world, "a0", succeeded());
+    finish(&mut world, "a1", failed(RETRIED));
+    finish(&mut world, "a2", succeeded());
+    assert_eq!((world.run.status, status(&world, "a3")), (RunStatus::Failed, ActionStatus::Skipped));
+    let decision = give(&mut world, &Input::Retry { retries: 0 });
+    let sent: Vec<ActionAt> = performs(&decision).iter().map(|sent| sent.of).collect();
+    assert_eq!(sent, [ActionAt { action: ActionIndex(1), attempt: 2, fence: 2 }]);
+    finish(&mut world, "a1", succeeded());
+    finish(&mut world, "a3", succeeded());
+    assert_eq!(world.run.status, RunStatus::Succeeded);
+    assert_eq!(times(&world, "action.queued", Some("a2")), 1);
+}
+
+/// A request that is delivered again after the run was retried is not a request of this life of it.
+#[test]
+fn a_request_that_comes_again_after_a_retry_changes_nothing() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    let cancel = |retries| Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries };
+    give(&mut world, &Input::Start);
+    finish(&mut world, "a0", failed(NEVER_RETRIED));
+    give(&mut world, &Input::Retry { retries: 0 });
+    finish(&mut world, "a0", failed(NEVER_RETRIED));
+    let late = give(&mut world, &Input::Retry { retries: 0 });
+    assert_eq!((late.events.len(), world.run.status, world.run.retries), (0, RunStatus::Failed, 1));
+
+    give(&mut world, &Input::Retry { retries: 1 });
+    for late in [cancel(0), cancel(1), Input::Retry { retries: 0 }] {
+        let decision = give(&mut world, &late);
+        assert!(decision.events.is_empty() && decision.commands.is_empty(), "{late:?}: {decision:?}");
+    }
+    assert_eq!((world.run.status, world.run.retries), (RunStatus::Running, 2));
+    for early in [cancel(3), Input::Retry { retries: 3 }] {
+        assert_eq!(world.ask(&early), Err(Rejection::Stale), "{early:?}");
+    }
+    give(&mut world, &cancel(2));
+    assert_eq!(world.run.status, RunStatus::Cancelling);
+}
