@@ -5,8 +5,7 @@ import os
 import subprocess
 import uuid
 
-from agents import expect
-from recovery import ENDED, wait_for
+from recovery import ENDED, expect, wait_for
 from stack import ROOT, Refused, Stack, program
 
 # A pool that nobody serves: the test itself answers for its agent.
@@ -40,7 +39,7 @@ def inbox_letters(stack: Stack) -> int:
     """Bad messages beside a good one: each a dead letter with its reason, the good one done."""
     stack.apply(MANUAL)
     run = stack.start("by-hand")["id"]
-    perform = json.loads(wait_for("the attempt to be queued", lambda: stack.receive("pool-manual"), 20)[0])
+    perform = json.loads(wait_for("the attempt to be queued", lambda: stack.receive("pool-manual"))[0])
     said = {"type": "completed", "of": perform["of"], "agent": "proof", "started_at": perform["queued_at"],
             "outcome": {"result": "succeeded", "output": 7}}
     stranger = str(uuid.uuid4())
@@ -54,14 +53,14 @@ def inbox_letters(stack: Stack) -> int:
     }
     good = json.dumps({"type": "run", "v": 1, "run": run, "input": said})
     stack.send("inbox", *bad.values(), good)
-    wait_for("the good message of the batch to be done", lambda: stack.run(run)["status"] == "succeeded", 30)
+    wait_for("the good message of the batch to be done", lambda: stack.run(run)["status"] == "succeeded")
     letters: list[dict] = []
 
     def all_there() -> bool:
         letters.extend(map(json.loads, stack.receive("dead-letters")))
         return len(letters) >= len(bad)
 
-    wait_for(f"{len(bad)} dead letters", all_there, 30)
+    wait_for(f"{len(bad)} dead letters", all_there)
     for reason, body in bad.items():
         found = [letter for letter in letters if letter["body"] == body]
         expect(len(found) == 1, f"one dead letter of {body[:60]}: {found}")
@@ -79,7 +78,7 @@ def too_large(stack: Stack) -> str:
         expect(refused.status in {413, 422}, f"an input over the limit is refused: {refused}")
     try:
         stack.send("inbox", "x" * (1024 * 1024 + 1))
-        wait_for("a dead letter", lambda: stack.receive("dead-letters"), 30)
+        wait_for("a dead letter", lambda: stack.receive("dead-letters"))
         return "a message over 1 MiB is a dead letter"
     except stack.sqs.exceptions.ClientError as refused:
         return f"a message over 1 MiB is refused by the queue ({refused.response['Error']['Code'].rpartition('.')[2]})"
@@ -88,7 +87,7 @@ def too_large(stack: Stack) -> str:
 def pool_without_queue(stack: Stack) -> str:
     stack.apply(NOWHERE)
     run = stack.start("nowhere")["id"]
-    wait_for("a run whose pool has no queue to end", lambda: stack.run(run)["status"] in ENDED, 60)
+    wait_for("a run whose pool has no queue to end", lambda: stack.run(run)["status"] in ENDED)
     view = stack.run(run)
     error = view["actions"]["lost"]["error"]
     expect(view["status"] == "failed" and "no-such-pool" in error["message"], f"it fails and says why: {view}")
@@ -99,7 +98,7 @@ def missing_settings() -> str:
     """Every program names all that is missing in one go."""
     bare = {"PATH": os.environ["PATH"], "AWS_LAMBDA_RUNTIME_API": "127.0.0.1:9", "AWS_LAMBDA_FUNCTION_NAME": "proof"}
     for name in PROGRAMS:
-        done = subprocess.run([program(name)], env=bare, capture_output=True, text=True, timeout=30)
+        done = subprocess.run([program(name)], env=bare, capture_output=True, text=True, timeout=120)
         said = done.stdout + done.stderr
         unnamed = [setting for setting in SETTINGS if setting not in said]
         expect(done.returncode != 0 and not unnamed, f"{name} ({done.returncode}) does not name {unnamed}: {said[-800:]}")
@@ -123,7 +122,7 @@ def wrong_parameter(stack: Stack) -> str:
         expect("Name" in said, f"the refusal names the parameter: {said}")
         return "a wrong template parameter is refused by its name"
     events = lambda: cloudformation.describe_stack_events(StackName=name)["StackEvents"]
-    failed = wait_for("the deployment to fail", lambda: [e for e in events() if "FAILED" in e["ResourceStatus"]], 60)
+    failed = wait_for("the deployment to fail", lambda: [e for e in events() if "FAILED" in e["ResourceStatus"]])
     reason = failed[0].get("ResourceStatusReason", "")
     expect(reason != "", "the failed deployment has a reason")
     return f"a wrong template parameter fails the deployment ({reason[:60]})"

@@ -5,8 +5,7 @@ import concurrent.futures
 import random
 import time
 
-from agents import expect
-from recovery import ENDED, check_run, wait_for
+from recovery import ENDED, check_run, expect, wait_for
 from stack import Refused, Stack
 from subscriber import Subscription
 
@@ -51,7 +50,7 @@ def process_manager_killed(stack: Stack, seed: int = 1) -> str:
         left.difference_update(run["id"] for run in listed if run["status"] in ENDED)
         return not left
 
-    wait_for(f"{len(left)} runs to end", all_ended, 300)
+    wait_for(f"{len(left)} runs to end", all_ended, 600)
     took = time.monotonic() - started
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         faults = [fault for found in pool.map(lambda run: check_run(stack, run), ids) for fault in found]
@@ -95,7 +94,7 @@ def kill_often(stack: Stack, rng: random.Random) -> tuple[int, str]:
 def hear(subscription: Subscription, enough: int) -> list[tuple]:
     """What was decided, as the bus tells it: reads until enough was heard and nothing more comes."""
     heard: list[tuple] = []
-    until = time.monotonic() + 60
+    until = time.monotonic() + 300
     while time.monotonic() < until:
         fresh = [event for event in subscription.receive() if event["task"] == "crowd"]
         # Who redelivers says who has begun: that may be told more than once.

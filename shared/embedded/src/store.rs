@@ -197,6 +197,16 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// Ends the thread that looks at the file for whoever waits.
+    pub(crate) fn stop_watching(&self) {
+        self.open.queue_watch.close();
+        let watcher = self.open.watcher.lock().expect("not poisoned").take();
+        watcher.expect("it watches").join().expect("it does not panic");
+    }
+}
+
 impl Drop for Open {
     /// Everything that was asked for is written before this returns.
     fn drop(&mut self) {

@@ -169,3 +169,47 @@ fn earliest(connection: &Connection, queue: &QueueName) -> rusqlite::Result<Opti
                ORDER BY visible_at LIMIT 1";
     connection.prepare_cached(sql)?.query_row([queue.to_string()], |row| row.get(0)).optional()
 }
+
+#[cfg(test)]
+mod tests {
+    use windlass_domain::ids::PoolName;
+    use windlass_engine::ports::{Outgoing, PortError, Queues};
+
+    use crate::{Role, Store};
+
+    use super::*;
+
+    /// Whoever is not woken waits for so long and has nothing then.
+    const WAIT: Duration = Duration::from_secs(20);
+
+    async fn pass_on(store: &Store, from: &QueueName, to: &QueueName) -> Result<(), PortError> {
+        let received = store.receive(from, 10, WAIT, WAIT).await?;
+        assert_eq!(received.len(), 1, "it was woken");
+        store.delete(from, received.into_iter().map(|delivery| delivery.receipt).collect()).await?;
+        store.send(to, vec![Outgoing::now("ball".to_owned())]).await
+    }
+
+    /// Inside one process nobody waits for a look at the file: nobody looks at it here.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_message_there_and_back_takes_no_look_at_the_file() {
+        const ROUNDS: usize = 200;
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = Store::open(folder.path(), Role::Host).expect("the folder is empty");
+        store.stop_watching();
+        let queue = |name| QueueName::Pool(PoolName::new(name).expect("a name"));
+        let (there, back) = (queue("there"), queue("back"));
+        let other = {
+            let (store, there, back) = (store.clone(), there.clone(), back.clone());
+            tokio::spawn(async move {
+                for _ in 0..ROUNDS {
+                    pass_on(&store, &there, &back).await.expect("it can be used");
+                }
+            })
+        };
+        store.send(&there, vec![Outgoing::now("ball".to_owned())]).await.expect("it can be written");
+        for _ in 0..ROUNDS {
+            pass_on(&store, &back, &there).await.expect("it can be used");
+        }
+        other.await.expect("it does not panic");
+    }
+}

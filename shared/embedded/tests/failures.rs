@@ -13,6 +13,8 @@ use windlass_embedded::{FILE_NAME, OpenError, Role, Store};
 use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues};
 
 const VISIBILITY: Duration = Duration::from_secs(30);
+/// How long a message may take to come that nobody holds.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn folder() -> TempDir {
     TempDir::new().expect("a temporary folder can be made")
@@ -104,7 +106,7 @@ async fn a_receiver_that_goes_takes_nothing_along() {
         sent.expect("it can be written");
         let received = match gone {
             Ok(received) => received,
-            Err(_) => store.receive(&queue, 1, VISIBILITY, Duration::from_secs(5)).await,
+            Err(_) => store.receive(&queue, 1, VISIBILITY, PATIENCE).await,
         };
         let received = received.expect("it can be read").pop().expect("the message is not held by one who has gone");
         assert_eq!((received.body.as_str(), received.receive_count), (round.to_string().as_str(), 1));
@@ -129,8 +131,7 @@ async fn a_receiver_that_goes_before_it_is_woken_takes_nothing_along() {
         let receipts = received.expect("it can be read").into_iter().map(|delivery| delivery.receipt).collect();
         store.delete(&queue, receipts).await.expect("it can be written");
     }
-    let wait = Duration::from_secs(5);
-    let received = store.receive(&queue, 1, VISIBILITY, wait).await.expect("it can be read").pop();
+    let received = store.receive(&queue, 1, VISIBILITY, PATIENCE).await.expect("it can be read").pop();
     assert_eq!(received.map(|delivery| delivery.receive_count), Some(1));
 }
 

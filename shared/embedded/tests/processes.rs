@@ -45,8 +45,9 @@ fn said(output: BufReader<ChildStdout>) -> impl Iterator<Item = String> {
     output.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("say ").map(str::to_owned))
 }
 
+/// On a line of its own, whatever the test harness has begun to say.
 fn say(line: &str) {
-    println!("say {line}");
+    println!("\nsay {line}");
     std::io::stdout().flush().expect("the parent listens");
 }
 
@@ -90,7 +91,8 @@ async fn a_host_and_an_agent_share_queues() {
     agent.kill().expect("it runs");
     agent.wait().expect("it was started");
     assert_eq!(found, expected);
-    assert!(slowest < Duration::from_secs(2), "a message there and back took {slowest:?}");
+    // Who is not woken waits for 20 s; a busy machine may well hold one of the two up for some.
+    assert!(slowest < Duration::from_secs(15), "a message there and back took {slowest:?}");
     host.check().await.expect("the file is sound");
 }
 

@@ -31,9 +31,9 @@ pub use tasks::{due, tasks};
 /// How fast the adapter is, and how long its cases wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// A visibility timeout that is safely longer than a few calls take.
+    /// A visibility timeout whose end is waited for. Nothing may count on being done before it ends.
     pub visibility: Duration,
-    /// Within this, what should be noticed is noticed, and what should not happen would have happened.
+    /// Within this, what should not happen would usually have happened.
     pub prompt: Duration,
     /// How many cases of a suite run beside one another.
     pub at_once: usize,
@@ -51,6 +51,16 @@ pub enum Books {
     /// longest delay of a message is woken by one; events are those that the record tells.
     Behind,
 }
+
+/// How long a case waits for what must happen: the longest wait of a receive. It is no measure of speed: a busy machine
+/// may hold a case up for seconds anywhere, and no verdict may hang on that.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Who is woken is back within this; who has to wait until its wait ends is not.
+const WOKEN_WITHIN: Duration = Duration::from_secs(10);
+/// A visibility timeout that does not end while a case is played.
+const HELD: Duration = Duration::from_mins(10);
+/// Clocks are read in whole milliseconds, and two of them differ a little.
+const CLOCK_SLACK: Duration = Duration::from_millis(20);
 
 impl Timing {
     /// For adapters on this machine.

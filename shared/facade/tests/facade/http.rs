@@ -11,7 +11,7 @@ use axum::response::IntoResponse as _;
 use axum::routing::{any, get};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use windlass_domain::run::{ErrorInfo, Outcome};
 use windlass_domain::work::{HttpWork, Work};
@@ -22,6 +22,14 @@ async fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     (listener, address)
+}
+
+/// A port that refuses connections. It is held for as long as it lives: another test may listen on a free one.
+fn refusing() -> (TcpSocket, SocketAddr) {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
+    let address = socket.local_addr().expect("an address");
+    (socket, address)
 }
 
 /// A server that answers as its paths say; its address.
@@ -177,8 +185,7 @@ async fn a_secret_is_in_no_message() {
     let error = failed(call(HttpWork { headers, ..request("GET", url) }).await);
     assert_eq!(error.kind, "http.401");
     assert!(error.message.ends_with("you said ***"), "{}", error.message);
-    let (dead, address) = listener().await;
-    drop(dead);
+    let (_held, address) = refusing();
     let error = get_failure(format!("http://me:s3cret@{address}/path?token=s3cret")).await;
     assert!(error.message.starts_with(&format!("GET http://{address}/path: no connection")), "{}", error.message);
     assert!(!error.message.contains("s3cret"), "{}", error.message);
@@ -215,8 +222,7 @@ async fn read_request(connection: &mut TcpStream) {
 
 #[tokio::test]
 async fn failures_of_the_network_have_kinds() {
-    let (dead, refused) = listener().await;
-    drop(dead);
+    let (_held, refused) = refusing();
     let plain = server().await;
     let silent = rude_server(b"").await;
     let half = rude_server(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nabc").await;

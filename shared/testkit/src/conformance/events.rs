@@ -13,7 +13,7 @@ use windlass_contract::event::{EVENT_VERSION, PublicEvent};
 use windlass_domain::ids::{ActionName, RunId, TaskName, derive};
 use windlass_engine::Ports;
 
-use super::{Fault, Timing, Verdict, fresh_name, holds, same};
+use super::{Fault, PATIENCE, Timing, Verdict, fresh_name, holds, same};
 
 /// Somebody who subscribed to all events before the suite began, and sees nothing but what the bus gives.
 #[async_trait]
@@ -69,12 +69,15 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The events of a run that come until all that are expected have come, or for as long as that may take.
+    /// The events of a run that come until all that are expected have come, or nothing more does.
     async fn come(&self, run: RunId, expected: &[PublicEvent]) -> Vec<PublicEvent> {
-        let end = Instant::now() + self.timing.prompt * 5;
+        let mut end = Instant::now() + PATIENCE;
         let mut come: Vec<PublicEvent> = Vec::new();
         while Instant::now() < end && !expected.iter().all(|event| come.iter().any(|other| other.id == event.id)) {
             let next = self.subscriber.next(self.timing.prompt).await;
+            if !next.is_empty() {
+                end = Instant::now() + PATIENCE;
+            }
             come.extend(next.into_iter().filter(|event| event.run == run));
         }
         come

@@ -1,7 +1,7 @@
 //! What queues promise: at least once, hidden while somebody holds them, bounded, and prompt.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -10,7 +10,10 @@ use windlass_domain::time::Millis;
 use windlass_engine::Ports;
 use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName, Receipt};
 
-use super::{Case, Fault, Timing, Verdict, cases, fresh_queue, holds, refused, run, same, some};
+use super::{
+    CLOCK_SLACK, Case, Fault, HELD, PATIENCE, Timing, Verdict, WOKEN_WITHIN, cases, fresh_queue, holds, refused, run,
+    same, some,
+};
 
 const CASES: &[Case] = cases![
     a_message_is_hidden_while_it_is_held_and_then_comes_again,
@@ -52,15 +55,22 @@ const NO_WAIT: Duration = Duration::ZERO;
 struct Bench {
     ports: Ports,
     queue: QueueName,
+    visibility: Duration,
     timing: Timing,
 }
 
 impl Bench {
-    /// A queue of an agent, which its first receive makes.
+    /// A queue of an agent, which its first receive makes. What is received from it is held for as long as the case is
+    /// played.
     async fn new(ports: Ports, timing: Timing) -> Result<Self, Fault> {
-        let bench = Self { ports, queue: fresh_queue(), timing };
+        let bench = Self { ports, queue: fresh_queue(), visibility: HELD, timing };
         bench.nothing("a queue that has just been made").await?;
         Ok(bench)
+    }
+
+    /// The same queue; what is received from it is held briefly.
+    fn briefly(&self) -> Self {
+        Self { visibility: self.timing.visibility, ..self.clone() }
     }
 
     async fn send(&self, bodies: &[&str]) -> Result<(), PortError> {
@@ -68,12 +78,12 @@ impl Bench {
     }
 
     async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, PortError> {
-        self.ports.queues.receive(&self.queue, most, self.timing.visibility, wait).await
+        self.ports.queues.receive(&self.queue, most, self.visibility, wait).await
     }
 
-    /// The next message, which must come promptly.
+    /// The next message, which must come.
     async fn next(&self, what: &str) -> Result<Delivery, Fault> {
-        some(what, self.receive(1, self.timing.prompt).await?.pop())
+        some(what, self.receive(1, PATIENCE).await?.pop())
     }
 
     /// Nothing may be there.
@@ -86,7 +96,7 @@ impl Bench {
     async fn take(&self, count: usize) -> Result<Vec<Delivery>, Fault> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
-            let next = self.receive((count - taken.len()).min(MAX_BATCH), self.timing.prompt).await?;
+            let next = self.receive((count - taken.len()).min(MAX_BATCH), PATIENCE).await?;
             some("a message", next.first())?;
             taken.extend(next);
         }
@@ -105,14 +115,15 @@ impl Bench {
 async fn a_message_is_hidden_while_it_is_held_and_then_comes_again(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a"]).await?;
-    let first = bench.next("the message").await?;
+    let received = Instant::now();
+    let first = bench.briefly().next("the message").await?;
     same("the first count", first.receive_count, 1)?;
-    bench.nothing("while it is held").await?;
-    sleep(timing.visibility).await;
     let second = bench.next("the message again").await?;
+    holds("it was hidden while it was held", received.elapsed() + CLOCK_SLACK >= timing.visibility)?;
     same("the second count", second.receive_count, 2)?;
     same("when it was sent", second.sent_at, first.sent_at)?;
-    holds("each receipt is another one", first.receipt != second.receipt)
+    holds("each receipt is another one", first.receipt != second.receipt)?;
+    bench.nothing("while it is held").await
 }
 
 async fn a_message_comes_as_it_was_sent(ports: Ports, timing: Timing) -> Verdict {
@@ -133,14 +144,27 @@ async fn a_message_comes_as_it_was_sent(ports: Ports, timing: Timing) -> Verdict
 
 async fn a_hold_can_be_extended(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
-    bench.send(&["a"]).await?;
-    let held = bench.next("the message").await?;
-    let good = bench.extend(&held.receipt, timing.visibility * 3).await?;
-    same("the receipts that were good", good, vec![held.receipt.clone()])?;
-    sleep(timing.visibility * 2).await;
-    bench.nothing("while the extension lasts").await?;
-    bench.extend(&held.receipt, Duration::from_millis(0)).await?;
-    same("the count", bench.next("the message again").await?.receive_count, 2)
+    let extended = extend_before_it_ends(&bench.briefly()).await?;
+    same("the count", bench.next("the message again").await?.receive_count, 2)?;
+    holds("it was hidden while the extension lasted", extended.elapsed() + CLOCK_SLACK >= timing.visibility * 3)
+}
+
+/// Extends a brief hold to three times its length; when that was. Where the machine was held up the hold may have ended
+/// before: that shows nothing, and is played again.
+async fn extend_before_it_ends(bench: &Bench) -> Result<Instant, Fault> {
+    for _ in 0..20 {
+        bench.send(&["a"]).await?;
+        let received = Instant::now();
+        let held = bench.next("the message").await?.receipt;
+        let extended = Instant::now();
+        let good = bench.extend(&held, bench.visibility * 3).await?;
+        if received.elapsed() < bench.visibility {
+            same("the receipts that were good", good, vec![held])?;
+            return Ok(extended);
+        }
+        bench.delete(&held).await?;
+    }
+    Err(Fault("the machine was held up whenever a hold was to be extended".to_owned()))
 }
 
 async fn a_message_handed_back_comes_again_at_once(ports: Ports, timing: Timing) -> Verdict {
@@ -177,9 +201,9 @@ async fn a_replaced_receipt_is_good_for_nothing(ports: Ports, timing: Timing) ->
 async fn an_expired_receipt_still_deletes(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a"]).await?;
-    let held = bench.next("the message").await?.receipt;
+    let held = bench.briefly().next("the message").await?.receipt;
     sleep(timing.visibility + timing.prompt).await;
-    let extended = bench.extend(&held, timing.visibility * 4).await?;
+    let extended = bench.extend(&held, HELD).await?;
     holds("it extends the hold, or does nothing", extended.is_empty() || extended == [held.clone()])?;
     if !extended.is_empty() {
         bench.nothing("it is hidden again").await?;
@@ -192,48 +216,51 @@ async fn an_expired_receipt_still_deletes(ports: Ports, timing: Timing) -> Verdi
 async fn a_deleted_message_does_not_come_again(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a", "b"]).await?;
-    let mut left = BTreeMap::from([("a", 0), ("b", 0)]);
-    let first = bench.next("a message").await?;
+    let first = bench.briefly().next("a message").await?;
     bench.delete(&first.receipt).await?;
-    left.remove(first.body.as_str());
     sleep(timing.visibility + timing.prompt).await;
     let second = bench.next("the other message").await?;
-    holds("it is the other one", left.contains_key(second.body.as_str()))?;
+    holds("it is the other one", second.body != first.body)?;
     bench.nothing("the deleted one").await
+}
+
+fn delayed(body: &str, delay: Duration) -> Outgoing {
+    Outgoing { body: body.to_owned(), delay: Millis(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX)) }
 }
 
 async fn a_delayed_message_comes_on_time(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
-    let delay = timing.visibility;
-    let millis = Millis(u64::try_from(delay.as_millis()).unwrap_or(0));
     let sent = Instant::now();
-    bench.ports.queues.send(&bench.queue, vec![Outgoing { body: "later".to_owned(), delay: millis }]).await?;
-    bench.send(&["now"]).await?;
-    same("what comes at once", bench.next("a message").await?.body, "now".to_owned())?;
-    bench.nothing("the delayed one").await?;
-    let found = bench.ports.queues.receive(&bench.queue, 1, delay * 4, delay + timing.prompt).await?;
-    same("what comes later", found.into_iter().map(|found| found.body).collect(), vec!["later".to_owned()])?;
-    // Clocks are read in whole milliseconds.
-    holds("it does not come early", sent.elapsed() + Duration::from_millis(2) >= delay)?;
-    holds("it does not come late", sent.elapsed() < delay + timing.prompt)
+    bench.ports.queues.send(&bench.queue, vec![delayed("later", timing.visibility)]).await?;
+    same("what comes", bench.next("the delayed one").await?.body, "later".to_owned())?;
+    holds("it does not come early", sent.elapsed() + CLOCK_SLACK >= timing.visibility)
 }
 
 async fn each_message_of_a_batch_has_its_own_delay(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
-    let delay = Millis(u64::try_from(timing.visibility.as_millis()).unwrap_or(0));
-    let later = |body: &str| Outgoing { body: body.to_owned(), delay };
-    let batch = vec![later("b"), Outgoing::now("a".to_owned()), later("b"), Outgoing::now("a".to_owned())];
+    let batch = vec![
+        delayed("later", timing.visibility),
+        Outgoing::now("now".to_owned()),
+        delayed("much later", HELD),
+        Outgoing::now("now".to_owned()),
+    ];
+    let sent = Instant::now();
     bench.ports.queues.send(&bench.queue, batch).await?;
-    let first = bench.take(2).await?;
-    holds("what is not delayed comes at once", first.iter().all(|delivery| delivery.body == "a"))?;
-    bench.ports.queues.delete(&bench.queue, first.into_iter().map(|delivery| delivery.receipt).collect()).await?;
-    sleep(timing.visibility).await;
-    holds("what is delayed comes later", bench.take(2).await?.iter().all(|delivery| delivery.body == "b"))
+    let mut come = Vec::new();
+    for _ in 0..3 {
+        let next = bench.next("a message").await?.body;
+        let is_due = next == "now" || sent.elapsed() + CLOCK_SLACK >= timing.visibility;
+        holds("it does not come early", is_due)?;
+        come.push(next);
+    }
+    come.sort_unstable();
+    same("what comes", come, ["later", "now", "now"].map(str::to_owned).to_vec())?;
+    bench.nothing("the one that is delayed for longer").await
 }
 
 /// Ten messages that together are far above what one request of SQS takes.
 async fn a_batch_of_large_messages_comes_whole(ports: Ports, timing: Timing) -> Verdict {
-    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }).await?;
+    let bench = Bench::new(ports, timing).await?;
     let bodies: Vec<String> =
         (0..MAX_BATCH).map(|number| format!("{number}{}", "x".repeat(number * MAX_MESSAGE_BYTES / 16))).collect();
     bench.send(&bodies.iter().map(String::as_str).collect::<Vec<_>>()).await?;
@@ -243,7 +270,7 @@ async fn a_batch_of_large_messages_comes_whole(ports: Ports, timing: Timing) -> 
 }
 
 async fn a_batch_of_extensions_says_which_were_good(ports: Ports, timing: Timing) -> Verdict {
-    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }).await?;
+    let bench = Bench::new(ports, timing).await?;
     bench.send(&["a"; MAX_BATCH]).await?;
     let held: Vec<Receipt> = bench.take(MAX_BATCH).await?.into_iter().map(|delivery| delivery.receipt).collect();
     bench.delete(&held[2]).await?;
@@ -259,7 +286,7 @@ async fn a_batch_of_extensions_says_which_were_good(ports: Ports, timing: Timing
 }
 
 async fn a_batch_of_deletions_leaves_what_is_not_held(ports: Ports, timing: Timing) -> Verdict {
-    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }).await?;
+    let bench = Bench::new(ports, timing).await?;
     bench.send(&["a"; MAX_BATCH]).await?;
     let held: Vec<Receipt> = bench.take(MAX_BATCH).await?.into_iter().map(|delivery| delivery.receipt).collect();
     bench.extend(&held[7], Duration::ZERO).await?;
@@ -289,9 +316,10 @@ async fn batches_are_bounded(ports: Ports, timing: Timing) -> Verdict {
 async fn messages_are_bounded(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     refused("a message that is too large", bench.send(&[&"x".repeat(MAX_MESSAGE_BYTES + 1)]).await)?;
-    let delayed = |delay| vec![Outgoing { body: "a".to_owned(), delay: Millis(delay) }];
-    refused("a delay that is too long", bench.ports.queues.send(&bench.queue, delayed(MAX_DELAY_MS + 1)).await)?;
-    bench.ports.queues.send(&bench.queue, delayed(MAX_DELAY_MS)).await?;
+    let longest = Duration::from_millis(MAX_DELAY_MS);
+    let too_long = vec![delayed("a", longest + Duration::from_millis(1))];
+    refused("a delay that is too long", bench.ports.queues.send(&bench.queue, too_long).await)?;
+    bench.ports.queues.send(&bench.queue, vec![delayed("a", longest)]).await?;
     bench.nothing("the delayed one").await
 }
 
@@ -307,7 +335,7 @@ async fn no_more_come_than_are_asked_for(ports: Ports, timing: Timing) -> Verdic
         bench.send(&["a"; MAX_BATCH]).await?;
     }
     for most in [1, 3, MAX_BATCH] {
-        let found = bench.receive(most, timing.prompt).await?.len();
+        let found = bench.receive(most, PATIENCE).await?.len();
         holds("between one and as many as asked for", (1..=most).contains(&found))?;
     }
     Ok(())
@@ -316,51 +344,61 @@ async fn no_more_come_than_are_asked_for(ports: Ports, timing: Timing) -> Verdic
 /// Every message comes to one receiver, once, as long as nobody holds one for too long.
 async fn concurrent_receivers_share_nothing(ports: Ports, timing: Timing) -> Verdict {
     const MESSAGES: usize = 200;
-    const RECEIVERS: usize = 8;
-    let bench = Arc::new(Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }).await?);
-    let receive = |bench: Arc<Bench>| async move {
-        let mut bodies = Vec::new();
-        loop {
-            let received = bench.receive(MAX_BATCH, bench.timing.prompt).await?;
-            if received.is_empty() {
-                return Ok::<_, PortError>(bodies);
-            }
-            let receipts = received.iter().map(|delivery| delivery.receipt.clone()).collect();
-            bodies.extend(received.into_iter().map(|delivery| delivery.body));
-            bench.ports.queues.delete(&bench.queue, receipts).await?;
-        }
-    };
-    let receivers: Vec<_> = (0..RECEIVERS).map(|_| tokio::spawn(receive(bench.clone()))).collect();
+    let bench = Bench::new(ports, timing).await?;
+    let receivers = receivers_of(&bench, MESSAGES);
     for number in 0..MESSAGES {
         bench.send(&[number.to_string().as_str()]).await?;
     }
-    let mut found = Vec::new();
-    for receiver in receivers {
-        found.extend(receiver.await.map_err(|error| Fault(error.to_string()))??);
-    }
+    let mut found = all_of(receivers).await?;
     found.sort_by_key(|body| body.parse::<usize>().unwrap_or(usize::MAX));
     same("every message, once", found, (0..MESSAGES).map(|number| number.to_string()).collect())
 }
 
 async fn a_message_comes_to_one_of_many_receivers(ports: Ports, timing: Timing) -> Verdict {
-    const RECEIVERS: usize = 8;
-    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }).await?;
-    let wait = timing.prompt;
-    let receiver = |bench: Bench| tokio::spawn(async move { bench.receive(MAX_BATCH, wait).await });
-    let receivers: Vec<_> = (0..RECEIVERS).map(|_| receiver(bench.clone())).collect();
+    let bench = Bench::new(ports, timing).await?;
+    let receivers = receivers_of(&bench, 1);
     bench.send(&["a"]).await?;
-    let mut found = 0;
+    same("who has it", all_of(receivers).await?, vec!["a".to_owned()])
+}
+
+type Receiving = tokio::task::JoinHandle<Result<Vec<String>, PortError>>;
+
+/// Eight receivers that go on until that many messages have come, or nothing comes any more. Each of them asks once
+/// more after the last one, which it must not get again.
+fn receivers_of(bench: &Bench, messages: usize) -> Vec<Receiving> {
+    let come = Arc::new(AtomicUsize::new(0));
+    let receive = |bench: Bench, come: Arc<AtomicUsize>| async move {
+        let (mut bodies, mut last) = (Vec::new(), Instant::now());
+        loop {
+            let is_over = come.load(Ordering::SeqCst) >= messages || last.elapsed() > PATIENCE;
+            let received = bench.receive(MAX_BATCH, bench.timing.prompt).await?;
+            if received.is_empty() && is_over {
+                return Ok::<_, PortError>(bodies);
+            } else if !received.is_empty() {
+                come.fetch_add(received.len(), Ordering::SeqCst);
+                last = Instant::now();
+                let receipts = received.iter().map(|delivery| delivery.receipt.clone()).collect();
+                bodies.extend(received.into_iter().map(|delivery| delivery.body));
+                bench.ports.queues.delete(&bench.queue, receipts).await?;
+            }
+        }
+    };
+    (0..8).map(|_| tokio::spawn(receive(bench.clone(), come.clone()))).collect()
+}
+
+async fn all_of(receivers: Vec<Receiving>) -> Result<Vec<String>, Fault> {
+    let mut found = Vec::new();
     for receiver in receivers {
-        found += receiver.await.map_err(|error| Fault(error.to_string()))??.len();
+        found.extend(receiver.await.map_err(|error| Fault(error.to_string()))??);
     }
-    same("how many have it", found, 1)
+    Ok(found)
 }
 
 async fn a_waiting_receiver_is_woken_by_a_send(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     let waiting = bench.clone();
     let waiting = tokio::spawn(async move {
-        let found = waiting.receive(1, Duration::from_secs(20)).await;
+        let found = waiting.receive(1, PATIENCE).await;
         (found, Instant::now())
     });
     sleep(timing.prompt).await;
@@ -368,23 +406,23 @@ async fn a_waiting_receiver_is_woken_by_a_send(ports: Ports, timing: Timing) -> 
     bench.send(&["a"]).await?;
     let (found, at) = waiting.await.map_err(|error| Fault(error.to_string()))?;
     same("what came", found?.len(), 1)?;
-    holds("it came promptly", at.duration_since(sent) < timing.prompt)
+    holds("it was woken", at.duration_since(sent) < WOKEN_WITHIN)
 }
 
 async fn a_waiting_receiver_is_woken_when_a_hold_ends(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a"]).await?;
-    bench.next("the message").await?;
+    bench.briefly().next("the message").await?;
     let held = Instant::now();
-    let again = bench.receive(1, timing.visibility + timing.prompt).await?;
+    let again = bench.receive(1, PATIENCE).await?;
     same("what came again", again.len(), 1)?;
-    holds("it came promptly", held.elapsed() < timing.visibility + timing.prompt)
+    holds("it was woken", held.elapsed() < timing.visibility + WOKEN_WITHIN)
 }
 
 async fn every_waiting_receiver_is_woken(ports: Ports, timing: Timing) -> Verdict {
     const RECEIVERS: usize = 5;
-    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }).await?;
-    let waiting = |bench: Bench| tokio::spawn(async move { bench.receive(1, Duration::from_secs(20)).await });
+    let bench = Bench::new(ports, timing).await?;
+    let waiting = |bench: Bench| tokio::spawn(async move { bench.receive(1, PATIENCE).await });
     let waiting: Vec<_> = (0..RECEIVERS).map(|_| waiting(bench.clone())).collect();
     sleep(timing.prompt).await;
     bench.send(&["a"; RECEIVERS]).await?;
@@ -393,15 +431,15 @@ async fn every_waiting_receiver_is_woken(ports: Ports, timing: Timing) -> Verdic
         let found = receiver.await.map_err(|error| Fault(error.to_string()))??;
         same("one for each", found.len(), 1)?;
     }
-    holds("all came promptly", sent.elapsed() < timing.prompt)
+    holds("all were woken", sent.elapsed() < WOKEN_WITHIN)
 }
 
 async fn a_wait_ends_with_nothing(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     let began = Instant::now();
     same("what came", bench.receive(1, timing.prompt).await?, Vec::new())?;
-    holds("it waited", began.elapsed() + Duration::from_millis(2) >= timing.prompt)?;
-    holds("it did not wait for long", began.elapsed() < timing.prompt * 3)
+    holds("it waited", began.elapsed() + CLOCK_SLACK >= timing.prompt)?;
+    holds("it did not wait for long", began.elapsed() < timing.prompt + WOKEN_WITHIN)
 }
 
 async fn queues_are_separate(ports: Ports, timing: Timing) -> Verdict {
@@ -427,7 +465,7 @@ async fn a_removed_queue_holds_nothing(ports: Ports, timing: Timing) -> Verdict 
 }
 
 async fn depth_counts_what_waits(ports: Ports, timing: Timing) -> Verdict {
-    let bench = Bench::new(ports, Timing { visibility: Duration::from_mins(1), ..timing }).await?;
+    let bench = Bench::new(ports, timing).await?;
     let depth = || bench.ports.queues.depth(&bench.queue);
     same("of an empty queue", depth().await?, 0)?;
     bench.send(&["a", "b", "c"]).await?;
