@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 
 
 # How long the system may take to end what was killed.
-KILL_SECONDS = 2
+KILL_SECONDS = 10
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shlex
 import shutil
@@ -39,9 +40,13 @@ def in_venv() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """A port that nobody listens on, below those that systems give to connections and to whoever asks for any: of those,
+    one that is free may be somebody's a moment later."""
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            port = random.SystemRandom().randrange(10_000, 30_000)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 def binaries() -> pathlib.Path:

@@ -3,8 +3,10 @@
 The Lambdas' code is a stand-in that is never run; tests/aws has the real ones.
 """
 
+import contextlib
 import dataclasses
 import pathlib
+import random
 import shutil
 import socket
 import sys
@@ -26,9 +28,13 @@ from stack.processes import Processes  # noqa: E402
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody listens on, below those that systems give to connections and to whoever asks for any: of those,
+    one that is free may be somebody's a moment later."""
+    while True:
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            port = random.SystemRandom().randrange(10_000, 30_000)
+            listener.bind(("127.0.0.1", port))
+            return port
 
 
 class Deployed(unittest.TestCase):

@@ -16,8 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 /// A command of the program, away from whatever this machine's user has set.
 pub(crate) fn windlass() -> Command {
     let mut command = Command::new(PROGRAM);
-    for name in ["WINDLASS_URL", "WINDLASS_TOKEN", "WINDLASS_DATA", "WINDLASS_LOG", "HTTP_PROXY", "http_proxy"] {
-        command.env_remove(name);
+    for name in ["WINDLASS_URL", "WINDLASS_TOKEN", "WINDLASS_DATA", "WINDLASS_LOG", "HTTP_PROXY", "ALL_PROXY"] {
+        command.env_remove(name).env_remove(name.to_lowercase());
     }
     command.env("HOME", "/nonexistent").env_remove("XDG_DATA_HOME").stdin(Stdio::null());
     command
@@ -116,15 +116,27 @@ pub(crate) fn terminate(process: &Child) {
     rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("there");
 }
 
-/// Starts a host and waits until it says that it is ready.
+/// Starts a host and waits until it says that it is ready. A port that was somebody's before may be taken for a while:
+/// by a connection of another test, for one.
 fn spawn(data: &Path, listen: &str, arguments: &[&str]) -> Child {
-    let mut command = windlass();
-    command.args(["serve", "--listen", listen, "--drain", "2s", "--data"]).arg(data).args(arguments);
-    let mut process = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
-    let mut ready = String::new();
-    BufReader::new(process.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
-    assert!(ready.contains("windlass host at http://127.0.0.1:"), "{ready}");
-    process
+    let given_up = Instant::now() + PATIENCE;
+    loop {
+        let mut command = windlass();
+        command.args(["serve", "--listen", listen, "--drain", "2s", "--data"]).arg(data).args(arguments);
+        let mut process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("started");
+        let mut ready = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
+        if ready.contains("windlass host at http://127.0.0.1:") {
+            // Nobody reads on: what it logs is lost, and does not hold it up.
+            let mut errors = process.stderr.take().expect("piped");
+            std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
+            return process;
+        }
+        let Output { stderr, .. } = process.wait_with_output().expect("ended");
+        let errors = String::from_utf8_lossy(&stderr);
+        assert!(errors.contains("[WL0608]") && Instant::now() < given_up, "{ready}{errors}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 /// What a command has said.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// How long the emulator may take to listen; it takes half a second on an idle machine.
 const START_WITHIN: Duration = Duration::from_mins(1);
 /// Somebody else may have taken the port between finding it free and listening on it.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: u32 = 10;
 
 /// Runs the emulator of the local stack, and ends its process group as soon as its standard input ends: this process
 /// holds the other end of that pipe, and the operating system closes it however this process ends.
@@ -39,8 +39,8 @@ impl Emulator {
     pub(crate) fn start() -> Result<Self, String> {
         let python = python()?;
         let mut last = String::new();
-        for _ in 0..ATTEMPTS {
-            match Self::try_start(&python) {
+        for attempt in 0..ATTEMPTS {
+            match Self::try_start(&python, attempt) {
                 Ok(emulator) => return Ok(emulator),
                 Err(error) => last = error,
             }
@@ -48,16 +48,21 @@ impl Emulator {
         Err(last)
     }
 
-    fn try_start(python: &Path) -> Result<Self, String> {
-        let port = free_port().map_err(|error| format!("failed to find a free port: {error}"))?;
+    fn try_start(python: &Path, attempt: u32) -> Result<Self, String> {
+        let port = free_port(attempt).ok_or("failed to find a free port")?;
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("emulator-{}-{port}", std::process::id()));
         let process =
             spawn(python, port, &folder).map_err(|error| format!("failed to start {}: {error}", python.display()))?;
         let mut emulator = Self { endpoint: format!("http://127.0.0.1:{port}"), process };
         let end = Instant::now() + START_WITHIN;
-        while TcpStream::connect_timeout(&address(port), Duration::from_millis(200)).is_err() {
+        loop {
+            let answers = TcpStream::connect_timeout(&address(port), Duration::from_millis(200)).is_ok();
+            // Somebody else may answer there, while the emulator has ended because of it.
             if let Ok(Some(status)) = emulator.process.try_wait() {
                 return Err(format!("the emulator ended with {status}: see {}", folder.join("log").display()));
+            }
+            if answers {
+                break;
             }
             if Instant::now() > end {
                 return Err(format!("the emulator does not listen: see {}", folder.join("log").display()));
@@ -90,8 +95,14 @@ fn spawn(python: &Path, port: u16, folder: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind(address(0))?.local_addr()?.port())
+/// A port that nobody listens on, below those that systems give to connections and to whoever asks for any: of those,
+/// one that is free may be somebody's a moment later.
+fn free_port(attempt: u32) -> Option<u16> {
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    let start = std::process::id().wrapping_mul(131).wrapping_add(attempt * 1009);
+    let ports = (0..COUNT).filter_map(|step| u16::try_from(FIRST + start.wrapping_add(step) % COUNT).ok());
+    { ports }.find(|port| TcpListener::bind(address(*port)).is_ok())
 }
 
 fn address(port: u16) -> SocketAddr {
