@@ -5,11 +5,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_domain::ids::AgentId;
 use windlass_domain::time::Millis;
-use windlass_engine::ports::{AgentRecord, Agents, PortError};
+use windlass_engine::ports::{AgentRecord, Agents, PortError, REGISTER_EVERY};
 
 use crate::Clients;
 use crate::settings::Settings;
@@ -54,6 +55,10 @@ impl Agents for AgentTable {
         self.table.replace(agent::encode(agent)).await?;
         self.written().insert(agent.id.clone(), agent.clone());
         Ok(())
+    }
+
+    fn heard_every(&self) -> Duration {
+        WRITE_AFTER.as_duration() + REGISTER_EVERY
     }
 
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {

@@ -101,6 +101,7 @@ fn data_of(kind: &EventKind) -> Option<Value> {
         EventKind::RunFinished { status, output, error } => {
             json!({ "status": status, "output": output, "error": error })
         }
+        EventKind::ActionUnserved { pool, since, .. } => json!({ "pool": pool, "since": since.to_string() }),
         EventKind::ActionStarted { agent, started_at, .. } => {
             json!({ "agent": agent, "started_at": started_at.to_string() })
         }

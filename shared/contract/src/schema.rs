@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
-use windlass_domain::ids::AgentId;
+use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::run::{CancelCause, ErrorInfo, Progress, RunStatus, SkipReason};
 
 use crate::event::PublicEvent;
@@ -95,6 +95,7 @@ fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
         ("run.timed_out", end.clone()),
         ("run.cancelled", end),
         ("action.queued", Data::Never),
+        ("action.unserved", of(&[("pool", Field::Pool), ("since", Field::Time)])),
         ("action.started", of(&[("agent", Field::Agent), ("started_at", Field::Time)])),
         ("action.progressed", of(&[("progress", Field::Progress)])),
         ("action.succeeded", of(&[("agent", Field::MaybeAgent), ("output", Field::Anything)])),
@@ -116,6 +117,7 @@ enum Field {
     Error,
     MaybeError,
     Flag,
+    Pool,
     Progress,
     Skip,
     Status,
@@ -133,6 +135,7 @@ impl Field {
             Self::Error => generator.subschema_for::<ErrorInfo>().to_value(),
             Self::MaybeError => generator.subschema_for::<Option<ErrorInfo>>().to_value(),
             Self::Flag => json!({ "type": "boolean" }),
+            Self::Pool => generator.subschema_for::<PoolName>().to_value(),
             Self::Progress => generator.subschema_for::<Progress>().to_value(),
             Self::Skip => generator.subschema_for::<SkipReason>().to_value(),
             Self::Status => generator.subschema_for::<RunStatus>().to_value(),

@@ -60,6 +60,10 @@ pub struct ActionView {
     /// When the newest attempt was queued.
     #[schemars(extend("format" = "date-time"))]
     pub queued_at: Option<String>,
+    /// Since when it waits in a pool that no living agent serves: only while queued.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub unserved_since: Option<String>,
     /// When the newest attempt began, by its agent's clock.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
@@ -133,6 +137,7 @@ impl ActionView {
             attempts: state.attempt,
             agent: state.agent.clone(),
             queued_at: shown(state.queued_at),
+            unserved_since: shown(state.unserved.map(|unserved| unserved.since)),
             started_at: shown(state.started_at),
             finished_at: shown(state.finished_at),
             retry_at: shown(state.retry_at),

@@ -109,7 +109,9 @@ fn events() {
 fn run_views() {
     let view = RunView::of(&samples::definition(), &samples::run());
     let fresh = RunView::of(&samples::definition(), &samples::submitted());
-    check_shown("run", "run.v1", &[("ended".to_owned(), view), ("submitted".to_owned(), fresh)]);
+    let unserved = RunView::of(&samples::definition(), &samples::unserved());
+    let views = [("ended".to_owned(), view), ("submitted".to_owned(), fresh), ("unserved".to_owned(), unserved)];
+    check_shown("run", "run.v1", &views);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{
     ActionAt, ActionState, ActionStatus, CancelCause, ErrorInfo, Input, Origin, Outcome, Page, Pages, Progress, Run,
-    RunStatus,
+    RunStatus, Unserved,
 };
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -198,6 +198,7 @@ fn action_state() -> impl Strategy<Value = ActionState> {
             retry_at: at,
             revision,
             progress,
+            unserved: at.map(|since| Unserved { since, revision }),
             output,
             error,
         },

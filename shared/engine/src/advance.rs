@@ -200,6 +200,7 @@ fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
         | Input::Cancel { .. }
         | Input::Pause
         | Input::Resume
+        | Input::Unserved { .. }
         | Input::Retry { .. }
         | Input::Wake
         | Input::Sweep { .. } => None,

@@ -43,5 +43,5 @@ pub(crate) async fn begin(
 
 /// Whether nothing has been heard of the run since it was recorded: its recorder may have died.
 pub(crate) fn is_unheard_of(run: &Run) -> bool {
-    run.revision <= 1 && matches!(run.status, RunStatus::Submitted | RunStatus::Running)
+    run.is_unheard_of() && matches!(run.status, RunStatus::Submitted | RunStatus::Running)
 }

@@ -21,6 +21,7 @@ use crate::Ports;
 use crate::backoff::Backoff;
 use crate::begin::{begin, is_unheard_of};
 use crate::definitions::Definitions;
+use crate::pools::Pools;
 use crate::ports::{Created, Outgoing, PortError, QueueName, TaskRecord};
 
 /// Conflicting writes after which the message is left to be redelivered.
@@ -34,13 +35,14 @@ const MAX_STEPS: usize = 2 * MAX_QUEUED_DUE;
 pub async fn handle_due(
     ports: &Ports,
     definitions: &Definitions,
+    pools: &Pools,
     task: &TaskName,
     nominal: Option<Timestamp>,
 ) -> Result<Handled, PortError> {
     let mut backoff = Backoff::of_conflicts();
     let mut conflicts = 0;
     for _ in 0..MAX_STEPS {
-        match step(ports, definitions, task, nominal).await {
+        match step(ports, definitions, pools, task, nominal).await {
             Ok(Step::Done) => return Ok(Handled::Done),
             Ok(Step::UnknownTask) => return Ok(Handled::UnknownTask),
             Ok(Step::Again) => {}
@@ -76,6 +78,7 @@ enum Step {
 async fn step(
     ports: &Ports,
     definitions: &Definitions,
+    pools: &Pools,
     task: &TaskName,
     nominal: Option<Timestamp>,
 ) -> Result<Step, PortError> {
@@ -106,7 +109,7 @@ async fn step(
         waiting: record.waiting.clone(),
         passed_over: record.passed_over.clone(),
     };
-    let turn = Turn { ports, definition, record, turns };
+    let turn = Turn { ports, pools, definition, record, turns };
     match active {
         Some((Active { nominal: lost, .. }, None)) if Some(lost) != nominal => turn.recover(lost).await,
         _ => turn.settle(nominal).await,
@@ -144,6 +147,7 @@ async fn send(ports: &Ports, run: RunId, input: Input) -> Result<(), PortError> 
 /// A task's turns as they were read, and what is needed to change them.
 struct Turn<'a> {
     ports: &'a Ports,
+    pools: &'a Pools,
     definition: Arc<Definition>,
     record: TaskRecord,
     turns: Turns,
@@ -189,9 +193,12 @@ impl Turn<'_> {
         let of = (self.record.name.clone(), self.record.version);
         let (origin, now) = (Origin::Schedule { nominal }, self.ports.clock.now());
         let run = Run::submitted(id, of, self.definition.actions.len(), input, origin, now);
-        let begun = begin(self.ports, &self.definition, run, now).await?;
+        let mut begun = begin(self.ports, &self.definition, run, now).await?;
         match begun.created {
-            Created::New => begun.effects.send(self.ports).await,
+            Created::New => {
+                begun.effects.look_for_agents(self.pools).await;
+                begun.effects.send(self.ports).await
+            }
             Created::Existing => Ok(()),
         }
     }

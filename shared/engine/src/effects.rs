@@ -9,13 +9,14 @@ use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, 
 use windlass_contract::trace::traceparent;
 use windlass_domain::decide::{Command, Perform};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::PoolName;
+use windlass_domain::ids::{PoolName, RunId};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS};
 use windlass_domain::run::{Input, Run};
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
 use crate::dead_letter::bury;
+use crate::pools::{Pools, TELL_AFTER};
 use crate::ports::{ErrorClass, Outgoing, PortError, QueueName};
 use crate::send::{send_all, send_each};
 
@@ -24,6 +25,16 @@ use crate::send::{send_all, send_each};
 pub(crate) struct Effects {
     pub(crate) messages: Vec<(QueueName, Outgoing)>,
     pub(crate) events: Vec<PublicEvent>,
+    /// The pools that get an attempt.
+    waits: Vec<Wait>,
+}
+
+/// That an attempt of a run goes to a pool, and how soon it is said if no agent serves that.
+#[derive(Debug)]
+struct Wait {
+    run: RunId,
+    pool: PoolName,
+    tell_after: Millis,
 }
 
 impl Effects {
@@ -37,13 +48,40 @@ impl Effects {
     ) -> Self {
         events.retain(|event| event.is_published(definition));
         let message = |command| message_of(now, definition, run, command);
-        Self { messages: commands.iter().filter_map(message).collect(), events }
+        let mut effects = Self { messages: commands.iter().filter_map(message).collect(), events, waits: Vec::new() };
+        for command in commands {
+            if let Command::Perform(perform) = command
+                && run.action(perform.of.action).unserved.is_none()
+            {
+                effects.wait_of(run.id, perform, definition.action(perform.of.action).queue_timeout);
+            }
+        }
+        effects
+    }
+
+    /// What waits for less than a minute is told of half-way, so that it can say why it waited in vain.
+    fn wait_of(&mut self, run: RunId, perform: &Perform, queue_timeout: Option<Millis>) {
+        let tell_after = queue_timeout.map_or(TELL_AFTER, |timeout| TELL_AFTER.min(Millis(timeout.0 / 2)));
+        match self.waits.iter_mut().find(|wait| wait.pool == perform.pool) {
+            Some(wait) => wait.tell_after = wait.tell_after.min(tell_after),
+            None => self.waits.push(Wait { run, pool: perform.pool.clone(), tell_after }),
+        }
+    }
+
+    /// Has the run look again a little later whether anybody serves its pool, for each that has no agent by what is known.
+    /// An attempt for a pool that is served costs nothing.
+    pub(crate) async fn look_for_agents(&mut self, pools: &Pools) {
+        for wait in std::mem::take(&mut self.waits) {
+            if let Some(since) = pools.unserved_since(&wait.pool).await {
+                self.messages.push(unserved(wait.run, wait.pool, since, wait.tell_after));
+            }
+        }
     }
 
     /// The start of a run, for the process manager.
     pub(crate) fn start_of(run: &Run) -> Self {
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run: run.id, input: Input::Start };
-        Self { messages: vec![(QueueName::Inbox, Outgoing::now(encode(&message)))], events: Vec::new() }
+        Self { messages: vec![(QueueName::Inbox, Outgoing::now(encode(&message)))], ..Self::default() }
     }
 
     /// Sends everything. An error means that some of it may not have been sent.
@@ -122,6 +160,12 @@ pub(crate) async fn report_dead(ports: &Ports, perform: &PerformMessage, reason:
     let input = Input::DeadLettered { of: perform.of, reason };
     let message = InboxMessage::Run { v: MESSAGE_VERSION, run: perform.run, input };
     send_all(ports.queues.as_ref(), &[(QueueName::Inbox, Outgoing::now(encode(&message)))]).await
+}
+
+/// Tells a run that nobody serves a pool since then, if that is still so after a delay.
+pub(crate) fn unserved(run: RunId, pool: PoolName, since: Timestamp, delay: Millis) -> (QueueName, Outgoing) {
+    let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Unserved { pool, since } };
+    (QueueName::Inbox, Outgoing { body: encode(&message), delay })
 }
 
 fn message_of(now: Timestamp, definition: &Definition, run: &Run, command: &Command) -> Option<(QueueName, Outgoing)> {

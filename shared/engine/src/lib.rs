@@ -14,6 +14,7 @@ pub mod definitions;
 pub mod due;
 mod effects;
 pub mod perform;
+pub mod pools;
 pub mod ports;
 pub mod process_manager;
 pub mod registry;

@@ -3,6 +3,8 @@
 //! A batch from the inbox is grouped by run, each run is advanced with one write, and only what was wholly done is
 //! acknowledged. What can not be read goes to the dead-letter queue with its reason; it is never just deleted.
 
+mod waiting;
+
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::dead_letter::bury;
 use crate::definitions::Definitions;
 use crate::due::{Handled, handle_due};
 use crate::effects::{Effects, report_dead};
+use crate::pools::Pools;
 use crate::ports::{Delivery, ErrorClass, PortError, QueueName, Receipt};
 use crate::sweeper::Sweeper;
 
@@ -45,6 +48,8 @@ const LOCKS: usize = 256;
 pub struct ProcessManager {
     ports: Ports,
     definitions: Arc<Definitions>,
+    pools: Pools,
+    sweeper: Sweeper,
     locks: Vec<Mutex<()>>,
 }
 
@@ -93,7 +98,8 @@ impl ProcessManager {
     /// A process manager over these ports.
     pub fn new(ports: Ports, definitions: Arc<Definitions>) -> Self {
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        Self { ports, definitions, locks }
+        let (pools, sweeper) = (Pools::new(&ports), Sweeper::new(ports.clone(), Duration::ZERO));
+        Self { ports, definitions, pools, sweeper, locks }
     }
 
     /// Works on the inbox until it is told to stop; what it has received by then it finishes.
@@ -194,25 +200,35 @@ impl ProcessManager {
     async fn advance_all(&self, groups: &BTreeMap<RunId, Group>, deliveries: &[Delivery]) -> Vec<bool> {
         let settled = join_all(groups.values().map(|group| self.settle(group, deliveries))).await;
         let is_settled: Vec<bool> = settled.iter().map(Option::is_some).collect();
-        let effects = settled.into_iter().map(Option::unwrap_or_default).collect();
+        let mut effects: Vec<Effects> = settled.into_iter().map(Option::unwrap_or_default).collect();
+        for one in &mut effects {
+            one.look_for_agents(&self.pools).await;
+        }
         let sent = Effects::send_together(effects, &self.ports).await;
         is_settled.into_iter().zip(sent).map(|(settled, sent)| report("send what follows", sent) && settled).collect()
     }
 
     /// Advances one run; gives what is to be sent, or nothing if its inputs must come again.
     async fn settle(&self, group: &Group, deliveries: &[Delivery]) -> Option<Effects> {
+        let inputs = self.still_true(&group.inputs).await;
+        if inputs.is_empty() {
+            return Some(Effects::default());
+        }
         let settled = {
             let _guard = self.locks[lock_of(group.run)].lock().await;
             let span = tracing::info_span!("run", trace.id = trace_id(group.run), run.id = %group.run);
-            let settled = settle(&self.ports, &self.definitions, group.run, &group.inputs, group.repeated);
+            let settled = settle(&self.ports, &self.definitions, group.run, &inputs, group.repeated);
             let settled = settled.instrument(span);
             // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
         };
         let given_up = match settled {
-            Ok((Advanced::Decided { answers, .. }, effects)) => {
+            Ok((Advanced::Decided { run, answers }, mut effects)) => {
                 for rejection in answers.into_iter().flatten() {
                     tracing::debug!(run.id = %group.run, rejection = %rejection, "refused an input");
+                }
+                if inputs.iter().any(|input| matches!(input, Input::Sweep { .. })) {
+                    report("tell which pools have no agent", self.tell_of_pools(&run, &mut effects).await);
                 }
                 return Some(effects);
             }
@@ -236,14 +252,16 @@ impl ProcessManager {
         match other {
             Other::Due(task, nominal) => self.handle_due(task, *nominal, delivery).await,
             Other::Sweep(nominal) => {
-                let swept = Sweeper::new(self.ports.clone(), Duration::ZERO).round(*nominal).await;
+                let swept = self.sweeper.round(*nominal).await;
                 report("sweep", swept)
             }
         }
     }
 
     async fn handle_due(&self, task: &TaskName, nominal: Option<Timestamp>, delivery: &Delivery) -> bool {
-        let handled = AssertUnwindSafe(handle_due(&self.ports, &self.definitions, task, nominal)).catch_unwind().await;
+        let handled = AssertUnwindSafe(handle_due(&self.ports, &self.definitions, &self.pools, task, nominal))
+            .catch_unwind()
+            .await;
         match handled.unwrap_or_else(|_| Err(panicked())) {
             Ok(Handled::Done) => true,
             Ok(Handled::UnknownTask) => {

@@ -17,6 +17,7 @@ use crate::Ports;
 use crate::begin::{Begun, begin, is_unheard_of};
 use crate::definitions::Definitions;
 use crate::effects::Effects;
+use crate::pools::Pools;
 use crate::ports::{Created, PortError};
 
 /// How long a begun run may be without any report before its start is sent again.
@@ -27,6 +28,7 @@ const UNHEARD_OF: Millis = Millis::from_secs(10);
 pub struct Starter {
     ports: Ports,
     definitions: Arc<Definitions>,
+    pools: Arc<Pools>,
     /// Keeps ids that are drawn within one millisecond in the order of submission.
     sequence: Arc<Mutex<ContextV7>>,
 }
@@ -114,7 +116,8 @@ impl std::fmt::Display for Differs {
 impl Starter {
     /// A starter on that host.
     pub fn new(ports: Ports, definitions: Arc<Definitions>) -> Self {
-        Self { ports, definitions, sequence: Arc::new(Mutex::new(ContextV7::new())) }
+        let pools = Arc::new(Pools::new(&ports));
+        Self { ports, definitions, pools, sequence: Arc::new(Mutex::new(ContextV7::new())) }
     }
 
     /// Records the run and sends its start. What it gives is durable.
@@ -184,7 +187,8 @@ impl Starter {
 
     /// Sends what follows from the start. A failure is not the caller's: the run is recorded, and the sweeper sends
     /// what nobody else did. An error would make callers without a key submit a second run.
-    async fn send(&self, run: &Run, effects: Effects) {
+    async fn send(&self, run: &Run, mut effects: Effects) {
+        effects.look_for_agents(&self.pools).await;
         if let Err(error) = effects.send(&self.ports).await {
             tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to send a run's start; the sweeper will");
         }

@@ -2,6 +2,7 @@
 
 mod reap;
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,8 @@ use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
-use crate::ports::{LONGEST_REST, Outgoing, PortError, QueueName};
+use crate::pools::{Served, silent_after};
+use crate::ports::{LONGEST_REST, Outgoing, PortError, QueueName, REGISTER_EVERY};
 use crate::send::send_all;
 
 /// A run that nobody wrote to for this long is looked at a second time: by so much less than the time after which a
@@ -32,17 +34,19 @@ pub struct Sweeper {
     ports: Ports,
     /// How often the due index is read: a second on one machine, a minute on AWS.
     every: Duration,
+    served: Mutex<Served>,
 }
 
 impl Sweeper {
     /// A sweeper that reads the due index that often.
     pub fn new(ports: Ports, every: Duration) -> Self {
-        Self { ports, every }
+        Self { ports, every, served: Mutex::default() }
     }
 
     /// Works until it is told to stop.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let mut swept = self.ports.clock.now();
+        let mut counted = swept;
         loop {
             tokio::select! {
                 biased;
@@ -50,8 +54,15 @@ impl Sweeper {
                 () = tokio::time::sleep(self.every) => {}
             }
             let now = self.ports.clock.now();
-            let is_sweep = now.since(swept).as_duration() >= SWEEP_EVERY;
-            let round = if is_sweep { self.sweep(now, swept).await } else { self.wake(now).await };
+            let mut untouched = UNTOUCHED;
+            if now.since(counted).as_duration() >= REGISTER_EVERY {
+                counted = now;
+                if self.has_lost_a_pool().await {
+                    untouched = Duration::ZERO;
+                }
+            }
+            let is_sweep = now.since(swept).as_duration() >= SWEEP_EVERY || untouched.is_zero();
+            let round = if is_sweep { self.look(now, swept, untouched).await } else { self.wake(now).await };
             if is_sweep && round.is_ok() {
                 swept = now;
             }
@@ -65,7 +76,28 @@ impl Sweeper {
     /// out every run, so each looks back as far as the round may lie that did: what fell due in between was sent by none.
     pub async fn round(&self, nominal: Timestamp) -> Result<(), PortError> {
         let before = i64::try_from((LONGEST_REST + SWEEP_EVERY).as_millis()).unwrap_or(i64::MAX);
-        self.sweep(nominal, Timestamp::from_millis(nominal.as_millis().saturating_sub(before))).await
+        let since = Timestamp::from_millis(nominal.as_millis().saturating_sub(before));
+        let untouched = if self.has_lost_a_pool().await { Duration::ZERO } else { UNTOUCHED };
+        self.look(nominal, since, untouched).await
+    }
+
+    /// Whether a pool has lost its last agent since this was asked before. What waits in it was sent when it had one, so
+    /// every open run is to be looked at.
+    async fn has_lost_a_pool(&self) -> bool {
+        let agents = match self.ports.agents.list().await {
+            Ok(agents) => agents,
+            Err(error) => {
+                tracing::warn!(error.code = error.code, error = %error, "failed to read which pools have an agent");
+                return false;
+            }
+        };
+        let silent_after = silent_after(self.ports.agents.as_ref());
+        let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_lost = served.look(&agents, self.ports.clock.now(), silent_after);
+        if is_lost {
+            tracing::info!("a pool has lost its last agent; every open run is looked at");
+        }
+        is_lost
     }
 
     /// Wakes the runs that are due by now, unless the inbox has more than is handled soon: it may hold the wakes of the
@@ -81,7 +113,11 @@ impl Sweeper {
     /// Looks a second time at every open run that has not changed for a while, and for agents that are gone; `since` is
     /// when that was done last.
     pub async fn sweep(&self, now: Timestamp, since: Timestamp) -> Result<(), PortError> {
-        let untouched = i64::try_from(UNTOUCHED.as_millis()).unwrap_or(i64::MAX);
+        self.look(now, since, UNTOUCHED).await
+    }
+
+    async fn look(&self, now: Timestamp, since: Timestamp, untouched: Duration) -> Result<(), PortError> {
+        let untouched = i64::try_from(untouched.as_millis()).unwrap_or(i64::MAX);
         let untouched = Timestamp::from_millis(now.as_millis().saturating_sub(untouched));
         let runs = self.ports.runs.stale(now, untouched, MAX_RUNS).await?;
         self.send(runs, &Input::Sweep { since }).await?;

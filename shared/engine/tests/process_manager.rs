@@ -40,6 +40,9 @@ impl World {
         let ports = host.ports();
         let definition = Definition::from_source(&source()).unwrap();
         ports.tasks.put(&definition.task, &source(), None, ports.clock.now()).await.unwrap();
+        for pool in ["default", "side"] {
+            host.serve(&PoolName::new(pool).unwrap());
+        }
         Self { host, ports }
     }
 

@@ -242,6 +242,10 @@ impl Agents for FaultyHost {
         self.call(self.inner.agents.register(agent)).await
     }
 
+    fn heard_every(&self) -> Duration {
+        self.inner.agents.heard_every()
+    }
+
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
         self.call(self.inner.agents.deregister(id)).await
     }

@@ -8,7 +8,7 @@ use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use windlass_domain::definition::Trigger;
-use windlass_domain::ids::{ActionIndex, AgentId};
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Input, Outcome, Progress, Run};
 use windlass_domain::time::{Millis, Timestamp};
 
@@ -212,6 +212,8 @@ pub enum RunInput {
     Wake,
     /// The sweeper looks; it did so before, that long ago.
     Sweep(Millis),
+    /// Nobody serves the pool of the actions, or another; since that long ago.
+    Unserved(bool, Millis),
 }
 
 /// When a request was made.
@@ -281,6 +283,7 @@ fn a_move() -> impl Strategy<Value = Move> {
 fn a_what() -> impl Strategy<Value = What> {
     let cause = select(vec![CancelCause::Request, CancelCause::Overlap]);
     let ago = select(vec![60_u64, 600, 7200]).prop_map(Millis::from_secs);
+    let unserved = (proptest::bool::weighted(0.8), ago.clone()).prop_map(|(own, ago)| RunInput::Unserved(own, ago));
     let of_run = prop_oneof![
         2 => Just(RunInput::Start),
         2 => (cause, asked()).prop_map(|(cause, asked)| RunInput::Cancel(cause, asked)),
@@ -289,6 +292,7 @@ fn a_what() -> impl Strategy<Value = What> {
         6 => asked().prop_map(RunInput::Retry),
         8 => Just(RunInput::Wake),
         4 => ago.prop_map(RunInput::Sweep),
+        4 => unserved,
     ];
     let report = (any::<Index>(), aims(), 0..3_u8, a_report()).prop_map(|(pick, aim, agent, report)| What::Report {
         pick,
@@ -376,6 +380,10 @@ impl RunInput {
             Self::Resume => Input::Resume,
             Self::Retry(asked) => Input::Retry { retries: asked.retries(run) },
             Self::Wake => Input::Wake,
+            Self::Unserved(own, ago) => {
+                let pool = if own { PoolName::default() } else { elsewhere() };
+                Input::Unserved { pool, since: earlier(now, ago) }
+            }
             Self::Sweep(ago) => Input::Sweep { since: earlier(now, ago) },
         }
     }
@@ -439,6 +447,11 @@ impl Report {
 /// Never: the name is valid.
 pub fn agent_of(number: u8) -> AgentId {
     AgentId::new(&format!("agent-{number}")).expect("a valid name")
+}
+
+/// A pool that no drawn action is of.
+fn elsewhere() -> PoolName {
+    PoolName::new("elsewhere").expect("a valid name")
 }
 
 fn earlier(now: Timestamp, ago: Millis) -> Timestamp {

@@ -17,6 +17,7 @@ mod time;
 use std::collections::{BTreeMap, BTreeSet};
 
 use windlass_domain::decide::Rejection;
+use windlass_domain::ids::PoolName;
 use windlass_domain::run::{ActionAt, CancelCause, Input, RunStatus};
 use windlass_domain::time::Timestamp;
 
@@ -61,7 +62,8 @@ struct Turn<'a> {
 impl Model {
     /// A submitted run.
     pub fn new(sketch: &Sketch) -> Self {
-        let row = Row { stand: Stand::Waiting, attempt: 0, fence: 0, base: 0, first_queued: None, commit: 0 };
+        let row =
+            Row { stand: Stand::Waiting, attempt: 0, fence: 0, base: 0, first_queued: None, commit: 0, unserved: None };
         Self {
             sketch: sketch.clone(),
             status: RunStatus::Submitted,
@@ -97,6 +99,10 @@ impl Model {
                 Ok(())
             }
             Input::Retry { .. } => self.retry(&mut turn),
+            Input::Unserved { pool, since } => {
+                self.unserved(pool, *since);
+                Ok(())
+            }
             Input::Wake => self.wake(&mut turn),
             Input::Sweep { since } => self.sweep(*since, &mut turn),
             Input::Started { of, .. }
@@ -122,9 +128,22 @@ impl Model {
         ActionAt { action, attempt: row.attempt, fence: row.fence }
     }
 
+    /// What waits in the pool says so, unless the run is ending.
+    fn unserved(&mut self, pool: &PoolName, told: Timestamp) {
+        if *pool != PoolName::default() || !matches!(self.status, RunStatus::Running | RunStatus::Paused) {
+            return;
+        }
+        for row in self.actions.values_mut() {
+            if let Stand::Queued { since } = row.stand {
+                row.unserved.get_or_insert(told.max(since));
+            }
+        }
+    }
+
     fn set(&mut self, at: usize, stand: Stand, turn: &Turn<'_>) {
         if let Some(row) = self.actions.get_mut(&name_of(at)) {
             row.stand = stand;
+            row.unserved = None;
             row.commit = turn.commit;
         }
     }

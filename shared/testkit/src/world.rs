@@ -99,6 +99,7 @@ impl World {
             | EventKind::RunRetried { .. }
             | EventKind::RunFinished { .. }
             | EventKind::ActionReady { .. }
+            | EventKind::ActionUnserved { .. }
             | EventKind::ActionStarted { .. }
             | EventKind::ActionProgressed { .. }
             | EventKind::ActionSucceeded { .. }

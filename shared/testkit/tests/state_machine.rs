@@ -157,8 +157,9 @@ fn agree(world: &World, model: &Model, input: &Input) -> Result<(), TestCaseErro
     prop_assert_eq!(world.run.status, model.status, "the run after {:?}", input);
     for (at, state) in world.run.actions.iter().enumerate() {
         let row = &model.actions[&name_of(at)];
-        let expected = (row.stand.status(), row.attempt, row.fence);
-        let actual = (state.status, state.attempt, state.fence);
+        let expected = (row.stand.status(), row.attempt, row.fence, row.unserved);
+        let told = state.unserved.map(|unserved| unserved.since);
+        let actual = (state.status, state.attempt, state.fence, told);
         prop_assert_eq!(actual, expected, "{} after {:?}: {:?} instead of {:?}", name_of(at), input, state, row);
     }
     Ok(())
@@ -197,6 +198,7 @@ fn sends_again(input: &Input) -> bool {
         Input::Start
         | Input::Cancel { .. }
         | Input::Retry { .. }
+        | Input::Unserved { .. }
         | Input::Completed { .. }
         | Input::DeadLettered { .. } => true,
         Input::Pause
@@ -227,6 +229,7 @@ fn action_of(input: &Input) -> Option<ActionIndex> {
         | Input::Pause
         | Input::Resume
         | Input::Retry { .. }
+        | Input::Unserved { .. }
         | Input::Wake
         | Input::Sweep { .. } => None,
     }

@@ -15,7 +15,7 @@ pub(crate) fn line(event: &PublicEvent) -> String {
     let kind = match event.kind.rsplit('.').next().unwrap_or_default() {
         "succeeded" => style(kind).green(),
         "failed" | "timed_out" => style(kind).red(),
-        "retrying" | "succeeded_with_faults" => style(kind).yellow(),
+        "retrying" | "unserved" | "succeeded_with_faults" => style(kind).yellow(),
         "cancelled" | "cancelling" => style(kind).magenta(),
         _ => style(kind),
     };
@@ -44,7 +44,8 @@ fn note_of(event: &PublicEvent) -> String {
         percent.into_iter().chain(message).collect::<Vec<_>>().join(" ")
     });
     let retry_at = text(&data["retry_at"]).map(|at| format!("next at {}", at.get(11..23).unwrap_or(&at)));
-    let parts = [error, allowed, progress, retry_at, text(&data["reason"])];
+    let pool = text(&data["pool"]).map(|pool| format!("no agent serves the pool {pool}"));
+    let parts = [error, allowed, progress, retry_at, pool, text(&data["reason"])];
     printable(&parts.into_iter().flatten().collect::<Vec<_>>().join("  "))
 }
 
@@ -70,6 +71,11 @@ mod tests {
             "action.retrying",
             &json!({ "error": { "kind": "exec.temporary", "message": "busy\nmore" }, "retry_at": "2026-03-01T02:30:05.000Z" }),
             "02:30:04.120  action.retrying     totals #2  exec.temporary: busy  next at 02:30:05.000",
+        );
+        check(
+            "action.unserved",
+            &json!({ "pool": "gpu", "since": "2026-03-01T02:30:04.000Z" }),
+            "02:30:04.120  action.unserved     totals #2  no agent serves the pool gpu",
         );
         check(
             "action.progressed",

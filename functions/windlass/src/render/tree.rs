@@ -127,6 +127,7 @@ fn notes_of(action: &OutlineAction, state: &ActionView, drawing: &Drawing) -> Ve
     }
     match state.status {
         ActionStatus::Waiting | ActionStatus::Succeeded => {}
+        ActionStatus::Queued if state.unserved_since.is_some() => notes.push(unserved_text(state, drawing)),
         ActionStatus::Queued | ActionStatus::Cancelled => {
             notes.push(style(action_text(state.status)).dim().to_string());
         }
@@ -149,6 +150,12 @@ fn notes_of(action: &OutlineAction, state: &ActionView, drawing: &Drawing) -> Ve
         }
     }
     notes
+}
+
+fn unserved_text(state: &ActionView, drawing: &Drawing) -> String {
+    let since = span::instant(state.unserved_since.as_ref());
+    let waited = since.map(|since| format!(" for {}", span::shown(drawing.now.since(since))));
+    style(format!("no agent has served its pool{}", waited.unwrap_or_default())).yellow().to_string()
 }
 
 fn progress_text(progress: &Progress) -> String {
@@ -300,6 +307,13 @@ mod tests {
                 "kind": "skipped.condition", "message": "its condition is false" } })),
         }));
         insta::assert_snapshot!(drawn(&view, &outline, 100));
+    }
+
+    #[test]
+    fn an_action_without_an_agent_says_so() {
+        let unserved = action("queued", &json!({ "unserved_since": "2026-03-01T02:30:01.000Z" }));
+        let drawn = drawn(&view(&json!({ "render": unserved })), &outline(&[("render", &[])]), 100);
+        assert!(drawn.contains("render     5.0 s  no agent has served its pool for 5.0 s"), "{drawn}");
     }
 
     #[test]

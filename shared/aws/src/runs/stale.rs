@@ -84,7 +84,11 @@ impl RunTable {
 
     async fn look_at_due(&self, look: Look, most: usize) -> Result<Vec<RunId>, PortError> {
         // A run that was written before `untouched_since` is in the index at the look after that, or before.
-        let until = look.now.max(next_look(look.untouched_since));
+        let mut until = look.now.max(next_look(look.untouched_since));
+        if look.untouched_since >= look.now {
+            // Every open run is asked for, those that rest too.
+            until = look.clock.plus(NEXT_LOOK.1);
+        }
         let shards = (0..DUE_SHARDS).map(|number| self.due_of_shard(shard(number), until, most));
         let found = futures::future::try_join_all(shards).await?.concat();
         let mut handed_out = Vec::new();

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass_domain::ids::{ActionIndex, AgentId};
-use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Progress};
+use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Progress, Unserved};
 use windlass_domain::time::Timestamp;
 
 use super::Damage;
@@ -59,6 +59,9 @@ pub(crate) struct Columns {
     revision: Vec<i64>,
     #[serde(rename = "p", skip_serializing_if = "Vec::is_empty")]
     progress: Vec<Option<Progress>>,
+    /// When, since `queued`, and the revision less the state's own.
+    #[serde(rename = "u", skip_serializing_if = "Vec::is_empty")]
+    unserved: Vec<Option<(i64, i64)>>,
     /// Cells, see [`super::held`].
     #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
     output: Vec<Value>,
@@ -177,6 +180,7 @@ impl Columns {
         cut(&mut self.retry, &None);
         cut(&mut self.revision, &0);
         cut(&mut self.progress, &None);
+        cut(&mut self.unserved, &None);
         cut(&mut self.output, &json!(0));
         cut(&mut self.error, &json!(0));
     }
@@ -226,6 +230,7 @@ impl Writer {
             retry_at,
             revision,
             progress,
+            unserved,
             output,
             error,
         } = state;
@@ -246,6 +251,10 @@ impl Writer {
         columns.started.push(started_at.map(|at| since(at, self.queued)));
         columns.finished.push(finished_at.map(|at| since(at, began)));
         columns.retry.push(retry_at.map(|at| since(at, self.queued)));
+        let own = *revision;
+        let unserved =
+            unserved.map(|told| (since(told.since, self.queued), told.revision.wrapping_sub(own).cast_signed()));
+        columns.unserved.push(unserved);
         columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
         self.revision = *revision;
         columns.progress.push(progress.clone());
@@ -280,6 +289,10 @@ impl Reader {
         self.queued = queued_at.unwrap_or(self.queued);
         let started_at = span(&columns.started).map(|span| after(self.queued, span));
         self.revision = self.revision.wrapping_add(value(&columns.revision, at).cast_unsigned());
+        let unserved = columns.unserved.get(at).copied().flatten().map(|(span, later)| Unserved {
+            since: after(self.queued, span),
+            revision: self.revision.wrapping_add(later.cast_unsigned()),
+        });
         let attempt = value(&columns.attempt, at);
         let fence = value(&columns.fence, at).checked_add(i64::from(attempt)).map(u32::try_from);
         let output = match columns.output.get_mut(at).map(Value::take).map(Cell::read).transpose()? {
@@ -306,6 +319,7 @@ impl Reader {
             retry_at: span(&columns.retry).map(|span| after(self.queued, span)),
             revision: self.revision,
             progress: columns.progress.get_mut(at).and_then(Option::take),
+            unserved,
             output,
             error,
         };

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{
-    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Pages, Progress, Run, RunStatus,
+    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Pages, Progress, Run, RunStatus, Unserved,
 };
 use windlass_domain::time::Timestamp;
 
@@ -55,7 +55,8 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
     let progress = (of(0.0..100.0), of(".{0,20}")).prop_map(|(percent, message)| Progress { percent, message });
     let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>());
     let times = (of(a_time()), of(a_time()), of(a_time()), of(a_time()), of(a_time()));
-    let values = (of(progress), of(a_value()), of(an_error()));
+    let unserved = (a_time(), any::<u64>()).prop_map(|(since, revision)| Unserved { since, revision });
+    let values = (of(progress), of(a_value()), of(an_error()), of(unserved));
     let drawn = (select(statuses), any::<bool>(), numbers, of(an_agent()), times, values);
     let drawn = drawn.prop_map(|(status, ready, numbers, agent, times, values)| ActionState {
         status,
@@ -73,6 +74,7 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         progress: values.0,
         output: values.1,
         error: values.2,
+        unserved: values.3,
     });
     prop_oneof![1 => Just(ActionState::default()), 4 => drawn]
 }

@@ -1,7 +1,7 @@
 //! One of each event, and one with those fields left out that may be absent.
 
 use serde_json::json;
-use windlass_domain::ids::ActionIndex;
+use windlass_domain::ids::{ActionIndex, PoolName};
 use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Event, EventKind, Progress, RunStatus, SkipReason};
 
 use super::{agent, at, of};
@@ -41,6 +41,7 @@ fn of_its_actions() -> Vec<(&'static str, EventKind)> {
     vec![
         ("action.ready", EventKind::ActionReady { action: ActionIndex(1) }),
         ("action.queued", EventKind::ActionQueued { of: of() }),
+        ("action.unserved", unserved()),
         ("action.started", EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2) }),
         ("action.progressed", EventKind::ActionProgressed { of: of(), progress }),
         (
@@ -76,6 +77,10 @@ fn of_its_actions() -> Vec<(&'static str, EventKind)> {
     ]
 }
 
+fn unserved() -> EventKind {
+    EventKind::ActionUnserved { of: of(), pool: PoolName::new("linux-gpu").expect("a name"), since: at(3) }
+}
+
 /// Fails to compile when a kind is added: give it a sample above, then name it here.
 #[expect(dead_code, reason = "it is for the compiler")]
 fn every_kind_has_a_sample(kind: &EventKind) {
@@ -88,6 +93,7 @@ fn every_kind_has_a_sample(kind: &EventKind) {
         | EventKind::RunFinished { .. }
         | EventKind::ActionReady { .. }
         | EventKind::ActionQueued { .. }
+        | EventKind::ActionUnserved { .. }
         | EventKind::ActionStarted { .. }
         | EventKind::ActionProgressed { .. }
         | EventKind::ActionSucceeded { .. }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage};
 use windlass_contract::trace::traceparent;
-use windlass_domain::ids::{ActionName, TaskName};
+use windlass_domain::ids::{ActionName, PoolName, TaskName};
 use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Millis;
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -28,6 +28,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("timed_out", completed(Outcome::TimedOut { error: error() })),
         ("cancelled", completed(Outcome::Cancelled)),
         ("dead_lettered", Input::DeadLettered { of: of(), reason: "received 20 times".into() }),
+        ("unserved", Input::Unserved { pool: PoolName::new("linux-gpu").expect("a name"), since: at(3) }),
         ("cancel", Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request, retries: 1 }),
         ("pause", Input::Pause),
         ("resume", Input::Resume),
@@ -47,6 +48,7 @@ fn every_input_has_a_sample(input: &Input) {
         | Input::Progressed { .. }
         | Input::Completed { .. }
         | Input::DeadLettered { .. }
+        | Input::Unserved { .. }
         | Input::Cancel { .. }
         | Input::Pause
         | Input::Resume

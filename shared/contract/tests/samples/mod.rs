@@ -10,7 +10,7 @@ use windlass_domain::time::Timestamp;
 
 pub(crate) use events::events;
 pub(crate) use messages::{control, inbox, perform};
-pub(crate) use runs::{definition, records, run, submitted};
+pub(crate) use runs::{definition, records, run, submitted, unserved};
 
 /// So many seconds after 2026-01-01T00:00:00Z.
 fn at(seconds: i64) -> Timestamp {

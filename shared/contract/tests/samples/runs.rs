@@ -5,6 +5,7 @@ use windlass_domain::definition::Definition;
 use windlass_domain::ids::TaskName;
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Page, Pages, Progress, Run, RunStatus,
+    Unserved,
 };
 
 use super::{agent, at, id};
@@ -82,11 +83,35 @@ pub(crate) fn run() -> Run {
     }
 }
 
+/// A run that waits for an agent.
+pub(crate) fn unserved() -> Run {
+    let waiting = ActionState {
+        status: ActionStatus::Queued,
+        attempt: 1,
+        fence: 1,
+        first_queued_at: Some(at(2)),
+        queued_at: Some(at(2)),
+        revision: 1,
+        unserved: Some(Unserved { since: at(3), revision: 2 }),
+        ..ActionState::default()
+    };
+    let states = vec![waiting, ActionState::default(), ActionState::default(), ActionState::default()];
+    Run {
+        revision: 2,
+        status: RunStatus::Running,
+        started_at: Some(at(2)),
+        status_revision: 1,
+        in_flight: 1,
+        actions: Pages::from_pages(vec![states]),
+        ..submitted()
+    }
+}
+
 /// Each form of a stored record: as created, with every field, and in pages.
 pub(crate) fn records() -> Vec<(&'static str, Run)> {
     let states: Vec<ActionState> = run().actions.iter().cloned().collect();
     let states: Vec<ActionState> = states.iter().cycle().take(70).cloned().collect();
     let pages: Vec<Page> = states.chunks(64).map(<[_]>::to_vec).collect();
     let large = Run { actions: Pages::from_pages(pages), ..run() };
-    vec![("submitted", submitted()), ("whole", run()), ("paged", large)]
+    vec![("submitted", submitted()), ("whole", run()), ("paged", large), ("unserved", unserved())]
 }

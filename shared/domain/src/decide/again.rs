@@ -6,11 +6,9 @@
 use super::step::Step;
 use super::{Command, graph, time, work};
 use crate::ids::ActionIndex;
+pub(super) use crate::run::STARTING_REVISION;
 use crate::run::{ActionStatus, Event, EventKind, Origin, RunStatus, SkipReason};
 use crate::time::Timestamp;
-
-/// The revision in which every run begins: nothing else is heard before.
-pub(super) const STARTING_REVISION: u64 = 1;
 
 /// Repeats what the commit did that changed this action last.
 pub(super) fn of_action(step: &mut Step<'_>, action: ActionIndex) {
@@ -125,6 +123,15 @@ pub(super) fn publish_action(step: &mut Step<'_>, action: ActionIndex) {
         ) => return,
     };
     publish(step, at, kind);
+}
+
+/// Tells again that a queued attempt waits in a pool that nobody serves, if that was told.
+pub(super) fn publish_unserved(step: &mut Step<'_>, action: ActionIndex) {
+    let of = step.at(action);
+    if let Some(unserved) = step.state(action).unserved {
+        let pool = step.action(action).pool.clone();
+        publish(step, Some(unserved.since), EventKind::ActionUnserved { of, pool, since: unserved.since });
+    }
 }
 
 /// Why an action was skipped is told by its trigger: if that could still hold, it was the condition.

@@ -33,6 +33,7 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
         let events = of_action(definition, run, action);
         placed.extend((base..).zip(events).map(|(place, event)| Placed { place, event }));
     }
+    placed.extend(of_unserved(definition, run));
     if let Some(at) = run.started_at {
         let event = Event { at, kind: EventKind::RunStarted { deadline: run.deadline } };
         placed.push(Placed { place: again::STARTING_REVISION * PLACES, event });
@@ -64,6 +65,20 @@ fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Eve
     }
     again::publish_action(&mut step, action);
     step.again
+}
+
+/// What is told of queued attempts that wait in pools that nobody serves: each has the place of the commit that said so.
+fn of_unserved(definition: &Definition, run: &Run) -> Vec<Placed> {
+    let mut step = Step::new(definition, run, run.submitted_at);
+    let mut placed = Vec::new();
+    for action in definition.indexes() {
+        let Some(unserved) = run.action(action).unserved else { continue };
+        again::publish_unserved(&mut step, action);
+        // After that it was queued: the same commit may have said both.
+        let place = unserved.revision * PLACES + u64::from(action.0 + 2) * KINDS - 1;
+        placed.extend(step.again.drain(..).map(|event| Placed { place, event }));
+    }
+    placed
 }
 
 /// What the run's status tells beside its start.

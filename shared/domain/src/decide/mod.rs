@@ -8,6 +8,7 @@ mod again;
 mod control;
 mod graph;
 mod history;
+mod pool;
 mod readiness;
 mod report;
 mod step;
@@ -107,6 +108,7 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
         Input::Retry { retries } => control::retry(&mut step, *retries)?,
         Input::Wake => time::wake(&mut step)?,
         Input::Sweep { since } => time::sweep(&mut step, *since)?,
+        Input::Unserved { pool, since } => pool::unserved(&mut step, pool, *since),
         Input::Started { of, agent, started_at } => {
             check_action(run, of.action)?;
             report::started(&mut step, *of, agent, *started_at)?;

@@ -44,7 +44,7 @@ fn wake_action(step: &mut Step<'_>, action: ActionIndex) {
         // Room is given when all that is due has been looked at, so that the author's order decides.
         ActionStatus::RetryWaiting => step.emit(EventKind::ActionReady { action }),
         ActionStatus::Queued => {
-            let message = format!("no agent took the attempt from its pool until {due}");
+            let message = untaken(step, action, due);
             attempt_failed(step, of, by, ErrorInfo::new("timeout.queue", message), true);
         }
         ActionStatus::Running => {
@@ -58,6 +58,20 @@ fn wake_action(step: &mut Step<'_>, action: ActionIndex) {
         | ActionStatus::TimedOut
         | ActionStatus::Skipped
         | ActionStatus::Cancelled => {}
+    }
+}
+
+/// Why nobody took a queued attempt in time, as far as is known.
+fn untaken(step: &Step<'_>, action: ActionIndex, due: Timestamp) -> String {
+    let pool = &step.action(action).pool;
+    match step.state(action).unserved {
+        Some(unserved) => {
+            format!(
+                "no agent has served the pool `{pool}` since {}; nobody took the attempt until {due}",
+                unserved.since
+            )
+        }
+        None => format!("no agent took the attempt from the pool `{pool}` until {due}"),
     }
 }
 
@@ -112,12 +126,13 @@ pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejecti
         control::start(step);
         return Ok(());
     }
+    let is_unheard_of = step.run.is_unheard_of();
     wake(step)?;
     if !matches!(step.run.status, RunStatus::Running | RunStatus::Paused) {
         return Ok(());
     }
     let waited = |from: Option<Timestamp>, until: Timestamp| from.map_or(0, |from| until.since(from).0);
-    if step.run.revision <= again::STARTING_REVISION {
+    if is_unheard_of {
         let from = step.run.started_at;
         if doubled(RESTART_AFTER_MS, waited(from, since), waited(from, step.now)) {
             again::of_revision(step, again::STARTING_REVISION);

@@ -180,6 +180,7 @@ impl Look<'_> {
             ("finished_at", status.is_settled() == state.finished_at.is_some()),
             ("queued_at", !status.is_in_flight() || state.queued_at.is_some() && state.first_queued_at.is_some()),
             ("started_at", status != ActionStatus::Running || state.started_at.is_some()),
+            ("unserved", status == ActionStatus::Queued || state.unserved.is_none()),
             ("agent", status != ActionStatus::Running || state.agent.is_some()),
             ("attempt", !status.is_in_flight() || state.attempt > state.attempt_base),
             ("output", (status == ActionStatus::Succeeded) == state.output.is_some()),

@@ -51,6 +51,11 @@ impl Step<'_> {
                 let is_running = run.action(of.action).status == ActionStatus::Running;
                 self.holds(SG28, is_running && at(run, *of) == *of, || format!("{event:?}"));
             }
+            EventKind::ActionUnserved { of, .. } => {
+                let state = run.action(of.action);
+                let is_untold = state.status == ActionStatus::Queued && state.unserved.is_none();
+                self.holds(SG28, is_untold && at(run, *of) == *of, || format!("{event:?} while {state:?}"));
+            }
             EventKind::ActionFailed { of, .. }
             | EventKind::ActionTimedOut { of, .. }
             | EventKind::ActionCancelled { of } => {

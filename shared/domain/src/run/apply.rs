@@ -3,7 +3,7 @@
 
 use super::ActionAt;
 use super::event::{Event, EventKind};
-use super::record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Run, RunStatus};
+use super::record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Run, RunStatus, Unserved};
 use crate::ids::{ActionIndex, AgentId};
 use crate::time::Timestamp;
 
@@ -40,6 +40,10 @@ pub fn apply(run: &mut Run, event: &Event) {
             state.retry_at = None;
         }
         EventKind::ActionQueued { of } => queue(run, *of, at),
+        EventKind::ActionUnserved { of, since, .. } => {
+            let revision = run.revision + 1;
+            run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision });
+        }
         EventKind::ActionStarted { of, agent, started_at } => {
             let state = change(run, of.action, ActionStatus::Running);
             state.fence = of.fence;
@@ -88,6 +92,7 @@ fn change(run: &mut Run, action: ActionIndex, status: ActionStatus) -> &mut Acti
     let revision = run.revision + 1;
     let state = run.actions.get_mut(action);
     state.status = status;
+    state.unserved = None;
     state.revision = revision;
     state
 }

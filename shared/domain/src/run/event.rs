@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::record::{ErrorInfo, RunStatus};
 use super::{ActionAt, Progress};
-use crate::ids::{ActionIndex, AgentId, RunId, derive};
+use crate::ids::{ActionIndex, AgentId, PoolName, RunId, derive};
 use crate::time::Timestamp;
 
 /// Something that was decided about a run, and when.
@@ -62,6 +62,15 @@ pub enum EventKind {
     ActionQueued {
         /// Which, and the attempt's number and first fence.
         of: ActionAt,
+    },
+    /// A queued attempt waits in a pool that no living agent serves. It goes on waiting.
+    ActionUnserved {
+        /// Which.
+        of: ActionAt,
+        /// Where it waits.
+        pool: PoolName,
+        /// Since when it waits there without an agent.
+        since: Timestamp,
     },
     /// An agent performs the attempt.
     ActionStarted {
@@ -187,6 +196,7 @@ impl EventKind {
             },
             Self::ActionReady { .. } => "action.ready",
             Self::ActionQueued { .. } => "action.queued",
+            Self::ActionUnserved { .. } => "action.unserved",
             Self::ActionStarted { .. } => "action.started",
             Self::ActionProgressed { .. } => "action.progressed",
             Self::ActionSucceeded { .. } => "action.succeeded",
@@ -211,6 +221,7 @@ impl EventKind {
                 Some(ActionAt { action: *action, attempt: 0, fence: 0 })
             }
             Self::ActionQueued { of }
+            | Self::ActionUnserved { of, .. }
             | Self::ActionStarted { of, .. }
             | Self::ActionProgressed { of, .. }
             | Self::ActionSucceeded { of, .. }
@@ -230,7 +241,7 @@ impl EventKind {
         };
         let (action, attempt) = (of.action.0.to_string(), of.attempt.to_string());
         let extra = match self {
-            Self::ActionStarted { .. } => of.fence.to_string(),
+            Self::ActionStarted { .. } | Self::ActionUnserved { .. } => of.fence.to_string(),
             // Several reports of one batch are decided at one instant.
             Self::ActionProgressed { progress, .. } => serde_json::to_string(progress).unwrap_or_default(),
             Self::RunStarted { .. }

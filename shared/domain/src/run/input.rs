@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::record::ErrorInfo;
-use crate::ids::{ActionIndex, AgentId};
+use crate::ids::{ActionIndex, AgentId, PoolName};
 use crate::time::Timestamp;
 
 /// Something that happened to a run. Any input may come twice, late, or never in order.
@@ -55,6 +55,13 @@ pub enum Input {
         of: ActionAt,
         /// Why.
         reason: String,
+    },
+    /// No living agent serves a pool: its queued attempts wait for one to come.
+    Unserved {
+        /// Which pool.
+        pool: PoolName,
+        /// Since when nobody serves it, as far as is known.
+        since: Timestamp,
     },
     /// Somebody wants the run to end.
     Cancel {

@@ -10,4 +10,5 @@ pub use apply::apply;
 pub use event::{CancelCause, Event, EventKind, SkipReason};
 pub use input::{ActionAt, Input, Outcome, Progress};
 pub use pages::{Page, Pages};
-pub use record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Origin, Run, RunStatus};
+pub(crate) use record::STARTING_REVISION;
+pub use record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Origin, Run, RunStatus, Unserved};

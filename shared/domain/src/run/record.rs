@@ -8,6 +8,9 @@ use super::pages::Pages;
 use crate::ids::{ActionIndex, AgentId, RunId, TaskName, TaskVersion};
 use crate::time::Timestamp;
 
+/// The revision in which every run begins: nothing else is heard before.
+pub(crate) const STARTING_REVISION: u64 = 1;
+
 /// The saved state of one run. Its head holds no list that grows with the task; its actions stand in pages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Run {
@@ -182,12 +185,26 @@ pub struct ActionState {
     /// The last progress that was reported.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<super::Progress>,
+    /// It waits in a pool that nobody serves: only while queued.
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub unserved: Option<Unserved>,
     /// What the action gave.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
     /// Why the last attempt failed.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorInfo>,
+}
+
+/// That a queued attempt waits in a pool that no living agent serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unserved {
+    /// Since when it waits without one.
+    #[serde(rename = "t")]
+    pub since: Timestamp,
+    /// The revision whose commit said so.
+    #[serde(rename = "v")]
+    pub revision: u64,
 }
 
 /// A failure, for people and for policies.
@@ -251,6 +268,13 @@ impl Run {
     /// The state of one action.
     pub fn action(&self, index: ActionIndex) -> &ActionState {
         self.actions.get(index)
+    }
+
+    /// Whether nothing has been heard of it since its start: whoever recorded that may have died before it sent what
+    /// follows. That its pool has no agent is no news of the run itself.
+    pub fn is_unheard_of(&self) -> bool {
+        let is_of_start = |revision: u64| revision <= STARTING_REVISION;
+        is_of_start(self.status_revision) && self.actions.iter().all(|state| is_of_start(state.revision))
     }
 
     /// The first action, in the author's order, that waits for room.

@@ -27,7 +27,7 @@ use crate::Ports;
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
 use crate::perform::Performer;
-use crate::ports::{AgentRecord, Delivery, PortError, QueueName};
+use crate::ports::{AgentRecord, Delivery, PortError, QueueName, REGISTER_EVERY};
 
 use held::Held;
 use records::Records;
@@ -88,8 +88,6 @@ pub struct AgentHealth {
 
 /// How long a receive waits for the first attempt. SQS's longest is 20 s; a drain may have to wait for it.
 const WAIT: Duration = Duration::from_secs(10);
-/// How often an agent says of itself that it is there.
-const REGISTER_EVERY: Duration = Duration::from_secs(10);
 
 /// An agent of one pool.
 #[derive(Clone)]

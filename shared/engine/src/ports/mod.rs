@@ -10,7 +10,7 @@ mod runs;
 mod schedules;
 mod tasks;
 
-pub use agents::{AgentRecord, Agents};
+pub use agents::{AgentRecord, Agents, REGISTER_EVERY};
 pub use bus::Bus;
 pub use clock::Clock;
 pub use error::{ErrorClass, PortError};

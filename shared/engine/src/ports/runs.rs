@@ -88,7 +88,8 @@ pub trait Runs: Send + Sync {
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError>;
 
     /// Up to `most` open runs whose `wake_at` has passed, or that were last written before `untouched_since`. A run that
-    /// stays so is handed out again and again, and no more than [`LONGEST_REST`] after the time before.
+    /// stays so is handed out again and again, and no more than [`LONGEST_REST`] after the time before; who asks
+    /// for those that were last written before `now` gets every one, however lately it was handed out.
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError>;
 
     /// Events of a run after that place, the oldest first, at most `most`.

@@ -4,6 +4,7 @@ use serde_json::json;
 use windlass_domain::run::{Origin, RunStatus};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::due::handle_due;
+use windlass_engine::pools::Pools;
 use windlass_engine::ports::{RunFilter, TaskRecord};
 use windlass_testkit::memory::MemoryHost;
 
@@ -164,7 +165,7 @@ async fn a_deleted_task_starts_nothing_even_when_it_is_put_again() {
 async fn an_unknown_task_starts_nothing() {
     let ports = MemoryHost::new(START).ports();
     let definitions = Definitions::new(ports.tasks.clone());
-    handle_due(&ports, &definitions, &task(), Some(at(1))).await.unwrap();
+    handle_due(&ports, &definitions, &Pools::new(&ports), &task(), Some(at(1))).await.unwrap();
     assert!(ports.runs.list(&RunFilter { limit: 1, ..RunFilter::default() }).await.unwrap().runs.is_empty());
 }
 

@@ -11,6 +11,7 @@ use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::due::handle_due;
+use windlass_engine::pools::Pools;
 use windlass_engine::ports::{PortError, QueueName, TaskRecord};
 use windlass_engine::process_manager::ProcessManager;
 use windlass_testkit::memory::MemoryHost;
@@ -67,7 +68,7 @@ impl World {
 
     /// Handles a message by way of these ports.
     pub(crate) async fn handle_on(&self, ports: &Ports, minute: Option<i64>) -> Result<(), PortError> {
-        handle_due(ports, &self.definitions, &task(), minute.map(at)).await.map(|_| ())
+        handle_due(ports, &self.definitions, &Pools::new(ports), &task(), minute.map(at)).await.map(|_| ())
     }
 
     pub(crate) async fn record(&self) -> TaskRecord {

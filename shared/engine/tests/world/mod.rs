@@ -226,7 +226,8 @@ impl World {
 
     /// Messages that nobody acknowledged, after everybody had the time to.
     pub(crate) async fn left_over(&self) -> Vec<String> {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // A look whether a pool has an agent comes after 45 s.
+        tokio::time::sleep(Duration::from_mins(1)).await;
         let pool = QueueName::Pool(PoolName::default());
         self.host.messages(&QueueName::Inbox).into_iter().chain(self.host.messages(&pool)).collect()
     }

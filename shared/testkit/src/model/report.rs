@@ -73,6 +73,7 @@ impl Model {
             | Input::Cancel { .. }
             | Input::Pause
             | Input::Resume
+            | Input::Unserved { .. }
             | Input::Retry { .. }
             | Input::Wake
             | Input::Sweep { .. } => Ok(()),

@@ -14,6 +14,8 @@ pub struct Row {
     pub attempt: u32,
     /// The newest fence.
     pub fence: u32,
+    /// Since when it waits in a pool that nobody serves, if that was told.
+    pub unserved: Option<Timestamp>,
     pub(super) base: u32,
     pub(super) first_queued: Option<Timestamp>,
     /// The commit that changed its stand last.

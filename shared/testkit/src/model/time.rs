@@ -70,6 +70,8 @@ impl Model {
             self.start(turn);
             return Ok(());
         }
+        // The commit that begins a run is its first: until another changes where something stands, nothing is heard of it.
+        let is_unheard_of = self.status_commit <= 1 && self.actions.values().all(|row| row.commit <= 1);
         self.wake(turn)?;
         if !matches!(self.status, RunStatus::Running | RunStatus::Paused) {
             return Ok(());
@@ -78,8 +80,7 @@ impl Model {
             let marks = (0..30).map(|doubling| from.plus(Millis(first << doubling)));
             marks.into_iter().any(|mark| mark > since && mark <= turn.now)
         };
-        // The commit that begins a run is its first: before the second one, nothing has been heard of it.
-        if turn.commit <= 2 {
+        if is_unheard_of {
             if self.begun.is_some_and(|begun| is_at_a_mark(begun, RESTART_AFTER_MS)) {
                 self.send_again(1, turn);
             }

@@ -120,6 +120,7 @@ impl Faulty {
             | EventKind::ActionStarted { .. }
             | EventKind::ActionProgressed { .. }
             | EventKind::ActionRetrying { .. }
+            | EventKind::ActionUnserved { .. }
             | EventKind::ActionCancelled { .. } => false,
         };
         let was_told = |event: &&Event| {

@@ -9,7 +9,7 @@ use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 
 use super::action_of;
 
-const INPUTS: [&str; 12] = [
+const INPUTS: [&str; 13] = [
     "Start",
     "Cancel",
     "Pause",
@@ -17,6 +17,7 @@ const INPUTS: [&str; 12] = [
     "Retry",
     "Wake",
     "Sweep",
+    "Unserved",
     "Started",
     "Claim",
     "Progressed",
@@ -182,6 +183,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Retry { .. } => "Retry",
         Input::Wake => "Wake",
         Input::Sweep { .. } => "Sweep",
+        Input::Unserved { .. } => "Unserved",
         Input::Started { .. } => "Started",
         Input::Claim { .. } => "Claim",
         Input::Progressed { .. } => "Progressed",

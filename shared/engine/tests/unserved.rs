@@ -1,0 +1,153 @@
+//! Pools that nobody serves: said within a minute, once, and taken back when an agent comes.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+#[expect(dead_code, reason = "each test uses a part of the world")]
+mod world;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
+use windlass_domain::run::{ActionStatus, Run, RunStatus};
+use windlass_engine::ports::{AgentRecord, QueueName};
+use world::{Script, World};
+
+fn one(extra: &Value) -> Value {
+    let mut action = json!({ "native": { "handler": "a" } });
+    action.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+    json!({ "task": "one", "actions": { "a": action } })
+}
+
+fn is_told(run: &Run) -> bool {
+    run.action(ActionIndex(0)).unserved.is_some()
+}
+
+/// The published events of that type.
+fn published(world: &World, kind: &str) -> usize {
+    world.host.published().iter().filter(|event| event.kind == kind).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_that_never_had_an_agent_is_told_within_a_minute_and_once() {
+    let world = World::new();
+    let id = world.submit(&one(&json!({}))).await;
+    let begun = Instant::now();
+    let run = world.until(id, is_told).await;
+    assert!(begun.elapsed() <= Duration::from_mins(1), "{:?}", begun.elapsed());
+    let state = run.action(ActionIndex(0));
+    assert_eq!(state.unserved.unwrap().since, state.queued_at.unwrap());
+    tokio::time::sleep(Duration::from_mins(20)).await;
+    assert_eq!(published(&world, "action.unserved"), 1, "it is not said again");
+
+    world.agent("late", 1, Script::new(|_| Script::after(Duration::from_secs(30), Value::Null)));
+    let run = world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
+    assert!(!is_told(&run), "it is taken back when an agent takes the attempt");
+    assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
+    let events = world.events(id).await;
+    let expected = ["run.started", "action.queued a", "action.unserved a", "action.started a", "action.succeeded a"];
+    assert_eq!(events[..5], expected);
+    assert_eq!(world.left_over().await, Vec::<String>::new(), "every message was acknowledged");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_with_an_agent_costs_no_message_and_no_write() {
+    let world = World::new();
+    world.agent("agent", 1, Script::new(|_| Script::after(Duration::from_secs(1), Value::Null)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let id = world.submit(&one(&json!({}))).await;
+    let run = world.ended(id).await;
+    assert_eq!(run.revision, 2, "the start and the end");
+    assert_eq!(world.host.messages(&QueueName::Inbox), Vec::<String>::new(), "nothing waits to look again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_comes_in_time_leaves_no_trace_of_the_look() {
+    let world = World::new();
+    let id = world.submit(&one(&json!({}))).await;
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    world.agent("agent", 1, Script::new(|_| Script::after(Duration::from_mins(2), Value::Null)));
+    assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
+    assert_eq!(published(&world, "action.unserved"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_last_agent_drains_is_told() {
+    let world = World::new();
+    let agent = world.agent("busy", 1, Script::new(|_| Script::after(Duration::from_secs(50), Value::Null)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let source = json!({ "task": "two", "actions": {
+        "a": { "native": { "handler": "a" } }, "b": { "native": { "handler": "b" } } } });
+    let id = world.submit(&source).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let begun = Instant::now();
+    tokio::spawn(agent.drain());
+    let run = world.until(id, |run| run.actions.iter().any(|state| state.unserved.is_some())).await;
+    assert!(begun.elapsed() <= Duration::from_mins(1), "{:?}", begun.elapsed());
+    assert_eq!(run.action(ActionIndex(0)).status, ActionStatus::Running, "what the agent performs is served");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_last_agent_dies_is_told() {
+    let world = World::new();
+    let ports = world.host.ports();
+    let died = AgentRecord {
+        id: AgentId::new("dead").unwrap(),
+        pool: PoolName::default(),
+        slots: 1,
+        busy: 1,
+        version: "1".to_owned(),
+        address: "host/1".to_owned(),
+        draining: false,
+        started_at: world.now(),
+        seen_at: world.now(),
+    };
+    ports.agents.register(&died).await.unwrap();
+    let begun = Instant::now();
+    let id = world.submit(&one(&json!({}))).await;
+    let run = world.until(id, is_told).await;
+    assert!(begun.elapsed() <= Duration::from_secs(45), "{:?}", begun.elapsed());
+    assert_eq!(run.action(ActionIndex(0)).unserved.unwrap().since, run.action(ActionIndex(0)).queued_at.unwrap());
+    tokio::time::sleep(Duration::from_mins(20)).await;
+    assert_eq!(published(&world, "action.unserved"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_timeout_says_that_nobody_served_the_pool() {
+    for timeout in ["20s", "5m"] {
+        let world = World::new();
+        let id = world.submit(&one(&json!({ "queue_timeout": timeout }))).await;
+        let run = world.ended(id).await;
+        assert_eq!(run.status, RunStatus::Failed);
+        let error = run.action(ActionIndex(0)).error.clone().unwrap();
+        assert_eq!(error.kind, "timeout.queue");
+        assert!(error.message.contains("no agent has served the pool `default` since"), "{}", error.message);
+        assert!(!is_told(&run));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_that_is_full_serves_its_pool_all_the_same() {
+    let world = World::new();
+    world.agent("busy", 1, Script::new(|_| Script::after(Duration::from_mins(10), Value::Null)));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let source = json!({ "task": "two", "actions": {
+        "a": { "native": { "handler": "a" } }, "b": { "native": { "handler": "b" } } } });
+    let id = world.submit(&source).await;
+    assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
+    assert_eq!(published(&world, "action.unserved"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_was_never_sent_is_repeated_though_its_pool_has_no_agent() {
+    let world = World::new();
+    let id = world.submit(&one(&json!({}))).await;
+    world.until(id, is_told).await;
+    // Whoever began the run died before it sent the attempt.
+    let lost = world.steal(Duration::from_hours(12)).await;
+    assert_eq!(lost.len(), 1);
+    world.agent("late", 1, Script::new(|_| Script::give(Value::Null)));
+    let begun = Instant::now();
+    assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
+    assert!(begun.elapsed() < Duration::from_mins(4), "{:?}", begun.elapsed());
+}
