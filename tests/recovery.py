@@ -24,7 +24,8 @@ import urllib.error
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release" / "windlass"
+BINARIES = os.environ.get("WINDLASS_BINARIES", pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release")
+BINARY = pathlib.Path(BINARIES).absolute() / "windlass"
 ENDED = {"succeeded", "succeeded_with_faults", "failed", "timed_out", "cancelled"}
 COMPLETIONS = {"action.succeeded", "action.failed", "action.timed_out", "action.skipped", "action.cancelled"}
 VISIBILITY_S = 30
