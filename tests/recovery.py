@@ -16,6 +16,7 @@ import pathlib
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,9 @@ class Host:
     def __init__(self, data: pathlib.Path, *arguments: str):
         self.data = data
         self.arguments = arguments
-        self.start()
+        self.launch()
 
-    def start(self) -> None:
+    def launch(self) -> None:
         (self.data / "url").unlink(missing_ok=True)
         command = [BINARY, "serve", "--data", self.data, "--listen", "127.0.0.1:0", *self.arguments]
         self.log = open(self.data.parent / "host.log", "ab")
@@ -102,6 +103,13 @@ def wait_for(what: str, condition, seconds: float = PATIENCE_S):
     raise SystemExit(f"waited {seconds:.0f} s in vain for {what}")
 
 
+def dead_letters(data: pathlib.Path) -> list[str]:
+    """What nobody could read or perform, read from the file: the API does not show it."""
+    with contextlib.closing(sqlite3.connect(f"file:{data / 'windlass.db'}?mode=ro", uri=True)) as database:
+        found = database.execute("SELECT body FROM messages JOIN queues ON queues.id = queue WHERE name = 'dead-letter'")
+        return [body for (body,) in found]
+
+
 def events_of(host: Host, run: str) -> list:
     events, cursor = [], ""
     while True:
@@ -146,7 +154,7 @@ def kill_host(folder: pathlib.Path, runs: int, rng: random.Random) -> str:
     time.sleep(rng.uniform(0.2, 4.0))
     open_before = sum(host.call("GET", f"/v1/runs/{run}")["status"] not in ENDED for run in ids)
     host.kill()
-    host.start()
+    host.launch()
     started = time.monotonic()
     left = set(ids)
 

@@ -1,37 +1,19 @@
-"""Stories of agents: one dies, one is a zombie, one is not ours."""
+"""Stories of agents: one dies, one is not ours."""
 
-import json
 import os
-import signal
 import sys
 import time
 
 from recovery import ENDED, PATIENCE_S, check_run, events_of, expect, wait_for
 from stack import ROOT, Stack
 from subscriber import Subscription
+from survival import VISIBILITY_S, all_on
 
-VISIBILITY_S = 30
 WIDE = """
 task: ten-sleeps
 defaults: {{ pool: {pool}, timeout: 5m }}
 actions:
 """
-# Each action is long where it runs first and short where it runs again; it says which fence it had. The second one
-# ends where it ran first while its agent stands still.
-ZOMBIE = """
-task: zombie
-defaults: {{ pool: {pool}, timeout: 10m }}
-actions:
-  long:
-    exec: [sh, -c, 'if mkdir "$1/long"; then echo $$ > "$1/long/pid"; sleep 300; else sleep 1; fi; echo $WINDLASS_FENCE', sh, {folder}]
-  stale:
-    exec: [sh, -c, 'if mkdir "$1/stale"; then echo $$ > "$1/stale/pid"; until [ -e "$1/over" ]; do sleep 0.1; done; else sleep 1; fi; echo $WINDLASS_FENCE', sh, {folder}]
-"""
-
-
-def all_on(stack: Stack, run: str, agent: str | None) -> bool:
-    actions = stack.run(run)["actions"].values()
-    return all(a["status"] in {"running", "succeeded"} and a["agent"] == agent for a in actions)
 
 
 def agent_dies(stack: Stack) -> str:
@@ -57,56 +39,6 @@ def agent_dies(stack: Stack) -> str:
     second.terminate()
     expect(second.wait(timeout=PATIENCE_S) == 0, "the second agent drains on SIGTERM and ends with 0")
     return f"10 actions ran on the other agent {moved:.1f} s after the kill -9 (the aim: {VISIBILITY_S + 5})"
-
-
-def zombie_wakes(stack: Stack) -> str:
-    """SCENARIOS 3."""
-    pool, folder = "haunted", stack.folder / "haunted"
-    folder.mkdir()
-    stack.apply(ZOMBIE.format(pool=pool, folder=json.dumps(str(folder))))
-    first = stack.agent(pool)
-    first_id = wait_for("the first agent to register", lambda: stack.agent_id(first))
-    run = stack.start("zombie")["id"]
-    wait_for("both actions to run on the first agent", lambda: all_on(stack, run, first_id))
-    first.send_signal(signal.SIGSTOP)
-    stopped = time.monotonic()
-    second = stack.agent(pool)
-    wait_for("the run to end on the second agent", lambda: stack.run(run)["status"] in ENDED)
-    taken_over = time.monotonic() - stopped
-    program, stale = (int((folder / name / "pid").read_text()) for name in ("long", "stale"))
-    expect(is_alive(program) and is_alive(stale), "the programs of the stopped agent still run")
-    (folder / "over").touch()
-    wait_for("the stale program to end", lambda: not is_alive(stale))
-    first.send_signal(signal.SIGCONT)
-    woken = time.monotonic()
-    wait_for("the zombie's work to be stopped", lambda: not is_alive(program))
-    beat = time.monotonic() - woken
-    # The aim is one beat, a sixth of the visibility timeout. Nobody else would stop it for as long as it sleeps.
-    expect(beat <= VISIBILITY_S, f"the zombie's work was stopped only after {beat:.0f} s")
-    wait_for("the zombie to have nothing left to report", lambda: busy_of(stack, first_id) == 0)
-    wait_for("the inbox to be empty", lambda: stack.depth("inbox") == 0)
-    view = stack.run(run)
-    second_id = stack.agent_id(second)
-    for name, action in view["actions"].items():
-        expect(action["agent"] == second_id, f"{name} is the second owner's")
-        expect((action["attempts"], action["output"]) == (1, 2), f"{name}: one attempt, the second fence: {action}")
-    expect((faults := check_run(stack, run)) == [], "\n".join(faults))
-    for child in (first, second):
-        child.terminate()
-        child.wait(timeout=PATIENCE_S)
-    return f"taken over {taken_over:.0f} s after SIGSTOP; its work stopped {beat:.1f} s after SIGCONT, its report refused"
-
-
-def busy_of(stack: Stack, agent: str) -> int | None:
-    agents = stack.call("GET", "/v1/agents")["agents"]
-    return next((it["busy"] for it in agents if it["id"] == agent), None)
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def ended(stack: Stack, run: dict) -> dict:

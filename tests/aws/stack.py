@@ -26,6 +26,8 @@ import urllib.request
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "examples" / "aws" / "subscriber")]
 
+from recovery import wait_for  # noqa: E402
+
 
 def in_venv() -> None:
     """Goes on in the interpreter that localstack/ makes, where boto3 and jsonschema are."""
@@ -111,6 +113,7 @@ class Stack:
         import boto3
 
         self.sqs, self.dynamodb, self.logs = (boto3.client(name) for name in ("sqs", "dynamodb", "logs"))
+        self.lambdas = boto3.client("lambda")
         self.url = self.exports["WINDLASS_URL"]
 
     def down(self) -> None:
@@ -203,7 +206,7 @@ class Stack:
         got = self.sqs.get_queue_attributes(QueueUrl=self.queue(name), AttributeNames=names)["Attributes"]
         return sum(map(int, got.values()))
 
-    def agent(self, pool: str, slots: int = 10, **variables: str) -> subprocess.Popen:
+    def agent(self, pool: str, slots: int = 10, drain: str = "20s", **variables: str) -> subprocess.Popen:
         """An agent of ours as a process of this test."""
         environment = os.environ | {
             "WINDLASS_TABLE": self.outputs["TableName"],
@@ -213,7 +216,7 @@ class Stack:
             "WINDLASS_POOL": pool,
             "WINDLASS_SLOTS": str(slots),
             "WINDLASS_VERSION": "1",
-            "WINDLASS_DRAIN": "20s",
+            "WINDLASS_DRAIN": drain,
             "WINDLASS_METER_READS": "sized",
             "WINDLASS_HEALTH_ADDR": f"127.0.0.1:{free_port()}",
         }
@@ -232,6 +235,26 @@ class Stack:
             if agent["address"].rpartition("/")[2] == str(child.pid):
                 return agent["id"]
         return None
+
+    def writes(self) -> bool:
+        """Nobody here holds up the others: the table is the emulator's."""
+        return True
+
+    def wait_until_decided(self) -> None:
+        wait_for("the inbox to be empty", lambda: self.depth("inbox") == 0)
+
+    def compute_off(self) -> None:
+        """Nothing hands the inbox's messages to the process manager, and none is at work."""
+        self.deliver_inbox(False)
+        self.kill_lambda("process-manager")
+
+    def compute_on(self) -> None:
+        self.deliver_inbox(True)
+
+    def deliver_inbox(self, enabled: bool) -> None:
+        name = f"{self.name}-process-manager"
+        for mapping in self.lambdas.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
+            self.lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)
 
     def lambda_pids(self, function: str) -> list[int]:
         """The processes in which the emulator runs a function of this stack."""

@@ -3,7 +3,6 @@
 import http.client
 import json
 import pathlib
-import sqlite3
 import subprocess
 import threading
 import time
@@ -13,7 +12,7 @@ import urllib.request
 from api import Unavailable, ask
 from parts import Process
 from plan import AGENTS
-from recovery import BINARY
+from recovery import BINARY, dead_letters
 
 SLOTS = 8
 EVERY = "5s"
@@ -127,10 +126,7 @@ class World:
         return []
 
     def dead_letters(self) -> list[str]:
-        """Read from the file, which nobody has open any more: the API does not show them."""
-        with sqlite3.connect(f"file:{self.data / 'windlass.db'}?mode=ro", uri=True) as database:
-            found = database.execute("SELECT body FROM messages JOIN queues ON queues.id = queue WHERE name = 'dead-letter'")
-            return [body for (body,) in found]
+        return dead_letters(self.data)
 
     def end(self) -> None:
         self.ended.set()
