@@ -88,7 +88,9 @@ impl PublicEvent {
 
 fn data_of(kind: &EventKind) -> Option<Value> {
     Some(match kind {
-        EventKind::ActionReady { .. } => return None,
+        EventKind::ActionReady { .. } | EventKind::ActionCheckpointed { .. } | EventKind::ActionHandedBack { .. } => {
+            return None;
+        }
         EventKind::RunStarted { deadline } | EventKind::RunRetried { deadline, .. } => match deadline {
             Some(deadline) => json!({ "deadline": deadline.to_string() }),
             None => Value::Null,

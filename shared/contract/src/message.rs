@@ -2,6 +2,7 @@
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{ActionAt, Input};
@@ -81,6 +82,10 @@ pub struct PerformMessage {
     /// The attempt may already be with an agent: it must be claimed before it starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim: bool,
+    /// Where the attempt before this one said that the work can be taken up. Whoever claims finds a newer one in the
+    /// record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Value>,
     /// The attempt's trace context, a W3C `traceparent`: to be passed on to whatever performs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,

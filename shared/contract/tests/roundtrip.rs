@@ -93,12 +93,11 @@ fn input() -> impl Strategy<Value = Input> {
         Just(Input::Start),
         (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Started { of, agent, started_at }),
         (of(), agent(), any::<bool>()).prop_map(|(of, agent, redelivered)| Input::Claim { of, agent, redelivered }),
-        (of(), progress()).prop_map(|(of, progress)| Input::Progressed { of, progress }),
-        (of(), agent(), instant(), outcome()).prop_map(|(of, agent, started_at, outcome)| Input::Completed {
-            of,
-            agent,
-            started_at,
-            outcome
+        (of(), any::<u32>(), progress(), some_json())
+            .prop_map(|(of, number, progress, checkpoint)| { Input::Progressed { of, number, progress, checkpoint } }),
+        (of(), agent(), some_json()).prop_map(|(of, agent, checkpoint)| Input::HandedBack { of, agent, checkpoint }),
+        (of(), agent(), instant(), outcome(), some_json()).prop_map(|(of, agent, started_at, outcome, checkpoint)| {
+            Input::Completed { of, agent, started_at, outcome, checkpoint }
         }),
         (of(), any::<String>()).prop_map(|(of, reason)| Input::DeadLettered { of, reason }),
         (any::<String>(), cause(), any::<u32>()).prop_map(|(reason, cause, retries)| Input::Cancel {
@@ -142,8 +141,8 @@ fn work() -> impl Strategy<Value = Work> {
 
 fn perform_message() -> impl Strategy<Value = PerformMessage> {
     let who = (run_id(), name(), any::<u32>(), name(), of());
-    let what = (work(), option::of(any::<u64>()), option::of(instant()), instant(), any::<bool>());
-    (who, what).prop_map(|((run, task, version, name, of), (work, timeout, deadline, queued_at, claim))| {
+    let what = (work(), option::of(any::<u64>()), option::of(instant()), instant(), any::<bool>(), some_json());
+    (who, what).prop_map(|((run, task, version, name, of), (work, timeout, deadline, queued_at, claim, checkpoint))| {
         PerformMessage {
             v: MESSAGE_VERSION,
             run,
@@ -156,6 +155,7 @@ fn perform_message() -> impl Strategy<Value = PerformMessage> {
             deadline,
             queued_at,
             claim,
+            checkpoint,
             trace: timeout.map(|_| windlass_contract::trace::traceparent(run, of)),
         }
     })
@@ -182,9 +182,9 @@ fn action_state() -> impl Strategy<Value = ActionState> {
         Just(ActionStatus::Failed),
         Just(ActionStatus::Skipped),
     ];
-    let said = (option::of(agent()), option::of(progress()), some_json(), option::of(error()));
+    let said = (option::of(agent()), option::of(progress()), some_json(), some_json(), option::of(error()));
     (status, any::<(bool, u32, u32, u64)>(), option::of(instant()), said).prop_map(
-        |(status, (ready, attempt, fence, revision), at, (agent, progress, output, error))| ActionState {
+        |(status, (ready, attempt, fence, revision), at, (agent, progress, checkpoint, output, error))| ActionState {
             status,
             ready,
             attempt,
@@ -199,6 +199,9 @@ fn action_state() -> impl Strategy<Value = ActionState> {
             revision,
             progress,
             unserved: at.map(|since| Unserved { since, revision }),
+            progress_number: fence / 2,
+            checkpoint,
+            handed_back: ready,
             output,
             error,
         },

@@ -72,6 +72,7 @@ catalogue! {
     SG14: "the final status tells what became of the actions";
     SG15: "nothing is stamped with a revision later than the next commit's";
     SG16: "no action before the cursor of ready actions is ready";
+    SG17: "a checkpoint is kept within its limits, until its action is settled; only what is queued was handed back";
     SG20: "the events, folded over the record, give the decision's record";
     SG21: "an ended run changes only by a retry that was asked for in this life of it";
     SG22: "a settled action changes only by being retried";
@@ -84,6 +85,7 @@ catalogue! {
     SG29: "a run's end is the last event of its decision, and a scheduled run then says so";
     SG30: "an input that changes nothing leaves the record as it was, its next wake aside";
     SG31: "only the deadline cancels a run, or somebody who asked in this life of it";
+    SG32: "only the agent that has an attempt hands it back, and only a report of the newest fence sets a checkpoint";
     SG40: "no two events of a run's life have the same id";
 }
 
@@ -92,7 +94,7 @@ catalogue! {
 pub struct EventIds(BTreeSet<Uuid>);
 
 impl EventIds {
-    /// Adds the events of one committed decision. `ActionReady` is not published and has no id of its own.
+    /// Adds the events of one committed decision; what is not published has no id of its own.
     pub fn check_decision(&mut self, before: &Run, decision: &Decision) -> Vec<Violation> {
         let mut found = Vec::new();
         let mut retries = before.retries;
@@ -100,7 +102,7 @@ impl EventIds {
             if matches!(event.kind, EventKind::RunRetried { .. }) {
                 retries += 1;
             }
-            let is_published = !matches!(event.kind, EventKind::ActionReady { .. });
+            let is_published = event.kind.is_public();
             if is_published && !self.0.insert(event.kind.id(before.id, retries, event.at)) {
                 found.push(violated(SG40, format!("{:?} has the id of an earlier event", event.kind)));
             }

@@ -46,6 +46,8 @@ pub const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
 pub const MAX_ERROR_KIND_BYTES: usize = 128;
 /// Bytes of a progress report's message.
 pub const MAX_PROGRESS_MESSAGE_BYTES: usize = 1024;
+/// Bytes of what an attempt saves for whoever goes on with its action, as JSON.
+pub const MAX_CHECKPOINT_BYTES: usize = 8 * 1024;
 /// Characters of a client's idempotency key.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 256;
 /// Attempts that a retry policy may name; beyond it, say `forever`.

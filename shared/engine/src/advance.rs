@@ -195,6 +195,7 @@ fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
         Input::Start
         | Input::Claim { .. }
         | Input::Progressed { .. }
+        | Input::HandedBack { .. }
         | Input::Completed { .. }
         | Input::DeadLettered { .. }
         | Input::Cancel { .. }

@@ -206,6 +206,7 @@ fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> Per
         deadline: run.deadline,
         queued_at: perform.queued_at,
         claim: perform.claim,
+        checkpoint: perform.checkpoint.clone(),
         trace: Some(traceparent(run.id, perform.of)),
     }
 }

@@ -2,10 +2,11 @@
 //! simulated world does it by script.
 
 use async_trait::async_trait;
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::ids::{ActionIndex, ActionName, RunId, TaskName, TaskVersion, derive};
-use windlass_domain::run::{ActionAt, Outcome, Progress};
+use windlass_domain::run::{ActionAt, CheckpointError, Outcome, Progress, check_checkpoint};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::Work;
 
@@ -30,6 +31,8 @@ pub struct Attempt {
     pub deadline: Option<Timestamp>,
     /// The same for every attempt and every delivery of the action: see [`idempotency_key`].
     pub idempotency_key: String,
+    /// Where an earlier attempt of the action, or an earlier owner of this one, said that the work can be taken up.
+    pub checkpoint: Option<Value>,
     /// The attempt's trace context, a W3C `traceparent`, for whatever performs it.
     pub trace: Option<String>,
 }
@@ -57,13 +60,50 @@ pub struct AttemptControl {
     pub stop: CancellationToken,
     /// How far the attempt has come; the agent sends it on when it changes.
     pub progress: watch::Sender<Option<Progress>>,
+    checkpoint: watch::Sender<Option<Value>>,
 }
 
 impl AttemptControl {
     /// A control whose progress nobody has set yet, and the agent's end of it.
     pub fn new(stop: CancellationToken) -> (Self, watch::Receiver<Option<Progress>>) {
         let (progress, seen) = watch::channel(None);
-        (Self { stop, progress }, seen)
+        let (checkpoint, _) = watch::channel(None);
+        (Self { stop, progress, checkpoint }, seen)
+    }
+
+    /// The same control, of an attempt that takes up work at this checkpoint.
+    #[must_use]
+    pub fn taking_up(self, checkpoint: Option<Value>) -> Self {
+        self.checkpoint.send_replace(checkpoint);
+        self
+    }
+
+    /// The same control with a stop of its own.
+    #[must_use]
+    pub fn stopped_by(&self, stop: CancellationToken) -> Self {
+        Self { stop, ..self.clone() }
+    }
+
+    /// Where the work can be taken up: as it was saved last, by this attempt or by one before it.
+    pub fn checkpoint(&self) -> Option<Value> {
+        self.checkpoint.borrow().clone()
+    }
+
+    /// Saves where the work can be taken up, for the next owner of the attempt or the next attempt. The agent sends it
+    /// on within a second or so, and before it hands the attempt back.
+    ///
+    /// # Errors
+    /// If it is larger than [`windlass_domain::limits::MAX_CHECKPOINT_BYTES`] as JSON, or nested too deeply. What was
+    /// saved before it stays.
+    pub fn save(&self, checkpoint: Value) -> Result<(), CheckpointError> {
+        check_checkpoint(&checkpoint)?;
+        self.checkpoint.send_replace(Some(checkpoint));
+        Ok(())
+    }
+
+    /// What is saved, as it changes.
+    pub fn saved(&self) -> watch::Receiver<Option<Value>> {
+        self.checkpoint.subscribe()
     }
 }
 
@@ -96,6 +136,7 @@ mod tests {
             timeout: timeout.map(Millis),
             deadline: deadline.map(Timestamp::from_millis),
             idempotency_key: idempotency_key(run, ActionIndex(0)),
+            checkpoint: None,
             trace: None,
         };
         assert_eq!(attempt.time_left(Timestamp::from_millis(1000)), expected.map(Millis));

@@ -1,5 +1,7 @@
 //! The loops together, on the host in memory and on paused time: what users rely on when things go wrong.
 
+#[path = "loops/checkpoints.rs"]
+mod checkpoints;
 mod world;
 
 use std::time::Duration;
@@ -163,7 +165,7 @@ async fn a_zombie_reports_in_vain() {
     let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
     let outcome = Outcome::Succeeded { output: json!("first") };
     let started_at = world.now();
-    world.input(id, Input::Completed { of, agent: zombie.clone(), started_at, outcome }).await;
+    world.input(id, Input::Completed { of, agent: zombie.clone(), started_at, outcome, checkpoint: None }).await;
     world.input(id, Input::Started { of, agent: zombie.clone(), started_at }).await;
     let run = world.ended(id).await;
     assert_eq!(run.action(ActionIndex(0)).output, Some(json!("second")));

@@ -132,6 +132,7 @@ async fn of_two_that_claim_the_second_has_the_higher_fence_and_only_it_is_heard(
         agent: agent(name),
         started_at: START,
         outcome: Outcome::Succeeded { output: output.into() },
+        checkpoint: None,
     };
     assert_eq!(world.take(START, &[report("one", 2, "first")], None).await[0], "Some(Stale)");
     assert_eq!(world.take(START, &[report("two", 3, "second")], None).await[0], "None");

@@ -152,7 +152,9 @@ async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
     for perform in world.attempts(&default_pool()) {
         let (agent, started_at) = (AgentId::new("agent").unwrap(), world.ports.clock.now());
         let outcome = Outcome::Succeeded { output: Value::Null };
-        world.send(perform.run, Input::Completed { of: perform.of, agent, started_at, outcome }).await;
+        world
+            .send(perform.run, Input::Completed { of: perform.of, agent, started_at, outcome, checkpoint: None })
+            .await;
     }
     let batch = world.receive(&QueueName::Inbox).await;
     let queues = WatchedQueues::new(world.host.ports().queues);
@@ -170,7 +172,7 @@ async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
     let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
     let progress = Progress { percent: Some(1.0), message: None };
     world.send(recorded, Input::Start).await;
-    world.send(started, Input::Progressed { of, progress }).await;
+    world.send(started, Input::Progressed { of, number: 0, progress, checkpoint: None }).await;
     let batch = world.receive(&QueueName::Inbox).await;
     let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));

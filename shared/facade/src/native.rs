@@ -51,7 +51,8 @@ impl Handlers {
     /// Adds a handler; one of the same name is replaced.
     ///
     /// It is polled by the task that performs the attempt, so it must not block. When `control.stop` is cancelled, for a
-    /// stop or a timeout, it should return soon: after the grace it is dropped where it waits.
+    /// stop or a timeout, it should return soon: after the grace it is dropped where it waits. `control.checkpoint()` is
+    /// where an attempt before it said that the work can be taken up, and `control.save()` says so for the next one.
     #[must_use]
     pub fn with<F, Fut>(mut self, name: impl Into<String>, handler: F) -> Self
     where
@@ -71,7 +72,7 @@ impl Handlers {
         };
         // A timeout asks the handler to stop as a stop does, without being one for the agent.
         let stop = control.stop.child_token();
-        let own_control = AttemptControl { stop: stop.clone(), progress: control.progress.clone() };
+        let own_control = control.stopped_by(stop.clone());
         let call = async { handler(input, own_control).await };
         let mut call = Box::pin(AssertUnwindSafe(call).catch_unwind());
         let (asked, result) = tokio::select! {

@@ -7,8 +7,10 @@ use proptest::collection::vec;
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+use serde_json::Value;
 use windlass_domain::definition::Trigger;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
+use windlass_domain::limits::MAX_CHECKPOINT_BYTES;
 use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Input, Outcome, Progress, Run};
 use windlass_domain::time::{Millis, Timestamp};
 
@@ -255,10 +257,12 @@ pub enum Report {
     Started(Millis),
     /// An agent asks to perform it.
     Claim(bool),
-    /// It has come so far, in percent.
-    Progressed(u8),
-    /// It has ended.
-    Completed(Outcome),
+    /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
+    Progressed(u8, u32, Option<Value>),
+    /// Its agent drains.
+    HandedBack(Option<Value>),
+    /// It has ended, and said where the work can be taken up.
+    Completed(Outcome, Option<Value>),
     /// No agent could perform it.
     DeadLettered,
 }
@@ -336,12 +340,23 @@ pub fn an_outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+/// Mostly none, or one of a few; now and then one that is too large.
+fn a_checkpoint() -> impl Strategy<Value = Option<Value>> {
+    prop_oneof![
+        4 => Just(None),
+        4 => (0..3_i64).prop_map(|rows| Some(rows.into())),
+        1 => Just(Some("x".repeat(MAX_CHECKPOINT_BYTES).into())),
+    ]
+}
+
 fn a_report() -> impl Strategy<Value = Report> {
     prop_oneof![
         3 => (0..3000_u64).prop_map(|ms| Report::Started(Millis(ms))),
         2 => any::<bool>().prop_map(Report::Claim),
-        1 => (0..100_u8).prop_map(Report::Progressed),
-        8 => an_outcome().prop_map(Report::Completed),
+        2 => (0..100_u8, 0..4_u32, a_checkpoint())
+            .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
+        2 => a_checkpoint().prop_map(Report::HandedBack),
+        8 => (an_outcome(), a_checkpoint()).prop_map(|(outcome, saved)| Report::Completed(outcome, saved)),
         1 => Just(Report::DeadLettered),
     ]
 }
@@ -431,11 +446,16 @@ impl Report {
         match self {
             Self::Started(ago) => Input::Started { of, agent, started_at: earlier(now, *ago) },
             Self::Claim(redelivered) => Input::Claim { of, agent, redelivered: *redelivered },
-            Self::Progressed(percent) => {
-                let progress = Progress { percent: Some(f64::from(*percent)), message: None };
-                Input::Progressed { of, progress }
+            Self::Progressed(percent, number, checkpoint) => {
+                let percent = Some(f64::from(*percent)).filter(|percent| *percent > 0.0);
+                let progress = Progress { percent, message: None };
+                Input::Progressed { of, number: *number, progress, checkpoint: checkpoint.clone() }
             }
-            Self::Completed(outcome) => Input::Completed { of, agent, started_at: now, outcome: outcome.clone() },
+            Self::HandedBack(checkpoint) => Input::HandedBack { of, agent, checkpoint: checkpoint.clone() },
+            Self::Completed(outcome, checkpoint) => {
+                let (outcome, checkpoint) = (outcome.clone(), checkpoint.clone());
+                Input::Completed { of, agent, started_at: now, outcome, checkpoint }
+            }
             Self::DeadLettered => Input::DeadLettered { of, reason: "twenty deliveries".into() },
         }
     }

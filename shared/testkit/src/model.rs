@@ -10,6 +10,7 @@
 
 mod control;
 mod follow;
+mod kept;
 mod report;
 mod stand;
 mod time;
@@ -62,8 +63,19 @@ struct Turn<'a> {
 impl Model {
     /// A submitted run.
     pub fn new(sketch: &Sketch) -> Self {
-        let row =
-            Row { stand: Stand::Waiting, attempt: 0, fence: 0, base: 0, first_queued: None, commit: 0, unserved: None };
+        let row = Row {
+            stand: Stand::Waiting,
+            attempt: 0,
+            fence: 0,
+            checkpoint: None,
+            handed_back: false,
+            said: None,
+            said_number: 0,
+            unserved: None,
+            base: 0,
+            first_queued: None,
+            commit: 0,
+        };
         Self {
             sketch: sketch.clone(),
             status: RunStatus::Submitted,
@@ -108,6 +120,7 @@ impl Model {
             Input::Started { of, .. }
             | Input::Claim { of, .. }
             | Input::Progressed { of, .. }
+            | Input::HandedBack { of, .. }
             | Input::Completed { of, .. }
             | Input::DeadLettered { of, .. } => self.report(input, *of, &mut turn),
         };
@@ -142,6 +155,10 @@ impl Model {
 
     fn set(&mut self, at: usize, stand: Stand, turn: &Turn<'_>) {
         if let Some(row) = self.actions.get_mut(&name_of(at)) {
+            if stand.is_settled() || stand == Stand::Waiting {
+                row.checkpoint = None;
+            }
+            row.handed_back = row.handed_back && matches!(stand, Stand::Queued { .. });
             row.stand = stand;
             row.unserved = None;
             row.commit = turn.commit;
@@ -161,7 +178,7 @@ impl Model {
     fn send_again(&self, commit: u64, turn: &mut Turn<'_>) {
         for at in self.positions() {
             let row = self.row(at);
-            if matches!(row.stand, Stand::Queued { .. }) && row.commit == commit {
+            if matches!(row.stand, Stand::Queued { .. }) && row.commit == commit && !row.handed_back {
                 turn.sent.insert((self.newest(at), true));
             }
         }

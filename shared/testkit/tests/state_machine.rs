@@ -18,7 +18,7 @@ use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCa
 use uuid::Uuid;
 use windlass_domain::decide::{Decision, decide};
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::run::{ActionAt, Event, EventKind, Input, Origin, Outcome, Run};
+use windlass_domain::run::{ActionAt, Event, Input, Origin, Outcome, Run};
 use windlass_domain::time::Millis;
 use windlass_testkit::generate::{Move, agent_of, an_outcome, moves, sketches, unordered_sketches};
 use windlass_testkit::model::Model;
@@ -98,7 +98,13 @@ fn the_order_of_a_batch_does_not_matter() {
         let report = |(action, outcome): (ActionIndex, &Outcome)| {
             let state = world.run.action(action);
             let of = ActionAt { action, attempt: state.attempt, fence: state.fence };
-            Input::Completed { of, agent: agent_of(0), started_at: world.now, outcome: outcome.clone() }
+            Input::Completed {
+                of,
+                agent: agent_of(0),
+                started_at: world.now,
+                outcome: outcome.clone(),
+                checkpoint: None,
+            }
         };
         let batch: Vec<Input> = in_flight.zip(&outcomes).map(report).collect();
         let shuffled: Vec<&Input> = order.iter().filter_map(|at| batch.get(*at)).collect();
@@ -157,9 +163,10 @@ fn agree(world: &World, model: &Model, input: &Input) -> Result<(), TestCaseErro
     prop_assert_eq!(world.run.status, model.status, "the run after {:?}", input);
     for (at, state) in world.run.actions.iter().enumerate() {
         let row = &model.actions[&name_of(at)];
-        let expected = (row.stand.status(), row.attempt, row.fence, row.unserved);
         let told = state.unserved.map(|unserved| unserved.since);
-        let actual = (state.status, state.attempt, state.fence, told);
+        prop_assert_eq!(told, row.unserved, "{} unserved after {:?}", name_of(at), input);
+        let expected = (row.stand.status(), row.attempt, row.fence, row.handed_back, row.checkpoint.as_ref());
+        let actual = (state.status, state.attempt, state.fence, state.handed_back, state.checkpoint.as_ref());
         prop_assert_eq!(actual, expected, "{} after {:?}: {:?} instead of {:?}", name_of(at), input, state, row);
     }
     Ok(())
@@ -207,12 +214,13 @@ fn sends_again(input: &Input) -> bool {
         | Input::Sweep { .. }
         | Input::Started { .. }
         | Input::Claim { .. }
-        | Input::Progressed { .. } => false,
+        | Input::Progressed { .. }
+        | Input::HandedBack { .. } => false,
     }
 }
 
 fn ids(world: &World, events: &[Event], retries: u32) -> BTreeSet<Uuid> {
-    let is_published = |event: &&Event| !matches!(event.kind, EventKind::ActionReady { .. });
+    let is_published = |event: &&Event| event.kind.is_public();
     events.iter().filter(is_published).map(|event| event.kind.id(world.run.id, retries, event.at)).collect()
 }
 
@@ -222,6 +230,7 @@ fn action_of(input: &Input) -> Option<ActionIndex> {
         Input::Started { of, .. }
         | Input::Claim { of, .. }
         | Input::Progressed { of, .. }
+        | Input::HandedBack { of, .. }
         | Input::Completed { of, .. }
         | Input::DeadLettered { of, .. } => Some(of.action),
         Input::Start

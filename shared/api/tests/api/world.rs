@@ -162,7 +162,7 @@ impl World {
         let of = ActionAt { action: ActionIndex(action), attempt: state.attempt, fence: state.fence };
         let agent = AgentId::new("agent-1").unwrap();
         let started_at = self.ports.clock.now();
-        self.feed(id, Input::Completed { of, agent, started_at, outcome }).await;
+        self.feed(id, Input::Completed { of, agent, started_at, outcome, checkpoint: None }).await;
     }
 
     pub(crate) async fn succeed(&self, id: RunId, action: u32) {

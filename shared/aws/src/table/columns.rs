@@ -62,6 +62,13 @@ pub(crate) struct Columns {
     /// When, since `queued`, and the revision less the state's own.
     #[serde(rename = "u", skip_serializing_if = "Vec::is_empty")]
     unserved: Vec<Option<(i64, i64)>>,
+    #[serde(rename = "N", skip_serializing_if = "Vec::is_empty")]
+    progress_number: Vec<u32>,
+    /// Cells, see [`super::held`].
+    #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
+    checkpoint: Vec<Value>,
+    #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
+    handed_back: Vec<u8>,
     /// Cells, see [`super::held`].
     #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
     output: Vec<Value>,
@@ -80,6 +87,7 @@ pub(crate) struct Read {
 /// A field whose value may be in S3.
 #[derive(Debug, Clone, Copy)]
 enum Field {
+    Checkpoint,
     Output,
     ErrorMessage,
 }
@@ -96,6 +104,7 @@ impl Read {
             let value = incoming.get(&reference.hash).ok_or_else(|| Damage::broken("a payload was not read"))?;
             let state = &mut self.states[at].1;
             match field {
+                Field::Checkpoint => state.checkpoint = Some(value.as_ref().clone()),
                 Field::Output => state.output = Some(value.as_ref().clone()),
                 Field::ErrorMessage => fill_error(state.error.as_mut(), value)?,
             }
@@ -181,6 +190,9 @@ impl Columns {
         cut(&mut self.revision, &0);
         cut(&mut self.progress, &None);
         cut(&mut self.unserved, &None);
+        cut(&mut self.progress_number, &0);
+        cut(&mut self.checkpoint, &json!(0));
+        cut(&mut self.handed_back, &0);
         cut(&mut self.output, &json!(0));
         cut(&mut self.error, &json!(0));
     }
@@ -231,6 +243,9 @@ impl Writer {
             revision,
             progress,
             unserved,
+            progress_number,
+            checkpoint,
+            handed_back,
             output,
             error,
         } = state;
@@ -258,7 +273,11 @@ impl Writer {
         columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
         self.revision = *revision;
         columns.progress.push(progress.clone());
-        columns.output.push(output.as_ref().map_or(json!(0), |output| outgoing.cell(output)));
+        columns.progress_number.push(*progress_number);
+        let mut cell = |value: &Option<Value>| value.as_ref().map_or(json!(0), |value| outgoing.cell(value));
+        columns.checkpoint.push(cell(checkpoint));
+        columns.handed_back.push(u8::from(*handed_back));
+        columns.output.push(cell(output));
         columns.error.push(error_cell(error.as_ref(), outgoing));
     }
 }
@@ -295,14 +314,17 @@ impl Reader {
         });
         let attempt = value(&columns.attempt, at);
         let fence = value(&columns.fence, at).checked_add(i64::from(attempt)).map(u32::try_from);
-        let output = match columns.output.get_mut(at).map(Value::take).map(Cell::read).transpose()? {
-            None | Some(Cell::Absent) => None,
-            Some(Cell::Inline(output)) => Some(output),
-            Some(Cell::Kept(reference)) => {
-                read.wanted.push((at, Field::Output, reference));
-                None
+        let mut held = |column: &mut Vec<Value>, field| match column.get_mut(at).map(Value::take).map(Cell::read) {
+            None | Some(Ok(Cell::Absent)) => Ok(None),
+            Some(Ok(Cell::Inline(value))) => Ok(Some(value)),
+            Some(Ok(Cell::Kept(reference))) => {
+                read.wanted.push((at, field, reference));
+                Ok(None)
             }
+            Some(Err(damage)) => Err(damage),
         };
+        let checkpoint = held(&mut columns.checkpoint, Field::Checkpoint)?;
+        let output = held(&mut columns.output, Field::Output)?;
         let (error, message) = columns.error.get(at).map_or(Ok((None, None)), read_error)?;
         read.wanted.extend(message.map(|reference| (at, Field::ErrorMessage, reference)));
         let state = ActionState {
@@ -320,6 +342,9 @@ impl Reader {
             revision: self.revision,
             progress: columns.progress.get_mut(at).and_then(Option::take),
             unserved,
+            progress_number: value(&columns.progress_number, at),
+            checkpoint,
+            handed_back: value(&columns.handed_back, at) > 0,
             output,
             error,
         };
@@ -412,6 +437,7 @@ mod tests {
         check(r#"{"n":1,"G":["not a name"],"g":[1]}"#);
         check(r#"{"n":1,"f":[-1]}"#);
         check(r#"{"n":1,"f":[9223372036854775807],"a":[1]}"#);
+        check(r#"{"n":1,"c":[[]]}"#);
         check(r#"{"n":1,"o":[[]]}"#);
         check(r#"{"n":1,"x":[["kind"]]}"#);
         assert!(serde_json::from_str::<Columns>(r#"{"n":1,"later":[1]}"#).is_err(), "a field of a later version");

@@ -134,6 +134,36 @@ fn states() -> Vec<ActionState> {
     ]
 }
 
+/// A run with an attempt that said where it can be taken up, and one that was handed back.
+fn taken_up() -> Run {
+    let running = ActionState {
+        status: ActionStatus::Running,
+        attempt: 1,
+        fence: 2,
+        agent: AgentId::new("agent-7").ok(),
+        first_queued_at: Some(at(1)),
+        queued_at: Some(at(1)),
+        started_at: Some(at(3)),
+        revision: 3,
+        progress_number: 7,
+        checkpoint: Some(json!({ "rows": 3 })),
+        ..ActionState::default()
+    };
+    let handed_back = ActionState {
+        status: ActionStatus::Queued,
+        agent: None,
+        started_at: None,
+        progress_number: 0,
+        checkpoint: Some(json!("x".repeat(1100))),
+        handed_back: true,
+        ..running.clone()
+    };
+    let actions = vec![running, handed_back, ActionState::default(), ActionState::default(), ActionState::default()];
+    let run = submitted();
+    let (status, status_revision) = (RunStatus::Running, 1);
+    Run { revision: 4, status, status_revision, in_flight: 2, actions: Pages::from_pages(vec![actions]), ..run }
+}
+
 fn ended() -> Run {
     Run {
         revision: 7,
@@ -175,6 +205,7 @@ fn check_head(name: &str, run: &Run, pages: Pages, (directory, recent): (Vec<Opt
 #[test]
 fn heads() {
     check_head("head-submitted", &submitted(), Pages::new(5), (vec![], &[]));
+    check_head("head-taken-up", &taken_up(), Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     check_head("head-ended", &ended(), Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     let states: Vec<ActionState> = states().into_iter().cycle().take(200).collect();
     let pages = Pages::from_pages(states.chunks(64).map(<[_]>::to_vec).collect());

@@ -56,7 +56,7 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
     let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>());
     let times = (of(a_time()), of(a_time()), of(a_time()), of(a_time()), of(a_time()));
     let unserved = (a_time(), any::<u64>()).prop_map(|(since, revision)| Unserved { since, revision });
-    let values = (of(progress), of(a_value()), of(an_error()), of(unserved));
+    let values = (of(progress), of(a_value()), of(an_error()), of(unserved), of(a_value()));
     let drawn = (select(statuses), any::<bool>(), numbers, of(an_agent()), times, values);
     let drawn = drawn.prop_map(|(status, ready, numbers, agent, times, values)| ActionState {
         status,
@@ -72,6 +72,9 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         finished_at: times.3,
         retry_at: times.4,
         progress: values.0,
+        progress_number: numbers.0 / 2,
+        checkpoint: values.4,
+        handed_back: numbers.2 % 3 == 0,
         output: values.1,
         error: values.2,
         unserved: values.3,

@@ -43,7 +43,12 @@ fn of_its_actions() -> Vec<(&'static str, EventKind)> {
         ("action.queued", EventKind::ActionQueued { of: of() }),
         ("action.unserved", unserved()),
         ("action.started", EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2) }),
-        ("action.progressed", EventKind::ActionProgressed { of: of(), progress }),
+        ("action.progressed", EventKind::ActionProgressed { of: of(), number: 0, progress }),
+        (
+            "action.checkpointed",
+            EventKind::ActionCheckpointed { of: of(), number: 1, checkpoint: json!({ "rows": 3 }) },
+        ),
+        ("action.handed_back", EventKind::ActionHandedBack { of: of() }),
         (
             "action.succeeded",
             EventKind::ActionSucceeded { of: of(), agent: agent.clone(), started_at, output: json!({ "rows": 3 }) },
@@ -96,6 +101,8 @@ fn every_kind_has_a_sample(kind: &EventKind) {
         | EventKind::ActionUnserved { .. }
         | EventKind::ActionStarted { .. }
         | EventKind::ActionProgressed { .. }
+        | EventKind::ActionCheckpointed { .. }
+        | EventKind::ActionHandedBack { .. }
         | EventKind::ActionSucceeded { .. }
         | EventKind::ActionRetrying { .. }
         | EventKind::ActionFailed { .. }

@@ -12,17 +12,22 @@ use super::{agent, at, id, of};
 
 /// One input of each kind, and its file's name. The match below names every kind there is.
 fn inputs() -> Vec<(&'static str, Input)> {
-    let completed = |outcome| Input::Completed { of: of(), agent: agent(), started_at: at(2), outcome };
+    let ended =
+        |outcome, checkpoint| Input::Completed { of: of(), agent: agent(), started_at: at(2), outcome, checkpoint };
+    let completed = |outcome| ended(outcome, None);
+    let checkpoint = || Some(json!({ "rows": 3 }));
     let error = || ErrorInfo::new("auth.password", "the password is wrong");
+    let progress = || Progress { percent: Some(12.5), message: Some("reading".into()) };
     vec![
         ("start", Input::Start),
         ("started", Input::Started { of: of(), agent: agent(), started_at: at(2) }),
         ("claim", Input::Claim { of: of(), agent: agent(), redelivered: true }),
-        (
-            "progressed",
-            Input::Progressed { of: of(), progress: Progress { percent: Some(12.5), message: Some("reading".into()) } },
-        ),
-        ("progressed_bare", Input::Progressed { of: of(), progress: Progress::default() }),
+        ("progressed", Input::Progressed { of: of(), number: 0, progress: progress(), checkpoint: None }),
+        ("progressed_bare", Input::Progressed { of: of(), number: 0, progress: Progress::default(), checkpoint: None }),
+        ("progressed_saved", Input::Progressed { of: of(), number: 7, progress: progress(), checkpoint: checkpoint() }),
+        ("handed_back", Input::HandedBack { of: of(), agent: agent(), checkpoint: None }),
+        ("handed_back_saved", Input::HandedBack { of: of(), agent: agent(), checkpoint: checkpoint() }),
+        ("failed_saved", ended(Outcome::Failed { error: error() }, checkpoint())),
         ("succeeded", completed(Outcome::Succeeded { output: json!({ "rows": 3, "mean": 0.1 }) })),
         ("failed", completed(Outcome::Failed { error: error() })),
         ("timed_out", completed(Outcome::TimedOut { error: error() })),
@@ -46,6 +51,7 @@ fn every_input_has_a_sample(input: &Input) {
         | Input::Started { .. }
         | Input::Claim { .. }
         | Input::Progressed { .. }
+        | Input::HandedBack { .. }
         | Input::Completed { .. }
         | Input::DeadLettered { .. }
         | Input::Unserved { .. }
@@ -83,6 +89,7 @@ fn performed(work: Work) -> PerformMessage {
         deadline: Some(at(7200)),
         queued_at: at(1),
         claim: true,
+        checkpoint: None,
         trace: None,
     }
 }
@@ -107,7 +114,9 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
     let bare_native = NativeWork { handler: "noop".into(), input: Value::Null };
     let least = PerformMessage { timeout_ms: None, deadline: None, claim: false, ..performed(Work::Exec(bare)) };
     let traced = PerformMessage { trace: Some(traceparent(id(), of())), ..performed(Work::Exec(exec.clone())) };
+    let taken_up = PerformMessage { checkpoint: Some(json!({ "rows": 3 })), ..performed(Work::Exec(exec.clone())) };
     vec![
+        ("exec_taken_up", taken_up),
         ("exec", performed(Work::Exec(exec))),
         ("exec_traced", traced),
         ("exec_bare", least),

@@ -107,11 +107,52 @@ pub(crate) fn unserved() -> Run {
     }
 }
 
+/// A run with an attempt that said where it can be taken up, and one that was handed back.
+fn taken_up() -> Run {
+    let running = ActionState {
+        status: ActionStatus::Running,
+        attempt: 1,
+        fence: 2,
+        agent: Some(agent()),
+        first_queued_at: Some(at(1)),
+        queued_at: Some(at(1)),
+        started_at: Some(at(3)),
+        revision: 3,
+        progress: Some(Progress { percent: Some(12.5), message: None }),
+        progress_number: 7,
+        checkpoint: Some(json!({ "rows": 3 })),
+        ..ActionState::default()
+    };
+    let handed_back = ActionState {
+        status: ActionStatus::Queued,
+        agent: None,
+        started_at: None,
+        progress_number: 0,
+        handed_back: true,
+        ..running.clone()
+    };
+    Run {
+        revision: 4,
+        status: RunStatus::Running,
+        started_at: Some(at(1)),
+        status_revision: 1,
+        in_flight: 2,
+        actions: Pages::from_pages(vec![vec![running, handed_back, ActionState::default(), ActionState::default()]]),
+        ..submitted()
+    }
+}
+
 /// Each form of a stored record: as created, with every field, and in pages.
 pub(crate) fn records() -> Vec<(&'static str, Run)> {
     let states: Vec<ActionState> = run().actions.iter().cloned().collect();
     let states: Vec<ActionState> = states.iter().cycle().take(70).cloned().collect();
     let pages: Vec<Page> = states.chunks(64).map(<[_]>::to_vec).collect();
     let large = Run { actions: Pages::from_pages(pages), ..run() };
-    vec![("submitted", submitted()), ("whole", run()), ("paged", large), ("unserved", unserved())]
+    vec![
+        ("submitted", submitted()),
+        ("whole", run()),
+        ("paged", large),
+        ("unserved", unserved()),
+        ("taken_up", taken_up()),
+    ]
 }

@@ -23,8 +23,7 @@ pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
     }
     for action in step.definition.indexes() {
         if step.state(action).revision == revision {
-            publish_action(step, action);
-            send(step, action);
+            repeat(step, action);
         }
     }
     if step.run.status_revision == revision {
@@ -49,8 +48,7 @@ pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
         let decided_at = if state.status.is_settled() { state.finished_at } else { state.queued_at };
         let is_committed = state.revision <= step.run.revision;
         if is_committed && decided_at.is_some_and(|at| at >= since) {
-            publish_action(step, action);
-            send(step, action);
+            repeat(step, action);
         }
     }
     let is_committed = step.run.status_revision <= step.run.revision;
@@ -66,6 +64,14 @@ pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
     if let Ok(work) = work::render(step.definition, &step.run, action) {
         let perform = graph::perform(step, step.at(action), work, true);
         step.perform(perform);
+    }
+}
+
+fn repeat(step: &mut Step<'_>, action: ActionIndex) {
+    // What was handed back was sent, for somebody had it, and its message is in the pool again.
+    if !step.state(action).handed_back {
+        publish_action(step, action);
+        send(step, action);
     }
 }
 

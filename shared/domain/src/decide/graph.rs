@@ -69,8 +69,9 @@ fn queue(step: &mut Step<'_>, action: ActionIndex) {
 /// The command that carries an attempt to its pool.
 pub(super) fn perform(step: &Step<'_>, of: ActionAt, work: crate::work::Work, claim: bool) -> Perform {
     let action = step.action(of.action);
-    let queued_at = step.state(of.action).queued_at.unwrap_or(step.now);
-    Perform { of, pool: action.pool.clone(), work, timeout: action.timeout, queued_at, claim }
+    let state = step.state(of.action);
+    let (queued_at, checkpoint) = (state.queued_at.unwrap_or(step.now), state.checkpoint.clone());
+    Perform { of, pool: action.pool.clone(), work, timeout: action.timeout, queued_at, checkpoint, claim }
 }
 
 /// Queues ready actions, in the author's order, while there is room.

@@ -116,6 +116,7 @@ mod tests {
             agent: AgentId::new("agent").expect("a name"),
             started_at: now,
             outcome: Outcome::Succeeded { output: serde_json::Value::Null },
+            checkpoint: None,
         }
     }
 

@@ -15,6 +15,8 @@ mod step;
 mod time;
 mod work;
 
+use serde_json::Value;
+
 use crate::definition::Definition;
 use crate::ids::{ActionIndex, AgentId, PoolName};
 use crate::run::{ActionAt, Event, Input, Run, RunStatus};
@@ -72,6 +74,8 @@ pub struct Perform {
     pub timeout: Option<Millis>,
     /// When the attempt was queued.
     pub queued_at: Timestamp,
+    /// Where the attempt before it said that the work can be taken up.
+    pub checkpoint: Option<Value>,
     /// The attempt may already be with an agent: whoever gets this message must claim it first.
     pub claim: bool,
 }
@@ -117,13 +121,17 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, of.action)?;
             report::claim(&mut step, *of, agent, *redelivered)?;
         }
-        Input::Progressed { of, progress } => {
+        Input::Progressed { of, number, progress, checkpoint } => {
             check_action(run, of.action)?;
-            report::progressed(&mut step, *of, progress)?;
+            report::progressed(&mut step, *of, *number, progress, checkpoint.as_ref())?;
         }
-        Input::Completed { of, agent, started_at, outcome } => {
+        Input::HandedBack { of, agent, checkpoint } => {
             check_action(run, of.action)?;
-            report::completed(&mut step, *of, (agent, *started_at), outcome)?;
+            report::handed_back(&mut step, *of, agent, checkpoint.as_ref())?;
+        }
+        Input::Completed { of, agent, started_at, outcome, checkpoint } => {
+            check_action(run, of.action)?;
+            report::completed(&mut step, *of, (agent, *started_at), outcome, checkpoint.as_ref())?;
         }
         Input::DeadLettered { of, reason } => {
             check_action(run, of.action)?;

@@ -1,12 +1,14 @@
 //! Reports of agents: what has become of an attempt.
 
+use serde_json::Value;
+
 use super::step::Step;
 use super::{Command, Rejection, again, time};
 use crate::depth::is_too_deep;
 use crate::ids::AgentId;
 use crate::limits::MAX_VALUE_DEPTH;
 use crate::retry::FailedAttempt;
-use crate::run::{ActionAt, ActionStatus, ErrorInfo, EventKind, Outcome, Progress};
+use crate::run::{ActionAt, ActionStatus, CheckpointError, ErrorInfo, EventKind, Outcome, Progress, check_checkpoint};
 use crate::time::Timestamp;
 
 /// Who performed an attempt, and since when; absent where nobody reported it.
@@ -66,8 +68,14 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, redelive
     Ok(())
 }
 
-/// The attempt has come further.
-pub(super) fn progressed(step: &mut Step<'_>, of: ActionAt, progress: &Progress) -> Result<(), Rejection> {
+/// The attempt has come further. Of reports that overtook each other, the one that was made last counts.
+pub(super) fn progressed(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    number: u32,
+    progress: &Progress,
+    checkpoint: Option<&Value>,
+) -> Result<(), Rejection> {
     check_open(step, of)?;
     let state = step.state(of.action);
     if state.status.is_settled() {
@@ -76,12 +84,67 @@ pub(super) fn progressed(step: &mut Step<'_>, of: ActionAt, progress: &Progress)
     if state.status != ActionStatus::Running || step.at(of.action) != of {
         return Err(Rejection::Stale);
     }
-    if state.progress.as_ref() != Some(progress) {
-        step.emit(EventKind::ActionProgressed { of, progress: progress.clone() });
+    if number == 0 || number > state.progress_number {
+        let refused = checkpointed(step, of, number, checkpoint).err();
+        let message = refused.map(|why| why.to_string()).or_else(|| progress.message.clone());
+        let progress = Progress { message, ..progress.clone() };
+        let says_nothing = progress == Progress::default();
+        if !says_nothing && step.state(of.action).progress.as_ref() != Some(&progress) {
+            step.emit(EventKind::ActionProgressed { of, number, progress });
+        }
     }
     if step.is_ending() {
         step.stop(of.action);
     }
+    Ok(())
+}
+
+/// Keeps where the work can be taken up, if that is within its limits.
+fn checkpointed(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    number: u32,
+    checkpoint: Option<&Value>,
+) -> Result<(), CheckpointError> {
+    let Some(checkpoint) = checkpoint else { return Ok(()) };
+    check_checkpoint(checkpoint)?;
+    if step.state(of.action).checkpoint.as_ref() != Some(checkpoint) {
+        step.emit(EventKind::ActionCheckpointed { of, number, checkpoint: checkpoint.clone() });
+    }
+    Ok(())
+}
+
+/// The attempt's agent drains: the attempt waits in its pool again, and none is spent; or, if the run is ending, the
+/// action ends here. Known only after the next agent's claim, it changes nothing.
+pub(super) fn handed_back(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    agent: &AgentId,
+    checkpoint: Option<&Value>,
+) -> Result<(), Rejection> {
+    check_open(step, of)?;
+    let state = step.state(of.action);
+    if state.status.is_settled() {
+        return Err(Rejection::Settled);
+    }
+    if !state.status.is_in_flight() || state.attempt != of.attempt || of.fence > state.fence {
+        return Err(Rejection::Stale);
+    }
+    if of.fence < state.fence || state.handed_back {
+        return Ok(());
+    }
+    if state.agent.as_ref().is_some_and(|holder| holder != agent) {
+        return Err(Rejection::Stale);
+    }
+    if step.is_ending() {
+        // It has been stopped, and nobody is to begin it again.
+        step.emit(EventKind::ActionCancelled { of });
+        step.follow();
+        return Ok(());
+    }
+    // One that is too large was refused where it was saved.
+    let _kept = checkpointed(step, of, 0, checkpoint);
+    step.emit(EventKind::ActionHandedBack { of });
     Ok(())
 }
 
@@ -91,6 +154,7 @@ pub(super) fn completed(
     of: ActionAt,
     (agent, started_at): (&AgentId, Timestamp),
     outcome: &Outcome,
+    checkpoint: Option<&Value>,
 ) -> Result<(), Rejection> {
     let state = step.state(of.action);
     let is_newest = step.at(of.action) == of;
@@ -116,6 +180,10 @@ pub(super) fn completed(
         | ActionStatus::Cancelled => return Err(Rejection::Settled),
     }
     let by = (Some(agent.clone()), Some(started_at));
+    if !matches!(outcome, Outcome::Succeeded { .. }) {
+        // One that is too large was refused where it was saved.
+        let _kept = checkpointed(step, of, 0, checkpoint);
+    }
     match outcome {
         Outcome::Succeeded { output } if is_too_deep(output) => {
             let message = format!("the output is nested more than {MAX_VALUE_DEPTH} levels deep");

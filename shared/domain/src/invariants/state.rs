@@ -1,14 +1,14 @@
 //! Invariants of a record as it stands.
 
 use super::{
-    Holds, Invariant, SG1, SG2, SG3, SG4, SG5, SG6, SG7, SG8, SG9, SG10, SG11, SG12, SG13, SG14, SG15, SG16, Violation,
-    goes_on, trigger_holds, violated,
+    Holds, Invariant, SG1, SG2, SG3, SG4, SG5, SG6, SG7, SG8, SG9, SG10, SG11, SG12, SG13, SG14, SG15, SG16, SG17,
+    Violation, goes_on, trigger_holds, violated,
 };
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, TIMEOUT_MARGIN_MS};
 use crate::retry::Attempts;
-use crate::run::{ActionState, ActionStatus, CancelCause, Run, RunStatus};
+use crate::run::{ActionState, ActionStatus, CancelCause, Run, RunStatus, check_checkpoint};
 use crate::time::{Millis, Timestamp};
 
 /// Every invariant of the record that does not hold.
@@ -25,6 +25,7 @@ pub fn check(definition: &Definition, run: &Run) -> Vec<Violation> {
         look.trigger(action);
         look.attempts(action);
         look.fields(action);
+        look.kept(action);
         look.run_of(action);
     }
     look.found
@@ -189,6 +190,17 @@ impl Look<'_> {
         for (name, fits) in fields {
             self.of_action(SG10, action, fits, &format!("`{name}` does not belong to its status"));
         }
+    }
+
+    fn kept(&mut self, action: ActionIndex) {
+        let state = self.run.action(action);
+        let fits = match &state.checkpoint {
+            Some(checkpoint) => !state.status.is_settled() && check_checkpoint(checkpoint).is_ok(),
+            None => true,
+        };
+        self.of_action(SG17, action, fits, "it keeps a checkpoint that it should not");
+        let is_in_pool = state.status == ActionStatus::Queued && state.agent.is_none();
+        self.of_action(SG17, action, !state.handed_back || is_in_pool, "it can not be handed back");
     }
 
     fn run_of(&mut self, action: ActionIndex) {

@@ -1,8 +1,8 @@
 //! Invariants of one decision: what stood before, what was asked, what was decided.
 
 use super::{
-    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, Violation, trigger_holds,
-    violated,
+    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, Violation,
+    trigger_holds, violated,
 };
 use crate::decide::{Command, Decision, Perform};
 use crate::definition::Definition;
@@ -56,6 +56,11 @@ impl Step<'_> {
                 let is_untold = state.status == ActionStatus::Queued && state.unserved.is_none();
                 self.holds(SG28, is_untold && at(run, *of) == *of, || format!("{event:?} while {state:?}"));
             }
+            EventKind::ActionCheckpointed { of, .. } => {
+                let is_newest = run.action(of.action).status.is_in_flight() && at(run, *of) == *of;
+                self.holds(SG32, is_newest, || format!("{event:?} while {:?}", run.action(of.action)));
+            }
+            EventKind::ActionHandedBack { of } => self.handed_back(run, *of),
             EventKind::ActionFailed { of, .. }
             | EventKind::ActionTimedOut { of, .. }
             | EventKind::ActionCancelled { of } => {
@@ -90,6 +95,17 @@ impl Step<'_> {
         });
         let next = (state.attempt + 1, state.fence + 1);
         self.holds(SG23, (of.attempt, of.fence) == next, || format!("{of:?} after {state:?}"));
+    }
+
+    fn handed_back(&mut self, run: &Run, of: ActionAt) {
+        let state = run.action(of.action);
+        let is_asked = if let Input::HandedBack { of: asked, agent, .. } = self.input {
+            *asked == of && state.agent.as_ref().is_none_or(|holder| holder == agent)
+        } else {
+            false
+        };
+        let fits = is_asked && state.status.is_in_flight() && at(run, of) == of && !state.handed_back;
+        self.holds(SG32, fits, || format!("{of:?} handed back while {state:?}"));
     }
 
     fn in_flight(&mut self, run: &Run, of: ActionAt, event: &Event) {

@@ -46,12 +46,32 @@ pub fn apply(run: &mut Run, event: &Event) {
         }
         EventKind::ActionStarted { of, agent, started_at } => {
             let state = change(run, of.action, ActionStatus::Running);
-            state.fence = of.fence;
+            if state.fence != of.fence {
+                state.fence = of.fence;
+                state.progress_number = 0;
+            }
             state.agent = Some(agent.clone());
             state.started_at = Some(*started_at);
         }
-        EventKind::ActionProgressed { of, progress } => {
-            run.actions.get_mut(of.action).progress = Some(progress.clone());
+        EventKind::ActionProgressed { of, number, progress } => {
+            let state = run.actions.get_mut(of.action);
+            state.progress = Some(progress.clone());
+            state.progress_number = state.progress_number.max(*number);
+        }
+        EventKind::ActionCheckpointed { of, number, checkpoint } => {
+            let state = run.actions.get_mut(of.action);
+            state.checkpoint = Some(checkpoint.clone());
+            state.progress_number = state.progress_number.max(*number);
+        }
+        EventKind::ActionHandedBack { of } => {
+            let state = change(run, of.action, ActionStatus::Queued);
+            // Whatever else the agent sent under its fence is refused from here on.
+            state.fence = of.fence + 1;
+            state.progress_number = 0;
+            state.handed_back = true;
+            state.queued_at = Some(at);
+            state.started_at = None;
+            state.agent = None;
         }
         EventKind::ActionSucceeded { of, agent, started_at, output } => {
             let state = settle(run, of.action, ActionStatus::Succeeded, at);
@@ -93,6 +113,7 @@ fn change(run: &mut Run, action: ActionIndex, status: ActionStatus) -> &mut Acti
     let state = run.actions.get_mut(action);
     state.status = status;
     state.unserved = None;
+    state.handed_back = false;
     state.revision = revision;
     state
 }
@@ -133,6 +154,7 @@ fn queue(run: &mut Run, of: ActionAt, at: Timestamp) {
     state.retry_at = None;
     state.agent = None;
     state.progress = None;
+    state.progress_number = 0;
 }
 
 fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestamp) -> &mut ActionState {
@@ -142,6 +164,7 @@ fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestam
     let state = change(run, action, status);
     state.finished_at = Some(at);
     state.retry_at = None;
+    state.checkpoint = None;
     state
 }
 

@@ -85,8 +85,24 @@ pub enum EventKind {
     ActionProgressed {
         /// Which.
         of: ActionAt,
+        /// The number of the report; 0: it has none.
+        number: u32,
         /// How far.
         progress: Progress,
+    },
+    /// The attempt has said where its work can be taken up. Not published.
+    ActionCheckpointed {
+        /// Which.
+        of: ActionAt,
+        /// The number of the report; 0: it has none.
+        number: u32,
+        /// From where.
+        checkpoint: Value,
+    },
+    /// The attempt's agent drains and gives its message back to the pool: the next fence is nobody's. Not published.
+    ActionHandedBack {
+        /// Which, with the fence that its agent had.
+        of: ActionAt,
     },
     /// The action ended well.
     ActionSucceeded {
@@ -199,6 +215,8 @@ impl EventKind {
             Self::ActionUnserved { .. } => "action.unserved",
             Self::ActionStarted { .. } => "action.started",
             Self::ActionProgressed { .. } => "action.progressed",
+            Self::ActionCheckpointed { .. } => "action.checkpointed",
+            Self::ActionHandedBack { .. } => "action.handed_back",
             Self::ActionSucceeded { .. } => "action.succeeded",
             Self::ActionRetrying { .. } => "action.retrying",
             Self::ActionFailed { .. } => "action.failed",
@@ -224,12 +242,19 @@ impl EventKind {
             | Self::ActionUnserved { of, .. }
             | Self::ActionStarted { of, .. }
             | Self::ActionProgressed { of, .. }
+            | Self::ActionCheckpointed { of, .. }
+            | Self::ActionHandedBack { of }
             | Self::ActionSucceeded { of, .. }
             | Self::ActionRetrying { of, .. }
             | Self::ActionFailed { of, .. }
             | Self::ActionTimedOut { of, .. }
             | Self::ActionCancelled { of } => Some(*of),
         }
+    }
+
+    /// Whether it is told to anybody. What is not has no id of its own.
+    pub const fn is_public(&self) -> bool {
+        !matches!(self, Self::ActionReady { .. } | Self::ActionCheckpointed { .. } | Self::ActionHandedBack { .. })
     }
 
     /// The event's id: the same decision, however often it is made again, gives the same id.
@@ -242,8 +267,9 @@ impl EventKind {
         let (action, attempt) = (of.action.0.to_string(), of.attempt.to_string());
         let extra = match self {
             Self::ActionStarted { .. } | Self::ActionUnserved { .. } => of.fence.to_string(),
-            // Several reports of one batch are decided at one instant.
-            Self::ActionProgressed { progress, .. } => serde_json::to_string(progress).unwrap_or_default(),
+            // Several reports of one batch are decided at one instant, and what was said may be said again.
+            Self::ActionProgressed { progress, number: 0, .. } => serde_json::to_string(progress).unwrap_or_default(),
+            Self::ActionProgressed { of, number, .. } => format!("{}.{number}", of.fence),
             Self::RunStarted { .. }
             | Self::RunPaused
             | Self::RunResumed
@@ -252,6 +278,8 @@ impl EventKind {
             | Self::RunFinished { .. }
             | Self::ActionReady { .. }
             | Self::ActionQueued { .. }
+            | Self::ActionCheckpointed { .. }
+            | Self::ActionHandedBack { .. }
             | Self::ActionSucceeded { .. }
             | Self::ActionRetrying { .. }
             | Self::ActionFailed { .. }

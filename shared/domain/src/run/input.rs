@@ -35,8 +35,27 @@ pub enum Input {
     Progressed {
         /// Which.
         of: ActionAt,
-        /// How far.
+        /// Which report it is of this attempt and fence, from 1: an earlier one that comes later changes nothing. 0: its
+        /// agent does not count.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        number: u32,
+        /// How far; one that says nothing leaves what was said before.
         progress: Progress,
+        /// Where the work could be taken up from here; absent: where it was said last. At most
+        /// [`crate::limits::MAX_CHECKPOINT_BYTES`] as JSON.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Value>,
+    },
+    /// An agent that drains has stopped the attempt and makes its message visible again. It is known before or after
+    /// the next agent's claim.
+    HandedBack {
+        /// Which, with the fence that the agent had.
+        of: ActionAt,
+        /// Who.
+        agent: AgentId,
+        /// Where the work can be taken up; absent: where it was said last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Value>,
     },
     /// An attempt has ended.
     Completed {
@@ -48,6 +67,9 @@ pub enum Input {
         started_at: Timestamp,
         /// How it ended.
         outcome: Outcome,
+        /// Where the next attempt can take the work up, if this one failed; absent: where it was said last.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Value>,
     },
     /// The attempt's message could not be performed by any agent and went to the dead-letter queue.
     DeadLettered {
@@ -133,4 +155,9 @@ pub struct Progress {
     /// What it is doing, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

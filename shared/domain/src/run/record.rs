@@ -188,6 +188,15 @@ pub struct ActionState {
     /// It waits in a pool that nobody serves: only while queued.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub unserved: Option<Unserved>,
+    /// The number of the report that said so, of the newest fence; 0: none was numbered.
+    #[serde(rename = "m", default, skip_serializing_if = "is_zero")]
+    pub progress_number: u32,
+    /// Where the work can be taken up, as its newest owner said last; none once the action is settled.
+    #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Value>,
+    /// It was handed back: its message is in the pool, its fence is nobody's, and nobody was lost. Only while queued.
+    #[serde(rename = "h", default, skip_serializing_if = "is_false")]
+    pub handed_back: bool,
     /// What the action gave.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,

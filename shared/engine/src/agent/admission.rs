@@ -3,6 +3,7 @@
 //! The first delivery of a fresh message begins at once. Any other is held against the record: a redelivery claims
 //! (and gets a higher fence), a message that waited is looked up, for its run may have been cancelled meanwhile.
 
+use serde_json::Value;
 use windlass_contract::message::PerformMessage;
 use windlass_domain::ids::AgentId;
 use windlass_domain::limits::CHECK_AFTER_MS;
@@ -16,10 +17,10 @@ use crate::ports::PortError;
 use super::records::Records;
 
 /// What is to be done with a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum Admission {
-    /// Perform it, and report with this fence.
-    Perform(ActionAt),
+    /// Perform it, and report with this fence; it takes up the work at this checkpoint.
+    Perform(ActionAt, Option<Value>),
     /// Its run is being cancelled: report that it was never begun.
     Cancelled,
     /// It is of no use any more: delete it.
@@ -41,7 +42,7 @@ pub(super) async fn admit(
     if ports.clock.now().since(message.queued_at).0 > CHECK_AFTER_MS {
         return check(ports, records, message).await;
     }
-    Ok(Admission::Perform(message.of))
+    Ok(Admission::Perform(message.of, message.checkpoint.clone()))
 }
 
 async fn claim(
@@ -61,7 +62,8 @@ async fn claim(
     }
     let state = run.action(of.action);
     let is_mine = state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
-    Ok(if is_mine { Admission::Perform(ActionAt { fence: state.fence, ..of }) } else { Admission::Drop })
+    let of = ActionAt { fence: state.fence, ..of };
+    Ok(if is_mine { Admission::Perform(of, state.checkpoint.clone()) } else { Admission::Drop })
 }
 
 /// A record that was read a moment ago may say that the message is wanted: whoever begins at once does not even look.
@@ -69,7 +71,7 @@ async fn claim(
 async fn check(ports: &Ports, records: &Records, message: &PerformMessage) -> Result<Admission, PortError> {
     if let Some(run) = records.lately(ports.runs.as_ref(), message.run).await? {
         let judged = judge(&run, message.of);
-        if matches!(judged, Admission::Perform(_)) {
+        if matches!(judged, Admission::Perform(..)) {
             return Ok(judged);
         }
     }
@@ -84,7 +86,7 @@ fn judge(run: &Run, of: ActionAt) -> Admission {
     let state = run.action(of.action);
     let is_wanted = state.status == ActionStatus::Queued && state.attempt == of.attempt && state.fence == of.fence;
     match run.status {
-        RunStatus::Running | RunStatus::Paused if is_wanted => Admission::Perform(of),
+        RunStatus::Running | RunStatus::Paused if is_wanted => Admission::Perform(of, state.checkpoint.clone()),
         RunStatus::Cancelling if is_wanted => Admission::Cancelled,
         RunStatus::Submitted
         | RunStatus::Running

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::watch;
 use tracing::Instrument;
 use windlass_contract::message::{PerformMessage, decode};
 use windlass_contract::trace::{is_traceparent, trace_id};
 use windlass_domain::depth::is_too_deep;
+use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_DELIVERIES, MAX_VALUE_DEPTH};
 use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Timestamp;
@@ -15,12 +17,26 @@ use windlass_domain::time::Timestamp;
 use super::Agent;
 use super::admission::{Admission, admit};
 use super::held::{Hold, Stopped};
+use crate::advance::advance;
+use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, idempotency_key};
 use crate::ports::{Delivery, ErrorClass, QueueName};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+/// How long an agent that drains tries to commit that it hands an attempt back. Whoever drains it kills it at last: 30 s
+/// after the deadline is ECS's habit, and nothing else is left to do.
+const TELL_WITHIN: Duration = Duration::from_secs(10);
+
+/// What is known of an attempt when it has stopped.
+struct Last {
+    run: RunId,
+    of: ActionAt,
+    started_at: Timestamp,
+    /// What it saved last, if it saved anything.
+    checkpoint: Option<Value>,
+}
 
 impl Agent {
     pub(super) async fn attempt(&self, delivery: Delivery, hold: Arc<Hold>) {
@@ -47,13 +63,14 @@ impl Agent {
         let admitted =
             admit(&inner.ports, &inner.definitions, &inner.records, id, &message, delivery.receive_count).await;
         match admitted {
-            Ok(Admission::Perform(of)) => {
+            Ok(Admission::Perform(of, checkpoint)) => {
                 let span = tracing::info_span!("attempt", trace.id = trace_id(message.run), run.id = %message.run, action = %message.name, attempt = of.attempt);
-                self.perform(message, of, hold).instrument(span).await;
+                self.perform(message, of, checkpoint, hold).instrument(span).await;
             }
             Ok(Admission::Cancelled) => {
                 let now = inner.ports.clock.now();
-                self.complete(message.run, message.of, now, Outcome::Cancelled, hold);
+                let last = Last { run: message.run, of: message.of, started_at: now, checkpoint: None };
+                self.complete(last, Outcome::Cancelled, hold);
             }
             Ok(Admission::Drop) => self.give_up(hold),
             Err(error) => {
@@ -63,7 +80,7 @@ impl Agent {
         }
     }
 
-    async fn perform(&self, message: PerformMessage, of: ActionAt, hold: &Arc<Hold>) {
+    async fn perform(&self, message: PerformMessage, of: ActionAt, given: Option<Value>, hold: &Arc<Hold>) {
         let inner = &self.inner;
         // Between the receive and this point the process may have been held up; the right to begin may be gone.
         if !hold.is_safe_for(inner.settings.visibility / 3) {
@@ -73,59 +90,68 @@ impl Agent {
         hold.is_of(message.run, of);
         let (run, started_at) = (message.run, inner.ports.clock.now());
         let (control, progress) = AttemptControl::new(hold.stop.clone());
-        let attempt = attempt_of(message, of);
-        let watched = self.watch(run, of, started_at, progress);
+        let control = control.taking_up(given.clone());
+        let saved = control.saved();
+        let attempt = attempt_of(message, of, given.clone());
+        let watched = self.watch((run, of, started_at), progress, (given.clone(), saved.clone()));
         let outcome = tokio::select! {
             biased;
             outcome = inner.performer.perform(attempt, control) => outcome,
             never = watched => match never {},
         };
+        // What was given is known already.
+        let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
+        let last = Last { run, of, started_at, checkpoint };
         match (hold.stopped(), &outcome) {
             (Some(Stopped::Lost), Outcome::Cancelled) => inner.held.release(hold),
-            (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(hold).await,
-            _ => self.complete(run, of, started_at, outcome, hold),
+            (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(last, hold).await,
+            _ => self.complete(last, outcome, hold),
         }
     }
 
     /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes.
     async fn watch(
         &self,
-        run: windlass_domain::ids::RunId,
-        of: ActionAt,
-        started_at: Timestamp,
+        (run, of, started_at): (RunId, ActionAt, Timestamp),
         mut progress: watch::Receiver<Option<Progress>>,
+        (mut known, mut saved): (Option<Value>, watch::Receiver<Option<Value>>),
     ) -> std::convert::Infallible {
         let inner = &self.inner;
         tokio::time::sleep(inner.settings.started_after).await;
         let agent = inner.settings.id.clone();
         inner.reporter.report(run, Input::Started { of, agent, started_at }, None);
-        loop {
-            let latest = progress.borrow_and_update().clone();
-            if let Some(progress) = latest {
-                inner.reporter.report(run, Input::Progressed { of, progress }, None);
+        for number in 1.. {
+            let said = progress.borrow_and_update().clone();
+            let newest = saved.borrow_and_update().clone();
+            let checkpoint = newest.clone().filter(|_| newest != known);
+            known = newest;
+            if said.is_some() || checkpoint.is_some() {
+                let progress = said.unwrap_or_default();
+                inner.reporter.report(run, Input::Progressed { of, number, progress, checkpoint }, None);
             }
             tokio::time::sleep(PROGRESS_EVERY).await;
-            if progress.changed().await.is_err() {
-                std::future::pending::<()>().await;
+            let changed = tokio::select! {
+                biased;
+                changed = progress.changed() => changed,
+                changed = saved.changed() => changed,
+            };
+            if changed.is_err() {
+                break;
             }
         }
+        std::future::pending().await
     }
 
-    fn complete(
-        &self,
-        run: windlass_domain::ids::RunId,
-        of: ActionAt,
-        started_at: Timestamp,
-        outcome: Outcome,
-        hold: &Arc<Hold>,
-    ) {
+    fn complete(&self, last: Last, outcome: Outcome, hold: &Arc<Hold>) {
+        let Last { run, of, started_at, checkpoint } = last;
+        let checkpoint = checkpoint.filter(|_| !matches!(outcome, Outcome::Succeeded { .. }));
         let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");
         if matches!(outcome, Outcome::Failed { .. } | Outcome::TimedOut { .. }) {
             tracing::trace!(metric = "Failures");
         }
         let agent = self.inner.settings.id.clone();
-        let input = Input::Completed { of, agent, started_at, outcome };
+        let input = Input::Completed { of, agent, started_at, outcome, checkpoint };
         self.inner.reporter.report(run, input, Some(hold.clone()));
     }
 
@@ -134,8 +160,10 @@ impl Agent {
         self.inner.reporter.acknowledge(hold.clone());
     }
 
-    /// Makes the message visible again: the attempt goes on elsewhere, and none is spent.
-    async fn hand_back(&self, hold: &Hold) {
+    /// Makes the message visible again: the attempt goes on elsewhere, and none is spent. The record has the last
+    /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden.
+    async fn hand_back(&self, last: Last, hold: &Hold) {
+        self.tell_handed_back(last).await;
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
         let request = vec![(hold.receipt.clone(), Duration::ZERO)];
         if let Err(error) = self.inner.ports.queues.extend(&pool, request).await {
@@ -144,12 +172,31 @@ impl Agent {
         self.inner.held.release(hold);
     }
 
+    /// Commits the hand-back as a claim is committed, for a report could come after the next owner's claim. Only if the
+    /// record is out of reach for long it is reported all the same.
+    async fn tell_handed_back(&self, last: Last) {
+        let inner = &self.inner;
+        let Last { run, of, checkpoint, .. } = last;
+        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint }];
+        let telling = async {
+            let mut backoff = Backoff::of_failures();
+            while let Err(error) = advance(&inner.ports, &inner.definitions, run, &input, None).await {
+                tracing::warn!(run.id = %run, error.code = error.code, error = %error, "failed to tell of a hand-back");
+                backoff.wait().await;
+            }
+        };
+        if tokio::time::timeout(TELL_WITHIN, telling).await.is_err() {
+            let [input] = input;
+            inner.reporter.report(run, input, None);
+        }
+    }
+
     /// Puts a message that can not be performed where a person finds it, with the reason.
     async fn bury(&self, delivery: &Delivery, reason: &str) {
         tracing::error!(reason, "an attempt can not be performed; its message goes to the dead-letter queue");
         let queues = self.inner.ports.queues.as_ref();
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
-        let mut backoff = crate::backoff::Backoff::of_failures();
+        let mut backoff = Backoff::of_failures();
         while let Err(error) = bury(queues, &pool, &delivery.body, reason).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to bury a message");
             if error.class == ErrorClass::Reject {
@@ -171,7 +218,7 @@ fn readable(outcome: Outcome) -> Outcome {
     }
 }
 
-fn attempt_of(message: PerformMessage, of: ActionAt) -> Attempt {
+fn attempt_of(message: PerformMessage, of: ActionAt, checkpoint: Option<Value>) -> Attempt {
     Attempt {
         idempotency_key: idempotency_key(message.run, of.action),
         run: message.run,
@@ -182,6 +229,7 @@ fn attempt_of(message: PerformMessage, of: ActionAt) -> Attempt {
         work: message.work,
         timeout: message.timeout_ms,
         deadline: message.deadline,
+        checkpoint,
         // What is passed on to programs and endpoints has a known shape, whatever the message has.
         trace: message.trace.filter(|trace| is_traceparent(trace)),
     }

@@ -29,6 +29,8 @@ pub(crate) enum Act {
     End(Outcome),
     After(Duration, Outcome),
     Hang,
+    /// Saves a checkpoint after each span, then ends or hangs.
+    Save(Vec<(Duration, Value)>, Box<Act>),
 }
 
 type Rule = Box<dyn Fn(&Attempt) -> Act + Send + Sync>;
@@ -58,6 +60,10 @@ impl Script {
         Act::End(Outcome::Failed { error: ErrorInfo::new(kind, "by script") })
     }
 
+    pub(crate) fn save<const N: usize>(saves: [(Duration, Value); N], then: Act) -> Act {
+        Act::Save(saves.into(), Box::new(then))
+    }
+
     pub(crate) fn hang() -> Act {
         Act::Hang
     }
@@ -69,13 +75,23 @@ impl Performer for Script {
         self.performed.fetch_add(1, Ordering::SeqCst);
         self.most.fetch_max(self.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
         let work = async {
-            match (self.rule)(&attempt) {
-                Act::End(outcome) => outcome,
-                Act::After(span, outcome) => {
-                    tokio::time::sleep(span).await;
-                    outcome
+            let mut act = (self.rule)(&attempt);
+            loop {
+                match act {
+                    Act::End(outcome) => return outcome,
+                    Act::After(span, outcome) => {
+                        tokio::time::sleep(span).await;
+                        return outcome;
+                    }
+                    Act::Hang => std::future::pending().await,
+                    Act::Save(saves, then) => {
+                        for (span, checkpoint) in saves {
+                            tokio::time::sleep(span).await;
+                            control.save(checkpoint).expect("small");
+                        }
+                        act = *then;
+                    }
                 }
-                Act::Hang => std::future::pending().await,
             }
         };
         let outcome = tokio::select! {

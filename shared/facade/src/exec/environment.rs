@@ -57,6 +57,10 @@ pub(super) fn variables(attempt: &Attempt, until: Option<Timestamp>, scratch: &S
         ("ERROR", scratch.error().into_os_string()),
         ("PROGRESS", scratch.progress().into_os_string()),
     ];
+    if let Some(checkpoint) = &attempt.checkpoint {
+        // Its limit is far below what one variable may have: 128 KiB on Linux.
+        variables.push(("CHECKPOINT", checkpoint.to_string().into()));
+    }
     if let Some(until) = until {
         variables.push(("DEADLINE", until.to_string().into()));
     }
@@ -77,6 +81,7 @@ pub(super) fn stdin(work: &ExecWork, attempt: &Attempt, until: Option<Timestamp>
             "fence": attempt.of.fence,
             "idempotency_key": attempt.idempotency_key,
             "deadline": until.map(|until| until.to_string()),
+            "checkpoint": attempt.checkpoint,
         })),
     }
 }

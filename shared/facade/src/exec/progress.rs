@@ -4,36 +4,44 @@ use std::io::{self, SeekFrom};
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio::sync::watch;
 use windlass_domain::limits::MAX_PROGRESS_MESSAGE_BYTES;
 use windlass_domain::run::Progress;
+use windlass_engine::perform::AttemptControl;
 
 use crate::bounded::cut_end;
 
 /// Bytes of the file that are read at once. Of a file that grows faster only the end is read: the newest line counts.
-const WINDOW_BYTES: u64 = 16 * 1024;
+const WINDOW_BYTES: u64 = 64 * 1024;
 
 /// A progress file that is followed.
 pub(super) struct ProgressFile<'a> {
     path: PathBuf,
     /// Everything before this has been read.
     offset: u64,
-    to: &'a watch::Sender<Option<Progress>>,
+    to: &'a AttemptControl,
 }
 
 impl<'a> ProgressFile<'a> {
-    pub(super) fn new(path: PathBuf, to: &'a watch::Sender<Option<Progress>>) -> Self {
+    pub(super) fn new(path: PathBuf, to: &'a AttemptControl) -> Self {
         Self { path, offset: 0, to }
     }
 
-    /// Reads what has been appended and reports the newest whole line of it. A file that can not be read is no
-    /// progress, and no failure either.
+    /// Reads what has been appended; reports the newest progress of it and saves the newest checkpoint. A file that can
+    /// not be read is no progress, and no failure either. A checkpoint that is refused is said instead of the message.
     pub(super) async fn read(&mut self) {
         let Ok(Some(appended)) = self.appended().await else { return };
         let text = String::from_utf8_lossy(&appended);
-        if let Some(progress) = text.lines().rev().find_map(parse) {
-            self.to.send_if_modified(|last| {
+        let lines: Vec<Line> = text.lines().rev().map(parse).collect();
+        let checkpoint = lines.iter().find_map(|line| line.checkpoint.clone());
+        let mut progress = lines.into_iter().find_map(|line| line.progress);
+        if let Some(Err(refused)) = checkpoint.map(|checkpoint| self.to.save(checkpoint)) {
+            tracing::warn!(error = %refused, "a program's checkpoint was refused");
+            progress.get_or_insert_default().message = Some(refused.to_string());
+        }
+        if let Some(progress) = progress {
+            self.to.progress.send_if_modified(|last| {
                 let changed = last.as_ref() != Some(&progress);
                 *last = Some(progress);
                 changed
@@ -64,8 +72,16 @@ impl<'a> ProgressFile<'a> {
         let first =
             if start == self.offset { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
         self.offset = start + last as u64 + 1;
-        Ok(bytes.get(first..last).map(<[u8]>::to_vec))
+        let too_long = || format!("a line of more than {WINDOW_BYTES} bytes was not read").into_bytes();
+        Ok(Some(bytes.get(first..last).map_or_else(too_long, <[u8]>::to_vec)))
     }
+}
+
+/// What a line says; an empty one says nothing.
+#[derive(Debug, Default, PartialEq)]
+struct Line {
+    progress: Option<Progress>,
+    checkpoint: Option<Value>,
 }
 
 /// A line in JSON.
@@ -75,16 +91,23 @@ struct JsonLine {
     percent: Option<f64>,
     #[serde(default)]
     message: Option<String>,
+    #[serde(default)]
+    checkpoint: Option<Value>,
 }
 
-/// Reads `{"percent": 42, "message": "rows"}`, `42 rows`, `42% rows`, `42` or `rows`; an empty line says nothing.
-fn parse(line: &str) -> Option<Progress> {
+/// Reads `{"percent": 42, "message": "rows", "checkpoint": {"row": 7}}`, or a line of text.
+fn parse(line: &str) -> Line {
     let line = line.trim();
     if line.starts_with('{')
-        && let Ok(JsonLine { percent, message }) = serde_json::from_str(line)
+        && let Ok(JsonLine { percent, message, checkpoint }) = serde_json::from_str(line)
     {
-        return progress(percent, message.as_deref());
+        return Line { progress: progress(percent, message.as_deref()), checkpoint };
     }
+    Line { progress: parse_text(line), checkpoint: None }
+}
+
+/// Reads `42 rows`, `42% rows`, `42` or `rows`.
+fn parse_text(line: &str) -> Option<Progress> {
     let (first, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
     match first.strip_suffix('%').unwrap_or(first).parse::<f64>() {
         Ok(percent) if percent.is_finite() => progress(Some(percent), Some(rest)),
@@ -103,10 +126,13 @@ fn progress(percent: Option<f64>, message: Option<&str>) -> Option<Progress> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
 
     fn check(line: &str, percent: Option<f64>, message: Option<&str>) {
         let expected = Progress { percent, message: message.map(str::to_owned) };
-        assert_eq!(parse(line), (percent.is_some() || message.is_some()).then_some(expected), "{line:?}");
+        let progress = (percent.is_some() || message.is_some()).then_some(expected);
+        assert_eq!(parse(line), Line { progress, checkpoint: None }, "{line:?}");
     }
 
     #[test]
@@ -132,7 +158,8 @@ mod tests {
 
     #[test]
     fn a_long_message_is_cut() {
-        let message = parse(&"x".repeat(10_000)).and_then(|progress| progress.message).expect("a message");
+        let said = parse(&"x".repeat(10_000)).progress;
+        let message = said.and_then(|progress| progress.message).expect("a message");
         assert!(message.len() <= MAX_PROGRESS_MESSAGE_BYTES);
     }
 
@@ -140,7 +167,7 @@ mod tests {
     async fn follow(parts: &[(&str, Option<&str>)]) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("progress");
-        let (to, seen) = watch::channel(None);
+        let (to, seen) = AttemptControl::new(CancellationToken::new());
         let mut file = ProgressFile::new(path.clone(), &to);
         let mut text = String::new();
         for (part, expected) in parts {
@@ -164,13 +191,45 @@ mod tests {
         let endless = "x".repeat(100_000);
         follow(&[(&flood, Some("a line of the flood")), (&endless, Some("a line of the flood"))]).await;
         follow(&[(&endless, None), ("\nlast\n", Some("last"))]).await;
+        follow(&[(&endless, None), ("\n", Some("a line of more than 65536 bytes was not read"))]).await;
+    }
+
+    /// What is saved, and what is said, after each part.
+    #[tokio::test]
+    async fn checkpoints_are_saved_and_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("progress");
+        let (to, seen) = AttemptControl::new(CancellationToken::new());
+        let mut file = ProgressFile::new(path.clone(), &to);
+        let (mut text, large) = (String::new(), "x".repeat(9000));
+        let too_large = format!(r#"{{"percent": 4, "checkpoint": "{large}"}}"#);
+        for (part, saved, said) in [
+            (r#"{"percent": 1, "checkpoint": {"row": 1}}"#, json!({ "row": 1 }), None),
+            ("2 reading", json!({ "row": 1 }), Some("reading")),
+            (r#"{"checkpoint": [2]}"#, json!([2]), Some("reading")),
+            ("{\"checkpoint\": [3]}\n3 writing", json!([3]), Some("writing")),
+            (r#"{"checkpoint": null}"#, json!([3]), Some("writing")),
+            (
+                &too_large,
+                json!([3]),
+                Some("the checkpoint was refused: it has 9002 bytes as JSON; at most 8192 are kept"),
+            ),
+        ] {
+            text.push_str(part);
+            text.push('\n');
+            std::fs::write(&path, &text).expect("written");
+            file.read().await;
+            assert_eq!(to.checkpoint(), Some(saved), "after {part:.40}");
+            let message = seen.borrow().clone().and_then(|progress: Progress| progress.message);
+            assert_eq!(message.as_deref(), said, "after {part:.40}");
+        }
     }
 
     #[tokio::test]
     async fn a_file_that_is_begun_anew_is_read_again() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("progress");
-        let (to, seen) = watch::channel(None);
+        let (to, seen) = AttemptControl::new(CancellationToken::new());
         let mut file = ProgressFile::new(path.clone(), &to);
         for (text, percent) in [("10 a longer line\n", 10.0), ("20\n", 20.0)] {
             std::fs::write(&path, text).expect("written");

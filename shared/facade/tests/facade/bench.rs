@@ -36,6 +36,7 @@ pub(crate) struct Bench {
 pub(crate) struct Performing {
     pub(crate) stop: CancellationToken,
     pub(crate) progress: watch::Receiver<Option<Progress>>,
+    pub(crate) saved: watch::Receiver<Option<Value>>,
     pub(crate) task: tokio::task::JoinHandle<Outcome>,
 }
 
@@ -73,8 +74,10 @@ impl Bench {
         let facades = Facades::new(self.settings.clone()).expect("facades");
         let stop = CancellationToken::new();
         let (control, progress) = AttemptControl::new(stop.clone());
+        let control = control.taking_up(attempt.checkpoint.clone());
+        let saved = control.saved();
         let task = tokio::spawn(async move { facades.perform(attempt, control).await });
-        Performing { stop, progress, task }
+        Performing { stop, progress, saved, task }
     }
 
     pub(crate) async fn perform(&self, attempt: Attempt) -> Outcome {
@@ -129,6 +132,7 @@ pub(crate) fn attempt(work: Work) -> Attempt {
         timeout: None,
         deadline: None,
         idempotency_key: idempotency_key(run, ActionIndex(2)),
+        checkpoint: None,
         trace: Some(TRACE.to_owned()),
     }
 }

@@ -174,7 +174,7 @@ async fn a_program_reads_its_context_or_what_it_was_given() {
     let context = attempt(Work::Exec(bench.sh("cat")));
     let expected = json!({
         "run": context.run, "task": "nightly", "version": 7, "action": "extract", "attempt": 3, "fence": 5,
-        "idempotency_key": context.idempotency_key, "deadline": null,
+        "idempotency_key": context.idempotency_key, "deadline": null, "checkpoint": null,
     });
     assert_eq!(succeeded(bench.perform(context).await), expected);
     for (stdin, seen) in [
@@ -254,4 +254,26 @@ async fn the_documented_python_program_works() {
     let progress = performing.progress.clone();
     assert_eq!(succeeded(performing.end().await), json!({"total": 3}));
     assert_eq!(progress.borrow().as_ref().and_then(|seen| seen.percent), Some(100.0));
+}
+
+#[tokio::test]
+async fn a_program_takes_up_work_and_saves_it() {
+    let bench = Bench::new();
+    let script = r#"echo '{"percent": 50, "checkpoint": {"row": 8}}' >> "$WINDLASS_PROGRESS"
+        echo "60 further" >> "$WINDLASS_PROGRESS"; echo "${WINDLASS_CHECKPOINT-none}"; cat"#;
+    for (given, told) in [
+        (None, json!(null)),
+        (Some(json!({ "row": 7, "of": "it's \"all\"" })), json!({ "row": 7, "of": "it's \"all\"" })),
+    ] {
+        let performing = bench.start(Attempt { checkpoint: given.clone(), ..attempt(Work::Exec(bench.sh(script))) });
+        let (saved, progress) = (performing.saved.clone(), performing.progress.clone());
+        let output = succeeded(performing.end().await);
+        let (variable, context) = output.as_str().and_then(|text| text.split_once('\n')).expect("two lines");
+        assert_eq!(variable, given.map_or("none".to_owned(), |given| given.to_string()));
+        let context: Value = serde_json::from_str(context).expect("JSON");
+        assert_eq!(context["checkpoint"], told);
+        assert_eq!(*saved.borrow(), Some(json!({ "row": 8 })));
+        let message = progress.borrow().clone().and_then(|progress| progress.message);
+        assert_eq!(message.as_deref(), Some("further"));
+    }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use windlass_domain::run::{ErrorInfo, Outcome, Progress};
 use windlass_domain::work::{NativeWork, Work};
+use windlass_engine::perform::Attempt;
 use windlass_facade::Handlers;
 
 use crate::bench::{Bench, attempt, failed, succeeded, timed, timed_out};
@@ -117,4 +118,21 @@ async fn a_handler_reports_progress() {
     let progress = performing.progress.clone();
     performing.end().await;
     assert_eq!(progress.borrow().as_ref().and_then(|seen| seen.percent), Some(50.0));
+}
+
+#[tokio::test]
+async fn a_handler_takes_up_work_and_saves_it() {
+    let bench = bench(Handlers::new().with("counts", |_, control| async move {
+        let row = control.checkpoint().and_then(|saved| saved["row"].as_i64()).unwrap_or_default();
+        control.save(json!({ "row": row + 1 })).expect("small");
+        let refused = control.save("x".repeat(9000).into()).expect_err("too large");
+        Ok(refused.to_string().into())
+    }));
+    for (given, saved) in [(None, 1), (Some(json!({ "row": 7 })), 8)] {
+        let performing = bench.start(Attempt { checkpoint: given, ..attempt(call("counts", Value::Null)) });
+        let seen = performing.saved.clone();
+        let refused = succeeded(performing.end().await);
+        assert_eq!(*seen.borrow(), Some(json!({ "row": saved })), "what is refused replaces nothing");
+        assert_eq!(refused, "the checkpoint was refused: it has 9002 bytes as JSON; at most 8192 are kept");
+    }
 }

@@ -97,6 +97,7 @@ impl Model {
             row.attempt += 1;
             row.fence += 1;
             row.first_queued.get_or_insert(turn.now);
+            (row.said, row.said_number) = (None, 0);
         }
         self.set(next, Stand::Queued { since: turn.now }, turn);
         turn.sent.insert((self.newest(next), false));

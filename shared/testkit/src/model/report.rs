@@ -1,5 +1,6 @@
 //! What agents report, and what becomes of an attempt that failed.
 
+use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::run::{ActionAt, Input, Outcome};
 use windlass_domain::time::Millis;
@@ -49,15 +50,22 @@ impl Model {
                 }
                 if let Some(row) = self.actions.get_mut(&name_of(at)) {
                     row.fence += 1;
+                    row.said_number = 0;
                 }
                 self.set(at, Stand::Running { since: turn.now, agent: agent.clone() }, turn);
                 Ok(())
             }
-            Input::Progressed { .. } => match &stand {
-                Stand::Running { .. } if is_newest => Ok(()),
+            Input::Progressed { number, progress, checkpoint, .. } => match &stand {
+                Stand::Running { .. } if is_newest => {
+                    self.said(at, *number, progress, checkpoint.as_ref());
+                    Ok(())
+                }
                 other => Err(refusal(other)),
             },
-            Input::Completed { outcome, .. } => self.completed(at, is_newest, outcome, turn),
+            Input::HandedBack { agent, checkpoint, .. } => self.handed_back(of, agent, checkpoint.as_ref(), turn),
+            Input::Completed { outcome, checkpoint, .. } => {
+                self.completed(at, is_newest, (outcome, checkpoint.as_ref()), turn)
+            }
             Input::DeadLettered { .. } => {
                 if stand.is_settled() {
                     self.send_again(self.row(at).commit, turn);
@@ -84,7 +92,7 @@ impl Model {
         &mut self,
         at: usize,
         is_newest: bool,
-        outcome: &Outcome,
+        (outcome, checkpoint): (&Outcome, Option<&Value>),
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
         let stand = self.row(at).stand.clone();
@@ -96,6 +104,7 @@ impl Model {
         if !is_newest || !stand.is_in_flight() {
             return Err(refusal(&stand));
         }
+        self.keep(at, checkpoint);
         match outcome {
             Outcome::Succeeded { output } => self.set(at, Stand::Succeeded(output.clone()), turn),
             Outcome::Failed { error } => self.attempt_failed(at, &error.kind, Stand::Failed, turn),
@@ -128,6 +137,6 @@ impl Model {
 }
 
 /// Why a report of an action that stands there is not taken.
-fn refusal(stand: &Stand) -> Rejection {
+pub(super) fn refusal(stand: &Stand) -> Rejection {
     if stand.is_settled() { Rejection::Settled } else { Rejection::Stale }
 }

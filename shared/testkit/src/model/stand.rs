@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use windlass_domain::ids::AgentId;
-use windlass_domain::run::ActionStatus;
+use windlass_domain::run::{ActionStatus, Progress};
 use windlass_domain::time::Timestamp;
 
 /// One action.
@@ -14,6 +14,12 @@ pub struct Row {
     pub attempt: u32,
     /// The newest fence.
     pub fence: u32,
+    /// Where the work can be taken up.
+    pub checkpoint: Option<Value>,
+    /// Its agent gave it back and nobody has claimed it since.
+    pub handed_back: bool,
+    pub(super) said: Option<Progress>,
+    pub(super) said_number: u32,
     /// Since when it waits in a pool that nobody serves, if that was told.
     pub unserved: Option<Timestamp>,
     pub(super) base: u32,

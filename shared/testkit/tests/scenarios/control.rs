@@ -50,7 +50,7 @@ fn a_cancelled_run_is_forced_to_end_while_an_agent_goes_on_reporting() {
         world.pass(Millis::from_secs(1));
         seconds += 1;
         let progress = Progress { percent: None, message: Some(seconds.to_string()) };
-        give(&mut world, &Input::Progressed { of, progress });
+        give(&mut world, &Input::Progressed { of, number: 0, progress, checkpoint: None });
         if world.run.wake_at.is_some_and(|wake| wake <= world.now) {
             give(&mut world, &Input::Wake);
         }

@@ -86,7 +86,7 @@ impl Faulty {
                 let name = self.world.definition.action(of.action).name.to_string();
                 let outcome = (self.outcomes)(&name, of.attempt);
                 let started_at = self.world.now;
-                self.inbox.push(Input::Completed { of, agent: agent_of(2), started_at, outcome });
+                self.inbox.push(Input::Completed { of, agent: agent_of(2), started_at, outcome, checkpoint: None });
             }
             Command::Wake { at } => {
                 self.world.now = self.world.now.max(at);
@@ -119,6 +119,8 @@ impl Faulty {
             | EventKind::ActionQueued { .. }
             | EventKind::ActionStarted { .. }
             | EventKind::ActionProgressed { .. }
+            | EventKind::ActionCheckpointed { .. }
+            | EventKind::ActionHandedBack { .. }
             | EventKind::ActionRetrying { .. }
             | EventKind::ActionUnserved { .. }
             | EventKind::ActionCancelled { .. } => false,

@@ -51,6 +51,7 @@ fn run_through(definition: &Definition, in_order: bool) -> Run {
                 agent: agent_of(0),
                 started_at: Timestamp::default(),
                 outcome,
+                checkpoint: None,
             });
         }
     }

@@ -9,7 +9,7 @@ use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 
 use super::action_of;
 
-const INPUTS: [&str; 13] = [
+const INPUTS: [&str; 14] = [
     "Start",
     "Cancel",
     "Pause",
@@ -21,11 +21,12 @@ const INPUTS: [&str; 13] = [
     "Started",
     "Claim",
     "Progressed",
+    "HandedBack",
     "Completed",
     "DeadLettered",
 ];
 /// Those of [`INPUTS`] that are about an action.
-const REPORTS: [&str; 5] = ["Started", "Claim", "Progressed", "Completed", "DeadLettered"];
+const REPORTS: [&str; 6] = ["Started", "Claim", "Progressed", "HandedBack", "Completed", "DeadLettered"];
 const ACTION_STATUSES: [ActionStatus; 9] = [
     ActionStatus::Waiting,
     ActionStatus::Queued,
@@ -187,6 +188,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Started { .. } => "Started",
         Input::Claim { .. } => "Claim",
         Input::Progressed { .. } => "Progressed",
+        Input::HandedBack { .. } => "HandedBack",
         Input::Completed { .. } => "Completed",
         Input::DeadLettered { .. } => "DeadLettered",
     }
