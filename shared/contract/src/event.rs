@@ -98,7 +98,8 @@ fn data_of(kind: &EventKind) -> Option<Value> {
         EventKind::RunPaused
         | EventKind::RunResumed
         | EventKind::ActionQueued { .. }
-        | EventKind::ActionCancelled { .. } => Value::Null,
+        | EventKind::ActionCancelled { agent: None, .. } => Value::Null,
+        EventKind::ActionCancelled { agent: Some(agent), .. } => json!({ "agent": agent }),
         EventKind::RunCancelling { cause, reason } => json!({ "cause": cause, "reason": reason }),
         EventKind::RunFinished { status, output, error } => {
             json!({ "status": status, "output": output, "error": error })

@@ -80,6 +80,7 @@ enum Data {
 /// Each type of event and its data.
 fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
     let deadline = Data::Maybe(object(generator, &[("deadline", Field::Time)]));
+    let stopped = Data::Maybe(object(generator, &[("agent", Field::Agent)]));
     let mut of = |fields: &[(&str, Field)]| Data::Always(object(generator, fields));
     let failure = of(&[("agent", Field::MaybeAgent), ("error", Field::Error), ("allowed", Field::Flag)]);
     let end = of(&[("status", Field::Status), ("output", Field::Anything), ("error", Field::MaybeError)]);
@@ -103,7 +104,7 @@ fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
         ("action.failed", failure.clone()),
         ("action.timed_out", failure),
         ("action.skipped", of(&[("reason", Field::Skip)])),
-        ("action.cancelled", Data::Never),
+        ("action.cancelled", stopped),
     ]
 }
 

@@ -44,8 +44,10 @@ fn note_of(event: &PublicEvent) -> String {
         percent.into_iter().chain(message).collect::<Vec<_>>().join(" ")
     });
     let retry_at = text(&data["retry_at"]).map(|at| format!("next at {}", at.get(11..23).unwrap_or(&at)));
+    let stopped = text(&data["agent"]).filter(|_| event.kind == "action.cancelled");
+    let stopped = stopped.map(|agent| format!("ended by {agent}"));
     let pool = text(&data["pool"]).map(|pool| format!("no agent serves the pool {pool}"));
-    let parts = [error, allowed, progress, retry_at, pool, text(&data["reason"])];
+    let parts = [error, allowed, progress, retry_at, stopped, pool, text(&data["reason"])];
     printable(&parts.into_iter().flatten().collect::<Vec<_>>().join("  "))
 }
 
@@ -71,6 +73,11 @@ mod tests {
             "action.retrying",
             &json!({ "error": { "kind": "exec.temporary", "message": "busy\nmore" }, "retry_at": "2026-03-01T02:30:05.000Z" }),
             "02:30:04.120  action.retrying     totals #2  exec.temporary: busy  next at 02:30:05.000",
+        );
+        check(
+            "action.cancelled",
+            &json!({ "agent": "a-1" }),
+            "02:30:04.120  action.cancelled    totals #2  ended by a-1",
         );
         check(
             "action.unserved",

@@ -74,10 +74,11 @@ fn of_its_actions() -> Vec<(&'static str, EventKind)> {
             "action.skipped-condition",
             EventKind::ActionSkipped { action: ActionIndex(2), reason: SkipReason::Condition },
         ),
-        ("action.cancelled", EventKind::ActionCancelled { of: of() }),
+        ("action.cancelled", EventKind::ActionCancelled { of: of(), agent: None }),
+        ("action.cancelled-by", EventKind::ActionCancelled { of: of(), agent: Some(super::agent()) }),
         (
             "action.cancelled-unattempted",
-            EventKind::ActionCancelled { of: ActionAt { action: ActionIndex(3), attempt: 0, fence: 0 } },
+            EventKind::ActionCancelled { of: ActionAt { action: ActionIndex(3), attempt: 0, fence: 0 }, agent: None },
         ),
     ]
 }

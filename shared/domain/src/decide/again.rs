@@ -118,7 +118,7 @@ pub(super) fn publish_action(step: &mut Step<'_>, action: ActionIndex) {
         (ActionStatus::Skipped, _) => {
             (settled_at, EventKind::ActionSkipped { action, reason: skip_reason(step, action) })
         }
-        (ActionStatus::Cancelled, _) => (settled_at, EventKind::ActionCancelled { of }),
+        (ActionStatus::Cancelled, _) => (settled_at, EventKind::ActionCancelled { of, agent }),
         (
             ActionStatus::Waiting
             | ActionStatus::Running

@@ -68,7 +68,7 @@ pub(super) fn cancel(step: &mut Step<'_>, cause: CancelCause, reason: &str) -> R
         match step.state(action).status {
             ActionStatus::Waiting | ActionStatus::RetryWaiting => {
                 let of = step.at(action);
-                step.emit(EventKind::ActionCancelled { of });
+                step.emit(EventKind::ActionCancelled { of, agent: None });
             }
             ActionStatus::Running => step.stop(action),
             ActionStatus::Queued

@@ -59,7 +59,7 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, redelive
     }
     if step.is_ending() {
         let of = step.at(of.action);
-        step.emit(EventKind::ActionCancelled { of });
+        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
         step.follow();
         return Ok(());
     }
@@ -195,7 +195,9 @@ pub(super) fn completed(
         }
         Outcome::Failed { error } => attempt_failed(step, of, by, error.clone(), false),
         Outcome::TimedOut { error } => attempt_failed(step, of, by, error.clone(), true),
-        Outcome::Cancelled if step.is_ending() => step.emit(EventKind::ActionCancelled { of }),
+        Outcome::Cancelled if step.is_ending() => {
+            step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
+        }
         Outcome::Cancelled => {
             let error = ErrorInfo::new("stopped", "the attempt was stopped although its run was not cancelled");
             attempt_failed(step, of, by, error, false);

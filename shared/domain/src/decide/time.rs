@@ -103,8 +103,12 @@ fn force(step: &mut Step<'_>) {
     for action in step.definition.indexes() {
         let of = step.at(action);
         match step.state(action).status {
-            ActionStatus::Queued if waited >= CANCEL_GRACE_MS => step.emit(EventKind::ActionCancelled { of }),
-            ActionStatus::Running if waited >= CANCEL_FORCE_MS => step.emit(EventKind::ActionCancelled { of }),
+            ActionStatus::Queued if waited >= CANCEL_GRACE_MS => {
+                step.emit(EventKind::ActionCancelled { of, agent: None })
+            }
+            ActionStatus::Running if waited >= CANCEL_FORCE_MS => {
+                step.emit(EventKind::ActionCancelled { of, agent: None })
+            }
             ActionStatus::Running => step.stop(action),
             ActionStatus::Queued
             | ActionStatus::Waiting

@@ -63,7 +63,7 @@ impl Step<'_> {
             EventKind::ActionHandedBack { of } => self.handed_back(run, *of),
             EventKind::ActionFailed { of, .. }
             | EventKind::ActionTimedOut { of, .. }
-            | EventKind::ActionCancelled { of } => {
+            | EventKind::ActionCancelled { of, .. } => {
                 self.holds(SG28, at(run, *of) == *of && !run.action(of.action).status.is_settled(), || {
                     format!("{event:?} while {:?}", run.action(of.action))
                 });

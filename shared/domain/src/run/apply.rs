@@ -97,8 +97,8 @@ pub fn apply(run: &mut Run, event: &Event) {
         EventKind::ActionSkipped { action, .. } => {
             settle(run, *action, ActionStatus::Skipped, at);
         }
-        EventKind::ActionCancelled { of } => {
-            settle(run, of.action, ActionStatus::Cancelled, at);
+        EventKind::ActionCancelled { of, agent } => {
+            settle(run, of.action, ActionStatus::Cancelled, at).agent.clone_from(agent);
         }
     }
 }

@@ -165,6 +165,9 @@ pub enum EventKind {
     ActionCancelled {
         /// Which; attempt 0 if it had none.
         of: ActionAt,
+        /// Who says that it does not run: the agent that ended it, or that got it and did not begin. Absent: nobody had
+        /// to, or nobody did in time.
+        agent: Option<AgentId>,
     },
 }
 
@@ -248,7 +251,7 @@ impl EventKind {
             | Self::ActionRetrying { of, .. }
             | Self::ActionFailed { of, .. }
             | Self::ActionTimedOut { of, .. }
-            | Self::ActionCancelled { of } => Some(*of),
+            | Self::ActionCancelled { of, .. } => Some(*of),
         }
     }
 

@@ -64,7 +64,8 @@ impl AgentSettings {
             pool,
             slots,
             visibility: Duration::from_secs(30),
-            started_after: Duration::from_secs(2),
+            // Whoever is to be killed is known by then: a kill is acknowledged within two seconds, however early it comes.
+            started_after: Duration::from_millis(1500),
             drain_deadline: Duration::from_mins(1),
             receivers: 1,
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -146,7 +146,7 @@ fn pid(number: u32) -> Option<Pid> {
 }
 
 /// Kills every process that has the folder in its environment, and looks again until there is none.
-fn kill_bearers(folder: &Path) {
+pub(super) fn kill_bearers(folder: &Path) {
     let mark = [b"WINDLASS_OUTPUT=", folder.as_os_str().as_encoded_bytes(), b"/"].concat();
     for _ in 0..MAX_SEARCHES {
         let bearers = bearers(&mark);

@@ -119,6 +119,7 @@ impl Exec {
             grace: self.settings.grace,
             linger: self.settings.linger,
             progress_every: self.settings.progress_every,
+            folder: scratch.path(),
             progress: ProgressFile::new(scratch.progress(), control),
         };
         let ended = supervision.run(&mut child).await.map_err(agent_io)?;

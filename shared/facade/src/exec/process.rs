@@ -1,15 +1,18 @@
 //! A running program: its group, its pipes, its end.
 
 use std::io;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin};
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::guard::kill_bearers;
 use super::progress::ProgressFile;
 use crate::bounded::{Head, Tail};
 
@@ -63,6 +66,8 @@ pub(super) struct Supervision<'a> {
     pub(super) grace: Duration,
     /// From its exit to the SIGKILL of whatever it left running.
     pub(super) linger: Duration,
+    /// Its private folder, which all that it starts has in its environment.
+    pub(super) folder: &'a Path,
     /// How often its progress is read.
     pub(super) progress_every: Duration,
     /// Its progress.
@@ -97,7 +102,9 @@ impl Supervision<'_> {
                 status
             } else {
                 close_stdin.cancel();
-                self.end(child, &group, &mut pipes).await?
+                let status = self.end(child, &group, &mut pipes).await?;
+                end_daemons(self.folder).await;
+                status
             };
             let _ = timeout(self.linger, pipes.finish()).await;
             (cause, status)
@@ -152,8 +159,7 @@ impl Supervision<'_> {
                     () = pipes.finish(), if !pipes.done => {}
                     () = sleep(GROUP_POLL) => {}
                 }
-                // What the program started has the same grace: it may be a shell that died first. A zombie that
-                // nobody reaps stays in its group for ever, but has closed its pipes.
+                // What the program started has the same grace: it may be a shell that died first.
                 if let Some(status) = status
                     && (pipes.done || group.is_gone())
                 {
@@ -172,6 +178,15 @@ impl Supervision<'_> {
                 () = pipes.finish(), if !pipes.done => {}
             }
         }
+    }
+}
+
+/// Kills what a program that was ended has started and that has left its group. One that exits by itself may leave a
+/// daemon: that is its own will.
+async fn end_daemons(folder: &Path) {
+    let folder = folder.to_owned();
+    if spawn_blocking(move || kill_bearers(&folder)).await.is_err() {
+        tracing::error!("looking for what a program has left running panicked");
     }
 }
 
@@ -228,9 +243,29 @@ impl Group {
         let _ = kill_process_group(self.0, Signal::KILL);
     }
 
+    /// Whether nothing of it runs. A zombie that nobody reaps stays in its group for ever.
     fn is_gone(&self) -> bool {
-        test_kill_process_group(self.0) == Err(rustix::io::Errno::SRCH)
+        test_kill_process_group(self.0) == Err(rustix::io::Errno::SRCH) || has_only_zombies(self.0) == Some(true)
     }
+}
+
+/// Whether every process of the group has ended; `None` where there is no `/proc` that tells.
+fn has_only_zombies(group: Pid) -> Option<bool> {
+    let processes = std::fs::read_dir("/proc").ok()?;
+    let mut found = false;
+    for process in processes.flatten() {
+        let Ok(stat) = std::fs::read_to_string(process.path().join("stat")) else { continue };
+        // `pid (name) state ppid pgrp ...`: the name may have spaces and brackets of its own.
+        let mut fields = stat.rsplit_once(") ").map(|(_, fields)| fields.split(' ')).into_iter().flatten();
+        let (state, member_of) = (fields.next(), fields.nth(1).and_then(|pgrp| pgrp.parse::<i32>().ok()));
+        if member_of == Some(group.as_raw_nonzero().get()) {
+            found = true;
+            if !matches!(state, Some("Z" | "X")) {
+                return Some(false);
+            }
+        }
+    }
+    Some(found)
 }
 
 impl Drop for Group {

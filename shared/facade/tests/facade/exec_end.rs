@@ -156,6 +156,19 @@ async fn a_daemon_that_holds_the_output_does_not_hang_the_attempt() {
     all_dead(&numbers).await;
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_stop_reaches_what_has_left_the_group() {
+    let bench = Bench::new().with_exec(|exec| exec.grace = SHORT);
+    // Two forks and a session of its own, deaf to SIGTERM, with the output held and let go.
+    let script = "for out in /dev/stdout /dev/null; do\n\
+        sh -c \"setsid sh -c 'trap \\\"\\\" TERM HUP; echo \\$\\$ >> all; while :; do sleep 0.1; done' > $out 2>&1 &\"\n\
+        done\n\
+        while [ $(wc -l < all) -lt 2 ]; do sleep 0.02; done\n\
+        echo $$ >> all; mv all pids; sleep 1000";
+    assert_eq!(stopped(&bench, script).await, Outcome::Cancelled);
+}
+
 #[tokio::test]
 async fn output_from_the_background_is_waited_for() {
     let bench = Bench::new().with_exec(|exec| exec.linger = Duration::from_secs(30));
