@@ -138,7 +138,7 @@ pub(super) fn handed_back(
     }
     if step.is_ending() {
         // It has been stopped, and nobody is to begin it again.
-        step.emit(EventKind::ActionCancelled { of });
+        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
         step.follow();
         return Ok(());
     }
