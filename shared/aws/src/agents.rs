@@ -76,13 +76,21 @@ impl Agents for AgentTable {
             after: None,
         };
         let items = self.table.query_all(query, MAX_AGENTS).await?;
-        items.iter().map(read).collect()
+        Ok(items.iter().filter_map(read).collect())
     }
 }
 
-fn read(item: &Item) -> Result<AgentRecord, PortError> {
+/// One that can not be read is told in the log and left out: lists and the sweeper go on for all other agents, and the
+/// agent itself, if it lives, writes its registration anew within a minute.
+fn read(item: &Item) -> Option<AgentRecord> {
     let id = item.get(SK).and_then(|id| id.as_s().ok()).map_or("without an id", String::as_str);
-    agent::decode(item).map_err(|damage| damage.of(format_args!("agent {id}")))
+    match agent::decode(item).map_err(|damage| damage.of(format_args!("agent {id}"))) {
+        Ok(agent) => Some(agent),
+        Err(error) => {
+            tracing::error!(error.code = error.code, error = %error, "an agent's registration can not be read; it is left out");
+            None
+        }
+    }
 }
 
 #[cfg(test)]

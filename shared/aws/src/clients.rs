@@ -43,16 +43,17 @@ pub struct Clients {
 
 impl Clients {
     /// Makes the clients; nothing is requested yet, save what the chain of credentials needs.
-    /// `credentials`: in place of the default chain.
+    /// `credentials`: in place of the default chain. `patience`: so many times the usual time limits.
     pub(crate) async fn connect(
         settings: &Settings,
         credentials: Option<SharedCredentialsProvider>,
+        patience: u32,
         meter: &Meter,
     ) -> Self {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(settings.region.clone()))
             .retry_config(retries())
-            .timeout_config(timeouts());
+            .timeout_config(timeouts(patience));
         let loader = match &settings.endpoint {
             Some(endpoint) => loader.endpoint_url(endpoint),
             None => loader,
@@ -61,14 +62,15 @@ impl Clients {
             Some(credentials) => loader.credentials_provider(credentials),
             None => loader,
         };
-        Self::new(&loader.load().await, settings.endpoint.is_some(), meter)
+        Self::new(&loader.load().await, settings.endpoint.is_some(), patience, meter)
     }
 
     /// The clients of a configuration. `is_local`: it is not AWS itself, and buckets are no names of hosts there.
-    pub(crate) fn new(config: &SdkConfig, is_local: bool, meter: &Meter) -> Self {
+    pub(crate) fn new(config: &SdkConfig, is_local: bool, patience: u32, meter: &Meter) -> Self {
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(config).interceptor(meter.clone()).build();
         let sqs = aws_sdk_sqs::config::Builder::from(config).interceptor(meter.clone());
-        let receive = sqs.clone().timeout_config(receive_timeouts()).retry_config(RetryConfig::disabled()).build();
+        let receive =
+            sqs.clone().timeout_config(receive_timeouts(patience)).retry_config(RetryConfig::disabled()).build();
         let eventbridge = aws_sdk_eventbridge::config::Builder::from(config).interceptor(meter.clone()).build();
         let scheduler = aws_sdk_scheduler::config::Builder::from(config).interceptor(meter.clone()).build();
         let s3 = aws_sdk_s3::config::Builder::from(config).interceptor(meter.clone()).force_path_style(is_local);
@@ -87,21 +89,21 @@ fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(MAX_ATTEMPTS).with_max_backoff(MAX_BACKOFF)
 }
 
-fn timeouts() -> TimeoutConfig {
+fn timeouts(patience: u32) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT * patience)
+        .read_timeout(READ_TIMEOUT * patience)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT * patience)
+        .operation_timeout(OPERATION_TIMEOUT * patience)
         .build()
 }
 
 /// A receive that was not answered may have hidden messages: its caller decides when to ask again.
-fn receive_timeouts() -> TimeoutConfig {
+fn receive_timeouts(patience: u32) -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(LONGEST_POLL + READ_TIMEOUT)
-        .operation_attempt_timeout(LONGEST_POLL + ATTEMPT_TIMEOUT)
-        .operation_timeout(LONGEST_POLL + ATTEMPT_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT * patience)
+        .read_timeout(LONGEST_POLL + READ_TIMEOUT * patience)
+        .operation_attempt_timeout(LONGEST_POLL + ATTEMPT_TIMEOUT * patience)
+        .operation_timeout(LONGEST_POLL + ATTEMPT_TIMEOUT * patience)
         .build()
 }

@@ -48,17 +48,18 @@ pub struct AwsHost {
 impl AwsHost {
     /// Makes the clients. Nothing is requested of the stack yet.
     pub async fn connect(settings: Settings) -> Self {
-        Self::with(settings, None).await
+        Self::with(settings, None, 1).await
     }
 
-    /// Makes the clients with those credentials, in place of the default chain.
-    pub async fn connect_as(settings: Settings, credentials: SharedCredentialsProvider) -> Self {
-        Self::with(settings, Some(credentials)).await
+    /// Makes the clients with those credentials, in place of the default chain, and with `patience` times the time that
+    /// requests have of AWS: an emulator on a busy machine takes longer, and what it did is not to be asked again.
+    pub async fn connect_as(settings: Settings, credentials: SharedCredentialsProvider, patience: u32) -> Self {
+        Self::with(settings, Some(credentials), patience).await
     }
 
-    async fn with(settings: Settings, credentials: Option<SharedCredentialsProvider>) -> Self {
+    async fn with(settings: Settings, credentials: Option<SharedCredentialsProvider>, patience: u32) -> Self {
         let meter = Meter::new(settings.meter_reads);
-        let clients = Clients::connect(&settings, credentials, &meter).await;
+        let clients = Clients::connect(&settings, credentials, patience, &meter).await;
         Self { settings, clients, meter }
     }
 

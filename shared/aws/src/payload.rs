@@ -14,7 +14,7 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
 use windlass_engine::ports::{ErrorClass, PortError};
 
-use crate::error::{UNAVAILABLE, classify};
+use crate::error::{DENIED, UNAVAILABLE, classify};
 use crate::recent::Recent;
 use crate::table::held::{Hash, Incoming, Outgoing, Reference};
 
@@ -83,7 +83,14 @@ impl Payloads {
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
                 return Err(lost(hash, &"it is not in the bucket"));
             }
-            Err(error) => return Err(classify("GetObject", &self.bucket, &error)),
+            // To whoever may not list the bucket, S3 says of an object that is not there that it may not be read
+            // (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions").
+            Err(error) => {
+                let error = classify("GetObject", &self.bucket, &error);
+                let also = if error.code == DENIED { "; S3 says so too of an object that is not there" } else { "" };
+                let message = format!("read the payload {hash}: {}{also}", error.message);
+                return Err(PortError::new(error.class, error.code, message));
+            }
         };
         let broken = |error| {
             let message = format!("call GetObject on {}: the answer broke off ({error})", self.bucket);

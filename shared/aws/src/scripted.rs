@@ -50,7 +50,7 @@ impl Scripted {
             .http_client(http_client_fn(move |_, _| connector.clone()))
             .build();
         let meter = Meter::new(ReadUnits::Reported);
-        (Clients::new(&config, true, &meter), meter)
+        (Clients::new(&config, true, 1, &meter), meter)
     }
 
     /// Every request so far.

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
+use windlass_domain::limits::MAX_VALUE_DEPTH;
 
 fn definition(schema: &Value) -> Definition {
     Definition::from_source(&json!({"task": "t", "input": schema, "actions": {"a": {"exec": ["a"]}}}))
@@ -82,6 +83,20 @@ fn every_fault_is_told_with_its_place() {
 fn an_input_that_is_too_large_is_refused() {
     let faults = definition(&json!({})).check_input(json!("x".repeat(200_000))).unwrap_err();
     assert_eq!(faults.faults[0].code, "WL0211");
+}
+
+/// That many lists in one another.
+fn nested(levels: usize) -> Value {
+    (0..levels).fold(json!("x"), |inner, _| json!([inner]))
+}
+
+#[test]
+fn an_input_that_is_nested_too_deep_is_refused_with_its_defaults_too() {
+    check(&json!({}), &nested(MAX_VALUE_DEPTH), &nested(MAX_VALUE_DEPTH));
+    let too_deep = format!("the input: it is nested more than {MAX_VALUE_DEPTH} levels deep [WL0211]");
+    check_refused(&json!({}), &nested(MAX_VALUE_DEPTH + 1), &[&too_deep]);
+    let filled = json!({"properties": {"list": {"default": nested(MAX_VALUE_DEPTH)}}});
+    check_refused(&filled, &json!({}), &[&too_deep]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::decide::{Command, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
-use windlass_domain::run::{Event, Input, Run};
+use windlass_domain::run::{ActionState, Event, Input, Run};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -82,16 +82,20 @@ pub(crate) async fn settle(
             match commit(ports, &before, &folded).await {
                 Ok(committed) if committed || is_sure => {
                     count(&before, &folded, inputs, now);
-                    let Folded { run, mut events, again, commands, answers } = folded;
-                    events.extend(again);
-                    let effects = Effects::of(now, &definition, &run, &commands, events);
-                    return Ok((Advanced::Decided { run: Box::new(run), answers }, effects));
+                    return Ok(folded.settled(now, &definition));
                 }
                 Ok(_) => {}
                 Err(error) if error.is_conflict() => {
                     conflicts += 1;
                     tracing::trace!(metric = "Conflicts");
                     backoff.wait().await;
+                    (read, is_sure) = (ports.runs.load(id).await?, true);
+                    if let Some(found) = &read
+                        && is_ours(found, &folded.run, now)
+                    {
+                        return Ok(folded.with_claims().settled(now, &definition));
+                    }
+                    continue;
                 }
                 Err(error) => return Err(error),
             }
@@ -101,6 +105,41 @@ pub(crate) async fn settle(
         (read, is_sure) = (ports.runs.load(id).await?, true);
     }
     Err(PortError::conflict())
+}
+
+/// Whether what met a conflict stands in the record all the same: the answer to a write is lost on its way, the adapter
+/// asks again, and is told of the change that it made itself. Others may have gone on from it since.
+///
+/// A state that came to be by the commit of that number, at that time, tells; one without a time tells nothing, for
+/// somebody else may have had the same input. What it asks for is then found in the record when it is decided again.
+fn is_ours(found: &Run, written: &Run, now: Timestamp) -> bool {
+    let is_told = |state: &ActionState| {
+        state.revision == written.revision
+            && [state.queued_at, state.started_at, state.finished_at].contains(&Some(now))
+    };
+    let pages = written.actions.shared().iter().zip(found.actions.shared());
+    let mut states = pages.flat_map(|(ours, theirs)| ours.iter().zip(theirs.iter()));
+    states.any(|(ours, theirs)| is_told(ours) && ours == theirs)
+}
+
+impl Folded {
+    /// What the inputs came to, and what is to be sent because of it.
+    fn settled(self, now: Timestamp, definition: &Definition) -> (Advanced, Effects) {
+        let Self { run, mut events, again, commands, answers } = self;
+        events.extend(again);
+        let effects = Effects::of(now, definition, &run, &commands, events);
+        (Advanced::Decided { run: Box::new(run), answers }, effects)
+    }
+
+    /// Whoever gets an attempt must claim it: another process may have decided the very same, and sent it.
+    fn with_claims(mut self) -> Self {
+        for command in &mut self.commands {
+            if let Command::Perform(perform) = command {
+                perform.claim = true;
+            }
+        }
+        self
+    }
 }
 
 pub(crate) fn fold(

@@ -194,13 +194,14 @@ impl Turn<'_> {
         let (origin, now) = (Origin::Schedule { nominal }, self.ports.clock.now());
         let run = Run::submitted(id, of, self.definition.actions.len(), input, origin, now);
         let mut begun = begin(self.ports, &self.definition, run, now).await?;
-        match begun.created {
-            Created::New => {
-                begun.effects.look_for_agents(self.pools).await;
-                begun.effects.send(self.ports).await
-            }
-            Created::Existing => Ok(()),
+        if begun.created == Created::New {
+            begun.effects.look_for_agents(self.pools).await;
+            return begun.effects.send(self.ports).await;
         }
+        // By somebody who may have died since, or by this very call: an answer may be lost on its way, and the request
+        // made again.
+        let run = self.ports.runs.load(id).await?.ok_or_else(PortError::conflict)?;
+        start_again(self.ports, &run).await
     }
 
     async fn wait(

@@ -252,8 +252,8 @@ impl ProcessManager {
         match other {
             Other::Due(task, nominal) => self.handle_due(task, *nominal, delivery).await,
             Other::Sweep(nominal) => {
-                let swept = self.sweeper.round(*nominal).await;
-                report("sweep", swept)
+                let swept = AssertUnwindSafe(self.sweeper.round(*nominal)).catch_unwind().await;
+                report("sweep", swept.unwrap_or_else(|_| Err(panicked())))
             }
         }
     }

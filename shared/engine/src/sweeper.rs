@@ -101,12 +101,13 @@ impl Sweeper {
     }
 
     /// Wakes the runs that are due by now, unless the inbox has more than is handled soon: it may hold the wakes of the
-    /// rounds before, and each round would add as many again.
+    /// rounds before, and each round would add as many again. That is asked first: a run that was handed out rests for a
+    /// while.
     pub async fn wake(&self, now: Timestamp) -> Result<(), PortError> {
-        let runs = self.ports.runs.stale(now, Timestamp::from_millis(i64::MIN), MAX_RUNS).await?;
-        if runs.is_empty() || self.ports.queues.depth(&QueueName::Inbox).await? > MAX_INBOX {
+        if self.ports.queues.depth(&QueueName::Inbox).await? > MAX_INBOX {
             return Ok(());
         }
+        let runs = self.ports.runs.stale(now, Timestamp::from_millis(i64::MIN), MAX_RUNS).await?;
         self.send(runs, &Input::Wake).await
     }
 

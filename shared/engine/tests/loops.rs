@@ -329,7 +329,7 @@ async fn a_failure_at_every_call_changes_nothing() {
     assert_eq!(expected.1, RunStatus::SucceededWithFaults);
     let calls = plain.calls();
     assert!(calls > 20, "{calls}");
-    for moment in [Moment::Before, Moment::After] {
+    for moment in [Moment::Before, Moment::After, Moment::Twice] {
         for at in 0..calls {
             let world = World::failing(at, moment);
             assert_eq!(diamond(&world).await, expected, "call {at} fails {moment:?} its effect");
@@ -343,7 +343,7 @@ async fn a_failure_at_every_call_changes_nothing_where_reads_are_old() {
     let expected = diamond(&World::new()).await;
     let plain = World::failing_with_old_reads(usize::MAX, Moment::Before);
     assert_eq!(diamond(&plain).await, expected);
-    for moment in [Moment::Before, Moment::After] {
+    for moment in [Moment::Before, Moment::After, Moment::Twice] {
         for at in 0..plain.calls() {
             let world = World::failing_with_old_reads(at, moment);
             assert_eq!(diamond(&world).await, expected, "call {at} fails {moment:?} its effect");

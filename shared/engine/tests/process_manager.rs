@@ -16,6 +16,8 @@ use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName};
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::starter::{StartRequest, Starter};
+use windlass_engine::sweeper::Sweeper;
+use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
 
@@ -385,4 +387,44 @@ async fn a_sweep_that_fails_comes_again() {
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
     assert_eq!(cut_off.manager().handle(&batch).await, [false]);
+}
+
+/// A bug in a sweep fails its own message, and nothing beside it.
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_panics_comes_again_and_stops_nothing_else() {
+    let world = World::new().await;
+    world.record("lost").await;
+    world.host.advance(Millis::from_secs(180));
+    let now = world.ports.clock.now();
+    let sweep = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: now });
+    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(sweep)]).await.unwrap();
+    let other = world.record("other").await;
+    world.send(other, Input::Start).await;
+    let deliveries = world.receive(&QueueName::Inbox).await;
+    let panics = WatchedQueues::refusing(world.ports.queues.clone(), |queue, _| {
+        assert!(*queue != QueueName::Inbox, "by intent of the test");
+        None
+    });
+    let ports = panics.on(&world.ports);
+    let manager = ProcessManager::new(ports, Arc::new(Definitions::new(world.ports.tasks.clone())));
+    let done = manager.handle(&deliveries).await;
+    let bodies = deliveries.iter().map(|delivery| delivery.body.contains("sweep"));
+    for (is_sweep, done) in bodies.zip(done) {
+        assert_eq!(done, !is_sweep);
+    }
+    assert_eq!(world.host.ports().runs.load(other).await.unwrap().unwrap().status, RunStatus::Running);
+}
+
+/// A run that is handed out rests for a while on some hosts: none is, if its wake would not be sent.
+#[tokio::test(start_paused = true)]
+async fn no_run_is_asked_for_while_the_inbox_is_deep() {
+    let world = World::new().await;
+    world.record("due").await;
+    let inbox = world.host.ports().queues;
+    for _ in 0..1001 {
+        inbox.send(&QueueName::Inbox, vec![Outgoing::now("{}".to_owned()); 10]).await.unwrap();
+    }
+    let counted = FaultyHost::failing(world.ports.clone(), usize::MAX, Moment::Before);
+    Sweeper::new(counted.ports(), Duration::from_secs(1)).wake(world.ports.clock.now()).await.unwrap();
+    assert_eq!(counted.calls(), 1, "the depth alone");
 }

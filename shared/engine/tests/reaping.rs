@@ -1,35 +1,23 @@
 //! Agents that end without a word, and those that come back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{ControlMessage, MESSAGE_VERSION, encode};
 use windlass_domain::ids::{AgentId, PoolName};
-use windlass_domain::run::Outcome;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
-use windlass_engine::perform::{Attempt, AttemptControl, Performer};
-use windlass_engine::ports::{AgentRecord, Delivery, ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt};
+use windlass_engine::ports::{AgentRecord, ErrorClass, Outgoing, PortError, QueueName};
 use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
+use windlass_testkit::idle::Idle;
 use windlass_testkit::memory::MemoryHost;
+use windlass_testkit::watched::WatchedQueues;
 
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
-
-/// There is nothing to perform in these tests.
-struct Nothing;
-
-#[async_trait]
-impl Performer for Nothing {
-    async fn perform(&self, _: Attempt, _: AttemptControl) -> Outcome {
-        Outcome::Cancelled
-    }
-}
 
 fn id(name: &str) -> AgentId {
     AgentId::new(name).expect("a name")
@@ -70,7 +58,7 @@ fn start_sweeper(ports: Ports) {
 fn start_agent(ports: &Ports, name: &str) -> tokio::task::JoinHandle<()> {
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
     let settings = AgentSettings::new(id(name), PoolName::default(), 1);
-    let agent = Agent::new(ports.clone(), definitions, Arc::new(Nothing), settings);
+    let agent = Agent::new(ports.clone(), definitions, Arc::new(Idle), settings);
     tokio::spawn(async move { agent.run(&CancellationToken::new()).await })
 }
 
@@ -136,52 +124,17 @@ async fn a_crash_while_forgetting_leaves_the_rest_for_the_next_round() {
     }
 }
 
-/// Queues on which the receives of the control queue fail for a while, as after its removal.
-struct Removed {
-    inner: Arc<dyn Queues>,
-    refused: AtomicUsize,
-    refuse: usize,
-}
-
-#[async_trait]
-impl Queues for Removed {
-    async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
-        self.inner.send(queue, batch).await
-    }
-    async fn receive(
-        &self,
-        queue: &QueueName,
-        most: usize,
-        visibility: Duration,
-        wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
-        if matches!(queue, QueueName::Control(_)) && self.refused.fetch_add(1, Ordering::SeqCst) < self.refuse {
-            return Err(PortError::new(ErrorClass::Reject, "WL0331", "receive: there is no such queue"));
-        }
-        self.inner.receive(queue, most, visibility, wait).await
-    }
-    async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
-        self.inner.extend(queue, batch).await
-    }
-    async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
-        self.inner.delete(queue, batch).await
-    }
-    async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
-        self.inner.remove(queue).await
-    }
-    async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
-        self.inner.depth(queue).await
-    }
-}
-
+/// The receives of the control queue fail for a while, as after its removal.
 #[tokio::test(start_paused = true)]
 async fn an_agent_whose_control_queue_is_gone_goes_on_and_does_not_spin() {
     let host = MemoryHost::new(START);
-    let removed = Arc::new(Removed { inner: host.ports().queues, refused: AtomicUsize::new(0), refuse: 5 });
-    let ports = Ports { queues: removed.clone(), ..host.ports() };
+    let gone = || PortError::new(ErrorClass::Reject, "WL0331", "receive: there is no such queue");
+    let refused = move |queue: &QueueName, before| (*queue == control("agent") && before < 5).then(gone);
+    let queues = WatchedQueues::refusing_receives(host.ports().queues, refused);
+    let ports = queues.on(&host.ports());
     let agent = start_agent(&ports, "agent");
     tokio::time::sleep(Duration::from_mins(2)).await;
-    let asked = removed.refused.load(Ordering::SeqCst);
+    let asked = queues.receives(&control("agent"));
     assert!((6..=12).contains(&asked), "asked {asked} times");
     ports.queues.send(&control("agent"), drain("agent")).await.unwrap();
     agent.await.expect("it drains and ends");

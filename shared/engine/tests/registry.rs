@@ -56,7 +56,7 @@ async fn the_schedule_follows_the_newest_version() {
 
 #[tokio::test]
 async fn applying_or_deleting_again_mends_a_crash() {
-    for moment in [Moment::Before, Moment::After] {
+    for moment in [Moment::Before, Moment::After, Moment::Twice] {
         for call in 0.. {
             let host = MemoryHost::new(START);
             let ports = host.ports();

@@ -19,13 +19,16 @@ use windlass_engine::ports::{
     TaskRecord, Tasks,
 };
 
-/// When a caller dies.
+/// When a caller dies, or what becomes of the one call that fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// The call is not made.
     Before,
     /// The call is made, and its answer is lost.
     After,
+    /// The call is made, its answer is lost, and the adapter makes it again, as an SDK does: the caller sees the answer
+    /// to the second.
+    Twice,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +92,10 @@ impl FaultyHost {
         self.plan.made.load(Ordering::SeqCst)
     }
 
-    async fn call<T>(&self, call: impl Future<Output = Result<T, PortError>> + Send) -> Result<T, PortError> {
+    async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, PortError>
+    where
+        F: Future<Output = Result<T, PortError>> + Send,
+    {
         for _ in 0..self.plan.hold_ups() {
             tokio::task::yield_now().await;
         }
@@ -98,10 +104,14 @@ impl FaultyHost {
             Some(fault) if number > fault.at && fault.lasts => Err(died()),
             Some(Fault { at, moment: Moment::Before, .. }) if number == at => Err(died()),
             Some(Fault { at, moment: Moment::After, .. }) if number == at => {
-                call.await?;
+                call().await?;
                 Err(died())
             }
-            Some(_) | None => call.await,
+            Some(Fault { at, moment: Moment::Twice, .. }) if number == at => {
+                let _lost = call().await;
+                call().await
+            }
+            Some(_) | None => call().await,
         }
     }
 }
@@ -123,7 +133,7 @@ fn died() -> PortError {
 #[async_trait]
 impl Queues for FaultyHost {
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
-        self.call(self.inner.queues.send(queue, batch)).await
+        self.call(|| self.inner.queues.send(queue, batch.clone())).await
     }
 
     async fn receive(
@@ -133,7 +143,7 @@ impl Queues for FaultyHost {
         visibility: Duration,
         wait: Duration,
     ) -> Result<Vec<Delivery>, PortError> {
-        self.call(self.inner.queues.receive(queue, most, visibility, wait)).await
+        self.call(|| self.inner.queues.receive(queue, most, visibility, wait)).await
     }
 
     fn forgets_dropped_receives(&self) -> bool {
@@ -141,54 +151,54 @@ impl Queues for FaultyHost {
     }
 
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
-        self.call(self.inner.queues.extend(queue, batch)).await
+        self.call(|| self.inner.queues.extend(queue, batch.clone())).await
     }
 
     async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
-        self.call(self.inner.queues.delete(queue, batch)).await
+        self.call(|| self.inner.queues.delete(queue, batch.clone())).await
     }
 
     async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
-        self.call(self.inner.queues.remove(queue)).await
+        self.call(|| self.inner.queues.remove(queue)).await
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
-        self.call(self.inner.queues.depth(queue)).await
+        self.call(|| self.inner.queues.depth(queue)).await
     }
 }
 
 #[async_trait]
 impl Runs for FaultyHost {
     async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
-        self.call(self.inner.runs.create(run, events)).await
+        self.call(|| self.inner.runs.create(run, events)).await
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.call(self.inner.runs.load(id)).await
+        self.call(|| self.inner.runs.load(id)).await
     }
 
     async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.call(self.inner.runs.glance(id)).await
+        self.call(|| self.inner.runs.glance(id)).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
-        self.call(self.inner.runs.commit(before, after, events)).await
+        self.call(|| self.inner.runs.commit(before, after, events)).await
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
-        self.call(self.inner.runs.changed(id, revision, at_most)).await
+        self.call(|| self.inner.runs.changed(id, revision, at_most)).await
     }
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
-        self.call(self.inner.runs.list(filter)).await
+        self.call(|| self.inner.runs.list(filter)).await
     }
 
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
-        self.call(self.inner.runs.stale(now, untouched_since, most)).await
+        self.call(|| self.inner.runs.stale(now, untouched_since, most)).await
     }
 
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
-        self.call(self.inner.runs.events(id, after, most)).await
+        self.call(|| self.inner.runs.events(id, after.clone(), most)).await
     }
 }
 
@@ -201,45 +211,45 @@ impl Tasks for FaultyHost {
         next_due: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<PutTask, PortError> {
-        self.call(self.inner.tasks.put(name, source, next_due, now)).await
+        self.call(|| self.inner.tasks.put(name, source, next_due, now)).await
     }
 
     async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        self.call(self.inner.tasks.get(name)).await
+        self.call(|| self.inner.tasks.get(name)).await
     }
 
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
-        self.call(self.inner.tasks.version(name, version)).await
+        self.call(|| self.inner.tasks.version(name, version)).await
     }
 
     async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
-        self.call(self.inner.tasks.update(record)).await
+        self.call(|| self.inner.tasks.update(record)).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {
-        self.call(self.inner.tasks.list(after, most)).await
+        self.call(|| self.inner.tasks.list(after, most)).await
     }
 
     async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<DueTask>, PortError> {
-        self.call(self.inner.tasks.due(now, most)).await
+        self.call(|| self.inner.tasks.due(now, most)).await
     }
 
     async fn earliest_due(&self) -> Result<Option<Timestamp>, PortError> {
-        self.call(self.inner.tasks.earliest_due()).await
+        self.call(|| self.inner.tasks.earliest_due()).await
     }
 }
 
 #[async_trait]
 impl Bus for FaultyHost {
     async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {
-        self.call(self.inner.bus.publish(events)).await
+        self.call(|| self.inner.bus.publish(events)).await
     }
 }
 
 #[async_trait]
 impl Agents for FaultyHost {
     async fn register(&self, agent: &AgentRecord) -> Result<(), PortError> {
-        self.call(self.inner.agents.register(agent)).await
+        self.call(|| self.inner.agents.register(agent)).await
     }
 
     fn heard_every(&self) -> Duration {
@@ -247,11 +257,11 @@ impl Agents for FaultyHost {
     }
 
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
-        self.call(self.inner.agents.deregister(id)).await
+        self.call(|| self.inner.agents.deregister(id)).await
     }
 
     async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
-        self.call(self.inner.agents.list()).await
+        self.call(|| self.inner.agents.list()).await
     }
 }
 
@@ -262,10 +272,10 @@ impl Schedules for FaultyHost {
     }
 
     async fn put(&self, task: &TaskName, schedule: &Schedule, now: Timestamp) -> Result<(), PortError> {
-        self.call(self.inner.schedules.put(task, schedule, now)).await
+        self.call(|| self.inner.schedules.put(task, schedule, now)).await
     }
 
     async fn remove(&self, task: &TaskName) -> Result<(), PortError> {
-        self.call(self.inner.schedules.remove(task)).await
+        self.call(|| self.inner.schedules.remove(task)).await
     }
 }

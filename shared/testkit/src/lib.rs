@@ -3,6 +3,7 @@
 pub mod conformance;
 pub mod faults;
 pub mod generate;
+pub mod idle;
 pub mod memory;
 pub mod model;
 pub mod old_reads;

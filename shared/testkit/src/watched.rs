@@ -1,4 +1,4 @@
-//! Queues that tell what was sent by which request, and refuse what a test wants refused.
+//! Queues that tell what was asked of them, and refuse what a test wants refused.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,19 +8,25 @@ use windlass_engine::Ports;
 use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
 
 type Refusal = Box<dyn Fn(&QueueName, &Outgoing) -> Option<PortError> + Send + Sync>;
+type ReceiveRefusal = Box<dyn Fn(&QueueName, usize) -> Option<PortError> + Send + Sync>;
 
-/// The queues of another host, whose sends are counted and may be refused.
+/// The queues of another host, whose sends and receives are counted and may be refused.
 pub struct WatchedQueues {
     inner: Arc<dyn Queues>,
     refusal: Refusal,
+    receive_refusal: ReceiveRefusal,
+    /// A receive goes on when its caller is gone, as SQS's long polls do.
+    polls_on: bool,
     /// Every request that was asked for: its queue, and how many messages it carried.
     sends: Mutex<Vec<(QueueName, usize)>>,
+    /// The queue of every receive.
+    receives: Mutex<Vec<QueueName>>,
 }
 
 impl WatchedQueues {
     /// Refuses nothing.
     pub fn new(inner: Arc<dyn Queues>) -> Arc<Self> {
-        Self::refusing(inner, |_, _| None)
+        Arc::new(Self::of(inner))
     }
 
     /// A request with a message for which `refusal` gives an error fails with it, and sends nothing.
@@ -28,7 +34,32 @@ impl WatchedQueues {
         inner: Arc<dyn Queues>,
         refusal: impl Fn(&QueueName, &Outgoing) -> Option<PortError> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { inner, refusal: Box::new(refusal), sends: Mutex::default() })
+        Arc::new(Self { refusal: Box::new(refusal), ..Self::of(inner) })
+    }
+
+    /// A receive for which `refusal` gives an error fails with it; it is told the queue, and how many receives of it
+    /// there were before.
+    pub fn refusing_receives(
+        inner: Arc<dyn Queues>,
+        refusal: impl Fn(&QueueName, usize) -> Option<PortError> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { receive_refusal: Box::new(refusal), ..Self::of(inner) })
+    }
+
+    /// A receive goes on when its caller is gone, as SQS's long polls do, and hides what it then finds.
+    pub fn polling_on(inner: Arc<dyn Queues>) -> Arc<Self> {
+        Arc::new(Self { polls_on: true, ..Self::of(inner) })
+    }
+
+    fn of(inner: Arc<dyn Queues>) -> Self {
+        Self {
+            inner,
+            refusal: Box::new(|_, _| None),
+            receive_refusal: Box::new(|_, _| None),
+            polls_on: false,
+            sends: Mutex::default(),
+            receives: Mutex::default(),
+        }
     }
 
     /// The host with these queues in the place of its own.
@@ -39,6 +70,12 @@ impl WatchedQueues {
     /// The requests to send so far, in order: the queue, and how many messages. Those that were refused are among them.
     pub fn sends(&self) -> Vec<(QueueName, usize)> {
         self.sends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How often that queue was received from; refused receives are among them.
+    pub fn receives(&self, queue: &QueueName) -> usize {
+        let receives = self.receives.lock().unwrap_or_else(PoisonError::into_inner);
+        receives.iter().filter(|received| *received == queue).count()
     }
 }
 
@@ -59,7 +96,18 @@ impl Queues for WatchedQueues {
         visibility: Duration,
         wait: Duration,
     ) -> Result<Vec<Delivery>, PortError> {
-        self.inner.receive(queue, most, visibility, wait).await
+        let before = self.receives(queue);
+        self.receives.lock().unwrap_or_else(PoisonError::into_inner).push(queue.clone());
+        if let Some(error) = (self.receive_refusal)(queue, before) {
+            return Err(error);
+        }
+        let (inner, queue) = (self.inner.clone(), queue.clone());
+        let receive = async move { inner.receive(&queue, most, visibility, wait).await };
+        if self.polls_on { tokio::spawn(receive).await.unwrap_or_else(|_| Ok(Vec::new())) } else { receive.await }
+    }
+
+    fn forgets_dropped_receives(&self) -> bool {
+        !self.polls_on && self.inner.forgets_dropped_receives()
     }
 
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {

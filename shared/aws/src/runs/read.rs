@@ -13,7 +13,7 @@ use crate::table::columns::Read;
 use crate::table::head::{Head, decode, head_key, run_of};
 use crate::table::page::{Place, decode as decode_page, fill, generation, page_key, sort};
 use crate::table::requests::Reading;
-use crate::table::{Damage, Item, REVISION, SK, read_number, read_text};
+use crate::table::{Damage, Item, REVISION, SK, SUBMITTED_AT, read_number, read_text};
 
 /// Readings of a head whose pages had been replaced by the time that they were read.
 const MAX_ROUNDS: usize = 8;
@@ -27,7 +27,9 @@ impl RunTable {
         for _ in 0..MAX_ROUNDS {
             let Some(item) = self.table.get(head_key(id), reading).await? else { return Ok(None) };
             let revision: u64 = read_number(&item, REVISION).map_err(|damage| damage.of(subject(id)))?;
-            let known = self.known.get(id);
+            // An id comes again when its key is used again after the run has expired.
+            let submitted_at: i64 = read_number(&item, SUBMITTED_AT).map_err(|damage| damage.of(subject(id)))?;
+            let known = self.known.get(id).filter(|known| known.run.submitted_at.as_millis() == submitted_at);
             if let Some(known) = known.as_ref().filter(|known| known.run.revision >= revision) {
                 // A revision is written once, and what is known is never older than what was acknowledged.
                 return Ok(Some(known.clone()));
@@ -96,7 +98,9 @@ impl RunTable {
     pub(super) fn keep(&self, known: Known) -> Arc<Known> {
         let (id, revision, bytes) = (known.run.id, known.run.revision, known.bytes());
         let known = Arc::new(known);
-        self.known.put_unless(id, known.clone(), bytes, |there| there.run.revision > revision);
+        let submitted_at = known.run.submitted_at;
+        let is_later = |there: &Arc<Known>| there.run.submitted_at >= submitted_at && there.run.revision > revision;
+        self.known.put_unless(id, known.clone(), bytes, is_later);
         known
     }
 }

@@ -11,7 +11,7 @@ use super::layout::{Layout, columns, differing, due_at};
 use super::{Known, RunTable};
 use crate::meter::item_size::item_bytes;
 use crate::table::columns::Columns;
-use crate::table::head::{Beside, encode};
+use crate::table::head::{Beside, encode, head_key};
 use crate::table::held::Outgoing;
 use crate::table::page::{self, Place, SLOTS, page_key};
 use crate::table::requests::{Expression, Put};
@@ -44,13 +44,20 @@ impl RunTable {
         let mut outgoing = Outgoing::default();
         let bare = encode(after, beside(layout, Columns::default()), &mut outgoing);
         let plan = layout.plan(after, differing(actions, &after.actions), reopened, item_bytes(&bare));
-        let Some(pages) = self.write_pages(layout, after, &plan.pages, &mut outgoing).await? else { return Ok(false) };
+        let Some(pages) = self.write_pages(layout, after, &plan.pages, &mut outgoing).await? else {
+            self.pass_revision(before).await?;
+            return Ok(false);
+        };
         let written = Layout { pages, recent: plan.recent };
         let recent = columns(after, &written.recent, &mut outgoing);
         let item = encode(after, beside(&written, recent), &mut outgoing);
         self.payloads.put(outgoing).await?;
         let put = match before {
-            None => self.table.put(item, "attribute_not_exists(#pk)", Expression::names(&[PK])).await?,
+            None => {
+                // `DynamoDB` deletes an item some time after it has expired; until then nobody sees it.
+                let expired = Expression::names(&[PK, EXPIRES_AT]).value(EXPIRES_AT, number(now.as_millis() / 1000));
+                self.table.put(item, "attribute_not_exists(#pk) OR #expires_at <= :expires_at", expired).await?
+            }
             Some(known) => {
                 let expected = Expression::names(&[REVISION]).value(REVISION, number(known.run.revision));
                 self.table.put(item, "#r = :r", expected).await?
@@ -93,6 +100,19 @@ impl RunTable {
             pages[at] = Some((place, run.actions.shared()[at].clone()));
         }
         Ok(Some(pages))
+    }
+
+    /// Takes the head one revision on and changes nothing else. Writers that died may have taken every slot of the next
+    /// one; at the one after that all are free again. Whoever is alive at this revision meets a conflict and decides
+    /// again.
+    async fn pass_revision(&self, before: Option<&Known>) -> Result<(), PortError> {
+        const NEXT: &str = "next";
+        let Some(known) = before else { return Ok(()) };
+        let revision = known.run.revision;
+        tracing::warn!(run.id = %known.run.id, revision, "every slot of a page is taken; the run goes on at the next revision");
+        let expression =
+            Expression::names(&[REVISION]).value(REVISION, number(revision)).value(NEXT, number(revision + 1));
+        self.table.update(head_key(known.run.id), "SET #r = :next", "#r = :r", expression).await.map(drop)
     }
 
     /// Writes a page into a slot that the head does not name, unless something as late stands there.

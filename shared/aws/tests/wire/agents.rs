@@ -1,5 +1,7 @@
 //! The register of agents over the wire.
 
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
 use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
@@ -49,7 +51,9 @@ async fn an_agent_that_goes_on_as_before_costs_one_write_a_minute() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_was_reaped_registers_again() {
     let host = Stack::get().host().await;
-    let (of_agent, start) = (host.agents(), host.clock().now());
+    // Long ago: what is gone by then, no other test has in the register that all of them share.
+    let start = Timestamp::from_millis(host.clock().now().as_millis() - 86_400_000);
+    let of_agent = host.agents();
     of_agent.register(&agent("stopped", start)).await.expect("it is registered");
 
     let sweepers = Stack::get().host().await;
@@ -69,4 +73,19 @@ async fn an_agent_that_was_reaped_registers_again() {
     of_agent.register(&agent("stopped", start.plus(Millis::from_secs(190)))).await.expect("it is registered");
     assert!(is_there().await);
     of_agent.deregister(&agent("stopped", start).id).await.expect("it is forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_that_can_not_be_read_hides_no_other() {
+    let host = Stack::get().host().await;
+    let (agents, now) = (host.agents(), host.clock().now());
+    agents.register(&agent("readable", now)).await.expect("it is registered");
+    let item = [("pk", AttributeValue::S("AGENTS".to_owned())), ("sk", AttributeValue::S("broken".to_owned()))];
+    let item = item.into_iter().chain([("b", AttributeValue::B(Blob::new([9, 1, 2])))]);
+    let item = item.map(|(name, value)| (name.to_owned(), value)).collect();
+    let put = host.clients().dynamodb.put_item().table_name(&host.settings().table).set_item(Some(item));
+    put.send().await.expect("it is written");
+    let listed = agents.list().await.expect("the others are listed");
+    let ids: Vec<&str> = listed.iter().map(|agent| agent.id.as_str()).collect();
+    assert!(ids.contains(&"readable") && !ids.contains(&"broken"), "{ids:?}");
 }

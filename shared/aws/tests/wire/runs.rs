@@ -248,6 +248,66 @@ async fn a_run_that_is_taken_up_again_keeps_its_pages() {
     assert_eq!(read, Some(again));
 }
 
+/// Whoever dies between its pages and the head leaves a slot of each page taken: at that revision, for good.
+#[tokio::test(flavor = "multi_thread")]
+async fn writers_that_died_with_every_slot_of_a_page_do_not_stop_the_run() {
+    let host = Stack::get().host().await;
+    let (runs, now) = (process(&host, &others(), host.clock()), host.clock().now());
+    let run = run_of("slots", 300, json!(null), now);
+    runs.create(&run, &[]).await.expect("it is created");
+    let all_done = |before: &Run| {
+        let mut after = before.clone();
+        for action in 0..300 {
+            let output = json!((action as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
+            apply(&mut after, &Event { at: now, kind: succeeded(action, output) });
+        }
+        Run { revision: before.revision + 1, ..after }
+    };
+    let after = all_done(&run);
+    for (page, slot) in (0..5).flat_map(|page| (0..64).map(move |slot| (page, slot))) {
+        let item = [
+            ("pk", AttributeValue::S(format!("RUN#{}", run.id))),
+            ("sk", AttributeValue::S(format!("PAGE#{page}#{slot}"))),
+            ("g", AttributeValue::N((after.revision + 1).to_string())),
+        ];
+        let item = item.map(|(name, value)| (name.to_owned(), value)).into();
+        let put = host.clients().dynamodb.put_item().table_name(&host.settings().table).set_item(Some(item));
+        put.send().await.expect("it is written");
+    }
+    let conflict = runs.commit(&run, &after, &[]).await.expect_err("there is no place for a page");
+    assert_eq!(conflict.class, ErrorClass::Conflict);
+    let passed = runs.load(run.id).await.expect("it is read").expect("it is there");
+    assert_eq!(passed, Run { revision: run.revision + 1, ..run });
+    let after = all_done(&passed);
+    runs.commit(&passed, &after, &[]).await.expect("every slot is free at the next revision");
+    let read = process(&host, &others(), host.clock()).load(after.id).await.expect("it is read");
+    assert_eq!(read, Some(after));
+}
+
+/// `DynamoDB` deletes what has expired within a few days; until then its id, and so its idempotency key, is free.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_has_expired_makes_room_for_one_of_the_same_id() {
+    let host = Stack::get().host().await;
+    let start = host.clock().now();
+    let at = |days: u64| start.plus(Millis::from_secs(days * 86_400));
+    let on = |days| process(&host, &others(), Arc::new(Standing(at(days))));
+    let first = run_of("expired", 2, json!("first"), start);
+    let runs = on(0);
+    runs.create(&first, &[]).await.expect("it is created");
+    let ended = changed(&first, start, finished(RunStatus::Failed));
+    runs.commit(&first, &ended, &[]).await.expect("it ends");
+
+    let second = Run { submitted_at: at(91), input: json!("second"), ..first.clone() };
+    assert_eq!(on(89).create(&second, &[]).await.expect("asked"), Created::Existing);
+    let later = on(91);
+    assert_eq!(later.load(first.id).await.expect("asked"), None, "it is not seen");
+    assert_eq!(later.create(&second, &[]).await.expect("it is created"), Created::New);
+    assert_eq!(later.create(&second, &[]).await.expect("asked"), Created::Existing);
+    assert_eq!(on(91).load(first.id).await.expect("it is read"), Some(second.clone()));
+    // Also by a process that remembers the first one.
+    assert_eq!(runs.load(first.id).await.expect("it is read"), Some(second));
+}
+
 /// How many items a run has, and how many of them expire.
 async fn items_of(host: &AwsHost, id: RunId) -> (usize, usize) {
     let query = host.clients().dynamodb.query().table_name(&host.settings().table);

@@ -4,7 +4,6 @@
 use std::error::Error;
 use std::sync::OnceLock;
 
-use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
     ScalarAttributeType, StreamSpecification, StreamViewType, TimeToLiveSpecification,
@@ -15,6 +14,8 @@ use windlass_aws::{AwsHost, Needs, Settings};
 
 use crate::emulator::Emulator;
 
+/// Requests may take a minute: one that is given up and made again would be counted twice, and may meet its own effect.
+const PATIENCE: u32 = 12;
 pub(crate) const REGION: &str = "eu-central-1";
 const NAME: &str = "wire";
 const BUCKET: &str = "wire-payloads";
@@ -77,7 +78,7 @@ impl Stack {
     /// The stack as a program sees it that was told something else.
     pub(crate) async fn host_with(&self, settings: Settings) -> AwsHost {
         let credentials = Credentials::new("test", "test", None, None, "the local stack");
-        AwsHost::connect_as(settings, SharedCredentialsProvider::new(credentials)).await
+        AwsHost::connect_as(settings, SharedCredentialsProvider::new(credentials), PATIENCE).await
     }
 }
 
@@ -106,11 +107,7 @@ async fn make_table(client: &aws_sdk_dynamodb::Client, table: &str) -> Result<()
         .global_secondary_indexes(index("runs", "list_key", "submitted_at"))
         .global_secondary_indexes(index("due", "due_shard", "due_at"))
         .stream_specification(stream());
-    match request.send().await {
-        // On a busy machine the first attempt of the SDK may have made it, too late for its answer.
-        Err(error) if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) => {}
-        made => drop(made?),
-    }
+    request.send().await?;
     let expiry = TimeToLiveSpecification::builder().attribute_name("expires_at").enabled(true).build()?;
     client.update_time_to_live().table_name(table).time_to_live_specification(expiry).send().await?;
     Ok(())

@@ -6,6 +6,7 @@ use windlass_engine::definitions::Definitions;
 use windlass_engine::due::handle_due;
 use windlass_engine::pools::Pools;
 use windlass_engine::ports::{RunFilter, TaskRecord};
+use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 
 use super::world::{START, World, at, source, task};
@@ -19,6 +20,20 @@ async fn a_due_time_starts_a_run_with_the_defaults_of_its_input() {
     assert_eq!(run.origin, Origin::Schedule { nominal: at(1) });
     assert_eq!(run.input, json!({ "day": "today" }));
     assert_eq!((world.starts(), world.record().await.active), (vec![1], Some(at(1))));
+}
+
+/// Whichever call of a due time is made twice, because its first answer was lost: what follows from its start is sent.
+#[tokio::test(start_paused = true)]
+async fn a_due_time_is_not_held_up_by_a_call_that_was_made_twice() {
+    for call in 0.. {
+        let world = World::new(&source("skip", "1h")).await;
+        let host = FaultyHost::failing(world.ports.clone(), call, Moment::Twice);
+        world.handle_on(&host.ports(), Some(1)).await.unwrap();
+        assert_eq!(world.starts(), vec![1], "call {call}");
+        if host.calls() <= call {
+            break;
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

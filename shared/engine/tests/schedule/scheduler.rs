@@ -57,7 +57,7 @@ async fn an_outage_gives_exactly_the_due_set_of_the_window() {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_repeats_messages_and_loses_none() {
-    for moment in [Moment::Before, Moment::After] {
+    for moment in [Moment::Before, Moment::After, Moment::Twice] {
         for call in 0..20 {
             let world = World::new(&source("skip", "10m")).await;
             world.host.set_time(at(15));
