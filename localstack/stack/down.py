@@ -1,6 +1,7 @@
 """Takes down just what `up` started. Needs nothing but Python: the stack may be half made."""
 
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -17,6 +18,8 @@ def main(arguments: list[str]) -> int:
     parser = settings.parser("Ends the processes that localstack/up started, and nothing else.")
     parser.add_argument("--clean", action="store_true", help="remove the state folder with its logs too")
     given = parser.parse_args(arguments)
+    # The stack has credentials of its own, and a profile that is not there stops every client.
+    os.environ.pop("AWS_PROFILE", None)
     state = given.state.absolute()
     ended = stop(state)
     print(f"# ended: {', '.join(ended) or 'nothing'}", file=sys.stderr)

@@ -114,6 +114,8 @@ def name_and_value(text: str) -> tuple[str, str]:
 def check(settings: Settings) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", settings.name) or len(settings.name) > 20:
         raise Refused(f"`{settings.name}` is not a name: 1 to 20 small letters, digits and single hyphens, beginning with a letter")
+    if re.search(r"-(pool|control)(-|$)", settings.name):
+        raise Refused(f"`{settings.name}` is not a name: `-pool` and `-control` begin the names of another stack's queues")
     if "AgentImage" in settings.parameters:
         raise Refused("AgentImage is for AWS: emulators start no containers, so agents are processes here (--pool)")
     if not 1024 <= settings.port <= 65535:

@@ -13,12 +13,20 @@ from .processes import Processes, reap
 
 
 def main(arguments: list[str]) -> int:
+    forget_profile()
     try:
         chosen = settings.for_up(arguments)
         return run(chosen)
     except settings.Refused as refused:
         print(f"localstack/up: {refused}", file=sys.stderr)
         return 1
+
+
+def forget_profile() -> None:
+    """The stack has credentials of its own. A profile is for AWS itself, and one that is not there stops every client."""
+    if profile := os.environ.pop("AWS_PROFILE", None):
+        say(f"the profile `{profile}` of AWS_PROFILE is for AWS itself and is not used here")
+        print("unset AWS_PROFILE", flush=True)
 
 
 def run(chosen: settings.Settings) -> int:

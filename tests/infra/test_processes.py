@@ -1,5 +1,7 @@
 """`down` ends just what `up` started."""
 
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -9,11 +11,13 @@ import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 
 from .template import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "localstack"))
 
+from stack import up  # noqa: E402
 from stack.processes import Process, Processes, reap, start_time  # noqa: E402
 from stack.settings import Pool, Refused, for_up  # noqa: E402
 
@@ -77,6 +81,16 @@ class Started(unittest.TestCase):
         self.assertEqual(self.processes.all(), [])
 
 
+class Environment(unittest.TestCase):
+    def test_a_profile_is_not_used_and_the_shell_is_told_so(self):
+        with unittest.mock.patch.dict(os.environ, AWS_PROFILE="nobody-has-it"):
+            with contextlib.redirect_stdout(io.StringIO()) as shell, contextlib.redirect_stderr(io.StringIO()) as people:
+                up.forget_profile()
+            self.assertNotIn("AWS_PROFILE", os.environ)
+        self.assertEqual(shell.getvalue(), "unset AWS_PROFILE\n")
+        self.assertIn("`nobody-has-it`", people.getvalue())
+
+
 class Settings(unittest.TestCase):
     def test_pools(self):
         self.assertEqual(Pool.parse("gpu"), Pool("gpu", 2, 10))
@@ -89,6 +103,7 @@ class Settings(unittest.TestCase):
             (["--pool", "a:x"], "is not a pool"),
             (["--pool", "a", "--pool", "a:3"], "named twice"),
             (["--name", "Windlass"], "is not a name"),
+            (["--name", "prod-pool-x"], "is not a name"),
             (["--port", "80"], "is not a port"),
             (["--parameter", "AgentSlots"], "is not a parameter"),
             (["--parameter", "AgentImage=x"], "is for AWS"),
