@@ -3,7 +3,7 @@
 //! The effects of all runs of one batch go out together, because a request that carries ten messages costs what a
 //! request with one does.
 
-use futures::future::{join, join_all};
+use futures::future::join_all;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
 use windlass_contract::trace::traceparent;
@@ -98,8 +98,10 @@ impl Effects {
         let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
         let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
         let (messages, events) = (messages.concat(), events.concat());
-        let (sent, published) = join(send(ports, &messages), publish(ports, &events)).await;
-        let (mut sent, mut published) = (sent.into_iter(), published.into_iter());
+        // First what is told, then what makes the run go on: who dies in between is followed by a redelivery, which tells
+        // only of what still stands.
+        let mut published = publish(ports, &events).await.into_iter();
+        let mut sent = send(ports, &messages).await.into_iter();
         let of_one = |(messages, events): (usize, usize)| {
             // Each takes all of its own, so that the next one begins with its own.
             let sent: Vec<_> = sent.by_ref().take(messages).collect();

@@ -45,8 +45,14 @@ pub(super) fn of_retry(step: &mut Step<'_>) {
 pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
     for action in step.definition.indexes() {
         let state = step.state(action);
-        let decided_at = if state.status.is_settled() { state.finished_at } else { state.queued_at };
+        let (status, queued_at) = (state.status, state.queued_at);
+        let decided_at = if status.is_settled() { state.finished_at } else { queued_at };
         let is_committed = state.revision <= step.run.revision;
+        if let Some(at) = queued_at.filter(|at| is_committed && status != ActionStatus::Queued && *at >= since) {
+            // The attempt has come further since, and that it was queued may not have been told.
+            let of = step.at(action);
+            publish(step, Some(at), EventKind::ActionQueued { of });
+        }
         if is_committed && decided_at.is_some_and(|at| at >= since) {
             repeat(step, action);
         }

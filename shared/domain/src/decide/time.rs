@@ -10,6 +10,9 @@ use crate::limits::{
 use crate::run::{ActionStatus, CancelCause, ErrorInfo, EventKind, RunStatus};
 use crate::time::{Millis, Timestamp};
 
+/// A retry that is begun so much after it was due was not woken by the message that was sent for it.
+const LATE_WAKE_MS: u64 = 5_000;
+
 /// Does everything that is due by now.
 pub(super) fn wake(step: &mut Step<'_>) -> Result<(), Rejection> {
     match step.run.status {
@@ -42,7 +45,13 @@ fn wake_action(step: &mut Step<'_>, action: ActionIndex) {
     let (of, by) = (step.at(action), (state.agent.clone(), state.started_at));
     match state.status {
         // Room is given when all that is due has been looked at, so that the author's order decides.
-        ActionStatus::RetryWaiting => step.emit(EventKind::ActionReady { action }),
+        ActionStatus::RetryWaiting => {
+            // Its own wake was not sent, or is late: whoever decided the retry may not have told of it either.
+            if step.now.since(due).0 >= LATE_WAKE_MS {
+                again::publish_action(step, action);
+            }
+            step.emit(EventKind::ActionReady { action });
+        }
         ActionStatus::Queued => {
             let message = untaken(step, action, due);
             attempt_failed(step, of, by, ErrorInfo::new("timeout.queue", message), true);
@@ -104,10 +113,10 @@ fn force(step: &mut Step<'_>) {
         let of = step.at(action);
         match step.state(action).status {
             ActionStatus::Queued if waited >= CANCEL_GRACE_MS => {
-                step.emit(EventKind::ActionCancelled { of, agent: None })
+                step.emit(EventKind::ActionCancelled { of, agent: None });
             }
             ActionStatus::Running if waited >= CANCEL_FORCE_MS => {
-                step.emit(EventKind::ActionCancelled { of, agent: None })
+                step.emit(EventKind::ActionCancelled { of, agent: None });
             }
             ActionStatus::Running => step.stop(action),
             ActionStatus::Queued

@@ -1,0 +1,195 @@
+//! What is published when who decides dies between its calls: no event is missed because its run has gone on meanwhile.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, RunStatus};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::{Delivery, Outgoing, QueueName};
+use windlass_engine::process_manager::ProcessManager;
+use windlass_engine::starter::{StartRequest, Starter};
+use windlass_testkit::faults::{FaultyHost, Moment};
+use windlass_testkit::memory::MemoryHost;
+
+/// One action, then two that need it, all of which the bus is told of.
+fn source() -> Value {
+    json!({ "task": "t", "events": "all", "actions": {
+        "first": { "native": { "handler": "x" }, "retry": { "attempts": 2, "delay": "1s" } },
+        "left": { "needs": ["first"], "native": { "handler": "x" } },
+        "right": { "needs": ["first"], "native": { "handler": "x" } },
+    } })
+}
+
+async fn host() -> MemoryHost {
+    let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
+    let ports = host.ports();
+    let definition = Definition::from_source(&source()).unwrap();
+    ports.tasks.put(&definition.task, &source(), None, ports.clock.now()).await.unwrap();
+    host.serve(&PoolName::default());
+    host
+}
+
+/// Whether it was answered.
+async fn start(ports: &Ports) -> Option<RunId> {
+    let starter = Starter::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+    let request = StartRequest { task: TaskName::new("t").unwrap(), version: None, input: Value::Null, key: None };
+    starter.start(request).await.ok().map(|started| started.run.id)
+}
+
+async fn send(host: &MemoryHost, run: RunId, input: Input) {
+    let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
+    host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
+}
+
+async fn receive(host: &MemoryHost) -> Vec<Delivery> {
+    host.ports().queues.receive(&QueueName::Inbox, 10, Duration::from_mins(1), Duration::ZERO).await.unwrap()
+}
+
+async fn handle(ports: &Ports, batch: &[Delivery]) -> bool {
+    let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+    manager.handle(batch).await.iter().all(|done| *done)
+}
+
+/// The attempts in the pool.
+fn attempts(host: &MemoryHost) -> Vec<PerformMessage> {
+    host.messages(&QueueName::Pool(PoolName::default())).iter().map(|body| decode(body).unwrap()).collect()
+}
+
+/// Of which actions it was told that they are queued.
+fn told(host: &MemoryHost) -> Vec<String> {
+    let queued = host.published().into_iter().filter(|event| event.kind == "action.queued");
+    queued.map(|event| event.action.unwrap().to_string()).collect()
+}
+
+/// Nobody can have an attempt that was not told of: once somebody has, the run goes on, and a redelivery tells only of
+/// what still stands.
+fn check_told(host: &MemoryHost, place: &str) {
+    let told = told(host);
+    for attempt in attempts(host) {
+        assert!(
+            told.contains(&attempt.name.to_string()),
+            "{place}: `{}` is in its pool, told of: {told:?}",
+            attempt.name
+        );
+    }
+}
+
+/// A report that `first` is done.
+async fn first_is_done(host: &MemoryHost) -> RunId {
+    let run = start(&host.ports()).await.unwrap();
+    let of = attempts(host)[0].of;
+    let (agent, started_at) = (AgentId::new("agent").unwrap(), host.ports().clock.now());
+    send(
+        host,
+        run,
+        Input::Completed {
+            of,
+            agent,
+            started_at,
+            outcome: Outcome::Succeeded { output: Value::Null },
+            checkpoint: None,
+        },
+    )
+    .await;
+    run
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_told_of_before_anybody_can_have_it() {
+    for moment in [Moment::Before, Moment::After] {
+        for call in 0.. {
+            let host = host().await;
+            first_is_done(&host).await;
+            let batch = receive(&host).await;
+            let survived = handle(&FaultyHost::crashing(host.ports(), call, moment).ports(), &batch).await;
+            check_told(&host, &format!("the process manager died {moment:?} call {call}"));
+            if survived {
+                assert_eq!(attempts(&host).len(), 3);
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_begins_with_its_record_is_told_of_before_anybody_can_have_its_attempts() {
+    for moment in [Moment::Before, Moment::After] {
+        for call in 0.. {
+            let host = host().await;
+            let survived = start(&FaultyHost::crashing(host.ports(), call, moment).ports()).await.is_some();
+            check_told(&host, &format!("the starter died {moment:?} call {call}"));
+            if survived && attempts(&host).len() == 1 {
+                break;
+            }
+        }
+    }
+}
+
+/// Whoever decided that an action is queued dies before it can tell of it, and the run is cancelled before its input
+/// comes again.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_has_ended_before_its_input_came_again_is_told_of_all_the_same() {
+    for call in 0.. {
+        let host = host().await;
+        let run = first_is_done(&host).await;
+        let batch = receive(&host).await;
+        let survived = handle(&FaultyHost::crashing(host.ports(), call, Moment::Before).ports(), &batch).await;
+        send(&host, run, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
+        assert!(handle(&host.ports(), &receive(&host).await).await);
+        host.advance(Millis::from_secs(40));
+        send(&host, run, Input::Wake).await;
+        assert!(handle(&host.ports(), &receive(&host).await).await);
+        host.advance(Millis::from_secs(40));
+        let again = receive(&host).await;
+        assert!(handle(&host.ports(), &again).await);
+        let ended = host.ports().runs.load(run).await.unwrap().unwrap();
+        let queued = ended.actions.iter().filter(|action| action.attempt > 0).count();
+        let place = format!("the process manager died before call {call}");
+        assert_eq!((ended.status, told_once(&host)), (RunStatus::Cancelled, queued), "{place}");
+        if survived {
+            break;
+        }
+    }
+}
+
+/// Whoever decided a retry dies before it can tell of it, and the sweeper begins the next attempt before the report of
+/// the failed one comes again.
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_the_sweeper_began_is_told_of_all_the_same() {
+    for call in 0.. {
+        let host = host().await;
+        let run = start(&host.ports()).await.unwrap();
+        let of = attempts(&host)[0].of;
+        let (agent, started_at) = (AgentId::new("agent").unwrap(), host.ports().clock.now());
+        let outcome = Outcome::Failed { error: ErrorInfo::new("exit.1", "by script") };
+        send(&host, run, Input::Completed { of, agent, started_at, outcome, checkpoint: None }).await;
+        let batch = receive(&host).await;
+        let survived = handle(&FaultyHost::crashing(host.ports(), call, Moment::Before).ports(), &batch).await;
+        host.advance(Millis::from_secs(40));
+        send(&host, run, Input::Wake).await;
+        while let batch = receive(&host).await
+            && !batch.is_empty()
+        {
+            handle(&host.ports(), &batch).await;
+        }
+        host.advance(Millis::from_secs(40));
+        handle(&host.ports(), &receive(&host).await).await;
+        let retrying = host.published().into_iter().any(|event| event.kind == "action.retrying");
+        assert!(retrying, "the process manager died before call {call}: {:?}", host.published());
+        if survived {
+            break;
+        }
+    }
+}
+
+/// How many actions it was told of that they are queued; it may be told more than once.
+fn told_once(host: &MemoryHost) -> usize {
+    told(host).into_iter().collect::<std::collections::BTreeSet<_>>().len()
+}
