@@ -109,6 +109,8 @@ pub(crate) enum Request {
     Retry(RunRefArgs),
     /// List the agents, their pools and how busy they are
     Agents,
+    /// Have an agent take nothing further, finish what it performs, and end
+    Drain(DrainArgs),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -270,6 +272,16 @@ pub(crate) struct CancelArgs {
     /// Why, for those who look at the run later
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DrainArgs {
+    /// The agent's id, as `windlass agents` shows it
+    #[arg(value_name = "AGENT")]
+    pub(crate) agent: AgentId,
+    /// How long it may finish what it performs; the rest is handed back and performed elsewhere
+    #[arg(long, value_name = "DURATION", value_parser = span, default_value = "5m")]
+    pub(crate) within: Millis,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use windlass_api::{AgentList, TaskList, VersionView};
 pub(crate) use windlass_api::{AgentView, EventList, PutAnswer, RunList, TaskView};
 use windlass_contract::view::RunView;
-use windlass_domain::ids::{RunId, TaskName, TaskVersion};
+use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
 use crate::connection::{Connection, Credentials, RunRef, no_such_run};
@@ -179,6 +179,11 @@ impl Client {
     /// Cancels, pauses, resumes or retries a run; gives it as it then is.
     pub(crate) async fn control(&self, id: RunId, verb: &str, body: &Value) -> Result<RunView, Failure> {
         self.send(Method::POST, &["runs", &id.to_string(), verb], &[], Some(body)).await
+    }
+
+    /// Has an agent drain; gives it as it is registered.
+    pub(crate) async fn drain(&self, agent: &AgentId, body: &Value) -> Result<AgentView, Failure> {
+        self.send(Method::POST, &["agents", agent.as_str(), "drain"], &[], Some(body)).await
     }
 
     /// A page of a run's events, the oldest first.

@@ -12,7 +12,10 @@ use windlass_contract::view::RunView;
 use crate::operation::{Operation, Parameter};
 use crate::problem::Problem;
 use crate::runs::{CancelBody, StartBody};
-use crate::view::{AgentList, EventList, Health, PutAnswer, RunList, TaskList, TaskView, VersionList, VersionView};
+use crate::service::DrainBody;
+use crate::view::{
+    AgentList, AgentView, EventList, Health, PutAnswer, RunList, TaskList, TaskView, VersionList, VersionView,
+};
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(write);
 static TEXT: LazyLock<String> = LazyLock::new(|| DOCUMENT.to_string());
@@ -155,6 +158,7 @@ fn request_body(operation: Operation) -> Option<Value> {
         (Operation::PutTask, definition_body()),
         (Operation::StartRun, json_body(read_schema::<StartBody>())),
         (Operation::CancelRun, json_body(read_schema::<CancelBody>())),
+        (Operation::DrainAgent, json_body(read_schema::<DrainBody>())),
     ];
     bodies.into_iter().find(|(of, _)| *of == operation).map(|(_, body)| body)
 }
@@ -191,6 +195,7 @@ fn answer_schema(operation: Operation, generator: &mut SchemaGenerator) -> Optio
         Operation::ListRuns => schema::<RunList>(generator),
         Operation::ListEvents => schema::<EventList>(generator),
         Operation::ListAgents => schema::<AgentList>(generator),
+        Operation::DrainAgent => schema::<AgentView>(generator),
     })
 }
 
@@ -229,6 +234,11 @@ fn text(operation: Operation) -> Text {
             "listEvents",
             "A run's events: a page, or with `Accept: text/event-stream` a stream that can be resumed.",
             &[(200, "The events."), (204, "A stream that is resumed after the last event of a run that has ended.")],
+        ),
+        Operation::DrainAgent => (
+            "drainAgent",
+            "Have an agent take nothing further, finish what it performs, and end.",
+            &[(202, "Accepted; the agent as it is registered.")],
         ),
         Operation::ListAgents => ("listAgents", "The agents that are registered.", &[(200, "The agents.")]),
     };

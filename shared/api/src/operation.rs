@@ -25,6 +25,7 @@ pub(crate) enum Operation {
     RetryRun,
     ListEvents,
     ListAgents,
+    DrainAgent,
 }
 
 /// A parameter after the path's `?`.
@@ -50,7 +51,7 @@ const AFTER: Parameter = Parameter { name: "after", description: "Only events af
 
 impl Operation {
     /// Every operation.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Health,
         Self::Document,
         Self::PutTask,
@@ -68,6 +69,7 @@ impl Operation {
         Self::RetryRun,
         Self::ListEvents,
         Self::ListAgents,
+        Self::DrainAgent,
     ];
 
     /// The path, its parts that vary in braces.
@@ -88,6 +90,7 @@ impl Operation {
             Self::RetryRun => "/v1/runs/{id}/retry",
             Self::ListEvents => "/v1/runs/{id}/events",
             Self::ListAgents => "/v1/agents",
+            Self::DrainAgent => "/v1/agents/{agent}/drain",
         }
     }
 
@@ -96,7 +99,9 @@ impl Operation {
         match self {
             Self::PutTask => "put",
             Self::DeleteTask => "delete",
-            Self::StartRun | Self::CancelRun | Self::PauseRun | Self::ResumeRun | Self::RetryRun => "post",
+            Self::StartRun | Self::CancelRun | Self::PauseRun | Self::ResumeRun | Self::RetryRun | Self::DrainAgent => {
+                "post"
+            }
             Self::Health
             | Self::Document
             | Self::ListTasks
@@ -128,7 +133,8 @@ impl Operation {
             | Self::PauseRun
             | Self::ResumeRun
             | Self::RetryRun
-            | Self::ListAgents => &[],
+            | Self::ListAgents
+            | Self::DrainAgent => &[],
         }
     }
 
@@ -152,6 +158,7 @@ impl Operation {
             Self::RetryRun => post(runs::retry),
             Self::ListEvents => get(events::list),
             Self::ListAgents => get(service::agents),
+            Self::DrainAgent => post(service::drain),
         }
     }
 }

@@ -92,6 +92,7 @@ kinds! {
     STATUS_FORBIDS = "WL0419", CONFLICT, "Not possible in this status";
     TOO_MANY_STREAMS = "WL0420", SERVICE_UNAVAILABLE, "Too many event streams";
     ANSWER_TOO_LARGE = "WL0421", INTERNAL_SERVER_ERROR, "Answer too large";
+    UNKNOWN_AGENT = "WL0422", NOT_FOUND, "No such agent";
     INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
 }
 

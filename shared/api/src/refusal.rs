@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use windlass_domain::definition::{Faults, InputFaults};
-use windlass_engine::control::ControlError;
+use windlass_engine::control::{ControlError, DrainError};
 use windlass_engine::ports::{ErrorClass, PortError, ScheduleRefusal};
 use windlass_engine::registry::{DeleteError, PutError};
 use windlass_engine::starter::StartError;
@@ -53,6 +53,16 @@ impl From<ControlError> for Refusal {
             ControlError::Refused { .. } => Self::new(&Kind::STATUS_FORBIDS, detail),
             ControlError::Reason(_) => Self::new(&Kind::INVALID_PARAMETER, detail),
             ControlError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<DrainError> for Refusal {
+    fn from(error: DrainError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DrainError::UnknownAgent(_) => Self::new(&Kind::UNKNOWN_AGENT, detail),
+            DrainError::Port(error) => error.into(),
         }
     }
 }

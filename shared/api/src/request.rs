@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
-use windlass_domain::ids::{RunId, TaskName, TaskVersion};
+use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::time::Millis;
 
 use crate::operation::Operation;
@@ -32,6 +32,17 @@ pub(crate) struct VersionPath(pub(crate) TaskName, pub(crate) TaskVersion);
 
 /// The run that the path names.
 pub(crate) struct RunPath(pub(crate) RunId);
+
+/// The agent that the path names.
+pub(crate) struct AgentPath(pub(crate) AgentId);
+
+impl<S: Send + Sync> FromRequestParts<S> for AgentPath {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path(id) = path::<String, S>(parts, state).await?;
+        Ok(Self(segment(&id, "the id of an agent")?))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for TaskPath {
     type Rejection = Refusal;

@@ -1,14 +1,25 @@
 //! The service itself: whether it answers, who works for it, and what it does not have.
 
-use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Method, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::{Deserialize, Serialize};
+use windlass_domain::time::Millis;
+use windlass_engine::control::DRAIN_WITHIN;
 
+use crate::auth::Caller;
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
-use crate::request::Parameters;
+use crate::request::{self, AgentPath, Parameters};
 use crate::state::ApiState;
 use crate::view::{AgentList, AgentView, Health};
+
+/// Bytes of the body of a drain.
+const MAX_DRAIN_BYTES: usize = 4096;
+/// The longest that an agent may take to drain.
+const LONGEST_DRAIN: Millis = Millis::from_secs(24 * 3600);
 
 /// `GET /healthz`
 pub(crate) async fn health() -> Json<Health> {
@@ -20,6 +31,37 @@ pub(crate) async fn agents(State(api): State<ApiState>, parameters: Parameters) 
     parameters.of(Operation::ListAgents)?;
     let agents = api.ports().agents.list().await?;
     Ok(Json(AgentList { agents: agents.into_iter().map(AgentView::of).collect() }))
+}
+
+/// What goes with a drain; it may be left out.
+#[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DrainBody {
+    /// How long the agent may finish what it performs, such as `5m`, at most `24h`; absent: `5m`. The rest is handed back.
+    within: Option<String>,
+}
+
+/// `POST /v1/agents/{agent}/drain`
+pub(crate) async fn drain(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    AgentPath(id): AgentPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    parameters.of(Operation::DrainAgent)?;
+    let DrainBody { within } = request::json(&headers, body, MAX_DRAIN_BYTES).await?;
+    let within = within.map_or(Ok(DRAIN_WITHIN), |text| span(&text))?;
+    let agent = api.control().drain(&id, within).await?;
+    tracing::info!(caller = %caller.0, agent.id = %id, within_ms = within.0, "an agent was told to drain");
+    Ok((StatusCode::ACCEPTED, Json(AgentView::of(agent))).into_response())
+}
+
+fn span(text: &str) -> Result<Millis, Refusal> {
+    let read = Millis::parse(text).filter(|within| *within <= LONGEST_DRAIN);
+    let refused = || format!("`within` must be a span of time of at most 24h, such as 5m; `{text}` is not");
+    read.ok_or_else(|| Refusal::new(&Kind::INVALID_PARAMETER, refused()))
 }
 
 /// Whatever has no route.

@@ -1,20 +1,21 @@
-//! What people ask of a run that is under way or has ended: cancel, pause, resume, retry.
+//! What people ask of a run that is under way or has ended: cancel, pause, resume, retry; and of an agent: drain.
 //!
 //! Whether it is allowed is decided by the same rules that will decide it in the process manager; the record is
 //! written only there. Between the two the run may move on, and then the request changes nothing.
 
 use std::sync::Arc;
 
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::decide::{Rejection, decide};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::RunId;
+use windlass_domain::ids::{AgentId, RunId};
 use windlass_domain::limits::MAX_REASON_BYTES;
 use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
+use windlass_domain::time::Millis;
 
 use crate::Ports;
 use crate::definitions::Definitions;
-use crate::ports::{Outgoing, PortError, QueueName};
+use crate::ports::{AgentRecord, Outgoing, PortError, QueueName};
 
 /// Passes requests on to runs.
 #[derive(Clone)]
@@ -47,6 +48,20 @@ pub struct Accepted {
     /// The definition that it is pinned to.
     pub definition: Arc<Definition>,
 }
+
+/// Why an agent is not told to drain.
+#[derive(Debug, thiserror::Error)]
+pub enum DrainError {
+    /// There is no such agent.
+    #[error("there is no agent {0}")]
+    UnknownAgent(AgentId),
+    /// The host failed.
+    #[error(transparent)]
+    Port(#[from] PortError),
+}
+
+/// How long an agent may finish what it performs, if whoever has it drain does not say.
+pub const DRAIN_WITHIN: Millis = Millis::from_secs(5 * 60);
 
 /// Why a request is not passed on.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +111,20 @@ impl Control {
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input };
         self.ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await?;
         Ok(Accepted { run, definition })
+    }
+}
+
+impl Control {
+    /// Tells an agent to take nothing further, to finish what it performs within that time, to hand back the rest, and
+    /// to end; gives it as it is registered. Telling it again changes nothing: the first time counts.
+    pub async fn drain(&self, id: &AgentId, within: Millis) -> Result<AgentRecord, DrainError> {
+        let agents = self.ports.agents.list().await?;
+        let agent = agents.into_iter().find(|agent| agent.id == *id);
+        let agent = agent.ok_or_else(|| DrainError::UnknownAgent(id.clone()))?;
+        let message = ControlMessage::Drain { v: MESSAGE_VERSION, deadline_ms: within, agent: id.clone() };
+        let queue = QueueName::Control(id.clone());
+        self.ports.queues.send(&queue, vec![Outgoing::now(encode(&message))]).await?;
+        Ok(agent)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::process::ExitCode;
 
+use serde_json::json;
 use windlass_api::AgentView;
 use windlass_domain::time::{Millis, Timestamp};
 
-use crate::args::Globals;
+use crate::args::{DrainArgs, Globals};
 use crate::client::Client;
 use crate::render::table::Table;
 use crate::render::{self, Ended, span};
@@ -38,6 +39,17 @@ pub(super) async fn run(globals: &Globals, client: &Client) -> Ended {
         ]);
     }
     render::print(&table.text());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn drain(globals: &Globals, client: &Client, args: &DrainArgs) -> Ended {
+    let agent = client.drain(&args.agent, &json!({ "within": args.within.to_string() })).await?;
+    if globals.json {
+        render::print_json(&agent);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let (id, busy, within) = (&agent.id, agent.busy, args.within);
+    render::print(&format!("asked agent {id} to drain: it has {within} for the {busy} that it performs\n"));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -66,6 +66,7 @@ async fn ask(globals: &Globals, client: &Client, request: Request) -> Ended {
         Request::Resume(args) => control::run(globals, client, &args, "resume").await,
         Request::Retry(args) => control::run(globals, client, &args, "retry").await,
         Request::Agents => agents::run(globals, client).await,
+        Request::Drain(args) => agents::drain(globals, client, &args).await,
     }
 }
 

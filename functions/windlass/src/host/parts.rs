@@ -76,7 +76,13 @@ impl Parts {
     ) {
         let agent = Agent::new(ports.clone(), definitions.clone(), performer.clone(), settings_of(plan));
         let stop = self.shutdown.clone();
-        self.tasks.spawn(async move { agent.run(&stop).await });
+        self.tasks.spawn(async move {
+            agent.run(&stop).await;
+            if !stop.is_cancelled() {
+                tracing::info!("an agent of this process was drained; the host goes on without it");
+                stop.cancelled().await;
+            }
+        });
     }
 
     /// Starts serving HTTP. When it is stopped, connections that are still open have `close_within` to end.

@@ -6,13 +6,14 @@ use async_trait::async_trait;
 use axum::http::StatusCode;
 use serde_json::json;
 use windlass_contract::event::PublicEvent;
+use windlass_contract::message::{ControlMessage, MESSAGE_VERSION, decode};
 use windlass_domain::ids::{AgentId, RunId};
 use windlass_domain::limits::{MAX_DEFINITION_BYTES, MAX_INPUT_BYTES};
 use windlass_domain::run::Run;
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs,
+    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, PortError, QueueName, RunFilter, RunPage, Runs,
 };
 use windlass_testkit::memory::MemoryHost;
 
@@ -185,11 +186,9 @@ async fn a_panic_tells_nothing_of_the_inside() {
     assert!(!problem.to_string().contains("secret"), "{problem}");
 }
 
-#[tokio::test]
-async fn agents_are_listed() {
-    let world = World::new();
+fn an_agent() -> AgentRecord {
     let at = Timestamp::parse_rfc3339(START).unwrap();
-    let agent = AgentRecord {
+    AgentRecord {
         id: AgentId::new("agent-1").unwrap(),
         pool: windlass_domain::ids::PoolName::default(),
         slots: 4,
@@ -199,8 +198,38 @@ async fn agents_are_listed() {
         draining: false,
         started_at: at,
         seen_at: at,
+    }
+}
+
+#[tokio::test]
+async fn an_agent_is_told_to_drain() {
+    let world = World::new();
+    world.ports.agents.register(&an_agent()).await.unwrap();
+    let asked = world.post("/v1/agents/agent-1/drain", json!({ "within": "90s" })).await.expect(StatusCode::ACCEPTED);
+    assert_eq!(asked["id"], "agent-1");
+    world.send(Call::new("POST", "/v1/agents/agent-1/drain")).await.expect(StatusCode::ACCEPTED);
+    let queue = QueueName::Control(AgentId::new("agent-1").unwrap());
+    let told = world.ports.queues.receive(&queue, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap();
+    let told: Vec<ControlMessage> = told.iter().map(|message| decode(&message.body).unwrap()).collect();
+    let drain = |secs| ControlMessage::Drain {
+        v: MESSAGE_VERSION,
+        deadline_ms: Millis::from_secs(secs),
+        agent: AgentId::new("agent-1").unwrap(),
     };
-    world.ports.agents.register(&agent).await.unwrap();
+    assert_eq!(told, [drain(90), drain(300)]);
+
+    for within in ["25h", "soon", ""] {
+        let refused = world.post("/v1/agents/agent-1/drain", json!({ "within": within })).await;
+        refused.refused(400, "WL0410");
+    }
+    world.post("/v1/agents/agent-2/drain", json!({})).await.refused(404, "WL0422");
+    world.post("/v1/agents/no%20name/drain", json!({})).await.refused(400, "WL0409");
+}
+
+#[tokio::test]
+async fn agents_are_listed() {
+    let world = World::new();
+    world.ports.agents.register(&an_agent()).await.unwrap();
     let list = world.get("/v1/agents").await.expect(StatusCode::OK);
     assert_eq!(
         list["agents"],

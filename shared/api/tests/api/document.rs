@@ -62,7 +62,11 @@ async fn the_document_has_the_routes_of_the_router_and_the_router_those_of_the_d
     let id = world.start().await.to_string();
     let mut documented = BTreeSet::new();
     for (template, item) in document()["paths"].as_object().unwrap() {
-        let path = template.replace("{name}", "report").replace("{version}", "1").replace("{id}", &id);
+        let path = template
+            .replace("{name}", "report")
+            .replace("{version}", "1")
+            .replace("{id}", &id)
+            .replace("{agent}", "agent-1");
         for method in ["GET", "PUT", "POST", "DELETE", "PATCH"] {
             let answer = world.send(Call::new(method, &path)).await;
             let code = answer.text.contains("WL0405") || answer.text.contains("WL0404");
@@ -94,6 +98,7 @@ async fn the_document_has_the_routes_of_the_router_and_the_router_those_of_the_d
         "POST /v1/runs/{id}/retry",
         "GET /v1/runs/{id}/events",
         "GET /v1/agents",
+        "POST /v1/agents/{agent}/drain",
     ];
     assert_eq!(documented, expected.iter().map(|route| (*route).to_owned()).collect());
 }
