@@ -91,6 +91,7 @@ impl World {
     /// A world with the task `report`.
     pub(crate) async fn with_report() -> Self {
         let world = Self::new();
+        world.host.serve(&windlass_domain::ids::PoolName::default());
         world.put("report", REPORT).await.expect(StatusCode::CREATED);
         world
     }
