@@ -11,6 +11,7 @@ use windlass_domain::time::Timestamp;
 use crate::Ports;
 use crate::advance::fold;
 use crate::effects::Effects;
+use crate::pools::Pools;
 use crate::ports::{Created, PortError};
 
 /// A run that was recorded, or was there.
@@ -22,23 +23,35 @@ pub(crate) struct Begun {
     pub(crate) effects: Effects,
 }
 
-/// Records a submitted run. One of a few actions begins at once; the start of a large one, which may have to send
-/// thousands of messages, is left to the process manager.
+/// Records a submitted run. One of a few actions begins at once. The start of a large one, which may have to send
+/// thousands of messages, is left to the process manager; so is that of one that would end at once: nobody looks again at
+/// a run that has ended, so what follows from its end must be somebody's to send before it is recorded.
 pub(crate) async fn begin(
     ports: &Ports,
     definition: &Definition,
     submitted: Run,
     now: Timestamp,
 ) -> Result<Begun, PortError> {
-    if definition.actions.len() > ACTIONS_PER_PAGE {
+    let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
+    let folded = is_small.then(|| fold(now, definition, &submitted, &[Input::Start], None));
+    let Some(folded) = folded.filter(|folded| !folded.run.status.is_final()) else {
         let created = ports.runs.create(&submitted, &[]).await?;
         let effects = Effects::start_of(&submitted);
         return Ok(Begun { created, run: submitted, effects });
-    }
-    let folded = fold(now, definition, &submitted, &[Input::Start], None);
+    };
     let created = ports.runs.create(&folded.run, &folded.events).await?;
     let effects = Effects::of(now, definition, &folded.run, &folded.commands, folded.events);
     Ok(Begun { created, run: folded.run, effects })
+}
+
+impl Begun {
+    /// Sends what follows from the start, what is to be published first: once an attempt has been reported, nobody looks
+    /// again at what the start had to tell.
+    pub(crate) async fn send(mut self, ports: &Ports, pools: &Pools) -> Result<(), PortError> {
+        self.effects.look_for_agents(pools).await;
+        self.effects.publish(ports).await?;
+        self.effects.send(ports).await
+    }
 }
 
 /// Whether nothing has been heard of the run since it was recorded: its recorder may have died.

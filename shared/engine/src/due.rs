@@ -193,10 +193,9 @@ impl Turn<'_> {
         let of = (self.record.name.clone(), self.record.version);
         let (origin, now) = (Origin::Schedule { nominal }, self.ports.clock.now());
         let run = Run::submitted(id, of, self.definition.actions.len(), input, origin, now);
-        let mut begun = begin(self.ports, &self.definition, run, now).await?;
+        let begun = begin(self.ports, &self.definition, run, now).await?;
         if begun.created == Created::New {
-            begun.effects.look_for_agents(self.pools).await;
-            return begun.effects.send(self.ports).await;
+            return begun.send(self.ports, self.pools).await;
         }
         // By somebody who may have died since, or by this very call: an answer may be lost on its way, and the request
         // made again.

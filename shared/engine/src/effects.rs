@@ -84,6 +84,11 @@ impl Effects {
         Self { messages: vec![(QueueName::Inbox, Outgoing::now(encode(&message)))], ..Self::default() }
     }
 
+    /// Publishes the events alone, before anything else is sent.
+    pub(crate) async fn publish(&mut self, ports: &Ports) -> Result<(), PortError> {
+        publish(ports, &std::mem::take(&mut self.events)).await.into_iter().collect()
+    }
+
     /// Sends everything. An error means that some of it may not have been sent.
     pub(crate) async fn send(self, ports: &Ports) -> Result<(), PortError> {
         Self::send_together(vec![self], ports).await.into_iter().collect()

@@ -139,10 +139,11 @@ impl Starter {
         let input = definition.check_input(request.input.clone())?;
         let actions = definition.actions.len();
         let run = Run::submitted(id, (request.task.clone(), version), actions, input, Origin::Request, now);
-        let Begun { created, run, effects } = begin(&self.ports, &definition, run, now).await?;
-        match created {
+        let begun = begin(&self.ports, &definition, run, now).await?;
+        match begun.created {
             Created::New => {
-                self.send(&run, effects).await;
+                let run = begun.run.clone();
+                self.send(begun).await;
                 Ok(Started { run, definition, created: true })
             }
             Created::Existing => {
@@ -185,23 +186,26 @@ impl Starter {
         }
     }
 
-    /// Sends what follows from the start. A failure is not the caller's: the run is recorded, and the sweeper sends
-    /// what nobody else did. An error would make callers without a key submit a second run.
-    async fn send(&self, run: &Run, mut effects: Effects) {
-        effects.look_for_agents(&self.pools).await;
-        if let Err(error) = effects.send(&self.ports).await {
-            tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to send a run's start; the sweeper will");
+    /// Sends what follows from the start. A failure is not the caller's: the run is recorded, and the process manager is
+    /// asked to send it. An error would make callers without a key submit a second run.
+    async fn send(&self, begun: Begun) {
+        let run = begun.run.clone();
+        if let Err(error) = begun.send(&self.ports, &self.pools).await {
+            tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to send a run's start; the process manager will");
+            self.start_again(&run).await;
         }
     }
 
-    /// Has the start sent again, if nothing has been heard of the run for a while: most likely its first attempts are
-    /// with their agents, and the first caller is alive.
+    /// Has the process manager send the start again, if nothing has been heard of the run for a while: most likely its
+    /// first attempts are with their agents, and the first caller is alive.
     async fn start_again(&self, run: &Run) {
         let mut effects = Effects::start_of(run);
         if run.status != RunStatus::Submitted {
             effects.messages.iter_mut().for_each(|(_, message)| message.delay = UNHEARD_OF);
         }
-        self.send(run, effects).await;
+        if let Err(error) = effects.send(&self.ports).await {
+            tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to have a run's start sent; the sweeper will");
+        }
     }
 
     fn fresh_id(&self, now: Timestamp) -> RunId {

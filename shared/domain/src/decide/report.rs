@@ -148,7 +148,8 @@ pub(super) fn handed_back(
     Ok(())
 }
 
-/// The attempt has ended. The first report of the newest attempt and fence counts.
+/// The attempt has ended. The first report of the newest attempt and fence counts; once an agent is known to perform it,
+/// of that agent: a message that its queue delivered twice may have been begun by two under one fence.
 pub(super) fn completed(
     step: &mut Step<'_>,
     of: ActionAt,
@@ -159,7 +160,8 @@ pub(super) fn completed(
     let state = step.state(of.action);
     let is_newest = step.at(of.action) == of;
     match state.status {
-        ActionStatus::Queued | ActionStatus::Running if is_newest => {}
+        ActionStatus::Queued if is_newest => {}
+        ActionStatus::Running if is_newest && state.agent.as_ref() == Some(agent) => {}
         ActionStatus::Succeeded
         | ActionStatus::Failed
         | ActionStatus::TimedOut

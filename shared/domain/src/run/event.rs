@@ -262,7 +262,9 @@ impl EventKind {
 
     /// The event's id: the same decision, however often it is made again, gives the same id.
     pub fn id(&self, run: RunId, retries: u32, at: Timestamp) -> Uuid {
-        let (run, retries) = (run.to_string(), retries.to_string());
+        let run = run.to_string();
+        // What is said again of an action that a retry left alone was said in an earlier life of the run.
+        let retries = if self.is_of_one_attempt() { String::new() } else { retries.to_string() };
         let at = if self.may_recur() { at.as_millis().to_string() } else { String::new() };
         let Some(of) = self.about() else {
             return derive(&["event", self.name(), &run, &retries, &at]);
@@ -291,6 +293,18 @@ impl EventKind {
             | Self::ActionCancelled { .. } => String::new(),
         };
         derive(&["event", self.name(), &run, &retries, &action, &attempt, &extra, &at])
+    }
+
+    /// Whether no later life of the run can decide it again: attempts are numbered through all of them.
+    fn is_of_one_attempt(&self) -> bool {
+        matches!(
+            self,
+            Self::ActionQueued { .. }
+                | Self::ActionStarted { .. }
+                | Self::ActionProgressed { .. }
+                | Self::ActionSucceeded { .. }
+                | Self::ActionRetrying { .. }
+        )
     }
 
     /// Whether it can be decided more than once in a run's life, for the same attempt.

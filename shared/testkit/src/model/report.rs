@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
+use windlass_domain::ids::AgentId;
 use windlass_domain::run::{ActionAt, Input, Outcome};
 use windlass_domain::time::Millis;
 
@@ -63,8 +64,8 @@ impl Model {
                 other => Err(refusal(other)),
             },
             Input::HandedBack { agent, checkpoint, .. } => self.handed_back(of, agent, checkpoint.as_ref(), turn),
-            Input::Completed { outcome, checkpoint, .. } => {
-                self.completed(at, is_newest, (outcome, checkpoint.as_ref()), turn)
+            Input::Completed { agent, outcome, checkpoint, .. } => {
+                self.completed(at, is_newest, agent, (outcome, checkpoint.as_ref()), turn)
             }
             Input::DeadLettered { .. } => {
                 if stand.is_settled() {
@@ -92,6 +93,7 @@ impl Model {
         &mut self,
         at: usize,
         is_newest: bool,
+        agent: &AgentId,
         (outcome, checkpoint): (&Outcome, Option<&Value>),
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
@@ -101,7 +103,8 @@ impl Model {
             self.send_again(self.row(at).commit, turn);
             return Ok(());
         }
-        if !is_newest || !stand.is_in_flight() {
+        let is_anothers = matches!(&stand, Stand::Running { agent: holder, .. } if holder != agent);
+        if !is_newest || !stand.is_in_flight() || is_anothers {
             return Err(refusal(&stand));
         }
         self.keep(at, checkpoint);

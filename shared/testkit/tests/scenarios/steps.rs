@@ -18,7 +18,9 @@ pub(crate) fn newest(world: &World, name: &str) -> ActionAt {
 }
 
 pub(crate) fn completed(world: &World, name: &str, outcome: Outcome) -> Input {
-    Input::Completed { of: newest(world, name), agent: agent_of(0), started_at: world.now, outcome, checkpoint: None }
+    let holder = world.run.action(world.index(name)).agent.clone();
+    let agent = holder.unwrap_or_else(|| agent_of(0));
+    Input::Completed { of: newest(world, name), agent, started_at: world.now, outcome, checkpoint: None }
 }
 
 pub(crate) fn succeeded() -> Outcome {
