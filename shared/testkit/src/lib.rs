@@ -7,6 +7,7 @@ pub mod idle;
 pub mod memory;
 pub mod model;
 pub mod old_reads;
+pub mod simulation;
 pub mod sketch;
 pub mod watched;
 pub mod world;

@@ -105,6 +105,12 @@ impl MemoryHost {
         self.state().queues.get(queue).map(Queue::bodies).unwrap_or_default()
     }
 
+    /// Whether `look` finds a message of some queue, hidden ones included.
+    pub fn has_message(&self, mut look: impl FnMut(&QueueName, &str) -> bool) -> bool {
+        let state = self.state();
+        state.queues.iter().any(|(name, queue)| queue.all().any(|body| look(name, body)))
+    }
+
     /// The schedule that was put for a task and not removed.
     pub fn schedule_of(&self, task: &TaskName) -> Option<Schedule> {
         self.state().schedules.get(task).cloned()

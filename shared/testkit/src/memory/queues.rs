@@ -26,7 +26,11 @@ struct Message {
 
 impl Queue {
     pub(super) fn bodies(&self) -> Vec<String> {
-        self.messages.values().map(|message| message.body.clone()).collect()
+        self.all().map(str::to_owned).collect()
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.messages.values().map(|message| message.body.as_str())
     }
 
     fn receive(&mut self, most: usize, visibility: Duration, now: Timestamp) -> Vec<Delivery> {

@@ -1,0 +1,90 @@
+//! Simulates seeds: `cargo run --release -p windlass-testkit --example simulate -- 0..2000`, or one of them with its log:
+//! `... -- 1234`. Ends with 1 if anything promised did not hold.
+#![expect(clippy::print_stdout, reason = "a program for people")]
+
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use windlass_testkit::simulation::{Verdict, simulate};
+
+fn main() -> ExitCode {
+    let Some(argument) = std::env::args().nth(1) else {
+        println!("usage: simulate SEED | simulate FROM..TO");
+        return ExitCode::from(2);
+    };
+    let parse = |text: &str| text.parse::<u64>().ok();
+    let seeds = match argument.split_once("..") {
+        Some((from, to)) => parse(from).zip(parse(to)),
+        None => parse(&argument).map(|seed| (seed, seed + 1)),
+    };
+    let Some((from, to)) = seeds else {
+        println!("`{argument}` is neither a seed nor a range of seeds");
+        return ExitCode::from(2);
+    };
+    if to == from + 1 { tell(from) } else { search(from, to) }
+}
+
+/// Simulates a seed on a runtime of its own.
+fn live(seed: u64, keeps_lines: bool) -> Verdict {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime can be made").block_on(simulate(seed, keeps_lines))
+}
+
+fn tell(seed: u64) -> ExitCode {
+    let verdict = live(seed, true);
+    for line in &verdict.lines {
+        println!("{line}");
+    }
+    for broken in &verdict.broken {
+        println!("BROKEN {} ({}): {}", broken.invariant.name, broken.invariant.sentence, broken.detail);
+    }
+    println!(
+        "seed {seed}: {:?}, {} runs in {:?}, {} broken",
+        verdict.kind,
+        verdict.runs,
+        verdict.took,
+        verdict.broken.len()
+    );
+    ExitCode::from(u8::from(!verdict.broken.is_empty()))
+}
+
+fn search(from: u64, to: u64) -> ExitCode {
+    let (next, runs, repeats, virtual_secs, failed) =
+        (AtomicU64::new(from), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, std::num::NonZero::get) {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= to {
+                        return;
+                    }
+                    let verdict = live(seed, false);
+                    runs.fetch_add(verdict.runs as u64, Ordering::Relaxed);
+                    repeats.fetch_add(verdict.repeats, Ordering::Relaxed);
+                    virtual_secs.fetch_add(verdict.took.as_secs(), Ordering::Relaxed);
+                    if let Some(broken) = verdict.broken.first() {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        let kind = verdict.kind;
+                        println!(
+                            "seed {seed} ({kind:?}): {} ({}): {}",
+                            broken.invariant.name, broken.invariant.sentence, broken.detail
+                        );
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.load(Ordering::Relaxed);
+    println!(
+        "{} seeds in {:.1?}: {} runs, {} attempts begun again, {} virtual hours, {failed} seeds broken",
+        to - from,
+        began.elapsed(),
+        runs.load(Ordering::Relaxed),
+        repeats.load(Ordering::Relaxed),
+        virtual_secs.load(Ordering::Relaxed) / 3600,
+    );
+    ExitCode::from(u8::from(failed > 0))
+}

@@ -1,0 +1,219 @@
+//! The simulated world: the real loops over a host in memory, on one thread and a virtual clock, with the faults that a seed
+//! draws.
+//!
+//! Every process of a stack runs here as it runs anywhere: process managers, agents, sweepers, a scheduler, coordinators.
+//! Each reaches the host over a wire of its own, on which calls are slow, refused, unanswered and in conflict, messages are
+//! late, repeated and out of order, and clocks differ; each may be held up, cut off, drained or killed at any await, and is
+//! started again. A witness holds every step against the catalogue. Nothing is left to chance but the seed's: the same
+//! seed gives the same log, line by line.
+
+mod chance;
+mod end;
+mod history;
+mod life;
+mod log;
+mod plan;
+mod process;
+mod script;
+mod weather;
+mod wire;
+mod witness;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+use windlass_domain::definition::Definition;
+use windlass_domain::ids::TaskName;
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::definitions::Definitions;
+use windlass_engine::registry::Registry;
+
+use crate::memory::MemoryHost;
+use life::Life;
+use log::Log;
+use plan::Plan;
+use weather::Weather;
+use witness::Witness;
+
+pub use plan::Kind;
+pub use witness::{Broken, CATALOGUE, invariants};
+
+/// When every world begins: 2026-03-01T00:00:00Z.
+const BEGINS: Timestamp = Timestamp::from_millis(1_772_323_200_000);
+/// How long after the last fault everything must have ended. Attempts take up to twenty minutes each, deadlines an hour.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// One world.
+pub(crate) struct Simulation {
+    plan: Plan,
+    host: MemoryHost,
+    weather: Weather,
+    log: Log,
+    witness: Mutex<Witness>,
+    faults: Mutex<BTreeMap<&'static str, u64>>,
+    began: Instant,
+}
+
+impl Simulation {
+    fn new(plan: Plan, keeps_lines: bool) -> Arc<Self> {
+        let weather = Weather::new(plan.seed, &plan.faults);
+        let (host, log) = (MemoryHost::new(BEGINS), Log::new(keeps_lines));
+        let (witness, faults) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { plan, host, weather, log, witness, faults, began: Instant::now() })
+    }
+
+    fn note(&self, who: &str, what: fmt::Arguments<'_>) {
+        self.log.note(who, what);
+    }
+
+    fn witness(&self) -> MutexGuard<'_, Witness> {
+        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a fault that has been met: one of [`FAULTS`].
+    fn meets(&self, fault: &'static str) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_insert(0) += 1;
+    }
+
+    fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// The time as that process's clock shows it.
+    fn now_of(&self, life: &Life) -> Timestamp {
+        let now = self.host.ports().clock.now();
+        Timestamp::from_millis(now.as_millis().saturating_add(life.skew))
+    }
+
+    /// Puts the tasks, before anything else happens.
+    async fn put_tasks(&self) {
+        let ports = self.host.ports();
+        let registry = Registry::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+        for task in &self.plan.tasks {
+            let definition = match Definition::from_source(&task.source) {
+                Ok(definition) => Arc::new(definition),
+                Err(faults) => unreachable!("a sketch is valid: {faults}"),
+            };
+            let put = registry.put(&definition).await;
+            let put = put.unwrap_or_else(|error| unreachable!("the host has no faults of its own: {error}"));
+            self.note("world", format_args!("puts {}", task.source));
+            self.witness().knows(put.version, definition);
+        }
+    }
+
+    /// No schedule goes on for ever.
+    async fn delete_tasks(&self) {
+        let ports = self.host.ports();
+        let registry = Registry::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+        for task in &self.plan.tasks {
+            let name = TaskName::new(&task.name).unwrap_or_else(|error| unreachable!("it is a name: {error}"));
+            self.note("world", format_args!("deletes {name}"));
+            let deleted = registry.delete(&name).await;
+            deleted.unwrap_or_else(|error| unreachable!("the host has no faults of its own: {error}"));
+        }
+    }
+
+    /// Whether every run that anybody asked for has ended.
+    fn is_over(&self) -> bool {
+        let witness = self.witness();
+        witness.runs.values().all(|seen| seen.record.status.is_final())
+    }
+}
+
+/// Every fault that a world may meet, by name.
+pub const FAULTS: [&str; 15] = [
+    "a call is slow",
+    "a call is refused",
+    "a call is unanswered",
+    "a call finds its caller cut off",
+    "a caller dies before its call",
+    "a caller dies after its call",
+    "a write meets a conflict",
+    "a glance is old",
+    "a message is delivered twice",
+    "a message is late",
+    "a process is killed",
+    "a process is held up",
+    "a process is cut off",
+    "a process is told to end",
+    "everything is off",
+];
+
+/// What became of a seed.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The seed.
+    pub seed: u64,
+    /// What kind of world it drew.
+    pub kind: Kind,
+    /// What did not hold, in the order in which it was seen.
+    pub broken: Vec<Broken>,
+    /// A number that differs when any line of the log does.
+    pub fingerprint: u64,
+    /// The log, if it was asked for.
+    pub lines: Vec<String>,
+    /// How much time passed in that world.
+    pub took: Duration,
+    /// How many runs there were.
+    pub runs: usize,
+    /// Attempts that began more than once: at least once is what is promised.
+    pub repeats: u64,
+    /// How often each of [`FAULTS`] was met.
+    pub faults: BTreeMap<&'static str, u64>,
+}
+
+impl Verdict {
+    /// The command that shows this world's log.
+    pub fn replay(&self) -> String {
+        format!("cargo run --release -p windlass-testkit --example simulate -- {}", self.seed)
+    }
+}
+
+/// Simulates one seed, and the same world without faults if their ends must be the same.
+///
+/// It must be called on a runtime of one thread whose clock is paused.
+pub async fn simulate(seed: u64, keeps_lines: bool) -> Verdict {
+    let simulation = live_through(Plan::of(seed), keeps_lines).await;
+    let took = simulation.weather.well_at().max(Instant::now()) - simulation.began();
+    if simulation.plan.kind == Kind::Timeless || simulation.plan.kind == Kind::Blackout {
+        let calm = live_through(Plan::of(seed).in_good_weather(), false).await;
+        end::compare(&simulation, &calm);
+    }
+    let mut witness = simulation.witness();
+    Verdict {
+        seed,
+        kind: simulation.plan.kind,
+        broken: std::mem::take(&mut witness.broken),
+        fingerprint: simulation.log.fingerprint(),
+        lines: simulation.log.lines(),
+        took,
+        runs: witness.runs.len(),
+        repeats: witness.repeats,
+        faults: std::mem::take(&mut simulation.faults.lock().unwrap_or_else(PoisonError::into_inner)),
+    }
+}
+
+/// Lets a world begin, and gives it when all has come to its end, or should have.
+async fn live_through(plan: Plan, keeps_lines: bool) -> Arc<Simulation> {
+    // The loops draw their jitter from the thread's generator.
+    fastrand::seed(plan.seed);
+    let simulation = Simulation::new(plan, keeps_lines);
+    simulation.put_tasks().await;
+    let processes = process::start_all(&simulation);
+    join_all(process::clients(&simulation)).await;
+    tokio::time::sleep_until(simulation.weather.well_at()).await;
+    process::settle(&simulation).await;
+    let until = Instant::now() + PATIENCE;
+    while !simulation.is_over() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    // What follows from the last ends is still to be sent.
+    tokio::time::sleep(Millis::from_secs(120).as_duration()).await;
+    simulation.witness().look_back();
+    drop(processes);
+    simulation
+}

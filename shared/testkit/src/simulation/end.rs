@@ -1,0 +1,66 @@
+//! The end of a world, held against the end of the same world without faults.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::Value;
+use windlass_domain::ids::{ActionIndex, RunId};
+use windlass_domain::run::{ActionStatus, RunStatus};
+
+use super::Simulation;
+use super::witness::{SW10, SW11, Seen};
+
+/// How a run ended, as far as faults must not change it.
+#[derive(Debug, PartialEq)]
+struct End {
+    status: RunStatus,
+    output: Option<Value>,
+    actions: Vec<(ActionStatus, u32, Option<Value>)>,
+}
+
+impl End {
+    fn of(seen: &Seen) -> Self {
+        let run = &seen.record;
+        let action = |at| {
+            let state = run.action(ActionIndex::from_usize(at));
+            (state.status, state.attempt, state.output.clone())
+        };
+        Self { status: run.status, output: run.output.clone(), actions: (0..run.actions.len()).map(action).collect() }
+    }
+}
+
+/// The events of a run, but for those that tell who performed an attempt, and for how long.
+fn events(seen: &Seen) -> BTreeSet<String> {
+    let passing = ["action.started", "action.progressed", "action.unserved"];
+    let kept = seen.log.iter().filter(|event| !passing.contains(&event.kind.as_str()));
+    kept.map(|event| format!("{} {:?} {:?} {}", event.kind, event.action, event.attempt, event.id)).collect()
+}
+
+pub(super) fn compare(simulation: &Arc<Simulation>, calm: &Arc<Simulation>) {
+    let broken = std::mem::take(&mut calm.witness().broken);
+    let mut found: Vec<_> =
+        broken.into_iter().map(|broken| (broken.invariant, format!("without faults: {}", broken.detail))).collect();
+    {
+        let (witness, calm) = (simulation.witness(), calm.witness());
+        let ended = |runs: &BTreeMap<RunId, Seen>| runs.keys().copied().collect::<BTreeSet<_>>();
+        for id in ended(&witness.runs).symmetric_difference(&ended(&calm.runs)) {
+            found.push((SW10, format!("run {id} is in one of the worlds only")));
+        }
+        for (id, seen) in &witness.runs {
+            let Some(other) = calm.runs.get(id) else { continue };
+            let (is, would) = (End::of(seen), End::of(other));
+            if is != would {
+                found.push((SW10, format!("run {id} ends as {is:?}; without faults as {would:?}")));
+            }
+            let (are, would) = (events(seen), events(other));
+            let (more, fewer): (Vec<_>, Vec<_>) = (are.difference(&would).collect(), would.difference(&are).collect());
+            if !more.is_empty() || !fewer.is_empty() {
+                found.push((SW11, format!("run {id} has {more:?} and lacks {fewer:?}")));
+            }
+        }
+    }
+    let mut witness = simulation.witness();
+    for (invariant, detail) in found {
+        witness.breaks(invariant, detail);
+    }
+}

@@ -1,0 +1,76 @@
+//! One life of one process: it may be held up, cut off and killed, at any await.
+//!
+//! Whatever a process does to the world it does by a call of its host, and each call passes here. One that is dead makes
+//! no further call, wherever its tasks stand: that is all that anybody else can tell of a death.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+pub(super) struct Life {
+    pub(super) name: String,
+    /// How far its wall clock is from the world's, in milliseconds.
+    pub(super) skew: i64,
+    state: Mutex<State>,
+    died: Notify,
+}
+
+struct State {
+    dead: bool,
+    held_up_until: Instant,
+    cut_off_until: Instant,
+}
+
+impl Life {
+    pub(super) fn new(name: String, skew: i64) -> Self {
+        let now = Instant::now();
+        let state = State { dead: false, held_up_until: now, cut_off_until: now };
+        Self { name, skew, state: Mutex::new(state), died: Notify::new() }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// As by kill -9 or a power cut.
+    pub(super) fn kill(&self) {
+        self.state().dead = true;
+        self.died.notify_one();
+    }
+
+    /// As by SIGSTOP, or a machine that is suspended.
+    pub(super) fn hold_up(&self, span: Duration) {
+        self.state().held_up_until = Instant::now() + span;
+    }
+
+    /// As by a partition of the network.
+    pub(super) fn cut_off(&self, span: Duration) {
+        self.state().cut_off_until = Instant::now() + span;
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.state().cut_off_until > Instant::now()
+    }
+
+    /// Returns when it has been killed.
+    pub(super) async fn death(&self) {
+        self.died.notified().await;
+    }
+
+    /// Lets the living pass, those who are held up later, the dead never.
+    pub(super) async fn gate(&self) {
+        loop {
+            let held_up_until = {
+                let state = self.state();
+                if state.dead { None } else { Some(state.held_up_until) }
+            };
+            match held_up_until {
+                None => std::future::pending().await,
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                Some(_) => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,381 @@
+//! The host as one life of one process reaches it: calls take their time, are refused, go unanswered, meet conflicts, and
+//! their caller may die before or after each of them.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use windlass_contract::event::PublicEvent;
+use windlass_domain::definition::Schedule;
+use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::limits::MAX_DELAY_MS;
+use windlass_domain::run::Run;
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::Ports;
+use windlass_engine::ports::{
+    AgentRecord, Agents, Bus, Clock, Created, Delivery, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing,
+    PortError, PutTask, QueueName, Queues, Receipt, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules,
+    StoredVersion, TaskRecord, Tasks,
+};
+
+use super::Simulation;
+use super::life::Life;
+use super::weather::SLOW;
+use super::witness::Acknowledged;
+
+/// The longest that an answer is waited for when a call is slow or its caller cut off.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The ports of one life.
+pub(super) struct Wire {
+    simulation: Arc<Simulation>,
+    life: Arc<Life>,
+    inner: Ports,
+    /// What has been received, for those who look on when it is deleted.
+    received: Mutex<BTreeMap<Receipt, String>>,
+}
+
+impl Wire {
+    pub(super) fn ports(simulation: &Arc<Simulation>, life: &Arc<Life>) -> Ports {
+        let (simulation, life) = (simulation.clone(), life.clone());
+        let inner = simulation.host.ports();
+        let wire = Arc::new(Self { simulation, life, inner, received: Mutex::default() });
+        Ports {
+            queues: wire.clone(),
+            runs: wire.clone(),
+            tasks: wire.clone(),
+            bus: wire.clone(),
+            agents: wire.clone(),
+            schedules: wire.clone(),
+            clock: wire,
+        }
+    }
+
+    /// Makes one call, or what chance makes of it. `seen` is told of a call that was answered by the host, whatever its
+    /// caller hears.
+    async fn call<T: Send>(
+        &self,
+        what: &str,
+        call: impl Future<Output = Result<T, PortError>> + Send,
+        seen: impl FnOnce(&Self, &T) + Send,
+    ) -> Result<T, PortError> {
+        self.life.gate().await;
+        let weather = &self.simulation.weather;
+        tokio::time::sleep(self.latency()).await;
+        self.life.gate().await;
+        if self.life.is_cut_off() {
+            self.simulation.meets("a call finds its caller cut off");
+            tokio::time::sleep(PATIENCE).await;
+            self.life.gate().await;
+            return Err(self.fails(what, "it is cut off"));
+        }
+        if weather.dies_before() {
+            self.simulation.meets("a caller dies before its call");
+            self.die("before", what).await;
+        }
+        if weather.refuses() {
+            self.simulation.meets("a call is refused");
+            return Err(self.fails(what, "it is refused"));
+        }
+        let answer = call.await;
+        if let Ok(answer) = &answer {
+            seen(self, answer);
+        }
+        if weather.dies_after() {
+            self.simulation.meets("a caller dies after its call");
+            self.die("after", what).await;
+        }
+        if answer.is_ok() && weather.leaves_unanswered() {
+            self.simulation.meets("a call is unanswered");
+            tokio::time::sleep(PATIENCE).await;
+            self.life.gate().await;
+            return Err(self.fails(what, "no answer came"));
+        }
+        tokio::time::sleep(self.latency()).await;
+        self.life.gate().await;
+        answer
+    }
+
+    fn latency(&self) -> Duration {
+        let latency = self.simulation.weather.latency();
+        if latency >= SLOW.start {
+            self.simulation.meets("a call is slow");
+        }
+        latency
+    }
+
+    /// Whether this write is to meet a conflict.
+    fn conflicts(&self) -> bool {
+        let conflicts = self.simulation.weather.conflicts();
+        if conflicts {
+            self.simulation.meets("a write meets a conflict");
+        }
+        conflicts
+    }
+
+    async fn die(&self, when: &str, what: &str) {
+        self.note(format_args!("DIES {when} {what}"));
+        self.life.kill();
+        self.life.gate().await;
+    }
+
+    fn fails(&self, what: &str, why: &str) -> PortError {
+        self.note(format_args!("{what} fails: {why}"));
+        PortError::new(ErrorClass::Retry, "WL0304", format!("{what}: {why}, by chance"))
+    }
+
+    fn note(&self, what: std::fmt::Arguments<'_>) {
+        self.simulation.note(&self.life.name, what);
+    }
+
+    fn received(&self, deliveries: &[Delivery]) {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        for delivery in deliveries {
+            received.insert(delivery.receipt.clone(), delivery.body.clone());
+        }
+    }
+
+    fn bodies(&self, receipts: &[Receipt]) -> Vec<String> {
+        let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
+        receipts.iter().filter_map(|receipt| received.remove(receipt)).collect()
+    }
+}
+
+impl Clock for Wire {
+    fn now(&self) -> Timestamp {
+        self.simulation.now_of(&self.life)
+    }
+}
+
+#[async_trait]
+impl Queues for Wire {
+    async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
+        let weather = &self.simulation.weather;
+        let late = |mut message: Outgoing| {
+            let delay = weather.delay();
+            if delay.0 > 0 {
+                self.simulation.meets("a message is late");
+            }
+            message.delay = Millis(message.delay.0.saturating_add(delay.0).min(MAX_DELAY_MS));
+            message
+        };
+        let twins: Vec<_> = batch.iter().filter(|_| weather.duplicates()).cloned().map(late).collect();
+        twins.iter().for_each(|_| self.simulation.meets("a message is delivered twice"));
+        let batch: Vec<_> = batch.into_iter().map(late).collect();
+        let bodies: Vec<_> = batch.iter().map(|message| message.body.clone()).collect();
+        let sent = async {
+            self.inner.queues.send(queue, batch).await?;
+            if twins.is_empty() { Ok(()) } else { self.inner.queues.send(queue, twins).await }
+        };
+        let seen = |wire: &Self, (): &()| {
+            for body in &bodies {
+                wire.note(format_args!("sends to {queue}: {body}"));
+            }
+            if *queue == QueueName::DeadLetter {
+                wire.simulation.witness().buried(&bodies);
+            }
+        };
+        self.call("send", sent, seen).await
+    }
+
+    async fn receive(
+        &self,
+        queue: &QueueName,
+        most: usize,
+        visibility: Duration,
+        wait: Duration,
+    ) -> Result<Vec<Delivery>, PortError> {
+        let received = self.inner.queues.receive(queue, most, visibility, wait);
+        let seen = |wire: &Self, deliveries: &Vec<Delivery>| {
+            for delivery in deliveries {
+                wire.note(format_args!("receives from {queue}, time {}: {}", delivery.receive_count, delivery.body));
+            }
+            wire.received(deliveries);
+        };
+        self.call("receive", received, seen).await
+    }
+
+    fn forgets_dropped_receives(&self) -> bool {
+        !self.simulation.plan.faults.drops_take_messages
+    }
+
+    async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
+        self.call("extend", self.inner.queues.extend(queue, batch), |_, _| {}).await
+    }
+
+    async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
+        let receipts = batch.clone();
+        let seen = |wire: &Self, (): &()| {
+            for body in wire.bodies(&receipts) {
+                wire.note(format_args!("deletes from {queue}: {body}"));
+                let acknowledged = Acknowledged { queue, body: &body, host: &wire.simulation.host };
+                wire.simulation.witness().acknowledged(&acknowledged);
+            }
+        };
+        self.call("delete", self.inner.queues.delete(queue, batch), seen).await
+    }
+
+    async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
+        let seen = |wire: &Self, (): &()| wire.note(format_args!("removes {queue}"));
+        self.call("remove", self.inner.queues.remove(queue), seen).await
+    }
+
+    async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
+        self.call("depth", self.inner.queues.depth(queue), |_, _| {}).await
+    }
+}
+
+#[async_trait]
+impl Runs for Wire {
+    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+        let seen = |wire: &Self, created: &Created| {
+            wire.note(format_args!("creates {}: {created:?}", run.id));
+            if *created == Created::New {
+                wire.simulation.witness().created(run, events);
+            }
+        };
+        self.call("create", self.inner.runs.create(run, events), seen).await
+    }
+
+    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        self.call("load", self.inner.runs.load(id), |_, _| {}).await
+    }
+
+    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        let old = self.simulation.weather.shows_old().then(|| self.simulation.witness().before(id)).flatten();
+        if old.is_some() {
+            self.simulation.meets("a glance is old");
+        }
+        let glance = async {
+            match old {
+                Some(old) => Ok(Some(old)),
+                None => self.inner.runs.glance(id).await,
+            }
+        };
+        self.call("glance", glance, |_, _| {}).await
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        let conflicts = self.conflicts();
+        let commit = async {
+            if conflicts { Err(PortError::conflict()) } else { self.inner.runs.commit(before, after, events).await }
+        };
+        let seen = |wire: &Self, (): &()| {
+            let kinds: Vec<_> = events.iter().map(spoken).collect();
+            wire.note(format_args!("commits {} at {}: {}", after.id, after.revision, kinds.join(", ")));
+            wire.simulation.witness().committed(before, after, events);
+        };
+        self.call("commit", commit, seen).await
+    }
+
+    async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
+        self.call("wait for a change", self.inner.runs.changed(id, revision, at_most), |_, _| {}).await
+    }
+
+    async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
+        self.call("list runs", self.inner.runs.list(filter), |_, _| {}).await
+    }
+
+    async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
+        self.call("look for stale runs", self.inner.runs.stale(now, untouched_since, most), |_, _| {}).await
+    }
+
+    async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
+        self.call("read events", self.inner.runs.events(id, after, most), |_, _| {}).await
+    }
+}
+
+/// An event in a line of the log.
+fn spoken(event: &PublicEvent) -> String {
+    let action = event.action.as_ref().map(|action| format!(" {action}")).unwrap_or_default();
+    let attempt = event.attempt.map(|attempt| format!("#{attempt}")).unwrap_or_default();
+    format!("{}{action}{attempt}", event.kind)
+}
+
+#[async_trait]
+impl Tasks for Wire {
+    async fn put(
+        &self,
+        name: &TaskName,
+        source: &Value,
+        next_due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<PutTask, PortError> {
+        self.call("put a task", self.inner.tasks.put(name, source, next_due, now), |_, _| {}).await
+    }
+
+    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        self.call("get a task", self.inner.tasks.get(name), |_, _| {}).await
+    }
+
+    async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
+        self.call("get a version", self.inner.tasks.version(name, version), |_, _| {}).await
+    }
+
+    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
+        let conflicts = self.conflicts();
+        let update =
+            async { if conflicts { Err(PortError::conflict()) } else { self.inner.tasks.update(record).await } };
+        let seen = |wire: &Self, (): &()| {
+            let (active, next_due) = (record.active, record.next_due);
+            wire.note(format_args!("writes task {}: turn {active:?}, next due {next_due:?}", record.name));
+        };
+        self.call("update a task", update, seen).await
+    }
+
+    async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {
+        self.call("list tasks", self.inner.tasks.list(after, most), |_, _| {}).await
+    }
+
+    async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<DueTask>, PortError> {
+        self.call("look for due tasks", self.inner.tasks.due(now, most), |_, _| {}).await
+    }
+
+    async fn earliest_due(&self) -> Result<Option<Timestamp>, PortError> {
+        self.call("look for the next due task", self.inner.tasks.earliest_due(), |_, _| {}).await
+    }
+}
+
+#[async_trait]
+impl Bus for Wire {
+    async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {
+        let seen = |wire: &Self, (): &()| {
+            let kinds: Vec<_> = events.iter().map(spoken).collect();
+            wire.note(format_args!("publishes {}", kinds.join(", ")));
+            wire.simulation.witness().published(events);
+        };
+        self.call("publish", self.inner.bus.publish(events), seen).await
+    }
+}
+
+#[async_trait]
+impl Agents for Wire {
+    async fn register(&self, agent: &AgentRecord) -> Result<(), PortError> {
+        self.call("register", self.inner.agents.register(agent), |_, _| {}).await
+    }
+
+    async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
+        self.call("deregister", self.inner.agents.deregister(id), |_, _| {}).await
+    }
+
+    async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
+        self.call("list agents", self.inner.agents.list(), |_, _| {}).await
+    }
+}
+
+#[async_trait]
+impl Schedules for Wire {
+    fn check(&self, schedule: &Schedule) -> Result<(), ScheduleRefusal> {
+        self.inner.schedules.check(schedule)
+    }
+
+    async fn put(&self, task: &TaskName, schedule: &Schedule, now: Timestamp) -> Result<(), PortError> {
+        self.call("put a schedule", self.inner.schedules.put(task, schedule, now), |_, _| {}).await
+    }
+
+    async fn remove(&self, task: &TaskName) -> Result<(), PortError> {
+        self.call("remove a schedule", self.inner.schedules.remove(task), |_, _| {}).await
+    }
+}

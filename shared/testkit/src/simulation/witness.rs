@@ -1,0 +1,387 @@
+//! Who looks on: every commit, every begin of an attempt, every acknowledged message is held against what is promised.
+//!
+//! It knows the world as nobody in it does, at once and without loss, and shares no rule with the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use uuid::Uuid;
+use windlass_contract::event::PublicEvent;
+use windlass_contract::message::{InboxMessage, PerformMessage, decode};
+use windlass_domain::definition::{Definition, Trigger};
+use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
+use windlass_domain::invariants::{CATALOGUE as OF_RUNS, Invariant, check};
+use windlass_domain::retry::Attempts;
+use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
+use windlass_engine::perform::Attempt;
+use windlass_engine::ports::QueueName;
+
+use super::history::{self, History};
+use crate::memory::MemoryHost;
+
+macro_rules! catalogue {
+    ($($name:ident: $sentence:literal;)*) => {
+        $(
+            #[doc = $sentence]
+            pub(super) const $name: Invariant = Invariant { name: stringify!($name), sentence: $sentence };
+        )*
+        /// What the world holds every simulation to, beside the invariants of runs.
+        pub const CATALOGUE: &[Invariant] = &[$($name),*];
+    };
+}
+
+catalogue! {
+    SW1: "a commit replaces the very record that it was decided on";
+    SW2: "what has ended stays as it is, and attempts and fences never decrease";
+    SW3: "an attempt has one accepted end, of the agent that has it";
+    SW4: "the log of a run is a legal history, and has each event once";
+    SW5: "no action begins before what it needs has ended";
+    SW6: "no attempt begins for the first time after its run has ended";
+    SW7: "attempts that begin stay within the policy";
+    SW8: "an input is acknowledged after what follows from it, and every open run has a message, a timer or a lease";
+    SW9: "what was accepted exists and ends, soon after the last fault";
+    SW10: "the end of a run, of its actions and its output are what they are without faults";
+    SW11: "the events of a run are what they are without faults";
+    SW12: "the bus gets how runs and actions end, and no event that is not in the log";
+    SW13: "nothing becomes a dead letter because of faults";
+    SW14: "a due time is one run, and no two runs of a task overlap whose schedule forbids it";
+    SW15: "no task of a process panics";
+}
+
+/// An invariant that did not hold, and when.
+#[derive(Debug, Clone)]
+pub struct Broken {
+    /// Which.
+    pub invariant: Invariant,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// What is known of a run.
+pub(super) struct Seen {
+    pub(super) record: Run,
+    before: Option<Run>,
+    pub(super) log: Vec<PublicEvent>,
+    ids: BTreeSet<Uuid>,
+    history: History,
+    begun: BTreeMap<(ActionIndex, u32), u32>,
+}
+
+#[derive(Default)]
+pub(super) struct Witness {
+    definitions: BTreeMap<(TaskName, TaskVersion), Arc<Definition>>,
+    pub(super) runs: BTreeMap<RunId, Seen>,
+    /// Runs whose submission was answered.
+    pub(super) accepted: BTreeSet<RunId>,
+    published: BTreeMap<Uuid, PublicEvent>,
+    pub(super) dead_letters: Vec<String>,
+    pub(super) broken: Vec<Broken>,
+    /// Attempts that were begun more than once.
+    pub(super) repeats: u64,
+}
+
+/// A message that has just been deleted.
+pub(super) struct Acknowledged<'a> {
+    pub(super) queue: &'a QueueName,
+    pub(super) body: &'a str,
+    pub(super) host: &'a MemoryHost,
+}
+
+impl Witness {
+    pub(super) fn knows(&mut self, version: TaskVersion, definition: Arc<Definition>) {
+        self.definitions.insert((definition.task.clone(), version), definition);
+    }
+
+    pub(super) fn definition(&self, run: &Run) -> Option<Arc<Definition>> {
+        self.definitions.get(&(run.task.clone(), run.version)).cloned()
+    }
+
+    pub(super) fn breaks(&mut self, invariant: Invariant, detail: impl Into<String>) {
+        self.broken.push(Broken { invariant, detail: detail.into() });
+    }
+
+    /// The record as it was before its newest write.
+    pub(super) fn before(&self, id: RunId) -> Option<Run> {
+        self.runs.get(&id)?.before.clone()
+    }
+
+    pub(super) fn created(&mut self, run: &Run, events: &[PublicEvent]) {
+        let seen = Seen {
+            record: run.clone(),
+            before: None,
+            log: Vec::new(),
+            ids: BTreeSet::new(),
+            history: History::default(),
+            begun: BTreeMap::new(),
+        };
+        self.runs.insert(run.id, seen);
+        self.look_at(run);
+        self.log(run, events);
+        self.look_at_turns(run);
+    }
+
+    pub(super) fn committed(&mut self, before: &Run, after: &Run, events: &[PublicEvent]) {
+        let Some(seen) = self.runs.get_mut(&after.id) else {
+            return self.breaks(SW1, format!("run {} is written, and was never created", after.id));
+        };
+        let replaced = std::mem::replace(&mut seen.record, after.clone());
+        seen.before = Some(replaced.clone());
+        if replaced != *before || after.revision != before.revision + 1 {
+            let (was, decided, is) = (replaced.revision, before.revision, after.revision);
+            self.breaks(
+                SW1,
+                format!("run {} was at revision {was}, the commit was decided at {decided} and is {is}", after.id),
+            );
+        }
+        self.look_at(after);
+        self.look_at_step(&replaced, after);
+        self.log(after, events);
+    }
+
+    fn look_at(&mut self, run: &Run) {
+        let Some(definition) = self.definition(run) else { return };
+        for violation in check(&definition, run) {
+            self.breaks(violation.invariant, format!("run {}: {}", run.id, violation.detail));
+        }
+    }
+
+    fn look_at_step(&mut self, before: &Run, after: &Run) {
+        let is_retried = after.retries > before.retries;
+        if before.status.is_final() && !is_retried && before.status != after.status {
+            self.breaks(SW2, format!("run {} had ended {:?} and is {:?}", after.id, before.status, after.status));
+        }
+        for at in 0..after.actions.len() {
+            let action = ActionIndex::from_usize(at);
+            let (was, is) = (before.action(action), after.action(action));
+            if was.status.is_settled() && !is_retried && was != is {
+                self.breaks(SW2, format!("run {}: action {at} had ended: {was:?}, and is {is:?}", after.id));
+            }
+            if is.attempt < was.attempt || is.fence < was.fence {
+                self.breaks(SW2, format!("run {}: action {at} goes back from {was:?} to {is:?}", after.id));
+            }
+            let reported =
+                matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed) && is.attempt == was.attempt;
+            if was.status == ActionStatus::Running && reported && is.agent.is_some() && was.agent != is.agent {
+                let (had, told) = (&was.agent, &is.agent);
+                self.breaks(
+                    SW3,
+                    format!("run {}: action {at} was with {had:?}, and its end is accepted of {told:?}", after.id),
+                );
+            }
+        }
+    }
+
+    fn log(&mut self, run: &Run, events: &[PublicEvent]) {
+        let Some(seen) = self.runs.get_mut(&run.id) else { return };
+        let mut found = Vec::new();
+        for event in events {
+            if !seen.ids.insert(event.id) {
+                found.push((SW4, format!("run {}: {} is in the log twice", run.id, event.kind)));
+            }
+            if let Err(fault) = seen.history.goes_on(event) {
+                let invariant = match fault {
+                    history::Fault::SecondEnd(_) => SW3,
+                    history::Fault::Illegal(_) => SW4,
+                };
+                found.push((invariant, format!("run {}: {fault}", run.id)));
+            }
+            seen.log.push(event.clone());
+        }
+        for (invariant, detail) in found {
+            self.breaks(invariant, detail);
+        }
+    }
+
+    /// No two runs of one schedule are open at once, unless it allows that.
+    fn look_at_turns(&mut self, run: &Run) {
+        let Some(definition) = self.definition(run) else { return };
+        let Some(schedule) = &definition.schedule else { return };
+        if !matches!(run.origin, windlass_domain::run::Origin::Schedule { .. }) || !history::forbids_overlap(schedule) {
+            return;
+        }
+        let others = self.runs.values().map(|seen| &seen.record).filter(|other| {
+            let is_scheduled = matches!(other.origin, windlass_domain::run::Origin::Schedule { .. });
+            other.id != run.id && other.task == run.task && is_scheduled && !other.status.is_final()
+        });
+        let open: Vec<String> = others.map(|other| other.id.to_string()).collect();
+        if !open.is_empty() {
+            self.breaks(SW14, format!("run {} is created while {} is open", run.id, open.join(", ")));
+        }
+    }
+
+    /// An agent begins to perform.
+    pub(super) fn begins(&mut self, attempt: &Attempt) {
+        let (id, of) = (attempt.run, attempt.of);
+        let Some(seen) = self.runs.get_mut(&id) else {
+            return self.breaks(SW6, format!("run {id} does not exist, and {} begins", attempt.name));
+        };
+        let times = seen.begun.entry((of.action, of.attempt)).or_default();
+        *times += 1;
+        let is_first = *times == 1;
+        let run = seen.record.clone();
+        let begun = seen.begun.keys().filter(|(action, _)| *action == of.action).count();
+        self.repeats += u64::from(!is_first);
+        if is_first && run.status.is_final() {
+            self.breaks(SW6, format!("run {id} has ended {:?}, and {} begins", run.status, attempt.name));
+        }
+        let Some(definition) = self.definition(&run) else { return };
+        if is_first && !needs_have_ended(&definition, &run, of) {
+            self.breaks(SW5, format!("run {id}: {} begins before what it needs", attempt.name));
+        }
+        if let Attempts::Limited(most) = definition.action(of.action).retry.attempts
+            && run.retries == 0
+            && begun > most as usize
+        {
+            self.breaks(SW7, format!("run {id}: {} begins attempt {} of {most}", attempt.name, of.attempt));
+        }
+    }
+
+    pub(super) fn published(&mut self, events: &[PublicEvent]) {
+        for event in events {
+            self.published.entry(event.id).or_insert_with(|| event.clone());
+        }
+    }
+
+    pub(super) fn buried(&mut self, letters: &[String]) {
+        self.dead_letters.extend_from_slice(letters);
+    }
+
+    /// What was acknowledged has had its effect, and its run is still in somebody's hands.
+    pub(super) fn acknowledged(&mut self, message: &Acknowledged<'_>) {
+        let run = match message.queue {
+            QueueName::Inbox => match decode::<InboxMessage>(message.body) {
+                Ok(InboxMessage::Run { run, input, .. }) => {
+                    self.look_at_effect(run, &input);
+                    run
+                }
+                Ok(InboxMessage::Due { .. } | InboxMessage::Sweep { .. }) | Err(_) => return,
+            },
+            QueueName::Pool(_) => match decode::<PerformMessage>(message.body) {
+                Ok(perform) => perform.run,
+                Err(_) => return,
+            },
+            QueueName::Control(_) | QueueName::DeadLetter => return,
+        };
+        let Some(seen) = self.runs.get(&run) else { return };
+        if let Some(lost) = forgotten(&seen.record, message.host) {
+            self.breaks(SW8, format!("run {run}: {lost}, and {} is acknowledged", message.body));
+        }
+    }
+
+    fn look_at_effect(&mut self, id: RunId, input: &Input) {
+        let Some(seen) = self.runs.get(&id) else { return };
+        let run = &seen.record;
+        let is_unheard = match input {
+            Input::Start => run.status == RunStatus::Submitted,
+            Input::Completed { of, agent, .. } => {
+                let state = run.action(of.action);
+                let is_anothers = state.status == ActionStatus::Running && state.agent.as_ref() != Some(agent);
+                state.status.is_in_flight() && (state.attempt, state.fence) == (of.attempt, of.fence) && !is_anothers
+            }
+            Input::Cancel { retries, .. } => {
+                run.retries <= *retries && !run.status.is_final() && run.status != RunStatus::Cancelling
+            }
+            _ => false,
+        };
+        if is_unheard {
+            self.breaks(SW8, format!("run {id} is {:?}, and {input:?} is acknowledged", run.status));
+        }
+    }
+
+    /// What can be told only once all is over.
+    pub(super) fn look_back(&mut self) {
+        for id in self.accepted.clone() {
+            if !self.runs.contains_key(&id) {
+                self.breaks(SW9, format!("run {id} was accepted and does not exist"));
+            }
+        }
+        let open: Vec<_> = self.runs.values().filter(|seen| !seen.record.status.is_final()).collect();
+        let open: Vec<_> =
+            open.iter().map(|seen| (seen.record.id, seen.record.status, format!("{:?}", seen.record))).collect();
+        for (id, status, record) in open {
+            self.breaks(SW9, format!("run {id} is still {status:?}: {record}"));
+        }
+        self.look_at_bus();
+        if let Some(letter) = self.dead_letters.first().cloned() {
+            self.breaks(SW13, letter);
+        }
+    }
+
+    fn look_at_bus(&mut self) {
+        let mut found = Vec::new();
+        let mut logged = BTreeSet::new();
+        for seen in self.runs.values() {
+            let Some(definition) = self.definition(&seen.record) else { continue };
+            logged.extend(seen.log.iter().map(|event| event.id));
+            for event in history::lasting(&seen.log) {
+                if event.is_published(&definition) && !self.published.contains_key(&event.id) {
+                    found.push(format!("run {}: {} of {:?} was never published", event.run, event.kind, event.action));
+                }
+            }
+        }
+        let invented =
+            self.published.values().filter(|event| self.runs.contains_key(&event.run) && !logged.contains(&event.id));
+        found.extend(
+            invented.map(|event| format!("run {}: {} was published and is not in the log", event.run, event.kind)),
+        );
+        for detail in found {
+            self.breaks(SW12, detail);
+        }
+    }
+}
+
+/// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. A
+/// run of which nothing was heard since it was recorded is the sweeper's.
+fn forgotten(run: &Run, host: &MemoryHost) -> Option<String> {
+    const BEGUN: u64 = 1;
+    if run.status.is_final() || run.status == RunStatus::Submitted || run.revision <= BEGUN {
+        return None;
+    }
+    let id = run.id.to_string();
+    if host.has_message(|queue, body| *queue == QueueName::Inbox && body.contains(&id)) {
+        return None;
+    }
+    let mut in_flight: BTreeSet<(ActionIndex, u32)> = BTreeSet::new();
+    for at in 0..run.actions.len() {
+        let action = ActionIndex::from_usize(at);
+        let state = run.action(action);
+        if state.status.is_in_flight() {
+            in_flight.insert((action, state.attempt));
+        }
+    }
+    host.has_message(|queue, body| {
+        if matches!(queue, QueueName::Pool(_))
+            && body.contains(&id)
+            && let Ok(perform) = decode::<PerformMessage>(body)
+        {
+            in_flight.remove(&(perform.of.action, perform.of.attempt));
+        }
+        false
+    });
+    let (action, attempt) = in_flight.first()?;
+    Some(format!("action {} is {:?} in attempt {attempt} and has no message", action.0, run.action(*action).status))
+}
+
+fn needs_have_ended(definition: &Definition, run: &Run, of: ActionAt) -> bool {
+    let author = definition.action(of.action);
+    let state = run.action(of.action);
+    if state.attempt != of.attempt {
+        // An attempt that has been replaced began late; it was needed when it was sent.
+        return true;
+    }
+    let status = |need: &ActionIndex| run.action(*need).status;
+    match author.trigger {
+        Trigger::AllSucceeded | Trigger::AllDone | Trigger::NoneFailed => {
+            author.needs.iter().all(|need| status(need).is_settled())
+        }
+        Trigger::AnySucceeded => {
+            author.needs.is_empty() || author.needs.iter().any(|need| status(need) == ActionStatus::Succeeded)
+        }
+        Trigger::AnyFailed => author.needs.is_empty() || author.needs.iter().any(|need| status(need).is_failure()),
+    }
+}
+
+/// Every invariant that a simulation is held to.
+pub fn invariants() -> impl Iterator<Item = &'static Invariant> {
+    OF_RUNS.iter().chain(CATALOGUE)
+}
