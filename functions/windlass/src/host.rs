@@ -47,7 +47,7 @@ pub(crate) struct Host {
     agents: Parts,
     loops: Parts,
     api: Parts,
-    _store: Store,
+    store: Store,
 }
 
 impl Host {
@@ -75,8 +75,9 @@ impl Host {
 
         let mut api = Parts::new();
         let config = ApiConfig::new(Auth::token(token), allowed_hosts(address), api.shutdown().clone());
+        let config = ApiConfig { broken: Some(store.broken()), ..config };
         api.serve(listener, windlass_api::app(ApiState::new(ports, definitions, config)), CLOSE_WITHIN);
-        let host = Self { address, folder, agents, loops, api, _store: store };
+        let host = Self { address, folder, agents, loops, api, store };
         host.folder.write_url(&host.url())?;
         Ok(host)
     }
@@ -86,22 +87,56 @@ impl Host {
         format!("http://{}", reachable(self.address))
     }
 
-    /// Returns when a part has ended that should not have: the host is of no use any more.
-    pub(crate) async fn broken(&mut self) {
+    /// Returns when a part has ended that should not have, or the store takes nothing further: the host is of no use any
+    /// more.
+    pub(crate) async fn broken(&mut self) -> Failure {
         tokio::select! {
-            () = self.agents.ended() => {}
-            () = self.loops.ended() => {}
-            () = self.api.ended() => {}
+            () = self.agents.ended() => part_ended(),
+            () = self.loops.ended() => part_ended(),
+            () = self.api.ended() => part_ended(),
+            failure = store_broken(&self.store) => failure,
         }
     }
 
     /// Ends in order: nothing further is asked for, what runs is finished or handed back, what was reported is decided.
-    pub(crate) async fn stop(self) {
-        self.folder.remove_url();
-        self.api.stop().await;
-        self.agents.stop().await;
-        self.loops.stop().await;
+    /// A store that takes nothing further lets nothing end in order: then all ends at once, and says so.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        let Self { folder, api, agents, loops, store, .. } = self;
+        folder.remove_url();
+        let in_order = async {
+            api.stop().await;
+            agents.stop().await;
+            loops.stop().await;
+        };
+        tokio::select! {
+            biased;
+            () = in_order => Ok(()),
+            failure = store_broken(&store) => Err(failure),
+        }
     }
+}
+
+/// WL0604: a fault of the program itself.
+fn part_ended() -> Failure {
+    Failure::new(
+        "WL0604",
+        Exit::Unreachable,
+        "a part of the host has ended by itself; nothing that it had accepted is lost",
+    )
+    .help("start it again; the log above says what happened")
+}
+
+/// Returns when the store takes nothing further.
+pub(crate) async fn store_broken(store: &Store) -> Failure {
+    let mut broken = store.broken();
+    let Ok(reason) = broken.wait_for(Option::is_some).await.map(|reason| reason.clone()) else {
+        // The store tells as long as it is there, and it is.
+        return std::future::pending().await;
+    };
+    let code = reason.as_ref().map_or("WL0604", |error| error.code);
+    let why = reason.map(|error| format!("failed to {error}")).unwrap_or_default();
+    Failure::new(code, Exit::Unreachable, why)
+        .help("start it again: it reads what is on the disk and goes on; what was accepted is not lost")
 }
 
 /// Opens a data folder. The codes are the store's; WL0311 is a second host.

@@ -22,8 +22,11 @@ const MAX_DRAIN_BYTES: usize = 4096;
 const LONGEST_DRAIN: Millis = Millis::from_secs(24 * 3600);
 
 /// `GET /healthz`
-pub(crate) async fn health() -> Json<Health> {
-    Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() })
+pub(crate) async fn health(State(api): State<ApiState>) -> Result<Json<Health>, Refusal> {
+    if let Some(error) = api.broken() {
+        return Err(error.into());
+    }
+    Ok(Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }))
 }
 
 /// `GET /v1/agents`

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::run::Run;
 use windlass_engine::Ports;
 use windlass_engine::control::Control;
 use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::PortError;
 use windlass_engine::registry::Registry;
 use windlass_engine::starter::Starter;
 
@@ -40,12 +41,15 @@ pub struct ApiConfig {
     /// The most bytes of an answer's body that the host can hand over. A larger one is refused with a problem (WL0421).
     /// Not to be set where streams have no end.
     pub max_answer: Option<usize>,
+    /// Tells why the host is of no use any more, from when it is not: `/healthz` then answers with that problem. Absent:
+    /// the host has no such state.
+    pub broken: Option<watch::Receiver<Option<PortError>>>,
 }
 
 impl ApiConfig {
     /// How an API is set up whose answers reach the caller as they come: waits of a minute, streams without an end.
     pub fn new(auth: Auth, hosts: AllowedHosts, shutdown: CancellationToken) -> Self {
-        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None, max_answer: None }
+        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None, max_answer: None, broken: None }
     }
 }
 
@@ -117,6 +121,11 @@ impl ApiState {
 
     pub(crate) fn max_answer(&self) -> Option<usize> {
         self.0.config.max_answer
+    }
+
+    /// Why the host is of no use any more.
+    pub(crate) fn broken(&self) -> Option<PortError> {
+        self.0.config.broken.as_ref().and_then(|broken| broken.borrow().clone())
     }
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {

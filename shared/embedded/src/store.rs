@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 use windlass_contract::event::PublicEvent;
 use windlass_engine::Ports;
 use windlass_engine::ports::{OwnScheduler, PortError};
@@ -22,7 +22,7 @@ use crate::queues;
 use crate::readers::Readers;
 use crate::run_watch::RunWatch;
 use crate::watch::QueueWatch;
-use crate::writer::{Writer, WriterThreads};
+use crate::writer::{Broken, Writer, WriterThreads};
 
 /// The file's name inside the data folder.
 pub const FILE_NAME: &str = "windlass.db";
@@ -71,6 +71,7 @@ struct Open {
     queue_watch: Arc<QueueWatch>,
     watcher: Mutex<Option<JoinHandle<()>>>,
     writer: Option<Writer>,
+    broken: Arc<Broken>,
     threads: WriterThreads,
     /// Let go last: the next host may only come when everything is closed.
     _host: Option<HostLock>,
@@ -109,8 +110,9 @@ impl Store {
         let meter = Arc::new(Meter::default());
         let queue_watch = Arc::new(QueueWatch::default());
         let no_thread = |error: std::io::Error| folder_error(data_dir, &error);
+        let broken = Arc::new(Broken::new(None));
         let (writer, threads) =
-            Writer::start(connection, wal, meter.clone(), queue_watch.clone()).map_err(no_thread)?;
+            Writer::start(connection, wal, meter.clone(), queue_watch.clone(), broken.clone()).map_err(no_thread)?;
         let watch = queue_watch.clone();
         let watcher = std::thread::Builder::new().name("windlass-watch".to_owned());
         let watcher = watcher.spawn(move || watch.run(&watching)).map_err(no_thread)?;
@@ -128,6 +130,7 @@ impl Store {
             queue_watch,
             watcher: Mutex::new(Some(watcher)),
             writer: Some(writer),
+            broken,
             threads,
             _host: host,
         };
@@ -164,6 +167,12 @@ impl Store {
             messages,
             written: self.written(),
         })
+    }
+
+    /// Tells why the store refuses every write, from when it does: the log could not be synced, and only opening the
+    /// store again tells what is on the disk.
+    pub fn broken(&self) -> watch::Receiver<Option<PortError>> {
+        self.open.broken.subscribe()
     }
 
     /// What this process has written since it opened the store.

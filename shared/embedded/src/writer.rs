@@ -8,14 +8,14 @@
 //! Work never waits in here for anything but the file: it must not block, and must not call back into the store.
 
 use std::fs::File;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use rusqlite::Connection;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use windlass_engine::ports::{ErrorClass, PortError};
 
 use crate::error::{Failure, NOT_SYNCED, closed, concerns_the_whole_file, port_error};
@@ -115,6 +115,9 @@ pub(crate) struct Writer {
     requests: Sender<Box<dyn Request>>,
 }
 
+/// Why the store refuses every write until it is opened again, once it does.
+pub(crate) type Broken = watch::Sender<Option<PortError>>;
+
 /// The writer's threads, to be waited for.
 pub(crate) struct WriterThreads(Mutex<Vec<JoinHandle<()>>>);
 
@@ -137,10 +140,10 @@ impl Writer {
         wal: File,
         meter: Arc<Meter>,
         watch: Arc<QueueWatch>,
+        broken: Arc<Broken>,
     ) -> Result<(Self, WriterThreads), std::io::Error> {
         let (requests, waiting) = channel();
         let (committed, to_sync) = channel();
-        let broken = Arc::new(AtomicBool::new(false));
         let syncer = Syncer { wal, meter: meter.clone(), broken: broken.clone() };
         let syncer = spawn("windlass-sync", move || syncer.run(&to_sync))?;
         let wal_pages = Arc::new(AtomicU64::new(0));
@@ -244,7 +247,7 @@ struct Worker {
     committed: Sender<Vec<Box<dyn Request>>>,
     meter: Arc<Meter>,
     watch: Arc<QueueWatch>,
-    broken: Arc<AtomicBool>,
+    broken: Arc<Broken>,
     /// Pages in the log, as of the last commit.
     wal_pages: Arc<AtomicU64>,
     seen: u64,
@@ -285,8 +288,7 @@ impl Worker {
         batch.retain(|request| request.is_wanted());
         add(&self.meter.requests, batch.len() as u64);
         while !batch.is_empty() {
-            let fate =
-                if self.broken.load(Ordering::Acquire) { Err((None, not_synced())) } else { self.commit(&mut batch) };
+            let fate = if self.broken.borrow().is_some() { Err((None, not_synced())) } else { self.commit(&mut batch) };
             match fate {
                 Ok(()) => return self.answer(batch),
                 Err((Some(culprit), error)) => batch.remove(culprit).answer(Err(error)),
@@ -364,7 +366,7 @@ impl Worker {
 struct Syncer {
     wal: File,
     meter: Arc<Meter>,
-    broken: Arc<AtomicBool>,
+    broken: Arc<Broken>,
 }
 
 impl Syncer {
@@ -381,12 +383,12 @@ impl Syncer {
     /// it: from then on everything is refused until the store is opened again and reads what there is.
     fn sync(&self) -> Result<(), PortError> {
         add(&self.meter.syncs, 1);
-        if self.broken.load(Ordering::Acquire) {
+        if self.broken.borrow().is_some() {
             return Err(not_synced());
         }
         self.wal.sync_data().map_err(|error| {
             tracing::error!(error = %error, "the log could not be synced; the store refuses writes until it is restarted");
-            self.broken.store(true, Ordering::Release);
+            self.broken.send_replace(Some(not_synced()));
             not_synced()
         })
     }
@@ -404,4 +406,33 @@ fn not_synced() -> PortError {
         NOT_SYNCED,
         "sync the log to the disk: whether the write holds is known after a restart",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device takes what is written and can not sync it (EINVAL).
+    #[tokio::test]
+    async fn after_a_failed_sync_every_write_is_refused_and_the_reason_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let connection = crate::database::open_or_make(&folder.path().join("store")).expect("a file");
+        let wal = File::options().write(true).open("/dev/full").expect("every Linux has it");
+        let broken = Arc::new(Broken::new(None));
+        let mut told = broken.subscribe();
+        let (meter, watch) = (Arc::<Meter>::default(), Arc::<QueueWatch>::default());
+        let (writer, threads) = Writer::start(connection, wal, meter, watch, broken).expect("threads");
+        let nothing = |_: &mut Session<'_>| Ok(());
+        writer.write(Durability::Ordered, nothing).await.expect("it needs no sync");
+        assert!(told.borrow().is_none());
+        let failed = writer.write(Durability::Synced, nothing).await.expect_err("it is not durable");
+        assert_eq!((failed.class, failed.code), (ErrorClass::Retry, NOT_SYNCED));
+        let reason = told.wait_for(Option::is_some).await.expect("told").clone().expect("told");
+        assert_eq!(reason.code, NOT_SYNCED);
+        for durability in [Durability::Ordered, Durability::Synced] {
+            assert_eq!(writer.write(durability, nothing).await.expect_err("refused").code, NOT_SYNCED);
+        }
+        drop(writer);
+        threads.join();
+    }
 }

@@ -7,7 +7,7 @@ use windlass_embedded::Role;
 use super::logging;
 use crate::args::{AgentArgs, Globals};
 use crate::connection::data_dir;
-use crate::host::{AgentPlan, EndSignals, open, run_agent};
+use crate::host::{AgentPlan, EndSignals, open, run_agent, store_broken};
 use crate::render::Ended;
 
 pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
@@ -20,7 +20,13 @@ pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     let store = open(&data, Role::Agent)?;
     let plan = AgentPlan { id: args.id, pool: args.pool, slots: args.slots, drain: args.drain };
     tracing::info!(pool = %plan.pool, slots = plan.slots, "the agent takes work");
-    run_agent(&store.ports(), plan, &signals.into_token()).await?;
+    let ports = store.ports();
+    let stop = signals.into_token();
+    tokio::select! {
+        biased;
+        ended = run_agent(&ports, plan, &stop) => ended?,
+        failure = store_broken(&store) => return Err(failure),
+    }
     tracing::info!("the agent has ended: nothing is left with it");
     Ok(ExitCode::SUCCESS)
 }

@@ -34,7 +34,7 @@ pub(super) async fn run(globals: &Globals) -> Ended {
     let host = Host::start(plan).await?;
     say(&format!("{}  data in {}", host.url(), data.display()));
     let told = Box::pin(tell(globals, &host, &data)).await;
-    host.stop().await;
+    host.stop().await?;
     let view = told?;
     how_to_go_on(&data);
     Ok(exit_of(&view))

@@ -34,10 +34,10 @@ pub(super) async fn run(globals: &Globals, args: ServeArgs) -> Ended {
         () = signals.next() => {
             tracing::info!("the host ends: what is running is finished or handed back");
             signals.end_at_next();
-            host.stop().await;
+            host.stop().await?;
             Ok(ExitCode::SUCCESS)
         }
-        () = host.broken() => Err(broken()),
+        failure = host.broken() => Err(failure),
     }
 }
 
@@ -58,16 +58,6 @@ fn check_listen(address: SocketAddr, allow_remote: bool) -> Result<(), Failure> 
     let message = format!("{address} can be reached by other machines, and the API runs programs");
     Err(Failure::new("WL0607", Exit::Usage, message)
         .help("listen on 127.0.0.1 behind a proxy with TLS, or say --allow-remote if you mean it"))
-}
-
-/// WL0604: a fault of the program itself.
-pub(super) fn broken() -> Failure {
-    Failure::new(
-        "WL0604",
-        Exit::Unreachable,
-        "a part of the host has ended by itself; nothing that it had accepted is lost",
-    )
-    .help("start it again; the log above says what happened")
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
+use windlass_api::{AllowedHosts, ApiConfig, Auth};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, MESSAGE_VERSION, decode};
 use windlass_domain::ids::{AgentId, RunId};
@@ -17,7 +19,7 @@ use windlass_engine::ports::{
 };
 use windlass_testkit::memory::MemoryHost;
 
-use crate::world::{Call, REPORT, START, World};
+use crate::world::{Call, REPORT, START, TOKEN, World};
 
 #[tokio::test]
 async fn malformed_json_has_its_place() {
@@ -238,4 +240,17 @@ async fn agents_are_listed() {
             "draining": false, "started_at": "2026-01-01T00:00:00.000Z", "seen_at": "2026-01-01T00:00:00.000Z",
         }])
     );
+}
+
+#[tokio::test]
+async fn a_host_that_is_of_no_use_any_more_is_not_healthy() {
+    let host = MemoryHost::new(Timestamp::parse_rfc3339(START).unwrap());
+    let (fails, broken) = tokio::sync::watch::channel(None);
+    let shutdown = CancellationToken::new();
+    let config = ApiConfig::new(Auth::token(TOKEN), AllowedHosts::loopback(8080), shutdown);
+    let world = World::configured(host.clone(), host.ports(), ApiConfig { broken: Some(broken), ..config });
+    world.get("/healthz").await.expect(StatusCode::OK);
+    fails.send(Some(PortError::new(ErrorClass::Retry, "WL0308", "sync the log to the disk"))).unwrap();
+    let answer = world.get("/healthz").await.refused(503, "WL0308");
+    assert_eq!(answer["detail"], "failed to sync the log to the disk");
 }
