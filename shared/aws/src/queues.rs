@@ -68,8 +68,8 @@ impl SqsQueues {
         error
     }
 
-    /// Sends messages whose bytes fit one request.
-    async fn send_some(&self, queue: &QueueName, batch: &[Outgoing]) -> Result<(), PortError> {
+    /// Sends messages whose bytes fit one request; says what became of each.
+    async fn send_some(&self, queue: &QueueName, batch: &[Outgoing]) -> Result<Vec<Result<(), PortError>>, PortError> {
         const OPERATION: &str = "SendMessageBatch";
         let (url, name) = (self.url(queue).await?, self.names.of(queue));
         let settled = settle(OPERATION, &name, batch.len(), |left| async {
@@ -80,7 +80,7 @@ impl SqsQueues {
             Ok(answer_to_send(batch, answer.successful, answer.failed))
         });
         let settled = settled.await.map_err(|error| self.failed(queue, error))?;
-        settled.all()
+        Ok(settled.each(batch.len()))
     }
 
     async fn receive_some(
@@ -162,14 +162,28 @@ impl Queues for SqsQueues {
         check_batch(batch.len())?;
         let batch: Vec<Outgoing> = batch.into_iter().map(acceptable).collect();
         batch.iter().try_for_each(check_message)?;
-        let mut rest = batch.as_slice();
-        while !rest.is_empty() {
-            let (fits, after) = rest.split_at(fitting(rest));
-            let sent = self.send_some(queue, fits).await;
-            unless_gone(queue, sent, ())?;
-            rest = after;
+        self.send_each(queue, batch).await.into_iter().collect()
+    }
+
+    async fn send_each(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Vec<Result<(), PortError>> {
+        if let Err(error) = check_batch(batch.len()) {
+            return vec![Err(error); batch.len()];
         }
-        Ok(())
+        let batch: Vec<Outgoing> = batch.into_iter().map(acceptable).collect();
+        let mut answers: Vec<Result<(), PortError>> = batch.iter().map(check_message).collect();
+        let (places, good): (Vec<usize>, Vec<Outgoing>) =
+            batch.into_iter().enumerate().filter(|(place, _)| answers[*place].is_ok()).unzip();
+        let mut sent = Vec::with_capacity(good.len());
+        while sent.len() < good.len() {
+            let rest = &good[sent.len()..];
+            let fits = &rest[..fitting(rest)];
+            let answered = self.send_some(queue, fits).await.unwrap_or_else(|error| vec![Err(error); fits.len()]);
+            sent.extend(answered.into_iter().map(|sent| unless_gone(queue, sent, ())));
+        }
+        for (place, sent) in places.into_iter().zip(sent) {
+            answers[place] = sent;
+        }
+        answers
     }
 
     async fn receive(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use windlass_domain::limits::{MAX_BATCH, MAX_MESSAGE_BYTES};
 
-use crate::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues};
+use crate::ports::{Outgoing, PortError, QueueName, Queues};
 
 /// Sends every message to its queue: batches of at most ten messages and one message's bytes (SQS bounds both).
 pub(crate) async fn send_all(queues: &dyn Queues, outgoing: &[(QueueName, Outgoing)]) -> Result<(), PortError> {
@@ -26,30 +26,16 @@ pub(crate) async fn send_each(queues: &dyn Queues, outgoing: &[(QueueName, Outgo
         for batch in batches(&messages) {
             let (own, after) = places.split_at(batch.len());
             places = after;
-            requests.push((*queue, own, batch.to_vec()));
+            requests.push((*queue, own, batch.iter().map(|message| (*message).clone()).collect()));
         }
     }
     let sends = requests.into_iter().map(|(queue, places, batch)| async move {
-        let sent = send_batch(queues, queue, &batch).await;
+        let sent = queues.send_each(queue, batch).await;
         places.iter().copied().zip(sent).collect::<Vec<_>>()
     });
     let mut sent: Vec<_> = join_all(sends).await.concat();
     sent.sort_unstable_by_key(|(place, _)| *place);
     sent.into_iter().map(|(_, sent)| sent).collect()
-}
-
-/// Of a batch that is refused, each message is tried alone: one of them may be the fault.
-async fn send_batch(queues: &dyn Queues, queue: &QueueName, batch: &[&Outgoing]) -> Vec<Result<(), PortError>> {
-    let owned = |batch: &[&Outgoing]| batch.iter().map(|message| (*message).clone()).collect();
-    let sent = queues.send(queue, owned(batch)).await;
-    if batch.len() == 1 || sent.as_ref().err().is_none_or(|error| error.class != ErrorClass::Reject) {
-        return vec![sent; batch.len()];
-    }
-    let mut apart = Vec::with_capacity(batch.len());
-    for message in batch {
-        apart.push(queues.send(queue, owned(&[message])).await);
-    }
-    apart
 }
 
 fn batches<'a, 'm>(messages: &'a [&'m Outgoing]) -> impl Iterator<Item = &'a [&'m Outgoing]> {

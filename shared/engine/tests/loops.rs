@@ -87,6 +87,18 @@ async fn the_network_is_retried_and_the_wrong_password_is_not() {
     assert!((3000..3500).contains(&took), "1 s and 2 s of waiting, not {took} ms");
 }
 
+/// The agent itself does not send what no reader of messages could read: its report would be a dead letter.
+#[tokio::test(start_paused = true)]
+async fn an_output_that_is_nested_too_deep_is_told_as_a_failure() {
+    let world = World::new();
+    world.agent("agent", 4, Script::new(|_| Script::give((0..200).fold(json!("x"), |inner, _| json!([inner])))));
+    let run = world.ended(world.submit(&one(&json!({ "retry": { "attempts": 3 } }))).await).await;
+    let state = run.action(ActionIndex(0));
+    let kind = state.error.as_ref().map(|error| error.kind.as_str());
+    assert_eq!((run.status, state.attempt, kind), (RunStatus::Failed, 1, Some("output.too_deep")));
+    assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_run_stops_what_runs() {
     let world = World::new();

@@ -9,7 +9,7 @@ use windlass_domain::ids::TaskName;
 use windlass_domain::time::Millis;
 
 use super::serve::pools_of;
-use super::{apply, exit_of, show, task_file};
+use super::{apply, events, exit_of, show, task_file};
 use crate::args::Globals;
 use crate::client::Client;
 use crate::connection::Connection;
@@ -17,13 +17,14 @@ use crate::examples;
 use crate::failure::Failure;
 use crate::follow::{Manner, follow};
 use crate::host::{Host, HostPlan};
-use crate::render::{self, Ended, events};
+use crate::render::{self, Ended};
 
 /// The task that is run: it fans out, reports progress, joins and tidies up.
 const SHOWN: &str = "log-pipeline";
 /// Lines of each log: enough work that the tree is seen to move, with progress, on a fast machine too.
 const LINES: u64 = 600_000;
-const LONGEST: Millis = Millis::from_secs(120);
+/// Some seconds on most machines; nobody waits that long, but a busy machine may be slow.
+const LONGEST: Millis = Millis::from_secs(1200);
 const DRAIN: Millis = Millis::from_secs(5);
 
 pub(super) async fn run(globals: &Globals) -> Ended {
@@ -64,9 +65,7 @@ async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Fa
     let output = serde_json::to_string_pretty(&view.output).expect("JSON has text keys");
     render::print(&(output + "\n"));
     heading("Its events, as they are kept and published");
-    for event in client.events(view.id, None).await?.events {
-        render::print(&(events::line(&event.event) + "\n"));
-    }
+    events::print_all(&client, view.id, false).await?;
     Ok(view)
 }
 

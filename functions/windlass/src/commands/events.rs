@@ -2,8 +2,11 @@
 
 use std::process::ExitCode;
 
+use windlass_domain::ids::RunId;
+
 use crate::args::{EventsArgs, Globals};
 use crate::client::Client;
+use crate::failure::Failure;
 use crate::follow::{Manner, follow};
 use crate::render::{self, Ended, events};
 
@@ -14,11 +17,17 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &EventsArgs) -
         follow(client, id, manner, None).await?;
         return Ok(ExitCode::SUCCESS);
     }
+    print_all(client, id, globals.json).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints every event that is kept of a run, page by page.
+pub(super) async fn print_all(client: &Client, id: RunId, json: bool) -> Result<(), Failure> {
     let mut after = None;
     loop {
         let page = client.events(id, after.as_deref()).await?;
         for event in &page.events {
-            if globals.json {
+            if json {
                 render::print_json_line(&event.event);
             } else {
                 render::print(&(events::line(&event.event) + "\n"));
@@ -26,7 +35,7 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &EventsArgs) -
         }
         after = page.next;
         if after.is_none() || page.events.is_empty() {
-            return Ok(ExitCode::SUCCESS);
+            return Ok(());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The entries of a batch, each of which SQS answers by itself: those that failed by no fault of ours are asked for
 //! again, alone.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::BatchResultErrorEntry;
@@ -25,16 +26,21 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Settled {
     done: Vec<usize>,
-    /// The first that SQS will never take.
-    refused: Option<PortError>,
+    /// Those that SQS will never take, by their place.
+    refused: BTreeMap<usize, PortError>,
     /// One that was not answered to the last.
     unsettled: Option<PortError>,
 }
 
 impl Settled {
-    /// Every entry must have been done.
-    pub(super) fn all(self) -> Result<(), PortError> {
-        self.refused.or(self.unsettled).map_or(Ok(()), Err)
+    /// What became of each entry, in their order.
+    pub(super) fn each(mut self, entries: usize) -> Vec<Result<(), PortError>> {
+        let answer = |place| match (self.refused.remove(&place), &self.unsettled) {
+            (Some(refusal), _) => Err(refusal),
+            (None, Some(unsettled)) if !self.done.contains(&place) => Err(unsettled.clone()),
+            (None, _) => Ok(()),
+        };
+        (0..entries).map(answer).collect()
     }
 
     /// The places of those that were done; refused ones are left out.
@@ -51,7 +57,7 @@ pub(super) async fn settle<F: Future<Output = Result<Answer, PortError>>>(
     ask: impl Fn(Vec<usize>) -> F,
 ) -> Result<Settled, PortError> {
     let mut left: Vec<usize> = (0..entries).collect();
-    let mut settled = Settled { done: Vec::with_capacity(entries), refused: None, unsettled: None };
+    let mut settled = Settled { done: Vec::with_capacity(entries), refused: BTreeMap::new(), unsettled: None };
     let mut wait = FIRST_WAIT;
     for round in 1..=MAX_ROUNDS {
         let answer = ask(left.clone()).await?;
@@ -65,9 +71,8 @@ pub(super) async fn settle<F: Future<Output = Result<Answer, PortError>>>(
             let failure = classify_entry(operation, subject, entry.sender_fault, cause);
             if failure.class == ErrorClass::Retry {
                 settled.unsettled = Some(failure);
-            } else {
-                left.retain(|place| place.to_string() != entry.id);
-                settled.refused.get_or_insert(failure);
+            } else if let Some(place) = left.iter().position(|place| place.to_string() == entry.id) {
+                settled.refused.insert(left.remove(place), failure);
             }
         }
         if left.is_empty() {

@@ -92,6 +92,18 @@ async fn what_is_refused_does_not_keep_the_others_back() {
     assert_eq!(ids(&script.asked(), "SendMessageBatch"), [vec!["0", "1", "2"], vec!["1"]]);
 }
 
+/// No message is sent a second time because of another one.
+#[tokio::test]
+async fn each_message_is_answered_for() {
+    let script = script(|_, input| per_entry(input, |id| (id == "1").then_some(("InvalidMessageContents", true))));
+    let too_large = Outgoing::now("x".repeat(MAX_MESSAGE_BYTES + 1));
+    let batch = bodies(3).into_iter().chain([too_large]).chain(bodies(1)).collect();
+    let sent = queues(&script).send_each(&QueueName::Inbox, batch).await;
+    let codes: Vec<_> = sent.into_iter().map(|sent| sent.err().map(|error| error.code)).collect();
+    assert_eq!(codes, [None, Some("WL0333"), None, Some(OVER_LIMIT), None]);
+    assert_eq!(ids(&script.asked(), "SendMessageBatch"), [vec!["0", "1", "2", "3"]]);
+}
+
 #[tokio::test]
 async fn delays_are_whole_seconds_and_not_shorter() {
     let script = script(|_, input| per_entry(input, |_| None));

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::time::{Millis, Timestamp};
 
-use super::PortError;
+use super::{ErrorClass, PortError};
 
 /// Which queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +78,21 @@ pub trait Queues: Send + Sync {
     /// which a queue is nothing but its messages may keep it until [`Queues::remove`]. Any other queue that is missing is
     /// an error ([`super::ErrorClass::Reject`]) where queues are part of a stack.
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError>;
+
+    /// Sends a batch; says of each message, in their order, whether it was sent. Of a batch that is refused as a whole
+    /// each message is sent alone, for one of them may be the fault; a host that tells the messages apart says so by
+    /// itself, and sends none a second time.
+    async fn send_each(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Vec<Result<(), PortError>> {
+        let sent = self.send(queue, batch.clone()).await;
+        if batch.len() == 1 || sent.as_ref().err().is_none_or(|error| error.class != ErrorClass::Reject) {
+            return vec![sent; batch.len()];
+        }
+        let mut apart = Vec::with_capacity(batch.len());
+        for message in batch {
+            apart.push(self.send(queue, vec![message]).await);
+        }
+        apart
+    }
 
     /// Receives up to `most` messages and hides them for `visibility`; waits up to `wait` for the first one. A control
     /// queue that does not exist is made.

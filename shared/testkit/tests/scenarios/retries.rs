@@ -4,7 +4,8 @@ use serde_json::json;
 use windlass_domain::decide::Rejection;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Origin, RunStatus};
+use windlass_domain::limits::MAX_VALUE_DEPTH;
+use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Origin, Outcome, RunStatus};
 use windlass_testkit::sketch::{NEVER_RETRIED, RETRIED, RetrySketch};
 use windlass_testkit::world::{World, performs};
 
@@ -17,6 +18,21 @@ fn a_wrong_password_has_one_attempt() {
     give(&mut world, &Input::Start);
     finish(&mut world, "a0", failed(NEVER_RETRIED));
     assert_eq!((world.run.status, world.run.action(ActionIndex(0)).attempt), (RunStatus::Failed, 1));
+}
+
+/// An output that no reader of records could read again is a failure, and another attempt would give the same.
+#[test]
+fn an_output_that_is_nested_too_deep_fails_its_action_at_once() {
+    let nested = |levels: usize| (0..levels).fold(json!("x"), |inner, _| json!([inner]));
+    for (levels, expected) in [(MAX_VALUE_DEPTH, RunStatus::Succeeded), (MAX_VALUE_DEPTH + 1, RunStatus::Failed)] {
+        let mut world = world(&of_one(RetrySketch { attempts: None, ..RetrySketch::limited(1) }));
+        give(&mut world, &Input::Start);
+        finish(&mut world, "a0", Outcome::Succeeded { output: nested(levels) });
+        let state = world.run.action(ActionIndex(0));
+        assert_eq!((world.run.status, state.attempt), (expected, 1), "{levels} levels");
+        let kind = state.error.as_ref().map(|error| error.kind.as_str());
+        assert_eq!(kind, (expected == RunStatus::Failed).then_some("output.too_deep"));
+    }
 }
 
 /// Fails the only action until it has ended; gives the delay before each next attempt.
