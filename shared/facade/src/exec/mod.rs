@@ -28,7 +28,7 @@ use crate::kinds;
 use guard::Guard;
 use process::{Cause, Ended, Supervision};
 use progress::ProgressFile;
-use scratch::{Scratch, Written};
+use scratch::{Leftovers, Scratch, Written};
 
 /// The variable of the trace context, as OpenTelemetry's command lines read it. The action's own wins.
 const TRACE_VARIABLE: &str = "TRACEPARENT";
@@ -69,6 +69,7 @@ impl Default for ExecSettings {
 pub(crate) struct Exec {
     settings: ExecSettings,
     guard: Option<Guard>,
+    leftovers: Leftovers,
 }
 
 /// The time of an attempt.
@@ -83,7 +84,7 @@ pub(crate) struct Time {
 impl Exec {
     pub(crate) fn new(settings: ExecSettings) -> Result<Self, FacadeError> {
         let guard = settings.guard.as_deref().map(Guard::start).transpose()?;
-        Ok(Self { settings, guard })
+        Ok(Self { settings, guard, leftovers: Leftovers::default() })
     }
 
     /// Runs the program of one attempt to its end.
@@ -105,7 +106,7 @@ impl Exec {
         control: &AttemptControl,
     ) -> Result<Outcome, ErrorInfo> {
         let until = time.left.map(|left| time.now.plus(left));
-        let scratch = Scratch::new(self.settings.scratch.as_deref()).await.map_err(agent_io)?;
+        let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await.map_err(agent_io)?;
         let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
         let mut command = self.command(work, attempt, until, &scratch)?;
         let mut child = command.spawn().map_err(|error| verdict::not_started(work, &error))?;

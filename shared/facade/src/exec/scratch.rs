@@ -3,14 +3,53 @@
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 
+/// Folders that are remembered to be removed later.
+const MAX_LEFTOVERS: usize = 10_000;
+
 /// A folder that only the agent's user can open, gone with the attempt.
 pub(super) struct Scratch {
-    folder: TempDir,
+    /// There until it is removed.
+    folder: Option<TempDir>,
+    path: PathBuf,
+    leftovers: Leftovers,
+}
+
+/// Folders that could not be removed when their attempt ended: an agent that has no file descriptor left can not even
+/// look into them. They are removed when another attempt begins.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Leftovers(Arc<Mutex<Vec<PathBuf>>>);
+
+impl Leftovers {
+    fn folders(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes what can be removed by now. Blocks.
+    fn remove(&self) {
+        let folders = std::mem::take(&mut *self.folders());
+        folders.into_iter().for_each(|folder| self.take_away(&folder));
+    }
+
+    /// Removes a folder, or remembers it. Blocks.
+    fn take_away(&self, folder: &Path) {
+        match std::fs::remove_dir_all(folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                tracing::warn!(%error, "an attempt's temporary folder could not be removed; it is tried again");
+                let mut folders = self.folders();
+                if folders.len() < MAX_LEFTOVERS {
+                    folders.push(folder.to_owned());
+                }
+            }
+        }
+    }
 }
 
 /// What a program has left in a file.
@@ -27,18 +66,21 @@ pub(super) enum Written {
 }
 
 impl Scratch {
-    pub(super) async fn new(parent: Option<&Path>) -> io::Result<Self> {
+    pub(super) async fn new(parent: Option<&Path>, leftovers: &Leftovers) -> io::Result<Self> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_owned);
-        let folder = in_background(move || {
+        let leftovers = leftovers.clone();
+        in_background(move || {
+            leftovers.remove();
             let owner_only = std::fs::Permissions::from_mode(0o700);
-            tempfile::Builder::new().prefix("windlass-").permissions(owner_only).tempdir_in(parent)
+            let folder = tempfile::Builder::new().prefix("windlass-").permissions(owner_only).tempdir_in(parent)?;
+            let path = folder.path().to_owned();
+            Ok(Self { folder: Some(folder), path, leftovers })
         })
-        .await?;
-        Ok(Self { folder })
+        .await
     }
 
     pub(super) fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     pub(super) fn output(&self) -> PathBuf {
@@ -64,9 +106,20 @@ impl Scratch {
 
     /// Removes the folder without holding up the other attempts. A folder that is dropped instead is removed at once.
     pub(super) async fn remove(self) {
-        let removed = in_background(move || self.folder.close()).await;
-        if let Err(error) = removed {
+        let removed = in_background(move || {
+            drop(self);
+            Ok(())
+        });
+        if let Err(error) = removed.await {
             tracing::warn!(%error, "an attempt's temporary folder could not be removed");
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.folder.take().is_some_and(|folder| folder.close().is_err()) {
+            self.leftovers.take_away(&self.path);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod exec_end;
 mod exec_result;
+mod exec_rough;
 mod guard;
 mod http;
 mod native;
