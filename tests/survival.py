@@ -29,7 +29,7 @@ actions:
     exec: [sh, -c, 'if mkdir "$1/stale"; then echo $$ > "$1/stale/pid"; until [ -e "$1/over" ]; do sleep 0.1; done; else sleep 1; fi; echo $WINDLASS_FENCE', sh, {folder}]
 """
 # One line is one write to a file that is opened for appending.
-STEP = 'say() { echo "$1 $WINDLASS_RUN $WINDLASS_ACTION $WINDLASS_ATTEMPT $WINDLASS_FENCE $$" >> "$0"; }; '
+STEP = 'say() { echo "$1 $WINDLASS_RUN $WINDLASS_ACTION $WINDLASS_ATTEMPT $WINDLASS_FENCE $$ $2" >> "$0"; }; '
 
 
 def folder_of(site, name: str) -> pathlib.Path:
@@ -107,8 +107,14 @@ ROLLING_RUNS, ROLLING_ACTIONS, ROLLING_AGENTS = 4, 50, 4
 ROLLING_DRAIN_S = 6
 
 
+RESUMING_STEPS = 40
+# One that is past each deadline: it goes on where it was saved, and does no step twice but the one that was broken off.
+RESUMING = 'n=${WINDLASS_CHECKPOINT:-0}; say begin $n; while [ $n -lt "$1" ]; do sleep 1; n=$((n + 1)); '
+RESUMING += 'echo "{\\"checkpoint\\": $n}" >> "$WINDLASS_PROGRESS"; say step $n; done'
+
+
 def rolling_deploy(site) -> str:
-    """SCENARIOS 5: 200 actions of 5 to 25 s in flight while the fleet is replaced twice."""
+    """SCENARIOS 5: 200 actions of 5 to 25 s in flight, and one of 40 s, while the fleet is replaced twice."""
     pool, log = "rolling", folder_of(site, "rolling") / "log"
     script = STEP + 'say begin; sleep "$1"; say done'
     lines = ["task: rolling", f"defaults: {{ pool: {pool}, retry: {{ attempts: 5, delay: 100ms }} }}", "actions:"]
@@ -116,12 +122,17 @@ def rolling_deploy(site) -> str:
         seconds = 5 + 20 * n / (ROLLING_ACTIONS - 1)
         lines.append(f"  a{n}: {{ exec: {json.dumps(['sh', '-c', script, str(log), f'{seconds:.1f}'])} }}")
     site.apply("\n".join(lines) + "\n")
+    saved = site.folder / "rolling" / "saved"
+    command = json.dumps(["sh", "-c", STEP + RESUMING, str(saved), str(RESUMING_STEPS)])
+    site.apply(f"task: resuming\nactions:\n  a: {{ pool: {pool}, exec: {command} }}\n")
     slots = ROLLING_RUNS * ROLLING_ACTIONS // ROLLING_AGENTS
     fleet = lambda: [site.agent(pool, slots=slots + 10, drain=f"{ROLLING_DRAIN_S}s") for _ in range(ROLLING_AGENTS)]
     agents = fleet()
     runs = [site.start("rolling")["id"] for _ in range(ROLLING_RUNS)]
     all_actions = ROLLING_RUNS * ROLLING_ACTIONS
     wait_for(f"{all_actions} actions to be in flight", lambda: len(said(log, "begin")) >= all_actions)
+    resuming = site.start("resuming")["id"]
+    wait_for("the action that saves its steps to be under way", lambda: len(said(saved, "step")) >= 2)
     gone = []
     for _ in range(2):
         for agent in agents:
@@ -132,7 +143,7 @@ def rolling_deploy(site) -> str:
             # Its deadline, the end of its programs, its reports.
             expect(agent.wait(timeout=PATIENCE_S) == 0, "an agent that drains ends with 0")
         drained = time.monotonic() - asked
-    wait_for("all runs to end", lambda: all(site.run(run)["status"] in ENDED for run in runs))
+    wait_for("all runs to end", lambda: all(site.run(run)["status"] in ENDED for run in [*runs, resuming]))
     for run in runs:
         expect((faults := check_run(site, run)) == [], "\n".join(faults))
         attempts = {name: action["attempts"] for name, action in site.run(run)["actions"].items() if action["attempts"] != 1}
@@ -144,8 +155,24 @@ def rolling_deploy(site) -> str:
         agent.terminate()
         agent.wait(timeout=PATIENCE_S)
     again = sum(begun.values()) - all_actions
+    starts = check_resumed(site, resuming, saved)
     return (f"{all_actions} actions in flight, {ROLLING_AGENTS} agents replaced twice, the last ones within {drained:.0f} s; none "
-            f"lost, no attempt spent, {again} times one was handed back and begun elsewhere")
+            f"lost, no attempt spent, {again} times one was handed back and begun elsewhere; one of {RESUMING_STEPS} steps went on from steps {starts}")
+
+
+def check_resumed(site, run: str, saved: pathlib.Path) -> list[int]:
+    """At which steps an action was begun that saves a checkpoint after each of them."""
+    expect((faults := check_run(site, run)) == [], "\n".join(faults))
+    starts, done = [], 0
+    for line in saved.read_text().splitlines():
+        mark, step = line.split()[0], int(line.split()[-1])
+        if mark == "begin":
+            # It saves a step first and then says so: it may have been stopped between the two.
+            expect(done <= step <= done + 1, f"it goes on from step {step}, and {done} were done")
+            starts.append(step)
+        done = step
+    expect(done == RESUMING_STEPS and len(starts) >= 2, f"it went on elsewhere and was finished: {starts}, {done}")
+    return starts
 
 
 def said(log: pathlib.Path, mark: str) -> list[list[str]]:

@@ -130,6 +130,8 @@ class Starts:
             faults.append(story.wrong(f"{what} before the attempt before it had ended"))
         if it.attempt > max(1, action.attempts):
             faults.append(story.wrong(f"{what}, which is more than its policy allows"))
+        if it.step > (done := self.witness.done_before(it)):
+            faults.append(story.wrong(f"{what} at step {it.step}, and only {done} were done"))
         late = []
         if it.began > seconds(story.view["finished_at"]) + 0.001:
             late.append(story.wrong(f"{what} {it.began - seconds(story.view['finished_at']):.3f} s after the run's end"))

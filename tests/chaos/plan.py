@@ -6,7 +6,9 @@ from dataclasses import dataclass
 AGENTS = 3
 # The visibility timeout of a pool's messages: an agent that is stopped for longer has lost its work.
 VISIBILITY_S = 30
-SHARES = {"chain": 20, "diamond": 15, "fan": 10, "flaky": 12, "hopeless": 8, "may-fail": 8, "overdue": 6, "long": 14, "stubborn": 7}
+SHARES = {"chain": 20, "diamond": 15, "fan": 10, "flaky": 12, "hopeless": 8, "may-fail": 8, "overdue": 6, "long": 10, "resuming": 6, "stubborn": 7}
+# Tasks with an action of 5 to 40 s.
+LONG = {"long", "resuming"}
 CANCELLED = {"long": 0.35, "stubborn": 0.5, "fan": 0.25, "chain": 0.1}
 
 
@@ -48,7 +50,7 @@ def plan(host: str, seed: int, minutes: float, rate: float) -> Plan:
 
 def submission(rng: random.Random, number: int, span: float) -> Submission:
     task = rng.choices(list(SHARES), list(SHARES.values()))[0]
-    seconds = {"long": rng.uniform(5, min(40.0, max(10.0, span / 3))), "stubborn": rng.uniform(3, 12)}.get(task)
+    seconds = rng.uniform(5, min(40.0, max(10.0, span / 3))) if task in LONG else rng.uniform(3, 12) if task == "stubborn" else None
     cancelled = rng.random() < CANCELLED.get(task, 0)
     after = rng.uniform(0.1, 6) if cancelled else None
     return Submission(rng.uniform(0, span), f"key-{number}", task, round(seconds, 2) if seconds else None, after)

@@ -66,6 +66,7 @@ def lines(host: str, seed: int, minutes: float, stories: list[Story], happened: 
         "faults: " + ", ".join(f"{part} {kind} {times}" for (part, kind), times in sorted(kinds.items())),
         f"runs: {len(stories)} accepted; " + ", ".join(f"{times} {status}" for status, times in sorted(statuses.items())),
         f"programs started: {len(witness.performances)}; second starts of an attempt: {witness.second_starts()}",
+        f"work taken up from a checkpoint: {sum(it.step > 0 for it in witness.performances)} times",
         *(f"{name}: {fact}" for name, fact in facts.items()),
     ]
     if longest:

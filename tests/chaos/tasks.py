@@ -88,6 +88,10 @@ TASKS = {
         "b": Action(("a",), seconds=GIVEN),
         "c": Action(("b",)),
     }),
+    "resuming": Task({
+        "a": Action(seconds=GIVEN, flags=("steps=24",)),
+        "b": Action(("a",)),
+    }),
     "stubborn": Task({
         "a": Action(seconds=GIVEN, flags=("stubborn",)),
         "b": Action(("a",)),

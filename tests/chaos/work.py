@@ -1,10 +1,13 @@
 """What the actions of the chaos run perform: it says in one file when it begins and how it ends, and waits in between.
 
-  work.py LOG SECONDS [fail=N] [stubborn]     fails in the first N attempts; stubborn ignores SIGTERM
+  work.py LOG SECONDS [fail=N] [stubborn] [steps=N]
+
+It fails in the first N attempts; `stubborn` ignores SIGTERM; with steps it saves a checkpoint after each of N parts of its
+work, and takes the work up where it was saved.
 
 The file is the independent witness. Each line is one write to a file that is opened for appending, so that lines of
-many processes do not mix:  TIME MARK RUN ACTION ATTEMPT FENCE AGENT-PID PID TASK, the time in seconds since 1970, the
-mark `begin`, `done` or `failed`. Imports are few: this is started hundreds of times.
+many processes do not mix:  TIME MARK RUN ACTION ATTEMPT FENCE AGENT-PID PID STEP, the time in seconds since 1970, the
+mark `begin`, `step`, `done` or `failed`. Imports are few: this is started hundreds of times.
 """
 
 import os
@@ -17,8 +20,8 @@ agent = os.getppid()
 attempt, fence = int(of[2]), int(of[3])
 
 
-def say(mark: str) -> None:
-    line = " ".join([f"{time.time():.6f}", mark, *of, str(agent), str(os.getpid()), os.environ["WINDLASS_TASK"]]) + "\n"
+def say(mark: str, step: int = 0) -> None:
+    line = " ".join([f"{time.time():.6f}", mark, *of, str(agent), str(os.getpid()), str(step)]) + "\n"
     file = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.write(file, line.encode())
     os.close(file)
@@ -28,10 +31,20 @@ if "stubborn" in flags:
     import signal
 
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-say("begin")
-time.sleep(seconds)
-fails = next((int(flag[5:]) for flag in flags if flag.startswith("fail=")), 0)
-if attempt <= fails:
+def number(flag: str) -> int:
+    return next((int(it.removeprefix(flag)) for it in flags if it.startswith(flag)), 0)
+
+
+steps, first = number("steps="), int(os.environ.get("WINDLASS_CHECKPOINT", "0"))
+say("begin", first)
+for step in range(first, steps):
+    time.sleep(seconds / steps)
+    say("step", step + 1)
+    with open(os.environ["WINDLASS_PROGRESS"], "a") as progress:
+        progress.write(f'{{"checkpoint": {step + 1}}}\n')
+if not steps:
+    time.sleep(seconds)
+if attempt <= number("fail="):
     say("failed")
     sys.exit("it fails because it was told to")
 say("done")
