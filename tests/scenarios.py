@@ -100,6 +100,10 @@ class Site(Host):
         run = self.start("nothing")["id"]
         wait_for("a later run to end", lambda: self.run(run)["status"] in ENDED, 60)
 
+    def letters(self) -> int:
+        """How many dead letters there are."""
+        return len(dead_letters(self.data))
+
     def compute_off(self) -> None:
         self.kill()
 

@@ -131,6 +131,7 @@ def rolling_deploy(site) -> str:
     runs = [site.start("rolling")["id"] for _ in range(ROLLING_RUNS)]
     all_actions = ROLLING_RUNS * ROLLING_ACTIONS
     wait_for(f"{all_actions} actions to be in flight", lambda: len(said(log, "begin")) >= all_actions)
+    letters = site.letters()
     resuming = site.start("resuming")["id"]
     wait_for("the action that saves its steps to be under way", lambda: len(said(saved, "step")) >= 2)
     gone = []
@@ -154,6 +155,7 @@ def rolling_deploy(site) -> str:
     for agent in agents:
         agent.terminate()
         agent.wait(timeout=PATIENCE_S)
+    expect(site.letters() == letters, "nothing is dead-lettered")
     again = sum(begun.values()) - all_actions
     starts = check_resumed(site, resuming, saved)
     return (f"{all_actions} actions in flight, {ROLLING_AGENTS} agents replaced twice, the last ones within {drained:.0f} s; none "
@@ -210,7 +212,8 @@ def kills_are_acknowledged(site) -> str:
     for text in (KILLS, DEAF, RACE):
         site.apply(text.format(pool=pool))
     agent = site.agent(pool, slots=50)
-    listens, deaf = killed(site, "kills", 30), killed(site, "deaf", 60)
+    name = wait_for("the agent to register", lambda: site.agent_id(agent))
+    listens, deaf = killed(site, "kills", name, 30), killed(site, "deaf", name, 60)
     with concurrent.futures.ThreadPoolExecutor(8) as clients:
         views = list(clients.map(lambda n: race(site, 0.2 + 0.05 * n), range(RACES)))
     statuses = collections.Counter(view["status"] for view in views)
@@ -224,8 +227,8 @@ def kills_are_acknowledged(site) -> str:
             f"{RACES} kills that raced with the end: {dict(statuses)}")
 
 
-def killed(site, task: str, at_most: float) -> float:
-    """How long it takes from a cancellation of a running action to its acknowledgement."""
+def killed(site, task: str, agent: str, at_most: float) -> float:
+    """How long it takes from a cancellation of a running action to its acknowledgement by its agent."""
     run = site.start(task)["id"]
     wait_for(f"{task} to run", lambda: all(a["status"] == "running" for a in site.run(run)["actions"].values()))
     asked = time.monotonic()
@@ -234,6 +237,8 @@ def killed(site, task: str, at_most: float) -> float:
     took = time.monotonic() - asked
     expect(took <= at_most, f"the kill of {task} was acknowledged only after {took:.0f} s")
     expect(all(a["status"] == "cancelled" for a in site.run(run)["actions"].values()), "the action is cancelled")
+    named = [event["data"]["agent"] for event in events_of(site, run) if event["type"] == "action.cancelled"]
+    expect(named == [agent], f"the agent that ended it says so: {named}")
     return took
 
 

@@ -243,6 +243,10 @@ class Stack:
     def wait_until_decided(self) -> None:
         wait_for("the inbox to be empty", lambda: self.depth("inbox") == 0)
 
+    def letters(self) -> int:
+        """How many dead letters there are."""
+        return self.depth("dead-letters")
+
     def compute_off(self) -> None:
         """Nothing hands the inbox's messages to the process manager, and none is at work."""
         self.deliver_inbox(False)
