@@ -1,5 +1,9 @@
 //! Every limit, with its unit in its name. A limit that is met is a typed error at the place that met it.
 
+/// How far the clocks of an agent and of who decides may differ for an attempt that its run's deadline stopped to be taken
+/// for one, in milliseconds: 10 s.
+pub const CLOCKS_DIFFER_MS: u64 = 10_000;
+
 /// Characters of a task's, an action's, a pool's or an agent's name.
 pub const MAX_NAME_BYTES: usize = 64;
 /// Bytes of a definition as it is sent or read from a file.

@@ -3,13 +3,16 @@
 use serde_json::Value;
 
 use super::step::Step;
-use super::{Command, Rejection, again, time};
+use super::{Command, Rejection, again, control, time};
 use crate::depth::is_too_deep;
 use crate::ids::AgentId;
-use crate::limits::MAX_VALUE_DEPTH;
+use crate::limits::{CLOCKS_DIFFER_MS, MAX_VALUE_DEPTH};
 use crate::retry::FailedAttempt;
-use crate::run::{ActionAt, ActionStatus, CheckpointError, ErrorInfo, EventKind, Outcome, Progress, check_checkpoint};
-use crate::time::Timestamp;
+use crate::run::{
+    ActionAt, ActionStatus, CancelCause, CheckpointError, ErrorInfo, EventKind, Outcome, Progress, RunStatus,
+    check_checkpoint,
+};
+use crate::time::{Millis, Timestamp};
 
 /// Who performed an attempt, and since when; absent where nobody reported it.
 pub(super) type By = (Option<AgentId>, Option<Timestamp>);
@@ -196,7 +199,12 @@ pub(super) fn completed(
             step.emit(EventKind::ActionSucceeded { of, agent, started_at, output: output.clone() });
         }
         Outcome::Failed { error } => attempt_failed(step, of, by, error.clone(), false),
-        Outcome::TimedOut { error } => attempt_failed(step, of, by, error.clone(), true),
+        Outcome::TimedOut { error } => {
+            if met_deadline(step, of, started_at) {
+                control::cancel(step, CancelCause::Deadline, "the run's deadline passed")?;
+            }
+            attempt_failed(step, of, by, error.clone(), true);
+        }
         Outcome::Cancelled if step.is_ending() => {
             step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
         }
@@ -226,6 +234,17 @@ pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, reason: &str) -> 
 }
 
 /// An attempt failed: another is due later, or the action has failed. A run that is ending tries nothing again.
+/// Whether an attempt that took too long did so by its run's deadline rather than by its own timeout: its agent keeps both,
+/// and may be faster than the wake that ends the run.
+fn met_deadline(step: &Step<'_>, of: ActionAt, started_at: Timestamp) -> bool {
+    let is_open = matches!(step.run.status, RunStatus::Running | RunStatus::Paused);
+    let own = step.action(of.action).timeout.map(|timeout| started_at.plus(timeout));
+    let is_it = |deadline: Timestamp| {
+        deadline <= step.now.plus(Millis(CLOCKS_DIFFER_MS)) && own.is_none_or(|own| deadline <= own)
+    };
+    is_open && step.run.deadline.is_some_and(is_it)
+}
+
 pub(super) fn attempt_failed(step: &mut Step<'_>, of: ActionAt, by: By, error: ErrorInfo, timed_out: bool) {
     let failed = failed_attempt(step, of, &error);
     let next = step.action(of.action).retry.next_attempt(&failed, step.now).filter(|_| !step.is_ending());

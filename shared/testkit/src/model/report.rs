@@ -3,8 +3,9 @@
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::AgentId;
-use windlass_domain::run::{ActionAt, Input, Outcome};
-use windlass_domain::time::Millis;
+use windlass_domain::limits::CLOCKS_DIFFER_MS;
+use windlass_domain::run::{ActionAt, CancelCause, Input, Outcome, RunStatus};
+use windlass_domain::time::{Millis, Timestamp};
 
 use super::{Model, Stand, Turn};
 use crate::sketch::{NEVER_RETRIED, name_of};
@@ -64,8 +65,8 @@ impl Model {
                 other => Err(refusal(other)),
             },
             Input::HandedBack { agent, checkpoint, .. } => self.handed_back(of, agent, checkpoint.as_ref(), turn),
-            Input::Completed { agent, outcome, checkpoint, .. } => {
-                self.completed(at, is_newest, agent, (outcome, checkpoint.as_ref()), turn)
+            Input::Completed { agent, outcome, started_at, checkpoint, .. } => {
+                self.completed(at, is_newest, agent, (outcome, *started_at, checkpoint.as_ref()), turn)
             }
             Input::DeadLettered { .. } => {
                 if stand.is_settled() {
@@ -94,7 +95,7 @@ impl Model {
         at: usize,
         is_newest: bool,
         agent: &AgentId,
-        (outcome, checkpoint): (&Outcome, Option<&Value>),
+        (outcome, started_at, checkpoint): (&Outcome, Timestamp, Option<&Value>),
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
         let stand = self.row(at).stand.clone();
@@ -111,7 +112,15 @@ impl Model {
         match outcome {
             Outcome::Succeeded { output } => self.set(at, Stand::Succeeded(output.clone()), turn),
             Outcome::Failed { error } => self.attempt_failed(at, &error.kind, Stand::Failed, turn),
-            Outcome::TimedOut { error } => self.attempt_failed(at, &error.kind, Stand::TimedOut, turn),
+            Outcome::TimedOut { error } => {
+                let own = self.sketch.actions[at].timeout.map(|timeout| started_at.plus(timeout));
+                let soon = turn.now.plus(Millis(CLOCKS_DIFFER_MS));
+                let is_met = self.deadline.is_some_and(|it| it <= soon && own.is_none_or(|own| it <= own));
+                if is_met && matches!(self.status, RunStatus::Running | RunStatus::Paused) {
+                    self.cancel(CancelCause::Deadline, turn)?;
+                }
+                self.attempt_failed(at, &error.kind, Stand::TimedOut, turn);
+            }
             Outcome::Cancelled if self.is_ending() => self.set(at, Stand::Cancelled, turn),
             Outcome::Cancelled => self.attempt_failed(at, "stopped", Stand::Failed, turn),
         }

@@ -1,7 +1,7 @@
 //! Deadlines and cancelled runs.
 
 use windlass_domain::decide::Command;
-use windlass_domain::run::{CancelCause, Input, Outcome, Progress, RunStatus};
+use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, Progress, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::generate::agent_of;
 use windlass_testkit::sketch::{ActionSketch, Sketch};
@@ -34,6 +34,32 @@ fn nothing_starts_after_the_deadline() {
         assert_eq!(world.run.status, RunStatus::TimedOut);
         assert_eq!([times(&world, "action.queued", Some("a4")), times(&world, "action.queued", Some("a5"))], [0, 0]);
         assert_eq!(times(&world, "run.timed_out", None), 1);
+    }
+}
+
+/// An agent keeps the run's deadline too, by its own clock, and may be faster than the wake: that is the run's end by its
+/// deadline, not a failure of the action, and no attempt follows. An attempt that met its own timeout is another matter.
+#[test]
+fn an_attempt_that_met_the_deadline_ends_the_run_by_it() {
+    let timed_out = || Outcome::TimedOut { error: ErrorInfo::new("timeout", "too long") };
+    for (early, own, expected) in [
+        (0, None, RunStatus::TimedOut),
+        (3, None, RunStatus::TimedOut),
+        (0, Some(600), RunStatus::TimedOut),
+        (0, Some(5), RunStatus::Failed),
+        (30, None, RunStatus::Failed),
+    ] {
+        let mut sketch = Sketch { timeout: Some(Millis::from_secs(60)), ..chain(3) };
+        sketch.actions[0].timeout = own.map(Millis::from_secs);
+        let mut world = world(&sketch);
+        give(&mut world, &Input::Start);
+        let of = newest(&world, "a0");
+        started(&mut world, of);
+        let (agent, started_at, outcome) = (agent_of(1), world.now, timed_out());
+        world.pass(Millis::from_secs(60 - early));
+        let decision = give(&mut world, &Input::Completed { of, agent, started_at, outcome, checkpoint: None });
+        assert_eq!(performs(&decision), []);
+        assert_eq!((world.run.status, early, own), (expected, early, own));
     }
 }
 
