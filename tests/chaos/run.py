@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -183,6 +184,8 @@ def main() -> int:
         from stack import in_venv
 
         in_venv()
+    # Whoever ends this is not left with the processes that it started.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     folder = pathlib.Path(tempfile.mkdtemp(prefix="windlass-chaos-"))
     log = folder / "witness.log"
     log.touch()
