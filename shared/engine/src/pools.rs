@@ -21,6 +21,8 @@ const SURE_FOR: Millis = Millis::from_secs(2);
 /// How long an attempt lies in a pool without an agent before it is said: an agent that is being replaced comes back
 /// sooner, and a minute has room for the rest of the way.
 pub(crate) const TELL_AFTER: Millis = Millis::from_secs(45);
+/// How long it is remembered when a pool's agents were last heard of.
+const REMEMBERED_FOR: Millis = Millis::from_secs(3600);
 /// A register that takes longer to be read is not waited for.
 const READ_WITHIN: Duration = Duration::from_secs(2);
 /// By how much an agent may be late to say that it is there, clocks that differ included.
@@ -38,6 +40,8 @@ struct Read {
     asked_at: Option<Timestamp>,
     /// What it said when it could be read last.
     known: Option<Vec<AgentRecord>>,
+    /// When each pool's agents were last heard of, gone ones too.
+    heard: BTreeMap<PoolName, Timestamp>,
 }
 
 impl Pools {
@@ -65,7 +69,9 @@ impl Pools {
         if read.known.is_none() || of_pool().any(|agent| is_serving(agent, now, silent_after)) {
             return None;
         }
-        Some(of_pool().map(|agent| agent.seen_at).max().map_or(now, |seen_at| seen_at.min(now)))
+        // Of a pool that was never heard of, nobody knows an earlier time: whatever waits there has waited from its start.
+        let heard = read.heard.get(pool).copied().unwrap_or(Timestamp::from_millis(0));
+        Some(heard.min(now))
     }
 
     /// Reads the register again, unless what is known is younger than that.
@@ -74,6 +80,11 @@ impl Pools {
         if !read.asked_at.is_some_and(is_fresh) {
             read.asked_at = Some(now);
             read.known = self.look().await;
+            read.heard.retain(|_, heard| now.since(*heard) < REMEMBERED_FOR);
+            for agent in read.known.iter().flatten() {
+                let heard = read.heard.entry(agent.pool.clone()).or_insert(agent.seen_at);
+                *heard = agent.seen_at.max(*heard);
+            }
         }
     }
 

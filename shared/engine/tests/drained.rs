@@ -1,5 +1,4 @@
 //! An agent that is told to drain: it takes nothing further, finishes or hands back what it performs, and is gone.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 #[expect(dead_code, reason = "each test uses a part of the world")]
 mod world;

@@ -85,6 +85,8 @@ async fn a_pool_whose_last_agent_drains_is_told() {
     let run = world.until(id, |run| run.actions.iter().any(|state| state.unserved.is_some())).await;
     assert!(begun.elapsed() <= Duration::from_mins(1), "{:?}", begun.elapsed());
     assert_eq!(run.action(ActionIndex(0)).status, ActionStatus::Running, "what the agent performs is served");
+    let waiting = run.action(ActionIndex(1));
+    assert!(waiting.unserved.unwrap().since > waiting.queued_at.unwrap(), "it had an agent when it was queued");
 }
 
 #[tokio::test(start_paused = true)]

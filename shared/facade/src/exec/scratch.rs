@@ -33,7 +33,9 @@ impl Leftovers {
     /// Removes what can be removed by now. Blocks.
     fn remove(&self) {
         let folders = std::mem::take(&mut *self.folders());
-        folders.into_iter().for_each(|folder| self.take_away(&folder));
+        for folder in folders {
+            self.take_away(&folder);
+        }
     }
 
     /// Removes a folder, or remembers it. Blocks.
