@@ -8,8 +8,8 @@ use lambda_runtime::Error;
 use windlass_domain::ids::PoolName;
 use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::time::Timestamp;
+use windlass_engine::backoff::again_after;
 use windlass_engine::ports::{Delivery, QueueName, Receipt};
-use windlass_engine::process_manager::RETRY_AFTER;
 
 use crate::context::Context;
 
@@ -81,7 +81,7 @@ async fn work(context: &Context, source: &Source, deliveries: &[Delivery], time:
 /// Has failed inputs come again soon, and later each time, instead of when the queue's visibility timeout is over: a
 /// conflict is gone in a moment.
 async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Delivery>) {
-    let again = |delivery: &Delivery| (delivery.receipt.clone(), RETRY_AFTER * delivery.receive_count);
+    let again = |delivery: &Delivery| (delivery.receipt.clone(), again_after(delivery.receive_count));
     let again: Vec<_> = failed.map(again).collect();
     let handing = futures::future::join_all(
         again.chunks(MAX_BATCH).map(|batch| context.ports.queues.extend(&QueueName::Inbox, batch.to_vec())),

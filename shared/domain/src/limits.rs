@@ -84,8 +84,11 @@ pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
 pub const RESTART_AFTER_MS: u64 = 2 * 60_000;
 /// Actions in one page of a run's record.
 pub const ACTIONS_PER_PAGE: usize = 64;
-/// Deliveries of one action's message before its agent gives it up as poison.
-pub const MAX_DELIVERIES: u32 = 20;
+/// Deliveries of a message before it counts as one that nobody can handle. They come at up to five minutes apart, so a host
+/// may be out of reach for about seven hours.
+pub const MAX_DELIVERIES: u32 = 100;
+/// Deliveries of an input whose handling fails for a reason that does not pass by itself.
+pub const MAX_FAILED_DELIVERIES: u32 = 10;
 /// The shortest span between two due times: a second, in milliseconds. EventBridge Scheduler's own is a minute.
 pub const MIN_EVERY_MS: u64 = 1000;
 /// Nominal times that were passed over and are remembered by their task, so that a repeated message changes nothing.

@@ -2,6 +2,14 @@
 
 use std::time::Duration;
 
+/// How long a message stays hidden that was received that often and could not be handled: a second, two, four, up to five
+/// minutes, so that a host may be out of reach for hours before the message counts as one that nobody can handle.
+pub fn again_after(receive_count: u32) -> Duration {
+    const LONGEST: Duration = Duration::from_mins(5);
+    let doubled = 1_u64.checked_shl(receive_count.saturating_sub(1)).unwrap_or(u64::MAX);
+    Duration::from_secs(doubled).min(LONGEST)
+}
+
 /// Grows from one wait to the next up to a cap, spread over its whole width.
 #[derive(Debug)]
 pub(crate) struct Backoff {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 pub mod advance;
 pub mod agent;
-mod backoff;
+pub mod backoff;
 mod begin;
 pub mod control;
 mod dead_letter;

@@ -18,13 +18,13 @@ use tracing::Instrument;
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_contract::trace::trace_id;
 use windlass_domain::ids::{RunId, TaskName};
-use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES};
+use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES, MAX_FAILED_DELIVERIES};
 use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::advance::{Advanced, settle};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, again_after};
 use crate::dead_letter::bury;
 use crate::definitions::Definitions;
 use crate::due::{Handled, handle_due};
@@ -37,8 +37,6 @@ use crate::sweeper::Sweeper;
 const VISIBILITY: Duration = Duration::from_secs(30);
 /// How long a receive waits for the first input (SQS's longest).
 const WAIT: Duration = Duration::from_secs(20);
-/// How soon an input that failed comes again, times the number of its deliveries.
-pub const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// By how much the clocks of a queue and of a process manager may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 /// Locks over runs: inputs of one run that come to one process wait for each other instead of meeting in conflicts.
@@ -134,7 +132,7 @@ impl ProcessManager {
         let done = self.handle(&deliveries).await;
         let (good, bad): (Vec<_>, Vec<_>) = deliveries.into_iter().zip(done).partition(|(_, done)| *done);
         let good: Vec<Receipt> = good.into_iter().map(|(delivery, _)| delivery.receipt).collect();
-        let again = |(delivery, _): (Delivery, bool)| (delivery.receipt, RETRY_AFTER * delivery.receive_count);
+        let again = |(delivery, _): (Delivery, bool)| (delivery.receipt, again_after(delivery.receive_count));
         let bad: Vec<(Receipt, Duration)> = bad.into_iter().map(again).collect();
         if !good.is_empty()
             && let Err(error) = self.ports.queues.delete(&QueueName::Inbox, good).await
@@ -234,7 +232,11 @@ impl ProcessManager {
             }
             Ok((Advanced::Unknown, _)) => "there is no such run".to_owned(),
             Err(error) => {
-                let is_last = |at: &usize| deliveries[*at].receive_count >= MAX_DELIVERIES;
+                let most = match error.class {
+                    ErrorClass::Retry | ErrorClass::Conflict => MAX_DELIVERIES,
+                    ErrorClass::Reject | ErrorClass::Bug => MAX_FAILED_DELIVERIES,
+                };
+                let is_last = |at: &usize| deliveries[*at].receive_count >= most;
                 let reason = format!("failed to {error}");
                 report("advance a run", Err(error));
                 if !group.deliveries.iter().all(is_last) {

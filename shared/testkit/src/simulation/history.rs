@@ -127,9 +127,8 @@ pub(super) fn forbids_overlap(schedule: &Schedule) -> bool {
 pub(super) fn lasting(log: &[PublicEvent]) -> impl Iterator<Item = &PublicEvent> {
     let life = log.iter().rposition(|event| event.kind == "run.retried").unwrap_or(0);
     log[life..].iter().filter(|event| match event.kind.as_str() {
-        "run.paused" | "run.resumed" | "action.queued" | "action.started" | "action.progressed" | "action.retrying" => {
-            false
-        }
+        "run.paused" | "run.resumed" | "action.queued" | "action.unserved" | "action.started" | "action.progressed"
+        | "action.retrying" => false,
         _ => true,
     })
 }
