@@ -30,6 +30,7 @@ use windlass_domain::definition::Definition;
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::definitions::Definitions;
+use windlass_engine::ports::QueueName;
 use windlass_engine::registry::Registry;
 
 use crate::memory::MemoryHost;
@@ -45,7 +46,7 @@ pub use witness::{Broken, CATALOGUE, invariants};
 /// When every world begins: 2026-03-01T00:00:00Z.
 const BEGINS: Timestamp = Timestamp::from_millis(1_772_323_200_000);
 /// How long after the last fault everything must have ended. Attempts take up to twenty minutes each, deadlines an hour.
-const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+const PATIENCE: Duration = Duration::from_hours(24);
 
 /// One world.
 pub(crate) struct Simulation {
@@ -117,10 +118,11 @@ impl Simulation {
         }
     }
 
-    /// Whether every run that anybody asked for has ended.
+    /// Whether every run that anybody asked for has ended, and nothing more is asked of any.
     fn is_over(&self) -> bool {
         let witness = self.witness();
-        witness.runs.values().all(|seen| seen.record.status.is_final())
+        !self.host.has_message(|queue, _| *queue == QueueName::Inbox)
+            && witness.runs.values().all(|seen| seen.record.status.is_final())
     }
 }
 

@@ -57,6 +57,9 @@ pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
             repeat(step, action);
         }
     }
+    if step.run.revision >= STARTING_REVISION && step.run.started_at.is_some_and(|at| at >= since) {
+        begun(step);
+    }
     let is_committed = step.run.status_revision <= step.run.revision;
     let decided_at = [step.run.started_at, step.run.finished_at, step.run.cancellation.as_ref().map(|why| why.at)];
     if is_committed && decided_at.iter().flatten().any(|at| *at >= since) {

@@ -125,10 +125,15 @@ pub(super) fn forbids_overlap(schedule: &Schedule) -> bool {
 /// The events of a log that are still true when all is over: how the run began and ended, this time, and its actions.
 /// Whatever else happened on the way may be lost to subscribers when it has passed by the time its sender comes back.
 pub(super) fn lasting(log: &[PublicEvent]) -> impl Iterator<Item = &PublicEvent> {
+    const PASSING: [&str; 7] = [
+        "run.paused",
+        "run.resumed",
+        "action.queued",
+        "action.unserved",
+        "action.started",
+        "action.progressed",
+        "action.retrying",
+    ];
     let life = log.iter().rposition(|event| event.kind == "run.retried").unwrap_or(0);
-    log[life..].iter().filter(|event| match event.kind.as_str() {
-        "run.paused" | "run.resumed" | "action.queued" | "action.unserved" | "action.started" | "action.progressed"
-        | "action.retrying" => false,
-        _ => true,
-    })
+    log[life..].iter().filter(|event| !PASSING.contains(&event.kind.as_str()))
 }

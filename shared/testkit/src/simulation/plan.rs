@@ -191,7 +191,7 @@ impl Fleet {
             agents: chance.between(1..5),
             slots: u32::try_from(chance.between(1..12)).unwrap_or(1),
             receivers: usize::try_from(chance.between(1..3)).unwrap_or(1),
-            sweep_every: if chance.hits(200_000) { Duration::from_secs(1) } else { Duration::from_secs(60) },
+            sweep_every: if chance.hits(200_000) { Duration::from_secs(1) } else { Duration::from_mins(1) },
         }
     }
 }
@@ -206,7 +206,7 @@ impl Faults {
             let thousandths = chance.span(ms(1)..ms(1000)).as_millis();
             u32::try_from(u128::from(most) * thousandths / 1000).unwrap_or(most)
         };
-        let blackout = (chance.span(ms(1000)..ms(60_000)), Duration::from_secs(2 * 3600));
+        let blackout = (chance.span(ms(1000)..ms(60_000)), Duration::from_hours(2));
         Self {
             last: chance.span(ms(10_000)..ms(900_000)),
             latency: chance.span(ms(1)..ms(400)),

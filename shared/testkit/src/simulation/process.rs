@@ -26,7 +26,7 @@ use super::wire::Wire;
 use super::witness::SW15;
 
 /// How long a process is gone before it is started again.
-const GONE_FOR: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(60);
+const GONE_FOR: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_mins(1);
 /// How long a client waits before it asks again.
 const ASKS_AGAIN_AFTER: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(30);
 /// How often a client asks for something other than a run.
@@ -177,7 +177,7 @@ async fn strike(simulation: Arc<Simulation>, places: Vec<(Part, Place)>) {
         let Some(Running { life, shutdown }) = running else { continue };
         // No fault outlasts the faults.
         let left = simulation.weather.well_at() - Instant::now();
-        let span = chance.span(Duration::from_secs(1)..Duration::from_secs(120)).min(left);
+        let span = chance.span(Duration::from_secs(1)..Duration::from_mins(2)).min(left);
         match chance.between(0..10) {
             0..4 => {
                 simulation.meets("a process is killed");

@@ -162,7 +162,9 @@ impl Queues for Wire {
             message
         };
         let twins: Vec<_> = batch.iter().filter(|_| weather.duplicates()).cloned().map(late).collect();
-        twins.iter().for_each(|_| self.simulation.meets("a message is delivered twice"));
+        for _ in &twins {
+            self.simulation.meets("a message is delivered twice");
+        }
         let batch: Vec<_> = batch.into_iter().map(late).collect();
         let bodies: Vec<_> = batch.iter().map(|message| message.body.clone()).collect();
         let sent = async {
@@ -353,11 +355,11 @@ impl Bus for Wire {
 #[async_trait]
 impl Agents for Wire {
     async fn register(&self, agent: &AgentRecord) -> Result<(), PortError> {
-        self.call("register", self.inner.agents.register(agent), |_, _| {}).await
+        self.call("register", self.inner.agents.register(agent), |_, ()| {}).await
     }
 
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
-        self.call("deregister", self.inner.agents.deregister(id), |_, _| {}).await
+        self.call("deregister", self.inner.agents.deregister(id), |_, ()| {}).await
     }
 
     async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
@@ -372,10 +374,10 @@ impl Schedules for Wire {
     }
 
     async fn put(&self, task: &TaskName, schedule: &Schedule, now: Timestamp) -> Result<(), PortError> {
-        self.call("put a schedule", self.inner.schedules.put(task, schedule, now), |_, _| {}).await
+        self.call("put a schedule", self.inner.schedules.put(task, schedule, now), |_, ()| {}).await
     }
 
     async fn remove(&self, task: &TaskName) -> Result<(), PortError> {
-        self.call("remove a schedule", self.inner.schedules.remove(task), |_, _| {}).await
+        self.call("remove a schedule", self.inner.schedules.remove(task), |_, ()| {}).await
     }
 }

@@ -281,7 +281,17 @@ impl Witness {
             Input::Cancel { retries, .. } => {
                 run.retries <= *retries && !run.status.is_final() && run.status != RunStatus::Cancelling
             }
-            _ => false,
+            Input::Started { .. }
+            | Input::Claim { .. }
+            | Input::Progressed { .. }
+            | Input::HandedBack { .. }
+            | Input::DeadLettered { .. }
+            | Input::Unserved { .. }
+            | Input::Pause
+            | Input::Resume
+            | Input::Retry { .. }
+            | Input::Wake
+            | Input::Sweep { .. } => false,
         };
         if is_unheard {
             self.breaks(SW8, format!("run {id} is {:?}, and {input:?} is acknowledged", run.status));
