@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
+use windlass_domain::limits::MAX_DELIVERIES;
 use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_engine::ports::{Outgoing, QueueName};
@@ -266,7 +267,7 @@ async fn what_can_not_be_read_goes_to_the_dead_letters_with_a_reason() {
 async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
     let world = World::new();
     let id = world.submit(&one(&json!({ "retry": { "attempts": 9 } }))).await;
-    for _ in 0..20 {
+    for _ in 0..MAX_DELIVERIES {
         assert_eq!(world.steal(Duration::from_secs(1)).await.len(), 1);
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
