@@ -103,7 +103,7 @@ class Starts:
         self.witness = witness
         self.held_up = [it for it in happened if it.kind == "stop"]
         # Starts that are late only because their agent was held up at the last moment.
-        self.woken = 0
+        self.woken: list[str] = []
 
     def check(self, story: Story) -> list[str]:
         ends = {it["action"]: it for it in story.heard if it["type"] in COMPLETIONS}
@@ -137,13 +137,17 @@ class Starts:
             late.append(story.wrong(f"{what} {it.began - seconds(story.view['finished_at']):.3f} s after the run's end"))
         elif it.action in ends and it.began > seconds(ends[it.action]["time"]) + 0.001:
             late.append(story.wrong(f"{what} {it.began - seconds(ends[it.action]['time']):.3f} s after it was completed"))
-        if late and self.has_just_woken(it):
-            self.woken += 1
-            return faults
-        return faults + late
+        stop = self.hold_up_before(it) if late else None
+        if stop is None:
+            return faults + late
+        earlier = [f"fence {other.fence} from {other.began - stop.at:.3f} s" for other in self.witness.of(it.run, it.action) if other is not it]
+        self.woken.append(f"{late[0]}; its agent was held up for {stop.until - stop.at:.1f} s until {it.began - stop.until:.3f} s before; "
+                          f"others, counted from the hold-up: {', '.join(earlier) or 'none'}")
+        return faults
 
-    def has_just_woken(self, it: Performance) -> bool:
-        return any(it.agent in stop.pids and stop.until <= it.began <= stop.until + WAKING_S for stop in self.held_up)
+    def hold_up_before(self, it: Performance) -> Happened | None:
+        """The hold-up of its agent that ended just before it began."""
+        return next((stop for stop in self.held_up if it.agent in stop.pids and 0 <= it.began - stop.until <= WAKING_S), None)
 
     def accepted(self, story: Story, name: str, action: Action, performed: list[Performance], end: dict | None) -> list[str]:
         """What was accepted is what somebody did."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pathlib
 import signal
 import subprocess
 import threading
@@ -54,7 +55,8 @@ class Process(Part):
     def __init__(self, name: str, start, alone: bool = False):
         super().__init__(name)
         self.start, self.started, self.alone = start, 0, alone
-        self.leaving: list[tuple[subprocess.Popen, float]] = []
+        # Those that were asked to end: when, and whether they listened for it by then.
+        self.leaving: list[tuple[subprocess.Popen, float, bool]] = []
         self.lock = threading.Lock()
         self.next()
 
@@ -78,8 +80,9 @@ class Process(Part):
             time.sleep(fault.seconds)
             self.next()
         else:
+            listened = listens(pid)
             self.child.terminate()
-            self.leaving.append((self.child, time.monotonic()))
+            self.leaving.append((self.child, time.monotonic(), listened))
             if self.alone:
                 self.has_left()
             time.sleep(fault.seconds)
@@ -88,10 +91,11 @@ class Process(Part):
 
     def has_left(self) -> None:
         """Waits for those that were asked to end. They must do so by themselves, and with 0."""
-        for child, since in self.leaving:
+        for child, since, listened in self.leaving:
             try:
                 code = child.wait(timeout=max(1.0, since + END_WITHIN_S - time.monotonic()))
-                if code != 0:
+                # One that has only just been started ends as the system sees to it, with nothing begun.
+                if code != 0 and (listened or code != -signal.SIGTERM):
                     self.problems.append(f"{self.name}: it ended with {code} after SIGTERM")
             except subprocess.TimeoutExpired:
                 self.problems.append(f"{self.name}: it has not ended {END_WITHIN_S} s after SIGTERM")
@@ -108,7 +112,7 @@ class Process(Part):
 
     def end(self) -> None:
         """Ends what is left of it, whatever happened."""
-        children = [self.child, *(child for child, _ in self.leaving)]
+        children = [self.child, *(child for child, *_ in self.leaving)]
         for child in children:
             with contextlib.suppress(ProcessLookupError):
                 child.send_signal(signal.SIGCONT)
@@ -147,6 +151,16 @@ class Function(Part):
 
     def end(self) -> None:
         pass
+
+
+def listens(pid: int) -> bool:
+    """Whether a process has got so far that it handles SIGTERM itself."""
+    try:
+        status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
 
 
 def sent(pid: int, number: int) -> bool:

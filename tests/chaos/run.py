@@ -211,7 +211,7 @@ def told(chaos: Chaos, options, folder: pathlib.Path, log: pathlib.Path, started
     chaos.check(witness, starts)
     heard = sum(len(story.heard) for story in chaos.stories.values())
     facts = {
-        "starts by an agent that was held up at the last moment": str(starts.woken),
+        "starts by an agent that was held up at the last moment": "; ".join([str(len(starts.woken)), *starts.woken]),
         "subscriber": f"heard {heard} events, {chaos.world.repeats} of them again",
         "all ended": f"{chaos.settled:.0f} s after the last fault; the whole took {time.monotonic() - started:.0f} s",
     }
