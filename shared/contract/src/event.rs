@@ -88,7 +88,11 @@ impl PublicEvent {
 
 fn data_of(kind: &EventKind) -> Option<Value> {
     Some(match kind {
-        EventKind::ActionReady { .. } | EventKind::ActionCheckpointed { .. } | EventKind::ActionHandedBack { .. } => {
+        EventKind::ActionReady { .. }
+        | EventKind::ActionCheckpointed { .. }
+        | EventKind::ActionLost { .. }
+        | EventKind::ActionNotLost { .. }
+        | EventKind::ActionHandedBack { .. } => {
             return None;
         }
         EventKind::RunStarted { deadline } | EventKind::RunRetried { deadline, .. } => match deadline {

@@ -73,12 +73,13 @@ catalogue! {
     SG15: "nothing is stamped with a revision later than the next commit's";
     SG16: "no action before the cursor of ready actions is ready";
     SG17: "a checkpoint is kept within its limits, until its action is settled; only what is queued was handed back";
+    SG18: "what was lost is of earlier fences, fewer than make an action poison, and forgotten when it is settled";
     SG20: "the events, folded over the record, give the decision's record";
     SG21: "an ended run changes only by a retry that was asked for in this life of it";
     SG22: "a settled action changes only by being retried";
     SG23: "attempts and fences never decrease, and one decision makes at most one attempt and one fence";
     SG24: "nothing is queued unless the run is running, has room, has time, and the trigger holds";
-    SG25: "each queued attempt has one Perform; a repeated Perform is of a queued attempt and must be claimed";
+    SG25: "each queued attempt has one Perform, to be claimed if it cost agents; a repeated Perform is of a queued attempt and must be claimed";
     SG26: "Perform and Stop name attempts that exist";
     SG27: "each retry has a Wake or is covered by the run's next wake";
     SG28: "an attempt has one accepted end, while it is in flight and under its newest fence";
@@ -86,6 +87,7 @@ catalogue! {
     SG30: "an input that changes nothing leaves the record as it was, its next wake aside";
     SG31: "only the deadline cancels a run, or somebody who asked in this life of it";
     SG32: "only the agent that has an attempt hands it back, and only a report of the newest fence sets a checkpoint";
+    SG33: "a claim is by the message that counts, and says that an agent was lost only if none handed it back";
     SG40: "no two events of a run's life have the same id";
 }
 

@@ -162,6 +162,7 @@ pub const PERMANENT_KINDS: &[&str] = &[
     "native.unknown_handler",
     "output.*",
     "permanent.*",
+    "poison",
     "work.too_large",
 ];
 

@@ -213,6 +213,8 @@ fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> Per
         deadline: run.deadline,
         queued_at: perform.queued_at,
         claim: perform.claim,
+        copy: perform.copy,
+        holder: None,
         checkpoint: perform.checkpoint.clone(),
         trace: Some(traceparent(run.id, perform.of)),
     }

@@ -2,6 +2,10 @@
 
 #[path = "loops/checkpoints.rs"]
 mod checkpoints;
+#[path = "loops/long.rs"]
+mod long;
+#[path = "loops/poison.rs"]
+mod poison;
 mod world;
 
 use std::time::Duration;

@@ -122,7 +122,7 @@ async fn of_two_that_claim_the_second_has_the_higher_fence_and_only_it_is_heard(
     let agent = |name| AgentId::new(name).unwrap();
     world.take(START, &[Input::Start], None).await;
     for name in ["one", "two"] {
-        let claim = Input::Claim { of: of(1), agent: agent(name), redelivered: true };
+        let claim = Input::Claim { of: of(1), agent: agent(name), redelivered: true, copy: 0 };
         assert_eq!(world.take(START, &[claim], None).await[0], "None");
     }
     let state = world.run().await.action(windlass_domain::ids::ActionIndex(0)).clone();
@@ -134,6 +134,8 @@ async fn of_two_that_claim_the_second_has_the_higher_fence_and_only_it_is_heard(
         outcome: Outcome::Succeeded { output: output.into() },
         checkpoint: None,
     };
+    // It is heard of only that its agent lives, and that once.
+    assert_eq!(world.take(START, &[report("one", 2, "first")], None).await[0], "None");
     assert_eq!(world.take(START, &[report("one", 2, "first")], None).await[0], "Some(Stale)");
     assert_eq!(world.take(START, &[report("two", 3, "second")], None).await[0], "None");
     world.take(START, &[report("two", 3, "again")], None).await;

@@ -1,7 +1,7 @@
 //! A host that fails a chosen call, whose caller dies at one, or that holds up its caller before every one: for showing that a crash at any write
 //! changes nothing, and that no order of concurrent calls does.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,6 +50,7 @@ struct Plan {
     made: AtomicUsize,
     fault: Option<Fault>,
     chance: Option<Mutex<u64>>,
+    gone: AtomicBool,
 }
 
 impl FaultyHost {
@@ -70,7 +71,12 @@ impl FaultyHost {
     }
 
     fn new(inner: Ports, fault: Option<Fault>, chance: Option<Mutex<u64>>) -> Self {
-        Self { inner, plan: Arc::new(Plan { made: AtomicUsize::new(0), fault, chance }) }
+        Self { inner, plan: Arc::new(Plan { made: AtomicUsize::new(0), fault, chance, gone: AtomicBool::new(false) }) }
+    }
+
+    /// From here on no call of the caller has an effect or an answer: it is dead, as far as anybody can see.
+    pub fn kill_caller(&self) {
+        self.plan.gone.store(true, Ordering::SeqCst);
     }
 
     /// The host as the loops see it.
@@ -98,6 +104,9 @@ impl FaultyHost {
     {
         for _ in 0..self.plan.hold_ups() {
             tokio::task::yield_now().await;
+        }
+        if self.plan.gone.load(Ordering::SeqCst) {
+            return std::future::pending().await;
         }
         let number = self.plan.made.fetch_add(1, Ordering::SeqCst);
         match self.plan.fault {

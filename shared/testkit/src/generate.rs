@@ -256,7 +256,7 @@ pub enum Report {
     /// It has begun; that long ago.
     Started(Millis),
     /// An agent asks to perform it.
-    Claim(bool),
+    Claim(bool, u32),
     /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
     Progressed(u8, u32, Option<Value>),
     /// Its agent drains.
@@ -352,7 +352,8 @@ fn a_checkpoint() -> impl Strategy<Value = Option<Value>> {
 fn a_report() -> impl Strategy<Value = Report> {
     prop_oneof![
         3 => (0..3000_u64).prop_map(|ms| Report::Started(Millis(ms))),
-        2 => any::<bool>().prop_map(Report::Claim),
+        5 => (weighted(0.7, Just(())), prop_oneof![4 => Just(0), 1 => 0..3_u32])
+            .prop_map(|(redelivered, copy)| Report::Claim(redelivered.is_some(), copy)),
         2 => (0..100_u8, 0..4_u32, a_checkpoint())
             .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
         2 => a_checkpoint().prop_map(Report::HandedBack),
@@ -445,7 +446,7 @@ impl Report {
     fn input(&self, of: ActionAt, agent: AgentId, now: Timestamp) -> Input {
         match self {
             Self::Started(ago) => Input::Started { of, agent, started_at: earlier(now, *ago) },
-            Self::Claim(redelivered) => Input::Claim { of, agent, redelivered: *redelivered },
+            Self::Claim(redelivered, copy) => Input::Claim { of, agent, redelivered: *redelivered, copy: *copy },
             Self::Progressed(percent, number, checkpoint) => {
                 let percent = Some(f64::from(*percent)).filter(|percent| *percent > 0.0);
                 let progress = Progress { percent, message: None };

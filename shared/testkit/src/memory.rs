@@ -28,6 +28,7 @@ use windlass_engine::ports::{AgentRecord, Bus, Clock, ErrorClass, PortError, Que
 
 use clock::SetClock;
 use queues::Queue;
+pub use queues::QueueLimits;
 use runs::RunTable;
 use tasks::TaskTable;
 
@@ -47,6 +48,7 @@ struct State {
     clock: SetClock,
     queues: BTreeMap<QueueName, Queue>,
     sent: u64,
+    limits: QueueLimits,
     runs: RunTable,
     tasks: TaskTable,
     schedules: BTreeMap<TaskName, Schedule>,
@@ -61,6 +63,7 @@ impl MemoryHost {
             clock: SetClock::new(now),
             queues: BTreeMap::new(),
             sent: 0,
+            limits: QueueLimits::default(),
             runs: RunTable::default(),
             tasks: TaskTable::default(),
             schedules: BTreeMap::new(),
@@ -68,6 +71,13 @@ impl MemoryHost {
             published: Vec::new(),
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    /// The same host, whose queues have these limits.
+    #[must_use]
+    pub fn with_limits(self, limits: QueueLimits) -> Self {
+        self.state().limits = limits;
+        self
     }
 
     /// The host as the loops see it.

@@ -69,6 +69,8 @@ impl Model {
             fence: 0,
             checkpoint: None,
             handed_back: false,
+            lost: BTreeSet::new(),
+            copy: 0,
             said: None,
             said_number: 0,
             unserved: None,
@@ -157,6 +159,7 @@ impl Model {
         if let Some(row) = self.actions.get_mut(&name_of(at)) {
             if stand.is_settled() || stand == Stand::Waiting {
                 row.checkpoint = None;
+                row.lost.clear();
             }
             row.handed_back = row.handed_back && matches!(stand, Stand::Queued { .. });
             row.stand = stand;

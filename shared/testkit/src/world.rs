@@ -102,6 +102,8 @@ impl World {
             | EventKind::ActionUnserved { .. }
             | EventKind::ActionStarted { .. }
             | EventKind::ActionProgressed { .. }
+            | EventKind::ActionLost { .. }
+            | EventKind::ActionNotLost { .. }
             | EventKind::ActionCheckpointed { .. }
             | EventKind::ActionHandedBack { .. }
             | EventKind::ActionSucceeded { .. }

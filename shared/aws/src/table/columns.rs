@@ -69,6 +69,10 @@ pub(crate) struct Columns {
     checkpoint: Vec<Value>,
     #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
     handed_back: Vec<u8>,
+    #[serde(rename = "k", skip_serializing_if = "Vec::is_empty")]
+    copy: Vec<u32>,
+    #[serde(rename = "L", skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<Vec<u32>>,
     /// Cells, see [`super::held`].
     #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
     output: Vec<Value>,
@@ -193,6 +197,8 @@ impl Columns {
         cut(&mut self.progress_number, &0);
         cut(&mut self.checkpoint, &json!(0));
         cut(&mut self.handed_back, &0);
+        cut(&mut self.copy, &0);
+        cut(&mut self.lost, &Vec::new());
         cut(&mut self.output, &json!(0));
         cut(&mut self.error, &json!(0));
     }
@@ -246,6 +252,8 @@ impl Writer {
             progress_number,
             checkpoint,
             handed_back,
+            copy,
+            lost,
             output,
             error,
         } = state;
@@ -277,6 +285,8 @@ impl Writer {
         let mut cell = |value: &Option<Value>| value.as_ref().map_or(json!(0), |value| outgoing.cell(value));
         columns.checkpoint.push(cell(checkpoint));
         columns.handed_back.push(u8::from(*handed_back));
+        columns.copy.push(*copy);
+        columns.lost.push(lost.clone());
         columns.output.push(cell(output));
         columns.error.push(error_cell(error.as_ref(), outgoing));
     }
@@ -345,6 +355,8 @@ impl Reader {
             progress_number: value(&columns.progress_number, at),
             checkpoint,
             handed_back: value(&columns.handed_back, at) > 0,
+            copy: value(&columns.copy, at),
+            lost: columns.lost.get_mut(at).map(std::mem::take).unwrap_or_default(),
             output,
             error,
         };

@@ -75,6 +75,8 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         progress_number: numbers.0 / 2,
         checkpoint: values.4,
         handed_back: numbers.2 % 3 == 0,
+        copy: numbers.1 % 4,
+        lost: (0..numbers.2 % 5).collect(),
         output: values.1,
         error: values.2,
         unserved: values.3,

@@ -42,7 +42,9 @@ fn of_its_actions() -> Vec<(&'static str, EventKind)> {
         ("action.ready", EventKind::ActionReady { action: ActionIndex(1) }),
         ("action.queued", EventKind::ActionQueued { of: of() }),
         ("action.unserved", unserved()),
-        ("action.started", EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2) }),
+        ("action.started", EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2), copy: 0 }),
+        ("action.lost", EventKind::ActionLost { of: of() }),
+        ("action.not_lost", EventKind::ActionNotLost { of: of() }),
         ("action.progressed", EventKind::ActionProgressed { of: of(), number: 0, progress }),
         (
             "action.checkpointed",
@@ -102,6 +104,8 @@ fn every_kind_has_a_sample(kind: &EventKind) {
         | EventKind::ActionUnserved { .. }
         | EventKind::ActionStarted { .. }
         | EventKind::ActionProgressed { .. }
+        | EventKind::ActionLost { .. }
+        | EventKind::ActionNotLost { .. }
         | EventKind::ActionCheckpointed { .. }
         | EventKind::ActionHandedBack { .. }
         | EventKind::ActionSucceeded { .. }

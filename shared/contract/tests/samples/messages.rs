@@ -21,7 +21,8 @@ fn inputs() -> Vec<(&'static str, Input)> {
     vec![
         ("start", Input::Start),
         ("started", Input::Started { of: of(), agent: agent(), started_at: at(2) }),
-        ("claim", Input::Claim { of: of(), agent: agent(), redelivered: true }),
+        ("claim", Input::Claim { of: of(), agent: agent(), redelivered: true, copy: 0 }),
+        ("claim_copy", Input::Claim { of: of(), agent: agent(), redelivered: true, copy: 6 }),
         ("progressed", Input::Progressed { of: of(), number: 0, progress: progress(), checkpoint: None }),
         ("progressed_bare", Input::Progressed { of: of(), number: 0, progress: Progress::default(), checkpoint: None }),
         ("progressed_saved", Input::Progressed { of: of(), number: 7, progress: progress(), checkpoint: checkpoint() }),
@@ -89,6 +90,8 @@ fn performed(work: Work) -> PerformMessage {
         deadline: Some(at(7200)),
         queued_at: at(1),
         claim: true,
+        copy: 0,
+        holder: None,
         checkpoint: None,
         trace: None,
     }
@@ -117,6 +120,7 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
     let taken_up = PerformMessage { checkpoint: Some(json!({ "rows": 3 })), ..performed(Work::Exec(exec.clone())) };
     vec![
         ("exec_taken_up", taken_up),
+        ("exec_copy", PerformMessage { copy: 6, holder: Some(agent()), ..performed(Work::Exec(exec.clone())) }),
         ("exec", performed(Work::Exec(exec))),
         ("exec_traced", traced),
         ("exec_bare", least),
@@ -129,5 +133,14 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
 
 pub(crate) fn control() -> Vec<(&'static str, ControlMessage)> {
     let drain = ControlMessage::Drain { v: MESSAGE_VERSION, deadline_ms: Millis(30_000), agent: agent() };
-    vec![("stop", ControlMessage::Stop { v: MESSAGE_VERSION, run: id(), of: of() }), ("drain", drain)]
+    let adopt = ControlMessage::Adopt {
+        v: MESSAGE_VERSION,
+        agent: agent(),
+        run: id(),
+        of: of(),
+        copy: 6,
+        receipt: "AQEB".into(),
+    };
+    let stop = ControlMessage::Stop { v: MESSAGE_VERSION, run: id(), of: of() };
+    vec![("stop", stop), ("adopt", adopt), ("drain", drain)]
 }

@@ -107,6 +107,15 @@ pub(crate) fn unserved() -> Run {
     }
 }
 
+/// A run with an attempt that cost two agents and is performed by a copy of its message.
+fn lost() -> Run {
+    let mut states: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
+    if let Some(first) = states.first_mut() {
+        (first.fence, first.lost, first.copy) = (5, vec![2, 4], 6);
+    }
+    Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
+}
+
 /// A run with an attempt that said where it can be taken up, and one that was handed back.
 fn taken_up() -> Run {
     let running = ActionState {
@@ -154,5 +163,6 @@ pub(crate) fn records() -> Vec<(&'static str, Run)> {
         ("paged", large),
         ("unserved", unserved()),
         ("taken_up", taken_up()),
+        ("lost", lost()),
     ]
 }

@@ -71,7 +71,11 @@ pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
 pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
     // What rendered once renders again: the record that it was rendered from has not changed.
     if let Ok(work) = work::render(step.definition, &step.run, action) {
-        let perform = graph::perform(step, step.at(action), work, true);
+        let mut perform = graph::perform(step, step.at(action), work, true);
+        // Each one is another copy, later ones with greater numbers: of all that were sent, the first claim picks the one
+        // that counts. Otherwise each redelivery of any of them would take the attempt from its owner.
+        let waited = step.now.since(perform.queued_at).0.saturating_add(1);
+        perform.copy = perform.copy.saturating_add(u32::try_from(waited).unwrap_or(u32::MAX));
         step.perform(perform);
     }
 }

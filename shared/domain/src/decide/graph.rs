@@ -2,7 +2,7 @@
 
 use super::readiness::{Readiness, readiness};
 use super::step::Step;
-use super::{Command, Perform, work};
+use super::{Command, Perform, loss, work};
 use crate::ids::ActionIndex;
 use crate::run::{ActionAt, ActionStatus, CancelCause, ErrorInfo, EventKind, Origin, RunStatus, SkipReason};
 
@@ -58,7 +58,8 @@ fn queue(step: &mut Step<'_>, action: ActionIndex) {
     match work::render(step.definition, &step.run, action) {
         Ok(work) => {
             step.emit(EventKind::ActionQueued { of });
-            let perform = perform(step, of, work, false);
+            let claim = loss::is_suspect(step.state(action));
+            let perform = perform(step, of, work, claim);
             step.perform(perform);
         }
         // No attempt came of it: the failure is told of the one before, if there was one.
@@ -70,8 +71,16 @@ fn queue(step: &mut Step<'_>, action: ActionIndex) {
 pub(super) fn perform(step: &Step<'_>, of: ActionAt, work: crate::work::Work, claim: bool) -> Perform {
     let action = step.action(of.action);
     let state = step.state(of.action);
-    let (queued_at, checkpoint) = (state.queued_at.unwrap_or(step.now), state.checkpoint.clone());
-    Perform { of, pool: action.pool.clone(), work, timeout: action.timeout, queued_at, checkpoint, claim }
+    Perform {
+        of,
+        pool: action.pool.clone(),
+        work,
+        timeout: action.timeout,
+        queued_at: state.queued_at.unwrap_or(step.now),
+        checkpoint: state.checkpoint.clone(),
+        claim,
+        copy: state.copy,
+    }
 }
 
 /// Queues ready actions, in the author's order, while there is room.

@@ -60,7 +60,7 @@ fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Eve
         step.again.push(Event { at, kind: EventKind::ActionQueued { of } });
     }
     if let (Some(agent), Some(started_at)) = (&state.agent, state.started_at) {
-        let kind = EventKind::ActionStarted { of, agent: agent.clone(), started_at };
+        let kind = EventKind::ActionStarted { of, agent: agent.clone(), started_at, copy: 0 };
         step.again.push(Event { at: started_at, kind });
     }
     again::publish_action(&mut step, action);

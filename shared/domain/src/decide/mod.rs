@@ -8,6 +8,7 @@ mod again;
 mod control;
 mod graph;
 mod history;
+mod loss;
 mod pool;
 mod readiness;
 mod report;
@@ -78,6 +79,8 @@ pub struct Perform {
     pub checkpoint: Option<Value>,
     /// The attempt may already be with an agent: whoever gets this message must claim it first.
     pub claim: bool,
+    /// The copy of the attempt's message that counts.
+    pub copy: u32,
 }
 
 /// Why an input is refused. The record stays as it is.
@@ -117,9 +120,9 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, of.action)?;
             report::started(&mut step, *of, agent, *started_at)?;
         }
-        Input::Claim { of, agent, redelivered } => {
+        Input::Claim { of, agent, redelivered, copy } => {
             check_action(run, of.action)?;
-            report::claim(&mut step, *of, agent, *redelivered)?;
+            loss::claim(&mut step, *of, agent, *redelivered, *copy)?;
         }
         Input::Progressed { of, number, progress, checkpoint } => {
             check_action(run, of.action)?;
@@ -127,7 +130,7 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
         }
         Input::HandedBack { of, agent, checkpoint } => {
             check_action(run, of.action)?;
-            report::handed_back(&mut step, *of, agent, checkpoint.as_ref())?;
+            loss::handed_back(&mut step, *of, agent, checkpoint.as_ref())?;
         }
         Input::Completed { of, agent, started_at, outcome, checkpoint } => {
             check_action(run, of.action)?;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::step::Step;
-use super::{Command, Rejection, again, control, time};
+use super::{Command, Rejection, again, control, loss, time};
 use crate::depth::is_too_deep;
 use crate::ids::AgentId;
 use crate::limits::{CLOCKS_DIFFER_MS, MAX_VALUE_DEPTH};
@@ -28,7 +28,7 @@ pub(super) fn started(
     let state = step.state(of.action);
     match state.status {
         ActionStatus::Queued if step.at(of.action) == of => {
-            step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at });
+            step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at, copy: 0 });
         }
         ActionStatus::Running if step.at(of.action) == of && state.agent.as_ref() == Some(agent) => {}
         ActionStatus::Queued | ActionStatus::Running | ActionStatus::Waiting | ActionStatus::RetryWaiting => {
@@ -43,31 +43,6 @@ pub(super) fn started(
     if step.is_ending() {
         step.stop(of.action);
     }
-    Ok(())
-}
-
-/// An agent holds a message that another may have held before. It gets a higher fence, or, if the run is ending, the
-/// action ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
-pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, redelivered: bool) -> Result<(), Rejection> {
-    check_open(step, of)?;
-    let state = step.state(of.action);
-    if state.status.is_settled() {
-        return Err(Rejection::Settled);
-    }
-    if !state.status.is_in_flight() || state.attempt != of.attempt || of.fence > state.fence {
-        return Err(Rejection::Stale);
-    }
-    if state.status == ActionStatus::Running && !redelivered {
-        return Err(Rejection::Stale);
-    }
-    if step.is_ending() {
-        let of = step.at(of.action);
-        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
-        step.follow();
-        return Ok(());
-    }
-    let of = ActionAt { fence: state.fence + 1, ..of };
-    step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at: step.now });
     Ok(())
 }
 
@@ -103,7 +78,7 @@ pub(super) fn progressed(
 }
 
 /// Keeps where the work can be taken up, if that is within its limits.
-fn checkpointed(
+pub(super) fn checkpointed(
     step: &mut Step<'_>,
     of: ActionAt,
     number: u32,
@@ -117,40 +92,6 @@ fn checkpointed(
     Ok(())
 }
 
-/// The attempt's agent drains: the attempt waits in its pool again, and none is spent; or, if the run is ending, the
-/// action ends here. Known only after the next agent's claim, it changes nothing.
-pub(super) fn handed_back(
-    step: &mut Step<'_>,
-    of: ActionAt,
-    agent: &AgentId,
-    checkpoint: Option<&Value>,
-) -> Result<(), Rejection> {
-    check_open(step, of)?;
-    let state = step.state(of.action);
-    if state.status.is_settled() {
-        return Err(Rejection::Settled);
-    }
-    if !state.status.is_in_flight() || state.attempt != of.attempt || of.fence > state.fence {
-        return Err(Rejection::Stale);
-    }
-    if of.fence < state.fence || state.handed_back {
-        return Ok(());
-    }
-    if state.agent.as_ref().is_some_and(|holder| holder != agent) {
-        return Err(Rejection::Stale);
-    }
-    if step.is_ending() {
-        // It has been stopped, and nobody is to begin it again.
-        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
-        step.follow();
-        return Ok(());
-    }
-    // One that is too large was refused where it was saved.
-    let _kept = checkpointed(step, of, 0, checkpoint);
-    step.emit(EventKind::ActionHandedBack { of });
-    Ok(())
-}
-
 /// The attempt has ended. The first report of the newest attempt and fence counts; once an agent is known to perform it,
 /// of that agent: a message that its queue delivered twice may have been begun by two under one fence.
 pub(super) fn completed(
@@ -160,6 +101,9 @@ pub(super) fn completed(
     outcome: &Outcome,
     checkpoint: Option<&Value>,
 ) -> Result<(), Rejection> {
+    if loss::is_alive(step, of) {
+        return Ok(());
+    }
     let state = step.state(of.action);
     let is_newest = step.at(of.action) == of;
     match state.status {
@@ -184,6 +128,7 @@ pub(super) fn completed(
         | ActionStatus::Skipped
         | ActionStatus::Cancelled => return Err(Rejection::Settled),
     }
+    loss::survived(step, of);
     let by = (Some(agent.clone()), Some(started_at));
     if !matches!(outcome, Outcome::Succeeded { .. }) {
         // One that is too large was refused where it was saved.
@@ -271,7 +216,7 @@ pub(super) fn failed_attempt<'e>(step: &Step<'_>, of: ActionAt, error: &'e Error
 }
 
 /// Nothing but a repeated end of an attempt is heard once the run has ended; who still performs is told to stop.
-fn check_open(step: &Step<'_>, of: ActionAt) -> Result<(), Rejection> {
+pub(super) fn check_open(step: &Step<'_>, of: ActionAt) -> Result<(), Rejection> {
     if !step.run.status.is_final() {
         return Ok(());
     }

@@ -2,11 +2,11 @@
 
 use super::{
     Holds, Invariant, SG1, SG2, SG3, SG4, SG5, SG6, SG7, SG8, SG9, SG10, SG11, SG12, SG13, SG14, SG15, SG16, SG17,
-    Violation, goes_on, trigger_holds, violated,
+    SG18, Violation, goes_on, trigger_holds, violated,
 };
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
-use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, TIMEOUT_MARGIN_MS};
+use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_LOSSES, TIMEOUT_MARGIN_MS};
 use crate::retry::Attempts;
 use crate::run::{ActionState, ActionStatus, CancelCause, Run, RunStatus, check_checkpoint};
 use crate::time::{Millis, Timestamp};
@@ -199,6 +199,10 @@ impl Look<'_> {
             None => true,
         };
         self.of_action(SG17, action, fits, "it keeps a checkpoint that it should not");
+        let lost = &state.lost;
+        let in_order = lost.is_sorted_by(|one, next| one < next) && lost.last().is_none_or(|last| *last < state.fence);
+        let few = lost.len() < MAX_LOSSES && (lost.is_empty() || !state.status.is_settled());
+        self.of_action(SG18, action, in_order && few, "it has lost agents that it should not");
         let is_in_pool = state.status == ActionStatus::Queued && state.agent.is_none();
         self.of_action(SG17, action, !state.handed_back || is_in_pool, "it can not be handed back");
     }

@@ -1,11 +1,12 @@
 //! Invariants of one decision: what stood before, what was asked, what was decided.
 
 use super::{
-    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, Violation,
+    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, SG33, Violation,
     trigger_holds, violated,
 };
 use crate::decide::{Command, Decision, Perform};
 use crate::definition::Definition;
+use crate::limits::SUSPECT_LOSSES;
 use crate::run::{ActionAt, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Run, RunStatus, apply};
 
 /// Every invariant that the decision breaks. A refused input has no decision and changes nothing.
@@ -61,6 +62,11 @@ impl Step<'_> {
                 self.holds(SG32, is_newest, || format!("{event:?} while {:?}", run.action(of.action)));
             }
             EventKind::ActionHandedBack { of } => self.handed_back(run, *of),
+            EventKind::ActionLost { of } => self.lost(run, *of),
+            EventKind::ActionNotLost { of } => {
+                let was_lost = run.action(of.action).lost.contains(&of.fence);
+                self.holds(SG33, was_lost, || format!("{event:?} while {:?}", run.action(of.action)));
+            }
             EventKind::ActionFailed { of, .. }
             | EventKind::ActionTimedOut { of, .. }
             | EventKind::ActionCancelled { of, .. } => {
@@ -108,10 +114,27 @@ impl Step<'_> {
         self.holds(SG32, fits, || format!("{of:?} handed back while {state:?}"));
     }
 
+    fn lost(&mut self, run: &Run, of: ActionAt) {
+        let state = run.action(of.action);
+        let by_another = if let Input::Claim { agent, redelivered, .. } = self.input {
+            *redelivered && state.agent.as_ref() != Some(agent)
+        } else {
+            false
+        };
+        let fits = by_another && !state.handed_back && state.status.is_in_flight() && at(run, of) == of;
+        self.holds(SG33, fits, || format!("{of:?} lost while {state:?}"));
+    }
+
     fn in_flight(&mut self, run: &Run, of: ActionAt, event: &Event) {
         let state = run.action(of.action);
         let is_claim = matches!((self.input, &event.kind), (Input::Claim { .. }, EventKind::ActionStarted { .. }));
         let fence = if is_claim { state.fence + 1 } else { state.fence };
+        let input = self.input;
+        if let (true, Input::Claim { of: message, copy, .. }) = (is_claim, input) {
+            let counts = *copy >= state.copy
+                && (*copy == state.copy || message.fence + u32::from(state.handed_back) >= state.fence);
+            self.holds(SG33, counts, || format!("{message:?} while {state:?}"));
+        }
         let accepted = state.status.is_in_flight() && (of.attempt, of.fence) == (state.attempt, fence);
         self.holds(SG28, accepted, || format!("{event:?} while {state:?}"));
     }
@@ -167,7 +190,8 @@ impl Step<'_> {
             let is_first = queued.contains(&perform.of);
             let state = self.decision.run.action(perform.of.action);
             let is_repeat = state.status == ActionStatus::Queued && perform.claim;
-            self.holds(SG25, if is_first { !perform.claim } else { is_repeat }, || format!("{perform:?}"));
+            let is_suspect = state.lost.len() >= SUSPECT_LOSSES;
+            self.holds(SG25, if is_first { perform.claim == is_suspect } else { is_repeat }, || format!("{perform:?}"));
             let is_newest = at(&self.decision.run, perform.of) == perform.of;
             let is_whole = perform.pool == self.definition.action(perform.of.action).pool
                 && perform.timeout == self.definition.action(perform.of.action).timeout

@@ -44,15 +44,18 @@ pub fn apply(run: &mut Run, event: &Event) {
             let revision = run.revision + 1;
             run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision });
         }
-        EventKind::ActionStarted { of, agent, started_at } => {
+        EventKind::ActionStarted { of, agent, started_at, copy } => {
             let state = change(run, of.action, ActionStatus::Running);
             if state.fence != of.fence {
                 state.fence = of.fence;
                 state.progress_number = 0;
             }
+            state.copy = state.copy.max(*copy);
             state.agent = Some(agent.clone());
             state.started_at = Some(*started_at);
         }
+        EventKind::ActionLost { of } => run.actions.get_mut(of.action).lost.push(of.fence),
+        EventKind::ActionNotLost { of } => run.actions.get_mut(of.action).lost.retain(|fence| *fence != of.fence),
         EventKind::ActionProgressed { of, number, progress } => {
             let state = run.actions.get_mut(of.action);
             state.progress = Some(progress.clone());
@@ -155,6 +158,7 @@ fn queue(run: &mut Run, of: ActionAt, at: Timestamp) {
     state.agent = None;
     state.progress = None;
     state.progress_number = 0;
+    state.copy = 0;
 }
 
 fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestamp) -> &mut ActionState {
@@ -165,6 +169,8 @@ fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestam
     state.finished_at = Some(at);
     state.retry_at = None;
     state.checkpoint = None;
+    state.copy = 0;
+    state.lost.clear();
     state
 }
 

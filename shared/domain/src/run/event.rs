@@ -80,6 +80,18 @@ pub enum EventKind {
         agent: AgentId,
         /// When it began, by the agent's clock.
         started_at: Timestamp,
+        /// The copy of the attempt's message by which it was claimed; 0: the first one, or it was not claimed.
+        copy: u32,
+    },
+    /// Whoever had the attempt under this fence is not there any more and never said why. Not published.
+    ActionLost {
+        /// Which.
+        of: ActionAt,
+    },
+    /// Whoever had the action under this fence was not lost because of it after all. Not published.
+    ActionNotLost {
+        /// Which.
+        of: ActionAt,
     },
     /// The attempt has come further.
     ActionProgressed {
@@ -217,6 +229,8 @@ impl EventKind {
             Self::ActionQueued { .. } => "action.queued",
             Self::ActionUnserved { .. } => "action.unserved",
             Self::ActionStarted { .. } => "action.started",
+            Self::ActionLost { .. } => "action.lost",
+            Self::ActionNotLost { .. } => "action.not_lost",
             Self::ActionProgressed { .. } => "action.progressed",
             Self::ActionCheckpointed { .. } => "action.checkpointed",
             Self::ActionHandedBack { .. } => "action.handed_back",
@@ -244,6 +258,8 @@ impl EventKind {
             Self::ActionQueued { of }
             | Self::ActionUnserved { of, .. }
             | Self::ActionStarted { of, .. }
+            | Self::ActionLost { of }
+            | Self::ActionNotLost { of }
             | Self::ActionProgressed { of, .. }
             | Self::ActionCheckpointed { of, .. }
             | Self::ActionHandedBack { of }
@@ -257,7 +273,14 @@ impl EventKind {
 
     /// Whether it is told to anybody. What is not has no id of its own.
     pub const fn is_public(&self) -> bool {
-        !matches!(self, Self::ActionReady { .. } | Self::ActionCheckpointed { .. } | Self::ActionHandedBack { .. })
+        !matches!(
+            self,
+            Self::ActionReady { .. }
+                | Self::ActionLost { .. }
+                | Self::ActionNotLost { .. }
+                | Self::ActionCheckpointed { .. }
+                | Self::ActionHandedBack { .. }
+        )
     }
 
     /// The event's id: the same decision, however often it is made again, gives the same id.
@@ -283,6 +306,8 @@ impl EventKind {
             | Self::RunFinished { .. }
             | Self::ActionReady { .. }
             | Self::ActionQueued { .. }
+            | Self::ActionLost { .. }
+            | Self::ActionNotLost { .. }
             | Self::ActionCheckpointed { .. }
             | Self::ActionHandedBack { .. }
             | Self::ActionSucceeded { .. }

@@ -30,6 +30,10 @@ pub enum Input {
         agent: AgentId,
         /// The message had been received before: whoever held it has lost it.
         redelivered: bool,
+        /// Which copy of the attempt's message it is: a long attempt's message is replaced by a copy before the queue
+        /// gives it up. 0: the first one.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        copy: u32,
     },
     /// An attempt has come further.
     Progressed {

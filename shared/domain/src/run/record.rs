@@ -197,6 +197,12 @@ pub struct ActionState {
     /// It was handed back: its message is in the pool, its fence is nobody's, and nobody was lost. Only while queued.
     #[serde(rename = "h", default, skip_serializing_if = "is_false")]
     pub handed_back: bool,
+    /// The copy of the attempt's message that counts: those before it are refused. 0: the first message.
+    #[serde(rename = "k", default, skip_serializing_if = "is_zero")]
+    pub copy: u32,
+    /// The fences whose owners were lost, in order: since the action was queued, or an agent came to an attempt's end.
+    #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<u32>,
     /// What the action gave.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,

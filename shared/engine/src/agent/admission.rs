@@ -53,7 +53,7 @@ async fn claim(
     redelivered: bool,
 ) -> Result<Admission, PortError> {
     let of = message.of;
-    let claim = Input::Claim { of, agent: agent.clone(), redelivered };
+    let claim = Input::Claim { of, agent: agent.clone(), redelivered, copy: message.copy };
     let Advanced::Decided { run, answers } = advance(ports, definitions, message.run, &[claim], None).await? else {
         return Ok(Admission::Drop);
     };

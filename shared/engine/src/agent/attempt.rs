@@ -16,6 +16,7 @@ use windlass_domain::time::Timestamp;
 
 use super::Agent;
 use super::admission::{Admission, admit};
+use super::apart::{Probation, is_suspect};
 use super::held::{Hold, Stopped};
 use crate::advance::advance;
 use crate::backoff::Backoff;
@@ -49,6 +50,7 @@ impl Agent {
                 reporter.report(message.run, Input::DeadLettered { of: message.of, reason }, None);
                 self.give_up(&hold);
             }
+            Ok(message) if self.divert(&message, &delivery, &hold).await => {}
             Ok(message) => self.admit(message, &delivery, &hold).await,
             Err(error) => {
                 self.bury(&delivery, &error.to_string()).await;
@@ -60,12 +62,19 @@ impl Agent {
     async fn admit(&self, message: PerformMessage, delivery: &Delivery, hold: &Arc<Hold>) {
         let inner = &self.inner;
         let id = &inner.settings.id;
+        let is_suspect = self.is_suspect(&message, delivery).await;
+        // While it waits it is kept hidden, and a drain gives it back.
+        let probation = tokio::select! {
+            biased;
+            probation = inner.gate.enter(is_suspect) => probation,
+            () = hold.stop.cancelled() => return self.give_back_waiting(delivery, hold).await,
+        };
         let admitted =
             admit(&inner.ports, &inner.definitions, &inner.records, id, &message, delivery.receive_count).await;
         match admitted {
             Ok(Admission::Perform(of, checkpoint)) => {
                 let span = tracing::info_span!("attempt", trace.id = trace_id(message.run), run.id = %message.run, action = %message.name, attempt = of.attempt);
-                self.perform(message, of, checkpoint, hold).instrument(span).await;
+                self.perform(message, (of, checkpoint), probation, hold).instrument(span).await;
             }
             Ok(Admission::Cancelled) => {
                 let now = inner.ports.clock.now();
@@ -80,15 +89,41 @@ impl Agent {
         }
     }
 
-    async fn perform(&self, message: PerformMessage, of: ActionAt, given: Option<Value>, hold: &Arc<Hold>) {
+    /// Gives back what was never begun.
+    async fn give_back_waiting(&self, delivery: &Delivery, hold: &Hold) {
+        let pool = QueueName::Pool(self.inner.settings.pool.clone());
+        self.give_back_all(&pool, vec![delivery.clone()]).await;
+        self.inner.held.release(hold);
+    }
+
+    /// Whether the record says that the attempt costs agents. One that comes for the first time and need not be claimed
+    /// does not.
+    async fn is_suspect(&self, message: &PerformMessage, delivery: &Delivery) -> bool {
+        let redelivered = delivery.receive_count > 1;
+        if !redelivered && !message.claim {
+            return false;
+        }
+        let run = self.inner.ports.runs.load(message.run).await;
+        // Without the record it can not be claimed either.
+        let run = run.ok().flatten().filter(|run| message.of.action.as_usize() < run.actions.len());
+        run.is_some_and(|run| is_suspect(run.action(message.of.action), redelivered))
+    }
+
+    async fn perform(
+        &self,
+        message: PerformMessage,
+        (of, given): (ActionAt, Option<Value>),
+        probation: Probation,
+        hold: &Arc<Hold>,
+    ) {
         let inner = &self.inner;
         // Between the receive and this point the process may have been held up; the right to begin may be gone.
+        let (run, started_at) = (message.run, inner.ports.clock.now());
         if !hold.is_safe_for(inner.settings.visibility / 3) {
-            inner.held.release(hold);
+            self.let_go(Last { run, of, started_at, checkpoint: None }, hold);
             return;
         }
-        hold.is_of(message.run, of);
-        let (run, started_at) = (message.run, inner.ports.clock.now());
+        hold.is_of(PerformMessage { of, ..message.clone() });
         let (control, progress) = AttemptControl::new(hold.stop.clone());
         let control = control.taking_up(given.clone());
         let saved = control.saved();
@@ -98,12 +133,13 @@ impl Agent {
             biased;
             outcome = inner.performer.perform(attempt, control) => outcome,
             never = watched => match never {},
+            never = probation.pass() => match never {},
         };
         // What was given is known already.
         let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
         let last = Last { run, of, started_at, checkpoint };
         match (hold.stopped(), &outcome) {
-            (Some(Stopped::Lost), Outcome::Cancelled) => inner.held.release(hold),
+            (Some(Stopped::Lost), Outcome::Cancelled) => self.let_go(last, hold),
             (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(last, hold).await,
             _ => self.complete(last, outcome, hold),
         }
@@ -163,18 +199,33 @@ impl Agent {
     /// Makes the message visible again: the attempt goes on elsewhere, and none is spent. The record has the last
     /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden.
     async fn hand_back(&self, last: Last, hold: &Hold) {
-        self.tell_handed_back(last).await;
+        let is_known = self.tell_handed_back(last).await;
+        self.delete_replaced(hold).await;
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
-        let request = vec![(hold.receipt.clone(), Duration::ZERO)];
-        if let Err(error) = self.inner.ports.queues.extend(&pool, request).await {
+        let queues = &self.inner.ports.queues;
+        let handed = if is_known && self.replace_worn(hold).await {
+            queues.delete(&pool, vec![hold.receipt()]).await
+        } else {
+            queues.extend(&pool, vec![(hold.receipt(), Duration::ZERO)]).await.map(drop)
+        };
+        if let Err(error) = handed {
             tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
         }
         self.inner.held.release(hold);
     }
 
+    /// The message may be with another agent, or will be soon: it is left to itself. The attempt has been stopped, so
+    /// nobody was lost: that is told, before or after the next agent's claim.
+    fn let_go(&self, last: Last, hold: &Hold) {
+        let Last { run, of, checkpoint, .. } = last;
+        let agent = self.inner.settings.id.clone();
+        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint }, None);
+        self.inner.held.release(hold);
+    }
+
     /// Commits the hand-back as a claim is committed, for a report could come after the next owner's claim. Only if the
-    /// record is out of reach for long it is reported all the same.
-    async fn tell_handed_back(&self, last: Last) {
+    /// record is out of reach for long it is reported all the same; whether it was committed.
+    async fn tell_handed_back(&self, last: Last) -> bool {
         let inner = &self.inner;
         let Last { run, of, checkpoint, .. } = last;
         let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint }];
@@ -185,10 +236,12 @@ impl Agent {
                 backoff.wait().await;
             }
         };
-        if tokio::time::timeout(TELL_WITHIN, telling).await.is_err() {
+        let is_known = tokio::time::timeout(TELL_WITHIN, telling).await.is_ok();
+        if !is_known {
             let [input] = input;
             inner.reporter.report(run, input, None);
         }
+        is_known
     }
 
     /// Puts a message that can not be performed where a person finds it, with the reason.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{ControlMessage, decode};
 use windlass_domain::limits::MAX_BATCH;
@@ -30,8 +31,8 @@ impl Agent {
             let obeyed = match received {
                 Ok(deliveries) if deliveries.is_empty() => continue,
                 Ok(deliveries) => {
-                    let receipts: Vec<Receipt> =
-                        deliveries.iter().inspect(|delivery| self.obey_one(delivery)).map(receipt).collect();
+                    let receipts: Vec<Receipt> = deliveries.iter().map(receipt).collect();
+                    join_all(deliveries.iter().map(|delivery| self.obey_one(delivery))).await;
                     queues.delete(&queue, receipts).await
                 }
                 Err(error) => Err(error),
@@ -46,7 +47,7 @@ impl Agent {
         }
     }
 
-    fn obey_one(&self, delivery: &Delivery) {
+    async fn obey_one(&self, delivery: &Delivery) {
         match decode(&delivery.body) {
             Ok(ControlMessage::Stop { run, of, .. }) => {
                 let found = self.inner.held.stop_attempt(run, of);
@@ -57,7 +58,10 @@ impl Agent {
                 self.inner.drain_within.get_or_init(|| deadline_ms.as_duration());
                 self.inner.draining.cancel();
             }
-            Ok(ControlMessage::Drain { .. }) => {}
+            Ok(ControlMessage::Adopt { agent, run, of, copy, receipt, .. }) if agent == self.inner.settings.id => {
+                self.adopt(run, of, copy, Receipt(receipt)).await;
+            }
+            Ok(ControlMessage::Adopt { .. } | ControlMessage::Drain { .. }) => {}
             Err(error) => tracing::error!(error = %error, "a control message can not be read; it is dropped"),
         }
     }

@@ -5,10 +5,12 @@
 //! message that came before, or waited, is held against the record first.
 
 mod admission;
+mod apart;
 mod attempt;
 mod control;
 mod held;
 mod records;
+mod reissue;
 mod reporter;
 
 use std::panic::AssertUnwindSafe;
@@ -20,8 +22,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use windlass_contract::message::{PerformMessage, decode};
 use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::limits::MAX_BATCH;
+use windlass_domain::run::Input;
 
 use crate::Ports;
 use crate::backoff::Backoff;
@@ -29,6 +33,7 @@ use crate::definitions::Definitions;
 use crate::perform::Performer;
 use crate::ports::{AgentRecord, Delivery, PortError, QueueName, REGISTER_EVERY};
 
+use apart::Gate;
 use held::Held;
 use records::Records;
 use reporter::Reporter;
@@ -48,6 +53,10 @@ pub struct AgentSettings {
     pub started_after: Duration,
     /// How long attempts may go on once the agent drains; the rest is handed back.
     pub drain_deadline: Duration,
+    /// An attempt that has held its message for this long replaces it by a copy. SQS hides a message for at most 12 hours
+    /// in all, however often it is extended; what is left of them is the time that a copy has to be received in a pool
+    /// that has much to do.
+    pub reissue_after: Duration,
     /// How many receives wait at once. One is enough but for very short attempts.
     pub receivers: usize,
     /// The version of its program.
@@ -67,6 +76,7 @@ impl AgentSettings {
             // Whoever is to be killed is known by then: a kill is acknowledged within two seconds, however early it comes.
             started_after: Duration::from_millis(1500),
             drain_deadline: Duration::from_mins(1),
+            reissue_after: Duration::from_hours(8),
             receivers: 1,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: String::new(),
@@ -105,6 +115,7 @@ struct Inner {
     records: Records,
     reporter: Reporter,
     slots: Arc<Semaphore>,
+    gate: Gate,
     attempts: TaskTracker,
     /// Cancelled when the agent takes nothing further.
     draining: CancellationToken,
@@ -138,6 +149,7 @@ impl Agent {
                 records: Records::default(),
                 reporter,
                 slots,
+                gate: Gate::default(),
                 attempts,
                 draining,
                 drain_within,
@@ -201,8 +213,11 @@ impl Agent {
                 () = self.inner.draining.cancelled() => return,
                 permits = self.free_slots() => permits,
             };
-            let mut receiving =
-                self.inner.ports.queues.receive(&pool, permits.len(), self.inner.settings.visibility, WAIT);
+            let visibility = self.inner.settings.visibility;
+            let asked_at = Instant::now();
+            // What comes at the end of the wait must be safe for long enough to begin it.
+            let wait = WAIT.min(visibility / 3);
+            let mut receiving = self.inner.ports.queues.receive(&pool, permits.len(), visibility, wait);
             let batch = tokio::select! {
                 biased;
                 () = self.inner.draining.cancelled() => return self.give_back(&pool, receiving).await,
@@ -213,7 +228,7 @@ impl Agent {
                 Ok(deliveries) => {
                     backoff = Backoff::of_failures();
                     for (delivery, permit) in deliveries.into_iter().zip(permits) {
-                        self.take(delivery, permit);
+                        self.take(delivery, asked_at, permit);
                     }
                 }
                 Err(error) => {
@@ -245,21 +260,51 @@ impl Agent {
             return;
         }
         let late = receiving.await.unwrap_or_default();
-        if late.is_empty() {
+        self.give_back_all(pool, late).await;
+    }
+
+    /// Hands back what this agent has no place for, but copies: those go to their holders.
+    async fn give_back_all(&self, pool: &QueueName, deliveries: Vec<Delivery>) {
+        let mut back = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            if !self.is_with_holder(&delivery).await {
+                back.push((delivery.receipt, Duration::ZERO));
+            }
+        }
+        if back.is_empty() {
             return;
         }
-        let late = late.into_iter().map(|delivery| (delivery.receipt, Duration::ZERO)).collect();
-        if let Err(error) = queues.extend(pool, late).await {
+        if let Err(error) = self.inner.ports.queues.extend(pool, back).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
         }
     }
 
-    fn take(&self, delivery: Delivery, slot: OwnedSemaphorePermit) {
+    /// Whether the message is a copy that is with its holder. Of any other that comes for the first time it is told that
+    /// nobody was lost who had it; what came before is known by what became of its owner.
+    async fn is_with_holder(&self, delivery: &Delivery) -> bool {
+        let Ok(message) = decode::<PerformMessage>(&delivery.body) else { return false };
+        let (run, of, receipt) = (message.run, message.of, delivery.receipt.clone());
+        if message.holder.as_ref() == Some(&self.inner.settings.id) && self.inner.held.has(run, of) {
+            self.adopt(run, of, message.copy, receipt).await;
+            return true;
+        }
+        if delivery.receive_count > 1 {
+            return false;
+        }
+        if let Some(holder) = &message.holder {
+            return self.pass_on(holder, &message, receipt).await.is_ok();
+        }
+        let agent = self.inner.settings.id.clone();
+        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None }, None);
+        false
+    }
+
+    fn take(&self, delivery: Delivery, asked_at: Instant, slot: OwnedSemaphorePermit) {
         if delivery.receive_count == 1 {
             let waited = self.inner.ports.clock.now().since(delivery.sent_at);
             tracing::trace!(metric = "QueueWaitMs", value = waited.0);
         }
-        let hold = self.inner.held.take(delivery.receipt.clone(), slot);
+        let hold = self.inner.held.take(&delivery, asked_at, slot);
         let agent = self.clone();
         self.inner.attempts.spawn(async move {
             let attempted = AssertUnwindSafe(agent.attempt(delivery, hold.clone())).catch_unwind().await;

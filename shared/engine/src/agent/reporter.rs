@@ -80,14 +80,14 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
             }
         }
         send(queues.as_ref(), bodies).await;
-        let receipts: Vec<Receipt> = answered.iter().map(|hold| hold.receipt.clone()).collect();
-        for hold in answered {
-            held.release(&hold);
-        }
-        if !receipts.is_empty()
-            && let Err(error) = queues.delete(&pool, receipts).await
-        {
-            tracing::warn!(error.code = error.code, error = %error, "failed to acknowledge; it will be redelivered");
+        // What is released adopts no copy any more, so these are all of its receipts.
+        let released = answered.iter().inspect(|hold| held.release(hold));
+        let receipts: Vec<Receipt> = released.flat_map(|hold| hold.receipts()).collect();
+        drop(answered);
+        for batch in receipts.chunks(MAX_BATCH) {
+            if let Err(error) = queues.delete(&pool, batch.to_vec()).await {
+                tracing::warn!(error.code = error.code, error = %error, "failed to acknowledge; it will be redelivered");
+            }
         }
         if let Some(done) = finish {
             let _nobody_waits = done.send(());

@@ -21,7 +21,7 @@ use windlass_engine::ports::{Delivery, Outgoing, QueueName};
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
-use windlass_testkit::memory::MemoryHost;
+use windlass_testkit::memory::{MemoryHost, QueueLimits};
 use windlass_testkit::old_reads::OldGlances;
 
 /// What an attempt does.
@@ -107,10 +107,16 @@ impl Performer for Script {
 /// An agent that works in the world.
 pub(crate) struct Running {
     shutdown: CancellationToken,
+    line: FaultyHost,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Running {
+    /// kill -9.
+    pub(crate) fn kill(self) {
+        self.line.kill_caller();
+    }
+
     pub(crate) async fn drain(self) {
         self.shutdown.cancel();
         self.task.await.expect("the agent ends by itself");
@@ -141,6 +147,13 @@ impl World {
         Self::over(host, ports, at, moment)
     }
 
+    /// A world whose queues have limits.
+    pub(crate) fn limited(limits: QueueLimits) -> Self {
+        let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000)).with_limits(limits);
+        let ports = host.ports();
+        Self::swept(host, ports, usize::MAX, Moment::Before, Duration::from_mins(1))
+    }
+
     /// The same, and every read that may be old is.
     pub(crate) fn failing_with_old_reads(at: usize, moment: Moment) -> Self {
         let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
@@ -149,13 +162,17 @@ impl World {
     }
 
     fn over(host: MemoryHost, ports: Ports, at: usize, moment: Moment) -> Self {
+        Self::swept(host, ports, at, moment, Duration::from_secs(1))
+    }
+
+    fn swept(host: MemoryHost, ports: Ports, at: usize, moment: Moment, every: Duration) -> Self {
         let faulty = FaultyHost::failing(ports, at, moment);
         let ports = faulty.ports();
         let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
         let world = Self { host, ports, definitions, faulty };
         let manager = ProcessManager::new(world.ports.clone(), world.definitions.clone());
         tokio::spawn(async move { manager.run(2, &CancellationToken::new()).await });
-        let sweeper = Sweeper::new(world.ports.clone(), Duration::from_secs(1));
+        let sweeper = Sweeper::new(world.ports.clone(), every);
         tokio::spawn(async move { sweeper.run(&CancellationToken::new()).await });
         world
     }
@@ -170,12 +187,24 @@ impl World {
     }
 
     pub(crate) fn agent(&self, name: &str, slots: u32, script: Script) -> Running {
+        self.agent_with(name, slots, script, |_| {})
+    }
+
+    pub(crate) fn agent_with(
+        &self,
+        name: &str,
+        slots: u32,
+        script: Script,
+        change: impl FnOnce(&mut AgentSettings),
+    ) -> Running {
         let id = AgentId::new(name).expect("a name");
-        let settings = AgentSettings::new(id, PoolName::default(), slots);
-        let agent = Agent::new(self.ports.clone(), self.definitions.clone(), Arc::new(script), settings);
+        let mut settings = AgentSettings::new(id, PoolName::default(), slots);
+        change(&mut settings);
+        let line = FaultyHost::failing(self.ports.clone(), usize::MAX, Moment::Before);
+        let agent = Agent::new(line.ports(), self.definitions.clone(), Arc::new(script), settings);
         let shutdown = CancellationToken::new();
         let told = shutdown.clone();
-        Running { shutdown, task: tokio::spawn(async move { agent.run(&told).await }) }
+        Running { shutdown, line, task: tokio::spawn(async move { agent.run(&told).await }) }
     }
 
     /// Stores the definition and submits a run of it.

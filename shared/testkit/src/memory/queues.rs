@@ -11,6 +11,27 @@ use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, R
 
 use super::{Look, MemoryHost, check_batch, over_limit};
 
+/// What a queue does not do without end. The default is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct QueueLimits {
+    /// How long a message may be hidden after it was received, however often that is extended.
+    pub hidden: Option<Millis>,
+    /// How many messages of a queue may be hidden after they were received, before further ones are.
+    pub in_flight: Option<usize>,
+    /// How long after it was sent a message is dropped.
+    pub retention: Option<Millis>,
+}
+
+impl QueueLimits {
+    /// Those of a standard queue of SQS: 12 hours, 120,000 messages, and 4 days if nobody asks for more (Amazon SQS
+    /// Developer Guide, "Message quotas").
+    pub const SQS: Self = Self {
+        hidden: Some(Millis(12 * 3_600_000)),
+        in_flight: Some(120_000),
+        retention: Some(Millis(4 * 24 * 3_600_000)),
+    };
+}
+
 #[derive(Default)]
 pub(super) struct Queue {
     /// By the number of the sending, which is unique on the host.
@@ -21,7 +42,15 @@ struct Message {
     body: String,
     sent_at: Timestamp,
     visible_at: Timestamp,
+    received_at: Option<Timestamp>,
     receive_count: u32,
+}
+
+impl Message {
+    fn may_be_hidden_until(&self, until: Timestamp, limits: QueueLimits) -> bool {
+        let end = limits.hidden.and_then(|most| Some(self.received_at?.plus(most)));
+        end.is_none_or(|end| until <= end)
+    }
 }
 
 impl Queue {
@@ -33,7 +62,13 @@ impl Queue {
         self.messages.values().map(|message| message.body.as_str())
     }
 
-    fn receive(&mut self, most: usize, visibility: Duration, now: Timestamp) -> Vec<Delivery> {
+    fn receive(&mut self, most: usize, visibility: Duration, now: Timestamp, limits: QueueLimits) -> Vec<Delivery> {
+        if let Some(retention) = limits.retention {
+            self.messages.retain(|_, message| now < message.sent_at.plus(retention));
+        }
+        let is_in_flight = |message: &&Message| message.received_at.is_some() && message.visible_at > now;
+        let in_flight = || self.messages.values().filter(is_in_flight).count();
+        let most = limits.in_flight.map_or(most, |limit| most.min(limit.saturating_sub(in_flight())));
         let visible = self.messages.iter().filter(|(_, message)| message.visible_at <= now);
         let mut numbers: Vec<_> = visible.map(|(number, message)| (message.visible_at, *number)).collect();
         numbers.sort_unstable();
@@ -45,6 +80,7 @@ impl Queue {
         let message = self.messages.get_mut(&number)?;
         message.receive_count += 1;
         message.visible_at = now.plus(millis(visibility));
+        message.received_at = Some(now);
         Some(Delivery {
             receipt: receipt(number, message.receive_count),
             body: message.body.clone(),
@@ -75,7 +111,8 @@ impl Queues for MemoryHost {
             let messages = &mut state.queues.entry(queue.clone()).or_default().messages;
             for Outgoing { body, delay } in batch {
                 state.sent += 1;
-                let message = Message { body, sent_at: now, visible_at: now.plus(delay), receive_count: 0 };
+                let message =
+                    Message { body, sent_at: now, visible_at: now.plus(delay), received_at: None, receive_count: 0 };
                 messages.insert(state.sent, message);
             }
         });
@@ -93,10 +130,11 @@ impl Queues for MemoryHost {
             return Err(over_limit(format!("receive {most} messages: 1 to {MAX_BATCH} can be asked for")));
         }
         let received = self.look_until(wait, |state, now| {
+            let limits = state.limits;
             let Some(queue) = state.queues.get_mut(queue) else {
                 return Look::Nothing { last: Vec::new(), again_at: None };
             };
-            let received = queue.receive(most, visibility, now);
+            let received = queue.receive(most, visibility, now, limits);
             if received.is_empty() {
                 return Look::Nothing { last: received, again_at: queue.next_visible() };
             }
@@ -108,10 +146,13 @@ impl Queues for MemoryHost {
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
         check_batch(batch.len())?;
         Ok(self.write(|state, now| {
+            let limits = state.limits;
             let Some(queue) = state.queues.get_mut(queue) else { return Vec::new() };
             let mut good = Vec::new();
             for (receipt, visibility) in batch {
-                if let Some((_, message)) = queue.of(&receipt) {
+                if let Some((_, message)) = queue.of(&receipt)
+                    && message.may_be_hidden_until(now.plus(millis(visibility)), limits)
+                {
                     message.visible_at = now.plus(millis(visibility));
                     good.push(receipt);
                 }

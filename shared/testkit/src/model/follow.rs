@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use windlass_domain::definition::Trigger;
+use windlass_domain::limits::SUSPECT_LOSSES;
 use windlass_domain::run::{CancelCause, RunStatus};
 
 use super::{Model, Stand, Turn};
@@ -97,10 +98,11 @@ impl Model {
             row.attempt += 1;
             row.fence += 1;
             row.first_queued.get_or_insert(turn.now);
-            (row.said, row.said_number) = (None, 0);
+            (row.said, row.said_number, row.copy) = (None, 0, 0);
         }
         self.set(next, Stand::Queued { since: turn.now }, turn);
-        turn.sent.insert((self.newest(next), false));
+        let is_suspect = self.row(next).lost.len() >= SUSPECT_LOSSES;
+        turn.sent.insert((self.newest(next), is_suspect));
         true
     }
 

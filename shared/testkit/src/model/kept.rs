@@ -1,9 +1,11 @@
-//! What is kept of an attempt's work, and attempts that are handed back.
+//! Attempts that pass from agent to agent: what is kept of their work, claims, hand-backs and losses.
+
+use std::cmp::Ordering;
 
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::AgentId;
-use windlass_domain::limits::MAX_CHECKPOINT_BYTES;
+use windlass_domain::limits::{MAX_CHECKPOINT_BYTES, MAX_LOSSES};
 use windlass_domain::run::{ActionAt, Progress};
 
 use super::report::refusal;
@@ -45,6 +47,51 @@ impl Model {
         }
     }
 
+    pub(super) fn claim(
+        &mut self,
+        of: ActionAt,
+        agent: &AgentId,
+        (redelivered, copy): (bool, u32),
+        turn: &mut Turn<'_>,
+    ) -> Result<(), Rejection> {
+        let at = of.action.as_usize();
+        let row = self.row(at).clone();
+        let (may, owner) = match &row.stand {
+            Stand::Queued { .. } => (true, None),
+            Stand::Running { agent, .. } => (redelivered, Some(agent)),
+            _ => (false, None),
+        };
+        let is_the_message = match copy.cmp(&row.copy) {
+            Ordering::Less => false,
+            Ordering::Equal => of.fence <= row.fence,
+            Ordering::Greater => of.fence == row.fence || row.handed_back && of.fence + 1 == row.fence,
+        };
+        if !may || row.attempt != of.attempt || !is_the_message {
+            return Err(refusal(&row.stand));
+        }
+        if self.is_ending() {
+            self.set(at, Stand::Cancelled, turn);
+            self.follow(turn);
+            return Ok(());
+        }
+        let is_loss = redelivered && !row.handed_back && owner != Some(agent);
+        if let Some(row) = self.actions.get_mut(&name_of(at)) {
+            if is_loss {
+                row.lost.insert(row.fence);
+            }
+            if row.lost.len() < MAX_LOSSES {
+                (row.fence, row.said_number, row.copy) = (row.fence + 1, 0, copy);
+            }
+        }
+        if self.row(at).lost.len() == MAX_LOSSES {
+            self.set(at, Stand::Failed, turn);
+            self.follow(turn);
+        } else {
+            self.set(at, Stand::Running { since: turn.now, agent: agent.clone() }, turn);
+        }
+        Ok(())
+    }
+
     pub(super) fn handed_back(
         &mut self,
         of: ActionAt,
@@ -58,6 +105,9 @@ impl Model {
             return Err(refusal(&row.stand));
         }
         if of.fence < row.fence || row.handed_back {
+            if let Some(row) = self.actions.get_mut(&name_of(at)) {
+                row.lost.remove(&of.fence);
+            }
             return Ok(());
         }
         if matches!(&row.stand, Stand::Running { agent: holder, .. } if holder != agent) {

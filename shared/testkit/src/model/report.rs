@@ -35,28 +35,7 @@ impl Model {
                 Stand::Running { agent: holder, .. } if is_newest && holder == agent => Ok(()),
                 other => Err(refusal(other)),
             },
-            Input::Claim { agent, redelivered, .. } => {
-                let may = match &stand {
-                    Stand::Queued { .. } => true,
-                    Stand::Running { .. } => *redelivered,
-                    _ => false,
-                };
-                let row = self.row(at);
-                if !may || row.attempt != of.attempt || of.fence > row.fence {
-                    return Err(refusal(&stand));
-                }
-                if self.is_ending() {
-                    self.set(at, Stand::Cancelled, turn);
-                    self.follow(turn);
-                    return Ok(());
-                }
-                if let Some(row) = self.actions.get_mut(&name_of(at)) {
-                    row.fence += 1;
-                    row.said_number = 0;
-                }
-                self.set(at, Stand::Running { since: turn.now, agent: agent.clone() }, turn);
-                Ok(())
-            }
+            Input::Claim { agent, redelivered, copy, .. } => self.claim(of, agent, (*redelivered, *copy), turn),
             Input::Progressed { number, progress, checkpoint, .. } => match &stand {
                 Stand::Running { .. } if is_newest => {
                     self.said(at, *number, progress, checkpoint.as_ref());
@@ -66,7 +45,7 @@ impl Model {
             },
             Input::HandedBack { agent, checkpoint, .. } => self.handed_back(of, agent, checkpoint.as_ref(), turn),
             Input::Completed { agent, outcome, started_at, checkpoint, .. } => {
-                self.completed(at, is_newest, agent, (outcome, *started_at, checkpoint.as_ref()), turn)
+                self.completed(of, agent, (outcome, *started_at, checkpoint.as_ref()), turn)
             }
             Input::DeadLettered { .. } => {
                 if stand.is_settled() {
@@ -92,21 +71,29 @@ impl Model {
 
     fn completed(
         &mut self,
-        at: usize,
-        is_newest: bool,
+        of: ActionAt,
         agent: &AgentId,
         (outcome, started_at, checkpoint): (&Outcome, Timestamp, Option<&Value>),
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
+        let at = of.action.as_usize();
+        let is_newest = self.newest(at) == of;
         let stand = self.row(at).stand.clone();
         let is_over = stand.is_settled() && stand != Stand::Skipped || matches!(stand, Stand::RetryWaiting { .. });
         if is_newest && is_over {
             self.send_again(self.row(at).commit, turn);
             return Ok(());
         }
+        let row = self.actions.get_mut(&name_of(at));
+        if row.is_some_and(|row| row.attempt == of.attempt && row.lost.remove(&of.fence)) {
+            return Ok(());
+        }
         let is_anothers = matches!(&stand, Stand::Running { agent: holder, .. } if holder != agent);
         if !is_newest || !stand.is_in_flight() || is_anothers {
             return Err(refusal(&stand));
+        }
+        if let Some(row) = self.actions.get_mut(&name_of(at)) {
+            row.lost.clear();
         }
         self.keep(at, checkpoint);
         match outcome {

@@ -1,5 +1,7 @@
 //! Where an action stands.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use windlass_domain::ids::AgentId;
 use windlass_domain::run::{ActionStatus, Progress};
@@ -18,6 +20,10 @@ pub struct Row {
     pub checkpoint: Option<Value>,
     /// Its agent gave it back and nobody has claimed it since.
     pub handed_back: bool,
+    /// The fences whose owners never said that they gave it back.
+    pub lost: BTreeSet<u32>,
+    /// The copy of its message by which it was claimed last.
+    pub copy: u32,
     pub(super) said: Option<Progress>,
     pub(super) said_number: u32,
     /// Since when it waits in a pool that nobody serves, if that was told.

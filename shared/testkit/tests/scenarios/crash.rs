@@ -77,7 +77,7 @@ impl Faulty {
             Command::Perform(perform) => {
                 let mut of = perform.of;
                 if perform.claim {
-                    let claim = Input::Claim { of, agent: agent_of(2), redelivered: false };
+                    let claim = Input::Claim { of, agent: agent_of(2), redelivered: false, copy: 0 };
                     if self.world.give(&claim).is_err() {
                         return;
                     }
@@ -119,6 +119,8 @@ impl Faulty {
             | EventKind::ActionQueued { .. }
             | EventKind::ActionStarted { .. }
             | EventKind::ActionProgressed { .. }
+            | EventKind::ActionLost { .. }
+            | EventKind::ActionNotLost { .. }
             | EventKind::ActionCheckpointed { .. }
             | EventKind::ActionHandedBack { .. }
             | EventKind::ActionRetrying { .. }

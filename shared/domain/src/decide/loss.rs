@@ -1,0 +1,144 @@
+//! Attempts that pass from one agent to the next: claims, hand-backs, and agents that were lost.
+//!
+//! A claim of a redelivered message says that whoever had it does not have it any more. If that agent handed it back,
+//! it says so itself, before or after the claim; if nobody ever says so, the agent was lost, and maybe because of the
+//! very attempt. An action that costs too many agents is poison, and is not begun again.
+
+use serde_json::Value;
+
+use super::report::{check_open, checkpointed};
+use super::step::Step;
+use super::{Command, Rejection};
+use crate::ids::AgentId;
+use crate::limits::{MAX_LOSSES, SUSPECT_LOSSES};
+use crate::run::{ActionAt, ActionState, ActionStatus, ErrorInfo, EventKind};
+
+/// An agent holds a message that another may have held before. It gets a higher fence, or, if the run is ending, the
+/// action ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
+pub(super) fn claim(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    agent: &AgentId,
+    redelivered: bool,
+    copy: u32,
+) -> Result<(), Rejection> {
+    check_open(step, of)?;
+    let state = step.state(of.action);
+    if state.status.is_settled() {
+        return Err(Rejection::Settled);
+    }
+    let may_claim = state.status == ActionStatus::Queued || state.status == ActionStatus::Running && redelivered;
+    if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, copy) {
+        return Err(Rejection::Stale);
+    }
+    if step.is_ending() {
+        let of = step.at(of.action);
+        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
+        step.follow();
+        return Ok(());
+    }
+    let of = step.at(of.action);
+    if is_loss(step.state(of.action), agent, redelivered) {
+        step.emit(EventKind::ActionLost { of });
+        if step.state(of.action).lost.len() >= MAX_LOSSES {
+            give_up(step, of);
+            return Ok(());
+        }
+    }
+    stop_owner(step, of);
+    let of = ActionAt { fence: of.fence + 1, ..of };
+    step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at: step.now, copy });
+    Ok(())
+}
+
+/// Whether that copy is the message that counts, so that an attempt which has several has one owner. A copy
+/// is good only as long as nobody has claimed the message that it replaces; from its first claim on, it alone is. What
+/// was handed back has a fence of nobody since.
+fn is_by_its_message(state: &ActionState, of: ActionAt, copy: u32) -> bool {
+    let owned = state.fence - u32::from(state.handed_back);
+    of.fence <= state.fence && (copy == state.copy || copy > state.copy && of.fence >= owned)
+}
+
+/// Whether the claim says that the owner before was lost. Who claims again what it had itself is still there.
+fn is_loss(state: &ActionState, agent: &AgentId, redelivered: bool) -> bool {
+    redelivered && !state.handed_back && state.agent.as_ref() != Some(agent)
+}
+
+/// Whoever had it may live all the same, cut off or asleep: it is told to stop when it can be told.
+fn stop_owner(step: &mut Step<'_>, of: ActionAt) {
+    if step.state(of.action).status == ActionStatus::Running
+        && let Some(agent) = step.state(of.action).agent.clone()
+    {
+        step.commands.push(Command::Stop { agent, of });
+    }
+}
+
+fn give_up(step: &mut Step<'_>, of: ActionAt) {
+    let state = step.state(of.action);
+    let times = state.lost.len();
+    let last = state.agent.as_ref().map_or_else(String::new, |agent| format!("; the last one was `{agent}`"));
+    let message = format!("{times} agents were lost one after the other while they performed it{last}");
+    let by = (state.agent.clone(), state.started_at);
+    step.fail(of, by, ErrorInfo::new("poison", message), false);
+    step.follow();
+}
+
+/// Whether the action is to be begun apart from others.
+pub(super) fn is_suspect(state: &ActionState) -> bool {
+    state.lost.len() >= SUSPECT_LOSSES
+}
+
+/// An agent came to the end of an attempt: those that were lost before it may have been lost for any reason.
+pub(super) fn survived(step: &mut Step<'_>, of: ActionAt) {
+    for fence in step.state(of.action).lost.clone() {
+        step.emit(EventKind::ActionNotLost { of: ActionAt { fence, ..of } });
+    }
+}
+
+/// Whether the report is of an owner that was taken for lost: it is not, only its attempt is with another.
+pub(super) fn is_alive(step: &mut Step<'_>, of: ActionAt) -> bool {
+    let state = step.state(of.action);
+    let is_alive = state.attempt == of.attempt && state.lost.contains(&of.fence);
+    if is_alive {
+        step.emit(EventKind::ActionNotLost { of });
+    }
+    is_alive
+}
+
+/// The attempt's agent has stopped it and gives it back: the attempt waits in its pool again, and none is spent; or, if
+/// the run is ending, the action ends here. Known only after the next agent's claim, it says that nobody was lost.
+pub(super) fn handed_back(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    agent: &AgentId,
+    checkpoint: Option<&Value>,
+) -> Result<(), Rejection> {
+    check_open(step, of)?;
+    let state = step.state(of.action);
+    if state.status.is_settled() {
+        return Err(Rejection::Settled);
+    }
+    if !state.status.is_in_flight() || state.attempt != of.attempt || of.fence > state.fence {
+        return Err(Rejection::Stale);
+    }
+    if of.fence < state.fence {
+        is_alive(step, of);
+        return Ok(());
+    }
+    if state.handed_back {
+        return Ok(());
+    }
+    if state.agent.as_ref().is_some_and(|holder| holder != agent) {
+        return Err(Rejection::Stale);
+    }
+    if step.is_ending() {
+        // It has been stopped, and nobody is to begin it again.
+        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
+        step.follow();
+        return Ok(());
+    }
+    // One that is too large was refused where it was saved.
+    let _kept = checkpointed(step, of, 0, checkpoint);
+    step.emit(EventKind::ActionHandedBack { of });
+    Ok(())
+}
