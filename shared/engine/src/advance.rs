@@ -9,7 +9,7 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::decide::{Command, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
-use windlass_domain::run::{ActionState, Event, Input, Run};
+use windlass_domain::run::{ActionState, Event, Input, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -92,7 +92,7 @@ pub(crate) async fn settle(
                     backoff.wait().await;
                     (read, is_sure) = (ports.runs.load(id).await?, true);
                     if let Some(found) = &read
-                        && is_ours(found, &folded.run, now)
+                        && is_ours(&before, &folded.run, found, now)
                     {
                         return Ok(folded.with_claims().settled(now, &definition));
                     }
@@ -113,14 +113,27 @@ pub(crate) async fn settle(
 ///
 /// A state that came to be by the commit of that number, at that time, tells; one without a time tells nothing, for
 /// somebody else may have had the same input. What it asks for is then found in the record when it is decided again.
-fn is_ours(found: &Run, written: &Run, now: Timestamp) -> bool {
+fn is_ours(before: &Run, written: &Run, found: &Run, now: Timestamp) -> bool {
+    // All of it: another may have decided a part of it in the very same millisecond, and knows nothing of the rest.
+    let is_status_there = written.status_revision == before.status_revision || status_of(found) == status_of(written);
+    let pages = before.actions.shared().iter().zip(written.actions.shared()).zip(found.actions.shared());
+    let states = pages.flat_map(|((was, ours), theirs)| was.iter().zip(ours.iter()).zip(theirs.iter()));
+    let mut changed = states.filter(|((was, ours), _)| was != ours).map(|((_, ours), theirs)| (ours, theirs));
     let is_told = |state: &ActionState| {
         state.revision == written.revision
             && [state.queued_at, state.started_at, state.finished_at].contains(&Some(now))
     };
-    let pages = written.actions.shared().iter().zip(found.actions.shared());
-    let mut states = pages.flat_map(|(ours, theirs)| ours.iter().zip(theirs.iter()));
-    states.any(|(ours, theirs)| is_told(ours) && ours == theirs)
+    let mut told = false;
+    is_status_there
+        && changed.all(|(ours, theirs)| {
+            told |= is_told(ours);
+            ours == theirs
+        })
+        && told
+}
+
+fn status_of(run: &Run) -> (RunStatus, u64) {
+    (run.status, run.status_revision)
 }
 
 impl Folded {
@@ -194,13 +207,7 @@ fn untold_since(before: &Run, after: &Run, inputs: &[Input]) -> Option<Timestamp
     let is_report = |input: &Input| {
         !matches!(
             input,
-            Input::Start
-                | Input::Cancel { .. }
-                | Input::Pause
-                | Input::Resume
-                | Input::Wake
-                | Input::Sweep { .. }
-                | Input::Unserved { .. }
+            Input::Start | Input::Cancel { .. } | Input::Pause | Input::Resume | Input::Wake | Input::Sweep { .. }
         )
     };
     let is_untold = is_unheard_of(before) && is_changed(before, after) && !inputs.iter().any(is_report);

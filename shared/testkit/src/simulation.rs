@@ -208,9 +208,12 @@ async fn live_through(plan: Plan, keeps_lines: bool) -> Arc<Simulation> {
     let processes = process::start_all(&simulation);
     join_all(process::clients(&simulation)).await;
     tokio::time::sleep_until(simulation.weather.well_at()).await;
-    process::settle(&simulation).await;
+    if simulation.plan.kind == Kind::Scheduled {
+        simulation.delete_tasks().await;
+    }
     let until = Instant::now() + PATIENCE;
     while !simulation.is_over() && Instant::now() < until {
+        process::resume_all(&simulation).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
     // What follows from the last ends is still to be sent.

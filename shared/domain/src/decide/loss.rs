@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::report::{check_open, checkpointed};
 use super::step::Step;
-use super::{Command, Rejection};
+use super::{Command, Rejection, again};
 use crate::ids::AgentId;
 use crate::limits::{MAX_LOSSES, SUSPECT_LOSSES};
 use crate::run::{ActionAt, ActionState, ActionStatus, ErrorInfo, EventKind};
@@ -22,6 +22,12 @@ pub(super) fn claim(
     redelivered: bool,
     copy: u32,
 ) -> Result<(), Rejection> {
+    let state = step.state(of.action);
+    if redelivered && state.status.is_settled() && of.attempt > 0 && state.attempt == of.attempt {
+        // Whoever had the message may have ended the action by its claim, and died before it told.
+        again::of_action(step, of.action);
+        return Ok(());
+    }
     check_open(step, of)?;
     let state = step.state(of.action);
     if state.status.is_settled() {

@@ -47,7 +47,7 @@ async fn supervise(world: &World, agents: usize, slots: u32) {
             running.push((world.agent(&format!("agent-{number}"), slots, script), dead));
         }
         let died = running.iter().map(|(_, dead)| Box::pin(dead.notified()));
-        let (_, at, _) = futures::future::select_all(died).await;
+        let ((), at, _) = futures::future::select_all(died).await;
         running.remove(at).0.kill();
     }
 }

@@ -56,6 +56,10 @@ impl Model {
     ) -> Result<(), Rejection> {
         let at = of.action.as_usize();
         let row = self.row(at).clone();
+        if redelivered && row.stand.is_settled() && of.attempt > 0 && row.attempt == of.attempt {
+            self.send_again(row.commit, turn);
+            return Ok(());
+        }
         let (may, owner) = match &row.stand {
             Stand::Queued { .. } => (true, None),
             Stand::Running { agent, .. } => (redelivered, Some(agent)),

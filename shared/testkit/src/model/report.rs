@@ -21,6 +21,9 @@ impl Model {
         let hears_late = match input {
             Input::Completed { .. } => true,
             Input::DeadLettered { .. } => stand.is_settled(),
+            Input::Claim { redelivered, .. } => {
+                *redelivered && stand.is_settled() && of.attempt > 0 && self.row(at).attempt == of.attempt
+            }
             _ => false,
         };
         if self.status.is_final() && !hears_late {

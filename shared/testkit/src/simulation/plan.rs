@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use windlass_domain::time::Millis;
 
 use super::chance::Chance;
 use crate::generate::{sketches, unordered_sketches};
@@ -133,7 +134,7 @@ fn task(chance: &Chance, kind: Kind, number: u64) -> PlannedTask {
     let name = format!("task{number}");
     let sketch = match kind {
         Kind::Timeless | Kind::Blackout => timeless(draw(chance, unordered_sketches())),
-        Kind::Timed | Kind::Scheduled => draw(chance, sketches()),
+        Kind::Timed | Kind::Scheduled => patient(draw(chance, sketches())),
     };
     let mut source = sketch.source();
     source["task"] = name.clone().into();
@@ -152,6 +153,16 @@ fn draw<S: Strategy>(chance: &Chance, strategy: S) -> S::Value {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let drawn = strategy.new_tree(&mut runner);
     drawn.unwrap_or_else(|reason| unreachable!("the strategies reject nothing: {reason}")).current()
+}
+
+/// An attempt that is given up before anybody need look at its record may begin after its end: within two seconds, and
+/// by how much clocks differ.
+fn patient(mut sketch: Sketch) -> Sketch {
+    const SHORTEST: Millis = Millis::from_secs(30);
+    for action in &mut sketch.actions {
+        action.queue_timeout = action.queue_timeout.map(|timeout| timeout.max(SHORTEST));
+    }
+    sketch
 }
 
 /// What ends the same however long it takes.

@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::RunStatus;
 use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::control::{Control, ControlError, ControlRequest};
@@ -320,20 +321,15 @@ where
     }
 }
 
-/// When the faults are over: nobody leaves a run paused, and no schedule goes on for ever.
-pub(super) async fn settle(simulation: &Arc<Simulation>) {
-    let chance = Chance::of(simulation.plan.seed, "settle");
+/// When the faults are over: nobody leaves a run paused.
+pub(super) async fn resume_all(simulation: &Arc<Simulation>) {
+    let chance = Chance::of(simulation.plan.seed, "resume");
     let paused: Vec<RunId> = {
         let witness = simulation.witness();
-        let open = witness.runs.values().filter(|seen| !seen.record.status.is_final());
-        open.map(|seen| seen.record.id).collect()
+        let paused = witness.runs.values().filter(|seen| seen.record.status == RunStatus::Paused);
+        paused.map(|seen| seen.record.id).collect()
     };
-    if simulation.plan.kind == Kind::Timed {
-        for run in paused {
-            ask(simulation, &chance, run, Asked::Resume).await;
-        }
-    }
-    if simulation.plan.kind == Kind::Scheduled {
-        simulation.delete_tasks().await;
+    for run in paused {
+        ask(simulation, &chance, run, Asked::Resume).await;
     }
 }
