@@ -207,7 +207,13 @@ fn untold_since(before: &Run, after: &Run, inputs: &[Input]) -> Option<Timestamp
     let is_report = |input: &Input| {
         !matches!(
             input,
-            Input::Start | Input::Cancel { .. } | Input::Pause | Input::Resume | Input::Wake | Input::Sweep { .. }
+            Input::Start
+                | Input::Cancel { .. }
+                | Input::Pause
+                | Input::Resume
+                | Input::Wake
+                | Input::Sweep { .. }
+                | Input::Unserved { .. }
         )
     };
     let is_untold = is_unheard_of(before) && is_changed(before, after) && !inputs.iter().any(is_report);

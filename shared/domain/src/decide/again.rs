@@ -109,6 +109,10 @@ fn send(step: &mut Step<'_>, action: ActionIndex) {
 pub(super) fn publish_action(step: &mut Step<'_>, action: ActionIndex) {
     let of = step.at(action);
     let state = step.state(action).clone();
+    if state.status == ActionStatus::Skipped && step.run.retries > 0 && state.revision < step.run.status_revision {
+        // In an earlier life of the run, as far as can be told; it would be told as news of this one.
+        return;
+    }
     let allowed = step.action(action).allow_failure;
     let (agent, started_at) = (state.agent, state.started_at);
     let settled_at = state.finished_at;

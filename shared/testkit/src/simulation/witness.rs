@@ -360,15 +360,21 @@ fn forgotten(run: &Run, host: &MemoryHost) -> Option<String> {
             in_flight.insert((action, state.attempt));
         }
     }
+    // A claim that ended its action may have led to more, and its message comes again as well.
+    let mut may_be_told_again = false;
     host.has_message(|queue, body| {
         if matches!(queue, QueueName::Pool(_))
             && body.contains(&id)
-            && let Ok(perform) = decode::<PerformMessage>(body)
+            && let Ok(PerformMessage { of, .. }) = decode::<PerformMessage>(body)
         {
-            in_flight.remove(&(perform.of.action, perform.of.attempt));
+            in_flight.remove(&(of.action, of.attempt));
+            may_be_told_again |= run.action(of.action).status.is_settled();
         }
         false
     });
+    if may_be_told_again {
+        return None;
+    }
     let (action, attempt) = in_flight.first()?;
     Some(format!("action {} is {:?} in attempt {attempt} and has no message", action.0, run.action(*action).status))
 }
