@@ -125,7 +125,8 @@ pub(super) fn forbids_overlap(schedule: &Schedule) -> bool {
 /// The events of a log that are still true when all is over: how the run began and ended, this time, and its actions.
 /// Whatever else happened on the way may be lost to subscribers when it has passed by the time its sender comes back.
 pub(super) fn lasting(log: &[PublicEvent]) -> impl Iterator<Item = &PublicEvent> {
-    const PASSING: [&str; 7] = [
+    const PASSING: [&str; 8] = [
+        "run.started",
         "run.paused",
         "run.resumed",
         "action.queued",
@@ -134,6 +135,8 @@ pub(super) fn lasting(log: &[PublicEvent]) -> impl Iterator<Item = &PublicEvent>
         "action.progressed",
         "action.retrying",
     ];
-    let life = log.iter().rposition(|event| event.kind == "run.retried").unwrap_or(0);
-    log[life..].iter().filter(|event| !PASSING.contains(&event.kind.as_str()))
+    let retried = log.iter().rposition(|event| event.kind == "run.retried");
+    // Of a retried run it is not known in which of its lives an action was skipped.
+    let is_passing = move |kind: &str| PASSING.contains(&kind) || retried.is_some() && kind == "action.skipped";
+    log[retried.unwrap_or(0)..].iter().filter(move |event| !is_passing(&event.kind))
 }
