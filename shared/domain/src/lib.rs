@@ -14,6 +14,7 @@ pub mod limits;
 pub mod overlap;
 pub mod retry;
 pub mod run;
+pub mod sabotage;
 pub mod schedule;
 pub mod time;
 pub mod work;

@@ -10,6 +10,7 @@ use windlass_domain::decide::{Command, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::{ActionState, Event, Input, Run, RunStatus};
+use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -80,6 +81,10 @@ pub(crate) async fn settle(
             let definition = definitions.get(&before.task, before.version).await?;
             let now = ports.clock.now();
             let folded = fold(now, &definition, &before, inputs, repeated);
+            if sabotaged(Bug::SendBeforeCommit) {
+                let events = folded.events.clone();
+                Effects::of(now, &definition, &folded.run, &folded.commands, events).send(ports).await?;
+            }
             match commit(ports, &before, &folded).await {
                 Ok(committed) if committed || is_sure => {
                     count(&before, &folded, inputs, now);

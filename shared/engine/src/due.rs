@@ -15,6 +15,7 @@ use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::MAX_QUEUED_DUE;
 use windlass_domain::overlap::{self, Active, Fate, Turns};
 use windlass_domain::run::{CancelCause, ErrorInfo, Input, Origin, Run};
+use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -188,6 +189,7 @@ impl Turn<'_> {
         let Ok(input) = input(&self.definition) else {
             return self.pass_over(nominal).await;
         };
+        let takes_turn = takes_turn && !sabotaged(Bug::NoTurn);
         self.keep(nominal, &Fate::Start { nominal, takes_turn }).await?;
         let id = RunId::from_nominal_time(&self.record.name, nominal);
         let of = (self.record.name.clone(), self.record.version);

@@ -20,6 +20,7 @@ use windlass_contract::trace::trace_id;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES, MAX_FAILED_DELIVERIES};
 use windlass_domain::run::Input;
+use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -169,7 +170,7 @@ impl ProcessManager {
         }
         for (group, advanced) in batch.groups.values().zip(advanced) {
             for at in &group.deliveries {
-                done[*at] = advanced;
+                done[*at] = advanced || sabotaged(Bug::AcknowledgeFailed);
             }
         }
         done

@@ -1,5 +1,6 @@
 //! Simulates seeds: `cargo run --release -p windlass-testkit --example simulate -- 0..2000`, or one of them with its log:
-//! `... -- 1234`. Ends with 1 if anything promised did not hold.
+//! `... -- 1234`. Ends with 1 if anything promised did not hold. With the feature `sabotage`, `--bug NAME` switches a
+//! deliberate bug on (docs/sabotage.md).
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
 use std::process::ExitCode;
@@ -13,6 +14,10 @@ fn main() -> ExitCode {
         println!("usage: simulate SEED | simulate FROM..TO");
         return ExitCode::from(2);
     };
+    if let Some(unknown) = bug::asked().err() {
+        println!("{unknown}");
+        return ExitCode::from(2);
+    }
     let parse = |text: &str| text.parse::<u64>().ok();
     let seeds = match argument.split_once("..") {
         Some((from, to)) => parse(from).zip(parse(to)),
@@ -25,8 +30,44 @@ fn main() -> ExitCode {
     if to == from + 1 { tell(from) } else { search(from, to) }
 }
 
+#[cfg(feature = "sabotage")]
+mod bug {
+    use windlass_domain::sabotage::{Bug, sabotage};
+
+    /// The bug that is asked for.
+    pub(super) fn asked() -> Result<Option<Bug>, String> {
+        let mut arguments = std::env::args().skip(2);
+        match (arguments.next().as_deref(), arguments.next()) {
+            (None, _) => Ok(None),
+            (Some("--bug"), Some(name)) => {
+                let bug = Bug::ALL.iter().copied().find(|bug| bug.name() == name);
+                bug.map(Some).ok_or_else(|| format!("there is no bug `{name}`: see docs/sabotage.md"))
+            }
+            (Some(other), _) => Err(format!("`{other}` is not understood: after the seeds comes `--bug NAME`")),
+        }
+    }
+
+    /// Switches it on in this thread.
+    pub(super) fn switch_on() {
+        sabotage(asked().ok().flatten());
+    }
+}
+
+#[cfg(not(feature = "sabotage"))]
+mod bug {
+    pub(super) fn asked() -> Result<(), String> {
+        match std::env::args().nth(2) {
+            None => Ok(()),
+            Some(other) => Err(format!("`{other}` needs `--features sabotage`")),
+        }
+    }
+
+    pub(super) fn switch_on() {}
+}
+
 /// Simulates a seed on a runtime of its own.
 fn live(seed: u64, keeps_lines: bool) -> Verdict {
+    bug::switch_on();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime can be made").block_on(simulate(seed, keeps_lines))
 }

@@ -14,6 +14,8 @@ mod life;
 mod log;
 mod plan;
 mod process;
+#[cfg(feature = "sabotage")]
+mod saboteur;
 mod script;
 mod weather;
 mod wire;
@@ -169,7 +171,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The command that shows this world's log.
+    /// The command that shows this world's log, if no bug is on.
     pub fn replay(&self) -> String {
         format!("cargo run --release -p windlass-testkit --example simulate -- {}", self.seed)
     }

@@ -8,6 +8,7 @@ use super::{Command, graph, time, work};
 use crate::ids::ActionIndex;
 pub(super) use crate::run::STARTING_REVISION;
 use crate::run::{ActionStatus, Event, EventKind, Origin, RunStatus, SkipReason};
+use crate::sabotage::{Bug, sabotaged};
 use crate::time::Timestamp;
 
 /// Repeats what the commit did that changed this action last.
@@ -17,7 +18,7 @@ pub(super) fn of_action(step: &mut Step<'_>, action: ActionIndex) {
 
 /// Repeats what the commit of that revision did, as far as it still stands.
 pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
-    if revision > step.run.revision {
+    if revision > step.run.revision || sabotaged(Bug::DropRepeats) {
         // Both came in one batch: what the first one sends has not been sent yet, and will be.
         return;
     }
@@ -43,6 +44,9 @@ pub(super) fn of_retry(step: &mut Step<'_>) {
 
 /// Repeats whatever was decided since then, as far as it still stands.
 pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
+    if sabotaged(Bug::DropRepeats) {
+        return;
+    }
     for action in step.definition.indexes() {
         let state = step.state(action);
         let (status, queued_at) = (state.status, state.queued_at);

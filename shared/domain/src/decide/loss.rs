@@ -12,6 +12,7 @@ use super::{Command, Rejection, again};
 use crate::ids::AgentId;
 use crate::limits::{MAX_LOSSES, SUSPECT_LOSSES};
 use crate::run::{ActionAt, ActionState, ActionStatus, ErrorInfo, EventKind};
+use crate::sabotage::{Bug, sabotaged};
 
 /// An agent holds a message that another may have held before. It gets a higher fence, or, if the run is ending, the
 /// action ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
@@ -52,7 +53,7 @@ pub(super) fn claim(
         }
     }
     stop_owner(step, of);
-    let of = ActionAt { fence: of.fence + 1, ..of };
+    let of = ActionAt { fence: of.fence + u32::from(!sabotaged(Bug::SameFence)), ..of };
     step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at: step.now, copy });
     Ok(())
 }

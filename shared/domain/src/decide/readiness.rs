@@ -3,6 +3,7 @@
 use crate::definition::{Definition, Trigger};
 use crate::ids::ActionIndex;
 use crate::run::{ActionStatus, Run};
+use crate::sabotage::{Bug, sabotaged};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readiness {
@@ -62,7 +63,7 @@ pub(super) fn readiness(
     if let Some(verdict) = alone {
         return verdict;
     }
-    if needs.iter().rev().any(|need| !run.action(*need).status.is_settled()) {
+    if needs.iter().rev().any(|need| !run.action(*need).status.is_settled()) && !sabotaged(Bug::EarlyJoin) {
         return Readiness::Wait;
     }
     let decided = needs.iter().find_map(|need| verdict_of_one(trigger, definition, run, *need));

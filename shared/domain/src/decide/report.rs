@@ -12,6 +12,7 @@ use crate::run::{
     ActionAt, ActionStatus, CancelCause, CheckpointError, ErrorInfo, EventKind, Outcome, Progress, RunStatus,
     check_checkpoint,
 };
+use crate::sabotage::{Bug, sabotaged};
 use crate::time::{Millis, Timestamp};
 
 /// Who performed an attempt, and since when; absent where nobody reported it.
@@ -101,14 +102,16 @@ pub(super) fn completed(
     outcome: &Outcome,
     checkpoint: Option<&Value>,
 ) -> Result<(), Rejection> {
+    let of = if sabotaged(Bug::OldFence) { ActionAt { fence: step.state(of.action).fence, ..of } } else { of };
     if loss::is_alive(step, of) {
         return Ok(());
     }
     let state = step.state(of.action);
     let is_newest = step.at(of.action) == of;
+    let is_owner = state.agent.as_ref() == Some(agent) || sabotaged(Bug::OldFence) || sabotaged(Bug::OfAnotherAgent);
     match state.status {
         ActionStatus::Queued if is_newest => {}
-        ActionStatus::Running if is_newest && state.agent.as_ref() == Some(agent) => {}
+        ActionStatus::Running if is_newest && is_owner => {}
         ActionStatus::Succeeded
         | ActionStatus::Failed
         | ActionStatus::TimedOut
@@ -192,7 +195,11 @@ fn met_deadline(step: &Step<'_>, of: ActionAt, started_at: Timestamp) -> bool {
 
 pub(super) fn attempt_failed(step: &mut Step<'_>, of: ActionAt, by: By, error: ErrorInfo, timed_out: bool) {
     let failed = failed_attempt(step, of, &error);
-    let next = step.action(of.action).retry.next_attempt(&failed, step.now).filter(|_| !step.is_ending());
+    let next = step
+        .action(of.action)
+        .retry
+        .next_attempt(&failed, step.now)
+        .filter(|_| !step.is_ending() || sabotaged(Bug::RetryInEnding));
     let Some(retry_at) = next else {
         step.fail(of, by, error, timed_out);
         return;
@@ -209,7 +216,7 @@ pub(super) fn failed_attempt<'e>(step: &Step<'_>, of: ActionAt, error: &'e Error
         run: step.run.id,
         action: of.action,
         attempt: of.attempt,
-        spent: of.attempt - state.attempt_base,
+        spent: if sabotaged(Bug::CountRedeliveries) { of.fence } else { of.attempt - state.attempt_base },
         kind: &error.kind,
         first_queued_at: state.first_queued_at.unwrap_or(step.now),
     }

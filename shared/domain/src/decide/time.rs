@@ -8,6 +8,7 @@ use crate::limits::{
     CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS,
 };
 use crate::run::{ActionStatus, CancelCause, ErrorInfo, EventKind, RunStatus};
+use crate::sabotage::{Bug, sabotaged};
 use crate::time::{Millis, Timestamp};
 
 /// A retry that is begun so much after it was due was not woken by the message that was sent for it.
@@ -185,6 +186,7 @@ pub(super) fn wake_at(step: &mut Step<'_>, at: Timestamp) {
 /// looked at, so it may be earlier, and the wake that then comes for nothing sets it right.
 pub(super) fn keep_wake(step: &mut Step<'_>, touched: impl Iterator<Item = ActionIndex>) {
     step.run.wake_at = match step.run.status {
+        RunStatus::Running | RunStatus::Paused if sabotaged(Bug::TimerInQueue) => None,
         RunStatus::Running | RunStatus::Paused => {
             let actions = touched.filter_map(|action| due_of(step, action));
             actions.chain(step.run.deadline).chain(step.run.wake_at).min()

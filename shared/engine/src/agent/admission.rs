@@ -8,6 +8,7 @@ use windlass_contract::message::PerformMessage;
 use windlass_domain::ids::AgentId;
 use windlass_domain::limits::CHECK_AFTER_MS;
 use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
+use windlass_domain::sabotage::{Bug, sabotaged};
 
 use crate::Ports;
 use crate::advance::{Advanced, advance};
@@ -36,10 +37,10 @@ pub(super) async fn admit(
     receive_count: u32,
 ) -> Result<Admission, PortError> {
     let redelivered = receive_count > 1;
-    if redelivered || message.claim {
+    if (redelivered || message.claim) && !sabotaged(Bug::BeginUnasked) {
         return claim(ports, definitions, agent, message, redelivered).await;
     }
-    if ports.clock.now().since(message.queued_at).0 > CHECK_AFTER_MS {
+    if ports.clock.now().since(message.queued_at).0 > CHECK_AFTER_MS && !sabotaged(Bug::NeverLook) {
         return check(ports, records, message).await;
     }
     Ok(Admission::Perform(message.of, message.checkpoint.clone()))

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::RunStatus;
+use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::control::{Control, ControlError, ControlRequest};
@@ -66,7 +67,7 @@ type Place = Arc<std::sync::Mutex<Option<Running>>>;
 /// Starts every process, and what befalls them. They end when this is dropped.
 pub(super) fn start_all(simulation: &Arc<Simulation>) -> JoinSet<()> {
     let fleet = &simulation.plan.fleet;
-    let mut parts = vec![(Part::Sweeper, 0)];
+    let mut parts = if sabotaged(Bug::SweepOff) { Vec::new() } else { vec![(Part::Sweeper, 0)] };
     if simulation.plan.kind == Kind::Scheduled {
         parts.push((Part::Scheduler, 0));
     }

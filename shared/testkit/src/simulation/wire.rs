@@ -42,7 +42,7 @@ impl Wire {
         let (simulation, life) = (simulation.clone(), life.clone());
         let inner = simulation.host.ports();
         let wire = Arc::new(Self { simulation, life, inner, received: Mutex::default() });
-        Ports {
+        let ports = Ports {
             queues: wire.clone(),
             runs: wire.clone(),
             tasks: wire.clone(),
@@ -50,7 +50,10 @@ impl Wire {
             agents: wire.clone(),
             schedules: wire.clone(),
             clock: wire,
-        }
+        };
+        #[cfg(feature = "sabotage")]
+        let ports = super::saboteur::sabotage(ports);
+        ports
     }
 
     /// Makes one call, or what chance makes of it. `seen` is told of a call that was answered by the host, whatever its
