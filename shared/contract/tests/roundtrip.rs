@@ -96,7 +96,8 @@ fn input() -> impl Strategy<Value = Input> {
             .prop_map(|(of, agent, redelivered, copy)| { Input::Claim { of, agent, redelivered, copy } }),
         (of(), any::<u32>(), progress(), some_json())
             .prop_map(|(of, number, progress, checkpoint)| { Input::Progressed { of, number, progress, checkpoint } }),
-        (of(), agent(), some_json()).prop_map(|(of, agent, checkpoint)| Input::HandedBack { of, agent, checkpoint }),
+        (of(), agent(), some_json(), any::<bool>())
+            .prop_map(|(of, agent, checkpoint, lost)| { Input::HandedBack { of, agent, checkpoint, lost } }),
         (of(), agent(), instant(), outcome(), some_json()).prop_map(|(of, agent, started_at, outcome, checkpoint)| {
             Input::Completed { of, agent, started_at, outcome, checkpoint }
         }),

@@ -4,6 +4,8 @@
 mod checkpoints;
 #[path = "loops/long.rs"]
 mod long;
+#[path = "loops/lost.rs"]
+mod lost;
 #[path = "loops/poison.rs"]
 mod poison;
 mod world;

@@ -77,8 +77,9 @@ pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
     if let Ok(work) = work::render(step.definition, &step.run, action) {
         let mut perform = graph::perform(step, step.at(action), work, true);
         // Each one is another copy, later ones with greater numbers: of all that were sent, the first claim picks the one
-        // that counts. Otherwise each redelivery of any of them would take the attempt from its owner.
-        let waited = step.now.since(perform.queued_at).0.saturating_add(1);
+        // that counts. Otherwise each redelivery of any of them would take the attempt from its owner. What is handed back
+        // waits anew, under another fence.
+        let waited = step.now.since(perform.queued_at).0.saturating_add(u64::from(perform.of.fence));
         perform.copy = perform.copy.saturating_add(u32::try_from(waited).unwrap_or(u32::MAX));
         step.perform(perform);
     }

@@ -113,12 +113,13 @@ pub(super) fn is_alive(step: &mut Step<'_>, of: ActionAt) -> bool {
 }
 
 /// The attempt's agent has stopped it and gives it back: the attempt waits in its pool again, and none is spent; or, if
-/// the run is ending, the action ends here. Known only after the next agent's claim, it says that nobody was lost.
+/// the run is ending, the action ends here. Known only after the next agent's claim, it says that nobody was lost. If
+/// its message may be lost, the attempt is sent again: of the two the first claim picks the one that counts.
 pub(super) fn handed_back(
     step: &mut Step<'_>,
     of: ActionAt,
     agent: &AgentId,
-    checkpoint: Option<&Value>,
+    (checkpoint, lost): (Option<&Value>, bool),
 ) -> Result<(), Rejection> {
     check_open(step, of)?;
     let state = step.state(of.action);
@@ -129,7 +130,11 @@ pub(super) fn handed_back(
         return Err(Rejection::Stale);
     }
     if of.fence < state.fence {
+        let is_unclaimed = state.handed_back && of.fence + 1 == state.fence;
         is_alive(step, of);
+        if lost && is_unclaimed {
+            again::of_queued(step, of.action);
+        }
         return Ok(());
     }
     if state.handed_back {
@@ -147,5 +152,8 @@ pub(super) fn handed_back(
     // One that is too large was refused where it was saved.
     let _kept = checkpointed(step, of, 0, checkpoint);
     step.emit(EventKind::ActionHandedBack { of });
+    if lost {
+        again::of_queued(step, of.action);
+    }
     Ok(())
 }

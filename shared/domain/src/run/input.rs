@@ -50,8 +50,8 @@ pub enum Input {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
     },
-    /// An agent that drains has stopped the attempt and makes its message visible again. It is known before or after
-    /// the next agent's claim.
+    /// An agent that drains, or that can not keep the attempt's message, has stopped the attempt. It is known before or
+    /// after the next agent's claim.
     HandedBack {
         /// Which, with the fence that the agent had.
         of: ActionAt,
@@ -60,6 +60,10 @@ pub enum Input {
         /// Where the work can be taken up; absent: where it was said last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
+        /// The agent may not hold the attempt's message any more, so it makes nothing visible: the attempt is to be sent
+        /// again, unless somebody has claimed it since.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        lost: bool,
     },
     /// An attempt has ended.
     Completed {

@@ -199,6 +199,7 @@ impl Agent {
     /// Makes the message visible again: the attempt goes on elsewhere, and none is spent. The record has the last
     /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden.
     async fn hand_back(&self, last: Last, hold: &Hold) {
+        let (run, of) = (last.run, last.of);
         let is_known = self.tell_handed_back(last).await;
         self.delete_replaced(hold).await;
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
@@ -206,7 +207,12 @@ impl Agent {
         let handed = if is_known && self.replace_worn(hold).await {
             queues.delete(&pool, vec![hold.receipt()]).await
         } else {
-            queues.extend(&pool, vec![(hold.receipt(), Duration::ZERO)]).await.map(drop)
+            let extended = queues.extend(&pool, vec![(hold.receipt(), Duration::ZERO)]).await;
+            extended.map(|kept| {
+                if !kept.contains(&hold.receipt()) {
+                    self.tell_lost(run, of)
+                }
+            })
         };
         if let Err(error) = handed {
             tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
@@ -214,12 +220,18 @@ impl Agent {
         self.inner.held.release(hold);
     }
 
-    /// The message may be with another agent, or will be soon: it is left to itself. The attempt has been stopped, so
-    /// nobody was lost: that is told, before or after the next agent's claim.
+    /// What was handed back had no message any more.
+    fn tell_lost(&self, run: RunId, of: ActionAt) {
+        let agent = self.inner.settings.id.clone();
+        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None, lost: true }, None);
+    }
+
+    /// The message may be with another agent, or will be soon, or it is gone: it is left to itself. The attempt has been
+    /// stopped, so nobody was lost: that is told, before or after the next agent's claim.
     fn let_go(&self, last: Last, hold: &Hold) {
         let Last { run, of, checkpoint, .. } = last;
         let agent = self.inner.settings.id.clone();
-        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint }, None);
+        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint, lost: true }, None);
         self.inner.held.release(hold);
     }
 
@@ -228,7 +240,7 @@ impl Agent {
     async fn tell_handed_back(&self, last: Last) -> bool {
         let inner = &self.inner;
         let Last { run, of, checkpoint, .. } = last;
-        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint }];
+        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost: false }];
         let telling = async {
             let mut backoff = Backoff::of_failures();
             while let Err(error) = advance(&inner.ports, &inner.definitions, run, &input, None).await {

@@ -295,7 +295,7 @@ impl Agent {
             return self.pass_on(holder, &message, receipt).await.is_ok();
         }
         let agent = self.inner.settings.id.clone();
-        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None }, None);
+        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None, lost: false }, None);
         false
     }
 

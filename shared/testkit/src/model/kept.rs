@@ -100,7 +100,7 @@ impl Model {
         &mut self,
         of: ActionAt,
         agent: &AgentId,
-        checkpoint: Option<&Value>,
+        (checkpoint, lost): (Option<&Value>, bool),
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
         let at = of.action.as_usize();
@@ -109,6 +109,9 @@ impl Model {
             return Err(refusal(&row.stand));
         }
         if of.fence < row.fence || row.handed_back {
+            if lost && row.handed_back && of.fence + 1 == row.fence {
+                turn.sent.insert((self.newest(at), true));
+            }
             if let Some(row) = self.actions.get_mut(&name_of(at)) {
                 row.lost.remove(&of.fence);
             }
@@ -128,6 +131,9 @@ impl Model {
             row.handed_back = true;
             row.fence += 1;
             row.said_number = 0;
+        }
+        if lost {
+            turn.sent.insert((self.newest(at), true));
         }
         Ok(())
     }

@@ -355,8 +355,7 @@ fn forgotten(run: &Run, host: &MemoryHost) -> Option<String> {
     for at in 0..run.actions.len() {
         let action = ActionIndex::from_usize(at);
         let state = run.action(action);
-        // Who handed an attempt back may have lost its message before: the sweeper sends it again within ten minutes.
-        if state.status.is_in_flight() && !state.handed_back {
+        if state.status.is_in_flight() {
             in_flight.insert((action, state.attempt));
         }
     }
