@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import uuid
 
@@ -31,8 +32,10 @@ def bad_input(stack: Stack) -> str:
     large = too_large(stack)
     pool = pool_without_queue(stack)
     named = missing_settings()
+    taken = address_taken()
     template = wrong_parameter(stack)
-    return f"{letters} bad messages in a batch are dead letters, the good one is done; {large}; {pool}; {named}; {template}"
+    done = f"{letters} bad messages in a batch are dead letters, the good one is done"
+    return "; ".join([done, large, pool, named, taken, template])
 
 
 def inbox_letters(stack: Stack) -> int:
@@ -102,7 +105,20 @@ def missing_settings() -> str:
         said = done.stdout + done.stderr
         unnamed = [setting for setting in SETTINGS if setting not in said]
         expect(done.returncode != 0 and not unnamed, f"{name} ({done.returncode}) does not name {unnamed}: {said[-800:]}")
+        expect("WL0801" in said, f"{name} gives the code: {said[-800:]}")
     return f"{len(PROGRAMS)} programs name all missing settings together"
+
+
+def address_taken() -> str:
+    """An agent that can not tell how it does takes no work."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        given = dict.fromkeys(SETTINGS, "proof") | {"WINDLASS_POOL": "manual", "WINDLASS_HEALTH_ADDR": address}
+        bare = {"PATH": os.environ["PATH"], "AWS_ENDPOINT_URL": "http://127.0.0.1:9"} | given
+        done = subprocess.run([program("windlass-agent")], env=bare, capture_output=True, text=True, timeout=120)
+    said = done.stdout + done.stderr
+    expect(done.returncode == 3 and "WL0802" in said and address in said, f"the agent ({done.returncode}) names it: {said[-800:]}")
+    return "an agent whose health address is taken says so"
 
 
 def wrong_parameter(stack: Stack) -> str:

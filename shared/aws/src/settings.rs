@@ -244,7 +244,13 @@ mod tests {
 
     fn check_faults(more: &[(&str, &str)], needs: Needs, expected: &[&str]) {
         let set: Vec<_> = LEAST.iter().chain(more).copied().collect();
-        let faults = read(&set, needs).map_or_else(|error| error.faults, |_| Vec::new());
+        let faults = read(&set, needs).map_or_else(
+            |error| {
+                assert_eq!(error.code(), "WL0801");
+                error.faults
+            },
+            |_| Vec::new(),
+        );
         let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
         assert_eq!(names, expected, "{more:?}");
     }

@@ -162,3 +162,28 @@ pub(crate) fn damaged(finding: &str) -> PortError {
 pub(crate) fn unreadable(what: &str, cause: &dyn std::fmt::Display) -> PortError {
     PortError::new(ErrorClass::Bug, UNREADABLE, format!("read {what}: {cause}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::ffi;
+
+    use super::*;
+
+    fn check(sqlite: i32, class: ErrorClass, code: &str) {
+        let error = rusqlite::Error::SqliteFailure(ffi::Error::new(sqlite), None);
+        let told = port_error(&error);
+        assert_eq!((told.class, told.code), (class, code), "{error}");
+        assert_eq!(concerns_the_whole_file(&error), code != "WL0309", "{error}");
+    }
+
+    #[test]
+    fn each_failure_of_sqlite_has_its_class_and_code() {
+        check(ffi::SQLITE_BUSY, ErrorClass::Retry, "WL0301");
+        check(ffi::SQLITE_LOCKED, ErrorClass::Retry, "WL0301");
+        check(ffi::SQLITE_FULL, ErrorClass::Retry, "WL0303");
+        check(ffi::SQLITE_IOERR, ErrorClass::Retry, "WL0304");
+        check(ffi::SQLITE_CORRUPT, ErrorClass::Bug, "WL0305");
+        check(ffi::SQLITE_READONLY, ErrorClass::Retry, "WL0306");
+        check(ffi::SQLITE_CONSTRAINT, ErrorClass::Bug, "WL0309");
+    }
+}

@@ -435,4 +435,20 @@ mod tests {
         drop(writer);
         threads.join();
     }
+
+    #[tokio::test]
+    async fn who_asks_a_writer_that_has_ended_is_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("store");
+        let connection = crate::database::open_or_make(&path).expect("a file");
+        let wal = File::options().write(true).open(path).expect("it is there");
+        let (meter, watch) = (Arc::<Meter>::default(), Arc::<QueueWatch>::default());
+        let (writer, _threads) =
+            Writer::start(connection, wal, meter, watch, Arc::new(Broken::new(None))).expect("threads");
+        let works: [fn(&mut Session<'_>) -> Result<(), Failure>; 2] = [|_| panic!("by intent of the test"), |_| Ok(())];
+        for work in works {
+            let closed = writer.write(Durability::Ordered, work).await.expect_err("nobody writes");
+            assert_eq!((closed.class, closed.code), (ErrorClass::Retry, "WL0307"));
+        }
+    }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tempfile::TempDir;
 use windlass_domain::ids::PoolName;
+use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_embedded::{FILE_NAME, OpenError, Role, Store};
-use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues};
+use windlass_engine::ports::{Agents, ErrorClass, Outgoing, PortError, QueueName, Queues};
 
 const VISIBILITY: Duration = Duration::from_secs(30);
 /// How long a message may take to come that nobody holds.
@@ -185,6 +186,39 @@ async fn a_damaged_file_is_found() {
     let store = open(folder.path()).expect("its first pages are sound");
     let found = store.check().await.expect_err("it is damaged");
     assert_eq!((found.class, found.code), (ErrorClass::Bug, "WL0305"), "{found}");
+}
+
+#[tokio::test]
+async fn a_message_over_its_limit_is_refused() {
+    let folder = folder();
+    let store = open(folder.path()).expect("the folder is empty");
+    let too_large = vec![Outgoing::now("x".repeat(MAX_MESSAGE_BYTES + 1))];
+    let refused = store.send(&QueueName::Inbox, too_large).await.expect_err("it is too large");
+    assert_eq!((refused.class, refused.code), (ErrorClass::Reject, "WL0314"), "{refused}");
+}
+
+/// Another process that writes for longer than a statement waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_locked_says_so_and_goes_on_when_it_is_free() {
+    let folder = folder();
+    let store = open(folder.path()).expect("the folder is empty");
+    let other = Connection::open(folder.path().join(FILE_NAME)).expect("it is there");
+    other.execute_batch("BEGIN IMMEDIATE").expect("nobody writes");
+    let refused = store.send(&QueueName::Inbox, large(0)).await.expect_err("another process writes");
+    assert_eq!((refused.class, refused.code), (ErrorClass::Retry, "WL0301"), "{refused}");
+    other.execute_batch("ROLLBACK").expect("it is ours");
+    store.send(&QueueName::Inbox, large(0)).await.expect("it is free");
+}
+
+#[tokio::test]
+async fn a_record_that_can_not_be_read_is_named() {
+    let folder = folder();
+    let store = open(folder.path()).expect("the folder is empty");
+    let other = Connection::open(folder.path().join(FILE_NAME)).expect("it is there");
+    other.execute_batch("INSERT INTO agents VALUES ('agent-1', 'no JSON')").expect("it can be written");
+    let told = Agents::list(&store).await.expect_err("it can not be read");
+    assert_eq!((told.class, told.code), (ErrorClass::Bug, "WL0316"), "{told}");
+    assert!(told.message.contains("an agent"), "{told}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The commands: what they print, and what they end with.
 
+use std::io::{Read, Write};
+
 use crate::support::{Answer, Host, PROGRAM, windlass};
 use serde_json::Value;
 
@@ -42,6 +44,7 @@ fn every_fault_is_told_at_once_with_its_place() {
     assert_eq!(list[0]["faults"].as_array().map(Vec::len), Some(4), "{list}");
     assert_eq!(list[0]["faults"][0]["place"]["line"], 1);
     assert_eq!(list[1]["valid"], true);
+    assert!(answer.errors.contains("[WL0613]"), "{}", answer.errors);
 }
 
 #[test]
@@ -57,6 +60,26 @@ fn errors_are_json_if_that_is_asked_for() {
     assert_eq!(answer.code, 3);
     let error: Value = serde_json::from_str(&answer.errors).expect("JSON");
     assert_eq!((&error["error"]["code"], &error["error"]["exit"]), (&"WL0601".into(), &3.into()));
+}
+
+/// Somebody else's server: what it answers is no JSON, or not the JSON of a host.
+#[test]
+fn an_answer_that_is_not_a_hosts_is_told() {
+    for (kind, body) in [("text/html", "<p>It works!"), ("application/json", "{\"it\": \"works\"}")] {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let url = format!("http://{}", server.local_addr().expect("bound"));
+        std::thread::spawn(move || {
+            let (mut caller, _) = server.accept().expect("a caller");
+            let mut asked = [0; 4096];
+            let _read = caller.read(&mut asked).expect("a request");
+            let length = body.len();
+            write!(caller, "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n{body}")
+                .expect("told");
+        });
+        let answer = alone(&["runs", "--url", &url, "--token", "t"]);
+        assert_eq!(answer.code, 3, "{}", answer.errors);
+        assert!(answer.errors.contains("[WL0610]"), "{}", answer.errors);
+    }
 }
 
 #[test]

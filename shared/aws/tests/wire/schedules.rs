@@ -3,7 +3,7 @@
 use aws_sdk_scheduler::operation::get_schedule::{GetScheduleError, GetScheduleOutput};
 use aws_sdk_scheduler::types::{DeadLetterConfig, FlexibleTimeWindowMode, RetryPolicy, ScheduleState};
 use serde_json::{Value, json};
-use windlass_aws::{AwsHost, AwsSchedules};
+use windlass_aws::{AwsHost, AwsSchedules, Settings};
 use windlass_domain::definition::{CatchUp, Overlap, Schedule, ScheduleRule};
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::{Millis, Timestamp};
@@ -119,6 +119,19 @@ async fn what_can_not_be_kept_is_refused_and_changes_nothing() {
     }
     assert!(get(&host, &task).await.is_none());
     schedules.check(&every(60_000)).expect("a minute can be kept");
+}
+
+/// Only the coordinator is told where schedules send; who is not is refused before anything is asked of AWS.
+#[tokio::test]
+async fn a_program_without_a_target_changes_no_schedule() {
+    let stack = Stack::get();
+    let host = stack.host_with(Settings { schedule_target: None, ..stack.settings(&[]) }).await;
+    let put = host.schedules().put(&task("aimless"), &every(60_000), host.clock().now()).await;
+    let removed = host.schedules().remove(&task("aimless")).await;
+    for refused in [put.err(), removed.err()] {
+        let refused = refused.expect("there is no target");
+        assert_eq!((refused.class, refused.code), (ErrorClass::Reject, "WL0341"), "{refused}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
