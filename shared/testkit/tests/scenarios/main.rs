@@ -4,7 +4,9 @@
 
 mod control;
 mod crash;
+mod expressions;
 mod joins;
+mod published;
 mod retries;
 mod steps;
 mod wide;

@@ -1,0 +1,60 @@
+//! Expressions of a task, as its run meets them.
+
+use serde_json::{Value, json};
+use windlass_domain::definition::Definition;
+use windlass_domain::run::{ActionStatus, Input, Origin, Outcome, RunStatus};
+use windlass_testkit::world::World;
+
+use crate::steps::{finish, give, status, succeeded};
+
+fn begun(definition: &str) -> World {
+    let definition = Definition::from_text(definition).expect("a sound definition");
+    let mut world = World::new(definition, Origin::Request, "expressions");
+    give(&mut world, &Input::Start);
+    world
+}
+
+fn check_output(output: &str, given: Value, expected: Result<Value, &str>) {
+    let mut world = begun(&format!("task: t\noutput: {output}\nactions:\n  a: {{ native: {{ handler: a }} }}\n"));
+    finish(&mut world, "a", Outcome::Succeeded { output: given });
+    match expected {
+        Ok(value) => assert_eq!((world.run.status, &world.run.output), (RunStatus::Succeeded, &Some(value))),
+        Err(words) => {
+            let error = world.run.error.as_ref().expect("it failed");
+            assert_eq!((world.run.status, &world.run.output), (RunStatus::Failed, &None));
+            assert_eq!(error.kind, "expression");
+            assert!(error.message.contains("`output`") && error.message.contains(words), "{error:?}");
+        }
+    }
+}
+
+#[test]
+fn the_output_of_a_run_is_evaluated_when_it_ends() {
+    check_output("\"${{ actions.a.output.rows }}\"", json!({ "rows": 7 }), Ok(json!(7)));
+    check_output("{ of: \"${{ actions.a.status }}\" }", json!(null), Ok(json!({ "of": "succeeded" })));
+    check_output("\"${{ actions.a.output.rows }}\"", json!({ "lines": 7 }), Err("rows"));
+}
+
+/// Another attempt would find the same: there is none, whatever the policy says.
+#[test]
+fn an_expression_without_a_value_fails_its_action() {
+    let retry = "retry: { attempts: 9, delay: 1s }";
+    let cases = [
+        ("when: actions.a.output.go", "exec: [\"true\"]", "`when`"),
+        ("when: \"'text'\"", "exec: [\"true\"]", "`when`"),
+        ("pool: default", "exec: [echo, \"${{ actions.a.output.go }}\"]", "`exec.command`"),
+        ("pool: default", "http: { url: \"http://h/${{ actions.a.output.go }}\" }", "`http.url`"),
+        ("pool: default", "native: { handler: b, input: \"${{ actions.a.output.go }}\" }", "`native.input`"),
+    ];
+    for (more, facade, place) in cases {
+        let mut world = begun(&format!(
+            "task: t\nactions:\n  a: {{ native: {{ handler: a }} }}\n  b:\n    needs: a\n    {retry}\n    {more}\n    {facade}\n"
+        ));
+        finish(&mut world, "a", succeeded());
+        let state = world.run.action(world.index("b"));
+        let error = state.error.as_ref().expect("it failed");
+        assert_eq!((status(&world, "b"), error.kind.as_str(), state.attempt), (ActionStatus::Failed, "expression", 0));
+        assert!(error.message.contains(place), "{error:?}");
+        assert_eq!(world.run.status, RunStatus::Failed);
+    }
+}
