@@ -15,7 +15,6 @@ use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
-use crate::begin::is_unheard_of;
 use crate::definitions::Definitions;
 use crate::effects::Effects;
 use crate::ports::PortError;
@@ -191,38 +190,19 @@ pub(crate) fn fold(
             }
         }
     }
-    if let Some(since) = repeated.into_iter().chain(untold_since(before, &folded.run, inputs)).min() {
+    if let Some(since) = repeated {
         let decision = repeat(definition, &folded.run, since, now);
         let public = |event: &Event| PublicEvent::of(definition, &folded.run, event);
         folded.again.extend(decision.again.iter().filter_map(public));
         folded.commands.extend(decision.commands);
         drop_repeats(&mut folded.commands);
-        let mut told = BTreeSet::new();
-        folded.again.retain(|event| told.insert(event.id));
     }
+    let mut told: BTreeSet<_> = folded.events.iter().map(|event| event.id).collect();
+    folded.again.retain(|event| told.insert(event.id));
     if is_changed(before, &folded.run) {
         folded.run.revision = before.revision + 1;
     }
     folded
-}
-
-/// Since when nobody may have been told anything, if a run is changed by time or by people before any agent was heard: who
-/// recorded it may have died before it sent the start, and once the run is changed nobody looks at its start again.
-fn untold_since(before: &Run, after: &Run, inputs: &[Input]) -> Option<Timestamp> {
-    let is_report = |input: &Input| {
-        !matches!(
-            input,
-            Input::Start
-                | Input::Cancel { .. }
-                | Input::Pause
-                | Input::Resume
-                | Input::Wake
-                | Input::Sweep { .. }
-                | Input::Unserved { .. }
-        )
-    };
-    let is_untold = is_unheard_of(before) && is_changed(before, after) && !inputs.iter().any(is_report);
-    is_untold.then_some(before.submitted_at)
 }
 
 /// Counts what became of the inputs. A run that only the sweep has moved, though no time of its own was due, was stuck:

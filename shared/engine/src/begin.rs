@@ -24,8 +24,9 @@ pub(crate) struct Begun {
 }
 
 /// Records a submitted run. One of a few actions begins at once. The start of a large one, which may have to send
-/// thousands of messages, is left to the process manager; so is that of one that would end at once: nobody looks again at
-/// a run that has ended, so what follows from its end must be somebody's to send before it is recorded.
+/// thousands of messages, is left to the process manager; so is a start that ends an action, or the whole run: an attempt
+/// that was not sent is found by the sweeper, but nobody looks again for an end that was not told, so it must be somebody's
+/// to tell before it is recorded.
 pub(crate) async fn begin(
     ports: &Ports,
     definition: &Definition,
@@ -34,7 +35,7 @@ pub(crate) async fn begin(
 ) -> Result<Begun, PortError> {
     let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
     let folded = is_small.then(|| fold(now, definition, &submitted, &[Input::Start], None));
-    let Some(folded) = folded.filter(|folded| !folded.run.status.is_final()) else {
+    let Some(folded) = folded.filter(|folded| folded.run.open as usize == definition.actions.len()) else {
         let created = ports.runs.create(&submitted, &[]).await?;
         let effects = Effects::start_of(&submitted);
         return Ok(Begun { created, run: submitted, effects });

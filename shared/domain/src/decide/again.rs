@@ -34,12 +34,15 @@ pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
 
 /// Repeats what the commit did that retried the run, or changed its status since.
 pub(super) fn of_retry(step: &mut Step<'_>) {
-    let revision = step.run.status_revision;
-    if revision <= step.run.revision && step.run.status.is_final() {
-        // It may have been retried and ended by one commit.
-        begun(step);
-    }
-    of_revision(step, revision);
+    // Time or people may have moved the run on since, or the very same commit may have ended it.
+    begun(step);
+    of_revision(step, step.run.status_revision);
+}
+
+/// Repeats what the commit did that cancelled the run, or ended it since.
+pub(super) fn of_cancel(step: &mut Step<'_>) {
+    cancelling(step);
+    of_revision(step, step.run.status_revision);
 }
 
 /// Repeats whatever was decided since then, as far as it still stands.
@@ -65,7 +68,12 @@ pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
         begun(step);
     }
     let is_committed = step.run.status_revision <= step.run.revision;
-    let decided_at = [step.run.started_at, step.run.finished_at, step.run.cancellation.as_ref().map(|why| why.at)];
+    let cancelled_at = step.run.cancellation.as_ref().map(|why| why.at);
+    if cancelled_at.is_some_and(|at| at >= since) {
+        // Its very input, repeated, may be what has ended the run.
+        cancelling(step);
+    }
+    let decided_at = [step.run.started_at, step.run.finished_at, cancelled_at];
     if is_committed && decided_at.iter().flatten().any(|at| *at >= since) {
         status(step);
     }

@@ -56,7 +56,7 @@ pub(super) fn cancel(step: &mut Step<'_>, cause: CancelCause, reason: &str) -> R
         RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
         // A run that had nothing in flight was cancelled and ended by one commit.
         RunStatus::Cancelling | RunStatus::Cancelled => {
-            again::of_revision(step, step.run.status_revision);
+            again::of_cancel(step);
             return Ok(());
         }
         RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut => {
@@ -128,7 +128,7 @@ pub(super) fn retry(step: &mut Step<'_>, retries: u32) -> Result<(), Rejection> 
     match step.run.status {
         RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => {}
         RunStatus::Running if step.run.retries > 0 => {
-            again::of_revision(step, step.run.status_revision);
+            again::of_retry(step);
             return Ok(());
         }
         RunStatus::Submitted

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::report::{check_open, checkpointed};
 use super::step::Step;
 use super::{Command, Rejection, again};
-use crate::ids::AgentId;
-use crate::limits::{MAX_LOSSES, SUSPECT_LOSSES};
+use crate::ids::{ActionIndex, AgentId};
+use crate::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, MAX_LOSSES, SUSPECT_LOSSES};
 use crate::run::{ActionAt, ActionState, ActionStatus, ErrorInfo, EventKind};
 use crate::sabotage::{Bug, sabotaged};
 
@@ -39,6 +39,9 @@ pub(super) fn claim(
         return Err(Rejection::Stale);
     }
     if step.is_ending() {
+        if !redelivered && is_fresh(step, of.action) {
+            return Err(Rejection::Stale);
+        }
         let of = step.at(of.action);
         step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
         step.follow();
@@ -64,6 +67,13 @@ pub(super) fn claim(
 fn is_by_its_message(state: &ActionState, of: ActionAt, copy: u32) -> bool {
     let owned = state.fence - u32::from(state.handed_back);
     of.fence <= state.fence && (copy == state.copy || copy > state.copy && of.fence >= owned)
+}
+
+/// Whether another message of the attempt, its first, may still be begun by whoever gets it, without a look at the record:
+/// the action must not end before, and its run with it.
+fn is_fresh(step: &Step<'_>, action: ActionIndex) -> bool {
+    let waited = step.state(action).queued_at.map_or(0, |at| step.now.since(at).0);
+    waited <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
 }
 
 /// Whether the claim says that the owner before was lost. Who claims again what it had itself is still there.

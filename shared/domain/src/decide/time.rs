@@ -133,8 +133,9 @@ fn force(step: &mut Step<'_>) {
 }
 
 /// A second look at a run that has not changed for a while: what may have been lost is sent again. A queued attempt
-/// is sent again when it has waited for 10 minutes, 20, 40 and so on: a long queue is no loss. If nothing was heard of
-/// the run since its start, whoever recorded it may have died before it sent anything: then it is after 2 minutes, 4, 8.
+/// is sent again when it has waited for 10 minutes, 20, 40 and so on: a long queue is no loss. One of the run's start is
+/// after 2 minutes, 4, 8, because whoever recorded that may have died before it sent all of it; and if nothing was heard
+/// of the run since, what else its start led to is sent again with it.
 pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejection> {
     if step.run.status == RunStatus::Submitted {
         control::start(step);
@@ -156,7 +157,10 @@ pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejecti
     for action in step.definition.indexes() {
         let state = step.state(action);
         let from = state.queued_at.filter(|_| state.status == ActionStatus::Queued);
-        if doubled(REISSUE_QUEUED_AFTER_MS, waited(from, since), waited(from, step.now)) {
+        // Others of the start may have been heard of, or the run paused before any was: this one still may never have been sent.
+        let is_of_start = state.revision <= again::STARTING_REVISION;
+        let first = if is_of_start { RESTART_AFTER_MS } else { REISSUE_QUEUED_AFTER_MS };
+        if doubled(first, waited(from, since), waited(from, step.now)) {
             again::of_queued(step, action);
         }
     }

@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::AgentId;
-use windlass_domain::limits::{MAX_CHECKPOINT_BYTES, MAX_LOSSES};
+use windlass_domain::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, MAX_CHECKPOINT_BYTES, MAX_LOSSES};
 use windlass_domain::run::{ActionAt, Progress};
 
 use super::report::refusal;
@@ -74,6 +74,12 @@ impl Model {
             return Err(refusal(&row.stand));
         }
         if self.is_ending() {
+            if let Stand::Queued { since } = row.stand
+                && !redelivered
+                && turn.now.since(since).0 <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
+            {
+                return Err(Rejection::Stale);
+            }
             self.set(at, Stand::Cancelled, turn);
             self.follow(turn);
             return Ok(());

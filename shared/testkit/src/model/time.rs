@@ -88,7 +88,8 @@ impl Model {
         }
         for at in self.positions() {
             let Stand::Queued { since: queued } = self.row(at).stand else { continue };
-            if is_at_a_mark(queued, REISSUE_QUEUED_AFTER_MS) {
+            let first = if self.row(at).commit <= 1 { RESTART_AFTER_MS } else { REISSUE_QUEUED_AFTER_MS };
+            if is_at_a_mark(queued, first) {
                 turn.sent.insert((self.newest(at), true));
             }
         }

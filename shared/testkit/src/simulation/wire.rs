@@ -178,9 +178,7 @@ impl Queues for Wire {
             for body in &bodies {
                 wire.note(format_args!("sends to {queue}: {body}"));
             }
-            if *queue == QueueName::DeadLetter {
-                wire.simulation.witness().buried(&bodies);
-            }
+            wire.simulation.witness().sent(queue, &bodies);
         };
         self.call("send", sent, seen).await
     }

@@ -75,6 +75,8 @@ pub(super) struct Witness {
     pub(super) accepted: BTreeSet<RunId>,
     published: BTreeMap<Uuid, PublicEvent>,
     pub(super) dead_letters: Vec<String>,
+    /// Attempts that were sent to their pool.
+    sent: BTreeSet<(RunId, ActionIndex, u32)>,
     pub(super) broken: Vec<Broken>,
     /// Attempts that were begun more than once.
     pub(super) repeats: u64,
@@ -242,8 +244,15 @@ impl Witness {
         }
     }
 
-    pub(super) fn buried(&mut self, letters: &[String]) {
-        self.dead_letters.extend_from_slice(letters);
+    pub(super) fn sent(&mut self, queue: &QueueName, bodies: &[String]) {
+        match queue {
+            QueueName::DeadLetter => self.dead_letters.extend_from_slice(bodies),
+            QueueName::Pool(_) => {
+                let attempts = bodies.iter().filter_map(|body| decode::<PerformMessage>(body).ok());
+                self.sent.extend(attempts.map(|message| (message.run, message.of.action, message.of.attempt)));
+            }
+            QueueName::Inbox | QueueName::Control(_) => {}
+        }
     }
 
     /// What was acknowledged has had its effect, and its run is still in somebody's hands.
@@ -263,7 +272,7 @@ impl Witness {
             QueueName::Control(_) | QueueName::DeadLetter => return,
         };
         let Some(seen) = self.runs.get(&run) else { return };
-        if let Some(lost) = forgotten(&seen.record, message.host) {
+        if let Some(lost) = forgotten(&seen.record, &self.sent, message.host) {
             self.breaks(SW8, format!("run {run}: {lost}, and {} is acknowledged", message.body));
         }
     }
@@ -340,11 +349,11 @@ impl Witness {
     }
 }
 
-/// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. A
-/// run of which nothing was heard since it was recorded is the sweeper's.
-fn forgotten(run: &Run, host: &MemoryHost) -> Option<String> {
+/// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. One
+/// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died.
+fn forgotten(run: &Run, sent: &BTreeSet<(RunId, ActionIndex, u32)>, host: &MemoryHost) -> Option<String> {
     const BEGUN: u64 = 1;
-    if run.status.is_final() || run.status == RunStatus::Submitted || run.revision <= BEGUN {
+    if run.status.is_final() || run.status == RunStatus::Submitted {
         return None;
     }
     let id = run.id.to_string();
@@ -355,7 +364,8 @@ fn forgotten(run: &Run, host: &MemoryHost) -> Option<String> {
     for at in 0..run.actions.len() {
         let action = ActionIndex::from_usize(at);
         let state = run.action(action);
-        if state.status.is_in_flight() {
+        let is_the_sweepers = state.revision <= BEGUN && !sent.contains(&(run.id, action, state.attempt));
+        if state.status.is_in_flight() && !is_the_sweepers {
             in_flight.insert((action, state.attempt));
         }
     }
