@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
-use windlass_domain::run::{ActionAt, Input, Run, RunStatus};
+use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
@@ -297,5 +297,42 @@ async fn a_lost_start_is_sent_whenever_the_sweeper_looks() {
             manage(&host).await;
         }
         assert!(!attempts(&host, started.run.id).is_empty(), "first looked at after {first} s");
+    }
+}
+
+/// Nobody looks again for an end that was not told: a start that ends an action is the process manager's, which is given it
+/// again if it dies before it has told.
+#[tokio::test(start_paused = true)]
+async fn a_start_that_ends_an_action_is_left_to_the_process_manager() {
+    let host = host_with(&format!("{TASK}  b: {{ when: \"false\", exec: [echo] }}\n")).await;
+    let started = starter(&host.ports()).start(request(None)).await.unwrap();
+    assert_eq!((started.run.status, starts(&host, started.run.id)), (RunStatus::Submitted, 1));
+    manage(&host).await;
+    let run = host.ports().runs.load(started.run.id).await.unwrap().unwrap();
+    assert_eq!((run.status, run.action(ActionIndex(1)).status), (RunStatus::Running, ActionStatus::Skipped));
+}
+
+/// The starter died when it had sent the first of two attempts, or before it had sent any and the run was paused since.
+#[tokio::test(start_paused = true)]
+async fn every_attempt_of_a_start_is_looked_for_by_itself() {
+    for paused in [false, true] {
+        let host = host_with(&format!("{TASK}  b: {{ exec: [echo] }}\n")).await;
+        let started = starter(&host.ports()).start(request(None)).await.unwrap();
+        let pool = QueueName::Pool(PoolName::default());
+        let taken = host.ports().queues.receive(&pool, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap();
+        let receipts = taken.into_iter().map(|delivery| delivery.receipt).collect();
+        host.ports().queues.delete(&pool, receipts).await.unwrap();
+        let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+        let input = match paused {
+            true => Input::Pause,
+            false => Input::Started { of, agent: AgentId::new("agent-1").unwrap(), started_at: host.ports().clock.now() },
+        };
+        let message = InboxMessage::Run { v: MESSAGE_VERSION, run: started.run.id, input };
+        host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
+        manage(&host).await;
+        pass(&host, 3).await;
+        let sent: BTreeSet<u32> = attempts(&host, started.run.id).iter().map(|sent| sent.of.action.0).collect();
+        let unsent = if paused { BTreeSet::from([0, 1]) } else { BTreeSet::from([1]) };
+        assert_eq!(sent, unsent, "paused: {paused}");
     }
 }

@@ -181,7 +181,8 @@ impl Model {
     fn send_again(&self, commit: u64, turn: &mut Turn<'_>) {
         for at in self.positions() {
             let row = self.row(at);
-            if matches!(row.stand, Stand::Queued { .. }) && row.commit == commit && !row.handed_back {
+            let is_wanted = matches!(row.stand, Stand::Queued { .. }) && !self.is_ending();
+            if is_wanted && row.commit == commit && !row.handed_back {
                 turn.sent.insert((self.newest(at), true));
             }
         }

@@ -104,6 +104,8 @@ fn repeat(step: &mut Step<'_>, action: ActionIndex) {
 fn send(step: &mut Step<'_>, action: ActionIndex) {
     let state = step.state(action);
     match state.status {
+        // Nobody is to begin it any more; if no agent answers it, its run's own time ends it.
+        ActionStatus::Queued if step.is_ending() => {}
         ActionStatus::Queued => of_queued(step, action),
         ActionStatus::RetryWaiting => {
             let due = state.retry_at.unwrap_or(step.now);

@@ -350,7 +350,8 @@ impl Witness {
 }
 
 /// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. One
-/// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died.
+/// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died. One that waits in a run
+/// that is being cancelled is ended after the grace.
 fn forgotten(run: &Run, sent: &BTreeSet<(RunId, ActionIndex, u32)>, host: &MemoryHost) -> Option<String> {
     const BEGUN: u64 = 1;
     if run.status.is_final() || run.status == RunStatus::Submitted {
@@ -365,7 +366,8 @@ fn forgotten(run: &Run, sent: &BTreeSet<(RunId, ActionIndex, u32)>, host: &Memor
         let action = ActionIndex::from_usize(at);
         let state = run.action(action);
         let is_the_sweepers = state.revision <= BEGUN && !sent.contains(&(run.id, action, state.attempt));
-        if state.status.is_in_flight() && !is_the_sweepers {
+        let ends_by_time = state.status == ActionStatus::Queued && run.status == RunStatus::Cancelling;
+        if state.status.is_in_flight() && !is_the_sweepers && !ends_by_time {
             in_flight.insert((action, state.attempt));
         }
     }

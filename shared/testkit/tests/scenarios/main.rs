@@ -7,6 +7,7 @@ mod crash;
 mod expressions;
 mod joins;
 mod published;
+mod repeated;
 mod retries;
 mod steps;
 mod wide;
