@@ -210,7 +210,7 @@ impl Agent {
             let extended = queues.extend(&pool, vec![(hold.receipt(), Duration::ZERO)]).await;
             extended.map(|kept| {
                 if !kept.contains(&hold.receipt()) {
-                    self.tell_lost(run, of)
+                    self.tell_lost(run, of);
                 }
             })
         };
