@@ -38,6 +38,7 @@ bugs! {
     FreshEventIds: "fresh-event-ids", "events get new ids each time they are published";
     ForgetVersion: "forget-version", "a commit replaces whatever is there, not the version that it was decided on";
     ConflictIsDone: "conflict-is-done", "a conflict is taken for a sign that the write was made before";
+    PartOfWrite: "part-of-write", "after a conflict, a part of the write that is found in the record is taken for all of it";
     OldReads: "old-reads", "every read of a record may be an old one";
     CreateReplaces: "create-replaces", "a run that is created a second time replaces the first";
     DropRepeats: "drop-repeats", "an input that comes again leads to nothing, because it was handled";
@@ -47,6 +48,7 @@ bugs! {
     CountRedeliveries: "count-redeliveries", "each delivery of an attempt is counted as an attempt";
     BeginUnasked: "begin-unasked", "an attempt that is delivered again begins without a claim";
     NeverLook: "never-look", "an attempt that waited for long begins without a look at its record";
+    GoOnUnheld: "go-on-unheld", "an agent goes on with an attempt whose message it could not keep";
     AcknowledgeWork: "acknowledge-work", "an agent deletes the message of an attempt when it receives it";
     RetryInEnding: "retry-in-ending", "a failed attempt of a run that is being cancelled is tried again";
     EarlyJoin: "early-join", "an action begins when the first of those that it needs has ended";

@@ -10,6 +10,7 @@
 mod chance;
 mod end;
 mod history;
+mod keeping;
 mod life;
 mod log;
 mod plan;

@@ -15,6 +15,7 @@ use windlass_contract::message::PerformMessage;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::run::ActionAt;
+use windlass_domain::sabotage::{Bug, sabotaged};
 
 use super::Agent;
 use crate::ports::{Delivery, QueueName, Receipt};
@@ -274,7 +275,7 @@ impl Held {
     /// Stops what can not be kept: its message may be with another agent within `margin`.
     fn stop_lost(&self, margin: Duration) {
         for hold in self.holds().values() {
-            if !hold.is_safe_for(margin) {
+            if !hold.is_safe_for(margin) && !sabotaged(Bug::GoOnUnheld) {
                 hold.stop(Stopped::Lost);
             }
         }
@@ -319,6 +320,7 @@ impl Agent {
                     let counts = hold.receipt() == *receipt;
                     match (counts, kept.contains(receipt)) {
                         (true, true) => hold.state().hidden_until = asked_at + visibility,
+                        (true, false) if sabotaged(Bug::GoOnUnheld) => {}
                         (true, false) => hold.stop(Stopped::Lost),
                         (false, true) => {}
                         (false, false) => hold.forget(std::slice::from_ref(receipt)),

@@ -50,6 +50,10 @@ impl Life {
         self.state().cut_off_until = Instant::now() + span;
     }
 
+    pub(super) fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
     pub(super) fn is_cut_off(&self) -> bool {
         self.state().cut_off_until > Instant::now()
     }

@@ -67,6 +67,7 @@ impl Performer for Scripted {
         self.simulation
             .note(&self.life.name, format_args!("begins {name} of {run}, attempt {} fence {}", of.attempt, of.fence));
         self.simulation.witness().begins(&attempt);
+        self.simulation.witness().performs(&self.life, &attempt, &control);
         let script = Script::of(self.simulation.plan.seed, &attempt);
         let left = attempt.time_left(self.simulation.now_of(&self.life)).map(Millis::as_duration);
         let times_out = left.is_some_and(|left| left < script.takes);
@@ -93,6 +94,7 @@ impl Performer for Scripted {
                 script.ends
             },
         };
+        self.simulation.witness().has_performed(&self.life, &attempt);
         self.life.gate().await;
         self.simulation.note(
             &self.life.name,

@@ -194,6 +194,9 @@ impl Queues for Wire {
         let seen = |wire: &Self, deliveries: &Vec<Delivery>| {
             for delivery in deliveries {
                 wire.note(format_args!("receives from {queue}, time {}: {}", delivery.receive_count, delivery.body));
+                if matches!(queue, QueueName::Pool(_)) {
+                    wire.simulation.witness().received(&wire.life, delivery);
+                }
             }
             wire.received(deliveries);
         };

@@ -17,6 +17,7 @@ use windlass_engine::perform::Attempt;
 use windlass_engine::ports::QueueName;
 
 use super::history::{self, History};
+use super::keeping::Keeping;
 use crate::memory::MemoryHost;
 
 macro_rules! catalogue {
@@ -46,6 +47,7 @@ catalogue! {
     SW13: "nothing becomes a dead letter because of faults";
     SW14: "a due time is one run, and no two runs of a task overlap whose schedule forbids it";
     SW15: "no task of a process panics";
+    SW17: "an agent stops an attempt before its message can be with another";
 }
 
 /// An invariant that did not hold, and when.
@@ -80,6 +82,7 @@ pub(super) struct Witness {
     pub(super) broken: Vec<Broken>,
     /// Attempts that were begun more than once.
     pub(super) repeats: u64,
+    pub(super) keeping: Keeping,
 }
 
 /// A message that has just been deleted.
