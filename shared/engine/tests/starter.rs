@@ -323,12 +323,8 @@ async fn every_attempt_of_a_start_is_looked_for_by_itself() {
         let receipts = taken.into_iter().map(|delivery| delivery.receipt).collect();
         host.ports().queues.delete(&pool, receipts).await.unwrap();
         let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
-        let input = match paused {
-            true => Input::Pause,
-            false => {
-                Input::Started { of, agent: AgentId::new("agent-1").unwrap(), started_at: host.ports().clock.now() }
-            }
-        };
+        let (agent, started_at) = (AgentId::new("agent-1").unwrap(), host.ports().clock.now());
+        let input = if paused { Input::Pause } else { Input::Started { of, agent, started_at } };
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run: started.run.id, input };
         host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
         manage(&host).await;
