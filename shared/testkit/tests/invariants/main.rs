@@ -1,0 +1,9 @@
+//! Each invariant finds what it is for: a sound record or decision is spoilt in one place, and exactly what that breaks is
+//! told. A judge that is deaf would let every other test pass.
+
+#![expect(clippy::expect_used, reason = "tests")]
+
+mod decisions;
+mod records;
+#[path = "../scenarios/steps.rs"]
+mod steps;
