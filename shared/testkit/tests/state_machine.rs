@@ -75,7 +75,9 @@ fn decisions_agree_with_the_model_and_keep_every_invariant() {
         }
         coverage.merge(seen);
     }
-    coverage.check_complete();
+    if cases() >= CASES {
+        coverage.check_complete();
+    }
     if cases() == CASES && number_in("WINDLASS_SEED").is_none() {
         coverage.check_document();
     }

@@ -8,6 +8,7 @@ mod expressions;
 mod joins;
 mod published;
 mod repeated;
+mod repeats;
 mod retries;
 mod steps;
 mod wide;
