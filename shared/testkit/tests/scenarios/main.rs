@@ -11,4 +11,5 @@ mod repeated;
 mod repeats;
 mod retries;
 mod steps;
+mod told;
 mod wide;

@@ -1,6 +1,6 @@
 //! What is sent and told again for an input that was delivered before, when nobody knows what came of its first time.
 
-use windlass_domain::decide::{Command, Decision, repeat};
+use windlass_domain::decide::{Command, Decision, decide, repeat};
 use windlass_domain::run::{CancelCause, Input, Origin};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_testkit::generate::agent_of;
@@ -67,6 +67,35 @@ fn what_is_not_committed_is_not_repeated() {
     let done = world.ask(&completed(&world, "a0", succeeded())).expect("accepted");
     let uncommitted = repeat(&world.definition, &done.run, world.now, world.now);
     assert_eq!((uncommitted.again.len(), uncommitted.commands.len()), (0, 0));
+}
+
+/// Two deliveries of an input in one batch: what the first one sends has not been sent yet, and will be.
+#[test]
+fn a_repeat_within_a_batch_sends_nothing_twice() {
+    let mut world = world(&diamond());
+    give(&mut world, &Input::Start);
+    let input = completed(&world, "a0", succeeded());
+    let first = world.ask(&input).expect("accepted");
+    let second = decide(&world.definition, &first.run, &input, world.now).expect("accepted");
+    assert_eq!((performs(&first).len(), second.again, second.commands), (2, vec![], vec![]));
+}
+
+/// A request to retry that comes again tells the retry once, however far the run has come.
+#[test]
+fn a_repeated_retry_is_told_once() {
+    let mut world = world(&chain(2));
+    give(&mut world, &Input::Start);
+    finish(&mut world, "a0", failed(RETRIED));
+    let retry = Input::Retry { retries: 0 };
+    give(&mut world, &retry);
+    let told_of = |world: &World| {
+        let decision = world.ask(&retry).expect("accepted");
+        assert_eq!(decision.events, []);
+        told(world, &decision)
+    };
+    assert_eq!(told_of(&world), ["action.queued a0", "run.retried"]);
+    finish(&mut world, "a0", failed(RETRIED));
+    assert_eq!(told_of(&world), ["run.retried", "action.failed a0", "action.skipped a1", "run.failed"]);
 }
 
 #[test]
