@@ -11,5 +11,6 @@ mod repeated;
 mod repeats;
 mod retries;
 mod steps;
+mod timers;
 mod told;
 mod wide;
