@@ -366,7 +366,7 @@ fn only_who_has_an_attempt_hands_it_back() {
     });
     breaks(&world, &back(agent_of(1)), "SG32", |step| step.before(0, |state| state.handed_back = true));
     breaks(&world, &back(agent_of(1)), "SG32", |step| {
-        step.before(0, |state| state.status = ActionStatus::RetryWaiting)
+        step.before(0, |state| state.status = ActionStatus::RetryWaiting);
     });
     breaks(&world, &back(agent_of(1)), "SG32", |step| step.before(0, |state| state.fence = 2));
     // Nobody may have reported it yet.
@@ -417,7 +417,7 @@ fn a_claim_is_by_the_message_that_counts_and_says_who_was_lost() {
             if let EventKind::ActionStarted { of, .. } = kind {
                 of.fence = 1;
             }
-        })
+        });
     });
     breaks(&world, &claim, "SG33", |step| {
         let of = ActionAt { fence: 7, ..of };

@@ -5,5 +5,6 @@
 
 mod decisions;
 mod records;
+#[expect(dead_code, reason = "not every step is taken here")]
 #[path = "../scenarios/steps.rs"]
 mod steps;

@@ -4,7 +4,7 @@ use serde_json::json;
 use windlass_domain::decide::{Command, Decision};
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::{MAX_CHECKPOINT_BYTES, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS};
-use windlass_domain::run::{ActionStatus, EventKind, Input, Progress};
+use windlass_domain::run::{ActionStatus, CancelCause, EventKind, Input, Progress, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::sketch::{ActionSketch, RETRIED, RetrySketch, Sketch};
 use windlass_testkit::world::{World, performs};
@@ -145,4 +145,24 @@ fn a_checkpoint_that_is_refused_says_so_in_the_progress() {
     assert_eq!(messages(&world.ask(&saved(MAX_CHECKPOINT_BYTES)).expect("accepted")), ["half of it"]);
     let refused = messages(&world.ask(&saved(MAX_CHECKPOINT_BYTES + 1)).expect("accepted"));
     assert!(refused[0].starts_with("the checkpoint was refused: it has 8193 bytes"), "{refused:?}");
+}
+
+/// As long as it waits for what was begun: it is told to stop once a grace, and forced to end at the fourth.
+#[test]
+fn a_cancelled_run_is_looked_at_once_a_grace() {
+    let mut world = begun(&chain(1));
+    let of = newest(&world, "a0");
+    started(&mut world, of);
+    let since = world.now;
+    let cancel = Input::Cancel { reason: "enough".to_owned(), cause: CancelCause::Request, retries: 0 };
+    give(&mut world, &cancel);
+    for round in 1..=4 {
+        assert_eq!(
+            (world.run.status, world.run.wake_at),
+            (RunStatus::Cancelling, Some(since.plus(Millis(30_000 * round))))
+        );
+        world.now = since.plus(Millis(30_000 * round));
+        give(&mut world, &Input::Wake);
+    }
+    assert_eq!((world.run.status, world.run.wake_at), (RunStatus::Cancelled, None));
 }
