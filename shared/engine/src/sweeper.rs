@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::ids::RunId;
-use windlass_domain::limits::RESTART_AFTER_MS;
+use windlass_domain::limits::{CLOCKS_DIFFER_MS, RESTART_AFTER_MS};
 use windlass_domain::run::Input;
 use windlass_domain::time::Timestamp;
 
@@ -21,6 +21,8 @@ use crate::send::send_all;
 /// start is repeated that no round misses it because the run was recorded a little after its start was decided.
 const UNTOUCHED: Duration = Duration::from_secs(100);
 const _: () = assert!(UNTOUCHED.as_millis() + 10_000 < RESTART_AFTER_MS as u128);
+/// By how much each look reaches back before the one before: who decides may have another clock.
+const CLOCKS_DIFFER: Duration = Duration::from_millis(CLOCKS_DIFFER_MS);
 /// How often runs are looked at a second time.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Runs of one round; the rest have their turn in the next.
@@ -44,9 +46,11 @@ impl Sweeper {
     }
 
     /// Works until it is told to stop.
+    ///
+    /// Its first look reaches back for ever: what fell due while nothing ran was sent by none.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let mut swept = self.ports.clock.now();
-        let mut counted = swept;
+        let (mut since, mut counted) = (Timestamp::from_millis(0), swept);
         loop {
             tokio::select! {
                 biased;
@@ -62,9 +66,10 @@ impl Sweeper {
                 }
             }
             let is_sweep = now.since(swept).as_duration() >= SWEEP_EVERY || untouched.is_zero();
-            let round = if is_sweep { self.look(now, swept, untouched).await } else { self.wake(now).await };
+            let round = if is_sweep { self.look(now, since, untouched).await } else { self.wake(now).await };
             if is_sweep && round.is_ok() {
                 swept = now;
+                since = earlier(now, CLOCKS_DIFFER);
             }
             if let Err(error) = round {
                 tracing::warn!(error.code = error.code, error = %error, "failed to sweep; the next round tries again");
@@ -75,8 +80,7 @@ impl Sweeper {
     /// One round, for a host that has no loop of its own: `nominal` is the minute whose turn it is. Not every round hands
     /// out every run, so each looks back as far as the round may lie that did: what fell due in between was sent by none.
     pub async fn round(&self, nominal: Timestamp) -> Result<(), PortError> {
-        let before = i64::try_from((LONGEST_REST + SWEEP_EVERY).as_millis()).unwrap_or(i64::MAX);
-        let since = Timestamp::from_millis(nominal.as_millis().saturating_sub(before));
+        let since = earlier(nominal, LONGEST_REST + SWEEP_EVERY);
         let untouched = if self.has_lost_a_pool().await { Duration::ZERO } else { UNTOUCHED };
         self.look(nominal, since, untouched).await
     }
@@ -118,9 +122,7 @@ impl Sweeper {
     }
 
     async fn look(&self, now: Timestamp, since: Timestamp, untouched: Duration) -> Result<(), PortError> {
-        let untouched = i64::try_from(untouched.as_millis()).unwrap_or(i64::MAX);
-        let untouched = Timestamp::from_millis(now.as_millis().saturating_sub(untouched));
-        let runs = self.ports.runs.stale(now, untouched, MAX_RUNS).await?;
+        let runs = self.ports.runs.stale(now, earlier(now, untouched), MAX_RUNS).await?;
         self.send(runs, &Input::Sweep { since }).await?;
         self.reap(now).await
     }
@@ -133,4 +135,9 @@ impl Sweeper {
         let messages: Vec<_> = runs.into_iter().map(message).collect();
         send_all(self.ports.queues.as_ref(), &messages).await
     }
+}
+
+fn earlier(at: Timestamp, by: Duration) -> Timestamp {
+    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_millis(at.as_millis().saturating_sub(by))
 }

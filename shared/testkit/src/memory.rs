@@ -28,7 +28,7 @@ use windlass_engine::ports::{AgentRecord, Bus, Clock, ErrorClass, PortError, Que
 
 use clock::SetClock;
 use queues::Queue;
-pub use queues::QueueLimits;
+pub use queues::{LimitsMet, QueueLimits};
 use runs::RunTable;
 use tasks::TaskTable;
 
@@ -36,6 +36,8 @@ use tasks::TaskTable;
 #[derive(Clone)]
 pub struct MemoryHost {
     shared: Arc<Shared>,
+    /// Its queues are those of what the queues proper have given up.
+    of_given_up: bool,
 }
 
 struct Shared {
@@ -47,8 +49,12 @@ struct Shared {
 struct State {
     clock: SetClock,
     queues: BTreeMap<QueueName, Queue>,
+    /// By the queue that gave it up.
+    given_up: BTreeMap<QueueName, Queue>,
     sent: u64,
     limits: QueueLimits,
+    pool_limits: Option<QueueLimits>,
+    met: LimitsMet,
     runs: RunTable,
     tasks: TaskTable,
     schedules: BTreeMap<TaskName, Schedule>,
@@ -62,15 +68,19 @@ impl MemoryHost {
         let state = State {
             clock: SetClock::new(now),
             queues: BTreeMap::new(),
+            given_up: BTreeMap::new(),
             sent: 0,
             limits: QueueLimits::default(),
+            pool_limits: None,
+            met: LimitsMet::default(),
             runs: RunTable::default(),
             tasks: TaskTable::default(),
             schedules: BTreeMap::new(),
             agents: BTreeMap::new(),
             published: Vec::new(),
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
+        Self { shared, of_given_up: false }
     }
 
     /// The same host, whose queues have these limits.
@@ -78,6 +88,24 @@ impl MemoryHost {
     pub fn with_limits(self, limits: QueueLimits) -> Self {
         self.state().limits = limits;
         self
+    }
+
+    /// The same host, whose pools have these limits instead.
+    #[must_use]
+    pub fn with_limits_of_pools(self, limits: QueueLimits) -> Self {
+        self.state().pool_limits = Some(limits);
+        self
+    }
+
+    /// The same host, whose queues hold what the queues of the same names have given up: the dead-letter queue of each.
+    #[must_use]
+    pub fn given_up(&self) -> Self {
+        Self { shared: self.shared.clone(), of_given_up: true }
+    }
+
+    /// The limits of its queues that were met.
+    pub fn limits_met(&self) -> LimitsMet {
+        self.state().met.clone()
     }
 
     /// The host as the loops see it.
@@ -115,10 +143,11 @@ impl MemoryHost {
         self.state().queues.get(queue).map(Queue::bodies).unwrap_or_default()
     }
 
-    /// Whether `look` finds a message of some queue, hidden ones included.
+    /// Whether `look` finds a message of some queue, hidden ones and what that queue has given up included.
     pub fn has_message(&self, mut look: impl FnMut(&QueueName, &str) -> bool) -> bool {
         let state = self.state();
-        state.queues.iter().any(|(name, queue)| queue.all().any(|body| look(name, body)))
+        let mut queues = state.queues.iter().chain(&state.given_up);
+        queues.any(|(name, queue)| queue.all().any(|body| look(name, body)))
     }
 
     /// The schedule that was put for a task and not removed.

@@ -13,11 +13,13 @@ mod history;
 mod keeping;
 mod life;
 mod log;
+mod losses;
 mod plan;
 mod process;
 #[cfg(feature = "sabotage")]
 mod saboteur;
 mod script;
+mod undertaker;
 mod weather;
 mod wire;
 mod witness;
@@ -29,27 +31,28 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::Instant;
+use windlass_contract::event::PublicEvent;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::TaskName;
+use windlass_domain::run::Run;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::QueueName;
+use windlass_engine::ports::{Clock, QueueName};
 use windlass_engine::registry::Registry;
 
 use crate::memory::MemoryHost;
 use life::Life;
 use log::Log;
-use plan::Plan;
 use weather::Weather;
 use witness::Witness;
 
-pub use plan::Kind;
-pub use witness::{Broken, CATALOGUE, invariants};
+pub use plan::{Act, Asked, Faults, Fleet, Kind, Limits, Plan, PlannedRun, PlannedTask, Strike};
+pub use witness::{Broken, CATALOGUE, Performed, invariants};
 
 /// When every world begins: 2026-03-01T00:00:00Z.
 const BEGINS: Timestamp = Timestamp::from_millis(1_772_323_200_000);
-/// How long after the last fault everything must have ended. Attempts take up to twenty minutes each, deadlines an hour.
-const PATIENCE: Duration = Duration::from_hours(24);
+/// How often it is looked for what should have been sent again.
+const LOOK_EVERY: u64 = 30;
 
 /// One world.
 pub(crate) struct Simulation {
@@ -59,15 +62,18 @@ pub(crate) struct Simulation {
     log: Log,
     witness: Mutex<Witness>,
     faults: Mutex<BTreeMap<&'static str, u64>>,
+    /// The calls that were made, by who makes them.
+    calls: Mutex<BTreeMap<String, u64>>,
     began: Instant,
 }
 
 impl Simulation {
     fn new(plan: Plan, keeps_lines: bool) -> Arc<Self> {
         let weather = Weather::new(plan.seed, &plan.faults);
-        let (host, log) = (MemoryHost::new(BEGINS), Log::new(keeps_lines));
-        let (witness, faults) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { plan, host, weather, log, witness, faults, began: Instant::now() })
+        let host = MemoryHost::new(BEGINS).with_limits(plan.limits.queues).with_limits_of_pools(plan.limits.pools);
+        let log = Log::new(keeps_lines);
+        let (witness, faults, calls) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { plan, host, weather, log, witness, faults, calls, began: Instant::now() })
     }
 
     fn note(&self, who: &str, what: fmt::Arguments<'_>) {
@@ -87,9 +93,32 @@ impl Simulation {
         self.began
     }
 
+    /// The time.
+    fn now(&self) -> Timestamp {
+        self.host.now()
+    }
+
+    /// Counts a call; says whether its caller is to die before it (`false`) or after it (`true`).
+    fn strike(&self, life: &Life) -> Option<bool> {
+        let who = life.name.trim_end_matches(|character: char| character.is_ascii_digit() || character == '.');
+        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = match calls.get_mut(who) {
+            Some(count) => count,
+            None => calls.entry(who.to_owned()).or_insert(0),
+        };
+        let call = *count;
+        *count += 1;
+        self.plan
+            .faults
+            .strikes
+            .iter()
+            .find(|strike| strike.who == who && strike.call == call)
+            .map(|strike| strike.after)
+    }
+
     /// The time as that process's clock shows it.
     fn now_of(&self, life: &Life) -> Timestamp {
-        let now = self.host.ports().clock.now();
+        let now = self.now();
         Timestamp::from_millis(now.as_millis().saturating_add(life.skew))
     }
 
@@ -130,7 +159,7 @@ impl Simulation {
 }
 
 /// Every fault that a world may meet, by name.
-pub const FAULTS: [&str; 15] = [
+pub const FAULTS: [&str; 19] = [
     "a call is slow",
     "a call is refused",
     "a call is unanswered",
@@ -141,6 +170,10 @@ pub const FAULTS: [&str; 15] = [
     "a glance is old",
     "a message is delivered twice",
     "a message is late",
+    "a message is lost for good",
+    "a message is received too often and given up",
+    "a queue hides a message no longer",
+    "a queue has too many messages in flight",
     "a process is killed",
     "a process is held up",
     "a process is cut off",
@@ -169,6 +202,12 @@ pub struct Verdict {
     pub repeats: u64,
     /// How often each of [`FAULTS`] was met.
     pub faults: BTreeMap<&'static str, u64>,
+    /// Every run, as it was recorded last, with its log.
+    pub told: Vec<(Run, Vec<PublicEvent>)>,
+    /// Everything that an agent began to perform.
+    pub performed: Vec<Performed>,
+    /// How many calls each sort of process had made when the last run had ended.
+    pub calls: BTreeMap<String, u64>,
 }
 
 impl Verdict {
@@ -182,15 +221,31 @@ impl Verdict {
 ///
 /// It must be called on a runtime of one thread whose clock is paused.
 pub async fn simulate(seed: u64, keeps_lines: bool) -> Verdict {
-    let simulation = live_through(Plan::of(seed), keeps_lines).await;
+    let plan = Plan::of(seed);
+    let compares = matches!(plan.kind, Kind::Timeless | Kind::Blackout);
+    simulate_plan(plan, compares, keeps_lines).await
+}
+
+/// Simulates what was planned, and the same without faults if their ends must be the same.
+///
+/// It must be called on a runtime of one thread whose clock is paused.
+pub async fn simulate_plan(plan: Plan, compares: bool, keeps_lines: bool) -> Verdict {
+    let calm = compares.then(|| plan.clone().in_good_weather());
+    let simulation = live_through(plan, keeps_lines).await;
     let took = simulation.weather.well_at().max(Instant::now()) - simulation.began();
-    if simulation.plan.kind == Kind::Timeless || simulation.plan.kind == Kind::Blackout {
-        let calm = live_through(Plan::of(seed).in_good_weather(), false).await;
-        end::compare(&simulation, &calm);
+    if let Some(calm) = calm {
+        end::compare(&simulation, &live_through(calm, false).await);
     }
-    let mut witness = simulation.witness();
+    let (host, mut witness) = (simulation.host.limits_met(), simulation.witness());
+    for (fault, times) in [
+        ("a message is received too often and given up", host.given_up.len() as u64),
+        ("a queue hides a message no longer", host.hidden),
+        ("a queue has too many messages in flight", host.in_flight),
+    ] {
+        (0..times).for_each(|_| simulation.meets(fault));
+    }
     Verdict {
-        seed,
+        seed: simulation.plan.seed,
         kind: simulation.plan.kind,
         broken: std::mem::take(&mut witness.broken),
         fingerprint: simulation.log.fingerprint(),
@@ -199,6 +254,9 @@ pub async fn simulate(seed: u64, keeps_lines: bool) -> Verdict {
         runs: witness.runs.len(),
         repeats: witness.repeats,
         faults: std::mem::take(&mut simulation.faults.lock().unwrap_or_else(PoisonError::into_inner)),
+        told: std::mem::take(&mut witness.runs).into_values().map(|seen| (seen.record, seen.log)).collect(),
+        performed: std::mem::take(&mut witness.performed),
+        calls: std::mem::take(&mut simulation.calls.lock().unwrap_or_else(PoisonError::into_inner)),
     }
 }
 
@@ -214,14 +272,21 @@ async fn live_through(plan: Plan, keeps_lines: bool) -> Arc<Simulation> {
     if simulation.plan.kind == Kind::Scheduled {
         simulation.delete_tasks().await;
     }
-    let until = Instant::now() + PATIENCE;
+    let (well_at, until) = (simulation.now(), Instant::now() + simulation.plan.patience);
+    let mut looks = 0_u64;
     while !simulation.is_over() && Instant::now() < until {
         process::resume_all(&simulation).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
+        looks += 1;
+        if looks.is_multiple_of(LOOK_EVERY) {
+            simulation.witness().look_at_overdue(&simulation.host, well_at, simulation.now());
+        }
     }
+    let calls = simulation.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // What follows from the last ends is still to be sent.
     tokio::time::sleep(Millis::from_secs(120).as_duration()).await;
-    simulation.witness().look_back();
+    *simulation.calls.lock().unwrap_or_else(PoisonError::into_inner) = calls;
+    simulation.witness().look_back(&simulation.host.limits_met().given_up);
     drop(processes);
     simulation
 }

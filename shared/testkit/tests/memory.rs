@@ -9,7 +9,7 @@ use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{Created, Delivery, Outgoing, PutTask, QueueName, RunFilter};
-use windlass_testkit::memory::MemoryHost;
+use windlass_testkit::memory::{MemoryHost, QueueLimits};
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -168,4 +168,38 @@ async fn a_task_has_versions_and_a_due_time() {
     assert_eq!(tasks.earliest_due().await.unwrap(), None);
     assert!(tasks.list(None, 10).await.unwrap().is_empty());
     assert!(tasks.get(&task()).await.unwrap().unwrap().deleted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_received_too_often_is_given_up_to_the_queue_beside_it() {
+    let (host, _) = host();
+    let host = host.with_limits(QueueLimits { receives: Some(2), ..QueueLimits::STACK });
+    let (ports, given_up) = (host.ports(), host.given_up().ports());
+    send(&ports, "a", Millis(0)).await;
+    for count in 1..=2 {
+        let received = receive(&ports, VISIBILITY).await;
+        assert_eq!(received[0].receive_count, count);
+    }
+    assert!(receive(&given_up, Duration::ZERO).await.is_empty());
+    assert!(receive(&ports, VISIBILITY).await.is_empty(), "instead of a third time");
+    let letters = receive(&given_up, Duration::ZERO).await;
+    assert_eq!((letters[0].body.as_str(), letters[0].receive_count, letters[0].sent_at), ("a", 1, START));
+    assert_eq!(host.limits_met().given_up, ["a"]);
+    assert!(host.has_message(|queue, body| (queue, body) == (&QueueName::Inbox, "a")), "it is somewhere");
+    given_up.queues.delete(&QueueName::Inbox, vec![letters[0].receipt.clone()]).await.unwrap();
+    assert!(!host.has_message(|_, _| true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_with_its_limit_in_flight_gives_no_more_until_one_is_gone() {
+    let (host, _) = host();
+    let host = host.with_limits(QueueLimits { in_flight: Some(1), ..QueueLimits::STACK });
+    let ports = host.ports();
+    send(&ports, "a", Millis(0)).await;
+    send(&ports, "b", Millis(0)).await;
+    let first = receive(&ports, Duration::ZERO).await;
+    assert_eq!((first.len(), host.limits_met().in_flight), (1, 1));
+    assert!(receive(&ports, Duration::from_secs(10)).await.is_empty(), "and the time passes");
+    ports.queues.delete(&QueueName::Inbox, vec![first[0].receipt.clone()]).await.unwrap();
+    assert_eq!(receive(&ports, Duration::ZERO).await[0].body, "b");
 }

@@ -22,7 +22,7 @@ fn task() -> Value {
 
 /// The same on a smaller scale, so that a test need not look at days: a queue that hides for half an hour.
 const SHORT: QueueLimits =
-    QueueLimits { hidden: Some(Millis(30 * 60_000)), in_flight: Some(120_000), retention: Some(Millis(3_600_000)) };
+    QueueLimits { hidden: Some(Millis(30 * 60_000)), retention: Some(Millis(3_600_000)), ..QueueLimits::SQS };
 
 fn early(settings: &mut AgentSettings) {
     settings.reissue_after = Duration::from_mins(15);

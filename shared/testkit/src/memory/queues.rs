@@ -9,7 +9,7 @@ use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
 
-use super::{Look, MemoryHost, check_batch, over_limit};
+use super::{Look, MemoryHost, State, check_batch, over_limit};
 
 /// What a queue does not do without end. The default is no limit.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,6 +20,8 @@ pub struct QueueLimits {
     pub in_flight: Option<usize>,
     /// How long after it was sent a message is dropped.
     pub retention: Option<Millis>,
+    /// How often a message is received before its queue gives it up (`maxReceiveCount` of a redrive policy).
+    pub receives: Option<u32>,
 }
 
 impl QueueLimits {
@@ -29,7 +31,23 @@ impl QueueLimits {
         hidden: Some(Millis(12 * 3_600_000)),
         in_flight: Some(120_000),
         retention: Some(Millis(4 * 24 * 3_600_000)),
+        receives: None,
     };
+    /// Those of the queues in `infra/`: kept for 14 days, given up after 120 receives.
+    pub const STACK: Self = Self { retention: Some(Millis(14 * 24 * 3_600_000)), receives: Some(120), ..Self::SQS };
+}
+
+/// What met a limit of a queue.
+#[derive(Debug, Clone, Default)]
+pub struct LimitsMet {
+    /// Extensions that were refused.
+    pub hidden: u64,
+    /// Receives that got less than there was.
+    pub in_flight: u64,
+    /// Messages that were dropped.
+    pub retention: u64,
+    /// The bodies of the messages that were given up.
+    pub given_up: Vec<String>,
 }
 
 #[derive(Default)]
@@ -62,16 +80,36 @@ impl Queue {
         self.messages.values().map(|message| message.body.as_str())
     }
 
-    fn receive(&mut self, most: usize, visibility: Duration, now: Timestamp, limits: QueueLimits) -> Vec<Delivery> {
+    /// Removes what the queue gives up instead of having it received once more.
+    fn give_up(&mut self, now: Timestamp, limits: QueueLimits) -> BTreeMap<u64, Message> {
+        let Some(most) = limits.receives else { return BTreeMap::new() };
+        let is_worn = |message: &Message| message.visible_at <= now && message.receive_count >= most;
+        let worn: Vec<u64> = self.messages.iter().filter(|(_, message)| is_worn(message)).map(|(at, _)| *at).collect();
+        let removed = worn.into_iter().filter_map(|number| Some((number, self.messages.remove(&number)?)));
+        removed.map(|(number, message)| (number, Message { receive_count: 0, received_at: None, ..message })).collect()
+    }
+
+    fn receive(
+        &mut self,
+        most: usize,
+        visibility: Duration,
+        now: Timestamp,
+        limits: QueueLimits,
+        met: &mut LimitsMet,
+    ) -> Vec<Delivery> {
         if let Some(retention) = limits.retention {
+            let before = self.messages.len();
             self.messages.retain(|_, message| now < message.sent_at.plus(retention));
+            met.retention += (before - self.messages.len()) as u64;
         }
         let is_in_flight = |message: &&Message| message.received_at.is_some() && message.visible_at > now;
         let in_flight = || self.messages.values().filter(is_in_flight).count();
-        let most = limits.in_flight.map_or(most, |limit| most.min(limit.saturating_sub(in_flight())));
+        let allowed = limits.in_flight.map_or(most, |limit| most.min(limit.saturating_sub(in_flight())));
         let visible = self.messages.iter().filter(|(_, message)| message.visible_at <= now);
         let mut numbers: Vec<_> = visible.map(|(number, message)| (message.visible_at, *number)).collect();
         numbers.sort_unstable();
+        met.in_flight += u64::from(allowed < most.min(numbers.len()));
+        let most = allowed;
         let taken = numbers.into_iter().take(most);
         taken.filter_map(|(_, number)| self.take(number, visibility, now)).collect()
     }
@@ -97,8 +135,24 @@ impl Queue {
         (message.receive_count > 0 && receipt(number, message.receive_count) == *of).then_some((number, message))
     }
 
-    fn next_visible(&self) -> Option<Timestamp> {
-        self.messages.values().map(|message| message.visible_at).min()
+    /// When the next message comes to be visible, or one in flight ceases to be.
+    fn next_visible(&self, now: Timestamp) -> Option<Timestamp> {
+        self.messages.values().map(|message| message.visible_at).filter(|at| *at > now).min()
+    }
+}
+
+impl MemoryHost {
+    fn limits_of(&self, state: &State, queue: &QueueName) -> QueueLimits {
+        match (queue, state.pool_limits) {
+            // What was given up is not given up again.
+            _ if self.of_given_up => QueueLimits { receives: None, ..state.limits },
+            (QueueName::Pool(_), Some(limits)) => limits,
+            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control(_) | QueueName::DeadLetter, _) => state.limits,
+        }
+    }
+
+    fn queues<'s>(&self, state: &'s mut State) -> (&'s mut BTreeMap<QueueName, Queue>, &'s mut LimitsMet) {
+        (if self.of_given_up { &mut state.given_up } else { &mut state.queues }, &mut state.met)
     }
 }
 
@@ -108,12 +162,12 @@ impl Queues for MemoryHost {
         check_batch(batch.len())?;
         batch.iter().try_for_each(check_outgoing)?;
         self.write(|state, now| {
-            let messages = &mut state.queues.entry(queue.clone()).or_default().messages;
             for Outgoing { body, delay } in batch {
                 state.sent += 1;
+                let number = state.sent;
                 let message =
                     Message { body, sent_at: now, visible_at: now.plus(delay), received_at: None, receive_count: 0 };
-                messages.insert(state.sent, message);
+                self.queues(state).0.entry(queue.clone()).or_default().messages.insert(number, message);
             }
         });
         Ok(())
@@ -130,13 +184,20 @@ impl Queues for MemoryHost {
             return Err(over_limit(format!("receive {most} messages: 1 to {MAX_BATCH} can be asked for")));
         }
         let received = self.look_until(wait, |state, now| {
-            let limits = state.limits;
-            let Some(queue) = state.queues.get_mut(queue) else {
+            let limits = self.limits_of(state, queue);
+            let (queues, met) = self.queues(state);
+            let Some(found) = queues.get_mut(queue) else {
                 return Look::Nothing { last: Vec::new(), again_at: None };
             };
-            let received = queue.receive(most, visibility, now, limits);
+            let given_up = found.give_up(now, limits);
+            let received = found.receive(most, visibility, now, limits, met);
+            met.given_up.extend(given_up.values().map(|message| message.body.clone()));
+            let again_at = found.next_visible(now);
+            if !given_up.is_empty() {
+                state.given_up.entry(queue.clone()).or_default().messages.extend(given_up);
+            }
             if received.is_empty() {
-                return Look::Nothing { last: received, again_at: queue.next_visible() };
+                return Look::Nothing { last: received, again_at };
             }
             Look::Found(received)
         });
@@ -146,15 +207,17 @@ impl Queues for MemoryHost {
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
         check_batch(batch.len())?;
         Ok(self.write(|state, now| {
-            let limits = state.limits;
-            let Some(queue) = state.queues.get_mut(queue) else { return Vec::new() };
+            let limits = self.limits_of(state, queue);
+            let (queues, met) = self.queues(state);
+            let Some(queue) = queues.get_mut(queue) else { return Vec::new() };
             let mut good = Vec::new();
             for (receipt, visibility) in batch {
-                if let Some((_, message)) = queue.of(&receipt)
-                    && message.may_be_hidden_until(now.plus(millis(visibility)), limits)
-                {
+                let Some((_, message)) = queue.of(&receipt) else { continue };
+                if message.may_be_hidden_until(now.plus(millis(visibility)), limits) {
                     message.visible_at = now.plus(millis(visibility));
                     good.push(receipt);
+                } else {
+                    met.hidden += 1;
                 }
             }
             good
@@ -164,7 +227,7 @@ impl Queues for MemoryHost {
     async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
         check_batch(batch.len())?;
         self.write(|state, _| {
-            let Some(queue) = state.queues.get_mut(queue) else { return };
+            let Some(queue) = self.queues(state).0.get_mut(queue) else { return };
             for receipt in &batch {
                 if let Some((number, _)) = queue.of(receipt) {
                     queue.messages.remove(&number);
@@ -175,14 +238,14 @@ impl Queues for MemoryHost {
     }
 
     async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
-        self.write(|state, _| state.queues.remove(queue));
+        self.write(|state, _| self.queues(state).0.remove(queue));
         Ok(())
     }
 
     async fn depth(&self, queue: &QueueName) -> Result<u64, PortError> {
-        let state = self.state();
+        let mut state = self.state();
         let now = state.clock.now();
-        let messages = state.queues.get(queue).map(|queue| queue.messages.values());
+        let messages = self.queues(&mut state).0.get(queue).map(|queue| queue.messages.values());
         let visible = messages.into_iter().flatten().filter(|message| message.visible_at <= now).count();
         Ok(u64::try_from(visible).unwrap_or(u64::MAX))
     }

@@ -5,11 +5,17 @@ use std::time::Duration;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use windlass_domain::run::Outcome;
 use windlass_domain::time::Millis;
+use windlass_engine::perform::Attempt;
 
 use super::chance::Chance;
 use crate::generate::{sketches, unordered_sketches};
+use crate::memory::QueueLimits;
 use crate::sketch::{self, Sketch};
+
+/// How long after the last fault everything must have ended. Attempts take up to twenty minutes each, deadlines an hour.
+const PATIENCE: Duration = Duration::from_hours(24);
 
 /// What is asked of a seed's world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,31 +28,40 @@ pub enum Kind {
     Scheduled,
     /// All processes are off for two hours.
     Blackout,
+    /// Made by hand: whoever made it knows what must come of it.
+    Story,
 }
 
 /// A task.
 #[derive(Debug, Clone)]
-pub(super) struct PlannedTask {
-    pub(super) name: String,
+pub struct PlannedTask {
+    /// Its name.
+    pub name: String,
     /// As an author writes it.
-    pub(super) source: Value,
+    pub source: Value,
     /// The input of its runs.
-    pub(super) input: Value,
+    pub input: Value,
 }
 
 /// A run that a client asks for until it is answered.
 #[derive(Debug, Clone)]
-pub(super) struct PlannedRun {
-    pub(super) task: usize,
-    pub(super) key: String,
-    pub(super) at: Duration,
+pub struct PlannedRun {
+    /// The place of its task.
+    pub task: usize,
+    /// By what it is known, and its idempotency key.
+    pub key: String,
+    /// When it is asked for.
+    pub at: Duration,
+    /// Whoever asks gives up when there is no answer the first time.
+    pub gives_up: bool,
     /// What is asked of it later.
-    pub(super) requests: Vec<(Duration, Asked)>,
+    pub requests: Vec<(Duration, Asked)>,
 }
 
 /// What is asked of a run, once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+#[expect(missing_docs, reason = "they are what a run can be asked for")]
+pub enum Asked {
     Cancel,
     Pause,
     Resume,
@@ -55,60 +70,132 @@ pub(super) enum Asked {
 
 /// How many processes of each sort there are, and how agents work.
 #[derive(Debug, Clone)]
-pub(super) struct Fleet {
-    pub(super) managers: u64,
-    pub(super) workers: usize,
-    pub(super) agents: u64,
-    pub(super) slots: u32,
-    pub(super) receivers: usize,
-    pub(super) sweep_every: Duration,
+pub struct Fleet {
+    /// Process managers.
+    pub managers: u64,
+    /// Workers of each.
+    pub workers: usize,
+    /// Agents.
+    pub agents: u64,
+    /// Slots of each.
+    pub slots: u32,
+    /// Receivers of each.
+    pub receivers: usize,
+    /// How long an agent's messages stay hidden without being extended.
+    pub visibility: Duration,
+    /// How long an agent holds one message before it sends a copy.
+    pub reissue_after: Duration,
+    /// How often the due index is read.
+    pub sweep_every: Duration,
+}
+
+/// What the queues of a world do not do without end.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of every queue but the pools'.
+    pub queues: QueueLimits,
+    /// Of the pools'.
+    pub pools: QueueLimits,
+}
+
+/// A process dies at that very call.
+#[derive(Debug, Clone)]
+pub struct Strike {
+    /// How the names of such processes begin.
+    pub who: &'static str,
+    /// Which call of theirs, from 0, all lives counted together.
+    pub call: u64,
+    /// Before it is made, or after it was answered.
+    pub after: bool,
+}
+
+/// What an attempt does.
+#[derive(Debug, Clone)]
+pub struct Act {
+    /// How long it takes.
+    pub takes: Duration,
+    /// How long it goes on after it was asked to stop.
+    pub stops_within: Duration,
+    /// It says once how far it has come.
+    pub says_progress: bool,
+    /// How it ends.
+    pub ends: Outcome,
+}
+
+impl Act {
+    /// One that succeeds after that time, and stops at once if it is asked to.
+    pub fn succeeding(takes: Duration, output: Value) -> Self {
+        Self { takes, stops_within: ms(1), says_progress: false, ends: Outcome::Succeeded { output } }
+    }
 }
 
 /// How often calls and processes fail. Each sort is absent from many worlds: a fault that is always there hides others.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Faults {
+pub struct Faults {
     /// For how long they last; then the world is well.
-    pub(super) last: Duration,
+    pub last: Duration,
     /// The longest that a call usually takes.
-    pub(super) latency: Duration,
-    /// In a million calls.
-    pub(super) slow: u32,
-    pub(super) refused: u32,
-    pub(super) unanswered: u32,
-    pub(super) dies_before: u32,
-    pub(super) dies_after: u32,
+    pub latency: Duration,
+    /// In a million calls, as the four that follow.
+    pub slow: u32,
+    /// It fails, and nothing was done.
+    pub refused: u32,
+    /// It is done, and its caller told that it failed.
+    pub unanswered: u32,
+    /// Its caller dies.
+    pub dies_before: u32,
+    /// It is done, and its caller dies.
+    pub dies_after: u32,
     /// In a million commits.
-    pub(super) conflicts: u32,
+    pub conflicts: u32,
     /// In a million glances.
-    pub(super) old_glances: u32,
-    /// In a million messages.
-    pub(super) duplicates: u32,
-    pub(super) delays: u32,
+    pub old_glances: u32,
+    /// In a million messages, as the two that follow.
+    pub duplicates: u32,
+    /// It is late.
+    pub delays: u32,
+    /// It is lost for good, if it is one that the sweeper can make good.
+    pub losses: u32,
     /// The longest such delay.
-    pub(super) delay: Duration,
+    pub delay: Duration,
     /// The mean time between two blows at some process; zero: there are none.
-    pub(super) blows: Duration,
+    pub blows: Duration,
     /// The most that a process's wall clock is off.
-    pub(super) skew: Duration,
+    pub skew: Duration,
     /// A receive that is dropped takes messages along, as SQS's does.
-    pub(super) drops_take_messages: bool,
+    pub drops_take_messages: bool,
     /// When everything is off, and for how long.
-    pub(super) blackout: Option<(Duration, Duration)>,
+    pub blackout: Option<(Duration, Duration)>,
+    /// Deaths that are not left to chance.
+    pub strikes: Vec<Strike>,
 }
 
 /// All of it.
 #[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) seed: u64,
-    pub(super) kind: Kind,
-    pub(super) tasks: Vec<PlannedTask>,
-    pub(super) runs: Vec<PlannedRun>,
-    pub(super) fleet: Fleet,
-    pub(super) faults: Faults,
+pub struct Plan {
+    /// From which all chance is drawn.
+    pub seed: u64,
+    /// What kind of world it is.
+    pub kind: Kind,
+    /// The tasks.
+    pub tasks: Vec<PlannedTask>,
+    /// The runs that are asked for.
+    pub runs: Vec<PlannedRun>,
+    /// The processes.
+    pub fleet: Fleet,
+    /// What befalls them.
+    pub faults: Faults,
+    /// The limits of the queues.
+    pub limits: Limits,
+    /// What attempts do; absent: what the seed says.
+    pub acts: Option<fn(u64, &Attempt) -> Act>,
+    /// How long after the last fault everything must have ended.
+    pub patience: Duration,
 }
 
 impl Plan {
-    pub(super) fn of(seed: u64) -> Self {
+    /// What a seed asks for.
+    pub fn of(seed: u64) -> Self {
         let chance = Chance::of(seed, "plan");
         let kind = match chance.between(0..20) {
             0..10 => Kind::Timeless,
@@ -120,12 +207,21 @@ impl Plan {
         let most = if kind == Kind::Blackout { 40 } else { 8 };
         let runs = (0..chance.between(1..most)).map(|number| run(&chance, kind, tasks.len(), number)).collect();
         let faults = Faults::of(&Chance::of(seed, "faults"), kind);
-        Self { seed, kind, tasks, runs, fleet: Fleet::of(&chance), faults }
+        let mut fleet = Fleet::of(&chance);
+        let limits = Limits::of(&Chance::of(seed, "limits"), &mut fleet);
+        Self { seed, kind, tasks, runs, fleet, faults, limits, acts: None, patience: PATIENCE }
+    }
+
+    /// One made by hand, without faults, with the limits of the stack.
+    pub fn by_hand(seed: u64, tasks: Vec<PlannedTask>, runs: Vec<PlannedRun>, fleet: Fleet) -> Self {
+        let (kind, faults) = (Kind::Story, Faults::default());
+        Self { seed, kind, tasks, runs, fleet, faults, limits: Limits::STACK, acts: None, patience: PATIENCE }
     }
 
     /// The same without any fault.
     pub(super) fn in_good_weather(mut self) -> Self {
         self.faults = Faults::default();
+        self.limits = Limits::STACK;
         self
     }
 }
@@ -134,7 +230,7 @@ fn task(chance: &Chance, kind: Kind, number: u64) -> PlannedTask {
     let name = format!("task{number}");
     let sketch = match kind {
         Kind::Timeless | Kind::Blackout => timeless(draw(chance, unordered_sketches())),
-        Kind::Timed | Kind::Scheduled => patient(draw(chance, sketches())),
+        Kind::Timed | Kind::Scheduled | Kind::Story => patient(draw(chance, sketches())),
     };
     let mut source = sketch.source();
     source["task"] = name.clone().into();
@@ -187,7 +283,7 @@ fn run(chance: &Chance, kind: Kind, tasks: usize, number: u64) -> PlannedRun {
         }
         requests.sort_by_key(|(at, _)| *at);
     }
-    PlannedRun { task, key: format!("run{number}"), at, requests }
+    PlannedRun { task, key: format!("run{number}"), at, gives_up: false, requests }
 }
 
 const fn ms(millis: u64) -> Duration {
@@ -202,8 +298,47 @@ impl Fleet {
             agents: chance.between(1..5),
             slots: u32::try_from(chance.between(1..12)).unwrap_or(1),
             receivers: usize::try_from(chance.between(1..3)).unwrap_or(1),
+            visibility: Duration::from_secs(30),
+            reissue_after: Duration::from_hours(8),
             sweep_every: if chance.hits(200_000) { Duration::from_secs(1) } else { Duration::from_mins(1) },
         }
+    }
+}
+
+impl Fleet {
+    /// Few of each, with the agents' own settings.
+    pub const SMALL: Self = Self {
+        managers: 2,
+        workers: 2,
+        agents: 2,
+        slots: 4,
+        receivers: 1,
+        visibility: Duration::from_secs(30),
+        reissue_after: Duration::from_hours(8),
+        sweep_every: Duration::from_mins(1),
+    };
+}
+
+impl Limits {
+    /// Those of the queues in `infra/`.
+    pub const STACK: Self = Self { queues: QueueLimits::STACK, pools: QueueLimits::STACK };
+
+    /// Small enough to be met, in some worlds, where what is promised holds under small ones.
+    fn of(chance: &Chance, fleet: &mut Fleet) -> Self {
+        let mut limits = Self::STACK;
+        match chance.between(0..10) {
+            0..3 => {
+                limits.pools.hidden = Some(Millis::from_secs(chance.between(240..900)));
+                fleet.reissue_after = Duration::from_mins(3);
+            }
+            3..5 => {
+                let few = usize::try_from(chance.between(2..12)).unwrap_or(2);
+                (limits.queues.in_flight, limits.pools.in_flight) = (Some(few), Some(few));
+            }
+            5..7 => limits.pools.receives = u32::try_from(chance.between(2..5)).ok(),
+            _ => {}
+        }
+        limits
     }
 }
 
@@ -235,6 +370,8 @@ impl Faults {
             skew: if chance.hits(500_000) { Duration::ZERO } else { chance.span(ms(10)..ms(5000)) },
             drops_take_messages: chance.hits(500_000),
             blackout: (kind == Kind::Blackout).then_some(blackout),
+            losses: rate(100_000),
+            strikes: Vec::new(),
         }
     }
 }

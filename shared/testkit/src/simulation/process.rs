@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::limits::MAX_DELIVERIES;
 use windlass_domain::run::RunStatus;
 use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_engine::Ports;
@@ -24,6 +25,7 @@ use super::chance::Chance;
 use super::life::Life;
 use super::plan::{Asked, Kind, PlannedRun};
 use super::script::Scripted;
+use super::undertaker;
 use super::wire::Wire;
 use super::witness::SW15;
 
@@ -41,6 +43,7 @@ enum Part {
     Agent,
     Sweeper,
     Scheduler,
+    Undertaker,
 }
 
 impl Part {
@@ -50,6 +53,7 @@ impl Part {
             Self::Agent => "agent",
             Self::Sweeper => "sweeper",
             Self::Scheduler => "scheduler",
+            Self::Undertaker => "undertaker",
         }
     }
 }
@@ -70,6 +74,9 @@ pub(super) fn start_all(simulation: &Arc<Simulation>) -> JoinSet<()> {
     let mut parts = if sabotaged(Bug::SweepOff) { Vec::new() } else { vec![(Part::Sweeper, 0)] };
     if simulation.plan.kind == Kind::Scheduled {
         parts.push((Part::Scheduler, 0));
+    }
+    if simulation.plan.limits.pools.receives.is_some_and(|most| most < MAX_DELIVERIES) {
+        parts.push((Part::Undertaker, 0));
     }
     parts.extend((0..fleet.managers).map(|number| (Part::Manager, number)));
     parts.extend((0..fleet.agents).map(|number| (Part::Agent, number)));
@@ -149,6 +156,10 @@ fn main_of(
         }),
         Part::Sweeper => Box::pin(async move { Sweeper::new(ports, fleet.sweep_every).run(&shutdown).await }),
         Part::Scheduler => Box::pin(async move { Scheduler::new(ports, definitions).run(&shutdown).await }),
+        Part::Undertaker => {
+            let given_up = Wire::given_up(simulation, life);
+            Box::pin(async move { undertaker::run(ports, given_up, definitions, &shutdown).await })
+        }
         Part::Agent => {
             let performer = Arc::new(Scripted { simulation: simulation.clone(), life: life.clone() });
             let id = life.name.replace('.', "-");
@@ -156,6 +167,8 @@ fn main_of(
                 let id = AgentId::new(&id).unwrap_or_else(|error| unreachable!("`{id}` is a name: {error}"));
                 let settings = AgentSettings {
                     receivers: fleet.receivers,
+                    visibility: fleet.visibility,
+                    reissue_after: fleet.reissue_after,
                     drain_deadline: Duration::from_secs(20),
                     ..AgentSettings::new(id, PoolName::default(), fleet.slots)
                 };
@@ -226,7 +239,8 @@ async fn client(simulation: Arc<Simulation>, planned: PlannedRun) {
     let chance = Chance::of(simulation.plan.seed, &planned.key);
     tokio::time::sleep(planned.at).await;
     // A client that gives up may leave a run that nobody knows of.
-    let patience = if simulation.plan.kind == Kind::Timed && chance.hits(100_000) { 1 } else { usize::MAX };
+    let gives_up = planned.gives_up || simulation.plan.kind == Kind::Timed && chance.hits(100_000);
+    let patience = if gives_up { 1 } else { usize::MAX };
     let mut run = None;
     for _ in 0..patience {
         run = ask_for_run(&simulation, &planned, &chance).await;

@@ -13,20 +13,13 @@ use windlass_engine::perform::{Attempt, AttemptControl, Performer};
 use super::Simulation;
 use super::chance::{Chance, mixed};
 use super::life::Life;
+use super::plan::Act;
 use crate::sketch::{NEVER_RETRIED, RETRIED};
 
 /// Attempts after which one succeeds whatever its script: a policy may say `forever`.
 const LAST_TO_FAIL: u32 = 6;
 
-struct Script {
-    takes: Duration,
-    /// How long it goes on after it was asked to stop.
-    stops_within: Duration,
-    says_progress: bool,
-    ends: Outcome,
-}
-
-impl Script {
+impl Act {
     fn of(seed: u64, attempt: &Attempt) -> Self {
         let who = (seed, attempt.run.to_string(), attempt.of.action.0, attempt.of.attempt);
         let chance = Chance::of(mixed(&who), "script");
@@ -66,9 +59,10 @@ impl Performer for Scripted {
         let name = &attempt.name;
         self.simulation
             .note(&self.life.name, format_args!("begins {name} of {run}, attempt {} fence {}", of.attempt, of.fence));
-        self.simulation.witness().begins(&attempt);
+        let place = self.simulation.witness().begins(&attempt, &self.life.name, self.simulation.now());
         self.simulation.witness().performs(&self.life, &attempt, &control);
-        let script = Script::of(self.simulation.plan.seed, &attempt);
+        let act = self.simulation.plan.acts.unwrap_or(Act::of);
+        let script = act(self.simulation.plan.seed, &attempt);
         let left = attempt.time_left(self.simulation.now_of(&self.life)).map(Millis::as_duration);
         let times_out = left.is_some_and(|left| left < script.takes);
         let work = async {
@@ -96,6 +90,7 @@ impl Performer for Scripted {
         };
         self.simulation.witness().has_performed(&self.life, &attempt);
         self.life.gate().await;
+        self.simulation.witness().performed[place].ended = Some(self.simulation.now());
         self.simulation.note(
             &self.life.name,
             format_args!("ends {name} of {run}, attempt {} fence {}: {}", of.attempt, of.fence, name_of(&outcome)),

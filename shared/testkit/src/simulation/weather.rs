@@ -74,6 +74,10 @@ impl Weather {
         self.hits(|faults| faults.duplicates)
     }
 
+    pub(super) fn loses(&self) -> bool {
+        self.hits(|faults| faults.losses)
+    }
+
     /// By how much a message is late.
     pub(super) fn delay(&self) -> Millis {
         if !self.hits(|faults| faults.delays) {

@@ -22,8 +22,10 @@ use windlass_engine::ports::{
 
 use super::Simulation;
 use super::life::Life;
+use super::losses::may_be_lost;
 use super::weather::SLOW;
 use super::witness::Acknowledged;
+use crate::memory::MemoryHost;
 
 /// The longest that an answer is waited for when a call is slow or its caller cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -39,8 +41,16 @@ pub(super) struct Wire {
 
 impl Wire {
     pub(super) fn ports(simulation: &Arc<Simulation>, life: &Arc<Life>) -> Ports {
-        let (simulation, life) = (simulation.clone(), life.clone());
-        let inner = simulation.host.ports();
+        Self::over(simulation, life, &simulation.host)
+    }
+
+    /// The ports of one life, whose queues hold what the queues of the same names have given up.
+    pub(super) fn given_up(simulation: &Arc<Simulation>, life: &Arc<Life>) -> Ports {
+        Self::over(simulation, life, &simulation.host.given_up())
+    }
+
+    fn over(simulation: &Arc<Simulation>, life: &Arc<Life>, host: &MemoryHost) -> Ports {
+        let (simulation, life, inner) = (simulation.clone(), life.clone(), host.ports());
         let wire = Arc::new(Self { simulation, life, inner, received: Mutex::default() });
         let ports = Ports {
             queues: wire.clone(),
@@ -74,7 +84,8 @@ impl Wire {
             self.life.gate().await;
             return Err(self.fails(what, "it is cut off"));
         }
-        if weather.dies_before() {
+        let strike = self.simulation.strike(&self.life);
+        if strike == Some(false) || weather.dies_before() {
             self.simulation.meets("a caller dies before its call");
             self.die("before", what).await;
         }
@@ -86,7 +97,7 @@ impl Wire {
         if let Ok(answer) = &answer {
             seen(self, answer);
         }
-        if weather.dies_after() {
+        if strike == Some(true) || weather.dies_after() {
             self.simulation.meets("a caller dies after its call");
             self.die("after", what).await;
         }
@@ -170,15 +181,25 @@ impl Queues for Wire {
         }
         let batch: Vec<_> = batch.into_iter().map(late).collect();
         let bodies: Vec<_> = batch.iter().map(|message| message.body.clone()).collect();
+        let is_lost = |message: &Outgoing| weather.loses() && may_be_lost(queue, &message.body);
+        let (lost, batch): (Vec<_>, Vec<_>) = batch.into_iter().partition(is_lost);
+        let arrives: Vec<_> = batch.iter().chain(&twins).map(|message| message.body.clone()).collect();
         let sent = async {
-            self.inner.queues.send(queue, batch).await?;
-            if twins.is_empty() { Ok(()) } else { self.inner.queues.send(queue, twins).await }
+            for batch in [batch, twins].into_iter().filter(|batch| !batch.is_empty()) {
+                self.inner.queues.send(queue, batch).await?;
+            }
+            Ok(())
         };
         let seen = |wire: &Self, (): &()| {
             for body in &bodies {
                 wire.note(format_args!("sends to {queue}: {body}"));
             }
-            wire.simulation.witness().sent(queue, &bodies);
+            for message in &lost {
+                wire.simulation.meets("a message is lost for good");
+                wire.note(format_args!("IT IS LOST: {}", message.body));
+                wire.simulation.witness().lost(queue, &message.body, wire.simulation.now());
+            }
+            wire.simulation.witness().sent(queue, &arrives);
         };
         self.call("send", sent, seen).await
     }
@@ -239,7 +260,7 @@ impl Runs for Wire {
         let seen = |wire: &Self, created: &Created| {
             wire.note(format_args!("creates {}: {created:?}", run.id));
             if *created == Created::New {
-                wire.simulation.witness().created(run, events);
+                wire.simulation.witness().created(run, events, wire.simulation.now());
             }
         };
         self.call("create", self.inner.runs.create(run, events), seen).await
@@ -271,7 +292,7 @@ impl Runs for Wire {
         let seen = |wire: &Self, (): &()| {
             let kinds: Vec<_> = events.iter().map(spoken).collect();
             wire.note(format_args!("commits {} at {}: {}", after.id, after.revision, kinds.join(", ")));
-            wire.simulation.witness().committed(before, after, events);
+            wire.simulation.witness().committed(before, after, events, wire.simulation.now());
         };
         self.call("commit", commit, seen).await
     }

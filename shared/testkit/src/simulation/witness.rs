@@ -13,6 +13,7 @@ use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use windlass_domain::invariants::{CATALOGUE as OF_RUNS, Invariant, check};
 use windlass_domain::retry::Attempts;
 use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
+use windlass_domain::time::Timestamp;
 use windlass_engine::perform::Attempt;
 use windlass_engine::ports::QueueName;
 
@@ -44,11 +45,15 @@ catalogue! {
     SW10: "the end of a run, of its actions and its output are what they are without faults";
     SW11: "the events of a run are what they are without faults";
     SW12: "the bus gets how runs and actions end, and no event that is not in the log";
-    SW13: "nothing becomes a dead letter because of faults";
+    SW13: "nothing becomes a dead letter because of faults but what its queue gave up";
     SW14: "a due time is one run, and no two runs of a task overlap whose schedule forbids it";
     SW15: "no task of a process panics";
+    SW16: "what was lost, or is due, is sent again within the sweeper's time";
     SW17: "an agent stops an attempt before its message can be with another";
 }
+
+/// Actions of a run that is looked at each time one of its messages is acknowledged.
+const WIDE: usize = 64;
 
 /// An invariant that did not hold, and when.
 #[derive(Debug, Clone)]
@@ -67,6 +72,23 @@ pub(super) struct Seen {
     ids: BTreeSet<Uuid>,
     history: History,
     begun: BTreeMap<(ActionIndex, u32), u32>,
+    /// When it was written.
+    pub(super) writes: Vec<Timestamp>,
+}
+
+/// What was performed by an agent.
+#[derive(Debug, Clone)]
+pub struct Performed {
+    /// Of which run.
+    pub run: RunId,
+    /// Which attempt, under which fence.
+    pub of: ActionAt,
+    /// One life of an agent.
+    pub by: String,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended; absent: its agent died over it.
+    pub ended: Option<Timestamp>,
 }
 
 #[derive(Default)]
@@ -82,6 +104,12 @@ pub(super) struct Witness {
     pub(super) broken: Vec<Broken>,
     /// Attempts that were begun more than once.
     pub(super) repeats: u64,
+    /// Every performance, in the order in which they began.
+    pub(super) performed: Vec<Performed>,
+    /// Attempts whose message was lost, and none sent since: when that was.
+    pub(super) lost: BTreeMap<(RunId, ActionIndex, u32), Timestamp>,
+    /// How often a run was looked at for what is forgotten.
+    looks: usize,
     pub(super) keeping: Keeping,
 }
 
@@ -110,7 +138,7 @@ impl Witness {
         self.runs.get(&id)?.before.clone()
     }
 
-    pub(super) fn created(&mut self, run: &Run, events: &[PublicEvent]) {
+    pub(super) fn created(&mut self, run: &Run, events: &[PublicEvent], now: Timestamp) {
         let seen = Seen {
             record: run.clone(),
             before: None,
@@ -118,6 +146,7 @@ impl Witness {
             ids: BTreeSet::new(),
             history: History::default(),
             begun: BTreeMap::new(),
+            writes: vec![now],
         };
         self.runs.insert(run.id, seen);
         self.look_at(run);
@@ -125,12 +154,13 @@ impl Witness {
         self.look_at_turns(run);
     }
 
-    pub(super) fn committed(&mut self, before: &Run, after: &Run, events: &[PublicEvent]) {
+    pub(super) fn committed(&mut self, before: &Run, after: &Run, events: &[PublicEvent], now: Timestamp) {
         let Some(seen) = self.runs.get_mut(&after.id) else {
             return self.breaks(SW1, format!("run {} is written, and was never created", after.id));
         };
         let replaced = std::mem::replace(&mut seen.record, after.clone());
         seen.before = Some(replaced.clone());
+        seen.writes.push(now);
         if replaced != *before || after.revision != before.revision + 1 {
             let (was, decided, is) = (replaced.revision, before.revision, after.revision);
             self.breaks(
@@ -214,8 +244,15 @@ impl Witness {
         }
     }
 
-    /// An agent begins to perform.
-    pub(super) fn begins(&mut self, attempt: &Attempt) {
+    /// An agent begins to perform; gives the place of it among all that was performed.
+    pub(super) fn begins(&mut self, attempt: &Attempt, by: &str, now: Timestamp) -> usize {
+        let (run, of, by) = (attempt.run, attempt.of, by.to_owned());
+        self.performed.push(Performed { run, of, by, began: now, ended: None });
+        self.look_at_begin(attempt);
+        self.performed.len() - 1
+    }
+
+    fn look_at_begin(&mut self, attempt: &Attempt) {
         let (id, of) = (attempt.run, attempt.of);
         let Some(seen) = self.runs.get_mut(&id) else {
             return self.breaks(SW6, format!("run {id} does not exist, and {} begins", attempt.name));
@@ -252,7 +289,11 @@ impl Witness {
             QueueName::DeadLetter => self.dead_letters.extend_from_slice(bodies),
             QueueName::Pool(_) => {
                 let attempts = bodies.iter().filter_map(|body| decode::<PerformMessage>(body).ok());
-                self.sent.extend(attempts.map(|message| (message.run, message.of.action, message.of.attempt)));
+                for message in attempts {
+                    let of = (message.run, message.of.action, message.of.attempt);
+                    self.lost.remove(&of);
+                    self.sent.insert(of);
+                }
             }
             QueueName::Inbox | QueueName::Control(_) => {}
         }
@@ -275,7 +316,12 @@ impl Witness {
             QueueName::Control(_) | QueueName::DeadLetter => return,
         };
         let Some(seen) = self.runs.get(&run) else { return };
-        if let Some(lost) = forgotten(&seen.record, &self.sent, message.host) {
+        // A wide run is looked at now and then: each look costs what it is wide.
+        self.looks += 1;
+        if !self.looks.is_multiple_of(1 + seen.record.actions.len() / WIDE) {
+            return;
+        }
+        if let Some(lost) = self.forgotten(&seen.record, message.host) {
             self.breaks(SW8, format!("run {run}: {lost}, and {} is acknowledged", message.body));
         }
     }
@@ -311,7 +357,7 @@ impl Witness {
     }
 
     /// What can be told only once all is over.
-    pub(super) fn look_back(&mut self) {
+    pub(super) fn look_back(&mut self, given_up: &[String]) {
         for id in self.accepted.clone() {
             if !self.runs.contains_key(&id) {
                 self.breaks(SW9, format!("run {id} was accepted and does not exist"));
@@ -324,8 +370,22 @@ impl Witness {
             self.breaks(SW9, format!("run {id} is still {status:?}: {record}"));
         }
         self.look_at_bus();
-        if let Some(letter) = self.dead_letters.first().cloned() {
+        self.look_at_letters(given_up);
+    }
+
+    /// What a queue gave up is kept, with its reason; nothing else is.
+    fn look_at_letters(&mut self, given_up: &[String]) {
+        let body = |letter: &String| {
+            let letter: serde_json::Value = serde_json::from_str(letter).unwrap_or_default();
+            letter["body"].as_str().map(str::to_owned)
+        };
+        let kept: BTreeSet<String> = self.dead_letters.iter().filter_map(body).collect();
+        let unasked = self.dead_letters.iter().find(|letter| body(letter).is_none_or(|body| !given_up.contains(&body)));
+        if let Some(letter) = unasked.cloned() {
             self.breaks(SW13, letter);
+        }
+        if let Some(lost) = given_up.iter().find(|body| !kept.contains(*body)) {
+            self.breaks(SW13, format!("a queue gave up {lost}, and nobody kept it"));
         }
     }
 
@@ -352,45 +412,48 @@ impl Witness {
     }
 }
 
-/// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. One
-/// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died. One that waits in a run
-/// that is being cancelled is ended after the grace.
-fn forgotten(run: &Run, sent: &BTreeSet<(RunId, ActionIndex, u32)>, host: &MemoryHost) -> Option<String> {
-    const BEGUN: u64 = 1;
-    if run.status.is_final() || run.status == RunStatus::Submitted {
-        return None;
-    }
-    let id = run.id.to_string();
-    if host.has_message(|queue, body| *queue == QueueName::Inbox && body.contains(&id)) {
-        return None;
-    }
-    let mut in_flight: BTreeSet<(ActionIndex, u32)> = BTreeSet::new();
-    for at in 0..run.actions.len() {
-        let action = ActionIndex::from_usize(at);
-        let state = run.action(action);
-        let is_the_sweepers = state.revision <= BEGUN && !sent.contains(&(run.id, action, state.attempt));
-        let ends_by_time = state.status == ActionStatus::Queued && run.status == RunStatus::Cancelling;
-        if state.status.is_in_flight() && !is_the_sweepers && !ends_by_time {
-            in_flight.insert((action, state.attempt));
+impl Witness {
+    /// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. One
+    /// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died. So is one that was lost.
+    /// One that waits in a run that is being cancelled is ended after the grace.
+    fn forgotten(&self, run: &Run, host: &MemoryHost) -> Option<String> {
+        const BEGUN: u64 = 1;
+        if run.status.is_final() || run.status == RunStatus::Submitted {
+            return None;
         }
-    }
-    // A claim that ended its action may have led to more, and its message comes again as well.
-    let mut may_be_told_again = false;
-    host.has_message(|queue, body| {
-        if matches!(queue, QueueName::Pool(_))
-            && body.contains(&id)
-            && let Ok(PerformMessage { of, .. }) = decode::<PerformMessage>(body)
-        {
-            in_flight.remove(&(of.action, of.attempt));
-            may_be_told_again |= run.action(of.action).status.is_settled();
+        let id = run.id.to_string();
+        if host.has_message(|queue, body| *queue == QueueName::Inbox && body.contains(&id)) {
+            return None;
         }
-        false
-    });
-    if may_be_told_again {
-        return None;
+        let mut in_flight: BTreeSet<(ActionIndex, u32)> = BTreeSet::new();
+        for at in 0..run.actions.len() {
+            let action = ActionIndex::from_usize(at);
+            let state = run.action(action);
+            let of = (run.id, action, state.attempt);
+            let is_the_sweepers = state.revision <= BEGUN && !self.sent.contains(&of) || self.lost.contains_key(&of);
+            let ends_by_time = state.status == ActionStatus::Queued && run.status == RunStatus::Cancelling;
+            if state.status.is_in_flight() && !is_the_sweepers && !ends_by_time {
+                in_flight.insert((action, state.attempt));
+            }
+        }
+        // A claim that ended its action may have led to more, and its message comes again as well.
+        let mut may_be_told_again = false;
+        host.has_message(|queue, body| {
+            if matches!(queue, QueueName::Pool(_))
+                && body.contains(&id)
+                && let Ok(PerformMessage { of, .. }) = decode::<PerformMessage>(body)
+            {
+                in_flight.remove(&(of.action, of.attempt));
+                may_be_told_again |= run.action(of.action).status.is_settled();
+            }
+            false
+        });
+        if may_be_told_again {
+            return None;
+        }
+        let (action, attempt) = in_flight.first()?;
+        Some(format!("action {} is {:?} in attempt {attempt} and has no message", action.0, run.action(*action).status))
     }
-    let (action, attempt) = in_flight.first()?;
-    Some(format!("action {} is {:?} in attempt {attempt} and has no message", action.0, run.action(*action).status))
 }
 
 fn needs_have_ended(definition: &Definition, run: &Run, of: ActionAt) -> bool {

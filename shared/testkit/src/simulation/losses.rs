@@ -1,0 +1,119 @@
+//! Messages that are lost for good: which may be, and by when the sweeper must have made good what they were for.
+
+use windlass_contract::message::{InboxMessage, PerformMessage, decode};
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::limits::{REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS};
+use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_engine::ports::QueueName;
+
+use super::witness::{SW16, Seen, Witness};
+use crate::memory::MemoryHost;
+
+/// The revision of a run that was recorded as begun.
+const BEGUN: u64 = 1;
+/// A run that was written so lately is not swept.
+const UNTOUCHED: Millis = Millis::from_secs(110);
+/// From when a sweep is due until what it sends is there: a round each minute, of a sweeper that may have to be started again.
+const SWEPT_WITHIN: Millis = Millis::from_secs(240);
+
+/// Whether the sweeper can make it good. Reports of what ended and what people ask for are told once: a queue that loses
+/// those breaks its own promise, and nobody can know.
+pub(super) fn may_be_lost(queue: &QueueName, body: &str) -> bool {
+    match queue {
+        QueueName::Pool(_) | QueueName::Control(_) => true,
+        QueueName::DeadLetter => false,
+        QueueName::Inbox => match decode::<InboxMessage>(body) {
+            Ok(InboxMessage::Run { input, .. }) => is_made_good(&input),
+            Ok(InboxMessage::Due { .. } | InboxMessage::Sweep { .. }) | Err(_) => false,
+        },
+    }
+}
+
+fn is_made_good(input: &Input) -> bool {
+    match input {
+        Input::Start
+        | Input::Wake
+        | Input::Sweep { .. }
+        | Input::Unserved { .. }
+        | Input::Started { .. }
+        | Input::Progressed { .. } => true,
+        Input::Claim { .. }
+        | Input::Completed { .. }
+        | Input::HandedBack { .. }
+        | Input::DeadLettered { .. }
+        | Input::Cancel { .. }
+        | Input::Pause
+        | Input::Resume
+        | Input::Retry { .. } => false,
+    }
+}
+
+impl Witness {
+    /// A message was lost on its way into the queue.
+    pub(super) fn lost(&mut self, queue: &QueueName, body: &str, now: Timestamp) {
+        if let (QueueName::Pool(_), Ok(perform)) = (queue, decode::<PerformMessage>(body)) {
+            self.lost.insert((perform.run, perform.of.action, perform.of.attempt), now);
+        }
+    }
+
+    /// Looks for what should have been sent again by now. There have been no faults since `well_at`.
+    pub(super) fn look_at_overdue(&mut self, host: &MemoryHost, well_at: Timestamp, now: Timestamp) {
+        let open = self.runs.values().filter(|seen| !seen.record.status.is_final());
+        let late = open.filter_map(|seen| Some((seen.record.id, overdue(seen, host, well_at, now)?)));
+        for (run, late) in late.collect::<Vec<_>>() {
+            self.breaks(SW16, format!("run {run}: {late}"));
+        }
+    }
+}
+
+fn overdue(seen: &Seen, host: &MemoryHost, well_at: Timestamp, now: Timestamp) -> Option<String> {
+    let run = &seen.record;
+    let is_late = |due: Timestamp| now > due.max(well_at).plus(SWEPT_WITHIN);
+    if let Some(at) = run.wake_at.filter(|at| is_late(*at)) {
+        return Some(format!("it was to be woken at {at}, and it is {now}"));
+    }
+    let submitted_at = run.submitted_at.plus(Millis(RESTART_AFTER_MS));
+    if run.status == RunStatus::Submitted && is_late(submitted_at) {
+        return Some(format!("it was to be begun at {submitted_at}, and it is {now}"));
+    }
+    if !matches!(run.status, RunStatus::Running | RunStatus::Paused) {
+        return None;
+    }
+    let waiting = (0..run.actions.len()).map(ActionIndex::from_usize);
+    let waiting = waiting.filter(|action| run.action(*action).status == ActionStatus::Queued);
+    let mut overdue = waiting.filter(|action| due_again(seen, *action, well_at).is_some_and(&is_late));
+    let action = overdue.find(|action| !has_message(run, *action, host))?;
+    Some(format!("action {} is queued since {:?} and has no message at {now}", action.0, run.action(action).queued_at))
+}
+
+/// When a queued attempt is to be sent again, in case its message was lost: after ten minutes (two if it is of the run's
+/// start), twenty, forty and so on, the first time at which there were no faults and the run was quiet enough to be swept.
+fn due_again(seen: &Seen, action: ActionIndex, well_at: Timestamp) -> Option<Timestamp> {
+    let run = &seen.record;
+    let (state, from) = (run.action(action), run.action(action).queued_at?);
+    let is_of_start = state.revision <= BEGUN;
+    let mut wait = Millis(if is_of_start { RESTART_AFTER_MS } else { REISSUE_QUEUED_AFTER_MS });
+    loop {
+        let due = from.plus(wait);
+        let near = |at: &&Timestamp| **at <= due.plus(UNTOUCHED) && at.plus(UNTOUCHED) >= due;
+        if due >= well_at && !seen.writes.iter().any(|at| near(&at)) {
+            return Some(due);
+        }
+        wait = Millis(wait.0.saturating_mul(2));
+    }
+}
+
+fn has_message(run: &Run, action: ActionIndex, host: &MemoryHost) -> bool {
+    let id = run.id.to_string();
+    let attempt = run.action(action).attempt;
+    host.has_message(|queue, body| {
+        body.contains(&id)
+            && match queue {
+                QueueName::Inbox => true,
+                QueueName::Pool(_) => decode::<PerformMessage>(body)
+                    .is_ok_and(|perform| (perform.of.action, perform.of.attempt) == (action, attempt)),
+                QueueName::Control(_) | QueueName::DeadLetter => false,
+            }
+    })
+}

@@ -1,0 +1,93 @@
+//! SCENARIOS 4: an action of 72 hours has one attempt and one owner.
+
+use std::time::Duration;
+
+use serde_json::json;
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::run::RunStatus;
+use windlass_engine::perform::Attempt;
+use windlass_testkit::simulation::{Act, Faults, Fleet, Plan, Verdict};
+
+use super::{in_each, live, run, seeds, simulated, task};
+
+/// Three days; a build that is not optimised looks at one.
+const HOURS: u64 = if cfg!(debug_assertions) { 24 } else { 72 };
+const LASTS: Duration = Duration::from_hours(HOURS);
+/// An agent sends a copy of what it has held for eight hours: so many, and one at the very end.
+const COPIES: u64 = HOURS / 8 - 1;
+
+fn act(_: u64, _: &Attempt) -> Act {
+    Act::succeeding(LASTS, json!("done"))
+}
+
+fn plan(seed: u64, faults: Faults) -> Plan {
+    let long = task(json!({ "task": "long", "actions": { "a": { "native": { "handler": "a" } } } }));
+    // So that three days take a moment.
+    let fleet = Fleet { managers: 1, workers: 1, visibility: Duration::from_mins(10), ..Fleet::SMALL };
+    let patience = LASTS + Duration::from_hours(1);
+    Plan { faults, acts: Some(act), patience, ..Plan::by_hand(seed, vec![long], vec![run("long")], fleet) }
+}
+
+/// The numbers of the copies that were sent, in order.
+fn copies(verdict: &Verdict) -> Vec<u64> {
+    let sent = verdict.lines.iter().filter_map(|line| line.split_once("sends to pool.default: "));
+    let message = sent.filter_map(|(_, body)| serde_json::from_str::<serde_json::Value>(body).ok());
+    message.map(|message| message["copy"].as_u64().unwrap_or(0)).collect()
+}
+
+fn check_one_owner(verdict: &Verdict) {
+    let (record, _) = &verdict.told[0];
+    let state = record.action(ActionIndex(0));
+    let seed = verdict.seed;
+    assert_eq!((record.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 1), "seed {seed}");
+    assert_eq!(verdict.performed.len(), 1, "seed {seed} begins it again: {:?}", verdict.performed);
+    assert!(verdict.broken.is_empty(), "seed {seed}: {:?}", verdict.broken);
+    let copies = copies(verdict);
+    assert!(copies.last().is_some_and(|last| *last >= COPIES), "seed {seed}: copies {copies:?}");
+}
+
+#[test]
+fn without_faults_it_is_sent_again_every_eight_hours_and_no_more() {
+    let verdict = simulated(&plan(0, Faults::default()), false, true);
+    check_one_owner(&verdict);
+    assert_eq!(copies(&verdict), (0..=COPIES).collect::<Vec<_>>());
+}
+
+/// Messages that are late or come twice, for all of its time: nothing is begun again.
+#[test]
+fn messages_that_are_late_and_repeated_do_not_begin_it_again() {
+    in_each(seeds(12, 1), |seed| {
+        let (last, delay) = (LASTS, Duration::from_mins(1));
+        let faults = Faults {
+            last,
+            latency: Duration::from_millis(400),
+            duplicates: 300_000,
+            delays: 500_000,
+            delay,
+            ..Faults::default()
+        };
+        check_one_owner(&simulated(&plan(seed, faults), false, true));
+    });
+}
+
+/// Anything may fail: it may be begun again, but it ends once, as one attempt.
+#[test]
+fn whatever_fails_it_is_one_attempt() {
+    in_each(seeds(8, 1), |seed| {
+        let faults = Faults {
+            last: LASTS / 2,
+            latency: Duration::from_millis(400),
+            refused: 20_000,
+            unanswered: 20_000,
+            duplicates: 100_000,
+            delays: 300_000,
+            delay: Duration::from_mins(5),
+            losses: 20_000,
+            ..Faults::default()
+        };
+        let plan = plan(seed, faults);
+        let verdict = live(&Plan { patience: LASTS * 2, ..plan }, false);
+        let (record, _) = &verdict.told[0];
+        assert_eq!((record.status, record.action(ActionIndex(0)).attempt), (RunStatus::Succeeded, 1), "seed {seed}");
+    });
+}
