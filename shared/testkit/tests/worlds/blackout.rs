@@ -59,11 +59,11 @@ fn check(seed: u64, losses: u32) {
 
 #[test]
 fn a_thousand_open_runs_have_ended_five_minutes_after_all_was_off_for_two_hours() {
-    in_each(seeds(4, 1), |seed| check(seed, 0));
+    in_each(seeds(1, 1), |seed| check(seed, 0));
 }
 
 /// What was lost just before is sent again on the return, not when its time has doubled once more.
 #[test]
 fn what_was_lost_before_is_made_good_on_the_return() {
-    in_each(seeds(2, 1), |seed| check(100 + seed, 50_000));
+    in_each(seeds(1, 1), |seed| check(100 + seed, 50_000));
 }

@@ -1,4 +1,4 @@
-//! A fan of 10,000 actions and one join, in a world with faults.
+//! A wide fan and one join, in a world with faults. `WINDLASS_FAN=10000` makes it as wide as a task may be, which takes minutes.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use windlass_testkit::simulation::{Act, Faults, Fleet, Plan};
 
 use super::{live, run, task};
 
-/// The join is one of them.
-const ACTIONS: usize = if cfg!(debug_assertions) { 300 } else { 10_000 };
+/// Actions, unless another number is asked for; the join is one of them.
+const ACTIONS: usize = if cfg!(debug_assertions) { 300 } else { 1_500 };
 const WINDOW: usize = 500;
 
 fn act(_: u64, attempt: &Attempt) -> Act {
@@ -18,9 +18,11 @@ fn act(_: u64, attempt: &Attempt) -> Act {
 }
 
 #[test]
-fn a_fan_of_ten_thousand_joins_once_and_keeps_to_its_window() {
+fn a_wide_fan_joins_once_and_keeps_to_its_window() {
+    let asked = std::env::var("WINDLASS_FAN").ok();
+    let wide = asked.map_or(ACTIONS, |asked| asked.parse().expect("WINDLASS_FAN is a number"));
     let mut actions = Map::new();
-    let items: Vec<_> = (1..ACTIONS).map(|number| format!("item{number}")).collect();
+    let items: Vec<_> = (1..wide).map(|number| format!("item{number}")).collect();
     for item in &items {
         actions.insert(item.clone(), json!({ "native": { "handler": "a" } }));
     }
@@ -57,5 +59,5 @@ fn a_fan_of_ten_thousand_joins_once_and_keeps_to_its_window() {
         most = most.max(open);
     }
     assert_eq!((open, joins), (0, 1));
-    assert!((WINDOW.min(ACTIONS) - 1..=WINDOW).contains(&most) || most == ACTIONS - 1, "{most} at once");
+    assert!((WINDOW.min(wide) - 1..=WINDOW).contains(&most) || most == wide - 1, "{most} at once");
 }
