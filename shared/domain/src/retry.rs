@@ -278,9 +278,40 @@ mod tests {
         assert!(kind_matches("auth.*", "auth.password"));
         assert!(kind_matches("*", ""));
         assert!(kind_matches("a*b*c", "axxbyyc"));
+        assert!(!kind_matches("io.**.io", "io.io"));
+        assert!(!kind_matches("*ab*ab", "ab"));
         assert!(!kind_matches("auth.*", "authority"));
         assert!(!kind_matches("auth", "auth.password"));
         assert!(!kind_matches("a*bc", "abcd"));
+    }
+
+    /// A decision that is made again by a later version gives the same delay, so these never change. Computed apart from
+    /// this program.
+    #[test]
+    fn a_drawn_delay_is_the_same_in_every_version() {
+        let cases: [(u128, u32, u32, i64, i64); 5] = [
+            (7, 3, 1, 82487, 91243),
+            (7, 3, 2, 73579, 86789),
+            (7, 4, 1, 9640, 54820),
+            (0x1927abc001170008000123456789abc, 3, 1, 80327, 90163),
+            (0x1927abc001170008000123456789abc, 0, 1000, 249, 50124),
+        ];
+        for (run, action, attempt, full, equal) in cases {
+            let run = RunId::from_uuid(uuid::Uuid::from_u128(run));
+            let at = FailedAttempt { run, action: ActionIndex(action), attempt, ..failed(1, "io") };
+            let (attempts, delay) = (Attempts::Forever, Millis(99_999));
+            let base = RetryPolicy { attempts, delay, max_delay: delay, ..RetryPolicy::default() };
+            for (jitter, expected) in [(Jitter::None, 99_999), (Jitter::Full, full), (Jitter::Equal, equal)] {
+                let next = RetryPolicy { jitter, ..base.clone() }.next_attempt(&at, Timestamp::from_millis(0));
+                assert_eq!(next.map(Timestamp::as_millis), Some(expected), "{run} {action} {attempt} {jitter:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_policy_there_is_one_attempt() {
+        let once = RetryPolicy::once();
+        assert_eq!(once.next_attempt(&failed(1, "io"), Timestamp::from_millis(0)), None);
     }
 
     proptest! {

@@ -1,0 +1,71 @@
+//! Faults as programs read them: with the path to what is wrong, which stands for the place where there is no text.
+#![expect(clippy::expect_used, reason = "tests")]
+
+use serde_json::{Value, json};
+use windlass_domain::definition::Definition;
+
+/// The first fault of a definition that is wrong; it was not read from text.
+fn check(source: &Value, path: &str) {
+    let faults = Definition::from_source(source).expect_err(path);
+    let fault = faults.iter().next().expect("a fault");
+    assert_eq!(fault.path, path, "{faults}");
+    let lead = if path.is_empty() { String::new() } else { format!("{path}: ") };
+    assert!(fault.to_string().starts_with(&format!("{lead}{}", fault.message)), "{fault}");
+    assert_eq!(faults.to_string().lines().next(), Some(fault.to_string().as_str()));
+}
+
+fn action(action: Value) -> Value {
+    let mut source = json!({ "task": "t", "actions": { "a": { "exec": ["true"] } } });
+    source["actions"]["b"] = action;
+    source
+}
+
+#[test]
+fn a_path_leads_to_what_is_wrong() {
+    check(&json!([]), "");
+    check(&json!({ "task": "9lives", "actions": { "a": { "exec": ["true"] } } }), "task");
+    check(&action(json!({ "exec": ["true"], "needs": ["a", "x"] })), "actions.b.needs[1]");
+    check(&action(json!({ "exec": ["true", 7, [8]] })), "actions.b.exec[2]");
+    check(&action(json!({ "exec": ["true"], "timeout": "soon" })), "actions.b.timeout");
+    check(
+        &action(json!({ "exec": { "command": ["true"], "env": { "A B": "${{ 1 + }}" } } })),
+        "actions.b.exec.env[\"A B\"]",
+    );
+    check(
+        &action(json!({ "exec": { "command": ["true"], "env": { "A_B-1": "${{ 1 + }}" } } })),
+        "actions.b.exec.env.A_B-1",
+    );
+    check(&action(json!({ "exec": { "command": ["true"], "env": { "": "${{ 1 + }}" } } })), "actions.b.exec.env[\"\"]");
+}
+
+fn check_url(url: &str, is_taken: bool) {
+    let read = Definition::from_source(&action(json!({ "http": { "url": url } })));
+    assert_eq!(read.is_ok(), is_taken, "{url}: {:?}", read.err().map(|faults| faults.to_string()));
+}
+
+/// What can be seen not to be absolute is refused; what an expression may yet make of it is seen when it is rendered.
+#[test]
+fn urls_are_absolute() {
+    for url in ["http://h", "https://h/p?q#f", "HTTPS://H", "http://[::1]:80/", "http://h:80"] {
+        check_url(url, true);
+    }
+    for url in
+        ["h/p", "/p", "ftp://h", "http:h", "http://", "https://", "http:///p", "http://?q", "http://#f", "http://:80"]
+    {
+        check_url(url, false);
+    }
+    for url in ["http://h/a b", "http://h/\tb", "http://h/\u{7f}"] {
+        check_url(url, false);
+    }
+    for (fixed, is_taken) in [
+        ("", true),
+        ("http://", true),
+        ("https://h/", true),
+        ("http", true),
+        ("HTTPS:", true),
+        ("h/", false),
+        ("x", false),
+    ] {
+        check_url(&format!("{fixed}${{{{ input.u }}}}"), is_taken);
+    }
+}
