@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
 use windlass_domain::run::{ActionStatus, Input, Origin, Outcome, RunStatus};
-use windlass_testkit::world::World;
+use windlass_testkit::world::{World, performs};
 
 use crate::steps::{finish, give, status, succeeded};
 
@@ -57,4 +57,24 @@ fn an_expression_without_a_value_fails_its_action() {
         assert!(error.message.contains(place), "{error:?}");
         assert_eq!(world.run.status, RunStatus::Failed);
     }
+}
+
+/// What the second of two actions is given, once the first has given `x`.
+fn given(facade: &str) -> Option<Value> {
+    let text = format!("task: t\nactions:\n  a: {{ native: {{ handler: a }} }}\n  b: {{ needs: a, {facade} }}\n");
+    let mut world = begun(&text);
+    let decision = finish(&mut world, "a", Outcome::Succeeded { output: json!("x") });
+    performs(&decision).first().map(|perform| serde_json::to_value(&perform.work).expect("JSON"))
+}
+
+#[test]
+fn what_an_action_is_given_is_rendered() {
+    let exec =
+        given("exec: { command: [say, \"${{ actions.a.output }}\"], env: { OF: \"a ${{ actions.a.output }}\" } }");
+    let exec = exec.expect("it is sent");
+    assert_eq!((&exec["command"], &exec["env"]), (&json!(["say", "x"]), &json!({ "OF": "a x" })));
+    let http =
+        given("http: { url: \"http://h/${{ actions.a.output }}\", headers: { Of: \"${{ actions.a.output }}\" } }");
+    let http = http.expect("it is sent");
+    assert_eq!((&http["url"], &http["headers"]), (&json!("http://h/x"), &json!({ "Of": "x" })));
 }
