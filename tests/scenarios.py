@@ -23,7 +23,9 @@ import urllib.request
 
 import diamond
 from recovery import BINARY, ENDED, Host, dead_letters, events_of, expect, wait_for
-from survival import blackout, deadline_passes, kills_are_acknowledged, rolling_deploy, zombie_wakes
+from survival import (
+    blackout, deadline_passes, kills_are_acknowledged, one_action_is_killed, rolling_deploy, zombie_wakes,
+)
 
 FAULTS = """
 task: faults
@@ -175,7 +177,7 @@ def submit_and_wait(host: Site) -> str:
 
 ROUNDS = (
     (nightly_diamond, wrong_password),
-    (zombie_wakes, rolling_deploy, kills_are_acknowledged, deadline_passes),
+    (zombie_wakes, rolling_deploy, kills_are_acknowledged, one_action_is_killed, deadline_passes),
     (submit_and_wait,),
     (blackout,),
 )

@@ -253,6 +253,78 @@ def race(site, seconds: float) -> dict:
     return site.run(run)
 
 
+# What is killed is one action; `beside` and `cleanup` are no concern of the kill, `after` is skipped by it.
+SINGLE = """
+task: {task}
+defaults: {{ pool: {pool}, retry: {{ attempts: 5, delay: 1s }} }}
+actions:
+  victim: {{ exec: [sh, -c, '{program}'] }}
+  beside: {{ exec: [sleep, "3"] }}
+  after: {{ needs: [victim], exec: ["true"] }}
+  cleanup: {{ needs: [victim], trigger: any_failed, exec: ["true"] }}
+"""
+LISTENS, IS_DEAF, RACES_ALONE = "exec sleep 120", 'trap "" TERM; sleep 120', 20
+
+
+def one_action_is_killed(site) -> str:
+    """One action of a run is killed, and the rest of the run goes on."""
+    pool = "single"
+    site.apply(SINGLE.format(task="single-listens", pool=pool, program=LISTENS))
+    site.apply(SINGLE.format(task="single-deaf", pool=pool, program=IS_DEAF))
+    site.apply(SINGLE.format(task="single-race", pool=pool, program="sleep 0.5"))
+    agent = site.agent(pool, slots=60)
+    name = wait_for("the agent to register", lambda: site.agent_id(agent))
+    listens, deaf = killed_alone(site, "single-listens", name, 30), killed_alone(site, "single-deaf", name, 60)
+    with concurrent.futures.ThreadPoolExecutor(8) as clients:
+        views = list(clients.map(lambda n: race_alone(site, 0.2 + 0.05 * n), range(RACES_ALONE)))
+    victims = collections.Counter(view["actions"]["victim"]["status"] for view in views)
+    expect(set(victims) <= {"succeeded", "cancelled"}, f"a race ends one way or the other: {victims}")
+    for view in views:
+        completed = collections.Counter(e["action"] for e in events_of(site, view["id"]) if e["type"] in COMPLETIONS)
+        expect(set(completed) == set(view["actions"]) and max(completed.values()) == 1, f"one completion an action: {completed}")
+        check_alone(view, view["actions"]["victim"]["status"] == "cancelled")
+    agent.terminate()
+    expect(agent.wait(timeout=PATIENCE_S) == 0, "the agent has nothing left to do")
+    return (f"the kill of one action is acknowledged after {listens:.1f} s if it listens, {deaf:.1f} s if not, and the rest "
+            f"goes on; {RACES_ALONE} that raced with the completion: {dict(victims)}")
+
+
+def killed_alone(site, task: str, agent: str, at_most: float) -> float:
+    """How long it takes from the kill of a running action to its acknowledgement by its agent."""
+    run = site.start(task)["id"]
+    victim = lambda: site.run(run)["actions"]["victim"]
+    wait_for(f"the victim of {task} to run", lambda: victim()["status"] == "running")
+    asked = time.monotonic()
+    site.call("POST", f"/v1/runs/{run}/actions/victim/kill", {"reason": "it hangs"})
+    wait_for(f"the kill of {task} to be acknowledged", lambda: victim()["status"] == "cancelled")
+    took = time.monotonic() - asked
+    expect(took <= at_most, f"the kill of {task} was acknowledged only after {took:.0f} s")
+    expect(victim()["agent"] == agent, f"the agent that ended it says so: {victim()}")
+    expect(victim()["error"] == {"kind": "killed", "message": "it hangs"}, f"it says why: {victim()}")
+    wait_for(f"{task} to end", lambda: site.run(run)["status"] in ENDED)
+    check_alone(site.run(run), True)
+    return took
+
+
+def check_alone(view: dict, was_killed: bool) -> None:
+    found = {name: action["status"] for name, action in view["actions"].items()}
+    follows = {"after": "skipped", "cleanup": "succeeded"} if was_killed else {"after": "succeeded", "cleanup": "skipped"}
+    expect(found == {"victim": found["victim"], "beside": "succeeded", **follows}, f"what is beside it goes on: {found}")
+    expect(view["actions"]["victim"]["attempts"] == 1, "what is killed is not tried again")
+    expect(view["status"] == ("failed" if was_killed else "succeeded"), f"how the run ends: {view['status']}")
+
+
+def race_alone(site, seconds: float) -> dict:
+    run = site.start("single-race")["id"]
+    time.sleep(seconds)
+    try:
+        site.call("POST", f"/v1/runs/{run}/actions/victim/kill", {})
+    except Exception as refused:  # The action has ended: each site has an exception of its own for it.
+        expect(status_of(refused) == 409, f"an action that has ended can not be killed: {refused!r}")
+    wait_for("a race to end", lambda: site.run(run)["status"] in ENDED)
+    return site.run(run)
+
+
 def status_of(error: Exception) -> int | None:
     return error.code if isinstance(error, urllib.error.HTTPError) else getattr(error, "status", None)
 

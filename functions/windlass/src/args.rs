@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
-use windlass_domain::ids::{AgentId, PoolName, TaskName};
+use windlass_domain::ids::{ActionName, AgentId, PoolName, TaskName};
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
 use windlass_facade::GUARD_COMMAND;
@@ -101,6 +101,8 @@ pub(crate) enum Request {
     Events(EventsArgs),
     /// End a run early; what is running is stopped
     Cancel(CancelArgs),
+    /// End one action of a run early; the rest of the run goes on
+    Kill(KillArgs),
     /// Queue nothing further of a run until it is resumed
     Pause(RunRefArgs),
     /// Let a paused run go on
@@ -269,6 +271,18 @@ pub(crate) struct EventsArgs {
 pub(crate) struct CancelArgs {
     #[command(flatten)]
     pub(crate) run: RunRefArgs,
+    /// Why, for those who look at the run later
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: Option<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KillArgs {
+    #[command(flatten)]
+    pub(crate) run: RunRefArgs,
+    /// The action's name, as `windlass show` prints it
+    #[arg(value_name = "ACTION")]
+    pub(crate) action: ActionName,
     /// Why, for those who look at the run later
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: Option<String>,

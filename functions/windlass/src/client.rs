@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use windlass_api::{AgentList, TaskList, VersionView};
 pub(crate) use windlass_api::{AgentView, EventList, PutAnswer, RunList, TaskView};
 use windlass_contract::view::RunView;
-use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
 use crate::connection::{Connection, Credentials, RunRef, no_such_run};
@@ -179,6 +179,12 @@ impl Client {
     /// Cancels, pauses, resumes or retries a run; gives it as it then is.
     pub(crate) async fn control(&self, id: RunId, verb: &str, body: &Value) -> Result<RunView, Failure> {
         self.send(Method::POST, &["runs", &id.to_string(), verb], &[], Some(body)).await
+    }
+
+    /// Kills one action of a run; gives the run as it then is.
+    pub(crate) async fn kill(&self, id: RunId, action: &ActionName, body: &Value) -> Result<RunView, Failure> {
+        let path = ["runs", &id.to_string(), "actions", action.as_str(), "kill"];
+        self.send(Method::POST, &path, &[], Some(body)).await
     }
 
     /// Has an agent drain; gives it as it is registered.

@@ -158,6 +158,7 @@ fn request_body(operation: Operation) -> Option<Value> {
         (Operation::PutTask, definition_body()),
         (Operation::StartRun, json_body(read_schema::<StartBody>())),
         (Operation::CancelRun, json_body(read_schema::<CancelBody>())),
+        (Operation::KillAction, json_body(read_schema::<CancelBody>())),
         (Operation::DrainAgent, json_body(read_schema::<DrainBody>())),
     ];
     bodies.into_iter().find(|(of, _)| *of == operation).map(|(_, body)| body)
@@ -189,6 +190,7 @@ fn answer_schema(operation: Operation, generator: &mut SchemaGenerator) -> Optio
         Operation::StartRun
         | Operation::GetRun
         | Operation::CancelRun
+        | Operation::KillAction
         | Operation::PauseRun
         | Operation::ResumeRun
         | Operation::RetryRun => schema::<RunView>(generator),
@@ -227,6 +229,7 @@ fn text(operation: Operation) -> Text {
         Operation::ListRuns => ("listRuns", "Runs, the newest first.", &[(200, "A page.")]),
         Operation::GetRun => ("getRun", "A run and its actions.", &[(200, "The run.")]),
         Operation::CancelRun => ("cancelRun", "End a run early.", ACCEPTED),
+        Operation::KillAction => ("killAction", "End one action of a run early; the rest goes on.", ACCEPTED),
         Operation::PauseRun => ("pauseRun", "Queue nothing further.", ACCEPTED),
         Operation::ResumeRun => ("resumeRun", "Let a paused run go on.", ACCEPTED),
         Operation::RetryRun => ("retryRun", "Start the unsuccessful actions of an ended run over.", ACCEPTED),

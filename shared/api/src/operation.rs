@@ -20,6 +20,7 @@ pub(crate) enum Operation {
     ListRuns,
     GetRun,
     CancelRun,
+    KillAction,
     PauseRun,
     ResumeRun,
     RetryRun,
@@ -51,7 +52,7 @@ const AFTER: Parameter = Parameter { name: "after", description: "Only events af
 
 impl Operation {
     /// Every operation.
-    pub(crate) const ALL: [Self; 18] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::Health,
         Self::Document,
         Self::PutTask,
@@ -64,6 +65,7 @@ impl Operation {
         Self::ListRuns,
         Self::GetRun,
         Self::CancelRun,
+        Self::KillAction,
         Self::PauseRun,
         Self::ResumeRun,
         Self::RetryRun,
@@ -85,6 +87,7 @@ impl Operation {
             Self::ListRuns => "/v1/runs",
             Self::GetRun => "/v1/runs/{id}",
             Self::CancelRun => "/v1/runs/{id}/cancel",
+            Self::KillAction => "/v1/runs/{id}/actions/{action}/kill",
             Self::PauseRun => "/v1/runs/{id}/pause",
             Self::ResumeRun => "/v1/runs/{id}/resume",
             Self::RetryRun => "/v1/runs/{id}/retry",
@@ -99,9 +102,13 @@ impl Operation {
         match self {
             Self::PutTask => "put",
             Self::DeleteTask => "delete",
-            Self::StartRun | Self::CancelRun | Self::PauseRun | Self::ResumeRun | Self::RetryRun | Self::DrainAgent => {
-                "post"
-            }
+            Self::StartRun
+            | Self::CancelRun
+            | Self::KillAction
+            | Self::PauseRun
+            | Self::ResumeRun
+            | Self::RetryRun
+            | Self::DrainAgent => "post",
             Self::Health
             | Self::Document
             | Self::ListTasks
@@ -130,6 +137,7 @@ impl Operation {
             | Self::GetVersion
             | Self::GetRun
             | Self::CancelRun
+            | Self::KillAction
             | Self::PauseRun
             | Self::ResumeRun
             | Self::RetryRun
@@ -153,6 +161,7 @@ impl Operation {
             Self::ListRuns => get(runs::list),
             Self::GetRun => get(runs::get),
             Self::CancelRun => post(runs::cancel),
+            Self::KillAction => post(runs::kill),
             Self::PauseRun => post(runs::pause),
             Self::ResumeRun => post(runs::resume),
             Self::RetryRun => post(runs::retry),

@@ -93,6 +93,7 @@ kinds! {
     TOO_MANY_STREAMS = "WL0420", SERVICE_UNAVAILABLE, "Too many event streams";
     ANSWER_TOO_LARGE = "WL0421", INTERNAL_SERVER_ERROR, "Answer too large";
     UNKNOWN_AGENT = "WL0422", NOT_FOUND, "No such agent";
+    UNKNOWN_ACTION = "WL0423", NOT_FOUND, "No such action";
     INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
 }
 

@@ -50,7 +50,8 @@ impl From<ControlError> for Refusal {
         let detail = error.to_string();
         match error {
             ControlError::UnknownRun(_) => Self::new(&Kind::UNKNOWN_RUN, detail),
-            ControlError::Refused { .. } => Self::new(&Kind::STATUS_FORBIDS, detail),
+            ControlError::Refused { .. } | ControlError::Settled { .. } => Self::new(&Kind::STATUS_FORBIDS, detail),
+            ControlError::UnknownAction { .. } => Self::new(&Kind::UNKNOWN_ACTION, detail),
             ControlError::Reason(_) => Self::new(&Kind::INVALID_PARAMETER, detail),
             ControlError::Port(error) => error.into(),
         }

@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
-use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::time::Millis;
 
 use crate::operation::Operation;
@@ -32,6 +32,17 @@ pub(crate) struct VersionPath(pub(crate) TaskName, pub(crate) TaskVersion);
 
 /// The run that the path names.
 pub(crate) struct RunPath(pub(crate) RunId);
+
+/// The run and its action that the path names.
+pub(crate) struct ActionPath(pub(crate) RunId, pub(crate) ActionName);
+
+impl<S: Send + Sync> FromRequestParts<S> for ActionPath {
+    type Rejection = Refusal;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Path((id, action)) = path::<(String, String), S>(parts, state).await?;
+        Ok(Self(segment(&id, "the id of a run")?, segment(&action, "the name of an action")?))
+    }
+}
 
 /// The agent that the path names.
 pub(crate) struct AgentPath(pub(crate) AgentId);

@@ -12,15 +12,16 @@ use windlass_contract::view::RunView;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_INPUT_BYTES;
-use windlass_domain::run::{Run, RunStatus};
+use windlass_domain::run::{ActionStatus, Run, RunStatus};
 use windlass_engine::control::ControlRequest;
+use windlass_engine::pools::silent_agents;
 use windlass_engine::ports::RunFilter;
 use windlass_engine::starter::{StartRequest, Started};
 
 use crate::auth::Caller;
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
-use crate::request::{self, Parameters, RunPath, TaskPath};
+use crate::request::{self, ActionPath, Parameters, RunPath, TaskPath};
 use crate::state::ApiState;
 use crate::view::RunList;
 
@@ -43,7 +44,7 @@ pub(crate) struct StartBody {
     version: Option<TaskVersion>,
 }
 
-/// What goes with a cancellation; it may be left out.
+/// What goes with a cancellation or a kill; it may be left out.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CancelBody {
@@ -105,7 +106,11 @@ pub(crate) async fn get(
     parameters.of(Operation::GetRun)?;
     let run = load(&api, id).await?;
     let definition = api.definitions().get(&run.task, run.version).await?;
-    Ok(Json(RunView::of(&definition, &run)))
+    let mut view = RunView::of(&definition, &run);
+    if view.actions.values().any(|action| action.status == ActionStatus::Running) {
+        view.mark_silent(&silent_agents(api.ports()).await);
+    }
+    Ok(Json(view))
 }
 
 /// The run of that id, or the problem that there is none.
@@ -126,6 +131,20 @@ pub(crate) async fn cancel(
     parameters.of(Operation::CancelRun)?;
     let CancelBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
     control(&api, &caller, id, ControlRequest::Cancel { reason }).await
+}
+
+/// `POST /v1/runs/{id}/actions/{action}/kill`
+pub(crate) async fn kill(
+    State(api): State<ApiState>,
+    Extension(caller): Extension<Caller>,
+    ActionPath(id, action): ActionPath,
+    parameters: Parameters,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    parameters.of(Operation::KillAction)?;
+    let CancelBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Kill { action, reason }).await
 }
 
 /// `POST /v1/runs/{id}/pause`

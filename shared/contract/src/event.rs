@@ -102,8 +102,12 @@ fn data_of(kind: &EventKind) -> Option<Value> {
         EventKind::RunPaused
         | EventKind::RunResumed
         | EventKind::ActionQueued { .. }
-        | EventKind::ActionCancelled { agent: None, .. } => Value::Null,
-        EventKind::ActionCancelled { agent: Some(agent), .. } => json!({ "agent": agent }),
+        | EventKind::ActionCancelled { agent: None, error: None, .. } => Value::Null,
+        EventKind::ActionCancelled { agent: Some(agent), error: None, .. } => json!({ "agent": agent }),
+        EventKind::ActionCancelled { agent, error: Some(error), allowed, .. } => {
+            json!({ "agent": agent, "error": error, "allowed": allowed })
+        }
+        EventKind::ActionCancelling { reason, .. } => json!({ "reason": reason }),
         EventKind::RunCancelling { cause, reason } => json!({ "cause": cause, "reason": reason }),
         EventKind::RunFinished { status, output, error } => {
             json!({ "status": status, "output": output, "error": error })

@@ -80,7 +80,9 @@ enum Data {
 /// Each type of event and its data.
 fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
     let deadline = Data::Maybe(object(generator, &[("deadline", Field::Time)]));
-    let stopped = Data::Maybe(object(generator, &[("agent", Field::Agent)]));
+    let stopped = object(generator, &[("agent", Field::Agent)]);
+    // Of an action that alone was killed it is said why, as of one that failed.
+    let killed = object(generator, &[("agent", Field::MaybeAgent), ("error", Field::Error), ("allowed", Field::Flag)]);
     let mut of = |fields: &[(&str, Field)]| Data::Always(object(generator, fields));
     let failure = of(&[("agent", Field::MaybeAgent), ("error", Field::Error), ("allowed", Field::Flag)]);
     let end = of(&[("status", Field::Status), ("output", Field::Anything), ("error", Field::MaybeError)]);
@@ -104,7 +106,8 @@ fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
         ("action.failed", failure.clone()),
         ("action.timed_out", failure),
         ("action.skipped", of(&[("reason", Field::Skip)])),
-        ("action.cancelled", stopped),
+        ("action.cancelling", of(&[("reason", Field::Text)])),
+        ("action.cancelled", Data::Maybe(json!({ "anyOf": [stopped, killed] }))),
     ]
 }
 

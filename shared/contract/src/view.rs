@@ -57,6 +57,11 @@ pub struct ActionView {
     pub attempts: u32,
     /// The agent that last reported.
     pub agent: Option<AgentId>,
+    /// When that agent was last heard of: only while it should perform the action and has been silent since. Another one
+    /// goes on when its message comes again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub agent_silent_since: Option<String>,
     /// When the newest attempt was queued.
     #[schemars(extend("format" = "date-time"))]
     pub queued_at: Option<String>,
@@ -64,6 +69,10 @@ pub struct ActionView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub unserved_since: Option<String>,
+    /// Since when it is being killed, as somebody asked: only while it is queued or running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "date-time"))]
+    pub cancelling_since: Option<String>,
     /// When the newest attempt began, by its agent's clock.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
@@ -130,14 +139,26 @@ impl RunView {
     }
 }
 
+impl RunView {
+    /// Marks the running actions whose agents have not been heard of since then.
+    pub fn mark_silent(&mut self, silent: &BTreeMap<AgentId, Timestamp>) {
+        for action in self.actions.values_mut().filter(|action| action.status == ActionStatus::Running) {
+            let since = action.agent.as_ref().and_then(|agent| silent.get(agent));
+            action.agent_silent_since = shown(since.copied());
+        }
+    }
+}
+
 impl ActionView {
     fn of(state: &ActionState) -> Self {
         Self {
             status: state.status,
             attempts: state.attempt,
             agent: state.agent.clone(),
+            agent_silent_since: None,
             queued_at: shown(state.queued_at),
             unserved_since: shown(state.unserved.map(|unserved| unserved.since)),
+            cancelling_since: shown(state.kill.as_ref().filter(|_| state.status.is_in_flight()).map(|kill| kill.at)),
             started_at: shown(state.started_at),
             finished_at: shown(state.finished_at),
             retry_at: shown(state.retry_at),

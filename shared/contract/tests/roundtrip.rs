@@ -15,8 +15,8 @@ use windlass_contract::record;
 use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{
-    ActionAt, ActionState, ActionStatus, CancelCause, ErrorInfo, Input, Origin, Outcome, Page, Pages, Progress, Run,
-    RunStatus, Unserved,
+    ActionAt, ActionState, ActionStatus, CancelCause, ErrorInfo, Input, Kill, Origin, Outcome, Page, Pages, Progress,
+    Run, RunStatus, Unserved,
 };
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -209,6 +209,7 @@ fn action_state() -> impl Strategy<Value = ActionState> {
             progress_number: fence / 2,
             checkpoint,
             handed_back: ready,
+            kill: at.map(|at| Kill { at, reason: "r".repeat(fence as usize % 4), revision }),
             copy: attempt / 3,
             lost: (0..attempt % 4).collect(),
             output,

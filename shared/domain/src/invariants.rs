@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::decide::Decision;
 use crate::definition::{Definition, Trigger};
 use crate::ids::ActionIndex;
-use crate::run::{EventKind, Run, RunStatus};
+use crate::run::{ActionStatus, EventKind, Run, RunStatus};
 
 pub use state::check;
 pub use step::check_step;
@@ -66,7 +66,7 @@ catalogue! {
     SG8: "a running run leaves no room empty while an action is ready, but for a deadline that has passed";
     SG9: "attempts stay within the policy, and every attempt has a fence of its own";
     SG10: "each status has just the times, the agent and the result that belong to it";
-    SG11: "a cancelled run waits for nothing but what is in flight, and only a cancelled run has cancelled actions";
+    SG11: "a cancelled run waits for nothing but what is in flight, and only a cancelled run has cancelled actions that nobody killed";
     SG12: "every open run has a message, a timer or somebody who must resume it";
     SG13: "a run asks to be woken no later than the earliest instant at which time alone changes the run";
     SG14: "the final status tells what became of the actions";
@@ -79,7 +79,7 @@ catalogue! {
     SG22: "a settled action changes only by being retried";
     SG23: "attempts and fences never decrease, and one decision makes at most one attempt and one fence";
     SG24: "nothing is queued unless the run is running, has room, has time, and the trigger holds";
-    SG25: "each queued attempt has one Perform, to be claimed if it cost agents; a repeated Perform is of a queued attempt and must be claimed";
+    SG25: "each queued attempt has one Perform, to be claimed if it cost agents or may soon have waited too long; a repeated Perform is of a queued attempt and must be claimed";
     SG26: "Perform and Stop name attempts that exist";
     SG27: "each retry has a Wake or is covered by the run's next wake";
     SG28: "an attempt has one accepted end, while it is in flight and under its newest fence";
@@ -88,6 +88,7 @@ catalogue! {
     SG31: "only the deadline cancels a run, or somebody who asked in this life of it";
     SG32: "only the agent that has an attempt hands it back, and only a report of the newest fence sets a checkpoint";
     SG33: "a claim is by the message that counts, and says that an agent was lost only if none handed it back";
+    SG34: "only an action that somebody asked to kill, in this life of its open run, is cancelled alone, and it is not tried again";
     SG40: "no two events of a run's life have the same id";
 }
 
@@ -130,14 +131,14 @@ fn trigger_holds(definition: &Definition, run: &Run, action: ActionIndex) -> Hol
     let author = definition.action(action);
     let needs = || author.needs.iter().map(|need| (run.action(*need).status, definition.action(*need).allow_failure));
     let all_settled = needs().all(|(status, _)| status.is_settled());
-    let some_failed = needs().any(|(status, _)| status.is_failure());
-    let some_succeeded = needs().any(|(status, _)| status == crate::run::ActionStatus::Succeeded);
-    let good = |(status, allowed): (crate::run::ActionStatus, bool)| {
-        !status.is_settled() || status == crate::run::ActionStatus::Succeeded || status.is_failure() && allowed
+    // In a run that goes on, what is cancelled was killed, and that is a failure to whatever needs it.
+    let is_fault = |status: ActionStatus| status.is_failure() || status == ActionStatus::Cancelled;
+    let some_failed = needs().any(|(status, _)| is_fault(status));
+    let some_succeeded = needs().any(|(status, _)| status == ActionStatus::Succeeded);
+    let good = |(status, allowed): (ActionStatus, bool)| {
+        !status.is_settled() || status == ActionStatus::Succeeded || is_fault(status) && allowed
     };
-    let harmless = |(status, allowed): (crate::run::ActionStatus, bool)| {
-        status != crate::run::ActionStatus::Cancelled && (allowed || !status.is_failure())
-    };
+    let harmless = |(status, allowed): (ActionStatus, bool)| allowed || !is_fault(status);
     let (yes, never) = match author.trigger {
         Trigger::AllSucceeded => (all_settled && needs().all(good), !needs().all(good)),
         Trigger::AllDone => (all_settled, false),

@@ -70,6 +70,10 @@ pub const MAX_LISTED: usize = 1000;
 pub const MAX_DELAY_MS: u64 = 15 * 60_000;
 /// An action that waited in its pool for longer than this is checked against the record before it starts.
 pub const CHECK_AFTER_MS: u64 = 2_000;
+/// An attempt whose `queue_timeout` is shorter than this is claimed before it begins, in milliseconds. An agent begins any
+/// other without looking at the record within [`CHECK_AFTER_MS`] of its sending, and by how much their clocks differ
+/// ([`CLOCKS_DIFFER_MS`]); whether a shorter wait has ended first is decided by the record.
+pub const CLAIM_BELOW_MS: u64 = CHECK_AFTER_MS + CLOCKS_DIFFER_MS + 3_000;
 /// How long a cancelled run waits for queued actions to be answered by an agent, in milliseconds. It is far above
 /// [`CHECK_AFTER_MS`], so whatever is delivered later is checked, and refused.
 pub const CANCEL_GRACE_MS: u64 = 30_000;

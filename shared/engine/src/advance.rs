@@ -261,6 +261,7 @@ fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
         | Input::Completed { .. }
         | Input::DeadLettered { .. }
         | Input::Cancel { .. }
+        | Input::Kill { .. }
         | Input::Pause
         | Input::Resume
         | Input::Unserved { .. }

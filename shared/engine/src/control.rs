@@ -8,9 +8,9 @@ use std::sync::Arc;
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::decide::{Rejection, decide};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{AgentId, RunId};
+use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_REASON_BYTES;
-use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
+use windlass_domain::run::{ActionStatus, CancelCause, Input, Run, RunStatus};
 use windlass_domain::time::Millis;
 
 use crate::Ports;
@@ -29,6 +29,13 @@ pub struct Control {
 pub enum ControlRequest {
     /// End early.
     Cancel {
+        /// Why, in words.
+        reason: String,
+    },
+    /// End one action early, and let the rest go on.
+    Kill {
+        /// Which.
+        action: ActionName,
         /// Why, in words.
         reason: String,
     },
@@ -70,12 +77,30 @@ pub enum ControlError {
     #[error("there is no run {0}")]
     UnknownRun(RunId),
     /// The run is not in a status in which this can be done.
-    #[error("a run that is {} can not be {request}", .status.as_str())]
+    #[error("a run that is {} can not {request}", .status.as_str())]
     Refused {
-        /// What was asked for, as a participle: `paused`.
+        /// What was asked for: `be paused`.
         request: &'static str,
         /// Where the run stands.
         status: RunStatus,
+    },
+    /// The run has no such action.
+    #[error("the task `{task}` has no action `{action}` in version {version}")]
+    UnknownAction {
+        /// The run's task.
+        task: TaskName,
+        /// The version that it is pinned to.
+        version: TaskVersion,
+        /// What was named.
+        action: ActionName,
+    },
+    /// The action has ended.
+    #[error("the action `{action}` has ended: it is {}", .status.as_str())]
+    Settled {
+        /// Which.
+        action: ActionName,
+        /// How it ended.
+        status: ActionStatus,
     },
     /// The reason is too long.
     #[error("a reason has at most {MAX_REASON_BYTES} bytes; this one has {0}")]
@@ -93,11 +118,11 @@ impl Control {
 
     /// Passes the request on, if the run allows it.
     pub async fn request(&self, id: RunId, request: ControlRequest) -> Result<Accepted, ControlError> {
-        let participle = request.participle();
+        let passive = request.in_passive();
         request.check()?;
         let run = self.ports.runs.load(id).await?.ok_or(ControlError::UnknownRun(id))?;
-        let input = request.into_input(run.retries);
         let definition = self.definitions.get(&run.task, run.version).await?;
+        let input = request.into_input(&definition, &run)?;
         match decide(&definition, &run, &input, self.ports.clock.now()) {
             Ok(_) => {}
             Err(
@@ -106,11 +131,38 @@ impl Control {
                 | Rejection::Stale
                 | Rejection::Settled
                 | Rejection::UnknownAction,
-            ) => return Err(ControlError::Refused { request: participle, status: run.status }),
+            ) => return Err(refused(passive, &input, &definition, &run)),
         }
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input };
         self.ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await?;
         Ok(Accepted { run, definition })
+    }
+}
+
+/// Why the run as it stands does not allow what was asked.
+fn refused(request: &'static str, input: &Input, definition: &Definition, run: &Run) -> ControlError {
+    match input {
+        Input::Kill { action, .. } if !run.status.is_final() && run.action(*action).status.is_settled() => {
+            ControlError::Settled {
+                action: definition.action(*action).name.clone(),
+                status: run.action(*action).status,
+            }
+        }
+        Input::Kill { .. }
+        | Input::Start
+        | Input::Started { .. }
+        | Input::Claim { .. }
+        | Input::Progressed { .. }
+        | Input::HandedBack { .. }
+        | Input::Completed { .. }
+        | Input::DeadLettered { .. }
+        | Input::Unserved { .. }
+        | Input::Cancel { .. }
+        | Input::Pause
+        | Input::Resume
+        | Input::Retry { .. }
+        | Input::Wake
+        | Input::Sweep { .. } => ControlError::Refused { request, status: run.status },
     }
 }
 
@@ -133,35 +185,46 @@ impl ControlRequest {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Cancel { .. } => "cancel",
+            Self::Kill { .. } => "kill",
             Self::Pause => "pause",
             Self::Resume => "resume",
             Self::Retry => "retry",
         }
     }
 
-    fn participle(&self) -> &'static str {
+    fn in_passive(&self) -> &'static str {
         match self {
-            Self::Cancel { .. } => "cancelled",
-            Self::Pause => "paused",
-            Self::Resume => "resumed",
-            Self::Retry => "retried",
+            Self::Cancel { .. } => "be cancelled",
+            Self::Kill { .. } => "have an action killed",
+            Self::Pause => "be paused",
+            Self::Resume => "be resumed",
+            Self::Retry => "be retried",
         }
     }
 
     fn check(&self) -> Result<(), ControlError> {
         match self {
-            Self::Cancel { reason } if reason.len() > MAX_REASON_BYTES => Err(ControlError::Reason(reason.len())),
-            Self::Cancel { .. } | Self::Pause | Self::Resume | Self::Retry => Ok(()),
+            Self::Cancel { reason } | Self::Kill { reason, .. } if reason.len() > MAX_REASON_BYTES => {
+                Err(ControlError::Reason(reason.len()))
+            }
+            Self::Cancel { .. } | Self::Kill { .. } | Self::Pause | Self::Resume | Self::Retry => Ok(()),
         }
     }
 
-    /// The input for a run that has been retried that often.
-    fn into_input(self, retries: u32) -> Input {
-        match self {
+    /// The input for the run as it stands.
+    fn into_input(self, definition: &Definition, run: &Run) -> Result<Input, ControlError> {
+        let retries = run.retries;
+        Ok(match self {
             Self::Cancel { reason } => Input::Cancel { reason, cause: CancelCause::Request, retries },
+            Self::Kill { action: name, reason } => {
+                let (task, version) = (run.task.clone(), run.version);
+                let found = definition.index_of(&name);
+                let action = found.ok_or(ControlError::UnknownAction { task, version, action: name })?;
+                Input::Kill { action, reason, retries }
+            }
             Self::Pause => Input::Pause,
             Self::Resume => Input::Resume,
             Self::Retry => Input::Retry { retries },
-        }
+        })
     }
 }

@@ -1,6 +1,10 @@
 //! How the agent's loop has an attempt performed. `windlass-facade` does it with programs, HTTP calls and handlers; a
 //! simulated world does it by script.
 
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -53,6 +57,39 @@ pub fn idempotency_key(run: RunId, action: ActionIndex) -> String {
     derive(&["idempotency", &run.to_string(), &action.0.to_string()]).to_string()
 }
 
+/// The right to begin an attempt: it passes while the attempt is prepared.
+#[derive(Clone)]
+pub struct RightToBegin {
+    holds: Arc<dyn Fn() -> bool + Send + Sync>,
+    missed: Arc<AtomicBool>,
+}
+
+impl RightToBegin {
+    /// It may begin as long as that says so.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self { holds: Arc::new(holds), missed: Arc::default() }
+    }
+
+    /// Whether somebody asked too late.
+    pub fn was_missed(&self) -> bool {
+        self.missed.load(Ordering::Relaxed)
+    }
+
+    fn holds(&self) -> bool {
+        let holds = (self.holds)();
+        if !holds {
+            self.missed.store(true, Ordering::Relaxed);
+        }
+        holds
+    }
+}
+
+impl fmt::Debug for RightToBegin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RightToBegin").field("missed", &self.missed).finish_non_exhaustive()
+    }
+}
+
 /// How an attempt talks with its agent while it runs.
 #[derive(Debug, Clone)]
 pub struct AttemptControl {
@@ -61,6 +98,7 @@ pub struct AttemptControl {
     /// How far the attempt has come; the agent sends it on when it changes.
     pub progress: watch::Sender<Option<Progress>>,
     checkpoint: watch::Sender<Option<Value>>,
+    right: Option<RightToBegin>,
 }
 
 impl AttemptControl {
@@ -68,7 +106,19 @@ impl AttemptControl {
     pub fn new(stop: CancellationToken) -> (Self, watch::Receiver<Option<Progress>>) {
         let (progress, seen) = watch::channel(None);
         let (checkpoint, _) = watch::channel(None);
-        (Self { stop, progress, checkpoint }, seen)
+        (Self { stop, progress, checkpoint, right: None }, seen)
+    }
+
+    /// The same control, of an attempt that may begin only by that right.
+    #[must_use]
+    pub fn beginning_by(self, right: RightToBegin) -> Self {
+        Self { right: Some(right), ..self }
+    }
+
+    /// Whether the work may still begin: to be asked at the very last moment, after whatever takes time to prepare it. If
+    /// not, the attempt answers [`Outcome::Cancelled`] and has done nothing; its agent looks at the record again.
+    pub fn may_begin(&self) -> bool {
+        !self.stop.is_cancelled() && self.right.as_ref().is_none_or(RightToBegin::holds)
     }
 
     /// The same control, of an attempt that takes up work at this checkpoint.
@@ -114,7 +164,8 @@ pub trait Performer: Send + Sync {
     ///
     /// It keeps the attempt's time ([`Attempt::time_left`]) and answers [`Outcome::TimedOut`] when that is over. After
     /// `control.stop` it answers [`Outcome::Cancelled`], unless the work ended by itself all the same. It does not
-    /// panic, and nothing of the attempt runs any more when it returns. A caller that drops the future instead of
+    /// panic, and nothing of the attempt runs any more when it returns. What it has to prepare first it ends with
+    /// [`AttemptControl::may_begin`]. A caller that drops the future instead of
     /// waiting for it has the work killed without a grace.
     async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome;
 }

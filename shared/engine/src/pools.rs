@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use windlass_domain::ids::PoolName;
+use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
@@ -101,6 +101,15 @@ impl Pools {
             }
         }
     }
+}
+
+/// The agents that have registered and are silent, and when each was last heard of. None if the register can not be read
+/// soon: it is for people.
+pub async fn silent_agents(ports: &Ports) -> BTreeMap<AgentId, Timestamp> {
+    let (now, silent_after) = (ports.clock.now(), silent_after(ports.agents.as_ref()));
+    let agents = Pools::new(ports).look().await.unwrap_or_default();
+    let silent = agents.into_iter().filter(|agent| now.since(agent.seen_at).as_duration() >= silent_after);
+    silent.map(|agent| (agent.id, agent.seen_at)).collect()
 }
 
 /// An agent that was not heard of for this long is not counted on.

@@ -2,6 +2,10 @@
 
 #[path = "loops/checkpoints.rs"]
 mod checkpoints;
+#[path = "loops/kill.rs"]
+mod kill;
+#[path = "loops/late.rs"]
+mod late;
 #[path = "loops/long.rs"]
 mod long;
 #[path = "loops/lost.rs"]

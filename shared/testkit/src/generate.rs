@@ -206,6 +206,8 @@ pub enum RunInput {
     Start,
     /// Somebody, or the schedule, wants its end.
     Cancel(CancelCause, Asked),
+    /// Somebody wants one action, or one that there is not, to end.
+    Kill(Index, Asked),
     /// It is held.
     Pause,
     /// It goes on.
@@ -293,6 +295,7 @@ fn a_what() -> impl Strategy<Value = What> {
     let of_run = prop_oneof![
         2 => Just(RunInput::Start),
         2 => (cause, asked()).prop_map(|(cause, asked)| RunInput::Cancel(cause, asked)),
+        6 => (any::<Index>(), asked()).prop_map(|(pick, asked)| RunInput::Kill(pick, asked)),
         2 => Just(RunInput::Pause),
         4 => Just(RunInput::Resume),
         6 => asked().prop_map(RunInput::Retry),
@@ -393,6 +396,11 @@ impl RunInput {
             Self::Start => Input::Start,
             Self::Cancel(cause, asked) => {
                 Input::Cancel { reason: "a test asked for it".into(), cause, retries: asked.retries(run) }
+            }
+            Self::Kill(pick, asked) => {
+                let action = ActionIndex::from_usize(pick.index(run.actions.len() + 1));
+                let reason = if action.0.is_multiple_of(2) { "a test asked for it" } else { "" };
+                Input::Kill { action, reason: reason.into(), retries: asked.retries(run) }
             }
             Self::Pause => Input::Pause,
             Self::Resume => Input::Resume,

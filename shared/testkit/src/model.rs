@@ -71,6 +71,7 @@ impl Model {
             handed_back: false,
             lost: BTreeSet::new(),
             copy: 0,
+            killed: None,
             said: None,
             said_number: 0,
             unserved: None,
@@ -104,6 +105,12 @@ impl Model {
                 Err(Rejection::Stale)
             }
             Input::Cancel { cause, .. } => self.cancel(*cause, &mut turn),
+            Input::Kill { action, .. } if action.as_usize() >= self.sketch.actions.len() => {
+                Err(Rejection::UnknownAction)
+            }
+            Input::Kill { retries, .. } if *retries < self.retries => Ok(()),
+            Input::Kill { retries, .. } if *retries > self.retries => Err(Rejection::Stale),
+            Input::Kill { action, .. } => self.kill(action.as_usize(), &mut turn),
             Input::Pause => self.pause(&turn),
             Input::Resume => self.resume(&mut turn),
             Input::Retry { retries } if *retries < self.retries => {
@@ -161,6 +168,9 @@ impl Model {
                 row.checkpoint = None;
                 row.lost.clear();
             }
+            if stand.is_settled() && stand != Stand::Cancelled {
+                row.killed = None;
+            }
             row.handed_back = row.handed_back && matches!(stand, Stand::Queued { .. });
             row.stand = stand;
             row.unserved = None;
@@ -173,6 +183,11 @@ impl Model {
         self.status_commit = turn.commit;
     }
 
+    /// Whether nothing more is to be tried of that action.
+    fn is_stopping(&self, at: usize) -> bool {
+        self.is_ending() || self.row(at).killed.is_some()
+    }
+
     fn is_ending(&self) -> bool {
         self.status == RunStatus::Cancelling
     }
@@ -181,7 +196,7 @@ impl Model {
     fn send_again(&self, commit: u64, turn: &mut Turn<'_>) {
         for at in self.positions() {
             let row = self.row(at);
-            let is_wanted = matches!(row.stand, Stand::Queued { .. }) && !self.is_ending();
+            let is_wanted = matches!(row.stand, Stand::Queued { .. }) && !self.is_stopping(at);
             if is_wanted && row.commit == commit && !row.handed_back {
                 turn.sent.insert((self.newest(at), true));
             }

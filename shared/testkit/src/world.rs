@@ -110,6 +110,7 @@ impl World {
             | EventKind::ActionRetrying { .. }
             | EventKind::ActionTimedOut { .. }
             | EventKind::ActionSkipped { .. }
+            | EventKind::ActionCancelling { .. }
             | EventKind::ActionCancelled { .. } => None,
         };
         let indexes = decision.events.iter().filter_map(queued);

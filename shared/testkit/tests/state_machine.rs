@@ -171,6 +171,8 @@ fn agree(world: &World, model: &Model, input: &Input) -> Result<(), TestCaseErro
         prop_assert_eq!(&state.lost, &lost, "{} lost after {:?}", name_of(at), input);
         let expected = (row.stand.status(), row.attempt, row.fence, row.handed_back, row.checkpoint.as_ref());
         let actual = (state.status, state.attempt, state.fence, state.handed_back, state.checkpoint.as_ref());
+        let killed = state.kill.as_ref().map(|kill| kill.at);
+        prop_assert_eq!(killed, row.killed, "{} killed after {:?}", name_of(at), input);
         prop_assert_eq!(actual, expected, "{} after {:?}: {:?} instead of {:?}", name_of(at), input, state, row);
     }
     Ok(())
@@ -211,6 +213,7 @@ fn sends_again(input: &Input) -> bool {
     match input {
         Input::Start
         | Input::Cancel { .. }
+        | Input::Kill { .. }
         | Input::Retry { .. }
         | Input::Unserved { .. }
         | Input::Completed { .. }
@@ -240,6 +243,7 @@ fn action_of(input: &Input) -> Option<ActionIndex> {
         | Input::HandedBack { of, .. }
         | Input::Completed { of, .. }
         | Input::DeadLettered { of, .. } => Some(of.action),
+        Input::Kill { action, .. } => Some(*action),
         Input::Start
         | Input::Cancel { .. }
         | Input::Pause

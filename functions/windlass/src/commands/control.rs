@@ -1,10 +1,10 @@
-//! `windlass cancel`, `pause`, `resume` and `retry`.
+//! `windlass cancel`, `kill`, `pause`, `resume` and `retry`.
 
 use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-use crate::args::{CancelArgs, Globals, RunRefArgs};
+use crate::args::{CancelArgs, Globals, KillArgs, RunRefArgs};
 use crate::client::Client;
 use crate::render::tree::short;
 use crate::render::{self, Ended, status};
@@ -12,6 +12,20 @@ use crate::render::{self, Ended, status};
 pub(super) async fn cancel(globals: &Globals, client: &Client, args: &CancelArgs) -> Ended {
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
     send(globals, client, &args.run, "cancel", &body).await
+}
+
+pub(super) async fn kill(globals: &Globals, client: &Client, args: &KillArgs) -> Ended {
+    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+    let id = client.resolve(&args.run.run).await?;
+    let view = client.kill(id, &args.action, &body).await?;
+    if globals.json {
+        render::print_json(&view);
+    } else {
+        let stands = view.actions.get(&args.action).map_or("unknown", |state| status::action_text(state.status));
+        let (action, id, task) = (&args.action, short(view.id), &view.task);
+        render::print(&format!("asked to kill {action} of run {id} of {task}, which is {stands}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &RunRefArgs, verb: &str) -> Ended {

@@ -128,9 +128,16 @@ fn notes_of(action: &OutlineAction, state: &ActionView, drawing: &Drawing) -> Ve
     match state.status {
         ActionStatus::Waiting | ActionStatus::Succeeded => {}
         ActionStatus::Queued if state.unserved_since.is_some() => notes.push(unserved_text(state, drawing)),
+        ActionStatus::Queued | ActionStatus::Running if state.cancelling_since.is_some() => {
+            notes.push(style("being killed").magenta().to_string());
+        }
+        ActionStatus::Cancelled if state.error.is_some() => {
+            notes.extend(state.error.as_ref().map(|error| style(error_text(error)).magenta().to_string()));
+        }
         ActionStatus::Queued | ActionStatus::Cancelled => {
             notes.push(style(action_text(state.status)).dim().to_string());
         }
+        ActionStatus::Running if state.agent_silent_since.is_some() => notes.push(silent_text(state, drawing)),
         ActionStatus::Running => notes.extend(state.progress.as_ref().map(progress_text)),
         ActionStatus::RetryWaiting => {
             let due = span::instant(state.retry_at.as_ref());
@@ -156,6 +163,12 @@ fn unserved_text(state: &ActionView, drawing: &Drawing) -> String {
     let since = span::instant(state.unserved_since.as_ref());
     let waited = since.map(|since| format!(" for {}", span::shown(drawing.now.since(since))));
     style(format!("no agent has served its pool{}", waited.unwrap_or_default())).yellow().to_string()
+}
+
+fn silent_text(state: &ActionView, drawing: &Drawing) -> String {
+    let since = span::instant(state.agent_silent_since.as_ref());
+    let silent = since.map(|since| format!(" for {}", span::shown(drawing.now.since(since))));
+    style(format!("its agent has been silent{}", silent.unwrap_or_default())).yellow().to_string()
 }
 
 fn progress_text(progress: &Progress) -> String {

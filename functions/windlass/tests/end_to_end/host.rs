@@ -119,6 +119,25 @@ fn an_agent_of_its_own_performs_and_drains() {
 }
 
 #[test]
+fn one_action_is_killed_and_the_run_ends_without_it() {
+    let host = Host::start(&[]);
+    host.apply(SLEEPER);
+    let run = host.json(&["run", "sleeper"])["id"].as_str().expect("an id").to_owned();
+    host.until_status(&run, "running");
+    assert_eq!(host.ask(&["kill", &run, "nobody"]).code, 2);
+    let action =
+        host.json(&["show", &run])["actions"].as_object().expect("actions").keys().next().expect("one").clone();
+    let asked = host.ask(&["kill", &run, &action, "--reason", "a test"]);
+    assert_eq!(asked.code, 0, "{}", asked.errors);
+    assert!(asked.output.starts_with(&format!("asked to kill {action} of run ")), "{}", asked.output);
+    assert_eq!(host.ask(&["watch", &run]).code, 1);
+    let shown = host.ask(&["show", &run]);
+    assert!(shown.output.contains("killed: a test"), "{}", shown.output);
+    assert_eq!(host.json(&["show", &run])["actions"][&action]["status"], "cancelled");
+    assert_ne!(host.ask(&["kill", &run, &action]).code, 0, "it has ended");
+}
+
+#[test]
 fn a_run_is_cancelled_and_taken_up_again() {
     let host = Host::start(&[]);
     host.apply(SLEEPER);

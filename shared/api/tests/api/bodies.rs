@@ -9,9 +9,9 @@ use tokio_util::sync::CancellationToken;
 use windlass_api::{AllowedHosts, ApiConfig, Auth};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, MESSAGE_VERSION, decode};
-use windlass_domain::ids::{AgentId, RunId};
+use windlass_domain::ids::{ActionIndex, AgentId, RunId};
 use windlass_domain::limits::{MAX_DEFINITION_BYTES, MAX_INPUT_BYTES};
-use windlass_domain::run::Run;
+use windlass_domain::run::{ActionAt, Input, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
@@ -201,6 +201,26 @@ fn an_agent() -> AgentRecord {
         started_at: at,
         seen_at: at,
     }
+}
+
+/// By the record an action runs; the register knows that its agent is not heard of any more.
+#[tokio::test]
+async fn a_running_action_says_that_its_agent_is_silent() {
+    let world = World::with_report().await;
+    let id = world.start().await;
+    let now = world.ports.clock.now();
+    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    world.feed(id, Input::Started { of, agent: an_agent().id, started_at: now }).await;
+    let since = async |seconds_ago: i64| {
+        let seen_at = Timestamp::from_millis(now.as_millis() - seconds_ago * 1000);
+        world.ports.agents.register(&AgentRecord { seen_at, ..an_agent() }).await.unwrap();
+        let view = world.get(&format!("/v1/runs/{id}")).await.expect(StatusCode::OK);
+        assert_eq!(view["actions"]["extract"]["status"], "running");
+        view["actions"]["extract"].get("agent_silent_since").cloned()
+    };
+    assert_eq!(since(20).await, None);
+    let told = Timestamp::from_millis(now.as_millis() - 60_000).to_string();
+    assert_eq!(since(60).await, Some(json!(told)));
 }
 
 #[tokio::test]

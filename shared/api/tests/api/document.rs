@@ -93,6 +93,7 @@ async fn the_document_has_the_routes_of_the_router_and_the_router_those_of_the_d
         "GET /v1/runs",
         "GET /v1/runs/{id}",
         "POST /v1/runs/{id}/cancel",
+        "POST /v1/runs/{id}/actions/{action}/kill",
         "POST /v1/runs/{id}/pause",
         "POST /v1/runs/{id}/resume",
         "POST /v1/runs/{id}/retry",

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
-use windlass_domain::ids::{PoolName, RunId};
+use windlass_domain::ids::{ActionIndex, PoolName, RunId};
 use windlass_domain::run::Input;
 use windlass_domain::time::Millis;
 use windlass_engine::ports::QueueName;
@@ -215,6 +215,31 @@ async fn what_is_asked_of_a_run_goes_to_the_inbox() {
     let asked = inbox(&world, id);
     assert_eq!(asked[..3], [Input::Start, Input::Pause, Input::Resume]);
     assert!(matches!(&asked[3], Input::Cancel { reason, retries: 0, .. } if reason == "not needed"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn one_action_is_killed() {
+    let world = World::with_report().await;
+    let id = world.start().await;
+    let kill = async |action: &str| {
+        world.post(&format!("/v1/runs/{id}/actions/{action}/kill"), json!({ "reason": "it hangs" })).await
+    };
+    let view = kill("extract").await.expect(StatusCode::ACCEPTED);
+    assert_eq!(view["actions"]["extract"]["status"], "queued", "as it stood then");
+    let asked = Input::Kill { action: ActionIndex(0), reason: "it hangs".into(), retries: 0 };
+    assert_eq!(inbox(&world, id).last(), Some(&asked));
+    world.feed(id, asked).await;
+    let view = world.get(&format!("/v1/runs/{id}")).await.expect(StatusCode::OK);
+    assert!(view["actions"]["extract"]["cancelling_since"].is_string(), "{view}");
+    kill("nobody").await.refused(404, "WL0423");
+    kill("no%20name").await.refused(400, "WL0409");
+    let long = json!({ "reason": "x".repeat(1025) });
+    world.post(&format!("/v1/runs/{id}/actions/extract/kill"), long).await.refused(400, "WL0410");
+    world.fail(id, 0).await;
+    let problem = kill("extract").await.refused(409, "WL0419");
+    assert_eq!(problem["instance"], format!("/v1/runs/{id}"));
+    let large = world.start_large().await;
+    world.send(Call::new("POST", &format!("/v1/runs/{large}/actions/a0/kill"))).await.refused(404, "WL0423");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass_domain::ids::{ActionIndex, AgentId};
-use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Progress, Unserved};
+use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Kill, Progress, Unserved};
 use windlass_domain::time::Timestamp;
 
 use super::Damage;
@@ -69,6 +69,9 @@ pub(crate) struct Columns {
     checkpoint: Vec<Value>,
     #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
     handed_back: Vec<u8>,
+    /// When, since `queued`, the revision less the state's own, and why.
+    #[serde(rename = "d", skip_serializing_if = "Vec::is_empty")]
+    kill: Vec<Option<(i64, i64, String)>>,
     #[serde(rename = "k", skip_serializing_if = "Vec::is_empty")]
     copy: Vec<u32>,
     #[serde(rename = "L", skip_serializing_if = "Vec::is_empty")]
@@ -197,6 +200,7 @@ impl Columns {
         cut(&mut self.progress_number, &0);
         cut(&mut self.checkpoint, &json!(0));
         cut(&mut self.handed_back, &0);
+        cut(&mut self.kill, &None);
         cut(&mut self.copy, &0);
         cut(&mut self.lost, &Vec::new());
         cut(&mut self.output, &json!(0));
@@ -252,6 +256,7 @@ impl Writer {
             progress_number,
             checkpoint,
             handed_back,
+            kill,
             copy,
             lost,
             output,
@@ -278,6 +283,9 @@ impl Writer {
         let unserved =
             unserved.map(|told| (since(told.since, self.queued), told.revision.wrapping_sub(own).cast_signed()));
         columns.unserved.push(unserved);
+        let later = |revision: u64| revision.wrapping_sub(own).cast_signed();
+        let kill = kill.as_ref().map(|kill| (since(kill.at, self.queued), later(kill.revision), kill.reason.clone()));
+        columns.kill.push(kill);
         columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
         self.revision = *revision;
         columns.progress.push(progress.clone());
@@ -322,6 +330,11 @@ impl Reader {
             since: after(self.queued, span),
             revision: self.revision.wrapping_add(later.cast_unsigned()),
         });
+        let kill = columns.kill.get_mut(at).and_then(Option::take).map(|(span, later, reason)| Kill {
+            at: after(self.queued, span),
+            revision: self.revision.wrapping_add(later.cast_unsigned()),
+            reason,
+        });
         let attempt = value(&columns.attempt, at);
         let fence = value(&columns.fence, at).checked_add(i64::from(attempt)).map(u32::try_from);
         let mut held = |column: &mut Vec<Value>, field| match column.get_mut(at).map(Value::take).map(Cell::read) {
@@ -355,6 +368,7 @@ impl Reader {
             progress_number: value(&columns.progress_number, at),
             checkpoint,
             handed_back: value(&columns.handed_back, at) > 0,
+            kill,
             copy: value(&columns.copy, at),
             lost: columns.lost.get_mut(at).map(std::mem::take).unwrap_or_default(),
             output,

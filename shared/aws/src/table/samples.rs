@@ -11,7 +11,8 @@ use uuid::Uuid;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{
-    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Pages, Progress, Run, RunStatus, Unserved,
+    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Pages, Progress, Run, RunStatus,
+    Unserved,
 };
 use windlass_domain::time::Timestamp;
 
@@ -57,8 +58,9 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
     let times = (of(a_time()), of(a_time()), of(a_time()), of(a_time()), of(a_time()));
     let unserved = (a_time(), any::<u64>()).prop_map(|(since, revision)| Unserved { since, revision });
     let values = (of(progress), of(a_value()), of(an_error()), of(unserved), of(a_value()));
-    let drawn = (select(statuses), any::<bool>(), numbers, of(an_agent()), times, values);
-    let drawn = drawn.prop_map(|(status, ready, numbers, agent, times, values)| ActionState {
+    let kill = (a_time(), any::<u64>(), ".{0,20}").prop_map(|(at, revision, reason)| Kill { at, reason, revision });
+    let drawn = (select(statuses), any::<bool>(), numbers, of(an_agent()), times, values, of(kill));
+    let drawn = drawn.prop_map(|(status, ready, numbers, agent, times, values, kill)| ActionState {
         status,
         ready,
         attempt: numbers.0,
@@ -75,6 +77,7 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         progress_number: numbers.0 / 2,
         checkpoint: values.4,
         handed_back: numbers.2 % 3 == 0,
+        kill,
         copy: numbers.1 % 4,
         lost: (0..numbers.2 % 5).collect(),
         output: values.1,

@@ -1,7 +1,7 @@
 //! One of each event, and one with those fields left out that may be absent.
 
 use serde_json::json;
-use windlass_domain::ids::{ActionIndex, PoolName};
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Event, EventKind, Progress, RunStatus, SkipReason};
 
 use super::{agent, at, of};
@@ -76,13 +76,19 @@ fn of_its_actions() -> Vec<(&'static str, EventKind)> {
             "action.skipped-condition",
             EventKind::ActionSkipped { action: ActionIndex(2), reason: SkipReason::Condition },
         ),
-        ("action.cancelled", EventKind::ActionCancelled { of: of(), agent: None }),
-        ("action.cancelled-by", EventKind::ActionCancelled { of: of(), agent: Some(super::agent()) }),
+        ("action.cancelled", cancelled(of(), None, None)),
+        ("action.cancelled-by", cancelled(of(), agent, None)),
         (
             "action.cancelled-unattempted",
-            EventKind::ActionCancelled { of: ActionAt { action: ActionIndex(3), attempt: 0, fence: 0 }, agent: None },
+            cancelled(ActionAt { action: ActionIndex(3), attempt: 0, fence: 0 }, None, None),
         ),
+        ("action.cancelling", EventKind::ActionCancelling { of: of(), reason: "it hangs".into() }),
+        ("action.cancelled-killed", cancelled(of(), None, Some(ErrorInfo::new("killed", "it hangs")))),
     ]
+}
+
+fn cancelled(of: ActionAt, agent: Option<AgentId>, error: Option<ErrorInfo>) -> EventKind {
+    EventKind::ActionCancelled { of, agent, error, allowed: false }
 }
 
 fn unserved() -> EventKind {
@@ -113,6 +119,7 @@ fn every_kind_has_a_sample(kind: &EventKind) {
         | EventKind::ActionFailed { .. }
         | EventKind::ActionTimedOut { .. }
         | EventKind::ActionSkipped { .. }
+        | EventKind::ActionCancelling { .. }
         | EventKind::ActionCancelled { .. } => {}
     }
 }

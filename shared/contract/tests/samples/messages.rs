@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage};
 use windlass_contract::trace::traceparent;
-use windlass_domain::ids::{ActionName, PoolName, TaskName};
+use windlass_domain::ids::{ActionIndex, ActionName, PoolName, TaskName};
 use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Millis;
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -26,6 +26,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("progressed", Input::Progressed { of: of(), number: 0, progress: progress(), checkpoint: None }),
         ("progressed_bare", Input::Progressed { of: of(), number: 0, progress: Progress::default(), checkpoint: None }),
         ("progressed_saved", Input::Progressed { of: of(), number: 7, progress: progress(), checkpoint: checkpoint() }),
+        ("kill", Input::Kill { action: ActionIndex(2), reason: "it hangs".into(), retries: 1 }),
         ("handed_back", Input::HandedBack { of: of(), agent: agent(), checkpoint: None, lost: false }),
         ("handed_back_lost", Input::HandedBack { of: of(), agent: agent(), checkpoint: None, lost: true }),
         ("handed_back_saved", Input::HandedBack { of: of(), agent: agent(), checkpoint: checkpoint(), lost: false }),
@@ -58,6 +59,7 @@ fn every_input_has_a_sample(input: &Input) {
         | Input::DeadLettered { .. }
         | Input::Unserved { .. }
         | Input::Cancel { .. }
+        | Input::Kill { .. }
         | Input::Pause
         | Input::Resume
         | Input::Retry { .. }

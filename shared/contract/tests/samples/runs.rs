@@ -4,8 +4,8 @@ use serde_json::json;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::TaskName;
 use windlass_domain::run::{
-    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Page, Pages, Progress, Run, RunStatus,
-    Unserved,
+    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Page, Pages, Progress, Run,
+    RunStatus, Unserved,
 };
 
 use super::{agent, at, id};
@@ -116,6 +116,15 @@ fn lost() -> Run {
     Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
 }
 
+/// A run with an attempt that somebody has killed and its agent has not answered.
+fn killed() -> Run {
+    let mut states: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
+    if let Some(first) = states.first_mut() {
+        first.kill = Some(Kill { at: at(3), reason: "it hangs".into(), revision: 4 });
+    }
+    Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
+}
+
 /// A run with an attempt that said where it can be taken up, and one that was handed back.
 fn taken_up() -> Run {
     let running = ActionState {
@@ -164,5 +173,6 @@ pub(crate) fn records() -> Vec<(&'static str, Run)> {
         ("unserved", unserved()),
         ("taken_up", taken_up()),
         ("lost", lost()),
+        ("killed", killed()),
     ]
 }

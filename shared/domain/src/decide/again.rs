@@ -7,7 +7,7 @@ use super::step::Step;
 use super::{Command, graph, time, work};
 use crate::ids::ActionIndex;
 pub(super) use crate::run::STARTING_REVISION;
-use crate::run::{ActionStatus, Event, EventKind, Origin, RunStatus, SkipReason};
+use crate::run::{ActionStatus, Event, EventKind, Kill, Origin, RunStatus, SkipReason};
 use crate::sabotage::{Bug, sabotaged};
 use crate::time::Timestamp;
 
@@ -23,6 +23,9 @@ pub(super) fn of_revision(step: &mut Step<'_>, revision: u64) {
         return;
     }
     for action in step.definition.indexes() {
+        if step.state(action).kill.as_ref().is_some_and(|kill| kill.revision == revision) {
+            of_kill(step, action);
+        }
         if step.state(action).revision == revision {
             repeat(step, action);
         }
@@ -55,10 +58,15 @@ pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
         let (status, queued_at) = (state.status, state.queued_at);
         let decided_at = if status.is_settled() { state.finished_at } else { queued_at };
         let is_committed = state.revision <= step.run.revision;
+        let is_kill = |kill: &Kill| kill.revision <= step.run.revision && kill.at >= since;
+        let was_killed = state.kill.as_ref().is_some_and(is_kill);
         if let Some(at) = queued_at.filter(|at| is_committed && status != ActionStatus::Queued && *at >= since) {
             // The attempt has come further since, and that it was queued may not have been told.
             let of = step.at(action);
             publish(step, Some(at), EventKind::ActionQueued { of });
+        }
+        if was_killed {
+            of_kill(step, action);
         }
         if is_committed && decided_at.is_some_and(|at| at >= since) {
             repeat(step, action);
@@ -76,6 +84,19 @@ pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
     let decided_at = [step.run.started_at, step.run.finished_at, cancelled_at];
     if is_committed && decided_at.iter().flatten().any(|at| *at >= since) {
         status(step);
+    }
+}
+
+/// Tells again that somebody killed the action, and tells its agent, if that is not done.
+pub(super) fn of_kill(step: &mut Step<'_>, action: ActionIndex) {
+    let of = step.at(action);
+    let Some(Kill { at, reason, revision }) = step.state(action).kill.clone() else { return };
+    if revision > step.run.revision {
+        return;
+    }
+    publish(step, Some(at), EventKind::ActionCancelling { of, reason });
+    if step.state(action).status == ActionStatus::Running {
+        step.stop(action);
     }
 }
 
@@ -104,8 +125,8 @@ fn repeat(step: &mut Step<'_>, action: ActionIndex) {
 fn send(step: &mut Step<'_>, action: ActionIndex) {
     let state = step.state(action);
     match state.status {
-        // Nobody is to begin it any more; if no agent answers it, its run's own time ends it.
-        ActionStatus::Queued if step.is_ending() => {}
+        // Nobody is to begin it any more; if no agent answers it, time ends it.
+        ActionStatus::Queued if step.is_stopping(action) => {}
         ActionStatus::Queued => of_queued(step, action),
         ActionStatus::RetryWaiting => {
             let due = state.retry_at.unwrap_or(step.now);
@@ -150,7 +171,10 @@ pub(super) fn publish_action(step: &mut Step<'_>, action: ActionIndex) {
         (ActionStatus::Skipped, _) => {
             (settled_at, EventKind::ActionSkipped { action, reason: skip_reason(step, action) })
         }
-        (ActionStatus::Cancelled, _) => (settled_at, EventKind::ActionCancelled { of, agent }),
+        (ActionStatus::Cancelled, error) => {
+            let error = error.filter(|_| state.kill.is_some());
+            (settled_at, EventKind::ActionCancelled { of, agent, error, allowed })
+        }
         (
             ActionStatus::Waiting
             | ActionStatus::Running

@@ -33,7 +33,7 @@ fn deadline(step: &Step<'_>) -> Option<Timestamp> {
 
 /// Whether a request is of this life of the run: each retry begins another. One that was made before the newest retry
 /// has been answered, and whoever retried since knew what they did.
-fn is_of_this_life(step: &Step<'_>, retries: u32) -> Result<bool, Rejection> {
+pub(super) fn is_of_this_life(step: &Step<'_>, retries: u32) -> Result<bool, Rejection> {
     match retries.cmp(&step.run.retries) {
         Ordering::Less => Ok(false),
         Ordering::Equal => Ok(true),
@@ -68,7 +68,7 @@ pub(super) fn cancel(step: &mut Step<'_>, cause: CancelCause, reason: &str) -> R
         match step.state(action).status {
             ActionStatus::Waiting | ActionStatus::RetryWaiting => {
                 let of = step.at(action);
-                step.emit(EventKind::ActionCancelled { of, agent: None });
+                step.cancel(of, None);
             }
             ActionStatus::Running => step.stop(action),
             ActionStatus::Queued

@@ -4,7 +4,10 @@ use super::readiness::{Readiness, readiness};
 use super::step::Step;
 use super::{Command, Perform, loss, work};
 use crate::ids::ActionIndex;
-use crate::run::{ActionAt, ActionStatus, CancelCause, ErrorInfo, EventKind, Origin, RunStatus, SkipReason};
+use crate::limits::CLAIM_BELOW_MS;
+use crate::run::{
+    ActionAt, ActionState, ActionStatus, CancelCause, ErrorInfo, EventKind, Origin, RunStatus, SkipReason,
+};
 
 /// Looks at every action that needs the one that was settled.
 pub(super) fn look_at_dependents(step: &mut Step<'_>, settled: ActionIndex) {
@@ -58,7 +61,8 @@ fn queue(step: &mut Step<'_>, action: ActionIndex) {
     match work::render(step.definition, &step.run, action) {
         Ok(work) => {
             step.emit(EventKind::ActionQueued { of });
-            let claim = loss::is_suspect(step.state(action));
+            let is_short = step.action(action).queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);
+            let claim = is_short || loss::is_suspect(step.state(action));
             let perform = perform(step, of, work, claim);
             step.perform(perform);
         }
@@ -127,7 +131,8 @@ fn verdict(step: &Step<'_>) -> Verdict {
 /// Names the actions that failed the run: the first few, and how many more there are.
 fn failure(step: &Step<'_>) -> ErrorInfo {
     const NAMED: usize = 3;
-    let failed = |action: &ActionIndex| step.state(*action).status.is_failure() && !step.action(*action).allow_failure;
+    let is_fault = |state: &ActionState| state.status.is_failure() || state.status == ActionStatus::Cancelled;
+    let failed = |action: &ActionIndex| is_fault(step.state(*action)) && !step.action(*action).allow_failure;
     let named: Vec<String> = step
         .definition
         .indexes()

@@ -63,6 +63,7 @@ fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Eve
         let kind = EventKind::ActionStarted { of, agent: agent.clone(), started_at, copy: 0 };
         step.again.push(Event { at: started_at, kind });
     }
+    again::of_kill(&mut step, action);
     again::publish_action(&mut step, action);
     step.again
 }

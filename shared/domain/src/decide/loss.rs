@@ -14,8 +14,8 @@ use crate::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, MAX_LOSSES, SUSPECT_LOSSES
 use crate::run::{ActionAt, ActionState, ActionStatus, ErrorInfo, EventKind};
 use crate::sabotage::{Bug, sabotaged};
 
-/// An agent holds a message that another may have held before. It gets a higher fence, or, if the run is ending, the
-/// action ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
+/// An agent holds a message that another may have held before. It gets a higher fence, or, if the action is not to go
+/// on, it ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
 pub(super) fn claim(
     step: &mut Step<'_>,
     of: ActionAt,
@@ -38,12 +38,12 @@ pub(super) fn claim(
     if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, copy) {
         return Err(Rejection::Stale);
     }
-    if step.is_ending() {
+    if step.is_stopping(of.action) {
         if !redelivered && is_fresh(step, of.action) {
             return Err(Rejection::Stale);
         }
         let of = step.at(of.action);
-        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
+        step.cancel(of, Some(agent));
         step.follow();
         return Ok(());
     }
@@ -123,7 +123,7 @@ pub(super) fn is_alive(step: &mut Step<'_>, of: ActionAt) -> bool {
 }
 
 /// The attempt's agent has stopped it and gives it back: the attempt waits in its pool again, and none is spent; or, if
-/// the run is ending, the action ends here. Known only after the next agent's claim, it says that nobody was lost. If
+/// it is not to go on, the action ends here. Known only after the next agent's claim, it says that nobody was lost. If
 /// its message may be lost, the attempt is sent again: of the two the first claim picks the one that counts.
 pub(super) fn handed_back(
     step: &mut Step<'_>,
@@ -153,9 +153,9 @@ pub(super) fn handed_back(
     if state.agent.as_ref().is_some_and(|holder| holder != agent) {
         return Err(Rejection::Stale);
     }
-    if step.is_ending() {
+    if step.is_stopping(of.action) {
         // It has been stopped, and nobody is to begin it again.
-        step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
+        step.cancel(of, Some(agent));
         step.follow();
         return Ok(());
     }

@@ -8,6 +8,7 @@ mod again;
 mod control;
 mod graph;
 mod history;
+mod kill;
 mod loss;
 mod pool;
 mod readiness;
@@ -110,6 +111,10 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
     match input {
         Input::Start => control::start(&mut step),
         Input::Cancel { reason, cause, retries } => control::cancel_as_asked(&mut step, *cause, reason, *retries)?,
+        Input::Kill { action, reason, retries } => {
+            check_action(run, *action)?;
+            kill::kill(&mut step, *action, reason, *retries)?;
+        }
         Input::Pause => control::pause(&mut step)?,
         Input::Resume => control::resume(&mut step)?,
         Input::Retry { retries } => control::retry(&mut step, *retries)?,

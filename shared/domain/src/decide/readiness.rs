@@ -22,14 +22,14 @@ fn verdict_of_one(trigger: Trigger, definition: &Definition, run: &Run, need: Ac
         return None;
     }
     let allowed = definition.action(need).allow_failure;
-    let good = status == ActionStatus::Succeeded || status.is_failure() && allowed;
+    // In a run that goes on, what is cancelled was killed, and that is a failure to whatever needs it.
+    let is_fault = status.is_failure() || status == ActionStatus::Cancelled;
+    let good = status == ActionStatus::Succeeded || is_fault && allowed;
     match trigger {
         Trigger::AllSucceeded if !good => Some(Readiness::Never),
         Trigger::AnySucceeded if status == ActionStatus::Succeeded => Some(Readiness::Go),
-        Trigger::AnyFailed if status.is_failure() => Some(Readiness::Go),
-        Trigger::NoneFailed if status.is_failure() && !allowed || status == ActionStatus::Cancelled => {
-            Some(Readiness::Never)
-        }
+        Trigger::AnyFailed if is_fault => Some(Readiness::Go),
+        Trigger::NoneFailed if is_fault && !allowed => Some(Readiness::Never),
         Trigger::AllSucceeded | Trigger::AnySucceeded | Trigger::AnyFailed | Trigger::NoneFailed | Trigger::AllDone => {
             None
         }

@@ -41,7 +41,7 @@ pub(super) fn started(
         | ActionStatus::Skipped
         | ActionStatus::Cancelled => return Err(Rejection::Settled),
     }
-    if step.is_ending() {
+    if step.is_stopping(of.action) {
         step.stop(of.action);
     }
     Ok(())
@@ -72,7 +72,7 @@ pub(super) fn progressed(
             step.emit(EventKind::ActionProgressed { of, number, progress });
         }
     }
-    if step.is_ending() {
+    if step.is_stopping(of.action) {
         step.stop(of.action);
     }
     Ok(())
@@ -153,11 +153,9 @@ pub(super) fn completed(
             }
             attempt_failed(step, of, by, error.clone(), true);
         }
-        Outcome::Cancelled if step.is_ending() => {
-            step.emit(EventKind::ActionCancelled { of, agent: Some(agent.clone()) });
-        }
+        Outcome::Cancelled if step.is_stopping(of.action) => step.cancel(of, Some(agent)),
         Outcome::Cancelled => {
-            let error = ErrorInfo::new("stopped", "the attempt was stopped although its run was not cancelled");
+            let error = ErrorInfo::new("stopped", "the attempt was stopped although nobody had cancelled it");
             attempt_failed(step, of, by, error, false);
         }
     }
@@ -181,7 +179,6 @@ pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, reason: &str) -> 
     Ok(())
 }
 
-/// An attempt failed: another is due later, or the action has failed. A run that is ending tries nothing again.
 /// Whether an attempt that took too long did so by its run's deadline rather than by its own timeout: its agent keeps both,
 /// and may be faster than the wake that ends the run.
 fn met_deadline(step: &Step<'_>, of: ActionAt, started_at: Timestamp) -> bool {
@@ -193,13 +190,14 @@ fn met_deadline(step: &Step<'_>, of: ActionAt, started_at: Timestamp) -> bool {
     is_open && step.run.deadline.is_some_and(is_it)
 }
 
+/// An attempt failed: another is due later, or the action has failed. What is not to go on is not tried again.
 pub(super) fn attempt_failed(step: &mut Step<'_>, of: ActionAt, by: By, error: ErrorInfo, timed_out: bool) {
     let failed = failed_attempt(step, of, &error);
     let next = step
         .action(of.action)
         .retry
         .next_attempt(&failed, step.now)
-        .filter(|_| !step.is_ending() || sabotaged(Bug::RetryInEnding));
+        .filter(|_| !step.is_stopping(of.action) || sabotaged(Bug::RetryInEnding));
     let Some(retry_at) = next else {
         step.fail(of, by, error, timed_out);
         return;

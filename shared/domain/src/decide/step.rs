@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{Command, Decision, Perform, graph, time};
 use crate::definition::{Action, Definition};
-use crate::ids::ActionIndex;
+use crate::ids::{ActionIndex, AgentId};
 use crate::run::{ActionAt, ActionState, ErrorInfo, Event, EventKind, Run, RunStatus, apply};
 use crate::time::Timestamp;
 
@@ -86,6 +86,21 @@ impl<'a> Step<'a> {
     /// Whether the run takes up nothing further.
     pub(super) fn is_ending(&self) -> bool {
         self.run.status == RunStatus::Cancelling
+    }
+
+    /// Whether the action is not to go on: its run takes up nothing further, or somebody has killed it.
+    pub(super) fn is_stopping(&self, action: ActionIndex) -> bool {
+        self.is_ending() || self.state(action).kill.is_some()
+    }
+
+    /// Ends the action because its run is cancelled, or because it alone was killed; `agent` says that it does not run.
+    pub(super) fn cancel(&mut self, of: ActionAt, agent: Option<&AgentId>) {
+        let allowed = self.action(of.action).allow_failure;
+        let error = self.state(of.action).kill.as_ref().map(|kill| {
+            let message = if kill.reason.is_empty() { "somebody killed it" } else { &kill.reason };
+            ErrorInfo::new("killed", message)
+        });
+        self.emit(EventKind::ActionCancelled { of, agent: agent.cloned(), error, allowed });
     }
 
     /// Ends the action with an error; `timed_out` tells how it is called.

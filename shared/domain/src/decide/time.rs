@@ -2,11 +2,9 @@
 
 use super::report::attempt_failed;
 use super::step::Step;
-use super::{Command, Rejection, again, control};
+use super::{Command, Rejection, again, control, kill};
 use crate::ids::ActionIndex;
-use crate::limits::{
-    CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS,
-};
+use crate::limits::{MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS};
 use crate::run::{ActionStatus, CancelCause, ErrorInfo, EventKind, RunStatus};
 use crate::sabotage::{Bug, sabotaged};
 use crate::time::{Millis, Timestamp};
@@ -22,7 +20,11 @@ pub(super) fn wake(step: &mut Step<'_>) -> Result<(), Rejection> {
                 return control::cancel(step, CancelCause::Deadline, "the run's deadline passed");
             }
             for action in step.definition.indexes() {
-                wake_action(step, action);
+                let killed_at = step.state(action).kill.as_ref().map(|kill| kill.at);
+                match killed_at {
+                    Some(at) => kill::force(step, action, step.now.since(at)),
+                    None => wake_action(step, action),
+                }
             }
         }
         RunStatus::Cancelling => force(step),
@@ -88,6 +90,9 @@ fn untaken(step: &Step<'_>, action: ActionIndex, due: Timestamp) -> String {
 /// When time alone changes an action of a run that is not ending.
 fn due_of(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
     let state = step.state(action);
+    if state.kill.is_some() {
+        return kill::due(step, action);
+    }
     match state.status {
         ActionStatus::RetryWaiting => state.retry_at,
         ActionStatus::Queued => Some(state.queued_at?.plus(step.action(action).queue_timeout?)),
@@ -104,31 +109,13 @@ fn due_of(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
     }
 }
 
-/// Ends what a cancelled run still waits for: queued attempts after the grace, running ones after their agent must
-/// have lost its lease.
+/// Ends what a cancelled run still waits for.
 fn force(step: &mut Step<'_>) {
-    let Some(waited) = step.run.cancellation.as_ref().map(|since| step.now.since(since.at).0) else {
+    let Some(waited) = step.run.cancellation.as_ref().map(|since| step.now.since(since.at)) else {
         return;
     };
     for action in step.definition.indexes() {
-        let of = step.at(action);
-        match step.state(action).status {
-            ActionStatus::Queued if waited >= CANCEL_GRACE_MS => {
-                step.emit(EventKind::ActionCancelled { of, agent: None });
-            }
-            ActionStatus::Running if waited >= CANCEL_FORCE_MS => {
-                step.emit(EventKind::ActionCancelled { of, agent: None });
-            }
-            ActionStatus::Running => step.stop(action),
-            ActionStatus::Queued
-            | ActionStatus::Waiting
-            | ActionStatus::RetryWaiting
-            | ActionStatus::Succeeded
-            | ActionStatus::Failed
-            | ActionStatus::TimedOut
-            | ActionStatus::Skipped
-            | ActionStatus::Cancelled => {}
-        }
+        kill::force(step, action, waited);
     }
 }
 
@@ -219,20 +206,13 @@ fn refresh_wake(step: &mut Step<'_>) {
     }
 }
 
-// A cancelled run is looked at once a grace, so also at the very instant at which it is forced.
-const _: () = assert!(CANCEL_FORCE_MS.is_multiple_of(CANCEL_GRACE_MS));
-
 fn earliest(step: &Step<'_>) -> Option<Timestamp> {
     match step.run.status {
         RunStatus::Running | RunStatus::Paused => {
             let actions = step.definition.indexes().filter_map(|action| due_of(step, action));
             actions.chain(step.run.deadline).min()
         }
-        RunStatus::Cancelling => {
-            let since = step.run.cancellation.as_ref()?.at;
-            let rounds = step.now.since(since).0 / CANCEL_GRACE_MS + 1;
-            Some(since.plus(Millis(rounds.saturating_mul(CANCEL_GRACE_MS))))
-        }
+        RunStatus::Cancelling => Some(kill::next_look(step.run.cancellation.as_ref()?.at, step.now)),
         RunStatus::Submitted
         | RunStatus::Succeeded
         | RunStatus::SucceededWithFaults

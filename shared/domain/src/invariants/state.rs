@@ -2,7 +2,7 @@
 
 use super::{
     Holds, Invariant, SG1, SG2, SG3, SG4, SG5, SG6, SG7, SG8, SG9, SG10, SG11, SG12, SG13, SG14, SG15, SG16, SG17,
-    SG18, Violation, goes_on, trigger_holds, violated,
+    SG18, SG34, Violation, goes_on, trigger_holds, violated,
 };
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
@@ -39,6 +39,12 @@ fn earliest_timer(definition: &Definition, run: &Run) -> Option<Timestamp> {
         match (run.status, state.status) {
             (RunStatus::Cancelling, ActionStatus::Queued) => Some(cancelled_at?.plus(Millis(CANCEL_GRACE_MS))),
             (RunStatus::Cancelling, ActionStatus::Running) => Some(cancelled_at?.plus(Millis(CANCEL_FORCE_MS))),
+            (RunStatus::Running | RunStatus::Paused, ActionStatus::Queued) if state.kill.is_some() => {
+                Some(state.kill.as_ref()?.at.plus(Millis(CANCEL_GRACE_MS)))
+            }
+            (RunStatus::Running | RunStatus::Paused, ActionStatus::Running) if state.kill.is_some() => {
+                Some(state.kill.as_ref()?.at.plus(Millis(CANCEL_FORCE_MS)))
+            }
             (RunStatus::Running | RunStatus::Paused, ActionStatus::Queued) => {
                 Some(state.queued_at?.plus(author.queue_timeout?))
             }
@@ -81,12 +87,15 @@ impl Look<'_> {
             u32::try_from(counted.count()).unwrap_or(u32::MAX)
         };
         let allowed = |action: ActionIndex| self.definition.action(action).allow_failure;
+        let is_fault = |state: &ActionState| {
+            state.status.is_failure() || state.status == ActionStatus::Cancelled && state.kill.is_some()
+        };
         let counted = [
             ("open", run.open, count(&|_, state| !state.status.is_settled())),
             ("in_flight", run.in_flight, count(&|_, state| state.status.is_in_flight())),
             ("ready", run.ready, count(&|_, state| state.ready)),
-            ("failed", run.failed, count(&|action, state| state.status.is_failure() && !allowed(action))),
-            ("faults", run.faults, count(&|action, state| state.status.is_failure() && allowed(action))),
+            ("failed", run.failed, count(&|action, state| is_fault(state) && !allowed(action))),
+            ("faults", run.faults, count(&|action, state| is_fault(state) && allowed(action))),
         ];
         for (name, says, is) in counted {
             self.holds(SG2, says == is, || format!("{name} says {says}, the actions {is}"));
@@ -205,16 +214,18 @@ impl Look<'_> {
         self.of_action(SG18, action, in_order && few, "it has lost agents that it should not");
         let is_in_pool = state.status == ActionStatus::Queued && state.agent.is_none();
         self.of_action(SG17, action, !state.handed_back || is_in_pool, "it can not be handed back");
+        let is_over = state.status.is_in_flight() || state.status == ActionStatus::Cancelled;
+        self.of_action(SG34, action, state.kill.is_none() || is_over, "it was killed and is to be tried again");
     }
 
     fn run_of(&mut self, action: ActionIndex) {
         let (run, state) = (self.run, self.run.action(action));
         let fits = match run.status {
             RunStatus::Submitted => *state == ActionState::default(),
-            RunStatus::Running | RunStatus::Paused => state.status != ActionStatus::Cancelled,
+            RunStatus::Running | RunStatus::Paused => state.status != ActionStatus::Cancelled || state.kill.is_some(),
             RunStatus::Cancelling => state.status.is_settled() || state.status.is_in_flight(),
             RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed => {
-                state.status != ActionStatus::Cancelled
+                state.status != ActionStatus::Cancelled || state.kill.is_some()
             }
             RunStatus::TimedOut | RunStatus::Cancelled => true,
         };

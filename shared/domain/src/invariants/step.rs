@@ -1,12 +1,12 @@
 //! Invariants of one decision: what stood before, what was asked, what was decided.
 
 use super::{
-    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, SG33, Violation,
-    trigger_holds, violated,
+    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, SG33, SG34,
+    Violation, goes_on, trigger_holds, violated,
 };
 use crate::decide::{Command, Decision, Perform};
 use crate::definition::Definition;
-use crate::limits::SUSPECT_LOSSES;
+use crate::limits::{CLAIM_BELOW_MS, SUSPECT_LOSSES};
 use crate::run::{ActionAt, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Run, RunStatus, apply};
 
 /// Every invariant that the decision breaks. A refused input has no decision and changes nothing.
@@ -67,9 +67,13 @@ impl Step<'_> {
                 let was_lost = run.action(of.action).lost.contains(&of.fence);
                 self.holds(SG33, was_lost, || format!("{event:?} while {:?}", run.action(of.action)));
             }
+            EventKind::ActionCancelling { of, .. } => self.killed(run, *of),
             EventKind::ActionFailed { of, .. }
             | EventKind::ActionTimedOut { of, .. }
             | EventKind::ActionCancelled { of, .. } => {
+                if let EventKind::ActionCancelled { of, error, .. } = &event.kind {
+                    self.cancelled_alone(run, *of, error.is_some());
+                }
                 self.holds(SG28, at(run, *of) == *of && !run.action(of.action).status.is_settled(), || {
                     format!("{event:?} while {:?}", run.action(of.action))
                 });
@@ -112,6 +116,23 @@ impl Step<'_> {
         };
         let fits = is_asked && state.status.is_in_flight() && at(run, of) == of && !state.handed_back;
         self.holds(SG32, fits, || format!("{of:?} handed back while {state:?}"));
+    }
+
+    fn killed(&mut self, run: &Run, of: ActionAt) {
+        let state = run.action(of.action);
+        let is_asked = if let Input::Kill { action, retries, .. } = self.input {
+            *action == of.action && *retries == run.retries
+        } else {
+            false
+        };
+        let fits = is_asked && goes_on(run.status) && !state.status.is_settled() && state.kill.is_none();
+        self.holds(SG34, fits && at(run, of) == of, || format!("{of:?} killed while {state:?}"));
+    }
+
+    fn cancelled_alone(&mut self, run: &Run, of: ActionAt, says_so: bool) {
+        let state = run.action(of.action);
+        let fits = says_so == state.kill.is_some() && (says_so || run.status == RunStatus::Cancelling);
+        self.holds(SG34, fits, || format!("{of:?} cancelled while {:?}, {state:?}", run.status));
     }
 
     fn lost(&mut self, run: &Run, of: ActionAt) {
@@ -190,8 +211,10 @@ impl Step<'_> {
             let is_first = queued.contains(&perform.of);
             let state = self.decision.run.action(perform.of.action);
             let is_repeat = state.status == ActionStatus::Queued && perform.claim;
-            let is_suspect = state.lost.len() >= SUSPECT_LOSSES;
-            self.holds(SG25, if is_first { perform.claim == is_suspect } else { is_repeat }, || format!("{perform:?}"));
+            let queue_timeout = self.definition.action(perform.of.action).queue_timeout;
+            let may_end_soon = queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);
+            let must_claim = may_end_soon || state.lost.len() >= SUSPECT_LOSSES;
+            self.holds(SG25, if is_first { perform.claim == must_claim } else { is_repeat }, || format!("{perform:?}"));
             let is_newest = at(&self.decision.run, perform.of) == perform.of;
             let is_whole = perform.pool == self.definition.action(perform.of.action).pool
                 && perform.timeout == self.definition.action(perform.of.action).timeout

@@ -3,7 +3,7 @@
 
 use super::ActionAt;
 use super::event::{Event, EventKind};
-use super::record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Run, RunStatus, Unserved};
+use super::record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Kill, Run, RunStatus, Unserved};
 use crate::ids::{ActionIndex, AgentId};
 use crate::time::Timestamp;
 
@@ -100,8 +100,19 @@ pub fn apply(run: &mut Run, event: &Event) {
         EventKind::ActionSkipped { action, .. } => {
             settle(run, *action, ActionStatus::Skipped, at);
         }
-        EventKind::ActionCancelled { of, agent } => {
-            settle(run, of.action, ActionStatus::Cancelled, at).agent.clone_from(agent);
+        EventKind::ActionCancelling { of, reason } => {
+            let revision = run.revision + 1;
+            run.actions.get_mut(of.action).kill = Some(Kill { at, reason: reason.clone(), revision });
+        }
+        EventKind::ActionCancelled { of, agent, error, allowed } => {
+            if error.is_some() {
+                count_failure(run, *allowed);
+            }
+            let state = settle(run, of.action, ActionStatus::Cancelled, at);
+            state.agent.clone_from(agent);
+            if error.is_some() {
+                state.error.clone_from(error);
+            }
         }
     }
 }
@@ -171,6 +182,7 @@ fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestam
     state.checkpoint = None;
     state.copy = 0;
     state.lost.clear();
+    state.kill = state.kill.take().filter(|_| status == ActionStatus::Cancelled);
     state
 }
 

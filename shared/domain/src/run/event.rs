@@ -173,13 +173,24 @@ pub enum EventKind {
         /// Why.
         reason: SkipReason,
     },
-    /// The run was cancelled before the action ended by itself.
+    /// Somebody wants this action to end early; what is queued or running is still answered.
+    ActionCancelling {
+        /// Which; attempt 0 if it has none.
+        of: ActionAt,
+        /// Why, in words.
+        reason: String,
+    },
+    /// The run was cancelled, or the action alone was killed, before it ended by itself.
     ActionCancelled {
         /// Which; attempt 0 if it had none.
         of: ActionAt,
         /// Who says that it does not run: the agent that ended it, or that got it and did not begin. Absent: nobody had
         /// to, or nobody did in time.
         agent: Option<AgentId>,
+        /// Why the action alone was killed; absent: its run was cancelled.
+        error: Option<ErrorInfo>,
+        /// Whether the run may succeed all the same.
+        allowed: bool,
     },
 }
 
@@ -239,6 +250,7 @@ impl EventKind {
             Self::ActionFailed { .. } => "action.failed",
             Self::ActionTimedOut { .. } => "action.timed_out",
             Self::ActionSkipped { .. } => "action.skipped",
+            Self::ActionCancelling { .. } => "action.cancelling",
             Self::ActionCancelled { .. } => "action.cancelled",
         }
     }
@@ -267,6 +279,7 @@ impl EventKind {
             | Self::ActionRetrying { of, .. }
             | Self::ActionFailed { of, .. }
             | Self::ActionTimedOut { of, .. }
+            | Self::ActionCancelling { of, .. }
             | Self::ActionCancelled { of, .. } => Some(*of),
         }
     }
@@ -315,6 +328,7 @@ impl EventKind {
             | Self::ActionFailed { .. }
             | Self::ActionTimedOut { .. }
             | Self::ActionSkipped { .. }
+            | Self::ActionCancelling { .. }
             | Self::ActionCancelled { .. } => String::new(),
         };
         derive(&["event", self.name(), &run, &retries, &action, &attempt, &extra, &at])

@@ -102,6 +102,15 @@ pub enum Input {
         /// How often the run had been retried when this was asked: a run that was retried since is left alone.
         retries: u32,
     },
+    /// Somebody wants one action to end, and the rest of the run to go on.
+    Kill {
+        /// Which.
+        action: ActionIndex,
+        /// Why, in words.
+        reason: String,
+        /// How often the run had been retried when this was asked: a run that was retried since is left alone.
+        retries: u32,
+    },
     /// Somebody wants nothing further to be queued.
     Pause,
     /// Somebody wants the run to go on.
@@ -150,7 +159,7 @@ pub enum Outcome {
         /// What it had said.
         error: ErrorInfo,
     },
-    /// It was stopped, or never begun, because its run is being cancelled.
+    /// It was stopped, or never begun, because its run is being cancelled, or it alone was killed.
     Cancelled,
 }
 

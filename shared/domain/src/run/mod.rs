@@ -13,4 +13,4 @@ pub use event::{CancelCause, Event, EventKind, SkipReason};
 pub use input::{ActionAt, Input, Outcome, Progress};
 pub use pages::{Page, Pages};
 pub(crate) use record::STARTING_REVISION;
-pub use record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Origin, Run, RunStatus, Unserved};
+pub use record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Kill, Origin, Run, RunStatus, Unserved};

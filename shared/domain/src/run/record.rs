@@ -68,10 +68,10 @@ pub struct Run {
     /// every action.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ready_from: u32,
-    /// Actions that failed or timed out where that is not allowed.
+    /// Actions that failed, timed out or were killed where that is not allowed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed: u32,
-    /// Actions that failed or timed out where that is allowed.
+    /// Actions that failed, timed out or were killed where that is allowed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub faults: u32,
     /// The actions, in the definition's order.
@@ -197,6 +197,9 @@ pub struct ActionState {
     /// It was handed back: its message is in the pool, its fence is nobody's, and nobody was lost. Only while queued.
     #[serde(rename = "h", default, skip_serializing_if = "is_false")]
     pub handed_back: bool,
+    /// Somebody wants it to end, whatever becomes of the rest of the run; kept if it has ended by that.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub kill: Option<Kill>,
     /// The copy of the attempt's message that counts: those before it are refused. 0: the first message.
     #[serde(rename = "k", default, skip_serializing_if = "is_zero")]
     pub copy: u32,
@@ -217,6 +220,20 @@ pub struct Unserved {
     /// Since when it waits without one.
     #[serde(rename = "t")]
     pub since: Timestamp,
+    /// The revision whose commit said so.
+    #[serde(rename = "v")]
+    pub revision: u64,
+}
+
+/// That somebody wants one action to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kill {
+    /// When that was decided.
+    #[serde(rename = "t")]
+    pub at: Timestamp,
+    /// Why, in words.
+    #[serde(rename = "r", default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
     /// The revision whose commit said so.
     #[serde(rename = "v")]
     pub revision: u64,

@@ -4,11 +4,13 @@
 //! (and gets a higher fence), a message that waited is looked up, for its run may have been cancelled meanwhile.
 
 use serde_json::Value;
+use tokio::time::Instant;
 use windlass_contract::message::PerformMessage;
-use windlass_domain::ids::AgentId;
+use windlass_domain::ids::{AgentId, RunId};
 use windlass_domain::limits::CHECK_AFTER_MS;
 use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
 use windlass_domain::sabotage::{Bug, sabotaged};
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
 use crate::advance::{Advanced, advance};
@@ -21,11 +23,22 @@ use super::records::Records;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Admission {
     /// Perform it, and report with this fence; it takes up the work at this checkpoint.
-    Perform(ActionAt, Option<Value>),
-    /// Its run is being cancelled: report that it was never begun.
+    Perform(ActionAt, Option<Value>, Right),
+    /// Its run is being cancelled, or it alone was killed: report that it was never begun.
     Cancelled,
     /// It is of no use any more: delete it.
     Drop,
+}
+
+/// By what an attempt may begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Right {
+    /// Its message is fresh until then.
+    Fresh(Timestamp),
+    /// The record wanted it when it was read, then.
+    Read(Instant),
+    /// The record says that this agent has it.
+    Claimed,
 }
 
 pub(super) async fn admit(
@@ -40,10 +53,47 @@ pub(super) async fn admit(
     if (redelivered || message.claim) && !sabotaged(Bug::BeginUnasked) {
         return claim(ports, definitions, agent, message, redelivered).await;
     }
-    if ports.clock.now().since(message.queued_at).0 > CHECK_AFTER_MS && !sabotaged(Bug::NeverLook) {
-        return check(ports, records, message).await;
+    let perform = |right| Admission::Perform(message.of, message.checkpoint.clone(), right);
+    let fresh_until = message.queued_at.plus(Millis(CHECK_AFTER_MS));
+    if ports.clock.now() <= fresh_until {
+        return Ok(perform(Right::Fresh(fresh_until)));
     }
-    Ok(Admission::Perform(message.of, message.checkpoint.clone()))
+    if sabotaged(Bug::NeverLook) {
+        return Ok(perform(Right::Read(Instant::now())));
+    }
+    let checked = check(ports, records, message).await?;
+    if matches!(checked, Admission::Perform(..)) && may_wait_too_long(definitions, message).await? {
+        // It may have waited too long just after the record was read: the record decides which comes first.
+        return claim(ports, definitions, agent, message, redelivered).await;
+    }
+    Ok(checked)
+}
+
+/// Whether how long it waits in its pool is bounded.
+async fn may_wait_too_long(definitions: &Definitions, message: &PerformMessage) -> Result<bool, PortError> {
+    let definition = definitions.get(&message.task, message.version).await?;
+    let action = message.of.action.as_usize();
+    Ok(definition.actions.get(action).is_some_and(|action| action.queue_timeout.is_some()))
+}
+
+/// Whether an attempt that took long to prepare may begin all the same. It was admitted before, so it may be that the record
+/// knows that this agent has it, and waits for it however long it takes to prepare.
+pub(super) async fn admit_again(
+    ports: &Ports,
+    agent: &AgentId,
+    run: RunId,
+    of: ActionAt,
+) -> Result<Admission, PortError> {
+    let read_at = Instant::now();
+    let Some(run) = ports.runs.load(run).await? else { return Ok(Admission::Drop) };
+    let state = run.action(of.action);
+    let is_open = matches!(run.status, RunStatus::Running | RunStatus::Paused) && state.kill.is_none();
+    let is_mine = state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
+    if is_mine && (state.attempt, state.fence) == (of.attempt, of.fence) {
+        let perform = Admission::Perform(of, state.checkpoint.clone(), Right::Claimed);
+        return Ok(if is_open { perform } else { Admission::Cancelled });
+    }
+    Ok(judge(&run, of, read_at))
 }
 
 async fn claim(
@@ -64,30 +114,35 @@ async fn claim(
     let state = run.action(of.action);
     let is_mine = state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
     let of = ActionAt { fence: state.fence, ..of };
-    Ok(if is_mine { Admission::Perform(of, state.checkpoint.clone()) } else { Admission::Drop })
+    Ok(if is_mine { Admission::Perform(of, state.checkpoint.clone(), Right::Claimed) } else { Admission::Drop })
 }
 
 /// A record that was read a moment ago may say that the message is wanted: whoever begins at once does not even look.
 /// One that says otherwise may be older than the message, so it is read anew.
 async fn check(ports: &Ports, records: &Records, message: &PerformMessage) -> Result<Admission, PortError> {
+    let read_at = Instant::now();
     if let Some(run) = records.lately(ports.runs.as_ref(), message.run).await? {
-        let judged = judge(&run, message.of);
+        let judged = judge(&run, message.of, read_at);
         if matches!(judged, Admission::Perform(..)) {
             return Ok(judged);
         }
     }
+    let read_at = Instant::now();
     let run = ports.runs.load(message.run).await?;
-    Ok(run.map_or(Admission::Drop, |run| judge(&run, message.of)))
+    Ok(run.map_or(Admission::Drop, |run| judge(&run, message.of, read_at)))
 }
 
-fn judge(run: &Run, of: ActionAt) -> Admission {
+fn judge(run: &Run, of: ActionAt, read_at: Instant) -> Admission {
     if of.action.as_usize() >= run.actions.len() {
         return Admission::Drop;
     }
     let state = run.action(of.action);
     let is_wanted = state.status == ActionStatus::Queued && state.attempt == of.attempt && state.fence == of.fence;
     match run.status {
-        RunStatus::Running | RunStatus::Paused if is_wanted => Admission::Perform(of, state.checkpoint.clone()),
+        RunStatus::Running | RunStatus::Paused if is_wanted && state.kill.is_some() => Admission::Cancelled,
+        RunStatus::Running | RunStatus::Paused if is_wanted => {
+            Admission::Perform(of, state.checkpoint.clone(), Right::Read(read_at))
+        }
         RunStatus::Cancelling if is_wanted => Admission::Cancelled,
         RunStatus::Submitted
         | RunStatus::Running

@@ -1,28 +1,30 @@
 //! One attempt, from its message to its report.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tracing::Instrument;
 use windlass_contract::message::{PerformMessage, decode};
 use windlass_contract::trace::{is_traceparent, trace_id};
 use windlass_domain::depth::is_too_deep;
 use windlass_domain::ids::RunId;
-use windlass_domain::limits::{MAX_DELIVERIES, MAX_VALUE_DEPTH};
+use windlass_domain::limits::{CHECK_AFTER_MS, MAX_DELIVERIES, MAX_VALUE_DEPTH};
 use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Timestamp;
 
 use super::Agent;
-use super::admission::{Admission, admit};
+use super::admission::{Admission, Right, admit, admit_again};
 use super::apart::{Probation, is_suspect};
 use super::held::{Hold, Stopped};
 use crate::advance::advance;
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
-use crate::perform::{Attempt, AttemptControl, idempotency_key};
-use crate::ports::{Delivery, ErrorClass, QueueName};
+use crate::perform::{Attempt, AttemptControl, RightToBegin, idempotency_key};
+use crate::ports::{Delivery, ErrorClass, PortError, QueueName};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -72,19 +74,29 @@ impl Agent {
         let admitted =
             admit(&inner.ports, &inner.definitions, &inner.records, id, &message, delivery.receive_count).await;
         match admitted {
-            Ok(Admission::Perform(of, checkpoint)) => {
+            Ok(Admission::Perform(of, checkpoint, right)) => {
                 let span = tracing::info_span!("attempt", trace.id = trace_id(message.run), run.id = %message.run, action = %message.name, attempt = of.attempt);
-                self.perform(message, (of, checkpoint), probation, hold).instrument(span).await;
+                self.perform(message, (of, checkpoint), (probation, right), hold).instrument(span).await;
             }
+            other => self.refuse(message.run, message.of, other, hold),
+        }
+    }
+
+    /// What is not performed: it is answered, deleted, or left to come again.
+    fn refuse(&self, run: RunId, of: ActionAt, admitted: Result<Admission, PortError>, hold: &Arc<Hold>) {
+        match admitted {
             Ok(Admission::Cancelled) => {
-                let now = inner.ports.clock.now();
-                let last = Last { run: message.run, of: message.of, started_at: now, checkpoint: None };
-                self.complete(last, Outcome::Cancelled, hold);
+                let started_at = self.inner.ports.clock.now();
+                self.complete(Last { run, of, started_at, checkpoint: None }, Outcome::Cancelled, hold);
             }
-            Ok(Admission::Drop) => self.give_up(hold),
+            // Whoever may have the message by now deletes it.
+            Ok(Admission::Drop | Admission::Perform(..)) if !hold.is_safe_for(Duration::ZERO) => {
+                self.inner.held.release(hold);
+            }
+            Ok(Admission::Drop | Admission::Perform(..)) => self.give_up(hold),
             Err(error) => {
-                tracing::warn!(run.id = %message.run, error.code = error.code, error = %error, "failed to claim");
-                inner.held.release(hold);
+                tracing::warn!(run.id = %run, error.code = error.code, error = %error, "failed to claim");
+                self.inner.held.release(hold);
             }
         }
     }
@@ -112,28 +124,47 @@ impl Agent {
     async fn perform(
         &self,
         message: PerformMessage,
-        (of, given): (ActionAt, Option<Value>),
-        probation: Probation,
+        (of, mut given): (ActionAt, Option<Value>),
+        (probation, mut right): (Probation, Right),
         hold: &Arc<Hold>,
     ) {
         let inner = &self.inner;
-        // Between the receive and this point the process may have been held up; the right to begin may be gone.
-        let (run, started_at) = (message.run, inner.ports.clock.now());
-        if !hold.is_safe_for(inner.settings.visibility / 3) {
-            self.let_go(Last { run, of, started_at, checkpoint: None }, hold);
-            return;
-        }
-        hold.is_of(PerformMessage { of, ..message.clone() });
-        let (control, progress) = AttemptControl::new(hold.stop.clone());
-        let control = control.taking_up(given.clone());
-        let saved = control.saved();
-        let attempt = attempt_of(message, of, given.clone());
-        let watched = self.watch((run, of, started_at), progress, (given.clone(), saved.clone()));
-        let outcome = tokio::select! {
-            biased;
-            outcome = inner.performer.perform(attempt, control) => outcome,
-            never = watched => match never {},
-            never = probation.pass() => match never {},
+        let run = message.run;
+        let message = PerformMessage { of, ..message };
+        hold.is_of(message.clone());
+        let mut probation = pin!(probation.pass());
+        let (outcome, started_at, saved) = loop {
+            let started_at = inner.ports.clock.now();
+            let right_to_begin = self.right_to_begin(right, hold);
+            let (control, progress) = AttemptControl::new(hold.stop.clone());
+            let control = control.taking_up(given.clone()).beginning_by(right_to_begin.clone());
+            let saved = control.saved();
+            let watched = self.watch((run, of, started_at), progress, (given.clone(), saved.clone()));
+            // Between the receive and this point the process may have been held up; the right to begin may be gone.
+            let outcome = if control.may_begin() {
+                let attempt = attempt_of(message.clone(), of, given.clone());
+                tokio::select! {
+                    biased;
+                    outcome = inner.performer.perform(attempt, control) => outcome,
+                    never = watched => match never {},
+                    never = &mut probation => match never {},
+                }
+            } else {
+                Outcome::Cancelled
+            };
+            if !right_to_begin.was_missed() || hold.stopped().is_some() {
+                break (outcome, started_at, saved);
+            }
+            // Nothing has begun.
+            if !hold.is_safe_for(inner.settings.visibility / 3) {
+                self.let_go(Last { run, of, started_at, checkpoint: None }, hold);
+                return;
+            }
+            tracing::info!("the attempt could not begin in time; looking at its record again");
+            match admit_again(&inner.ports, &inner.settings.id, run, of).await {
+                Ok(Admission::Perform(_, checkpoint, again)) => (given, right) = (checkpoint, again),
+                other => return self.refuse(run, of, other, hold),
+            }
         };
         // What was given is known already.
         let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
@@ -143,6 +174,23 @@ impl Agent {
             (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(last, hold).await,
             _ => self.complete(last, outcome, hold),
         }
+    }
+
+    /// The right to begin, as it holds from now on: by the agent's clock, and by one that goes on while its process is
+    /// stopped.
+    fn right_to_begin(&self, right: Right, hold: &Arc<Hold>) -> RightToBegin {
+        let within = Duration::from_millis(CHECK_AFTER_MS);
+        let (time, instant) = match right {
+            Right::Fresh(until) => (Some(until), Some(Instant::now() + within)),
+            Right::Read(at) => (None, Some(at + within)),
+            Right::Claimed => (None, None),
+        };
+        let (hold, margin) = (hold.clone(), self.inner.settings.visibility / 3);
+        let clock = self.inner.ports.clock.clone();
+        RightToBegin::new(move || {
+            let is_fresh = instant.is_none_or(|until| Instant::now() <= until);
+            is_fresh && time.is_none_or(|until| clock.now() <= until) && hold.is_safe_for(margin)
+        })
     }
 
     /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes.

@@ -29,6 +29,8 @@ pub(crate) enum Act {
     End(Outcome),
     After(Duration, Outcome),
     Hang,
+    /// Takes that long to prepare, and then asks whether it may begin.
+    Prepare(Duration, Box<Act>),
     /// Saves a checkpoint after each span, then ends or hangs.
     Save(Vec<(Duration, Value)>, Box<Act>),
 }
@@ -39,13 +41,15 @@ type Rule = Box<dyn Fn(&Attempt) -> Act + Send + Sync>;
 pub(crate) struct Script {
     rule: Rule,
     pub(crate) performed: Arc<AtomicUsize>,
+    pub(crate) began: Arc<AtomicUsize>,
     now: AtomicUsize,
     pub(crate) most: Arc<AtomicUsize>,
 }
 
 impl Script {
     pub(crate) fn new(rule: impl Fn(&Attempt) -> Act + Send + Sync + 'static) -> Self {
-        Self { rule: Box::new(rule), performed: Arc::default(), now: AtomicUsize::new(0), most: Arc::default() }
+        let (performed, began, most) = <(Arc<_>, Arc<_>, Arc<_>)>::default();
+        Self { rule: Box::new(rule), performed, began, now: AtomicUsize::new(0), most }
     }
 
     pub(crate) fn give(output: Value) -> Act {
@@ -62,6 +66,10 @@ impl Script {
 
     pub(crate) fn save<const N: usize>(saves: [(Duration, Value); N], then: Act) -> Act {
         Act::Save(saves.into(), Box::new(then))
+    }
+
+    pub(crate) fn prepare(span: Duration, then: Act) -> Act {
+        Act::Prepare(span, Box::new(then))
     }
 
     pub(crate) fn hang() -> Act {
@@ -84,6 +92,14 @@ impl Performer for Script {
                         return outcome;
                     }
                     Act::Hang => std::future::pending().await,
+                    Act::Prepare(span, then) => {
+                        tokio::time::sleep(span).await;
+                        if !control.may_begin() {
+                            return Outcome::Cancelled;
+                        }
+                        self.began.fetch_add(1, Ordering::SeqCst);
+                        act = *then;
+                    }
                     Act::Save(saves, then) => {
                         for (span, checkpoint) in saves {
                             tokio::time::sleep(span).await;

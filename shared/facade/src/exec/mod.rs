@@ -109,6 +109,11 @@ impl Exec {
         let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await.map_err(agent_io)?;
         let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
         let mut command = self.command(work, attempt, until, &scratch)?;
+        // The folder was made by another thread, and that may have taken long: the right to begin may be gone.
+        if !control.may_begin() {
+            scratch.remove().await;
+            return Ok(Outcome::Cancelled);
+        }
         let mut child = command.spawn().map_err(|error| verdict::not_started(work, &error))?;
         if let (Some(watched), Some(group)) = (&mut watched, child.id()) {
             watched.group(group);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use windlass_domain::decide::Rejection;
 use windlass_domain::run::{CancelCause, RunStatus};
 
-use super::{Model, Stand, Turn};
+use super::{Model, Row, Stand, Turn};
 use crate::sketch::name_of;
 
 impl Model {
@@ -33,6 +33,28 @@ impl Model {
             if matches!(self.row(at).stand, Stand::Waiting | Stand::Ready | Stand::RetryWaiting { .. }) {
                 self.set(at, Stand::Cancelled, turn);
             }
+        }
+        self.follow(turn);
+        Ok(())
+    }
+
+    pub(super) fn kill(&mut self, at: usize, turn: &mut Turn<'_>) -> Result<(), Rejection> {
+        let Row { stand, killed, commit, .. } = self.row(at).clone();
+        if killed.is_some() && (stand.is_in_flight() || stand == Stand::Cancelled) {
+            if stand == Stand::Cancelled {
+                self.send_again(commit, turn);
+            }
+            return Ok(());
+        }
+        self.check_controllable()?;
+        if stand.is_settled() {
+            return Err(Rejection::Settled);
+        }
+        if let Some(row) = self.actions.get_mut(&name_of(at)) {
+            row.killed = Some(turn.now);
+        }
+        if !stand.is_in_flight() {
+            self.set(at, Stand::Cancelled, turn);
         }
         self.follow(turn);
         Ok(())
@@ -80,6 +102,7 @@ impl Model {
         for at in self.start_over() {
             if let Some(row) = self.actions.get_mut(&name_of(at)) {
                 row.base = row.attempt;
+                row.killed = None;
                 row.first_queued = None;
             }
             self.set(at, Stand::Waiting, turn);
@@ -96,7 +119,7 @@ impl Model {
     fn start_over(&self) -> BTreeSet<usize> {
         let unsuccessful = |at: &usize| {
             let stand = &self.row(*at).stand;
-            stand.failed() || *stand == Stand::Cancelled
+            stand.failed()
         };
         let mut over: BTreeSet<usize> = self.positions().filter(unsuccessful).collect();
         loop {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use windlass_domain::definition::Trigger;
-use windlass_domain::limits::SUSPECT_LOSSES;
+use windlass_domain::limits::{CLAIM_BELOW_MS, SUSPECT_LOSSES};
 use windlass_domain::run::{CancelCause, RunStatus};
 
 use super::{Model, Stand, Turn};
@@ -67,9 +67,7 @@ impl Model {
             Trigger::AnyFailed if needs.iter().any(|need| need.0.failed()) => Some(true),
             Trigger::AnySucceeded | Trigger::AnyFailed => once_all_settled(false),
             Trigger::NoneFailed => {
-                let spoils = |(stand, allowed): &(&Stand, bool)| {
-                    stand.failed() && !*allowed || matches!(stand, Stand::Cancelled)
-                };
+                let spoils = |(stand, allowed): &(&Stand, bool)| stand.failed() && !*allowed;
                 if needs.iter().any(spoils) { Some(false) } else { once_all_settled(true) }
             }
         }
@@ -101,8 +99,9 @@ impl Model {
             (row.said, row.said_number, row.copy) = (None, 0, 0);
         }
         self.set(next, Stand::Queued { since: turn.now }, turn);
-        let is_suspect = self.row(next).lost.len() >= SUSPECT_LOSSES;
-        turn.sent.insert((self.newest(next), is_suspect));
+        let may_end_soon = self.sketch.actions[next].queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);
+        let must_claim = may_end_soon || self.row(next).lost.len() >= SUSPECT_LOSSES;
+        turn.sent.insert((self.newest(next), must_claim));
         true
     }
 

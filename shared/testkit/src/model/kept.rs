@@ -73,7 +73,7 @@ impl Model {
         if !may || row.attempt != of.attempt || !is_the_message {
             return Err(refusal(&row.stand));
         }
-        if self.is_ending() {
+        if self.is_stopping(at) {
             if let Stand::Queued { since } = row.stand
                 && !redelivered
                 && turn.now.since(since).0 <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
@@ -126,7 +126,7 @@ impl Model {
         if matches!(&row.stand, Stand::Running { agent: holder, .. } if holder != agent) {
             return Err(Rejection::Stale);
         }
-        if self.is_ending() {
+        if self.is_stopping(at) {
             self.set(at, Stand::Cancelled, turn);
             self.follow(turn);
             return Ok(());

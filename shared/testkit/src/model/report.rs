@@ -65,6 +65,7 @@ impl Model {
             }
             Input::Start
             | Input::Cancel { .. }
+            | Input::Kill { .. }
             | Input::Pause
             | Input::Resume
             | Input::Unserved { .. }
@@ -113,7 +114,7 @@ impl Model {
                 }
                 self.attempt_failed(at, &error.kind, Stand::TimedOut, turn);
             }
-            Outcome::Cancelled if self.is_ending() => self.set(at, Stand::Cancelled, turn),
+            Outcome::Cancelled if self.is_stopping(at) => self.set(at, Stand::Cancelled, turn),
             Outcome::Cancelled => self.attempt_failed(at, "stopped", Stand::Failed, turn),
         }
         self.follow(turn);
@@ -132,7 +133,7 @@ impl Model {
             _ => false,
         };
         let is_spent = policy.attempts.is_some_and(|most| spent >= most);
-        if is_spent || is_too_old || kind == NEVER_RETRIED || self.is_ending() {
+        if is_spent || is_too_old || kind == NEVER_RETRIED || self.is_stopping(at) {
             self.set(at, end, turn);
         } else {
             self.set(at, Stand::RetryWaiting { due }, turn);

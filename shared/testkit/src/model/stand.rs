@@ -24,6 +24,8 @@ pub struct Row {
     pub lost: BTreeSet<u32>,
     /// The copy of its message by which it was claimed last.
     pub copy: u32,
+    /// Since when it is being killed, if it is or was.
+    pub killed: Option<Timestamp>,
     pub(super) said: Option<Progress>,
     pub(super) said_number: u32,
     /// Since when it waits in a pool that nobody serves, if that was told.
@@ -94,8 +96,9 @@ impl Stand {
         matches!(self, Self::Queued { .. } | Self::Running { .. })
     }
 
+    /// Whether that is a failure to whatever needs it: in a run that goes on, what is cancelled was killed.
     pub(super) fn failed(&self) -> bool {
-        matches!(self, Self::Failed | Self::TimedOut)
+        matches!(self, Self::Failed | Self::TimedOut | Self::Cancelled)
     }
 
     pub(super) fn succeeded(&self) -> bool {

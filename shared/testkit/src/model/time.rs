@@ -34,6 +34,9 @@ impl Model {
 
     fn wake_action(&mut self, at: usize, turn: &mut Turn<'_>) {
         let sketch = &self.sketch.actions[at];
+        if let Some(killed_at) = self.row(at).killed {
+            return self.force_one(at, turn.now.since(killed_at).0, turn);
+        }
         match self.row(at).stand.clone() {
             Stand::RetryWaiting { due } if due <= turn.now => self.set(at, Stand::Ready, turn),
             Stand::Queued { since } if sketch.queue_timeout.is_some_and(|span| since.plus(span) <= turn.now) => {
@@ -53,16 +56,21 @@ impl Model {
         let Some((cancelled_at, _)) = self.cancelled else { return };
         let waited = turn.now.since(cancelled_at).0;
         for at in self.positions() {
-            let patience = match self.row(at).stand {
-                Stand::Queued { .. } => CANCEL_GRACE_MS,
-                Stand::Running { .. } => CANCEL_FORCE_MS,
-                _ => continue,
-            };
-            if waited >= patience {
-                self.set(at, Stand::Cancelled, turn);
-            }
+            self.force_one(at, waited, turn);
         }
         self.follow(turn);
+    }
+
+    /// Ends what was cancelled or killed so long ago and nobody has answered.
+    fn force_one(&mut self, at: usize, waited: u64, turn: &Turn<'_>) {
+        let patience = match self.row(at).stand {
+            Stand::Queued { .. } => CANCEL_GRACE_MS,
+            Stand::Running { .. } => CANCEL_FORCE_MS,
+            _ => return,
+        };
+        if waited >= patience {
+            self.set(at, Stand::Cancelled, turn);
+        }
     }
 
     pub(super) fn sweep(&mut self, since: Timestamp, turn: &mut Turn<'_>) -> Result<(), Rejection> {

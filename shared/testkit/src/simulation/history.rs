@@ -103,6 +103,7 @@ impl History {
             }
             ("action.retrying", ActionPhase::InFlight) if of == *attempt => ActionPhase::Retrying,
             ("action.succeeded" | "action.timed_out", ActionPhase::InFlight) if of == *attempt => ActionPhase::Ended,
+            ("action.cancelling", phase) if phase != ActionPhase::Ended => phase,
             (
                 "action.failed" | "action.cancelled",
                 ActionPhase::InFlight | ActionPhase::Retrying | ActionPhase::Waiting,
@@ -125,11 +126,12 @@ pub(super) fn forbids_overlap(schedule: &Schedule) -> bool {
 /// The events of a log that are still true when all is over: how the run ended, this time, and its actions.
 /// Whatever else happened on the way may be lost to subscribers when it has passed by the time its sender comes back.
 pub(super) fn lasting(log: &[PublicEvent]) -> impl Iterator<Item = &PublicEvent> {
-    const PASSING: [&str; 8] = [
+    const PASSING: [&str; 9] = [
         "run.started",
         "run.paused",
         "run.resumed",
         "action.queued",
+        "action.cancelling",
         "action.unserved",
         "action.started",
         "action.progressed",

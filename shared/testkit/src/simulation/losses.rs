@@ -43,6 +43,7 @@ fn is_made_good(input: &Input) -> bool {
         | Input::HandedBack { .. }
         | Input::DeadLettered { .. }
         | Input::Cancel { .. }
+        | Input::Kill { .. }
         | Input::Pause
         | Input::Resume
         | Input::Retry { .. } => false,

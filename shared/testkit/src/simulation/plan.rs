@@ -63,6 +63,8 @@ pub struct PlannedRun {
 #[expect(missing_docs, reason = "they are what a run can be asked for")]
 pub enum Asked {
     Cancel,
+    /// Of the action of that number, if there is one.
+    Kill(usize),
     Pause,
     Resume,
     Retry,
@@ -230,7 +232,7 @@ fn task(chance: &Chance, kind: Kind, number: u64) -> PlannedTask {
     let name = format!("task{number}");
     let sketch = match kind {
         Kind::Timeless | Kind::Blackout => timeless(draw(chance, unordered_sketches())),
-        Kind::Timed | Kind::Scheduled | Kind::Story => patient(draw(chance, sketches())),
+        Kind::Timed | Kind::Scheduled | Kind::Story => draw(chance, sketches()),
     };
     let mut source = sketch.source();
     source["task"] = name.clone().into();
@@ -249,16 +251,6 @@ fn draw<S: Strategy>(chance: &Chance, strategy: S) -> S::Value {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let drawn = strategy.new_tree(&mut runner);
     drawn.unwrap_or_else(|reason| unreachable!("the strategies reject nothing: {reason}")).current()
-}
-
-/// An attempt that is given up before anybody need look at its record may begin after its end: within two seconds, and
-/// by how much clocks differ.
-fn patient(mut sketch: Sketch) -> Sketch {
-    const SHORTEST: Millis = Millis::from_secs(30);
-    for action in &mut sketch.actions {
-        action.queue_timeout = action.queue_timeout.map(|timeout| timeout.max(SHORTEST));
-    }
-    sketch
 }
 
 /// What ends the same however long it takes.
@@ -281,8 +273,15 @@ fn run(chance: &Chance, kind: Kind, tasks: usize, number: u64) -> PlannedRun {
             let asked = *chance.pick(&[Asked::Cancel, Asked::Pause, Asked::Resume, Asked::Retry, Asked::Retry]);
             requests.push((chance.span(ms(10)..ms(600_000)), asked));
         }
-        requests.sort_by_key(|(at, _)| *at);
     }
+    if kind == Kind::Timed && chance.hits(500_000) {
+        for _ in 0..chance.between(1..4) {
+            let action = usize::try_from(chance.between(0..6)).unwrap_or(0);
+            let latest = if chance.hits(500_000) { ms(30_000) } else { ms(600_000) };
+            requests.push((chance.span(ms(10)..latest), Asked::Kill(action)));
+        }
+    }
+    requests.sort_by_key(|(at, _)| *at);
     PlannedRun { task, key: format!("run{number}"), at, gives_up: false, requests }
 }
 

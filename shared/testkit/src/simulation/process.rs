@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::ids::{ActionName, AgentId, PoolName, RunId, TaskName};
 use windlass_domain::limits::MAX_DELIVERIES;
 use windlass_domain::run::RunStatus;
 use windlass_domain::sabotage::{Bug, sabotaged};
@@ -28,6 +28,7 @@ use super::script::Scripted;
 use super::undertaker;
 use super::wire::Wire;
 use super::witness::SW15;
+use crate::sketch::name_of;
 
 /// How long a process is gone before it is started again.
 const GONE_FOR: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_mins(1);
@@ -289,6 +290,11 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
     for _ in 0..MAX_ASKS {
         let request = match asked {
             Asked::Cancel => ControlRequest::Cancel { reason: "enough".to_owned() },
+            Asked::Kill(action) => {
+                let action = ActionName::new(&name_of(action));
+                let action = action.unwrap_or_else(|error| unreachable!("it is a name: {error}"));
+                ControlRequest::Kill { action, reason: "enough of it".to_owned() }
+            }
             Asked::Pause => ControlRequest::Pause,
             Asked::Resume => ControlRequest::Resume,
             Asked::Retry => ControlRequest::Retry,
@@ -298,7 +304,10 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
             Control::new(ports, definitions).request(run, request).await
         });
         match answer.await {
-            Some(Ok(_) | Err(ControlError::Refused { .. })) => return,
+            Some(
+                Ok(_)
+                | Err(ControlError::Refused { .. } | ControlError::Settled { .. } | ControlError::UnknownAction { .. }),
+            ) => return,
             Some(Err(ControlError::Port(_))) | None => {}
             Some(Err(error)) => simulation.witness().breaks(super::witness::SW9, format!("run {run}: {error}")),
         }

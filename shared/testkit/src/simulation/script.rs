@@ -55,6 +55,9 @@ pub(super) struct Scripted {
 impl Performer for Scripted {
     async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome {
         self.life.gate().await;
+        if !control.may_begin() {
+            return Outcome::Cancelled;
+        }
         let (run, of) = (attempt.run, attempt.of);
         let name = &attempt.name;
         self.simulation

@@ -339,6 +339,11 @@ impl Witness {
             Input::Cancel { retries, .. } => {
                 run.retries <= *retries && !run.status.is_final() && run.status != RunStatus::Cancelling
             }
+            Input::Kill { action, retries, .. } => {
+                let state = run.action(*action);
+                let goes_on = matches!(run.status, RunStatus::Running | RunStatus::Paused);
+                goes_on && run.retries <= *retries && !state.status.is_settled() && state.kill.is_none()
+            }
             Input::Started { .. }
             | Input::Claim { .. }
             | Input::Progressed { .. }
@@ -464,6 +469,7 @@ fn needs_have_ended(definition: &Definition, run: &Run, of: ActionAt) -> bool {
         return true;
     }
     let status = |need: &ActionIndex| run.action(*need).status;
+    let is_fault = |status: ActionStatus| status.is_failure() || status == ActionStatus::Cancelled;
     match author.trigger {
         Trigger::AllSucceeded | Trigger::AllDone | Trigger::NoneFailed => {
             author.needs.iter().all(|need| status(need).is_settled())
@@ -471,7 +477,7 @@ fn needs_have_ended(definition: &Definition, run: &Run, of: ActionAt) -> bool {
         Trigger::AnySucceeded => {
             author.needs.is_empty() || author.needs.iter().any(|need| status(need) == ActionStatus::Succeeded)
         }
-        Trigger::AnyFailed => author.needs.is_empty() || author.needs.iter().any(|need| status(need).is_failure()),
+        Trigger::AnyFailed => author.needs.is_empty() || author.needs.iter().any(|need| is_fault(status(need))),
     }
 }
 

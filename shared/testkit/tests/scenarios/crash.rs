@@ -125,6 +125,7 @@ impl Faulty {
             | EventKind::ActionHandedBack { .. }
             | EventKind::ActionRetrying { .. }
             | EventKind::ActionUnserved { .. }
+            | EventKind::ActionCancelling { .. }
             | EventKind::ActionCancelled { .. } => false,
         };
         let was_told = |event: &&Event| {

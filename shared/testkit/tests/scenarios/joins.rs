@@ -123,7 +123,8 @@ fn room_is_looked_for_from_the_first_ready_action_on() {
     give(&mut world, &Input::Wake);
     assert_eq!(cursor(&world), (3, 1, Some(ActionIndex(1))), "an earlier one waits for room again");
     let mut run = world.run.clone();
-    let cancelled = |of: ActionAt| Event { at: world.now, kind: EventKind::ActionCancelled { of, agent: None } };
+    let kind = |of| EventKind::ActionCancelled { of, agent: None, error: None, allowed: false };
+    let cancelled = |of: ActionAt| Event { at: world.now, kind: kind(of) };
     for (action, expected) in [(4, (2, 1)), (1, (1, 2)), (3, (0, 0))] {
         apply(&mut run, &cancelled(ActionAt { action: ActionIndex(action), attempt: 0, fence: 0 }));
         assert_eq!((run.ready, run.ready_from), expected, "{action} is cancelled");

@@ -9,9 +9,10 @@ use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 
 use super::action_of;
 
-const INPUTS: [&str; 14] = [
+const INPUTS: [&str; 15] = [
     "Start",
     "Cancel",
+    "Kill",
     "Pause",
     "Resume",
     "Retry",
@@ -26,7 +27,7 @@ const INPUTS: [&str; 14] = [
     "DeadLettered",
 ];
 /// Those of [`INPUTS`] that are about an action.
-const REPORTS: [&str; 6] = ["Started", "Claim", "Progressed", "HandedBack", "Completed", "DeadLettered"];
+const REPORTS: [&str; 7] = ["Kill", "Started", "Claim", "Progressed", "HandedBack", "Completed", "DeadLettered"];
 const ACTION_STATUSES: [ActionStatus; 9] = [
     ActionStatus::Waiting,
     ActionStatus::Queued,
@@ -115,7 +116,7 @@ impl Coverage {
              `Settled` (the action has ended), `UnknownAction`.\n\n## Runs\n\nThe status of the run after an input.\n\n",
         );
         table(&mut text, "run", &RunStatus::ALL, RunStatus::as_str, &INPUTS, &self.runs);
-        text.push_str("\n## Actions of an open run\n\nThe status of the action after a report of it.\n\n");
+        text.push_str("\n## Actions of an open run\n\nThe status of the action after a report of it, or its kill.\n\n");
         table(&mut text, "action", &ACTION_STATUSES, ActionStatus::as_str, &REPORTS, &self.actions);
         text
     }
@@ -179,6 +180,7 @@ fn kind_of(input: &Input) -> &'static str {
     match input {
         Input::Start => "Start",
         Input::Cancel { .. } => "Cancel",
+        Input::Kill { .. } => "Kill",
         Input::Pause => "Pause",
         Input::Resume => "Resume",
         Input::Retry { .. } => "Retry",
