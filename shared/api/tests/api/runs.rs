@@ -239,7 +239,7 @@ async fn one_action_is_killed() {
     let problem = kill("extract").await.refused(409, "WL0419");
     assert_eq!(problem["instance"], format!("/v1/runs/{id}"));
     let large = world.start_large().await;
-    world.send(Call::new("POST", &format!("/v1/runs/{large}/actions/a0/kill"))).await.refused(404, "WL0423");
+    world.send(Call::new("POST", &format!("/v1/runs/{large}/actions/a0/kill"))).await.refused(409, "WL0419");
 }
 
 #[tokio::test]
