@@ -445,8 +445,11 @@ mod tests {
         let (meter, watch) = (Arc::<Meter>::default(), Arc::<QueueWatch>::default());
         let (writer, _threads) =
             Writer::start(connection, wal, meter, watch, Arc::new(Broken::new(None))).expect("threads");
-        let works: [fn(&mut Session<'_>) -> Result<(), Failure>; 2] = [|_| panic!("by intent of the test"), |_| Ok(())];
-        for work in works {
+        for is_fault in [true, false] {
+            let work = move |_: &mut Session<'_>| {
+                assert!(!is_fault, "by intent of the test");
+                Ok(())
+            };
             let closed = writer.write(Durability::Ordered, work).await.expect_err("nobody writes");
             assert_eq!((closed.class, closed.code), (ErrorClass::Retry, "WL0307"));
         }
