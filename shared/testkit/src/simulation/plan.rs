@@ -327,7 +327,8 @@ impl Limits {
         let mut limits = Self::STACK;
         match chance.between(0..10) {
             0..3 => {
-                limits.pools.hidden = Some(Millis::from_secs(chance.between(240..900)));
+                // Longer than any attempt: in a full pool nobody receives the copy, and the attempt is stopped at the limit.
+                limits.pools.hidden = Some(Millis::from_secs(chance.between(1300..2400)));
                 fleet.reissue_after = Duration::from_mins(3);
             }
             3..5 => {
