@@ -134,7 +134,12 @@ fn one_action_is_killed_and_the_run_ends_without_it() {
     let shown = host.ask(&["show", &run]);
     assert!(shown.output.contains("killed: a test"), "{}", shown.output);
     assert_eq!(host.json(&["show", &run])["actions"][&action]["status"], "cancelled");
-    assert_ne!(host.ask(&["kill", &run, &action]).code, 0, "it has ended");
+    assert_eq!(host.ask(&["kill", &run, &action]).code, 0, "it was killed, as is asked again");
+    host.apply(QUICK);
+    assert_eq!(host.ask(&["run", "quick", "--wait=20s"]).code, 0);
+    let late = host.ask(&["kill", "latest", "greet"]);
+    assert_eq!(late.code, 2, "{}", late.errors);
+    assert!(late.errors.contains("[WL0419]"), "{}", late.errors);
 }
 
 #[test]
