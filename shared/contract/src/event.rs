@@ -104,9 +104,6 @@ fn data_of(kind: &EventKind) -> Option<Value> {
         | EventKind::ActionQueued { .. }
         | EventKind::ActionCancelled { agent: None, error: None, .. } => Value::Null,
         EventKind::ActionCancelled { agent: Some(agent), error: None, .. } => json!({ "agent": agent }),
-        EventKind::ActionCancelled { agent, error: Some(error), allowed, .. } => {
-            json!({ "agent": agent, "error": error, "allowed": allowed })
-        }
         EventKind::ActionCancelling { reason, .. } => json!({ "reason": reason }),
         EventKind::RunCancelling { cause, reason } => json!({ "cause": cause, "reason": reason }),
         EventKind::RunFinished { status, output, error } => {
@@ -122,7 +119,8 @@ fn data_of(kind: &EventKind) -> Option<Value> {
             json!({ "agent": agent, "error": error, "retry_at": retry_at.to_string() })
         }
         EventKind::ActionFailed { agent, error, allowed, .. }
-        | EventKind::ActionTimedOut { agent, error, allowed, .. } => {
+        | EventKind::ActionTimedOut { agent, error, allowed, .. }
+        | EventKind::ActionCancelled { agent, error: Some(error), allowed, .. } => {
             json!({ "agent": agent, "error": error, "allowed": allowed })
         }
         EventKind::ActionSkipped { reason, .. } => json!({ "reason": reason }),

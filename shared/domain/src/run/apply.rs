@@ -66,16 +66,7 @@ pub fn apply(run: &mut Run, event: &Event) {
             state.checkpoint = Some(checkpoint.clone());
             state.progress_number = state.progress_number.max(*number);
         }
-        EventKind::ActionHandedBack { of } => {
-            let state = change(run, of.action, ActionStatus::Queued);
-            // Whatever else the agent sent under its fence is refused from here on.
-            state.fence = of.fence + 1;
-            state.progress_number = 0;
-            state.handed_back = true;
-            state.queued_at = Some(at);
-            state.started_at = None;
-            state.agent = None;
-        }
+        EventKind::ActionHandedBack { of } => hand_back(run, *of, at),
         EventKind::ActionSucceeded { of, agent, started_at, output } => {
             let state = settle(run, of.action, ActionStatus::Succeeded, at);
             performed(state, agent.as_ref(), *started_at, None);
@@ -115,6 +106,17 @@ pub fn apply(run: &mut Run, event: &Event) {
             }
         }
     }
+}
+
+fn hand_back(run: &mut Run, of: ActionAt, at: Timestamp) {
+    let state = change(run, of.action, ActionStatus::Queued);
+    // Whatever else the agent sent under its fence is refused from here on.
+    state.fence = of.fence + 1;
+    state.progress_number = 0;
+    state.handed_back = true;
+    state.queued_at = Some(at);
+    state.started_at = None;
+    state.agent = None;
 }
 
 fn set_status(run: &mut Run, status: RunStatus) {
