@@ -271,12 +271,13 @@ def one_action_is_killed(site) -> str:
     pool = "single"
     site.apply(SINGLE.format(task="single-listens", pool=pool, program=LISTENS))
     site.apply(SINGLE.format(task="single-deaf", pool=pool, program=IS_DEAF))
-    site.apply(SINGLE.format(task="single-race", pool=pool, program="sleep 0.5"))
+    site.apply(SINGLE.format(task="single-race", pool=pool, program="sleep 2"))
     agent = site.agent(pool, slots=60)
     name = wait_for("the agent to register", lambda: site.agent_id(agent))
     listens, deaf = killed_alone(site, "single-listens", name, 30), killed_alone(site, "single-deaf", name, 60)
     with concurrent.futures.ThreadPoolExecutor(8) as clients:
-        views = list(clients.map(lambda n: race_alone(site, 0.2 + 0.05 * n), range(RACES_ALONE)))
+        # Only when its agent has told of it, after 1.5 s, can a kill overtake its end.
+        views = list(clients.map(lambda n: race_alone(site, 1.2 + 0.08 * n), range(RACES_ALONE)))
     victims = collections.Counter(view["actions"]["victim"]["status"] for view in views)
     expect(set(victims) <= {"succeeded", "cancelled"}, f"a race ends one way or the other: {victims}")
     for view in views:
