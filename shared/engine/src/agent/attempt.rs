@@ -131,7 +131,10 @@ impl Agent {
         let inner = &self.inner;
         let run = message.run;
         let message = PerformMessage { of, ..message };
-        hold.is_of(message.clone());
+        if !inner.held.identify(hold, message.clone()) {
+            tracing::info!("the attempt is performed here already; its message was delivered twice");
+            return;
+        }
         let mut probation = pin!(probation.pass());
         let (outcome, started_at, saved) = loop {
             let started_at = inner.ports.clock.now();

@@ -60,6 +60,9 @@ struct State {
     hidden_until: Instant,
     /// Messages that were replaced and are to be deleted. Until they are, they are kept hidden too.
     replaced: Vec<Receipt>,
+    /// Other receipts of the message that counts, or of another that its queue made of it. They are kept hidden with it, and
+    /// deleted when it is.
+    beside: Vec<Receipt>,
     /// The copies that were sent and not adopted.
     sent: Option<Sent>,
     /// The message as it would be sent again, with the fence that the agent has.
@@ -90,11 +93,8 @@ impl Hold {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says which attempt it is, so that it can be stopped by name and its message can be replaced.
-    pub(super) fn is_of(&self, message: PerformMessage) {
-        let mut state = self.state();
-        state.copy = message.copy;
-        state.attempt = Some(Arc::new(message));
+    fn is_for(&self, run: RunId, of: ActionAt) -> bool {
+        self.state().attempt.as_deref().is_some_and(|held| (held.run, held.of) == (run, of))
     }
 
     /// Why it was stopped, if it was; the first reason counts.
@@ -124,13 +124,15 @@ impl Hold {
 
     /// These messages are gone.
     pub(super) fn forget(&self, gone: &[Receipt]) {
-        self.state().replaced.retain(|receipt| !gone.contains(receipt));
+        let mut state = self.state();
+        state.replaced.retain(|receipt| !gone.contains(receipt));
+        state.beside.retain(|receipt| !gone.contains(receipt));
     }
 
     /// All of its receipts.
     pub(super) fn receipts(&self) -> Vec<Receipt> {
         let state = self.state();
-        std::iter::once(&state.receipt).chain(&state.replaced).cloned().collect()
+        std::iter::once(&state.receipt).chain(&state.replaced).chain(&state.beside).cloned().collect()
     }
 
     /// The next copy of the message, if it is time to replace it.
@@ -193,6 +195,7 @@ impl Held {
             since: asked_at,
             hidden_until: asked_at + self.visibility,
             replaced: Vec::new(),
+            beside: Vec::new(),
             sent: None,
             attempt: None,
             stopped: None,
@@ -233,9 +236,23 @@ impl Held {
     }
 
     fn find(&self, run: RunId, of: ActionAt) -> Option<Arc<Hold>> {
-        let is_it =
-            |hold: &&Arc<Hold>| hold.state().attempt.as_deref().is_some_and(|held| (held.run, held.of) == (run, of));
-        self.holds().values().find(is_it).cloned()
+        self.holds().values().find(|hold| hold.is_for(run, of)).cloned()
+    }
+
+    /// Says which attempt a message is of, so that it can be stopped by name and the message can be replaced. If that very
+    /// attempt is performed here already, its queue has delivered the message twice: it is kept beside the other, and
+    /// nothing is to be begun.
+    pub(super) fn identify(&self, hold: &Hold, message: PerformMessage) -> bool {
+        let mut holds = self.holds();
+        if let Some(first) = holds.values().find(|held| held.is_for(message.run, message.of)).cloned() {
+            holds.remove(&hold.number);
+            first.state().beside.push(hold.receipt());
+            return false;
+        }
+        let mut state = hold.state();
+        state.copy = message.copy;
+        state.attempt = Some(Arc::new(message));
+        true
     }
 
     /// Puts a copy, hidden until then, in the place of the message that it replaces. It does nothing if the attempt has
@@ -254,9 +271,12 @@ impl Held {
         }
         let before = std::mem::replace(&mut state.receipt, receipt);
         if copy > state.copy {
-            // Of the same message only the newest receipt counts, and the one before must not delete it.
-            state.replaced.push(before);
+            let beside = std::mem::take(&mut state.beside);
+            state.replaced.extend(beside.into_iter().chain([before]));
             (state.copy, state.since) = (copy, Instant::now());
+        } else if before != state.receipt {
+            // If it is of the same message, it must not delete that.
+            state.beside.push(before);
         }
         (state.hidden_until, state.sent) = (hidden_until, None);
     }
