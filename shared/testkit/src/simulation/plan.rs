@@ -210,7 +210,7 @@ impl Plan {
         let runs = (0..chance.between(1..most)).map(|number| run(&chance, kind, tasks.len(), number)).collect();
         let faults = Faults::of(&Chance::of(seed, "faults"), kind);
         let mut fleet = Fleet::of(&chance);
-        let limits = Limits::of(&Chance::of(seed, "limits"), &mut fleet);
+        let limits = Limits::of(&Chance::of(seed, "limits"), kind, &mut fleet);
         Self { seed, kind, tasks, runs, fleet, faults, limits, acts: None, patience: PATIENCE }
     }
 
@@ -323,12 +323,14 @@ impl Limits {
     pub const STACK: Self = Self { queues: QueueLimits::STACK, pools: QueueLimits::STACK };
 
     /// Small enough to be met, in some worlds, where what is promised holds under small ones.
-    fn of(chance: &Chance, fleet: &mut Fleet) -> Self {
+    fn of(chance: &Chance, kind: Kind, fleet: &mut Fleet) -> Self {
         let mut limits = Self::STACK;
         match chance.between(0..10) {
             0..3 => {
-                // Longer than any attempt: in a full pool nobody receives the copy, and the attempt is stopped at the limit.
-                limits.pools.hidden = Some(Millis::from_secs(chance.between(1300..2400)));
+                // In a pool with a long backlog nobody receives a copy in time, and whatever takes longer than this is
+                // stopped for ever.
+                let range = if kind == Kind::Blackout { 1300..2400 } else { 240..900 };
+                limits.pools.hidden = Some(Millis::from_secs(chance.between(range)));
                 fleet.reissue_after = Duration::from_mins(3);
             }
             3..5 => {
