@@ -141,29 +141,14 @@ impl Control {
 
 /// Why the run as it stands does not allow what was asked.
 fn refused(request: &'static str, input: &Input, definition: &Definition, run: &Run) -> ControlError {
-    match input {
-        Input::Kill { action, .. } if !run.status.is_final() && run.action(*action).status.is_settled() => {
-            ControlError::Settled {
-                action: definition.action(*action).name.clone(),
-                status: run.action(*action).status,
-            }
-        }
-        Input::Kill { .. }
-        | Input::Start
-        | Input::Started { .. }
-        | Input::Claim { .. }
-        | Input::Progressed { .. }
-        | Input::HandedBack { .. }
-        | Input::Completed { .. }
-        | Input::DeadLettered { .. }
-        | Input::Unserved { .. }
-        | Input::Cancel { .. }
-        | Input::Pause
-        | Input::Resume
-        | Input::Retry { .. }
-        | Input::Wake
-        | Input::Sweep { .. } => ControlError::Refused { request, status: run.status },
+    if let Input::Kill { action, .. } = input
+        && !run.status.is_final()
+        && run.action(*action).status.is_settled()
+    {
+        let action_status = run.action(*action).status;
+        return ControlError::Settled { action: definition.action(*action).name.clone(), status: action_status };
     }
+    ControlError::Refused { request, status: run.status }
 }
 
 impl Control {

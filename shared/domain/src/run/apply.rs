@@ -32,28 +32,13 @@ pub fn apply(run: &mut Run, event: &Event) {
             run.error.clone_from(error);
             set_status(run, *status);
         }
-        EventKind::ActionReady { action } => {
-            run.ready_from = if run.ready == 0 { action.0 } else { run.ready_from.min(action.0) };
-            run.ready += 1;
-            let state = change(run, *action, ActionStatus::Waiting);
-            state.ready = true;
-            state.retry_at = None;
-        }
+        EventKind::ActionReady { action } => make_ready(run, *action),
         EventKind::ActionQueued { of } => queue(run, *of, at),
         EventKind::ActionUnserved { of, since, .. } => {
             let revision = run.revision + 1;
             run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision });
         }
-        EventKind::ActionStarted { of, agent, started_at, copy } => {
-            let state = change(run, of.action, ActionStatus::Running);
-            if state.fence != of.fence {
-                state.fence = of.fence;
-                state.progress_number = 0;
-            }
-            state.copy = state.copy.max(*copy);
-            state.agent = Some(agent.clone());
-            state.started_at = Some(*started_at);
-        }
+        EventKind::ActionStarted { of, agent, started_at, copy } => start(run, *of, (agent, *started_at), *copy),
         EventKind::ActionLost { of } => run.actions.get_mut(of.action).lost.push(of.fence),
         EventKind::ActionNotLost { of } => run.actions.get_mut(of.action).lost.retain(|fence| *fence != of.fence),
         EventKind::ActionProgressed { of, number, progress } => {
@@ -96,16 +81,28 @@ pub fn apply(run: &mut Run, event: &Event) {
             run.actions.get_mut(of.action).kill = Some(Kill { at, reason: reason.clone(), revision });
         }
         EventKind::ActionCancelled { of, agent, error, allowed } => {
-            if error.is_some() {
-                count_failure(run, *allowed);
-            }
-            let state = settle(run, of.action, ActionStatus::Cancelled, at);
-            state.agent.clone_from(agent);
-            if error.is_some() {
-                state.error.clone_from(error);
-            }
+            cancel(run, (*of, at), agent.as_ref(), error.as_ref().map(|error| (error, *allowed)));
         }
     }
+}
+
+fn make_ready(run: &mut Run, action: ActionIndex) {
+    run.ready_from = if run.ready == 0 { action.0 } else { run.ready_from.min(action.0) };
+    run.ready += 1;
+    let state = change(run, action, ActionStatus::Waiting);
+    state.ready = true;
+    state.retry_at = None;
+}
+
+fn start(run: &mut Run, of: ActionAt, (agent, started_at): (&AgentId, Timestamp), copy: u32) {
+    let state = change(run, of.action, ActionStatus::Running);
+    if state.fence != of.fence {
+        state.fence = of.fence;
+        state.progress_number = 0;
+    }
+    state.copy = state.copy.max(copy);
+    state.agent = Some(agent.clone());
+    state.started_at = Some(started_at);
 }
 
 fn hand_back(run: &mut Run, of: ActionAt, at: Timestamp) {
@@ -117,6 +114,16 @@ fn hand_back(run: &mut Run, of: ActionAt, at: Timestamp) {
     state.queued_at = Some(at);
     state.started_at = None;
     state.agent = None;
+}
+
+/// `killed`: with which error, and whether the action may fail; absent: with its run.
+fn cancel(run: &mut Run, (of, at): (ActionAt, Timestamp), agent: Option<&AgentId>, killed: Option<(&ErrorInfo, bool)>) {
+    let state = settle(run, of.action, ActionStatus::Cancelled, at);
+    state.agent = agent.cloned();
+    if let Some((error, allowed)) = killed {
+        state.error = Some(error.clone());
+        count_failure(run, allowed);
+    }
 }
 
 fn set_status(run: &mut Run, status: RunStatus) {

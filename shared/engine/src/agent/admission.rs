@@ -85,7 +85,9 @@ pub(super) async fn admit_again(
     of: ActionAt,
 ) -> Result<Admission, PortError> {
     let read_at = Instant::now();
-    let Some(run) = ports.runs.load(run).await? else { return Ok(Admission::Drop) };
+    let run = ports.runs.load(run).await?;
+    // A message that began as a fresh one has not been held against any record yet.
+    let Some(run) = run.filter(|run| of.action.as_usize() < run.actions.len()) else { return Ok(Admission::Drop) };
     let state = run.action(of.action);
     let is_open = matches!(run.status, RunStatus::Running | RunStatus::Paused) && state.kill.is_none();
     let is_mine = state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
