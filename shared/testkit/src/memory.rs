@@ -42,13 +42,15 @@ pub struct MemoryHost {
 
 struct Shared {
     state: Mutex<State>,
-    /// Something was written, or the clock was set.
-    changed: Notify,
+    /// A run was written, or the clock was set.
+    changed: Arc<Notify>,
 }
 
 struct State {
     clock: SetClock,
     queues: BTreeMap<QueueName, Queue>,
+    /// By the queue that changed: whoever waits for another is left asleep.
+    changed: BTreeMap<QueueName, Arc<Notify>>,
     /// By the queue that gave it up.
     given_up: BTreeMap<QueueName, Queue>,
     sent: u64,
@@ -68,6 +70,7 @@ impl MemoryHost {
         let state = State {
             clock: SetClock::new(now),
             queues: BTreeMap::new(),
+            changed: BTreeMap::new(),
             given_up: BTreeMap::new(),
             sent: 0,
             limits: QueueLimits::default(),
@@ -79,7 +82,7 @@ impl MemoryHost {
             agents: BTreeMap::new(),
             published: Vec::new(),
         };
-        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() });
+        let shared = Arc::new(Shared { state: Mutex::new(state), changed: Arc::default() });
         Self { shared, of_given_up: false }
     }
 
@@ -124,8 +127,9 @@ impl MemoryHost {
 
     /// Sets the clock, forwards or backwards; it goes on from there. Whoever waits looks again.
     pub fn set_time(&self, now: Timestamp) {
-        self.state().clock.set(now);
-        self.shared.changed.notify_waiters();
+        let mut state = self.state();
+        state.clock.set(now);
+        state.changed.values().chain([&self.shared.changed]).for_each(|changed| changed.notify_waiters());
     }
 
     /// Puts the clock forward by that much.
@@ -159,7 +163,7 @@ impl MemoryHost {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes, then wakes whoever waits.
+    /// Writes, then wakes whoever waits for a run.
     fn write<T>(&self, write: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         let mut state = self.state();
         let now = state.clock.now();
@@ -169,12 +173,28 @@ impl MemoryHost {
         done
     }
 
+    /// Writes to a queue, then wakes whoever waits for a message of it.
+    fn write_queue<T>(&self, queue: &QueueName, write: impl FnOnce(&mut State, Timestamp) -> T) -> T {
+        let mut state = self.state();
+        let now = state.clock.now();
+        let done = write(&mut state, now);
+        if let Some(changed) = state.changed.get(queue) {
+            changed.notify_waiters();
+        }
+        done
+    }
+
     /// Looks until there is an answer, or for `at_most`, after which the last look counts. A look that finds nothing
     /// may say when it is worth looking again without anything having been written.
-    async fn look_until<T>(&self, at_most: Duration, mut look: impl FnMut(&mut State, Timestamp) -> Look<T>) -> T {
+    async fn look_until<T>(
+        &self,
+        changed: &Notify,
+        at_most: Duration,
+        mut look: impl FnMut(&mut State, Timestamp) -> Look<T>,
+    ) -> T {
         let end = Instant::now() + at_most;
         loop {
-            let changed = self.shared.changed.notified();
+            let changed = changed.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
             let (last, again_at, now) = {

@@ -35,7 +35,7 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::TaskName;
 use windlass_domain::run::Run;
-use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::time::Timestamp;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{Clock, QueueName};
 use windlass_engine::registry::Registry;
@@ -51,8 +51,12 @@ pub use witness::{Broken, CATALOGUE, Performed, invariants};
 
 /// When every world begins: 2026-03-01T00:00:00Z.
 const BEGINS: Timestamp = Timestamp::from_millis(1_772_323_200_000);
-/// How often it is looked for what should have been sent again.
-const LOOK_EVERY: u64 = 30;
+/// How often it is looked whether all has come to its end.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// In which of these looks it is looked for what should have been sent again.
+const OVERDUE_EVERY: u64 = 30;
+/// How long it is waited for what follows from the last ends.
+const SETTLES_WITHIN: Duration = Duration::from_mins(2);
 
 /// One world.
 pub(crate) struct Simulation {
@@ -148,6 +152,22 @@ impl Simulation {
             let deleted = registry.delete(&name).await;
             deleted.unwrap_or_else(|error| unreachable!("the host has no faults of its own: {error}"));
         }
+    }
+
+    /// Waits until the faults are over, or have nothing left that they could befall.
+    async fn endure(&self) {
+        while Instant::now() < self.weather.well_at() {
+            if self.plan.kind != Kind::Scheduled && self.is_at_rest() {
+                self.note("world", format_args!("is at rest"));
+                return self.weather.clears();
+            }
+            tokio::time::sleep(LOOK_EVERY.min(self.weather.well_at() - Instant::now())).await;
+        }
+    }
+
+    /// Whether all is over, and no message is left that anything could follow from.
+    fn is_at_rest(&self) -> bool {
+        self.is_over() && !self.host.has_message(|queue, _| matches!(queue, QueueName::Pool(_)))
     }
 
     /// Whether every run that anybody asked for has ended, and nothing more is asked of any.
@@ -268,7 +288,7 @@ async fn live_through(plan: Plan, keeps_lines: bool) -> Arc<Simulation> {
     simulation.put_tasks().await;
     let processes = process::start_all(&simulation);
     join_all(process::clients(&simulation)).await;
-    tokio::time::sleep_until(simulation.weather.well_at()).await;
+    simulation.endure().await;
     if simulation.plan.kind == Kind::Scheduled {
         simulation.delete_tasks().await;
     }
@@ -276,15 +296,18 @@ async fn live_through(plan: Plan, keeps_lines: bool) -> Arc<Simulation> {
     let mut looks = 0_u64;
     while !simulation.is_over() && Instant::now() < until {
         process::resume_all(&simulation).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(LOOK_EVERY).await;
         looks += 1;
-        if looks.is_multiple_of(LOOK_EVERY) {
+        if looks.is_multiple_of(OVERDUE_EVERY) {
             simulation.witness().look_at_overdue(&simulation.host, well_at, simulation.now());
         }
     }
     let calls = simulation.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
     // What follows from the last ends is still to be sent.
-    tokio::time::sleep(Millis::from_secs(120).as_duration()).await;
+    let settled_by = Instant::now() + SETTLES_WITHIN;
+    while !simulation.is_at_rest() && Instant::now() < settled_by {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     *simulation.calls.lock().unwrap_or_else(PoisonError::into_inner) = calls;
     simulation.witness().look_back(&simulation.host.limits_met().given_up);
     drop(processes);

@@ -161,7 +161,7 @@ impl Queues for MemoryHost {
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
         check_batch(batch.len())?;
         batch.iter().try_for_each(check_outgoing)?;
-        self.write(|state, now| {
+        self.write_queue(queue, |state, now| {
             for Outgoing { body, delay } in batch {
                 state.sent += 1;
                 let number = state.sent;
@@ -183,7 +183,8 @@ impl Queues for MemoryHost {
         if !(1..=MAX_BATCH).contains(&most) {
             return Err(over_limit(format!("receive {most} messages: 1 to {MAX_BATCH} can be asked for")));
         }
-        let received = self.look_until(wait, |state, now| {
+        let changed = self.state().changed.entry(queue.clone()).or_default().clone();
+        let received = self.look_until(&changed, wait, |state, now| {
             let limits = self.limits_of(state, queue);
             let (queues, met) = self.queues(state);
             let Some(found) = queues.get_mut(queue) else {
@@ -206,7 +207,7 @@ impl Queues for MemoryHost {
 
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
         check_batch(batch.len())?;
-        Ok(self.write(|state, now| {
+        Ok(self.write_queue(queue, |state, now| {
             let limits = self.limits_of(state, queue);
             let (queues, met) = self.queues(state);
             let Some(queue) = queues.get_mut(queue) else { return Vec::new() };
@@ -226,7 +227,7 @@ impl Queues for MemoryHost {
 
     async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
         check_batch(batch.len())?;
-        self.write(|state, _| {
+        self.write_queue(queue, |state, _| {
             let Some(queue) = self.queues(state).0.get_mut(queue) else { return };
             for receipt in &batch {
                 if let Some((number, _)) = queue.of(receipt) {
@@ -238,7 +239,7 @@ impl Queues for MemoryHost {
     }
 
     async fn remove(&self, queue: &QueueName) -> Result<(), PortError> {
-        self.write(|state, _| self.queues(state).0.remove(queue));
+        self.write_queue(queue, |state, _| self.queues(state).0.remove(queue));
         Ok(())
     }
 

@@ -96,7 +96,7 @@ impl Runs for MemoryHost {
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
-        let look = self.look_until(at_most, |state, _| {
+        let look = self.look_until(&self.shared.changed, at_most, |state, _| {
             let run = state.runs.rows.get(&id).map(|row| row.run.clone());
             if run.as_ref().is_some_and(|run| run.revision > revision) {
                 return Look::Found(run);

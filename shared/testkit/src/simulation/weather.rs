@@ -1,5 +1,6 @@
 //! The faults of a plan, one call at a time, as long as they last.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,22 +15,27 @@ pub(super) const SLOW: std::ops::Range<Duration> = Duration::from_millis(500)..D
 pub(super) struct Weather {
     chance: Chance,
     faults: Faults,
-    well_at: Instant,
+    well_at: Mutex<Instant>,
 }
 
 impl Weather {
     pub(super) fn new(seed: u64, faults: &Faults) -> Self {
         let lasts = faults.blackout.map_or(faults.last, |(begins, lasts)| faults.last.max(begins + lasts));
-        Self { chance: Chance::of(seed, "weather"), faults: faults.clone(), well_at: Instant::now() + lasts }
+        Self { chance: Chance::of(seed, "weather"), faults: faults.clone(), well_at: Mutex::new(Instant::now() + lasts) }
     }
 
     /// When the last fault is over.
     pub(super) fn well_at(&self) -> Instant {
-        self.well_at
+        *self.well_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// No fault comes from now on.
+    pub(super) fn clears(&self) {
+        *self.well_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     fn is_bad(&self) -> bool {
-        Instant::now() < self.well_at
+        Instant::now() < self.well_at()
     }
 
     fn hits(&self, rate: impl FnOnce(&Faults) -> u32) -> bool {
