@@ -99,8 +99,8 @@ fn data_of(kind: &EventKind) -> Option<Value> {
             Some(deadline) => json!({ "deadline": deadline.to_string() }),
             None => Value::Null,
         },
-        EventKind::RunPaused
-        | EventKind::RunResumed
+        EventKind::RunPaused { .. }
+        | EventKind::RunResumed { .. }
         | EventKind::ActionQueued { .. }
         | EventKind::ActionCancelled { agent: None, error: None, .. } => Value::Null,
         EventKind::ActionCancelled { agent: Some(agent), error: None, .. } => json!({ "agent": agent }),

@@ -114,6 +114,8 @@ struct BareRun<'a> {
     cancellation: Option<&'a Cancellation>,
     #[serde(skip_serializing_if = "is_zero")]
     retries: u32,
+    #[serde(skip_serializing_if = "is_zero")]
+    pauses: u32,
     status_revision: u64,
     open: u32,
     in_flight: u32,
@@ -148,6 +150,7 @@ impl<'a> BareRun<'a> {
             wake_at,
             cancellation,
             retries,
+            pauses,
             status_revision,
             open,
             in_flight,
@@ -174,6 +177,7 @@ impl<'a> BareRun<'a> {
             wake_at: *wake_at,
             cancellation: cancellation.as_ref(),
             retries: *retries,
+            pauses: *pauses,
             status_revision: *status_revision,
             open: *open,
             in_flight: *in_flight,

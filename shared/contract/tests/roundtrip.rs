@@ -107,8 +107,8 @@ fn input() -> impl Strategy<Value = Input> {
             cause,
             retries
         }),
-        Just(Input::Pause),
-        Just(Input::Resume),
+        any::<[u32; 2]>().prop_map(|[pauses, retries]| Input::Pause { pauses, retries }),
+        any::<u32>().prop_map(|pauses| Input::Resume { pauses }),
         any::<u32>().prop_map(|retries| Input::Retry { retries }),
         Just(Input::Wake),
         instant().prop_map(|since| Input::Sweep { since }),

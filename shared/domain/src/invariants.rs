@@ -89,6 +89,7 @@ catalogue! {
     SG32: "only the agent that has an attempt hands it back, and only a report of the newest fence sets a checkpoint";
     SG33: "a claim is by the message that counts, and says that an agent was lost only if none handed it back";
     SG34: "only an action that somebody asked to kill, in this life of its open run, is cancelled alone, and it is not tried again";
+    SG35: "a run is paused and resumed only by somebody who knew of all its pauses, and they are numbered without a gap";
     SG40: "no two events of a run's life have the same id";
 }
 

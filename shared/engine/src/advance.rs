@@ -262,8 +262,8 @@ fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
         | Input::DeadLettered { .. }
         | Input::Cancel { .. }
         | Input::Kill { .. }
-        | Input::Pause
-        | Input::Resume
+        | Input::Pause { .. }
+        | Input::Resume { .. }
         | Input::Unserved { .. }
         | Input::Retry { .. }
         | Input::Wake

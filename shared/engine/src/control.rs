@@ -122,6 +122,9 @@ impl Control {
         request.check()?;
         let run = self.ports.runs.load(id).await?.ok_or(ControlError::UnknownRun(id))?;
         let definition = self.definitions.get(&run.task, run.version).await?;
+        if request.is_done(run.status) {
+            return Err(ControlError::Refused { request: passive, status: run.status });
+        }
         let input = request.into_input(&definition, &run)?;
         match decide(&definition, &run, &input, self.ports.clock.now()) {
             Ok(_) => {}
@@ -187,6 +190,16 @@ impl ControlRequest {
         }
     }
 
+    /// Whether a run in that status is held, or goes on, as asked. That is refused, as whatever the status does not allow:
+    /// the contrary may be on its way already, asked for by the same person, and this request would not undo it.
+    const fn is_done(&self, status: RunStatus) -> bool {
+        match self {
+            Self::Pause => matches!(status, RunStatus::Paused),
+            Self::Resume => matches!(status, RunStatus::Running),
+            Self::Cancel { .. } | Self::Kill { .. } | Self::Retry => false,
+        }
+    }
+
     fn check(&self) -> Result<(), ControlError> {
         match self {
             Self::Cancel { reason } | Self::Kill { reason, .. } if reason.len() > MAX_REASON_BYTES => {
@@ -207,8 +220,8 @@ impl ControlRequest {
                 let action = found.ok_or(ControlError::UnknownAction { task, version, action: name })?;
                 Input::Kill { action, reason, retries }
             }
-            Self::Pause => Input::Pause,
-            Self::Resume => Input::Resume,
+            Self::Pause => Input::Pause { pauses: run.pauses, retries },
+            Self::Resume => Input::Resume { pauses: run.pauses },
             Self::Retry => Input::Retry { retries },
         })
     }

@@ -222,13 +222,13 @@ async fn a_pause_holds_back_and_a_resume_lets_go() {
     world.agent("agent", 4, Script::new(|_| Script::after(Duration::from_secs(5), Value::Null)));
     let id = world.submit(&chain()).await;
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
-    world.input(id, Input::Pause).await;
+    world.input(id, Input::Pause { pauses: 0, retries: 0 }).await;
     tokio::time::sleep(Duration::from_mins(2)).await;
     let run = world.run(id).await;
     assert_eq!(run.status, RunStatus::Paused);
     assert_eq!(run.action(ActionIndex(0)).status, ActionStatus::Succeeded);
     assert_eq!(run.action(ActionIndex(1)).status, ActionStatus::Waiting);
-    world.input(id, Input::Resume).await;
+    world.input(id, Input::Resume { pauses: 1 }).await;
     assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
 }
 

@@ -320,7 +320,7 @@ async fn an_input_that_the_inbox_gave_up_is_kept_and_nothing_else() {
     let world = World::new().await;
     let id = world.start().await;
     let before = world.run(id).await;
-    world.send(id, Input::Pause).await;
+    world.send(id, Input::Pause { pauses: 0, retries: 0 }).await;
     let mut given_up = world.receive(&QueueName::Inbox).await;
     let no_json = Delivery { body: "no json".into(), ..given_up[0].clone() };
     given_up.push(no_json);

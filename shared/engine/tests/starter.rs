@@ -324,7 +324,8 @@ async fn every_attempt_of_a_start_is_looked_for_by_itself() {
         host.ports().queues.delete(&pool, receipts).await.unwrap();
         let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
         let (agent, started_at) = (AgentId::new("agent-1").unwrap(), host.ports().clock.now());
-        let input = if paused { Input::Pause } else { Input::Started { of, agent, started_at } };
+        let input =
+            if paused { Input::Pause { pauses: 0, retries: 0 } } else { Input::Started { of, agent, started_at } };
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run: started.run.id, input };
         host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
         manage(&host).await;

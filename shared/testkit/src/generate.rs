@@ -208,10 +208,10 @@ pub enum RunInput {
     Cancel(CancelCause, Asked),
     /// Somebody wants one action, or one that there is not, to end.
     Kill(Index, Asked),
-    /// It is held.
-    Pause,
-    /// It goes on.
-    Resume,
+    /// It is held: when that was asked, by its pauses and by its retries.
+    Pause(Asked, Asked),
+    /// It goes on: when that was asked, by its pauses.
+    Resume(Asked),
     /// It starts over.
     Retry(Asked),
     /// Time has passed.
@@ -225,13 +225,13 @@ pub enum RunInput {
 /// When a request was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// In this life of the run.
+    /// In this life of the run, and since it was paused last.
     Now,
-    /// Before its newest retry.
-    BeforeRetry,
-    /// Before the retry before that.
+    /// Before its newest retry or pause.
+    Before,
+    /// Before the one before that.
     LongBefore,
-    /// After a retry that was never made.
+    /// After one that was never made.
     Later,
 }
 
@@ -296,8 +296,8 @@ fn a_what() -> impl Strategy<Value = What> {
         2 => Just(RunInput::Start),
         2 => (cause, asked()).prop_map(|(cause, asked)| RunInput::Cancel(cause, asked)),
         6 => (any::<Index>(), asked()).prop_map(|(pick, asked)| RunInput::Kill(pick, asked)),
-        2 => Just(RunInput::Pause),
-        4 => Just(RunInput::Resume),
+        4 => (asked(), asked()).prop_map(|(pauses, retries)| RunInput::Pause(pauses, retries)),
+        5 => asked().prop_map(RunInput::Resume),
         6 => asked().prop_map(RunInput::Retry),
         8 => Just(RunInput::Wake),
         4 => ago.prop_map(RunInput::Sweep),
@@ -315,7 +315,7 @@ fn a_what() -> impl Strategy<Value = What> {
 fn asked() -> impl Strategy<Value = Asked> {
     prop_oneof![
         8 => Just(Asked::Now),
-        3 => Just(Asked::BeforeRetry),
+        3 => Just(Asked::Before),
         1 => Just(Asked::LongBefore),
         1 => Just(Asked::Later),
     ]
@@ -395,16 +395,18 @@ impl RunInput {
         match self {
             Self::Start => Input::Start,
             Self::Cancel(cause, asked) => {
-                Input::Cancel { reason: "a test asked for it".into(), cause, retries: asked.retries(run) }
+                Input::Cancel { reason: "a test asked for it".into(), cause, retries: asked.number(run.retries) }
             }
             Self::Kill(pick, asked) => {
                 let action = ActionIndex::from_usize(pick.index(run.actions.len() + 1));
                 let reason = if action.0.is_multiple_of(2) { "a test asked for it" } else { "" };
-                Input::Kill { action, reason: reason.into(), retries: asked.retries(run) }
+                Input::Kill { action, reason: reason.into(), retries: asked.number(run.retries) }
             }
-            Self::Pause => Input::Pause,
-            Self::Resume => Input::Resume,
-            Self::Retry(asked) => Input::Retry { retries: asked.retries(run) },
+            Self::Pause(pauses, retries) => {
+                Input::Pause { pauses: pauses.number(run.pauses), retries: retries.number(run.retries) }
+            }
+            Self::Resume(asked) => Input::Resume { pauses: asked.number(run.pauses) },
+            Self::Retry(asked) => Input::Retry { retries: asked.number(run.retries) },
             Self::Wake => Input::Wake,
             Self::Unserved(own, ago) => {
                 let pool = if own { PoolName::default() } else { elsewhere() };
@@ -416,12 +418,13 @@ impl RunInput {
 }
 
 impl Asked {
-    fn retries(self, run: &Run) -> u32 {
+    /// How often the run had been retried, or paused, that now has been so often.
+    fn number(self, now: u32) -> u32 {
         match self {
-            Self::Now => run.retries,
-            Self::BeforeRetry => run.retries.saturating_sub(1),
-            Self::LongBefore => run.retries.saturating_sub(2),
-            Self::Later => run.retries + 1,
+            Self::Now => now,
+            Self::Before => now.saturating_sub(1),
+            Self::LongBefore => now.saturating_sub(2),
+            Self::Later => now + 1,
         }
     }
 }

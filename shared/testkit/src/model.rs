@@ -38,6 +38,8 @@ pub struct Model {
     cancelled: Option<(Timestamp, CancelCause)>,
     deadline: Option<Timestamp>,
     retries: u32,
+    /// How often it was paused.
+    pub pauses: u32,
     /// The commit that changed the run's own status last.
     status_commit: u64,
 }
@@ -87,6 +89,7 @@ impl Model {
             cancelled: None,
             deadline: None,
             retries: 0,
+            pauses: 0,
             status_commit: 0,
         }
     }
@@ -111,8 +114,12 @@ impl Model {
             Input::Kill { retries, .. } if *retries < self.retries => Ok(()),
             Input::Kill { retries, .. } if *retries > self.retries => Err(Rejection::Stale),
             Input::Kill { action, .. } => self.kill(action.as_usize(), &mut turn),
-            Input::Pause => self.pause(&turn),
-            Input::Resume => self.resume(&mut turn),
+            Input::Pause { retries, .. } if *retries < self.retries => Ok(()),
+            Input::Pause { retries, .. } if *retries > self.retries => Err(Rejection::Stale),
+            Input::Pause { pauses, .. } | Input::Resume { pauses } if *pauses < self.pauses => Ok(()),
+            Input::Pause { pauses, .. } | Input::Resume { pauses } if *pauses > self.pauses => Err(Rejection::Stale),
+            Input::Pause { .. } => self.pause(&turn),
+            Input::Resume { .. } => self.resume(&mut turn),
             Input::Retry { retries } if *retries < self.retries => {
                 if *retries == self.retries - 1 {
                     self.send_again(self.status_commit, &mut turn);

@@ -93,8 +93,8 @@ impl World {
         let queued = |event: &Event| match &event.kind {
             EventKind::ActionQueued { of } | EventKind::ActionFailed { of, .. } => Some(of.action),
             EventKind::RunStarted { .. }
-            | EventKind::RunPaused
-            | EventKind::RunResumed
+            | EventKind::RunPaused { .. }
+            | EventKind::RunResumed { .. }
             | EventKind::RunCancelling { .. }
             | EventKind::RunRetried { .. }
             | EventKind::RunFinished { .. }

@@ -75,7 +75,7 @@ async fn start(ports: &Ports, task: &str) -> (RunId, String) {
     let task = TaskName::new(task).expect("a name");
     let request = StartRequest { task, version: None, input: json!({}), key: None };
     let run = starter.start(request).await.expect("started").run.id;
-    (run, encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Pause }))
+    (run, encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Pause { pauses: 0, retries: 0 } }))
 }
 
 async fn is_paused(ports: &Ports, run: RunId) -> bool {

@@ -207,13 +207,16 @@ async fn what_is_asked_of_a_run_goes_to_the_inbox() {
     }
     world.feed(id, Input::Start).await;
     assert_eq!(ask("pause").await.expect(StatusCode::ACCEPTED)["status"], "running");
-    world.feed(id, Input::Pause).await;
+    world.feed(id, Input::Pause { pauses: 0, retries: 0 }).await;
+    ask("pause").await.refused(409, "WL0419");
     assert_eq!(ask("resume").await.expect(StatusCode::ACCEPTED)["status"], "paused");
-    world.feed(id, Input::Resume).await;
+    world.feed(id, Input::Resume { pauses: 1 }).await;
+    // A pause may be on its way that this would not end.
+    ask("resume").await.refused(409, "WL0419");
     let cancel = world.post(&format!("/v1/runs/{id}/cancel"), json!({ "reason": "not needed" })).await;
     cancel.expect(StatusCode::ACCEPTED);
     let asked = inbox(&world, id);
-    assert_eq!(asked[..3], [Input::Start, Input::Pause, Input::Resume]);
+    assert_eq!(asked[..3], [Input::Start, Input::Pause { pauses: 0, retries: 0 }, Input::Resume { pauses: 1 }]);
     assert!(matches!(&asked[3], Input::Cancel { reason, retries: 0, .. } if reason == "not needed"), "{asked:?}");
 }
 

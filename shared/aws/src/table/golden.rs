@@ -210,6 +210,8 @@ fn heads() {
     (claimed[0].fence, claimed[0].lost, claimed[0].copy) = (5, vec![2, 4], 6);
     let lost = Run { actions: Pages::from_pages(vec![claimed]), ..taken_up() };
     check_head("head-lost", &lost, Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
+    let paused = Run { status: RunStatus::Paused, pauses: 2, ..lost };
+    check_head("head-paused", &paused, Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     check_head("head-ended", &ended(), Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     let states: Vec<ActionState> = states().into_iter().cycle().take(200).collect();
     let pages = Pages::from_pages(states.chunks(64).map(<[_]>::to_vec).collect());

@@ -190,6 +190,8 @@ struct Body {
     cancellation: Option<(i64, u8, String)>,
     #[serde(rename = "y", default, skip_serializing_if = "is_zero")]
     retries: u32,
+    #[serde(rename = "j", default, skip_serializing_if = "is_zero")]
+    pauses: u32,
     #[serde(rename = "z", default, skip_serializing_if = "is_zero_revision")]
     status_revision: u64,
     #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
@@ -256,6 +258,7 @@ impl Body {
             wake_at,
             cancellation,
             retries,
+            pauses,
             status_revision,
             open,
             in_flight,
@@ -284,6 +287,7 @@ impl Body {
             wake: wake_at.map(since),
             cancellation: cancellation.as_ref().map(cancelled),
             retries: *retries,
+            pauses: *pauses,
             status_revision: *status_revision,
             open: *open,
             in_flight: *in_flight,
@@ -338,6 +342,7 @@ impl Body {
             wake_at: self.wake.map(after),
             cancellation: self.cancellation.map(cancelled).transpose()?,
             retries: self.retries,
+            pauses: self.pauses,
             status_revision: self.status_revision,
             open: self.open,
             in_flight: self.in_flight,

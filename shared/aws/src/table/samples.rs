@@ -96,7 +96,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
     let times = (a_time(), of(a_time()), of(a_time()), of(a_time()), of(a_time()));
     let values = (a_value(), of(a_value()), of(an_error()), of(cancellation));
     let states = proptest::collection::vec(a_state(), actions);
-    let numbers = proptest::collection::vec(any::<u32>(), 8);
+    let numbers = proptest::collection::vec(any::<u32>(), 9);
     let drawn = (any::<u128>(), select(RunStatus::ALL.to_vec()), origin, times, values, states, numbers);
     drawn.prop_map(|(id, status, origin, times, values, states, numbers)| Run {
         id: RunId::from_uuid(Uuid::from_u128(id)),
@@ -115,6 +115,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         wake_at: times.4,
         cancellation: values.3,
         retries: numbers[2],
+        pauses: numbers[8],
         status_revision: u64::from(numbers[3]),
         open: numbers[4],
         in_flight: numbers[5],

@@ -21,8 +21,8 @@ fn of_the_run() -> Vec<(&'static str, EventKind)> {
     vec![
         ("run.started", EventKind::RunStarted { deadline: Some(at(7200)) }),
         ("run.started-bare", EventKind::RunStarted { deadline: None }),
-        ("run.paused", EventKind::RunPaused),
-        ("run.resumed", EventKind::RunResumed),
+        ("run.paused", EventKind::RunPaused { number: 3 }),
+        ("run.resumed", EventKind::RunResumed { number: 3 }),
         ("run.cancelling", EventKind::RunCancelling { cause: CancelCause::Request, reason: "not needed".into() }),
         ("run.retried", EventKind::RunRetried { deadline: Some(at(7200)), actions: vec![ActionIndex(1)] }),
         ("run.retried-bare", EventKind::RunRetried { deadline: None, actions: vec![] }),
@@ -100,8 +100,8 @@ fn unserved() -> EventKind {
 fn every_kind_has_a_sample(kind: &EventKind) {
     match kind {
         EventKind::RunStarted { .. }
-        | EventKind::RunPaused
-        | EventKind::RunResumed
+        | EventKind::RunPaused { .. }
+        | EventKind::RunResumed { .. }
         | EventKind::RunCancelling { .. }
         | EventKind::RunRetried { .. }
         | EventKind::RunFinished { .. }

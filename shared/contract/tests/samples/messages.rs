@@ -38,8 +38,10 @@ fn inputs() -> Vec<(&'static str, Input)> {
         ("dead_lettered", Input::DeadLettered { of: of(), reason: "received 20 times".into() }),
         ("unserved", Input::Unserved { pool: PoolName::new("linux-gpu").expect("a name"), since: at(3) }),
         ("cancel", Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request, retries: 1 }),
-        ("pause", Input::Pause),
-        ("resume", Input::Resume),
+        ("pause", Input::Pause { pauses: 0, retries: 0 }),
+        ("pause_again", Input::Pause { pauses: 2, retries: 1 }),
+        ("resume", Input::Resume { pauses: 0 }),
+        ("resume_first", Input::Resume { pauses: 1 }),
         ("retry", Input::Retry { retries: 1 }),
         ("wake", Input::Wake),
         ("sweep", Input::Sweep { since: at(9) }),
@@ -60,8 +62,8 @@ fn every_input_has_a_sample(input: &Input) {
         | Input::Unserved { .. }
         | Input::Cancel { .. }
         | Input::Kill { .. }
-        | Input::Pause
-        | Input::Resume
+        | Input::Pause { .. }
+        | Input::Resume { .. }
         | Input::Retry { .. }
         | Input::Wake
         | Input::Sweep { .. } => {}

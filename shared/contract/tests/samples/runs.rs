@@ -174,5 +174,6 @@ pub(crate) fn records() -> Vec<(&'static str, Run)> {
         ("taken_up", taken_up()),
         ("lost", lost()),
         ("killed", killed()),
+        ("paused", Run { status: RunStatus::Paused, pauses: 2, ..killed() }),
     ]
 }

@@ -48,6 +48,25 @@ pub(super) fn of_cancel(step: &mut Step<'_>) {
     of_revision(step, step.run.status_revision);
 }
 
+/// Tells again that the run was paused, as long as it is.
+pub(super) fn of_pause(step: &mut Step<'_>) {
+    let is_committed = step.run.status_revision <= step.run.revision;
+    if is_committed && step.run.status == RunStatus::Paused && !sabotaged(Bug::DropRepeats) {
+        publish(step, None, EventKind::RunPaused { number: step.run.pauses });
+    }
+}
+
+/// Repeats what the commit did that resumed the run.
+pub(super) fn of_resume(step: &mut Step<'_>) {
+    let is_committed = step.run.status_revision <= step.run.revision;
+    // A run that was retried since may have ended while it was paused, and then nobody has resumed it.
+    let was_resumed = step.run.pauses > 0 && step.run.retries == 0;
+    if is_committed && was_resumed && !sabotaged(Bug::DropRepeats) {
+        publish(step, None, EventKind::RunResumed { number: step.run.pauses });
+    }
+    of_revision(step, step.run.status_revision);
+}
+
 /// Repeats whatever was decided since then, as far as it still stands.
 pub(super) fn of_time(step: &mut Step<'_>, since: Timestamp) {
     if sabotaged(Bug::DropRepeats) {

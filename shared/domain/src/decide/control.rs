@@ -86,9 +86,27 @@ pub(super) fn cancel(step: &mut Step<'_>, cause: CancelCause, reason: &str) -> R
     Ok(())
 }
 
-pub(super) fn pause(step: &mut Step<'_>) -> Result<(), Rejection> {
+/// Pauses for somebody who saw the run when it had been paused and retried that often. Each pause is asked for by
+/// itself: what comes again once the run goes on does not hold it a second time.
+pub(super) fn pause_as_asked(step: &mut Step<'_>, pauses: u32, retries: u32) -> Result<(), Rejection> {
+    if !is_of_this_life(step, retries)? {
+        return Ok(());
+    }
+    match pauses.cmp(&step.run.pauses) {
+        Ordering::Less => {
+            if pauses + 1 == step.run.pauses {
+                again::of_pause(step);
+            }
+            Ok(())
+        }
+        Ordering::Equal => pause(step),
+        Ordering::Greater => Err(Rejection::Stale),
+    }
+}
+
+fn pause(step: &mut Step<'_>) -> Result<(), Rejection> {
     match step.run.status {
-        RunStatus::Running => step.emit(EventKind::RunPaused),
+        RunStatus::Running => step.emit(EventKind::RunPaused { number: step.run.pauses + 1 }),
         RunStatus::Paused => {}
         RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(step.run.status)),
         RunStatus::Succeeded
@@ -100,13 +118,22 @@ pub(super) fn pause(step: &mut Step<'_>) -> Result<(), Rejection> {
     Ok(())
 }
 
-pub(super) fn resume(step: &mut Step<'_>) -> Result<(), Rejection> {
+/// Ends the pause that somebody saw when the run had been paused that often, and none that was begun since.
+pub(super) fn resume_as_asked(step: &mut Step<'_>, pauses: u32) -> Result<(), Rejection> {
+    match pauses.cmp(&step.run.pauses) {
+        Ordering::Less => Ok(()),
+        Ordering::Equal => resume(step),
+        Ordering::Greater => Err(Rejection::Stale),
+    }
+}
+
+fn resume(step: &mut Step<'_>) -> Result<(), Rejection> {
     match step.run.status {
         RunStatus::Paused => {
-            step.emit(EventKind::RunResumed);
+            step.emit(EventKind::RunResumed { number: step.run.pauses });
             step.follow();
         }
-        RunStatus::Running => again::of_revision(step, step.run.status_revision),
+        RunStatus::Running => again::of_resume(step),
         RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(step.run.status)),
         RunStatus::Succeeded
         | RunStatus::SucceededWithFaults

@@ -115,8 +115,8 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, *action)?;
             kill::kill(&mut step, *action, reason, *retries)?;
         }
-        Input::Pause => control::pause(&mut step)?,
-        Input::Resume => control::resume(&mut step)?,
+        Input::Pause { pauses, retries } => control::pause_as_asked(&mut step, *pauses, *retries)?,
+        Input::Resume { pauses } => control::resume_as_asked(&mut step, *pauses)?,
         Input::Retry { retries } => control::retry(&mut step, *retries)?,
         Input::Wake => time::wake(&mut step)?,
         Input::Sweep { since } => time::sweep(&mut step, *since)?,

@@ -1,7 +1,7 @@
 //! Invariants of one decision: what stood before, what was asked, what was decided.
 
 use super::{
-    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, SG33, SG34,
+    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35,
     Violation, goes_on, trigger_holds, violated,
 };
 use crate::decide::{Command, Decision, Perform};
@@ -84,11 +84,9 @@ impl Step<'_> {
                 self.holds(SG22, waits, || format!("{event:?} while {state:?}"));
             }
             EventKind::RunCancelling { cause, .. } => self.cancelled(run, *cause),
-            EventKind::RunStarted { .. }
-            | EventKind::RunPaused
-            | EventKind::RunResumed
-            | EventKind::RunRetried { .. }
-            | EventKind::RunFinished { .. } => {}
+            EventKind::RunPaused { number } => self.paused(run, *number),
+            EventKind::RunResumed { number } => self.resumed(run, *number),
+            EventKind::RunStarted { .. } | EventKind::RunRetried { .. } | EventKind::RunFinished { .. } => {}
         }
     }
 
@@ -187,6 +185,22 @@ impl Step<'_> {
             asked == CancelCause::Deadline
         };
         self.holds(SG31, is_asked, || format!("cancelled by {asked:?}, retried {} times", run.retries));
+    }
+
+    fn paused(&mut self, run: &Run, number: u32) {
+        let is_asked = if let Input::Pause { pauses, retries } = self.input {
+            (*pauses, *retries) == (run.pauses, run.retries)
+        } else {
+            false
+        };
+        let fits = is_asked && run.status == RunStatus::Running && number == run.pauses + 1;
+        self.holds(SG35, fits, || format!("pause {number} while {:?}, paused {} times", run.status, run.pauses));
+    }
+
+    fn resumed(&mut self, run: &Run, number: u32) {
+        let is_asked = if let Input::Resume { pauses } = self.input { *pauses == run.pauses } else { false };
+        let fits = is_asked && run.status == RunStatus::Paused && number == run.pauses;
+        self.holds(SG35, fits, || format!("end of pause {number} while {:?}, paused {} times", run.status, run.pauses));
     }
 
     fn actions(&mut self) {

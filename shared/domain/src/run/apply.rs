@@ -16,8 +16,11 @@ pub fn apply(run: &mut Run, event: &Event) {
             run.deadline = *deadline;
             set_status(run, RunStatus::Running);
         }
-        EventKind::RunPaused => set_status(run, RunStatus::Paused),
-        EventKind::RunResumed => set_status(run, RunStatus::Running),
+        EventKind::RunPaused { number } => {
+            run.pauses = *number;
+            set_status(run, RunStatus::Paused);
+        }
+        EventKind::RunResumed { .. } => set_status(run, RunStatus::Running),
         EventKind::RunCancelling { cause, reason } => {
             run.cancellation = Some(Cancellation { at, cause: *cause, reason: reason.clone() });
             set_status(run, RunStatus::Cancelling);

@@ -27,9 +27,15 @@ pub enum EventKind {
         deadline: Option<Timestamp>,
     },
     /// Nothing further is queued until it is resumed.
-    RunPaused,
+    RunPaused {
+        /// Which of the run's pauses begins, from 1.
+        number: u32,
+    },
     /// The run goes on.
-    RunResumed,
+    RunResumed {
+        /// Which of its pauses ends.
+        number: u32,
+    },
     /// The run ends early; what is queued or running is still answered.
     RunCancelling {
         /// By what.
@@ -221,8 +227,8 @@ impl EventKind {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::RunStarted { .. } => "run.started",
-            Self::RunPaused => "run.paused",
-            Self::RunResumed => "run.resumed",
+            Self::RunPaused { .. } => "run.paused",
+            Self::RunResumed { .. } => "run.resumed",
             Self::RunCancelling { .. } => "run.cancelling",
             Self::RunRetried { .. } => "run.retried",
             Self::RunFinished { status, .. } => match status {
@@ -259,8 +265,8 @@ impl EventKind {
     pub fn about(&self) -> Option<ActionAt> {
         match self {
             Self::RunStarted { .. }
-            | Self::RunPaused
-            | Self::RunResumed
+            | Self::RunPaused { .. }
+            | Self::RunResumed { .. }
             | Self::RunCancelling { .. }
             | Self::RunRetried { .. }
             | Self::RunFinished { .. } => None,
@@ -299,6 +305,10 @@ impl EventKind {
     /// The event's id: the same decision, however often it is made again, gives the same id.
     pub fn id(&self, run: RunId, retries: u32, at: Timestamp) -> Uuid {
         let run = run.to_string();
+        if let Self::RunPaused { number } | Self::RunResumed { number } = self {
+            // Pauses are numbered through all lives of the run, and one commit may end one and begin the next.
+            return derive(&["event", self.name(), &run, &number.to_string()]);
+        }
         // What is said again of an action that a retry left alone was said in an earlier life of the run.
         let retries = if self.is_of_one_attempt() { String::new() } else { retries.to_string() };
         let at = if self.may_recur() { at.as_millis().to_string() } else { String::new() };
@@ -312,8 +322,8 @@ impl EventKind {
             Self::ActionProgressed { progress, number: 0, .. } => serde_json::to_string(progress).unwrap_or_default(),
             Self::ActionProgressed { of, number, .. } => format!("{}.{number}", of.fence),
             Self::RunStarted { .. }
-            | Self::RunPaused
-            | Self::RunResumed
+            | Self::RunPaused { .. }
+            | Self::RunResumed { .. }
             | Self::RunCancelling { .. }
             | Self::RunRetried { .. }
             | Self::RunFinished { .. }
@@ -348,6 +358,6 @@ impl EventKind {
 
     /// Whether it can be decided more than once in a run's life, for the same attempt.
     fn may_recur(&self) -> bool {
-        matches!(self, Self::RunPaused | Self::RunResumed | Self::ActionProgressed { .. })
+        matches!(self, Self::ActionProgressed { .. })
     }
 }

@@ -112,9 +112,20 @@ pub enum Input {
         retries: u32,
     },
     /// Somebody wants nothing further to be queued.
-    Pause,
+    Pause {
+        /// How often the run had been paused when this was asked: each pause is asked for anew.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        pauses: u32,
+        /// How often the run had been retried when this was asked: a run that was retried since is left alone.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        retries: u32,
+    },
     /// Somebody wants the run to go on.
-    Resume,
+    Resume {
+        /// How often the run had been paused when this was asked: it ends that pause and no later one.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        pauses: u32,
+    },
     /// Somebody wants the unsuccessful actions of an ended run to start over.
     Retry {
         /// How often the run had been retried when this was asked: each end is answered by one retry at most.

@@ -54,6 +54,9 @@ pub struct Run {
     /// How often it was retried by hand.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub retries: u32,
+    /// How often it was paused, in all its lives.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pauses: u32,
     /// Revision of the last change of the run's own status: start, pause, resume, cancel, retry, end.
     #[serde(default)]
     pub status_revision: u64,
@@ -286,6 +289,7 @@ impl Run {
             wake_at: None,
             cancellation: None,
             retries: 0,
+            pauses: 0,
             status_revision: 0,
             open: u32::try_from(actions).unwrap_or(u32::MAX),
             in_flight: 0,

@@ -75,6 +75,7 @@ impl Model {
     pub(super) fn pause(&mut self, turn: &Turn<'_>) -> Result<(), Rejection> {
         self.check_controllable()?;
         if self.status == RunStatus::Running {
+            self.pauses += 1;
             self.set_status(RunStatus::Paused, turn);
         }
         Ok(())

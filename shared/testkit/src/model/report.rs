@@ -66,8 +66,8 @@ impl Model {
             Input::Start
             | Input::Cancel { .. }
             | Input::Kill { .. }
-            | Input::Pause
-            | Input::Resume
+            | Input::Pause { .. }
+            | Input::Resume { .. }
             | Input::Unserved { .. }
             | Input::Retry { .. }
             | Input::Wake

@@ -44,8 +44,8 @@ fn is_made_good(input: &Input) -> bool {
         | Input::DeadLettered { .. }
         | Input::Cancel { .. }
         | Input::Kill { .. }
-        | Input::Pause
-        | Input::Resume
+        | Input::Pause { .. }
+        | Input::Resume { .. }
         | Input::Retry { .. } => false,
     }
 }

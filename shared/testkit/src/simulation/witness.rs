@@ -344,14 +344,16 @@ impl Witness {
                 let goes_on = matches!(run.status, RunStatus::Running | RunStatus::Paused);
                 goes_on && run.retries <= *retries && !state.status.is_settled() && state.kill.is_none()
             }
+            Input::Pause { pauses, retries } => {
+                run.retries <= *retries && run.pauses <= *pauses && run.status == RunStatus::Running
+            }
+            Input::Resume { pauses } => run.pauses <= *pauses && run.status == RunStatus::Paused,
             Input::Started { .. }
             | Input::Claim { .. }
             | Input::Progressed { .. }
             | Input::HandedBack { .. }
             | Input::DeadLettered { .. }
             | Input::Unserved { .. }
-            | Input::Pause
-            | Input::Resume
             | Input::Retry { .. }
             | Input::Wake
             | Input::Sweep { .. } => false,

@@ -301,6 +301,32 @@ fn an_attempt_has_one_end_under_its_newest_fence() {
 }
 
 #[test]
+fn a_run_is_paused_and_resumed_as_its_asker_saw_it() {
+    let mut world = begun();
+    let pause = |pauses, retries| Input::Pause { pauses, retries };
+    let number = |to: u32| {
+        move |step: &mut Step| {
+            step.event(|kind| {
+                if let EventKind::RunPaused { number } | EventKind::RunResumed { number } = kind {
+                    *number = to;
+                }
+            });
+        }
+    };
+    breaks(&world, &pause(0, 0), "SG35", |step| step.input = pause(1, 0));
+    breaks(&world, &pause(0, 0), "SG35", |step| step.input = pause(0, 1));
+    breaks(&world, &pause(0, 0), "SG35", |step| step.input = Input::Wake);
+    breaks(&world, &pause(0, 0), "SG35", |step| step.before.status = RunStatus::Submitted);
+    breaks(&world, &pause(0, 0), "SG35", number(2));
+    give(&mut world, &pause(0, 0));
+    let resume = |pauses| Input::Resume { pauses };
+    breaks(&world, &resume(1), "SG35", |step| step.input = resume(0));
+    breaks(&world, &resume(1), "SG35", |step| step.input = Input::Wake);
+    breaks(&world, &resume(1), "SG35", |step| step.before.status = RunStatus::Cancelling);
+    breaks(&world, &resume(1), "SG35", number(2));
+}
+
+#[test]
 fn an_end_is_the_last_and_is_said_where_a_turn_waits_for_it() {
     let mut plain = world(&chain(1));
     give(&mut plain, &Input::Start);
@@ -311,7 +337,7 @@ fn an_end_is_the_last_and_is_said_where_a_turn_waits_for_it() {
     breaks(&scheduled, &input, "SG29", |step| step.decision.commands.retain(|command| *command != Command::Ended));
     breaks(&scheduled, &input, "SG29", |step| step.decision.commands.push(Command::Ended));
     for world in [&plain, &scheduled] {
-        breaks(world, &input, "SG29", |step| step.push(EventKind::RunResumed));
+        breaks(world, &input, "SG29 SG35", |step| step.push(EventKind::RunResumed { number: 0 }));
         breaks(world, &input, "SG29", |step| {
             let end = step.decision.events.last().expect("an end").clone();
             step.decision.events.push(end);

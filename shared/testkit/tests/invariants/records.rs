@@ -207,7 +207,7 @@ fn an_open_run_is_awaited_in_time() {
         breaks(&world, "SG13", |run| run.wake_at = later(run.wake_at));
         breaks(&world, "", |run| run.wake_at = Some(Timestamp::from_millis(timer.as_millis() - 1)));
         if world.run.status == RunStatus::Running {
-            give(&mut world, &Input::Pause);
+            give(&mut world, &Input::Pause { pauses: 0, retries: 0 });
             breaks(&world, "SG13", |run| run.wake_at = Some(timer.plus(Millis(1))));
             breaks(&world, "", |run| run.wake_at = Some(timer));
         }
@@ -232,7 +232,7 @@ fn triggers_are_obeyed_and_nobody_is_overlooked() {
         run.in_flight = 1;
         change(run, 1, |state| *state = ActionState::default());
     });
-    give(&mut further, &Input::Pause);
+    give(&mut further, &Input::Pause { pauses: 0, retries: 0 });
     breaks(&further, "SG7", |run| {
         run.in_flight = 1;
         change(run, 1, |state| *state = ActionState::default());
@@ -246,7 +246,7 @@ fn triggers_are_obeyed_and_nobody_is_overlooked() {
 #[test]
 fn no_room_is_left() {
     let mut paused = full();
-    give(&mut paused, &Input::Pause);
+    give(&mut paused, &Input::Pause { pauses: 0, retries: 0 });
     finish(&mut paused, "a0", succeeded());
     assert_eq!((paused.run.in_flight, paused.run.ready), (0, 1));
     breaks(&paused, "SG8 SG12", |run| run.status = RunStatus::Running);
@@ -325,7 +325,7 @@ fn actions_fit_the_status_of_their_run() {
     finish(&mut further, "a0", succeeded());
     let mut paused = begun(&chain(2));
     finish(&mut paused, "a0", succeeded());
-    give(&mut paused, &Input::Pause);
+    give(&mut paused, &Input::Pause { pauses: 0, retries: 0 });
     for world in [further, paused] {
         breaks_of(&world, "SG5 SG10 SG11", 0, |state| state.status = ActionStatus::Cancelled);
     }

@@ -111,8 +111,8 @@ impl Faulty {
             | EventKind::ActionFailed { .. }
             | EventKind::ActionTimedOut { .. }
             | EventKind::ActionSkipped { .. } => true,
-            EventKind::RunPaused
-            | EventKind::RunResumed
+            EventKind::RunPaused { .. }
+            | EventKind::RunResumed { .. }
             | EventKind::RunCancelling { .. }
             | EventKind::RunRetried { .. }
             | EventKind::ActionReady { .. }

@@ -99,12 +99,12 @@ fn actions_without_needs_begin_in_the_authors_order_and_room_goes_to_the_first_t
     assert_eq!(sent(&decision), [0, 1]);
     let decision = finish(&mut world, "a1", succeeded());
     assert_eq!(sent(&decision), [2]);
-    give(&mut world, &Input::Pause);
+    give(&mut world, &Input::Pause { pauses: 0, retries: 0 });
     for name in ["a0", "a2"] {
         let decision = finish(&mut world, name, succeeded());
         assert_eq!(sent(&decision), [] as [u32; 0], "nothing is queued while the run is paused");
     }
-    let decision = give(&mut world, &Input::Resume);
+    let decision = give(&mut world, &Input::Resume { pauses: 1 });
     assert_eq!(sent(&decision), [3, 4]);
 }
 

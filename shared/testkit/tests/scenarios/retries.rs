@@ -1,11 +1,14 @@
 //! Retries: by policy and by hand.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
-use windlass_domain::decide::Rejection;
+use windlass_domain::decide::{Rejection, decide};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::MAX_VALUE_DEPTH;
-use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Origin, Outcome, RunStatus};
+use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Event, Input, Origin, Outcome, RunStatus};
+use windlass_domain::time::Millis;
 use windlass_testkit::sketch::{NEVER_RETRIED, RETRIED, RetrySketch};
 use windlass_testkit::world::{World, performs};
 
@@ -129,4 +132,77 @@ fn a_request_that_comes_again_after_a_retry_changes_nothing() {
     }
     give(&mut world, &cancel(2));
     assert_eq!(world.run.status, RunStatus::Cancelling);
+}
+
+const fn pause(pauses: u32, retries: u32) -> Input {
+    Input::Pause { pauses, retries }
+}
+
+/// A queue delivers twice, and hours later: nobody asked for that pause again, and nobody would look for it.
+#[test]
+fn a_pause_that_comes_again_after_a_resume_changes_nothing() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    assert_eq!(world.ask(&pause(0, 0)), Err(Rejection::RunStatus(RunStatus::Submitted)));
+    give(&mut world, &Input::Start);
+    give(&mut world, &pause(0, 0));
+    let changes_nothing = |world: &mut World, late: &Input, expected: RunStatus| {
+        let decision = give(world, late);
+        assert!(decision.events.is_empty() && decision.commands.is_empty(), "{late:?}: {decision:?}");
+        assert_eq!(world.run.status, expected, "{late:?}");
+    };
+    changes_nothing(&mut world, &pause(0, 0), RunStatus::Paused);
+    changes_nothing(&mut world, &Input::Resume { pauses: 0 }, RunStatus::Paused);
+    give(&mut world, &Input::Resume { pauses: 1 });
+    changes_nothing(&mut world, &pause(0, 0), RunStatus::Running);
+
+    give(&mut world, &pause(1, 0));
+    changes_nothing(&mut world, &Input::Resume { pauses: 1 }, RunStatus::Paused);
+    for early in [pause(3, 0), pause(2, 1), Input::Resume { pauses: 3 }] {
+        assert_eq!(world.ask(&early), Err(Rejection::Stale), "{early:?}");
+    }
+    assert_eq!(times(&world, "run.paused", None), 2);
+}
+
+/// It ended while it was paused. The retry begins it as one that runs, and what was asked before is not of this life.
+#[test]
+fn what_was_asked_before_a_retry_neither_pauses_nor_resumes() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    give(&mut world, &pause(0, 0));
+    finish(&mut world, "a0", failed(NEVER_RETRIED));
+    assert_eq!(world.ask(&Input::Resume { pauses: 1 }), Err(Rejection::RunEnded));
+    give(&mut world, &Input::Retry { retries: 0 });
+    assert_eq!((world.run.status, world.run.pauses), (RunStatus::Running, 1));
+    for late in [pause(0, 0), pause(1, 0), Input::Resume { pauses: 1 }] {
+        let decision = give(&mut world, &late);
+        assert!(decision.events.is_empty(), "{late:?}: {decision:?}");
+        let told: Vec<&str> = decision.again.iter().map(|event| event.kind.name()).collect();
+        assert!(!told.contains(&"run.resumed"), "nobody has resumed it: {late:?}");
+    }
+    give(&mut world, &pause(1, 1));
+    assert_eq!((world.run.status, world.run.pauses), (RunStatus::Paused, 2));
+}
+
+/// One commit may hold the end of a pause, the next one and its end; each is an event of its own, whenever it is told.
+#[test]
+fn each_pause_and_its_end_has_an_id_of_its_own_and_keeps_it() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let [first, resumed] = [pause(0, 0), Input::Resume { pauses: 1 }].map(|input| {
+        let decided = give(&mut world, &input).events[0].clone();
+        world.pass(Millis(5));
+        let again = give(&mut world, &input).again.into_iter().find(|event| event.kind == decided.kind);
+        let id = |event: &Event| event.kind.id(world.run.id, world.run.retries, event.at);
+        assert_eq!(again.as_ref().map(id), Some(id(&decided)), "{decided:?} is told again as {again:?}");
+        id(&decided)
+    });
+    let (mut run, mut ids) = (world.run.clone(), BTreeSet::from([first, resumed]));
+    for input in [pause(1, 0), Input::Resume { pauses: 2 }, pause(1, 0), pause(2, 0), Input::Resume { pauses: 3 }] {
+        // Nothing is committed in between: one batch, decided at one instant.
+        let decision = decide(&world.definition, &run, &input, world.now).expect("accepted");
+        assert!(decision.again.is_empty(), "{input:?} tells again what is told only now: {decision:?}");
+        run = decision.run;
+        ids.extend(decision.events.iter().map(|event| event.kind.id(run.id, run.retries, event.at)));
+    }
+    assert_eq!((run.status, run.pauses, ids.len()), (RunStatus::Running, 3, 6));
 }
