@@ -92,6 +92,8 @@ fn data_of(kind: &EventKind) -> Option<Value> {
         | EventKind::ActionCheckpointed { .. }
         | EventKind::ActionLost { .. }
         | EventKind::ActionNotLost { .. }
+        | EventKind::ActionLeased { .. }
+        | EventKind::ActionLapsed { .. }
         | EventKind::ActionHandedBack { .. } => {
             return None;
         }

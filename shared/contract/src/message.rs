@@ -82,14 +82,9 @@ pub struct PerformMessage {
     /// The attempt may already be with an agent: it must be claimed before it starts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub claim: bool,
-    /// Which copy of the attempt's message this is: before its queue gives up the message of a long attempt, its agent
-    /// replaces it by a copy. 0: the first one.
+    /// Which copy of the attempt's message this is: it is sent again where the first one may be lost. 0: the first one.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub copy: u32,
-    /// The agent that performs the attempt and wants to replace its message by this copy. Whoever else receives it for
-    /// the first time leaves it alone, and sends that agent an `adopt`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub holder: Option<AgentId>,
     /// Where the attempt before this one said that the work can be taken up. Whoever claims finds a newer one in the
     /// record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -112,22 +107,6 @@ pub enum ControlMessage {
         run: RunId,
         /// Which attempt.
         of: ActionAt,
-    },
-    /// Go on with this copy of the message of an attempt that the agent performs, and delete the one that it replaces.
-    Adopt {
-        /// The format's version: 1.
-        #[schemars(extend("const" = MESSAGE_VERSION))]
-        v: u32,
-        /// The agent that is meant.
-        agent: AgentId,
-        /// The run it is of.
-        run: RunId,
-        /// Which attempt.
-        of: ActionAt,
-        /// Which copy.
-        copy: u32,
-        /// The copy's receipt handle: any process that may receive from the pool's queue can use it.
-        receipt: String,
     },
     /// Finish what runs, take nothing further, and exit.
     Drain {
@@ -169,7 +148,7 @@ impl Message for PerformMessage {
 impl Message for ControlMessage {
     fn format_version(&self) -> u32 {
         match self {
-            Self::Stop { v, .. } | Self::Adopt { v, .. } | Self::Drain { v, .. } => *v,
+            Self::Stop { v, .. } | Self::Drain { v, .. } => *v,
         }
     }
 }

@@ -92,8 +92,9 @@ fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         Just(Input::Start),
         (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Started { of, agent, started_at }),
-        (of(), agent(), any::<bool>(), any::<u32>())
-            .prop_map(|(of, agent, redelivered, copy)| { Input::Claim { of, agent, redelivered, copy } }),
+        (of(), agent(), any::<u32>(), any::<u32>())
+            .prop_map(|(of, agent, received, copy)| { Input::Claim { of, agent, received, copy } }),
+        (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Renewed { of, agent, started_at }),
         (of(), any::<u32>(), progress(), some_json())
             .prop_map(|(of, number, progress, checkpoint)| { Input::Progressed { of, number, progress, checkpoint } }),
         (of(), agent(), some_json(), any::<bool>())
@@ -158,7 +159,6 @@ fn perform_message() -> impl Strategy<Value = PerformMessage> {
             queued_at,
             claim,
             copy: of.fence / 2,
-            holder: claim.then(|| AgentId::new("agent-7").unwrap()),
             checkpoint,
             trace: timeout.map(|_| windlass_contract::trace::traceparent(run, of)),
         }
@@ -168,9 +168,6 @@ fn perform_message() -> impl Strategy<Value = PerformMessage> {
 fn control_message() -> impl Strategy<Value = ControlMessage> {
     prop_oneof![
         (run_id(), of()).prop_map(|(run, of)| ControlMessage::Stop { v: MESSAGE_VERSION, run, of }),
-        (run_id(), of(), agent(), any::<(u32, String)>()).prop_map(|(run, of, agent, (copy, receipt))| {
-            ControlMessage::Adopt { v: MESSAGE_VERSION, agent, run, of, copy, receipt }
-        }),
         (any::<u64>(), agent()).prop_map(|(deadline, agent)| ControlMessage::Drain {
             v: MESSAGE_VERSION,
             deadline_ms: Millis(deadline),

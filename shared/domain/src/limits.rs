@@ -79,6 +79,10 @@ pub const CLAIM_BELOW_MS: u64 = CHECK_AFTER_MS + CLOCKS_DIFFER_MS + 3_000;
 pub const CANCEL_GRACE_MS: u64 = 30_000;
 /// How long a cancelled run waits for a running action. Its agent has lost its lease by then and stopped itself.
 pub const CANCEL_FORCE_MS: u64 = 120_000;
+/// How long an attempt that has no message is its agent's after each renewal. An agent that can not renew has stopped it
+/// before [`CANCEL_FORCE_MS`] are over.
+pub const LEASE_MS: u64 = 120_000;
+const _: () = assert!(LEASE_MS <= CANCEL_FORCE_MS);
 /// How long after an action's own timeout its agent may still report it, in milliseconds.
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.

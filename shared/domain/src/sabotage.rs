@@ -45,6 +45,9 @@ bugs! {
     OldFence: "old-fence", "the end of an attempt is accepted under an old fence, of whoever had it before";
     OfAnotherAgent: "of-another-agent", "the end of an attempt is accepted of an agent that does not have it";
     SameFence: "same-fence", "a claim leaves the fence as it is";
+    LateClaim: "late-claim", "a claim is good however often the message has been delivered since";
+    ClaimLeased: "claim-leased", "a message of an attempt is good for a claim while its agent has a lease";
+    LeaseForEver: "lease-for-ever", "a lease that nobody renews runs on";
     CountRedeliveries: "count-redeliveries", "each delivery of an attempt is counted as an attempt";
     BeginUnasked: "begin-unasked", "an attempt that is delivered again begins without a claim";
     NeverLook: "never-look", "an attempt that waited for long begins without a look at its record";

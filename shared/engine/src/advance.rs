@@ -256,6 +256,7 @@ fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
         Input::Started { agent, of, .. } => Command::answer_to(rejection, agent, *of),
         Input::Start
         | Input::Claim { .. }
+        | Input::Renewed { .. }
         | Input::Progressed { .. }
         | Input::HandedBack { .. }
         | Input::Completed { .. }

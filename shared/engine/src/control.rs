@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, encode};
-use windlass_domain::decide::{Rejection, decide};
+use windlass_domain::decide::decide;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_REASON_BYTES;
@@ -126,15 +126,8 @@ impl Control {
             return Err(ControlError::Refused { request: passive, status: run.status });
         }
         let input = request.into_input(&definition, &run)?;
-        match decide(&definition, &run, &input, self.ports.clock.now()) {
-            Ok(_) => {}
-            Err(
-                Rejection::RunEnded
-                | Rejection::RunStatus(_)
-                | Rejection::Stale
-                | Rejection::Settled
-                | Rejection::UnknownAction,
-            ) => return Err(refused(passive, &input, &definition, &run)),
+        if decide(&definition, &run, &input, self.ports.clock.now()).is_err() {
+            return Err(refused(passive, &input, &definition, &run));
         }
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input };
         self.ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await?;

@@ -214,7 +214,6 @@ fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> Per
         queued_at: perform.queued_at,
         claim: perform.claim,
         copy: perform.copy,
-        holder: None,
         checkpoint: perform.checkpoint.clone(),
         trace: Some(traceparent(run.id, perform.of)),
     }

@@ -259,8 +259,10 @@ pub enum Aim {
 pub enum Report {
     /// It has begun; that long ago.
     Started(Millis),
-    /// An agent asks to perform it.
-    Claim(bool, u32),
+    /// An agent asks to perform it: by a message received so often, and by which copy.
+    Claim(u32, u32),
+    /// Its agent keeps it without a message; it has begun that long ago.
+    Renewed(Millis),
     /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
     Progressed(u8, u32, Option<Value>),
     /// Its agent gives it back; it may not hold its message any more.
@@ -357,8 +359,9 @@ fn a_checkpoint() -> impl Strategy<Value = Option<Value>> {
 fn a_report() -> impl Strategy<Value = Report> {
     prop_oneof![
         3 => (0..3000_u64).prop_map(|ms| Report::Started(Millis(ms))),
-        5 => (weighted(0.7, Just(())), prop_oneof![4 => Just(0), 1 => 0..3_u32])
-            .prop_map(|(redelivered, copy)| Report::Claim(redelivered.is_some(), copy)),
+        5 => (1..6_u32, prop_oneof![4 => Just(0), 1 => 0..3_u32])
+            .prop_map(|(received, copy)| Report::Claim(received, copy)),
+        2 => (0..3000_u64).prop_map(|ms| Report::Renewed(Millis(ms))),
         2 => (0..100_u8, 0..4_u32, a_checkpoint())
             .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
         2 => (a_checkpoint(), any::<bool>()).prop_map(|(saved, lost)| Report::HandedBack(saved, lost)),
@@ -459,7 +462,8 @@ impl Report {
     fn input(&self, of: ActionAt, agent: AgentId, now: Timestamp) -> Input {
         match self {
             Self::Started(ago) => Input::Started { of, agent, started_at: earlier(now, *ago) },
-            Self::Claim(redelivered, copy) => Input::Claim { of, agent, redelivered: *redelivered, copy: *copy },
+            Self::Claim(received, copy) => Input::Claim { of, agent, received: *received, copy: *copy },
+            Self::Renewed(ago) => Input::Renewed { of, agent, started_at: earlier(now, *ago) },
             Self::Progressed(percent, number, checkpoint) => {
                 let percent = Some(f64::from(*percent)).filter(|percent| *percent > 0.0);
                 let progress = Progress { percent, message: None };

@@ -73,6 +73,8 @@ impl Model {
             handed_back: false,
             lost: BTreeSet::new(),
             copy: 0,
+            received: 0,
+            leased: None,
             killed: None,
             said: None,
             said_number: 0,
@@ -135,6 +137,7 @@ impl Model {
             Input::Sweep { since } => self.sweep(*since, &mut turn),
             Input::Started { of, .. }
             | Input::Claim { of, .. }
+            | Input::Renewed { of, .. }
             | Input::Progressed { of, .. }
             | Input::HandedBack { of, .. }
             | Input::Completed { of, .. }
@@ -181,6 +184,7 @@ impl Model {
             row.handed_back = row.handed_back && matches!(stand, Stand::Queued { .. });
             row.stand = stand;
             row.unserved = None;
+            row.leased = None;
             row.commit = turn.commit;
         }
     }

@@ -103,6 +103,8 @@ impl World {
             | EventKind::ActionStarted { .. }
             | EventKind::ActionProgressed { .. }
             | EventKind::ActionLost { .. }
+            | EventKind::ActionLeased { .. }
+            | EventKind::ActionLapsed { .. }
             | EventKind::ActionNotLost { .. }
             | EventKind::ActionCheckpointed { .. }
             | EventKind::ActionHandedBack { .. }

@@ -165,6 +165,7 @@ fn agree(world: &World, model: &Model, input: &Input) -> Result<(), TestCaseErro
         let told = state.unserved.map(|unserved| unserved.since);
         prop_assert_eq!(told, row.unserved, "{} unserved after {:?}", name_of(at), input);
         let lost: Vec<u32> = row.lost.iter().copied().collect();
+        prop_assert_eq!(state.leased_until, row.leased, "{} leased after {:?}", name_of(at), input);
         prop_assert_eq!(&state.lost, &lost, "{} lost after {:?}", name_of(at), input);
         let expected = (row.stand.status(), row.attempt, row.fence, row.handed_back, row.checkpoint.as_ref());
         let actual = (state.status, state.attempt, state.fence, state.handed_back, state.checkpoint.as_ref());
@@ -184,7 +185,7 @@ fn repeat(world: &World, input: &Input, before: &Run, first: &Decision) -> Resul
         prop_assert!(is_inner || !sends_again(input), "{:?} is refused the second time: {:?}", input, again);
         return Ok(());
     };
-    if matches!(input, Input::Claim { redelivered: true, .. }) {
+    if matches!(input, Input::Claim { received: 2.., .. }) {
         return Ok(());
     }
     prop_assert!(again.events.is_empty(), "{:?} the second time: {:?}", input, again.events);
@@ -221,6 +222,7 @@ fn sends_again(input: &Input) -> bool {
         | Input::Sweep { .. }
         | Input::Started { .. }
         | Input::Claim { .. }
+        | Input::Renewed { .. }
         | Input::Progressed { .. }
         | Input::HandedBack { .. } => false,
     }
@@ -236,6 +238,7 @@ fn action_of(input: &Input) -> Option<ActionIndex> {
     match input {
         Input::Started { of, .. }
         | Input::Claim { of, .. }
+        | Input::Renewed { of, .. }
         | Input::Progressed { of, .. }
         | Input::HandedBack { of, .. }
         | Input::Completed { of, .. }

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
-use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Event, EventKind, Progress, RunStatus, SkipReason};
+use windlass_domain::run::{
+    ActionAt, CancelCause, ClaimedBy, ErrorInfo, Event, EventKind, Progress, RunStatus, SkipReason,
+};
 
 use super::{agent, at, of};
 
@@ -42,7 +44,12 @@ fn of_its_actions() -> Vec<(&'static str, EventKind)> {
         ("action.ready", EventKind::ActionReady { action: ActionIndex(1) }),
         ("action.queued", EventKind::ActionQueued { of: of() }),
         ("action.unserved", unserved()),
-        ("action.started", EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2), copy: 0 }),
+        (
+            "action.started",
+            EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2), by: ClaimedBy::default() },
+        ),
+        ("action.leased", EventKind::ActionLeased { of: of(), until: at(9) }),
+        ("action.lapsed", EventKind::ActionLapsed { of: of() }),
         ("action.lost", EventKind::ActionLost { of: of() }),
         ("action.not_lost", EventKind::ActionNotLost { of: of() }),
         ("action.progressed", EventKind::ActionProgressed { of: of(), number: 0, progress }),
@@ -108,6 +115,8 @@ fn every_kind_has_a_sample(kind: &EventKind) {
         | EventKind::ActionReady { .. }
         | EventKind::ActionQueued { .. }
         | EventKind::ActionUnserved { .. }
+        | EventKind::ActionLeased { .. }
+        | EventKind::ActionLapsed { .. }
         | EventKind::ActionStarted { .. }
         | EventKind::ActionProgressed { .. }
         | EventKind::ActionLost { .. }

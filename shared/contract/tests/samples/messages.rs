@@ -21,8 +21,9 @@ fn inputs() -> Vec<(&'static str, Input)> {
     vec![
         ("start", Input::Start),
         ("started", Input::Started { of: of(), agent: agent(), started_at: at(2) }),
-        ("claim", Input::Claim { of: of(), agent: agent(), redelivered: true, copy: 0 }),
-        ("claim_copy", Input::Claim { of: of(), agent: agent(), redelivered: true, copy: 6 }),
+        ("claim", Input::Claim { of: of(), agent: agent(), received: 2, copy: 0 }),
+        ("claim_copy", Input::Claim { of: of(), agent: agent(), received: 1, copy: 6 }),
+        ("renewed", Input::Renewed { of: of(), agent: agent(), started_at: at(2) }),
         ("progressed", Input::Progressed { of: of(), number: 0, progress: progress(), checkpoint: None }),
         ("progressed_bare", Input::Progressed { of: of(), number: 0, progress: Progress::default(), checkpoint: None }),
         ("progressed_saved", Input::Progressed { of: of(), number: 7, progress: progress(), checkpoint: checkpoint() }),
@@ -55,6 +56,7 @@ fn every_input_has_a_sample(input: &Input) {
         Input::Start
         | Input::Started { .. }
         | Input::Claim { .. }
+        | Input::Renewed { .. }
         | Input::Progressed { .. }
         | Input::HandedBack { .. }
         | Input::Completed { .. }
@@ -96,7 +98,6 @@ fn performed(work: Work) -> PerformMessage {
         queued_at: at(1),
         claim: true,
         copy: 0,
-        holder: None,
         checkpoint: None,
         trace: None,
     }
@@ -125,7 +126,7 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
     let taken_up = PerformMessage { checkpoint: Some(json!({ "rows": 3 })), ..performed(Work::Exec(exec.clone())) };
     vec![
         ("exec_taken_up", taken_up),
-        ("exec_copy", PerformMessage { copy: 6, holder: Some(agent()), ..performed(Work::Exec(exec.clone())) }),
+        ("exec_copy", PerformMessage { copy: 6, ..performed(Work::Exec(exec.clone())) }),
         ("exec", performed(Work::Exec(exec))),
         ("exec_traced", traced),
         ("exec_bare", least),
@@ -138,14 +139,6 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
 
 pub(crate) fn control() -> Vec<(&'static str, ControlMessage)> {
     let drain = ControlMessage::Drain { v: MESSAGE_VERSION, deadline_ms: Millis(30_000), agent: agent() };
-    let adopt = ControlMessage::Adopt {
-        v: MESSAGE_VERSION,
-        agent: agent(),
-        run: id(),
-        of: of(),
-        copy: 6,
-        receipt: "AQEB".into(),
-    };
     let stop = ControlMessage::Stop { v: MESSAGE_VERSION, run: id(), of: of() };
-    vec![("stop", stop), ("adopt", adopt), ("drain", drain)]
+    vec![("stop", stop), ("drain", drain)]
 }

@@ -107,11 +107,12 @@ pub(crate) fn unserved() -> Run {
     }
 }
 
-/// A run with an attempt that cost two agents and is performed by a copy of its message.
+/// A run with an attempt that cost two agents, was claimed by a copy of its message, and is leased.
 fn lost() -> Run {
     let mut states: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
     if let Some(first) = states.first_mut() {
-        (first.fence, first.lost, first.copy) = (5, vec![2, 4], 6);
+        (first.fence, first.lost, first.copy, first.received) = (5, vec![2, 4], 6, 2);
+        first.leased_until = Some(at(9));
     }
     Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
 }

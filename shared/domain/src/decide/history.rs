@@ -7,7 +7,7 @@ use super::report::failed_attempt;
 use super::step::Step;
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
-use crate::run::{ActionStatus, Event, EventKind, Run};
+use crate::run::{ActionStatus, ClaimedBy, Event, EventKind, Run};
 use crate::time::Timestamp;
 
 /// An event, and its place: events that later commits add have higher places. What a commit changes moves to its place,
@@ -60,7 +60,7 @@ fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Eve
         step.again.push(Event { at, kind: EventKind::ActionQueued { of } });
     }
     if let (Some(agent), Some(started_at)) = (&state.agent, state.started_at) {
-        let kind = EventKind::ActionStarted { of, agent: agent.clone(), started_at, copy: 0 };
+        let kind = EventKind::ActionStarted { of, agent: agent.clone(), started_at, by: ClaimedBy::default() };
         step.again.push(Event { at: started_at, kind });
     }
     again::of_kill(&mut step, action);

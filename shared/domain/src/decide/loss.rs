@@ -11,18 +11,13 @@ use super::step::Step;
 use super::{Command, Rejection, again};
 use crate::ids::{ActionIndex, AgentId};
 use crate::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, MAX_LOSSES, SUSPECT_LOSSES};
-use crate::run::{ActionAt, ActionState, ActionStatus, ErrorInfo, EventKind};
+use crate::run::{ActionAt, ActionState, ActionStatus, ClaimedBy, ErrorInfo, EventKind};
 use crate::sabotage::{Bug, sabotaged};
 
 /// An agent holds a message that another may have held before. It gets a higher fence, or, if the action is not to go
 /// on, it ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
-pub(super) fn claim(
-    step: &mut Step<'_>,
-    of: ActionAt,
-    agent: &AgentId,
-    redelivered: bool,
-    copy: u32,
-) -> Result<(), Rejection> {
+pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: ClaimedBy) -> Result<(), Rejection> {
+    let redelivered = by.received > 1;
     let state = step.state(of.action);
     if redelivered && state.status.is_settled() && of.attempt > 0 && state.attempt == of.attempt {
         // Whoever had the message may have ended the action by its claim, and died before it told.
@@ -35,8 +30,16 @@ pub(super) fn claim(
         return Err(Rejection::Settled);
     }
     let may_claim = state.status == ActionStatus::Queued || state.status == ActionStatus::Running && redelivered;
-    if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, copy) {
+    if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, by.copy) {
         return Err(Rejection::Stale);
+    }
+    if state.leased_until.is_some_and(|until| step.now < until) && !sabotaged(Bug::ClaimLeased) {
+        // Its agent needs no message: whichever this is, it is of no use any more.
+        return Err(Rejection::Stale);
+    }
+    if by <= (ClaimedBy { copy: state.copy, received: state.received }) && !sabotaged(Bug::LateClaim) {
+        // A claim that took long, of a message that has been delivered again since, and claimed: who has it now goes on.
+        return Err(Rejection::Redelivered);
     }
     if step.is_stopping(of.action) {
         if !redelivered && is_fresh(step, of.action) {
@@ -57,7 +60,7 @@ pub(super) fn claim(
     }
     stop_owner(step, of);
     let of = ActionAt { fence: of.fence + u32::from(!sabotaged(Bug::SameFence)), ..of };
-    step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at: step.now, copy });
+    step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at: step.now, by });
     Ok(())
 }
 
@@ -82,7 +85,7 @@ fn is_loss(state: &ActionState, agent: &AgentId, redelivered: bool) -> bool {
 }
 
 /// Whoever had it may live all the same, cut off or asleep: it is told to stop when it can be told.
-fn stop_owner(step: &mut Step<'_>, of: ActionAt) {
+pub(super) fn stop_owner(step: &mut Step<'_>, of: ActionAt) {
     if step.state(of.action).status == ActionStatus::Running
         && let Some(agent) = step.state(of.action).agent.clone()
     {
@@ -90,7 +93,7 @@ fn stop_owner(step: &mut Step<'_>, of: ActionAt) {
     }
 }
 
-fn give_up(step: &mut Step<'_>, of: ActionAt) {
+pub(super) fn give_up(step: &mut Step<'_>, of: ActionAt) {
     let state = step.state(of.action);
     let times = state.lost.len();
     let last = state.agent.as_ref().map_or_else(String::new, |agent| format!("; the last one was `{agent}`"));

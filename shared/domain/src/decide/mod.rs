@@ -9,6 +9,7 @@ mod control;
 mod graph;
 mod history;
 mod kill;
+mod lease;
 mod loss;
 mod pool;
 mod readiness;
@@ -21,7 +22,7 @@ use serde_json::Value;
 
 use crate::definition::Definition;
 use crate::ids::{ActionIndex, AgentId, PoolName};
-use crate::run::{ActionAt, Event, Input, Run, RunStatus};
+use crate::run::{ActionAt, ClaimedBy, Event, Input, Run, RunStatus};
 use crate::time::{Millis, Timestamp};
 use crate::work::Work;
 
@@ -97,6 +98,9 @@ pub enum Rejection {
     /// is of a life of the run that is not this one.
     #[error("the report is of an attempt or a fence that has been replaced")]
     Stale,
+    /// The attempt's message has been delivered to another agent since.
+    #[error("the attempt's message has been delivered to another agent since")]
+    Redelivered,
     /// The action has ended.
     #[error("the action has ended")]
     Settled,
@@ -125,9 +129,13 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, of.action)?;
             report::started(&mut step, *of, agent, *started_at)?;
         }
-        Input::Claim { of, agent, redelivered, copy } => {
+        Input::Claim { of, agent, received, copy } => {
             check_action(run, of.action)?;
-            loss::claim(&mut step, *of, agent, *redelivered, *copy)?;
+            loss::claim(&mut step, *of, agent, ClaimedBy { copy: *copy, received: *received })?;
+        }
+        Input::Renewed { of, agent, started_at } => {
+            check_action(run, of.action)?;
+            lease::renew(&mut step, *of, agent, *started_at)?;
         }
         Input::Progressed { of, number, progress, checkpoint } => {
             check_action(run, of.action)?;

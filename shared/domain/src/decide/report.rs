@@ -9,8 +9,8 @@ use crate::ids::AgentId;
 use crate::limits::{CLOCKS_DIFFER_MS, MAX_VALUE_DEPTH};
 use crate::retry::FailedAttempt;
 use crate::run::{
-    ActionAt, ActionStatus, CancelCause, CheckpointError, ErrorInfo, EventKind, Outcome, Progress, RunStatus,
-    check_checkpoint,
+    ActionAt, ActionStatus, CancelCause, CheckpointError, ClaimedBy, ErrorInfo, EventKind, Outcome, Progress,
+    RunStatus, check_checkpoint,
 };
 use crate::sabotage::{Bug, sabotaged};
 use crate::time::{Millis, Timestamp};
@@ -29,7 +29,8 @@ pub(super) fn started(
     let state = step.state(of.action);
     match state.status {
         ActionStatus::Queued if step.at(of.action) == of => {
-            step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at, copy: 0 });
+            let by = ClaimedBy::default();
+            step.emit(EventKind::ActionStarted { of, agent: agent.clone(), started_at, by });
         }
         ActionStatus::Running if step.at(of.action) == of && state.agent.as_ref() == Some(agent) => {}
         ActionStatus::Queued | ActionStatus::Running | ActionStatus::Waiting | ActionStatus::RetryWaiting => {
@@ -235,7 +236,7 @@ impl Command {
             Rejection::RunEnded | Rejection::Stale | Rejection::Settled => {
                 Some(Self::Stop { agent: agent.clone(), of })
             }
-            Rejection::RunStatus(_) | Rejection::UnknownAction => None,
+            Rejection::RunStatus(_) | Rejection::Redelivered | Rejection::UnknownAction => None,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::report::attempt_failed;
 use super::step::Step;
-use super::{Command, Rejection, again, control, kill};
+use super::{Command, Rejection, again, control, kill, lease};
 use crate::ids::ActionIndex;
 use crate::limits::{MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS};
 use crate::run::{ActionStatus, CancelCause, ErrorInfo, EventKind, RunStatus};
@@ -60,7 +60,10 @@ fn wake_action(step: &mut Step<'_>, action: ActionIndex) {
             attempt_failed(step, of, by, ErrorInfo::new("timeout.queue", message), true);
         }
         ActionStatus::Running => {
-            let message = format!("its agent did not report until {due}, a minute after its timeout");
+            let Some(timeout) = timeout_of(step, action).filter(|timeout| *timeout <= step.now) else {
+                return lease::lapse(step, action);
+            };
+            let message = format!("its agent did not report until {timeout}, a minute after its timeout");
             step.stop(action);
             attempt_failed(step, of, by, ErrorInfo::new("timeout.lost", message), true);
         }
@@ -96,10 +99,7 @@ fn due_of(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
     match state.status {
         ActionStatus::RetryWaiting => state.retry_at,
         ActionStatus::Queued => Some(state.queued_at?.plus(step.action(action).queue_timeout?)),
-        ActionStatus::Running => {
-            let timeout = step.action(action).timeout?;
-            Some(state.started_at?.plus(timeout).plus(Millis(TIMEOUT_MARGIN_MS)))
-        }
+        ActionStatus::Running => timeout_of(step, action).into_iter().chain(lease::due(step, action)).min(),
         ActionStatus::Waiting
         | ActionStatus::Succeeded
         | ActionStatus::Failed
@@ -107,6 +107,12 @@ fn due_of(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
         | ActionStatus::Skipped
         | ActionStatus::Cancelled => None,
     }
+}
+
+/// When an attempt that runs has taken so long that its agent must have ended it.
+fn timeout_of(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
+    let timeout = step.action(action).timeout?;
+    Some(step.state(action).started_at?.plus(timeout).plus(Millis(TIMEOUT_MARGIN_MS)))
 }
 
 /// Ends what a cancelled run still waits for.
@@ -193,11 +199,23 @@ pub(super) fn keep_wake(step: &mut Step<'_>, touched: impl Iterator<Item = Actio
     };
 }
 
+/// Sets `wake_at` to the exact instant after a timer was put off, unless the run is to be woken already: that stays so.
+pub(super) fn put_off_wake(step: &mut Step<'_>) {
+    let is_overdue = step.run.wake_at.is_some_and(|at| at <= step.now);
+    if !step.is_ending() && !is_overdue {
+        set_wake(step);
+    }
+}
+
+fn set_wake(step: &mut Step<'_>) {
+    step.run.wake_at = earliest(step);
+    step.woken = true;
+}
+
 /// Sets `wake_at` to the exact instant, and asks again for a wake that came a little early.
 fn refresh_wake(step: &mut Step<'_>) {
     const EARLY_MS: u64 = 2000;
-    step.run.wake_at = earliest(step);
-    step.woken = true;
+    set_wake(step);
     if let Some(at) = step.run.wake_at
         && at > step.now
         && at.since(step.now).0 <= EARLY_MS

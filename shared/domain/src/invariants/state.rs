@@ -192,6 +192,7 @@ impl Look<'_> {
             ("started_at", status != ActionStatus::Running || state.started_at.is_some()),
             ("unserved", status == ActionStatus::Queued || state.unserved.is_none()),
             ("agent", status != ActionStatus::Running || state.agent.is_some()),
+            ("leased_until", status == ActionStatus::Running || state.leased_until.is_none()),
             ("attempt", !status.is_in_flight() || state.attempt > state.attempt_base),
             ("output", (status == ActionStatus::Succeeded) == state.output.is_some()),
             ("error", !(status.is_failure() || status == ActionStatus::RetryWaiting) || state.error.is_some()),

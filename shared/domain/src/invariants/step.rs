@@ -8,6 +8,7 @@ use crate::decide::{Command, Decision, Perform};
 use crate::definition::Definition;
 use crate::limits::{CLAIM_BELOW_MS, SUSPECT_LOSSES};
 use crate::run::{ActionAt, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Run, RunStatus, apply};
+use crate::time::Timestamp;
 
 /// Every invariant that the decision breaks. A refused input has no decision and changes nothing.
 pub fn check_step(definition: &Definition, before: &Run, input: &Input, decision: &Decision) -> Vec<Violation> {
@@ -62,7 +63,13 @@ impl Step<'_> {
                 self.holds(SG32, is_newest, || format!("{event:?} while {:?}", run.action(of.action)));
             }
             EventKind::ActionHandedBack { of } => self.handed_back(run, *of),
-            EventKind::ActionLost { of } => self.lost(run, *of),
+            EventKind::ActionLeased { of, until } => self.leased(run, event, *of, *until),
+            EventKind::ActionLapsed { of } => {
+                self.holds(SG35, has_lapsed(run, event.at, *of), || {
+                    format!("{of:?} lapsed while {:?}", run.action(of.action))
+                });
+            }
+            EventKind::ActionLost { of } => self.lost(run, event.at, *of),
             EventKind::ActionNotLost { of } => {
                 let was_lost = run.action(of.action).lost.contains(&of.fence);
                 self.holds(SG33, was_lost, || format!("{event:?} while {:?}", run.action(of.action)));
@@ -133,12 +140,19 @@ impl Step<'_> {
         self.holds(SG34, fits, || format!("{of:?} cancelled while {:?}, {state:?}", run.status));
     }
 
-    fn lost(&mut self, run: &Run, of: ActionAt) {
+    fn leased(&mut self, run: &Run, event: &Event, of: ActionAt, until: Timestamp) {
         let state = run.action(of.action);
-        let by_another = if let Input::Claim { agent, redelivered, .. } = self.input {
-            *redelivered && state.agent.as_ref() != Some(agent)
+        let is_its_own = matches!(self.input, Input::Renewed { agent, .. } if state.agent.as_ref() == Some(agent));
+        let fits = is_its_own && state.status == ActionStatus::Running && at(run, of) == of && until > event.at;
+        self.holds(SG35, fits, || format!("{of:?} leased until {until} while {state:?}"));
+    }
+
+    fn lost(&mut self, run: &Run, now: Timestamp, of: ActionAt) {
+        let state = run.action(of.action);
+        let by_another = if let Input::Claim { agent, received, .. } = self.input {
+            *received > 1 && state.agent.as_ref() != Some(agent)
         } else {
-            false
+            has_lapsed(run, now, of)
         };
         let fits = by_another && !state.handed_back && state.status.is_in_flight() && at(run, of) == of;
         self.holds(SG33, fits, || format!("{of:?} lost while {state:?}"));
@@ -149,9 +163,11 @@ impl Step<'_> {
         let is_claim = matches!((self.input, &event.kind), (Input::Claim { .. }, EventKind::ActionStarted { .. }));
         let fence = if is_claim { state.fence + 1 } else { state.fence };
         let input = self.input;
-        if let (true, Input::Claim { of: message, copy, .. }) = (is_claim, input) {
-            let counts = *copy >= state.copy
+        if let (true, Input::Claim { of: message, copy, received, .. }) = (is_claim, input) {
+            let counts = (*copy, *received) > (state.copy, state.received)
                 && (*copy == state.copy || message.fence + u32::from(state.handed_back) >= state.fence);
+            let is_free = state.leased_until.is_none_or(|until| event.at >= until);
+            self.holds(SG35, is_free, || format!("{message:?} claimed while {state:?}"));
             self.holds(SG33, counts, || format!("{message:?} while {state:?}"));
         }
         let accepted = state.status.is_in_flight() && (of.attempt, of.fence) == (state.attempt, fence);
@@ -273,6 +289,12 @@ impl Step<'_> {
         let fits = if is_due { said == 1 } else { said == 0 || said == 1 && is_allowed };
         self.holds(SG29, fits, || format!("said {said} times that the run has ended, with {ends} ends"));
     }
+}
+
+/// Whether the attempt is one whose lease has run out.
+fn has_lapsed(run: &Run, now: Timestamp, of: ActionAt) -> bool {
+    let state = run.action(of.action);
+    state.status == ActionStatus::Running && at(run, of) == of && state.leased_until.is_some_and(|until| until <= now)
 }
 
 /// The newest attempt of the action that `of` names.

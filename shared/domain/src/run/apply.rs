@@ -2,7 +2,7 @@
 //! [`crate::decide`].
 
 use super::ActionAt;
-use super::event::{Event, EventKind};
+use super::event::{ClaimedBy, Event, EventKind};
 use super::record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Kill, Run, RunStatus, Unserved};
 use crate::ids::{ActionIndex, AgentId};
 use crate::time::Timestamp;
@@ -41,7 +41,11 @@ pub fn apply(run: &mut Run, event: &Event) {
             let revision = run.revision + 1;
             run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision });
         }
-        EventKind::ActionStarted { of, agent, started_at, copy } => start(run, *of, (agent, *started_at), *copy),
+        EventKind::ActionStarted { of, agent, started_at, by } => start(run, *of, (agent, *started_at), *by),
+        EventKind::ActionLeased { of, until } => run.actions.get_mut(of.action).leased_until = Some(*until),
+        EventKind::ActionLapsed { of } => {
+            wait_again(run, *of, at);
+        }
         EventKind::ActionLost { of } => run.actions.get_mut(of.action).lost.push(of.fence),
         EventKind::ActionNotLost { of } => run.actions.get_mut(of.action).lost.retain(|fence| *fence != of.fence),
         EventKind::ActionProgressed { of, number, progress } => {
@@ -54,7 +58,7 @@ pub fn apply(run: &mut Run, event: &Event) {
             state.checkpoint = Some(checkpoint.clone());
             state.progress_number = state.progress_number.max(*number);
         }
-        EventKind::ActionHandedBack { of } => hand_back(run, *of, at),
+        EventKind::ActionHandedBack { of } => wait_again(run, *of, at).handed_back = true,
         EventKind::ActionSucceeded { of, agent, started_at, output } => {
             let state = settle(run, of.action, ActionStatus::Succeeded, at);
             performed(state, agent.as_ref(), *started_at, None);
@@ -97,26 +101,27 @@ fn make_ready(run: &mut Run, action: ActionIndex) {
     state.retry_at = None;
 }
 
-fn start(run: &mut Run, of: ActionAt, (agent, started_at): (&AgentId, Timestamp), copy: u32) {
+fn start(run: &mut Run, of: ActionAt, (agent, started_at): (&AgentId, Timestamp), by: ClaimedBy) {
     let state = change(run, of.action, ActionStatus::Running);
     if state.fence != of.fence {
         state.fence = of.fence;
         state.progress_number = 0;
     }
-    state.copy = state.copy.max(copy);
+    (state.copy, state.received) = (state.copy, state.received).max((by.copy, by.received));
     state.agent = Some(agent.clone());
     state.started_at = Some(started_at);
 }
 
-fn hand_back(run: &mut Run, of: ActionAt, at: Timestamp) {
+/// The attempt has no owner any more.
+fn wait_again(run: &mut Run, of: ActionAt, at: Timestamp) -> &mut ActionState {
     let state = change(run, of.action, ActionStatus::Queued);
     // Whatever else the agent sent under its fence is refused from here on.
     state.fence = of.fence + 1;
     state.progress_number = 0;
-    state.handed_back = true;
     state.queued_at = Some(at);
     state.started_at = None;
     state.agent = None;
+    state
 }
 
 /// `killed`: with which error, and whether the action may fail; absent: with its run.
@@ -140,6 +145,7 @@ fn change(run: &mut Run, action: ActionIndex, status: ActionStatus) -> &mut Acti
     state.status = status;
     state.unserved = None;
     state.handed_back = false;
+    state.leased_until = None;
     state.revision = revision;
     state
 }
@@ -181,7 +187,7 @@ fn queue(run: &mut Run, of: ActionAt, at: Timestamp) {
     state.agent = None;
     state.progress = None;
     state.progress_number = 0;
-    state.copy = 0;
+    (state.copy, state.received) = (0, 0);
 }
 
 fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestamp) -> &mut ActionState {
@@ -192,7 +198,7 @@ fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestam
     state.finished_at = Some(at);
     state.retry_at = None;
     state.checkpoint = None;
-    state.copy = 0;
+    (state.copy, state.received) = (0, 0);
     state.lost.clear();
     state.kill = state.kill.take().filter(|_| status == ActionStatus::Cancelled);
     state

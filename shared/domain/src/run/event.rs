@@ -86,8 +86,20 @@ pub enum EventKind {
         agent: AgentId,
         /// When it began, by the agent's clock.
         started_at: Timestamp,
-        /// The copy of the attempt's message by which it was claimed; 0: the first one, or it was not claimed.
-        copy: u32,
+        /// The message by which it was claimed; of the first one, received 0 times, if it was not claimed.
+        by: ClaimedBy,
+    },
+    /// The attempt's agent keeps it without a message until then. Not published.
+    ActionLeased {
+        /// Which.
+        of: ActionAt,
+        /// Until when nobody else may have it, clocks that differ included.
+        until: Timestamp,
+    },
+    /// The attempt's lease has run out: it waits in its pool again. Not published.
+    ActionLapsed {
+        /// Which, with the fence that its agent had.
+        of: ActionAt,
     },
     /// Whoever had the attempt under this fence is not there any more and never said why. Not published.
     ActionLost {
@@ -200,6 +212,15 @@ pub enum EventKind {
     },
 }
 
+/// One delivery of an attempt's message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ClaimedBy {
+    /// Which copy of the message; 0: the first one.
+    pub copy: u32,
+    /// How often that had been received.
+    pub received: u32,
+}
+
 /// What ends a run early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -248,6 +269,8 @@ impl EventKind {
             Self::ActionStarted { .. } => "action.started",
             Self::ActionLost { .. } => "action.lost",
             Self::ActionNotLost { .. } => "action.not_lost",
+            Self::ActionLeased { .. } => "action.leased",
+            Self::ActionLapsed { .. } => "action.lapsed",
             Self::ActionProgressed { .. } => "action.progressed",
             Self::ActionCheckpointed { .. } => "action.checkpointed",
             Self::ActionHandedBack { .. } => "action.handed_back",
@@ -278,6 +301,8 @@ impl EventKind {
             | Self::ActionStarted { of, .. }
             | Self::ActionLost { of }
             | Self::ActionNotLost { of }
+            | Self::ActionLeased { of, .. }
+            | Self::ActionLapsed { of }
             | Self::ActionProgressed { of, .. }
             | Self::ActionCheckpointed { of, .. }
             | Self::ActionHandedBack { of }
@@ -297,6 +322,8 @@ impl EventKind {
             Self::ActionReady { .. }
                 | Self::ActionLost { .. }
                 | Self::ActionNotLost { .. }
+                | Self::ActionLeased { .. }
+                | Self::ActionLapsed { .. }
                 | Self::ActionCheckpointed { .. }
                 | Self::ActionHandedBack { .. }
         )
@@ -331,6 +358,8 @@ impl EventKind {
             | Self::ActionQueued { .. }
             | Self::ActionLost { .. }
             | Self::ActionNotLost { .. }
+            | Self::ActionLeased { .. }
+            | Self::ActionLapsed { .. }
             | Self::ActionCheckpointed { .. }
             | Self::ActionHandedBack { .. }
             | Self::ActionSucceeded { .. }

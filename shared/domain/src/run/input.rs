@@ -28,12 +28,21 @@ pub enum Input {
         of: ActionAt,
         /// Who.
         agent: AgentId,
-        /// The message had been received before: whoever held it has lost it.
-        redelivered: bool,
-        /// Which copy of the attempt's message it is: a long attempt's message is replaced by a copy before the queue
-        /// gives it up. 0: the first one.
+        /// How often the message has been received, this time included: above 1, whoever held it has lost it.
+        received: u32,
+        /// Which copy of the attempt's message it is: it is sent again if the first one may be lost. 0: the first one.
         #[serde(default, skip_serializing_if = "is_zero")]
         copy: u32,
+    },
+    /// An agent keeps an attempt without its message, which the queue would give up soon: nobody else may have it for
+    /// [`crate::limits::LEASE_MS`].
+    Renewed {
+        /// Which.
+        of: ActionAt,
+        /// Who.
+        agent: AgentId,
+        /// When the attempt began, by the agent's clock.
+        started_at: Timestamp,
     },
     /// An attempt has come further.
     Progressed {

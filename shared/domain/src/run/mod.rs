@@ -9,7 +9,7 @@ mod record;
 
 pub use apply::apply;
 pub use checkpoint::{CheckpointError, check_checkpoint};
-pub use event::{CancelCause, Event, EventKind, SkipReason};
+pub use event::{CancelCause, ClaimedBy, Event, EventKind, SkipReason};
 pub use input::{ActionAt, Input, Outcome, Progress};
 pub use pages::{Page, Pages};
 pub(crate) use record::STARTING_REVISION;

@@ -206,6 +206,13 @@ pub struct ActionState {
     /// The copy of the attempt's message that counts: those before it are refused. 0: the first message.
     #[serde(rename = "k", default, skip_serializing_if = "is_zero")]
     pub copy: u32,
+    /// How often that copy had been received when it was claimed last: whoever received it before has it no more. 0: it
+    /// was not claimed.
+    #[serde(rename = "i", default, skip_serializing_if = "is_zero")]
+    pub received: u32,
+    /// Until when its agent has it without a message: only while running.
+    #[serde(rename = "u", default, skip_serializing_if = "Option::is_none")]
+    pub leased_until: Option<Timestamp>,
     /// The fences whose owners were lost, in order: since the action was queued, or an agent came to an attempt's end.
     #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
     pub lost: Vec<u32>,

@@ -6,6 +6,7 @@
 use serde_json::Value;
 use tokio::time::Instant;
 use windlass_contract::message::PerformMessage;
+use windlass_domain::decide::Rejection;
 use windlass_domain::ids::{AgentId, RunId};
 use windlass_domain::limits::CHECK_AFTER_MS;
 use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
@@ -28,6 +29,8 @@ pub(super) enum Admission {
     Cancelled,
     /// It is of no use any more: delete it.
     Drop,
+    /// Its queue has delivered it to another since: leave it to that one.
+    Leave,
 }
 
 /// By what an attempt may begin.
@@ -51,7 +54,7 @@ pub(super) async fn admit(
 ) -> Result<Admission, PortError> {
     let redelivered = receive_count > 1;
     if (redelivered || message.claim) && !sabotaged(Bug::BeginUnasked) {
-        return claim(ports, definitions, agent, message, redelivered).await;
+        return claim(ports, definitions, agent, message, receive_count).await;
     }
     let perform = |right| Admission::Perform(message.of, message.checkpoint.clone(), right);
     let fresh_until = message.queued_at.plus(Millis(CHECK_AFTER_MS));
@@ -64,7 +67,7 @@ pub(super) async fn admit(
     let checked = check(ports, records, message).await?;
     if matches!(checked, Admission::Perform(..)) && may_wait_too_long(definitions, message).await? {
         // It may have waited too long just after the record was read: the record decides which comes first.
-        return claim(ports, definitions, agent, message, redelivered).await;
+        return claim(ports, definitions, agent, message, receive_count).await;
     }
     Ok(checked)
 }
@@ -103,15 +106,17 @@ async fn claim(
     definitions: &Definitions,
     agent: &AgentId,
     message: &PerformMessage,
-    redelivered: bool,
+    received: u32,
 ) -> Result<Admission, PortError> {
     let of = message.of;
-    let claim = Input::Claim { of, agent: agent.clone(), redelivered, copy: message.copy };
+    let claim = Input::Claim { of, agent: agent.clone(), received, copy: message.copy };
     let Advanced::Decided { run, answers } = advance(ports, definitions, message.run, &[claim], None).await? else {
         return Ok(Admission::Drop);
     };
-    if answers.iter().any(Option::is_some) {
-        return Ok(Admission::Drop);
+    match answers.into_iter().flatten().next() {
+        Some(Rejection::Redelivered) => return Ok(Admission::Leave),
+        Some(_) => return Ok(Admission::Drop),
+        None => {}
     }
     let state = run.action(of.action);
     let is_mine = state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);

@@ -32,6 +32,9 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// after the deadline is ECS's habit, and nothing else is left to do.
 const TELL_WITHIN: Duration = Duration::from_secs(10);
 
+/// A message that was received so often is replaced when its attempt is handed back.
+const WORN_AFTER: u32 = MAX_DELIVERIES / 2;
+
 /// What is known of an attempt when it has stopped.
 struct Last {
     run: RunId,
@@ -52,7 +55,6 @@ impl Agent {
                 reporter.report(message.run, Input::DeadLettered { of: message.of, reason }, None);
                 self.give_up(&hold);
             }
-            Ok(message) if self.divert(&message, &delivery, &hold).await => {}
             Ok(message) => self.admit(message, &delivery, &hold).await,
             Err(error) => {
                 self.bury(&delivery, &error.to_string()).await;
@@ -89,6 +91,7 @@ impl Agent {
                 let started_at = self.inner.ports.clock.now();
                 self.complete(Last { run, of, started_at, checkpoint: None }, Outcome::Cancelled, hold);
             }
+            Ok(Admission::Leave) => self.inner.held.release(hold),
             // Whoever may have the message by now deletes it.
             Ok(Admission::Drop | Admission::Perform(..)) if !hold.is_safe_for(Duration::ZERO) => {
                 self.inner.held.release(hold);
@@ -131,7 +134,7 @@ impl Agent {
         let inner = &self.inner;
         let run = message.run;
         let message = PerformMessage { of, ..message };
-        if !inner.held.identify(hold, message.clone()) {
+        if !inner.held.identify(hold, message.clone(), inner.ports.clock.now()) {
             tracing::info!("the attempt is performed here already; its message was delivered twice");
             return;
         }
@@ -248,25 +251,24 @@ impl Agent {
     }
 
     /// Makes the message visible again: the attempt goes on elsewhere, and none is spent. The record has the last
-    /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden.
+    /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden. An attempt without
+    /// a message is sent again, and so is one whose message was received so often that many deployments in a row would
+    /// make it look like one that nobody can perform.
     async fn hand_back(&self, last: Last, hold: &Hold) {
         let (run, of) = (last.run, last.of);
-        let is_known = self.tell_handed_back(last).await;
-        self.delete_replaced(hold).await;
-        let pool = QueueName::Pool(self.inner.settings.pool.clone());
-        let queues = &self.inner.ports.queues;
-        let handed = if is_known && self.replace_worn(hold).await {
-            queues.delete(&pool, vec![hold.receipt()]).await
-        } else {
-            let extended = queues.extend(&pool, vec![(hold.receipt(), Duration::ZERO)]).await;
-            extended.map(|kept| {
-                if !kept.contains(&hold.receipt()) {
-                    self.tell_lost(run, of);
+        let is_sent_again = hold.is_leased() || hold.receive_count >= WORN_AFTER;
+        let is_known = self.tell_handed_back(last, is_sent_again).await;
+        if is_known && is_sent_again {
+            self.delete_messages(hold).await;
+        } else if let Some(receipt) = hold.receipts().into_iter().next() {
+            let pool = QueueName::Pool(self.inner.settings.pool.clone());
+            match self.inner.ports.queues.extend(&pool, vec![(receipt, Duration::ZERO)]).await {
+                Ok(kept) if kept.is_empty() => self.tell_lost(run, of),
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
                 }
-            })
-        };
-        if let Err(error) = handed {
-            tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
+            }
         }
         self.inner.held.release(hold);
     }
@@ -288,10 +290,10 @@ impl Agent {
 
     /// Commits the hand-back as a claim is committed, for a report could come after the next owner's claim. Only if the
     /// record is out of reach for long it is reported all the same; whether it was committed.
-    async fn tell_handed_back(&self, last: Last) -> bool {
+    async fn tell_handed_back(&self, last: Last, lost: bool) -> bool {
         let inner = &self.inner;
         let Last { run, of, checkpoint, .. } = last;
-        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost: false }];
+        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost }];
         let telling = async {
             let mut backoff = Backoff::of_failures();
             while let Err(error) = advance(&inner.ports, &inner.definitions, run, &input, None).await {

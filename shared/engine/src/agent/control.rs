@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{ControlMessage, decode};
 use windlass_domain::limits::MAX_BATCH;
@@ -32,7 +31,7 @@ impl Agent {
                 Ok(deliveries) if deliveries.is_empty() => continue,
                 Ok(deliveries) => {
                     let receipts: Vec<Receipt> = deliveries.iter().map(receipt).collect();
-                    join_all(deliveries.iter().map(|delivery| self.obey_one(delivery))).await;
+                    deliveries.iter().for_each(|delivery| self.obey_one(delivery));
                     queues.delete(&queue, receipts).await
                 }
                 Err(error) => Err(error),
@@ -47,7 +46,7 @@ impl Agent {
         }
     }
 
-    async fn obey_one(&self, delivery: &Delivery) {
+    fn obey_one(&self, delivery: &Delivery) {
         match decode(&delivery.body) {
             Ok(ControlMessage::Stop { run, of, .. }) => {
                 let found = self.inner.held.stop_attempt(run, of);
@@ -58,10 +57,7 @@ impl Agent {
                 self.inner.drain_within.get_or_init(|| deadline_ms.as_duration());
                 self.inner.draining.cancel();
             }
-            Ok(ControlMessage::Adopt { agent, run, of, copy, receipt, .. }) if agent == self.inner.settings.id => {
-                self.adopt(run, of, copy, Receipt(receipt)).await;
-            }
-            Ok(ControlMessage::Adopt { .. } | ControlMessage::Drain { .. }) => {}
+            Ok(ControlMessage::Drain { .. }) => {}
             Err(error) => tracing::error!(error = %error, "a control message can not be read; it is dropped"),
         }
     }

@@ -1,4 +1,5 @@
-//! The messages that an agent holds, and its right to them: hidden until their visibility ends, extended in batches.
+//! The messages that an agent holds, and its right to them: hidden until their visibility ends, extended in batches; or
+//! leased, when they have been held for long (`lease.rs`).
 //!
 //! An agent that can not extend has no right to go on: it stops an attempt before its message can reach another.
 
@@ -9,21 +10,20 @@ use std::time::Duration;
 
 use futures::future::{join, join_all};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::PerformMessage;
 use windlass_domain::ids::RunId;
-use windlass_domain::limits::MAX_BATCH;
+use windlass_domain::limits::{LEASE_MS, MAX_BATCH};
 use windlass_domain::run::ActionAt;
 use windlass_domain::sabotage::{Bug, sabotaged};
+use windlass_domain::time::Timestamp;
 
 use super::Agent;
 use crate::ports::{Delivery, QueueName, Receipt};
 
-/// How long after a copy was sent that nobody has brought back another one is sent; after that one twice as long.
-const COPY_AGAIN: Duration = Duration::from_mins(5);
-/// How long after a copy was sent an agent without a free slot looks for it; after that twice as long, and so on.
-const LOOK_AFTER: Duration = Duration::from_secs(5);
+/// How long an attempt without a message is this agent's after each renewal.
+const LEASE: Duration = Duration::from_millis(LEASE_MS);
 
 /// Why an attempt was stopped from outside its work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub(super) enum Stopped {
     HandedBack,
 }
 
-/// One attempt's message, or its messages while one replaces the other.
+/// What gives an agent the right to one attempt: its message, or a lease in the record.
 #[derive(Debug)]
 pub(super) struct Hold {
     number: u64,
@@ -51,41 +51,19 @@ pub(super) struct Hold {
 
 #[derive(Debug)]
 struct State {
-    /// The message that counts.
-    receipt: Receipt,
-    /// Which copy it is.
-    copy: u32,
-    /// When it was received, or a little later: from then on its queue counts the hours.
+    /// Its messages: the one that counts, and others that its queue made of it. They are kept hidden until they are deleted.
+    receipts: Vec<Receipt>,
+    /// When it was received, or a little earlier: from then on its queue counts the hours.
     since: Instant,
-    hidden_until: Instant,
-    /// Messages that were replaced and are to be deleted. Until they are, they are kept hidden too.
-    replaced: Vec<Receipt>,
-    /// Other receipts of the message that counts, or of another that its queue made of it. They are kept hidden with it, and
-    /// deleted when it is.
-    beside: Vec<Receipt>,
-    /// The copies that were sent and not adopted.
-    sent: Option<Sent>,
-    /// The message as it would be sent again, with the fence that the agent has.
-    attempt: Option<Arc<PerformMessage>>,
+    /// The record keeps it for this agent, and no message counts any more.
+    is_leased: bool,
+    /// Nobody else may have it before.
+    safe_until: Instant,
+    /// For how long it is safe after each extension or renewal.
+    span: Duration,
+    /// The message, with the fence that the agent has, and when it began.
+    attempt: Option<(Arc<PerformMessage>, Timestamp)>,
     stopped: Option<Stopped>,
-}
-
-/// Copies that wait to be adopted.
-#[derive(Debug, Clone, Copy)]
-struct Sent {
-    first_at: Instant,
-    newest_at: Instant,
-    /// The number of the newest one.
-    copy: u32,
-    /// How many there are.
-    count: u32,
-    /// How often they were looked for.
-    looks: u32,
-}
-
-/// That span, doubled so many times.
-fn doubled(span: Duration, times: u32) -> Duration {
-    span * 2_u32.saturating_pow(times.min(16))
 }
 
 impl Hold {
@@ -94,7 +72,7 @@ impl Hold {
     }
 
     fn is_for(&self, run: RunId, of: ActionAt) -> bool {
-        self.state().attempt.as_deref().is_some_and(|held| (held.run, held.of) == (run, of))
+        self.state().attempt.as_ref().is_some_and(|(held, _)| (held.run, held.of) == (run, of))
     }
 
     /// Why it was stopped, if it was; the first reason counts.
@@ -107,65 +85,50 @@ impl Hold {
         self.stop.cancel();
     }
 
-    /// Whether the message can not be with another agent for at least that long.
+    /// Whether nobody else can have it for at least that long.
     pub(super) fn is_safe_for(&self, margin: Duration) -> bool {
-        Instant::now() + margin <= self.state().hidden_until
+        Instant::now() + margin <= self.state().safe_until
     }
 
-    /// The receipt of the message that counts.
-    pub(super) fn receipt(&self) -> Receipt {
-        self.state().receipt.clone()
+    /// Whether it is time to extend or renew it.
+    fn is_due(&self) -> bool {
+        let span = self.state().span;
+        !self.is_safe_for(span * 2 / 3)
     }
 
-    /// The receipts of messages that were replaced and may not have been deleted yet.
-    pub(super) fn replaced(&self) -> Vec<Receipt> {
-        self.state().replaced.clone()
+    /// Whether it is too late to go on with it.
+    fn is_lost(&self) -> bool {
+        let span = self.state().span;
+        !self.is_safe_for(span / 3)
+    }
+
+    /// Whether the record keeps it, and no message does.
+    pub(super) fn is_leased(&self) -> bool {
+        self.state().is_leased
+    }
+
+    /// What is to be leased now, or renewed, and since when it runs.
+    pub(super) fn due_lease(&self, lease_after: Duration) -> Option<(Arc<PerformMessage>, Timestamp)> {
+        let is_due = self.is_due();
+        let state = self.state();
+        let is_wanted = if state.is_leased { is_due } else { state.since.elapsed() >= lease_after };
+        state.attempt.clone().filter(|_| is_wanted && state.stopped.is_none())
+    }
+
+    /// The record keeps it for this agent since it was asked then.
+    pub(super) fn leased(&self, asked_at: Instant) {
+        let mut state = self.state();
+        (state.is_leased, state.span, state.safe_until) = (true, LEASE, asked_at + LEASE);
+    }
+
+    /// Its messages that may not have been deleted yet, the one that counts first.
+    pub(super) fn receipts(&self) -> Vec<Receipt> {
+        self.state().receipts.clone()
     }
 
     /// These messages are gone.
     pub(super) fn forget(&self, gone: &[Receipt]) {
-        let mut state = self.state();
-        state.replaced.retain(|receipt| !gone.contains(receipt));
-        state.beside.retain(|receipt| !gone.contains(receipt));
-    }
-
-    /// All of its receipts.
-    pub(super) fn receipts(&self) -> Vec<Receipt> {
-        let state = self.state();
-        std::iter::once(&state.receipt).chain(&state.replaced).chain(&state.beside).cloned().collect()
-    }
-
-    /// The next copy of the message, if it is time to replace it.
-    pub(super) fn due_copy(&self, reissue_after: Duration) -> Option<PerformMessage> {
-        let mut state = self.state();
-        let attempt = state.attempt.clone()?;
-        let is_old = state.since.elapsed() >= reissue_after;
-        let is_awaited = |sent: Sent| sent.newest_at.elapsed() < doubled(COPY_AGAIN, sent.count - 1);
-        if !is_old || state.sent.is_some_and(is_awaited) || state.stopped.is_some() {
-            return None;
-        }
-        let now = Instant::now();
-        let first = Sent { first_at: now, newest_at: now, copy: state.copy, count: 0, looks: 0 };
-        let before = state.sent.unwrap_or(first);
-        let copy = before.copy + 1;
-        state.sent = Some(Sent { newest_at: now, copy, count: before.count + 1, ..before });
-        Some(PerformMessage { copy, ..attempt.as_ref().clone() })
-    }
-
-    /// Whether it is time to look for its copies, by an agent that receives nothing else.
-    pub(super) fn due_look(&self) -> bool {
-        let mut state = self.state();
-        let Some(sent) = &mut state.sent else { return false };
-        let is_due = sent.first_at.elapsed() >= doubled(LOOK_AFTER, sent.looks);
-        sent.looks += u32::from(is_due);
-        is_due
-    }
-
-    /// The copy that takes the place of the message when it is handed back.
-    pub(super) fn last_copy(&self) -> Option<PerformMessage> {
-        let state = self.state();
-        let copy = state.sent.map_or(state.copy, |sent| sent.copy) + 1;
-        state.attempt.as_ref().map(|attempt| PerformMessage { copy, ..attempt.as_ref().clone() })
+        self.state().receipts.retain(|receipt| !gone.contains(receipt));
     }
 }
 
@@ -190,13 +153,11 @@ impl Held {
     /// better: the answer may have lain unread while the process slept.
     pub(super) fn take(&self, delivery: &Delivery, asked_at: Instant, slot: OwnedSemaphorePermit) -> Arc<Hold> {
         let state = State {
-            receipt: delivery.receipt.clone(),
-            copy: 0,
+            receipts: vec![delivery.receipt.clone()],
             since: asked_at,
-            hidden_until: asked_at + self.visibility,
-            replaced: Vec::new(),
-            beside: Vec::new(),
-            sent: None,
+            is_leased: false,
+            safe_until: asked_at + self.visibility,
+            span: self.visibility,
             attempt: None,
             stopped: None,
         };
@@ -207,7 +168,7 @@ impl Held {
         hold
     }
 
-    /// The message is no longer extended: it is answered, handed back or lost. It adopts no copy any more.
+    /// The message is no longer extended: it is answered, handed back or lost.
     pub(super) fn release(&self, hold: &Hold) {
         self.holds().remove(&hold.number);
     }
@@ -223,62 +184,24 @@ impl Held {
                 let (held_run, held) = (held.run, held.of);
                 held_run == run && held.action == of.action && held.attempt == of.attempt && held.fence <= of.fence
             };
-            hold.state().attempt.as_deref().is_some_and(meant)
+            hold.state().attempt.as_ref().is_some_and(|(held, _)| meant(held))
         };
         let holds = self.holds();
         let found = holds.values().filter(is_meant).inspect(|hold| hold.stop(Stopped::Told));
         found.count() > 0
     }
 
-    /// Whether exactly this attempt, under this fence, is performed here.
-    pub(super) fn has(&self, run: RunId, of: ActionAt) -> bool {
-        self.find(run, of).is_some()
-    }
-
-    fn find(&self, run: RunId, of: ActionAt) -> Option<Arc<Hold>> {
-        self.holds().values().find(|hold| hold.is_for(run, of)).cloned()
-    }
-
-    /// Says which attempt a message is of, so that it can be stopped by name and the message can be replaced. If that very
-    /// attempt is performed here already, its queue has delivered the message twice: it is kept beside the other, and
+    /// Says which attempt a message is of, so that it can be stopped by name and leased. If that very attempt is performed here already, its queue has delivered the message twice: it is kept beside the other, and
     /// nothing is to be begun.
-    pub(super) fn identify(&self, hold: &Hold, message: PerformMessage) -> bool {
+    pub(super) fn identify(&self, hold: &Hold, message: PerformMessage, began: Timestamp) -> bool {
         let mut holds = self.holds();
         if let Some(first) = holds.values().find(|held| held.is_for(message.run, message.of)).cloned() {
             holds.remove(&hold.number);
-            first.state().beside.push(hold.receipt());
+            first.state().receipts.extend(hold.receipts());
             return false;
         }
-        let mut state = hold.state();
-        state.copy = message.copy;
-        state.attempt = Some(Arc::new(message));
+        hold.state().attempt = Some((Arc::new(message), began));
         true
-    }
-
-    /// Puts a copy, hidden until then, in the place of the message that it replaces. It does nothing if the attempt has
-    /// ended here: then the copy is left to itself.
-    pub(super) fn adopt(&self, run: RunId, of: ActionAt, (copy, receipt): (u32, Receipt), hidden_until: Instant) {
-        let Some(hold) = self.find(run, of) else { return };
-        // Held while the receipts are swapped: whoever releases the attempt then deletes all of them.
-        let holds = self.holds();
-        if !holds.contains_key(&hold.number) {
-            return;
-        }
-        let mut state = hold.state();
-        if copy < state.copy {
-            state.replaced.push(receipt);
-            return;
-        }
-        let before = std::mem::replace(&mut state.receipt, receipt);
-        if copy > state.copy {
-            let beside = std::mem::take(&mut state.beside);
-            state.replaced.extend(beside.into_iter().chain([before]));
-            (state.copy, state.since) = (copy, Instant::now());
-        } else if before != state.receipt {
-            // If it is of the same message, it must not delete that.
-            state.beside.push(before);
-        }
-        (state.hidden_until, state.sent) = (hidden_until, None);
     }
 
     /// Stops everything, to be handed back.
@@ -292,10 +215,10 @@ impl Held {
         self.holds().values().cloned().collect()
     }
 
-    /// Stops what can not be kept: its message may be with another agent within `margin`.
-    fn stop_lost(&self, margin: Duration) {
+    /// Stops what could not be kept: another agent may have it soon.
+    fn stop_lost(&self) {
         for hold in self.holds().values() {
-            if !hold.is_safe_for(margin) && !sabotaged(Bug::GoOnUnheld) {
+            if hold.is_lost() && !sabotaged(Bug::GoOnUnheld) {
                 hold.stop(Stopped::Lost);
             }
         }
@@ -303,43 +226,43 @@ impl Held {
 }
 
 impl Agent {
-    /// Extends all that is held, three times within its visibility, and replaces what is held for too long.
+    /// Keeps all that is held, three times within the time for which it is safe.
     pub(super) async fn keep_held(self, ended: CancellationToken) {
-        let visibility = self.inner.settings.visibility;
+        let every = self.inner.settings.visibility.min(LEASE) / 6;
         loop {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => return,
-                () = tokio::time::sleep(visibility / 6) => {}
+                () = tokio::time::sleep(every) => {}
             }
-            let round = join(self.extend_due(visibility), self.replace_due());
-            if tokio::time::timeout(visibility / 6, round).await.is_err() {
-                tracing::warn!("extending what is performed takes too long; it is tried again");
+            let (extended, leased) = join(timeout(every, self.extend_due()), timeout(every, self.keep_leases())).await;
+            if extended.is_err() || leased.is_err() {
+                tracing::warn!("keeping what is performed takes too long; it is tried again");
             }
-            // A round takes a third of the visibility at most, so nothing is found too late.
-            self.inner.held.stop_lost(visibility / 3);
+            // A round takes a third of the time for which all is safe at most, so nothing is found too late.
+            self.inner.held.stop_lost();
         }
     }
 
-    async fn extend_due(&self, visibility: Duration) {
-        let is_due = |hold: &Arc<Hold>| !hold.is_safe_for(visibility * 2 / 3);
+    async fn extend_due(&self) {
+        let is_due = |hold: &Arc<Hold>| hold.is_leased() || hold.is_due();
         let due = self.inner.held.all().into_iter().filter(is_due);
         let due: Vec<_> =
             due.flat_map(|hold| hold.receipts().into_iter().map(move |receipt| (hold.clone(), receipt))).collect();
-        join_all(due.chunks(MAX_BATCH).map(|batch| self.extend(batch, visibility))).await;
+        join_all(due.chunks(MAX_BATCH).map(|batch| self.extend(batch))).await;
     }
 
-    async fn extend(&self, batch: &[(Arc<Hold>, Receipt)], visibility: Duration) {
+    async fn extend(&self, batch: &[(Arc<Hold>, Receipt)]) {
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
+        let visibility = self.inner.settings.visibility;
         let asked_at = Instant::now();
         let request = batch.iter().map(|(_, receipt)| (receipt.clone(), visibility)).collect();
         match self.inner.ports.queues.extend(&pool, request).await {
             Ok(kept) => {
                 for (hold, receipt) in batch {
-                    // It may have been replaced in the meantime.
-                    let counts = hold.receipt() == *receipt;
+                    let counts = !hold.is_leased() && hold.receipts().first() == Some(receipt);
                     match (counts, kept.contains(receipt)) {
-                        (true, true) => hold.state().hidden_until = asked_at + visibility,
+                        (true, true) => hold.state().safe_until = asked_at + visibility,
                         (true, false) if sabotaged(Bug::GoOnUnheld) => {}
                         (true, false) => hold.stop(Stopped::Lost),
                         (false, true) => {}

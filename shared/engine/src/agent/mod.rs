@@ -9,8 +9,8 @@ mod apart;
 mod attempt;
 mod control;
 mod held;
+mod lease;
 mod records;
-mod reissue;
 mod reporter;
 
 use std::panic::AssertUnwindSafe;
@@ -53,10 +53,9 @@ pub struct AgentSettings {
     pub started_after: Duration,
     /// How long attempts may go on once the agent drains; the rest is handed back.
     pub drain_deadline: Duration,
-    /// An attempt that has held its message for this long replaces it by a copy. SQS hides a message for at most 12 hours
-    /// in all, however often it is extended; what is left of them is the time that a copy has to be received in a pool
-    /// that has much to do.
-    pub reissue_after: Duration,
+    /// An attempt that has held its message for this long is leased instead. SQS hides a message for at most 12 hours in
+    /// all, however often it is extended; what is left of them is the time in which the record may be out of reach.
+    pub lease_after: Duration,
     /// How many receives wait at once. One is enough but for very short attempts.
     pub receivers: usize,
     /// The version of its program.
@@ -76,7 +75,7 @@ impl AgentSettings {
             // Whoever is to be killed is known by then: a kill is acknowledged within two seconds, however early it comes.
             started_after: Duration::from_millis(1500),
             drain_deadline: Duration::from_mins(1),
-            reissue_after: Duration::from_hours(8),
+            lease_after: Duration::from_hours(8),
             receivers: 1,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             address: String::new(),
@@ -263,40 +262,21 @@ impl Agent {
         self.give_back_all(pool, late).await;
     }
 
-    /// Hands back what this agent has no place for, but copies: those go to their holders.
+    /// Hands back what this agent has no place for. Of what comes for the first time it is told that nobody was lost who
+    /// had it; what came before is known by what became of its owner.
     async fn give_back_all(&self, pool: &QueueName, deliveries: Vec<Delivery>) {
-        let mut back = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
-            if !self.is_with_holder(&delivery).await {
-                back.push((delivery.receipt, Duration::ZERO));
-            }
-        }
-        if back.is_empty() {
+        if deliveries.is_empty() {
             return;
         }
+        for delivery in deliveries.iter().filter(|delivery| delivery.receive_count == 1) {
+            let Ok(PerformMessage { run, of, .. }) = decode(&delivery.body) else { continue };
+            let agent = self.inner.settings.id.clone();
+            self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None, lost: false }, None);
+        }
+        let back = deliveries.into_iter().map(|delivery| (delivery.receipt, Duration::ZERO)).collect();
         if let Err(error) = self.inner.ports.queues.extend(pool, back).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
         }
-    }
-
-    /// Whether the message is a copy that is with its holder. Of any other that comes for the first time it is told that
-    /// nobody was lost who had it; what came before is known by what became of its owner.
-    async fn is_with_holder(&self, delivery: &Delivery) -> bool {
-        let Ok(message) = decode::<PerformMessage>(&delivery.body) else { return false };
-        let (run, of, receipt) = (message.run, message.of, delivery.receipt.clone());
-        if message.holder.as_ref() == Some(&self.inner.settings.id) && self.inner.held.has(run, of) {
-            self.adopt(run, of, message.copy, receipt).await;
-            return true;
-        }
-        if delivery.receive_count > 1 {
-            return false;
-        }
-        if let Some(holder) = &message.holder {
-            return self.pass_on(holder, &message, receipt).await.is_ok();
-        }
-        let agent = self.inner.settings.id.clone();
-        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None, lost: false }, None);
-        false
     }
 
     fn take(&self, delivery: Delivery, asked_at: Instant, slot: OwnedSemaphorePermit) {

@@ -80,7 +80,6 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
             }
         }
         send(queues.as_ref(), bodies).await;
-        // What is released adopts no copy any more, so these are all of its receipts.
         let released = answered.iter().inspect(|hold| held.release(hold));
         let receipts: Vec<Receipt> = released.flat_map(|hold| hold.receipts()).collect();
         drop(answered);

@@ -1,15 +1,15 @@
 //! Attempts that last for longer than a queue hides their message.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_contract::message::{PerformMessage, decode};
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId};
 use windlass_domain::run::{ActionStatus, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_engine::agent::AgentSettings;
-use windlass_engine::ports::QueueName;
+use windlass_engine::ports::{Outgoing, QueueName};
 use windlass_testkit::memory::QueueLimits;
 
 use crate::world::{Script, World};
@@ -25,28 +25,28 @@ const SHORT: QueueLimits =
     QueueLimits { hidden: Some(Millis(30 * 60_000)), retention: Some(Millis(3_600_000)), ..QueueLimits::SQS };
 
 fn early(settings: &mut AgentSettings) {
-    settings.reissue_after = Duration::from_mins(15);
+    settings.lease_after = Duration::from_mins(15);
 }
 
-fn copies(world: &World) -> Vec<u32> {
-    let bodies = world.host.messages(&QueueName::Pool(PoolName::default()));
-    bodies.iter().map(|body| decode::<PerformMessage>(body).expect("an attempt").copy).collect()
+fn messages(world: &World) -> usize {
+    world.host.messages(&QueueName::Pool(PoolName::default())).len()
 }
 
 fn lasting(span: Duration) -> Script {
     Script::new(move |_| Script::after(span, json!("done")))
 }
 
-/// Looks at the pool now and then until the run has ended: the greatest copy, and the most messages that were there.
-async fn follow(world: &World, id: RunId, every: Duration) -> (u32, usize) {
-    let (mut newest, mut most) = (0, 0);
-    while !world.run(id).await.status.is_final() {
-        let there = copies(world);
-        newest = newest.max(there.iter().copied().max().unwrap_or(0));
-        most = most.max(there.len());
+/// Looks at the run now and then until it has ended: how often its lease was renewed.
+async fn follow(world: &World, id: RunId, every: Duration) -> usize {
+    let mut leases = BTreeSet::new();
+    loop {
+        let run = world.run(id).await;
+        if run.status.is_final() {
+            return leases.len();
+        }
+        leases.extend(run.action(ACTION).leased_until);
         tokio::time::sleep(every).await;
     }
-    (newest, most)
 }
 
 async fn check_one_owner(world: &World, id: RunId, owner: &str) {
@@ -54,8 +54,6 @@ async fn check_one_owner(world: &World, id: RunId, owner: &str) {
     let state = run.action(ACTION);
     assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 1), "one attempt, one owner");
     assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some(owner));
-    // A copy that nobody adopted in time comes again, and is refused.
-    tokio::time::sleep(Duration::from_mins(10)).await;
     assert_eq!(world.left_over().await, Vec::<String>::new(), "every message is gone in the end");
     assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
 }
@@ -67,72 +65,98 @@ async fn an_action_of_72_hours_has_one_attempt_and_one_owner() {
     let script = lasting(Duration::from_hours(72));
     let performed = script.performed.clone();
     // So that three days take a moment.
-    let calm = |settings: &mut AgentSettings| settings.visibility = Duration::from_mins(10);
+    let calm = |settings: &mut AgentSettings| settings.visibility = Duration::from_mins(2);
     world.agent_with("owner", 4, script, calm);
     let id = world.submit(&task()).await;
     world.until(id, |run| run.action(ACTION).status == ActionStatus::Running).await;
     let other = lasting(Duration::ZERO);
     let elsewhere = other.performed.clone();
     world.agent_with("other", 4, other, calm);
-    let (newest, most) = follow(&world, id, Duration::from_mins(1)).await;
-    assert!(newest >= 6, "{newest} copies");
-    assert!(most <= 2, "{most} messages of one attempt");
+    let renewed = follow(&world, id, Duration::from_secs(20)).await;
+    // It has a message for eight hours, and then a lease of two minutes, renewed before a half of it has passed.
+    assert!((64 * 60..=64 * 90).contains(&renewed), "renewed {renewed} times");
     assert_eq!((performed.load(Ordering::SeqCst), elsewhere.load(Ordering::SeqCst)), (1, 0));
     check_one_owner(&world, id, "owner").await;
 }
 
-/// No agent has a free slot for the copy: its holder finds it all the same, and hands back what it finds beside it.
+/// A pool that has more to do than it can: what waits there for hours neither ends the attempt nor is worn out by it.
 #[tokio::test(start_paused = true)]
-async fn an_agent_without_a_free_slot_finds_its_copies() {
-    let world = World::limited(SHORT);
-    let script = lasting(Duration::from_hours(3));
+async fn a_backlog_does_not_take_a_long_attempt_from_its_agent() {
+    let world = World::limited(QueueLimits { retention: None, ..SHORT });
+    let script = Script::new(|attempt| {
+        let span = if attempt.name.as_str() == "a" { Duration::from_hours(3) } else { Duration::ZERO };
+        Script::after(span, json!("done"))
+    });
     let performed = script.performed.clone();
     world.agent_with("owner", 1, script, early);
-    let id = world.submit(&task()).await;
+    let native = json!({ "native": { "handler": "a" } });
+    let mut actions = serde_json::Map::from_iter([("a".to_owned(), native.clone())]);
+    actions.extend((0..30).map(|number| (format!("b{number}"), native.clone())));
+    let id = world.submit(&json!({ "task": "long", "actions": actions })).await;
     world.until(id, |run| run.action(ACTION).status == ActionStatus::Running).await;
-    let (newest, most) = follow(&world, id, Duration::from_secs(20)).await;
-    assert!(newest >= 6, "{newest} copies");
-    assert!(most <= 2, "{most} messages of one attempt");
-    assert_eq!(performed.load(Ordering::SeqCst), 1);
+    let renewed = follow(&world, id, Duration::from_secs(20)).await;
+    assert!(renewed > 200, "renewed {renewed} times");
+    assert_eq!(performed.load(Ordering::SeqCst), 31);
+    let run = world.run(id).await;
+    assert!(run.actions.iter().all(|state| (state.attempt, state.fence) == (1, 1)), "{run:?}");
     check_one_owner(&world, id, "owner").await;
 }
 
-/// The copy is received by an agent that drains, or that is killed, or whose answer is lost.
 #[tokio::test(start_paused = true)]
-async fn a_holder_that_dies_leaves_one_message_that_counts() {
-    // Killed before it sends a copy, between that and the adoption, and after it.
-    for minutes in [14, 15, 16, 17, 31] {
+async fn an_agent_that_dies_leaves_a_message_or_a_lease_that_runs_out() {
+    // Killed while it has the message, and after it leased the attempt.
+    for (minutes, within) in [(14, 35_000), (16, 200_000), (31, 200_000)] {
         let world = World::limited(SHORT);
         let owner = world.agent_with("owner", 4, lasting(Duration::from_hours(1)), early);
         let id = world.submit(&task()).await;
         world.until(id, |run| run.action(ACTION).status == ActionStatus::Running).await;
         tokio::time::sleep(Duration::from_mins(minutes)).await;
         owner.kill();
+        assert_eq!(messages(&world), usize::from(minutes < 15), "killed after {minutes} min");
         let killed_at = world.now();
         let next = lasting(Duration::from_mins(50));
         let performed = next.performed.clone();
         world.agent_with("next", 4, next, early);
-        world.until(id, |run| run.action(ACTION).fence > 1).await;
+        let run =
+            world.until(id, |run| run.action(ACTION).agent.as_ref().is_some_and(|it| it.as_str() == "next")).await;
         let waited = world.now().since(killed_at).0;
-        assert!(waited <= 35_000, "killed after {minutes} min, claimed after {waited} ms");
+        assert!(waited <= within, "killed after {minutes} min, claimed after {waited} ms");
+        assert_eq!(run.action(ACTION).lost, [1], "killed after {minutes} min");
         tokio::time::sleep(Duration::from_mins(55)).await;
         let run = world.run(id).await;
         let state = run.action(ACTION);
-        assert_eq!(
-            (run.status, state.attempt, state.fence),
-            (RunStatus::Succeeded, 1, 2),
-            "killed after {minutes} min"
-        );
+        assert_eq!((run.status, state.attempt), (RunStatus::Succeeded, 1), "killed after {minutes} min");
         assert_eq!(performed.load(Ordering::SeqCst), 1, "killed after {minutes} min");
-        tokio::time::sleep(Duration::from_mins(10)).await;
         assert_eq!(world.left_over().await, Vec::<String>::new(), "killed after {minutes} min");
     }
 }
 
-/// An attempt that ends, or is handed back, while its copy is under way: every message is deleted in the end, and it is
+/// A message of the attempt that was not deleted, or was sent twice, takes nothing from an agent that has a lease.
+#[tokio::test(start_paused = true)]
+async fn no_message_takes_a_leased_attempt_from_its_agent() {
+    let world = World::limited(SHORT);
+    let at_once = |settings: &mut AgentSettings| settings.lease_after = Duration::ZERO;
+    let id = world.submit(&task()).await;
+    world.until(id, |run| run.action(ACTION).status == ActionStatus::Queued).await;
+    let pool = QueueName::Pool(PoolName::default());
+    let twin = world.host.messages(&pool).pop().expect("the attempt's message");
+    world.agent_with("owner", 4, lasting(Duration::from_mins(30)), at_once);
+    world.until(id, |run| run.action(ACTION).leased_until.is_some() && messages(&world) == 0).await;
+    world.host.ports().queues.send(&pool, vec![Outgoing::now(twin)]).await.expect("sent");
+    // Somebody received it and died, so it must be claimed.
+    world.steal(Duration::ZERO).await;
+    let other = lasting(Duration::ZERO);
+    let elsewhere = other.performed.clone();
+    world.agent_with("other", 4, other, early);
+    follow(&world, id, Duration::from_secs(20)).await;
+    assert_eq!(elsewhere.load(Ordering::SeqCst), 0);
+    check_one_owner(&world, id, "owner").await;
+}
+
+/// An attempt that ends, or is handed back, while it is being leased: every message is deleted in the end, and it is
 /// performed once by whoever it is handed to.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_may_end_while_its_message_is_replaced() {
+async fn an_attempt_may_end_while_it_is_leased() {
     for seconds in [899, 900, 902, 905, 906, 907, 910, 920] {
         let world = World::limited(SHORT);
         world.agent_with("owner", 4, lasting(Duration::from_secs(seconds)), early);
@@ -141,13 +165,12 @@ async fn an_attempt_may_end_while_its_message_is_replaced() {
         follow(&world, id, Duration::from_secs(20)).await;
         let performed = world.run(id).await.action(ACTION).fence;
         assert_eq!(performed, 1, "ends after {seconds} s");
-        tokio::time::sleep(Duration::from_mins(10)).await;
         assert_eq!(world.left_over().await, Vec::<String>::new(), "ends after {seconds} s");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_may_be_handed_back_while_its_message_is_replaced() {
+async fn a_leased_attempt_that_is_handed_back_is_sent_again_at_once() {
     for seconds in [890, 900, 903, 905, 906, 907, 910, 960, 1900] {
         let world = World::limited(SHORT);
         let drains_at_once = |settings: &mut AgentSettings| {
@@ -162,7 +185,10 @@ async fn an_attempt_may_be_handed_back_while_its_message_is_replaced() {
         let performed = next.performed.clone();
         world.agent_with("next", 4, next, early);
         owner.drain().await;
-        tokio::time::sleep(Duration::from_mins(40)).await;
+        let drained_at = world.now();
+        world.until(id, |run| run.action(ACTION).status == ActionStatus::Running).await;
+        assert!(world.now().since(drained_at).0 < 10_000, "drained after {seconds} s");
+        tokio::time::sleep(Duration::from_mins(25)).await;
         let run = world.run(id).await;
         let state = run.action(ACTION);
         assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 3), "drained after {seconds} s");

@@ -96,7 +96,7 @@ impl Model {
             row.attempt += 1;
             row.fence += 1;
             row.first_queued.get_or_insert(turn.now);
-            (row.said, row.said_number, row.copy) = (None, 0, 0);
+            (row.said, row.said_number, row.copy, row.received) = (None, 0, 0, 0);
         }
         self.set(next, Stand::Queued { since: turn.now }, turn);
         let may_end_soon = self.sketch.actions[next].queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);

@@ -5,8 +5,9 @@ use std::cmp::Ordering;
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::AgentId;
-use windlass_domain::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, MAX_CHECKPOINT_BYTES, MAX_LOSSES};
+use windlass_domain::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, LEASE_MS, MAX_CHECKPOINT_BYTES, MAX_LOSSES};
 use windlass_domain::run::{ActionAt, Progress};
+use windlass_domain::time::Millis;
 
 use super::report::refusal;
 use super::{Model, Stand, Turn};
@@ -51,10 +52,11 @@ impl Model {
         &mut self,
         of: ActionAt,
         agent: &AgentId,
-        (redelivered, copy): (bool, u32),
+        (received, copy): (u32, u32),
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
         let at = of.action.as_usize();
+        let redelivered = received > 1;
         let row = self.row(at).clone();
         if redelivered && row.stand.is_settled() && of.attempt > 0 && row.attempt == of.attempt {
             self.send_again(row.commit, turn);
@@ -73,6 +75,12 @@ impl Model {
         if !may || row.attempt != of.attempt || !is_the_message {
             return Err(refusal(&row.stand));
         }
+        if row.leased.is_some_and(|until| turn.now < until) {
+            return Err(Rejection::Stale);
+        }
+        if copy == row.copy && received <= row.received {
+            return Err(Rejection::Redelivered);
+        }
         if self.is_stopping(at) {
             if let Stand::Queued { since } = row.stand
                 && !redelivered
@@ -90,7 +98,8 @@ impl Model {
                 row.lost.insert(row.fence);
             }
             if row.lost.len() < MAX_LOSSES {
-                (row.fence, row.said_number, row.copy) = (row.fence + 1, 0, copy);
+                (row.fence, row.said_number) = (row.fence + 1, 0);
+                (row.copy, row.received) = (copy, received);
             }
         }
         if self.row(at).lost.len() == MAX_LOSSES {
@@ -100,6 +109,25 @@ impl Model {
             self.set(at, Stand::Running { since: turn.now, agent: agent.clone() }, turn);
         }
         Ok(())
+    }
+
+    pub(super) fn renewed(&mut self, at: usize, turn: &mut Turn<'_>) {
+        if let Some(row) = self.actions.get_mut(&name_of(at)) {
+            row.leased = Some(turn.now.plus(Millis(LEASE_MS + CLOCKS_DIFFER_MS)));
+        }
+    }
+
+    /// Nobody has renewed: its agent is lost.
+    pub(super) fn lapse(&mut self, at: usize, turn: &mut Turn<'_>) {
+        let Some(row) = self.actions.get_mut(&name_of(at)) else { return };
+        row.lost.insert(row.fence);
+        if row.lost.len() == MAX_LOSSES {
+            self.set(at, Stand::Failed, turn);
+            return;
+        }
+        (row.fence, row.said_number) = (row.fence + 1, 0);
+        self.set(at, Stand::Queued { since: turn.now }, turn);
+        turn.sent.insert((self.newest(at), true));
     }
 
     pub(super) fn handed_back(

@@ -21,8 +21,8 @@ impl Model {
         let hears_late = match input {
             Input::Completed { .. } => true,
             Input::DeadLettered { .. } => stand.is_settled(),
-            Input::Claim { redelivered, .. } => {
-                *redelivered && stand.is_settled() && of.attempt > 0 && self.row(at).attempt == of.attempt
+            Input::Claim { received, .. } => {
+                *received > 1 && stand.is_settled() && of.attempt > 0 && self.row(at).attempt == of.attempt
             }
             _ => false,
         };
@@ -30,15 +30,20 @@ impl Model {
             return Err(if is_newest { Rejection::RunEnded } else { Rejection::Stale });
         }
         match input {
-            Input::Started { agent, started_at, .. } => match &stand {
-                Stand::Queued { .. } if is_newest => {
-                    self.set(at, Stand::Running { since: *started_at, agent: agent.clone() }, turn);
-                    Ok(())
+            Input::Started { agent, started_at, .. } | Input::Renewed { agent, started_at, .. } => {
+                match &stand {
+                    Stand::Queued { .. } if is_newest => {
+                        self.set(at, Stand::Running { since: *started_at, agent: agent.clone() }, turn);
+                    }
+                    Stand::Running { agent: holder, .. } if is_newest && holder == agent => {}
+                    other => return Err(refusal(other)),
                 }
-                Stand::Running { agent: holder, .. } if is_newest && holder == agent => Ok(()),
-                other => Err(refusal(other)),
-            },
-            Input::Claim { agent, redelivered, copy, .. } => self.claim(of, agent, (*redelivered, *copy), turn),
+                if matches!(input, Input::Renewed { .. }) {
+                    self.renewed(at, turn);
+                }
+                Ok(())
+            }
+            Input::Claim { agent, received, copy, .. } => self.claim(of, agent, (*received, *copy), turn),
             Input::Progressed { number, progress, checkpoint, .. } => match &stand {
                 Stand::Running { .. } if is_newest => {
                     self.said(at, *number, progress, checkpoint.as_ref());

@@ -24,6 +24,10 @@ pub struct Row {
     pub lost: BTreeSet<u32>,
     /// The copy of its message by which it was claimed last.
     pub copy: u32,
+    /// How often that copy had been received then.
+    pub received: u32,
+    /// Until when its agent keeps it without a message: only while it runs.
+    pub leased: Option<Timestamp>,
     /// Since when it is being killed, if it is or was.
     pub killed: Option<Timestamp>,
     pub(super) said: Option<Progress>,

@@ -46,6 +46,8 @@ impl Model {
                 let is_lost = |timeout| since.plus(timeout).plus(Millis(TIMEOUT_MARGIN_MS)) <= turn.now;
                 if sketch.timeout.is_some_and(is_lost) {
                     self.attempt_failed(at, "timeout.lost", Stand::TimedOut, turn);
+                } else if self.row(at).leased.is_some_and(|until| until <= turn.now) {
+                    self.lapse(at, turn);
                 }
             }
             _ => {}

@@ -1,11 +1,12 @@
 //! Whether agents stop what they could not keep: an attempt whose message may be with another agent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{PerformMessage, decode};
 use windlass_domain::ids::{ActionIndex, RunId};
+use windlass_domain::run::{ActionState, Run};
 use windlass_engine::perform::{Attempt, AttemptControl};
 use windlass_engine::ports::Delivery;
 
@@ -20,8 +21,6 @@ type Key = (RunId, ActionIndex, u32);
 pub(super) struct Keeping {
     /// The messages of each attempt, by their numbers, each with the agent that received it last.
     received: BTreeMap<Key, BTreeMap<String, Arc<Life>>>,
-    /// Attempts of which an agent has sent a copy: it may hold another message than it received.
-    copied: BTreeSet<Key>,
     performed: BTreeMap<Key, Vec<Performed>>,
 }
 
@@ -37,20 +36,24 @@ impl Keeping {
         // A receipt of the host in memory is the number of its message, and of the receipt.
         let number = delivery.receipt.0.split('.').next()?.to_owned();
         let key = (message.run, message.of.action, message.of.attempt);
-        if message.holder.is_some() {
-            self.copied.insert(key);
-        }
         let messages = self.received.entry(key).or_default();
         let before = messages.insert(number, by.clone())?;
         // Who has received another message of the attempt may perform that one.
         let has_another = messages.values().any(|other| Arc::ptr_eq(other, &before));
-        if has_another || self.copied.contains(&key) || before.is_dead() {
-            return None;
-        }
-        let performed = self.performed.get(&key)?;
-        let goes_on = |one: &Performed| Arc::ptr_eq(&one.by, &before) && !one.stop.is_cancelled();
-        performed.iter().any(goes_on).then_some(before)
+        let is_its = |one: &Performed| Arc::ptr_eq(&one.by, &before);
+        (!has_another && self.goes_on(key, is_its)).then_some(before)
     }
+
+    /// Whether such a one performs the attempt, untold to stop.
+    fn goes_on(&self, key: Key, such: impl Fn(&Performed) -> bool) -> bool {
+        let performed = self.performed.get(&key).into_iter().flatten();
+        performed.filter(|one| !one.by.is_dead() && !one.stop.is_cancelled()).any(such)
+    }
+}
+
+/// Whether that agent has it, by the record.
+fn is_of(state: &ActionState, life: &Life) -> bool {
+    state.agent.as_ref().is_some_and(|agent| agent.as_str() == life.name.replace('.', "-"))
 }
 
 fn key_of(attempt: &Attempt) -> Key {
@@ -60,9 +63,33 @@ fn key_of(attempt: &Attempt) -> Key {
 impl Witness {
     /// An agent has received the message of an attempt.
     pub(super) fn received(&mut self, by: &Arc<Life>, delivery: &Delivery) {
-        if let Some(other) = self.keeping.received(by, delivery) {
+        if let Some(other) = self.keeping.received(by, delivery)
+            && !self.is_leased(&other, delivery)
+        {
             let (goes_on, received, body) = (&other.name, &by.name, &delivery.body);
             self.breaks(SW17, format!("{goes_on} goes on with what {received} has received: {body}"));
+        }
+    }
+
+    /// Whether the record keeps the attempt for that agent, which then needs no message.
+    fn is_leased(&self, to: &Life, delivery: &Delivery) -> bool {
+        let Ok(message) = decode::<PerformMessage>(&delivery.body) else { return false };
+        self.runs.get(&message.run).is_some_and(|seen| {
+            let state = seen.record.action(message.of.action);
+            state.leased_until.is_some() && is_of(state, to)
+        })
+    }
+
+    /// Whoever had a lease has stopped before the attempt is anybody else's.
+    pub(super) fn look_at_lease(&mut self, before: &Run, after: &Run, action: ActionIndex) {
+        let (was, is) = (before.action(action), after.action(action));
+        let key = (after.id, action, was.attempt);
+        let has_gone = was.leased_until.is_some() && is.attempt == was.attempt && is.fence > was.fence;
+        if has_gone && self.keeping.goes_on(key, |one| is_of(was, &one.by)) {
+            self.breaks(
+                SW17,
+                format!("{:?} goes on with action {} of run {}, its lease is over", was.agent, action.0, after.id),
+            );
         }
     }
 

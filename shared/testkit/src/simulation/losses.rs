@@ -39,6 +39,7 @@ fn is_made_good(input: &Input) -> bool {
         | Input::Started { .. }
         | Input::Progressed { .. } => true,
         Input::Claim { .. }
+        | Input::Renewed { .. }
         | Input::Completed { .. }
         | Input::HandedBack { .. }
         | Input::DeadLettered { .. }

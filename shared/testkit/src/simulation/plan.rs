@@ -85,8 +85,8 @@ pub struct Fleet {
     pub receivers: usize,
     /// How long an agent's messages stay hidden without being extended.
     pub visibility: Duration,
-    /// How long an agent holds one message before it sends a copy.
-    pub reissue_after: Duration,
+    /// How long an agent holds a message before it leases the attempt instead.
+    pub lease_after: Duration,
     /// How often the due index is read.
     pub sweep_every: Duration,
 }
@@ -210,7 +210,7 @@ impl Plan {
         let runs = (0..chance.between(1..most)).map(|number| run(&chance, kind, tasks.len(), number)).collect();
         let faults = Faults::of(&Chance::of(seed, "faults"), kind);
         let mut fleet = Fleet::of(&chance);
-        let limits = Limits::of(&Chance::of(seed, "limits"), kind, &mut fleet);
+        let limits = Limits::of(&Chance::of(seed, "limits"), &mut fleet);
         Self { seed, kind, tasks, runs, fleet, faults, limits, acts: None, patience: PATIENCE }
     }
 
@@ -298,7 +298,7 @@ impl Fleet {
             slots: u32::try_from(chance.between(1..12)).unwrap_or(1),
             receivers: usize::try_from(chance.between(1..3)).unwrap_or(1),
             visibility: Duration::from_secs(30),
-            reissue_after: Duration::from_hours(8),
+            lease_after: if chance.hits(100_000) { chance.span(ms(1)..ms(60_000)) } else { Duration::from_hours(8) },
             sweep_every: if chance.hits(200_000) { Duration::from_secs(1) } else { Duration::from_mins(1) },
         }
     }
@@ -313,7 +313,7 @@ impl Fleet {
         slots: 4,
         receivers: 1,
         visibility: Duration::from_secs(30),
-        reissue_after: Duration::from_hours(8),
+        lease_after: Duration::from_hours(8),
         sweep_every: Duration::from_mins(1),
     };
 }
@@ -323,15 +323,12 @@ impl Limits {
     pub const STACK: Self = Self { queues: QueueLimits::STACK, pools: QueueLimits::STACK };
 
     /// Small enough to be met, in some worlds, where what is promised holds under small ones.
-    fn of(chance: &Chance, kind: Kind, fleet: &mut Fleet) -> Self {
+    fn of(chance: &Chance, fleet: &mut Fleet) -> Self {
         let mut limits = Self::STACK;
         match chance.between(0..10) {
             0..3 => {
-                // In a pool with a long backlog nobody receives a copy in time, and whatever takes longer than this is
-                // stopped for ever.
-                let range = if kind == Kind::Blackout { 1300..2400 } else { 240..900 };
-                limits.pools.hidden = Some(Millis::from_secs(chance.between(range)));
-                fleet.reissue_after = Duration::from_mins(3);
+                limits.pools.hidden = Some(Millis::from_secs(chance.between(240..900)));
+                fleet.lease_after = Duration::from_mins(2);
             }
             3..5 => {
                 let few = usize::try_from(chance.between(2..12)).unwrap_or(2);

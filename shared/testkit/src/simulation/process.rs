@@ -169,7 +169,7 @@ fn main_of(
                 let settings = AgentSettings {
                     receivers: fleet.receivers,
                     visibility: fleet.visibility,
-                    reissue_after: fleet.reissue_after,
+                    lease_after: fleet.lease_after,
                     drain_deadline: Duration::from_secs(20),
                     ..AgentSettings::new(id, PoolName::default(), fleet.slots)
                 };

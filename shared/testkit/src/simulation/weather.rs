@@ -21,7 +21,11 @@ pub(super) struct Weather {
 impl Weather {
     pub(super) fn new(seed: u64, faults: &Faults) -> Self {
         let lasts = faults.blackout.map_or(faults.last, |(begins, lasts)| faults.last.max(begins + lasts));
-        Self { chance: Chance::of(seed, "weather"), faults: faults.clone(), well_at: Mutex::new(Instant::now() + lasts) }
+        Self {
+            chance: Chance::of(seed, "weather"),
+            faults: faults.clone(),
+            well_at: Mutex::new(Instant::now() + lasts),
+        }
     }
 
     /// When the last fault is over.

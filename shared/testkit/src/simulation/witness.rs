@@ -187,6 +187,7 @@ impl Witness {
         }
         for at in 0..after.actions.len() {
             let action = ActionIndex::from_usize(at);
+            self.look_at_lease(before, after, action);
             let (was, is) = (before.action(action), after.action(action));
             if was.status.is_settled() && !is_retried && was != is {
                 self.breaks(SW2, format!("run {}: action {at} had ended: {was:?}, and is {is:?}", after.id));
@@ -350,6 +351,7 @@ impl Witness {
             Input::Resume { pauses } => run.pauses <= *pauses && run.status == RunStatus::Paused,
             Input::Started { .. }
             | Input::Claim { .. }
+            | Input::Renewed { .. }
             | Input::Progressed { .. }
             | Input::HandedBack { .. }
             | Input::DeadLettered { .. }
@@ -438,7 +440,8 @@ impl Witness {
             let state = run.action(action);
             let of = (run.id, action, state.attempt);
             let is_the_sweepers = state.revision <= BEGUN && !self.sent.contains(&of) || self.lost.contains_key(&of);
-            let ends_by_time = state.status == ActionStatus::Queued && run.status == RunStatus::Cancelling;
+            let ends_by_time = state.status == ActionStatus::Queued && run.status == RunStatus::Cancelling
+                || state.leased_until.is_some();
             if state.status.is_in_flight() && !is_the_sweepers && !ends_by_time {
                 in_flight.insert((action, state.attempt));
             }

@@ -240,7 +240,7 @@ fn a_stop_is_of_who_has_the_attempt() {
     breaks(&world, &cancel, "SG26", stop(|of, _| of.attempt = 0));
     breaks(&world, &cancel, "SG26", stop(|of, _| of.fence += 1));
     // Who lost the attempt by this decision is told as well.
-    let claim = Input::Claim { of: first(&world), agent: agent_of(2), redelivered: true, copy: 0 };
+    let claim = Input::Claim { of: first(&world), agent: agent_of(2), received: 2, copy: 0 };
     breaks(&world, &claim, "", stop(|_, _| {}));
     breaks(&world, &claim, "", stop(|of, agent| (of.fence, *agent) = (2, agent_of(2))));
     breaks(&world, &claim, "SG26", stop(|_, agent| *agent = agent_of(9)));
@@ -403,10 +403,10 @@ fn only_who_has_an_attempt_hands_it_back() {
 fn a_claim_is_by_the_message_that_counts_and_says_who_was_lost() {
     let world = running();
     let of = first(&world);
-    let claim = Input::Claim { of, agent: agent_of(2), redelivered: true, copy: 3 };
-    let claimed = |agent, redelivered, copy| Input::Claim { of, agent, redelivered, copy };
-    breaks(&world, &claim, "SG33", |step| step.input = claimed(agent_of(2), false, 3));
-    breaks(&world, &claim, "SG33", |step| step.input = claimed(agent_of(1), true, 3));
+    let claim = Input::Claim { of, agent: agent_of(2), received: 2, copy: 3 };
+    let claimed = |agent, received, copy| Input::Claim { of, agent, received, copy };
+    breaks(&world, &claim, "SG33", |step| step.input = claimed(agent_of(2), 1, 3));
+    breaks(&world, &claim, "SG33", |step| step.input = claimed(agent_of(1), 2, 3));
     breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.handed_back = true));
     breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.copy = 4));
     breaks(&world, &claim, "", |step| step.before(0, |state| state.copy = 3));
@@ -462,7 +462,7 @@ fn no_two_events_have_one_id() {
     let found = ids.check_decision(&world.run, &decision);
     assert_eq!((names(&found).as_str(), found.len()), ("SG40", decision.events.len()));
     // What nobody is told of has no id of its own.
-    let claim = Input::Claim { of: first(&running()), agent: agent_of(2), redelivered: true, copy: 0 };
+    let claim = Input::Claim { of: first(&running()), agent: agent_of(2), received: 2, copy: 0 };
     let mut step = Step::of(&running(), claim);
     step.decision.events.retain(|event| !event.kind.is_public());
     assert_eq!(step.decision.events.len(), 1);

@@ -29,7 +29,8 @@ fn a_fresh_copy_does_not_end_a_cancelled_action_before_its_first_message() {
         give(&mut world, &cancel(0));
         world.pass(Millis::from_secs(waited));
         let copy = u32::from(!redelivered);
-        let claim = Input::Claim { of: newest(&world, "a0"), agent: agent_of(1), redelivered, copy };
+        let claim =
+            Input::Claim { of: newest(&world, "a0"), agent: agent_of(1), received: 1 + u32::from(redelivered), copy };
         if ends {
             give(&mut world, &claim);
             assert_eq!(world.run.status, RunStatus::Cancelled, "after {waited} s, redelivered: {redelivered}");

@@ -114,10 +114,10 @@ fn a_poison_says_whom_it_cost() {
     give(&mut world, &Input::Start);
     let of = newest(&world, "a0");
     started(&mut world, of);
-    for number in 1..=MAX_LOSSES {
+    for (number, received) in (1..=MAX_LOSSES).zip(2..) {
         assert_eq!(world.run.status, RunStatus::Running, "{number}");
         let agent = agent_of(u8::try_from(number + 1).expect("few"));
-        let claim = Input::Claim { of: newest(&world, "a0"), agent, redelivered: true, copy: 0 };
+        let claim = Input::Claim { of: newest(&world, "a0"), agent, received, copy: 0 };
         give(&mut world, &claim);
     }
     let error = world.run.action(ActionIndex(0)).error.clone().expect("it failed");

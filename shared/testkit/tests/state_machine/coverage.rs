@@ -9,7 +9,7 @@ use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 
 use super::action_of;
 
-const INPUTS: [&str; 15] = [
+const INPUTS: [&str; 16] = [
     "Start",
     "Cancel",
     "Kill",
@@ -21,13 +21,15 @@ const INPUTS: [&str; 15] = [
     "Unserved",
     "Started",
     "Claim",
+    "Renewed",
     "Progressed",
     "HandedBack",
     "Completed",
     "DeadLettered",
 ];
 /// Those of [`INPUTS`] that are about an action.
-const REPORTS: [&str; 7] = ["Kill", "Started", "Claim", "Progressed", "HandedBack", "Completed", "DeadLettered"];
+const REPORTS: [&str; 8] =
+    ["Kill", "Started", "Claim", "Renewed", "Progressed", "HandedBack", "Completed", "DeadLettered"];
 const ACTION_STATUSES: [ActionStatus; 9] = [
     ActionStatus::Waiting,
     ActionStatus::Queued,
@@ -113,7 +115,7 @@ impl Coverage {
              `no change` means that the input is accepted and changes nothing: it came before, or there is nothing to do. \
              Names in capitals are refusals: `RunEnded`, `RunStatus` (the run is not in a status for it), `Stale` (the \
              report is of an attempt or a fence that has been replaced, or the request of a retry that was never made), \
-             `Settled` (the action has ended), `UnknownAction`.\n\n## Runs\n\nThe status of the run after an input.\n\n",
+             `Redelivered` (the message that was claimed has been delivered to another since), `Settled` (the action has ended), `UnknownAction`.\n\n## Runs\n\nThe status of the run after an input.\n\n",
         );
         table(&mut text, "run", &RunStatus::ALL, RunStatus::as_str, &INPUTS, &self.runs);
         text.push_str("\n## Actions of an open run\n\nThe status of the action after a report of it, or its kill.\n\n");
@@ -171,6 +173,7 @@ fn name_of(rejection: Rejection) -> &'static str {
         Rejection::RunEnded => "RunEnded",
         Rejection::RunStatus(_) => "RunStatus",
         Rejection::Stale => "Stale",
+        Rejection::Redelivered => "Redelivered",
         Rejection::Settled => "Settled",
         Rejection::UnknownAction => "UnknownAction",
     }
@@ -189,6 +192,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Unserved { .. } => "Unserved",
         Input::Started { .. } => "Started",
         Input::Claim { .. } => "Claim",
+        Input::Renewed { .. } => "Renewed",
         Input::Progressed { .. } => "Progressed",
         Input::HandedBack { .. } => "HandedBack",
         Input::Completed { .. } => "Completed",

@@ -1,0 +1,47 @@
+//! Attempts that last for longer than a queue hides their message: the record says who has them.
+//!
+//! The agent renews its lease, and has no message to extend. Once nobody has renewed it, the run's own timer ends it, and
+//! the attempt is sent again.
+
+use super::step::Step;
+use super::{Rejection, again, loss, report, time};
+use crate::ids::{ActionIndex, AgentId};
+use crate::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES};
+use crate::run::{ActionAt, ActionStatus, EventKind};
+use crate::sabotage::{Bug, sabotaged};
+use crate::time::{Millis, Timestamp};
+
+/// The agent keeps the attempt for a while from now. The attempt may be one that was never reported as started.
+pub(super) fn renew(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    agent: &AgentId,
+    started_at: Timestamp,
+) -> Result<(), Rejection> {
+    report::started(step, of, agent, started_at)?;
+    let until = step.now.plus(Millis(LEASE_MS + CLOCKS_DIFFER_MS));
+    if step.state(of.action).leased_until < Some(until) {
+        step.emit(EventKind::ActionLeased { of, until });
+    }
+    time::put_off_wake(step);
+    Ok(())
+}
+
+/// When the attempt's lease runs out, if it has one.
+pub(super) fn due(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
+    step.state(action).leased_until.filter(|_| !sabotaged(Bug::LeaseForEver))
+}
+
+/// Nobody has renewed the lease: its agent was lost, and the attempt is sent again.
+pub(super) fn lapse(step: &mut Step<'_>, action: ActionIndex) {
+    debug_assert_eq!(step.state(action).status, ActionStatus::Running, "only what runs is leased");
+    let of = step.at(action);
+    step.emit(EventKind::ActionLost { of });
+    loss::stop_owner(step, of);
+    if step.state(action).lost.len() >= MAX_LOSSES {
+        loss::give_up(step, of);
+        return;
+    }
+    step.emit(EventKind::ActionLapsed { of });
+    again::of_queued(step, action);
+}
