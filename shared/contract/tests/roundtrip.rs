@@ -208,6 +208,8 @@ fn action_state() -> impl Strategy<Value = ActionState> {
             handed_back: ready,
             kill: at.map(|at| Kill { at, reason: "r".repeat(fence as usize % 4), revision }),
             copy: attempt / 3,
+            received: attempt / 2,
+            leased_until: at,
             lost: (0..attempt % 4).collect(),
             output,
             error,

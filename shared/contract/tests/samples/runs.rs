@@ -107,12 +107,20 @@ pub(crate) fn unserved() -> Run {
     }
 }
 
-/// A run with an attempt that cost two agents, was claimed by a copy of its message, and is leased.
+/// A run with an attempt that cost two agents and is performed by a copy of its message.
 fn lost() -> Run {
     let mut states: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
     if let Some(first) = states.first_mut() {
-        (first.fence, first.lost, first.copy, first.received) = (5, vec![2, 4], 6, 2);
-        first.leased_until = Some(at(9));
+        (first.fence, first.lost, first.copy) = (5, vec![2, 4], 6);
+    }
+    Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
+}
+
+/// A run with an attempt that was claimed and is leased.
+fn leased() -> Run {
+    let mut states: Vec<ActionState> = lost().actions.iter().cloned().collect();
+    if let Some(first) = states.first_mut() {
+        (first.received, first.leased_until) = (2, Some(at(9)));
     }
     Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
 }
@@ -174,6 +182,7 @@ pub(crate) fn records() -> Vec<(&'static str, Run)> {
         ("unserved", unserved()),
         ("taken_up", taken_up()),
         ("lost", lost()),
+        ("leased", leased()),
         ("killed", killed()),
         ("paused", Run { status: RunStatus::Paused, pauses: 2, ..killed() }),
     ]
