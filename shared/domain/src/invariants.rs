@@ -89,11 +89,8 @@ catalogue! {
     SG32: "only the agent that has an attempt hands it back, and only a report of the newest fence sets a checkpoint";
     SG33: "a claim is by the message that counts, and says that an agent was lost only if none handed it back";
     SG34: "only an action that somebody asked to kill, in this life of its open run, is cancelled alone, and it is not tried again";
-<<<<<<< HEAD
     SG35: "a run is paused and resumed only by somebody who knew of all its pauses, and they are numbered without a gap";
-=======
-    SG35: "only its own agent leases an attempt that runs; until the lease has run out nobody else claims it, and it is not taken for lost";
->>>>>>> 6cecb28 (Lease attempts that run for hours in the record, instead of sending copies of their messages)
+    SG36: "only its own agent leases an attempt that runs; until the lease has run out nobody else claims it, and it is not taken for lost";
     SG40: "no two events of a run's life have the same id";
 }
 

@@ -74,6 +74,11 @@ pub(crate) struct Columns {
     kill: Vec<Option<(i64, i64, String)>>,
     #[serde(rename = "k", skip_serializing_if = "Vec::is_empty")]
     copy: Vec<u32>,
+    #[serde(rename = "R", skip_serializing_if = "Vec::is_empty")]
+    received: Vec<u32>,
+    /// Since `queued`.
+    #[serde(rename = "U", skip_serializing_if = "Vec::is_empty")]
+    leased: Vec<Option<i64>>,
     #[serde(rename = "L", skip_serializing_if = "Vec::is_empty")]
     lost: Vec<Vec<u32>>,
     /// Cells, see [`super::held`].
@@ -202,6 +207,8 @@ impl Columns {
         cut(&mut self.handed_back, &0);
         cut(&mut self.kill, &None);
         cut(&mut self.copy, &0);
+        cut(&mut self.received, &0);
+        cut(&mut self.leased, &None);
         cut(&mut self.lost, &Vec::new());
         cut(&mut self.output, &json!(0));
         cut(&mut self.error, &json!(0));
@@ -258,6 +265,8 @@ impl Writer {
             handed_back,
             kill,
             copy,
+            received,
+            leased_until,
             lost,
             output,
             error,
@@ -294,6 +303,8 @@ impl Writer {
         columns.checkpoint.push(cell(checkpoint));
         columns.handed_back.push(u8::from(*handed_back));
         columns.copy.push(*copy);
+        columns.received.push(*received);
+        columns.leased.push(leased_until.map(|at| since(at, self.queued)));
         columns.lost.push(lost.clone());
         columns.output.push(cell(output));
         columns.error.push(error_cell(error.as_ref(), outgoing));
@@ -370,6 +381,8 @@ impl Reader {
             handed_back: value(&columns.handed_back, at) > 0,
             kill,
             copy: value(&columns.copy, at),
+            received: value(&columns.received, at),
+            leased_until: span(&columns.leased).map(|span| after(self.queued, span)),
             lost: columns.lost.get_mut(at).map(std::mem::take).unwrap_or_default(),
             output,
             error,

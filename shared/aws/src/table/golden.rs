@@ -210,6 +210,10 @@ fn heads() {
     (claimed[0].fence, claimed[0].lost, claimed[0].copy) = (5, vec![2, 4], 6);
     let lost = Run { actions: Pages::from_pages(vec![claimed]), ..taken_up() };
     check_head("head-lost", &lost, Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
+    let mut leased: Vec<ActionState> = lost.actions.iter().cloned().collect();
+    (leased[0].received, leased[0].leased_until) = (2, Some(at(190)));
+    let leased = Run { actions: Pages::from_pages(vec![leased]), ..taken_up() };
+    check_head("head-leased", &leased, Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     let paused = Run { status: RunStatus::Paused, pauses: 2, ..lost };
     check_head("head-paused", &paused, Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     check_head("head-ended", &ended(), Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));

@@ -79,6 +79,8 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         handed_back: numbers.2 % 3 == 0,
         kill,
         copy: numbers.1 % 4,
+        received: numbers.2 % 4,
+        leased_until: times.1.filter(|_| numbers.1 % 2 == 0),
         lost: (0..numbers.2 % 5).collect(),
         output: values.1,
         error: values.2,

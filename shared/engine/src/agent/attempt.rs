@@ -290,10 +290,10 @@ impl Agent {
 
     /// Commits the hand-back as a claim is committed, for a report could come after the next owner's claim. Only if the
     /// record is out of reach for long it is reported all the same; whether it was committed.
-    async fn tell_handed_back(&self, last: Last, lost: bool) -> bool {
+    async fn tell_handed_back(&self, last: Last, to_be_sent: bool) -> bool {
         let inner = &self.inner;
         let Last { run, of, checkpoint, .. } = last;
-        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost }];
+        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost: to_be_sent }];
         let telling = async {
             let mut backoff = Backoff::of_failures();
             while let Err(error) = advance(&inner.ports, &inner.definitions, run, &input, None).await {

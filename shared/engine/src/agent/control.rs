@@ -31,7 +31,9 @@ impl Agent {
                 Ok(deliveries) if deliveries.is_empty() => continue,
                 Ok(deliveries) => {
                     let receipts: Vec<Receipt> = deliveries.iter().map(receipt).collect();
-                    deliveries.iter().for_each(|delivery| self.obey_one(delivery));
+                    for delivery in &deliveries {
+                        self.obey_one(delivery);
+                    }
                     queues.delete(&queue, receipts).await
                 }
                 Err(error) => Err(error),
