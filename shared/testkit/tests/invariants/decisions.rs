@@ -453,6 +453,44 @@ fn a_claim_is_by_the_message_that_counts_and_says_who_was_lost() {
 }
 
 #[test]
+fn only_its_agent_leases_an_attempt_and_nobody_else_has_it_until_that_is_over() {
+    let mut world = running();
+    let of = first(&world);
+    let renewed = Input::Renewed { of, agent: agent_of(1), started_at: world.now };
+    breaks(&world, &renewed, "SG35", |step| step.before(0, |state| state.agent = Some(agent_of(2))));
+    breaks(&world, &renewed, "SG35", |step| step.input = Input::Wake);
+    breaks(&world, &renewed, "SG35", |step| step.before(0, |state| state.fence = 2));
+    breaks(&world, &renewed, "SG35", |step| step.before(0, |state| state.status = ActionStatus::Queued));
+    let now = world.now;
+    breaks(&world, &renewed, "SG35", move |step| {
+        step.event(|kind| {
+            if let EventKind::ActionLeased { until, .. } = kind {
+                *until = now;
+            }
+        });
+    });
+    let claim = Input::Claim { of, agent: agent_of(2), received: 2, copy: 0 };
+    breaks(&world, &claim, "SG35", move |step| {
+        step.before(0, |state| state.leased_until = Some(now.plus(Millis(1))));
+    });
+    give(&mut world, &renewed);
+    world.pass(Millis::from_secs(200));
+    let later = Some(world.now.plus(Millis(1)));
+    breaks(&world, &Input::Wake, "SG33 SG35", move |step| step.before(0, |state| state.leased_until = later));
+    breaks(&world, &Input::Wake, "SG33 SG35", |step| step.before(0, |state| state.leased_until = None));
+}
+
+/// Of one message the later delivery counts.
+#[test]
+fn a_claim_is_by_the_last_delivery() {
+    let world = running();
+    let claim = Input::Claim { of: first(&world), agent: agent_of(2), received: 4, copy: 0 };
+    breaks(&world, &claim, "", |step| step.before(0, |state| state.received = 3));
+    breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.received = 4));
+    breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.received = 5));
+}
+
+#[test]
 fn no_two_events_have_one_id() {
     let world = begun();
     let input = completed(&world, "a0", succeeded());

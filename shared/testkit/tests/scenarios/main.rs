@@ -6,6 +6,7 @@ mod control;
 mod crash;
 mod expressions;
 mod joins;
+mod leases;
 mod published;
 mod repeated;
 mod repeats;

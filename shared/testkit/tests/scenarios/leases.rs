@@ -1,0 +1,113 @@
+//! Attempts that have no message, and claims that come late.
+
+use windlass_domain::decide::{Command, Rejection, repeat};
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES};
+use windlass_domain::run::{ActionStatus, Input, RunStatus};
+use windlass_domain::time::Millis;
+use windlass_testkit::generate::agent_of;
+use windlass_testkit::sketch::RetrySketch;
+use windlass_testkit::world::{World, performs};
+
+use crate::steps::{completed, finish, give, newest, of_one, started, status, succeeded, world};
+
+/// Until nobody but its agent may have a leased attempt.
+const LEASE: Millis = Millis(LEASE_MS + CLOCKS_DIFFER_MS);
+const ACTION: ActionIndex = ActionIndex(0);
+
+fn renewed(world: &World, agent: u8) -> Input {
+    Input::Renewed { of: newest(world, "a0"), agent: agent_of(agent), started_at: world.now }
+}
+
+fn claim(world: &World, agent: u8, (received, copy): (u32, u32)) -> Input {
+    Input::Claim { of: newest(world, "a0"), agent: agent_of(agent), received, copy }
+}
+
+/// A run of one action, which agent 1 has leased.
+fn leased() -> World {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let of = newest(&world, "a0");
+    started(&mut world, of);
+    let renewed = renewed(&world, 1);
+    give(&mut world, &renewed);
+    world
+}
+
+#[test]
+fn a_lease_that_is_renewed_goes_on_and_one_that_is_not_is_sent_again() {
+    let mut world = leased();
+    for _ in 0..5 {
+        world.pass(Millis(LEASE.0 - 1));
+        assert_eq!(give(&mut world, &Input::Wake).events, []);
+        let renewed = renewed(&world, 1);
+        give(&mut world, &renewed);
+        assert_eq!(world.run.wake_at, Some(world.now.plus(LEASE)));
+    }
+    let late = [renewed(&world, 1), completed(&world, "a0", succeeded())];
+    world.pass(LEASE);
+    let decision = give(&mut world, &Input::Wake);
+    assert_eq!(performs(&decision).len(), 1);
+    let told = decision.commands.iter().filter(|command| matches!(command, Command::Stop { .. })).count();
+    assert_eq!((status(&world, "a0"), told), (ActionStatus::Queued, 1));
+    assert_eq!((world.run.action(ACTION).attempt, &world.run.action(ACTION).lost[..]), (1, &[1][..]));
+    // Whoever decided it may have died before it was sent.
+    let again = repeat(&world.definition, &world.run, world.now, world.now);
+    assert_eq!(performs(&again).len(), 1);
+    // Its agent is there after all, and has nothing to say any more but that.
+    assert_eq!(world.ask(&late[0]), Err(Rejection::Stale));
+    give(&mut world, &late[1]);
+    assert_eq!((status(&world, "a0"), &world.run.action(ACTION).lost[..]), (ActionStatus::Queued, &[][..]));
+    // The new message and the first one: whichever is claimed first.
+    let copy = performs(&decision)[0].copy;
+    let first = claim(&world, 2, (1, copy));
+    give(&mut world, &first);
+    finish(&mut world, "a0", succeeded());
+    assert_eq!(world.run.status, RunStatus::Succeeded);
+}
+
+#[test]
+fn no_message_is_good_for_a_claim_while_the_attempt_is_leased() {
+    let mut world = leased();
+    for by in [(1, 0), (7, 0), (1, 5), (2, 5)] {
+        assert_eq!(world.ask(&claim(&world, 2, by)), Err(Rejection::Stale), "{by:?}");
+    }
+    assert_eq!(world.ask(&renewed(&world, 2)), Err(Rejection::Stale), "another agent");
+    // Its agent has died, and its message was not deleted.
+    world.pass(LEASE);
+    let claimed = claim(&world, 2, (2, 0));
+    give(&mut world, &claimed);
+    let state = world.run.action(ACTION);
+    assert_eq!((state.agent.clone(), state.leased_until), (Some(agent_of(2)), None));
+}
+
+#[test]
+fn an_attempt_whose_leases_run_out_one_after_the_other_is_poison() {
+    let mut world = leased();
+    for number in 1..=MAX_LOSSES {
+        assert_eq!(world.run.status, RunStatus::Running, "{number}");
+        world.pass(LEASE);
+        let decision = give(&mut world, &Input::Wake);
+        if let [sent] = &performs(&decision)[..] {
+            let claimed = claim(&world, 1, (1, sent.copy));
+            give(&mut world, &claimed);
+            let renewed = renewed(&world, 1);
+            give(&mut world, &renewed);
+        }
+    }
+    let error = world.run.action(ACTION).error.clone().expect("it failed");
+    assert_eq!((error.kind.as_str(), world.run.status), ("poison", RunStatus::Failed));
+}
+
+/// The agent that received the message the second time took long to claim, and the third has it.
+#[test]
+fn a_claim_of_a_message_that_was_delivered_again_since_takes_nothing() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let (second, third) = (claim(&world, 2, (2, 0)), claim(&world, 3, (3, 0)));
+    give(&mut world, &third);
+    assert_eq!(world.ask(&second), Err(Rejection::Redelivered));
+    assert_eq!(world.ask(&third), Err(Rejection::Redelivered), "nor does its own, a second time");
+    finish(&mut world, "a0", succeeded());
+    assert_eq!(world.run.status, RunStatus::Succeeded);
+}
