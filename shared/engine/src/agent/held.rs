@@ -115,9 +115,13 @@ impl Hold {
         state.attempt.clone().filter(|_| is_wanted && state.stopped.is_none())
     }
 
-    /// The record keeps it for this agent since it was asked then.
+    /// The record keeps it for this agent since it was asked then. What has been stopped meanwhile is given back by its
+    /// message.
     pub(super) fn leased(&self, asked_at: Instant) {
         let mut state = self.state();
+        if state.stopped.is_some() {
+            return;
+        }
         (state.is_leased, state.span, state.safe_until) = (true, LEASE, asked_at + LEASE);
     }
 

@@ -30,9 +30,7 @@ impl Agent {
             let asked_at = Instant::now();
             match advance(&inner.ports, &inner.definitions, run, &[renewed], None).await {
                 Ok(Advanced::Decided { answers, .. }) if answers.iter().all(Option::is_none) => {
-                    if !hold.is_leased() {
-                        tracing::info!(run.id = %run, action = of.action.0, attempt = of.attempt, "the record keeps the attempt");
-                    }
+                    tracing::debug!(run.id = %run, action = of.action.0, attempt = of.attempt, "leased");
                     hold.leased(asked_at);
                 }
                 Ok(_) => hold.stop(Stopped::Told),

@@ -424,7 +424,7 @@ impl Witness {
 impl Witness {
     /// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. One
     /// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died. So is one that was lost.
-    /// One that waits in a run that is being cancelled is ended after the grace.
+    /// One that waits and was killed, or whose run is being cancelled, is ended after the grace; a lease runs out.
     fn forgotten(&self, run: &Run, host: &MemoryHost) -> Option<String> {
         const BEGUN: u64 = 1;
         if run.status.is_final() || run.status == RunStatus::Submitted {
@@ -440,8 +440,8 @@ impl Witness {
             let state = run.action(action);
             let of = (run.id, action, state.attempt);
             let is_the_sweepers = state.revision <= BEGUN && !self.sent.contains(&of) || self.lost.contains_key(&of);
-            let ends_by_time = state.status == ActionStatus::Queued && run.status == RunStatus::Cancelling
-                || state.leased_until.is_some();
+            let is_stopping = run.status == RunStatus::Cancelling || state.kill.is_some();
+            let ends_by_time = state.status == ActionStatus::Queued && is_stopping || state.leased_until.is_some();
             if state.status.is_in_flight() && !is_the_sweepers && !ends_by_time {
                 in_flight.insert((action, state.attempt));
             }
