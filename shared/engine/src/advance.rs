@@ -253,7 +253,9 @@ fn is_changed(before: &Run, after: &Run) -> bool {
 /// An agent that reports in vain is told to stop.
 fn answer(rejection: Rejection, input: &Input) -> Option<Command> {
     match input {
-        Input::Started { agent, of, .. } | Input::Renewed { agent, of, .. } => Command::answer_to(rejection, agent, *of),
+        Input::Started { agent, of, .. } | Input::Renewed { agent, of, .. } => {
+            Command::answer_to(rejection, agent, *of)
+        }
         Input::Start
         | Input::Claim { .. }
         | Input::Progressed { .. }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{PerformMessage, decode};
 use windlass_domain::ids::{ActionIndex, RunId};
-use windlass_domain::run::{ActionState, Run};
+use windlass_domain::run::{ActionState, ActionStatus, Run};
 use windlass_engine::perform::{Attempt, AttemptControl};
 use windlass_engine::ports::Delivery;
 
 use super::life::Life;
-use super::witness::{SW17, Witness};
+use super::witness::{SW17, SW18, Witness};
 
 /// An attempt of an action of a run, under whatever fence.
 type Key = (RunId, ActionIndex, u32);
@@ -42,6 +42,12 @@ impl Keeping {
         let has_another = messages.values().any(|other| Arc::ptr_eq(other, &before));
         let is_its = |one: &Performed| Arc::ptr_eq(&one.by, &before);
         (!has_another && self.goes_on(key, is_its)).then_some(before)
+    }
+
+    /// Whether the attempt has one message, and the agent on record is the last that received it.
+    fn only_holder(&self, key: Key, state: &ActionState) -> bool {
+        let messages = self.received.get(&key).filter(|messages| messages.len() == 1);
+        messages.is_some_and(|messages| messages.values().all(|by| is_of(state, by)))
     }
 
     /// Whether such a one performs the attempt, untold to stop.
@@ -80,16 +86,20 @@ impl Witness {
         })
     }
 
-    /// Whoever had a lease has stopped before the attempt is anybody else's.
-    pub(super) fn look_at_lease(&mut self, before: &Run, after: &Run, action: ActionIndex) {
+    /// Whoever had a lease has stopped before the attempt is anybody else's, and whoever claims has its message.
+    pub(super) fn look_at_owners(&mut self, before: &Run, after: &Run, action: ActionIndex) {
         let (was, is) = (before.action(action), after.action(action));
         let key = (after.id, action, was.attempt);
-        let has_gone = was.leased_until.is_some() && is.attempt == was.attempt && is.fence > was.fence;
-        if has_gone && self.keeping.goes_on(key, |one| is_of(was, &one.by)) {
-            self.breaks(
-                SW17,
-                format!("{:?} goes on with action {} of run {}, its lease is over", was.agent, action.0, after.id),
-            );
+        if is.attempt != was.attempt || is.fence <= was.fence {
+            return;
+        }
+        if was.leased_until.is_some() && self.keeping.goes_on(key, |one| is_of(was, &one.by)) {
+            let (agent, run) = (&was.agent, after.id);
+            self.breaks(SW17, format!("{agent:?} goes on with action {} of run {run}, its lease is over", action.0));
+        }
+        if is.status == ActionStatus::Running && is.agent != was.agent && self.keeping.only_holder(key, was) {
+            let (had, took) = (&was.agent, &is.agent);
+            self.breaks(SW18, format!("run {}: {took:?} takes action {} from {had:?}", after.id, action.0));
         }
     }
 

@@ -50,6 +50,7 @@ catalogue! {
     SW15: "no task of a process panics";
     SW16: "what was lost, or is due, is sent again within the sweeper's time";
     SW17: "an agent stops an attempt before its message can be with another";
+    SW18: "no claim takes an attempt from the agent that its message was delivered to last";
 }
 
 /// Actions of a run that is looked at each time one of its messages is acknowledged.
@@ -187,7 +188,7 @@ impl Witness {
         }
         for at in 0..after.actions.len() {
             let action = ActionIndex::from_usize(at);
-            self.look_at_lease(before, after, action);
+            self.look_at_owners(before, after, action);
             let (was, is) = (before.action(action), after.action(action));
             if was.status.is_settled() && !is_retried && was != is {
                 self.breaks(SW2, format!("run {}: action {at} had ended: {was:?}, and is {is:?}", after.id));
