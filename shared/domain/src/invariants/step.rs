@@ -2,7 +2,7 @@
 
 use super::{
     Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35,
-    Violation, goes_on, trigger_holds, violated,
+    SG36, Violation, goes_on, trigger_holds, violated,
 };
 use crate::decide::{Command, Decision, Perform};
 use crate::definition::Definition;
@@ -65,7 +65,7 @@ impl Step<'_> {
             EventKind::ActionHandedBack { of } => self.handed_back(run, *of),
             EventKind::ActionLeased { of, until } => self.leased(run, event, *of, *until),
             EventKind::ActionLapsed { of } => {
-                self.holds(SG35, has_lapsed(run, event.at, *of), || {
+                self.holds(SG36, has_lapsed(run, event.at, *of), || {
                     format!("{of:?} lapsed while {:?}", run.action(of.action))
                 });
             }
@@ -144,7 +144,7 @@ impl Step<'_> {
         let state = run.action(of.action);
         let is_its_own = matches!(self.input, Input::Renewed { agent, .. } if state.agent.as_ref() == Some(agent));
         let fits = is_its_own && state.status == ActionStatus::Running && at(run, of) == of && until > event.at;
-        self.holds(SG35, fits, || format!("{of:?} leased until {until} while {state:?}"));
+        self.holds(SG36, fits, || format!("{of:?} leased until {until} while {state:?}"));
     }
 
     fn lost(&mut self, run: &Run, now: Timestamp, of: ActionAt) {
@@ -167,7 +167,7 @@ impl Step<'_> {
             let counts = (*copy, *received) > (state.copy, state.received)
                 && (*copy == state.copy || message.fence + u32::from(state.handed_back) >= state.fence);
             let is_free = state.leased_until.is_none_or(|until| event.at >= until);
-            self.holds(SG35, is_free, || format!("{message:?} claimed while {state:?}"));
+            self.holds(SG36, is_free, || format!("{message:?} claimed while {state:?}"));
             self.holds(SG33, counts, || format!("{message:?} while {state:?}"));
         }
         let accepted = state.status.is_in_flight() && (of.attempt, of.fence) == (state.attempt, fence);

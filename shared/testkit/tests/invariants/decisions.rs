@@ -457,12 +457,12 @@ fn only_its_agent_leases_an_attempt_and_nobody_else_has_it_until_that_is_over() 
     let mut world = running();
     let of = first(&world);
     let renewed = Input::Renewed { of, agent: agent_of(1), started_at: world.now };
-    breaks(&world, &renewed, "SG35", |step| step.before(0, |state| state.agent = Some(agent_of(2))));
-    breaks(&world, &renewed, "SG35", |step| step.input = Input::Wake);
-    breaks(&world, &renewed, "SG35", |step| step.before(0, |state| state.fence = 2));
-    breaks(&world, &renewed, "SG35", |step| step.before(0, |state| state.status = ActionStatus::Queued));
+    breaks(&world, &renewed, "SG36", |step| step.before(0, |state| state.agent = Some(agent_of(2))));
+    breaks(&world, &renewed, "SG36", |step| step.input = Input::Wake);
+    breaks(&world, &renewed, "SG36", |step| step.before(0, |state| state.fence = 2));
+    breaks(&world, &renewed, "SG36", |step| step.before(0, |state| state.status = ActionStatus::Queued));
     let now = world.now;
-    breaks(&world, &renewed, "SG35", move |step| {
+    breaks(&world, &renewed, "SG36", move |step| {
         step.event(|kind| {
             if let EventKind::ActionLeased { until, .. } = kind {
                 *until = now;
@@ -470,14 +470,14 @@ fn only_its_agent_leases_an_attempt_and_nobody_else_has_it_until_that_is_over() 
         });
     });
     let claim = Input::Claim { of, agent: agent_of(2), received: 2, copy: 0 };
-    breaks(&world, &claim, "SG35", move |step| {
+    breaks(&world, &claim, "SG36", move |step| {
         step.before(0, |state| state.leased_until = Some(now.plus(Millis(1))));
     });
     give(&mut world, &renewed);
     world.pass(Millis::from_secs(200));
     let later = Some(world.now.plus(Millis(1)));
-    breaks(&world, &Input::Wake, "SG33 SG35", move |step| step.before(0, |state| state.leased_until = later));
-    breaks(&world, &Input::Wake, "SG33 SG35", |step| step.before(0, |state| state.leased_until = None));
+    breaks(&world, &Input::Wake, "SG33 SG36", move |step| step.before(0, |state| state.leased_until = later));
+    breaks(&world, &Input::Wake, "SG33 SG36", |step| step.before(0, |state| state.leased_until = None));
 }
 
 /// Of one message the later delivery counts.
