@@ -327,8 +327,10 @@ impl Limits {
         let mut limits = Self::STACK;
         match chance.between(0..10) {
             0..3 => {
-                limits.pools.hidden = Some(Millis::from_secs(chance.between(240..900)));
-                fleet.lease_after = Duration::from_mins(2);
+                // Whoever is late to lease what it has held for long can not keep it.
+                let lease_after = Millis::from_secs(chance.between(200..840));
+                fleet.lease_after = lease_after.as_duration();
+                limits.pools.hidden = Some(Millis(lease_after.0 + chance.between(40_000..60_000)));
             }
             3..5 => {
                 let few = usize::try_from(chance.between(2..12)).unwrap_or(2);
