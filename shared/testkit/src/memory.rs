@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::definition::Schedule;
-use windlass_domain::ids::{AgentId, TaskName};
+use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
@@ -147,11 +147,18 @@ impl MemoryHost {
         self.state().queues.get(queue).map(Queue::bodies).unwrap_or_default()
     }
 
-    /// Whether `look` finds a message of some queue, hidden ones and what that queue has given up included.
-    pub fn has_message(&self, mut look: impl FnMut(&QueueName, &str) -> bool) -> bool {
+    /// Whether such a queue has a message, hidden ones and what it has given up included.
+    pub fn has_message(&self, is_such: impl Fn(&QueueName) -> bool) -> bool {
         let state = self.state();
         let mut queues = state.queues.iter().chain(&state.given_up);
-        queues.any(|(name, queue)| queue.all().any(|body| look(name, body)))
+        queues.any(|(name, queue)| is_such(name) && queue.all().next().is_some())
+    }
+
+    /// Whether `look` finds a message about that run, in whichever queue, hidden ones and what a queue has given up included.
+    pub fn has_message_of(&self, run: RunId, mut look: impl FnMut(&QueueName, &str) -> bool) -> bool {
+        let state = self.state();
+        let mut queues = state.queues.iter().chain(&state.given_up);
+        queues.any(|(name, queue)| queue.all_of(run).any(|body| look(name, body)))
     }
 
     /// The schedule that was put for a task and not removed.

@@ -167,13 +167,13 @@ impl Simulation {
 
     /// Whether all is over, and no message is left that anything could follow from.
     fn is_at_rest(&self) -> bool {
-        self.is_over() && !self.host.has_message(|queue, _| matches!(queue, QueueName::Pool(_)))
+        self.is_over() && !self.host.has_message(|queue| matches!(queue, QueueName::Pool(_)))
     }
 
     /// Whether every run that anybody asked for has ended, and nothing more is asked of any.
     fn is_over(&self) -> bool {
         let witness = self.witness();
-        !self.host.has_message(|queue, _| *queue == QueueName::Inbox)
+        !self.host.has_message(|queue| *queue == QueueName::Inbox)
             && witness.runs.values().all(|seen| seen.record.status.is_final())
     }
 }

@@ -185,9 +185,9 @@ async fn what_is_received_too_often_is_given_up_to_the_queue_beside_it() {
     let letters = receive(&given_up, Duration::ZERO).await;
     assert_eq!((letters[0].body.as_str(), letters[0].receive_count, letters[0].sent_at), ("a", 1, START));
     assert_eq!(host.limits_met().given_up, ["a"]);
-    assert!(host.has_message(|queue, body| (queue, body) == (&QueueName::Inbox, "a")), "it is somewhere");
+    assert!(host.has_message(|queue| *queue == QueueName::Inbox), "it is somewhere");
     given_up.queues.delete(&QueueName::Inbox, vec![letters[0].receipt.clone()]).await.unwrap();
-    assert!(!host.has_message(|_, _| true));
+    assert!(!host.has_message(|_| true));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
@@ -58,6 +59,8 @@ pub(super) struct Queue {
 
 struct Message {
     body: String,
+    /// The run that it is about.
+    run: Option<RunId>,
     sent_at: Timestamp,
     visible_at: Timestamp,
     received_at: Option<Timestamp>,
@@ -80,6 +83,11 @@ impl Queue {
         self.messages.values().map(|message| message.body.as_str())
     }
 
+    pub(super) fn all_of(&self, run: RunId) -> impl Iterator<Item = &str> {
+        let of_run = self.messages.values().filter(move |message| message.run == Some(run));
+        of_run.map(|message| message.body.as_str())
+    }
+
     /// Removes what the queue gives up instead of having it received once more.
     fn give_up(&mut self, now: Timestamp, limits: QueueLimits) -> BTreeMap<u64, Message> {
         let Some(most) = limits.receives else { return BTreeMap::new() };
@@ -97,7 +105,8 @@ impl Queue {
         limits: QueueLimits,
         met: &mut LimitsMet,
     ) -> Vec<Delivery> {
-        if let Some(retention) = limits.retention {
+        let oldest = self.messages.values().next().map(|message| message.sent_at);
+        if let Some(retention) = limits.retention.filter(|most| oldest.is_some_and(|at| now >= at.plus(*most))) {
             let before = self.messages.len();
             self.messages.retain(|_, message| now < message.sent_at.plus(retention));
             met.retention += (before - self.messages.len()) as u64;
@@ -165,8 +174,8 @@ impl Queues for MemoryHost {
             for Outgoing { body, delay } in batch {
                 state.sent += 1;
                 let number = state.sent;
-                let message =
-                    Message { body, sent_at: now, visible_at: now.plus(delay), received_at: None, receive_count: 0 };
+                let (run, visible_at) = (run_of(&body), now.plus(delay));
+                let message = Message { body, run, sent_at: now, visible_at, received_at: None, receive_count: 0 };
                 self.queues(state).0.entry(queue.clone()).or_default().messages.insert(number, message);
             }
         });
@@ -250,6 +259,12 @@ impl Queues for MemoryHost {
         let visible = messages.into_iter().flatten().filter(|message| message.visible_at <= now).count();
         Ok(u64::try_from(visible).unwrap_or(u64::MAX))
     }
+}
+
+/// The run that a message says it is about: its first `"run"`.
+fn run_of(body: &str) -> Option<RunId> {
+    let (_, rest) = body.split_once(r#""run":""#)?;
+    rest.split_once('"')?.0.parse().ok()
 }
 
 fn check_outgoing(message: &Outgoing) -> Result<(), PortError> {

@@ -107,15 +107,11 @@ fn due_again(seen: &Seen, action: ActionIndex, well_at: Timestamp) -> Option<Tim
 }
 
 fn has_message(run: &Run, action: ActionIndex, host: &MemoryHost) -> bool {
-    let id = run.id.to_string();
     let attempt = run.action(action).attempt;
-    host.has_message(|queue, body| {
-        body.contains(&id)
-            && match queue {
-                QueueName::Inbox => true,
-                QueueName::Pool(_) => decode::<PerformMessage>(body)
-                    .is_ok_and(|perform| (perform.of.action, perform.of.attempt) == (action, attempt)),
-                QueueName::Control(_) | QueueName::DeadLetter => false,
-            }
+    host.has_message_of(run.id, |queue, body| match queue {
+        QueueName::Inbox => true,
+        QueueName::Pool(_) => decode::<PerformMessage>(body)
+            .is_ok_and(|perform| (perform.of.action, perform.of.attempt) == (action, attempt)),
+        QueueName::Control(_) | QueueName::DeadLetter => false,
     })
 }

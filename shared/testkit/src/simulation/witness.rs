@@ -431,8 +431,7 @@ impl Witness {
         if run.status.is_final() || run.status == RunStatus::Submitted {
             return None;
         }
-        let id = run.id.to_string();
-        if host.has_message(|queue, body| *queue == QueueName::Inbox && body.contains(&id)) {
+        if host.has_message_of(run.id, |queue, _| *queue == QueueName::Inbox) {
             return None;
         }
         let mut in_flight: BTreeSet<(ActionIndex, u32)> = BTreeSet::new();
@@ -449,9 +448,8 @@ impl Witness {
         }
         // A claim that ended its action may have led to more, and its message comes again as well.
         let mut may_be_told_again = false;
-        host.has_message(|queue, body| {
+        host.has_message_of(run.id, |queue, body| {
             if matches!(queue, QueueName::Pool(_))
-                && body.contains(&id)
                 && let Ok(PerformMessage { of, .. }) = decode::<PerformMessage>(body)
             {
                 in_flight.remove(&(of.action, of.attempt));
