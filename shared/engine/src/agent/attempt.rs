@@ -251,16 +251,14 @@ impl Agent {
     }
 
     /// Makes the message visible again: the attempt goes on elsewhere, and none is spent. The record has the last
-    /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden. An attempt without
-    /// a message is sent again, and so is one whose message was received so often that many deployments in a row would
-    /// make it look like one that nobody can perform.
-    async fn hand_back(&self, last: Last, hold: &Hold) {
+    /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden.
+    async fn hand_back(&self, last: Last, hold: &Arc<Hold>) {
+        if hold.is_leased() || hold.receive_count >= WORN_AFTER {
+            return self.have_sent_again(last, hold);
+        }
         let (run, of) = (last.run, last.of);
-        let is_sent_again = hold.is_leased() || hold.receive_count >= WORN_AFTER;
-        let is_known = self.tell_handed_back(last, is_sent_again).await;
-        if is_known && is_sent_again {
-            self.delete_messages(hold).await;
-        } else if let Some(receipt) = hold.receipts().into_iter().next() {
+        self.tell_handed_back(last).await;
+        if let Some(receipt) = hold.receipts().into_iter().next() {
             let pool = QueueName::Pool(self.inner.settings.pool.clone());
             match self.inner.ports.queues.extend(&pool, vec![(receipt, Duration::ZERO)]).await {
                 Ok(kept) if kept.is_empty() => self.tell_lost(run, of),
@@ -271,6 +269,16 @@ impl Agent {
             }
         }
         self.inner.held.release(hold);
+    }
+
+    /// Hands back an attempt without a message, or one whose message was received so often that many deployments in a row
+    /// would make it look like one that nobody can perform. Whoever decides the report sends the attempt again, also if the
+    /// first one who tries dies over it.
+    fn have_sent_again(&self, last: Last, hold: &Arc<Hold>) {
+        let Last { run, of, checkpoint, .. } = last;
+        let agent = self.inner.settings.id.clone();
+        let input = Input::HandedBack { of, agent, checkpoint, lost: true };
+        self.inner.reporter.report(run, input, Some(hold.clone()));
     }
 
     /// What was handed back had no message any more.
@@ -289,11 +297,11 @@ impl Agent {
     }
 
     /// Commits the hand-back as a claim is committed, for a report could come after the next owner's claim. Only if the
-    /// record is out of reach for long it is reported all the same; whether it was committed.
-    async fn tell_handed_back(&self, last: Last, to_be_sent: bool) -> bool {
+    /// record is out of reach for long it is reported all the same.
+    async fn tell_handed_back(&self, last: Last) {
         let inner = &self.inner;
         let Last { run, of, checkpoint, .. } = last;
-        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost: to_be_sent }];
+        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost: false }];
         let telling = async {
             let mut backoff = Backoff::of_failures();
             while let Err(error) = advance(&inner.ports, &inner.definitions, run, &input, None).await {
@@ -301,12 +309,10 @@ impl Agent {
                 backoff.wait().await;
             }
         };
-        let is_known = tokio::time::timeout(TELL_WITHIN, telling).await.is_ok();
-        if !is_known {
+        if tokio::time::timeout(TELL_WITHIN, telling).await.is_err() {
             let [input] = input;
             inner.reporter.report(run, input, None);
         }
-        is_known
     }
 
     /// Puts a message that can not be performed where a person finds it, with the reason.

@@ -45,7 +45,7 @@ impl Agent {
     }
 
     /// Deletes what no attempt needs any more. What can not be deleted is kept hidden and tried again.
-    pub(super) async fn delete_messages(&self, hold: &Hold) {
+    async fn delete_messages(&self, hold: &Hold) {
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
         for batch in hold.receipts().chunks(MAX_BATCH) {
             match self.inner.ports.queues.delete(&pool, batch.to_vec()).await {
