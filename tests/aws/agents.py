@@ -1,4 +1,4 @@
-"""Stories of agents: one dies, one is not ours."""
+"""Stories of agents: one dies, one is not ours, one is not there."""
 
 import os
 import sys
@@ -39,6 +39,44 @@ def agent_dies(stack: Stack) -> str:
     second.terminate()
     expect(second.wait(timeout=PATIENCE_S) == 0, "the second agent drains on SIGTERM and ends with 0")
     return f"10 actions ran on the other agent {moved:.1f} s after the kill -9 (the aim: {VISIBILITY_S + 5})"
+
+
+WAITING = """
+task: waits-for-an-agent
+defaults: { pool: unserved, timeout: 5m }
+actions:
+  work: { exec: ["true"] }
+"""
+
+
+def unserved_pool(stack: Stack) -> str:
+    """An attempt in a pool without an agent says so within a minute, and is performed as soon as there is one."""
+    subscription = Subscription(stack.name, "proof-unserved")
+    stack.apply(WAITING)
+    run, asked = stack.start("waits-for-an-agent")["id"], time.monotonic()
+    wait_for("the run to say that nobody serves the pool", lambda: stack.run(run)["actions"]["work"].get("unserved_since"))
+    told = time.monotonic() - asked
+    # The aim is a minute. Without it nobody would be told until somebody looks.
+    expect(told <= 90, f"it is told only after {told:.0f} s")
+    heard: list[dict] = []
+
+    def hear() -> list[dict]:
+        heard.extend(event for event in subscription.receive() if event["run"] == run)
+        return [event for event in heard if event["type"] == "action.unserved"]
+
+    wait_for("the subscriber to hear of it", hear)
+    agent, started = stack.agent("unserved"), time.monotonic()
+    wait_for("the run to end", lambda: stack.run(run)["status"] in ENDED)
+    served = time.monotonic() - started
+    action = stack.run(run)["actions"]["work"]
+    expect((action["status"], action.get("unserved_since")) == ("succeeded", None), f"the mark goes: {action}")
+    expect({event["data"]["pool"] for event in hear()} == {"unserved"} and len({event["id"] for event in hear()}) == 1,
+           f"it is told once: {heard}")
+    expect((faults := check_run(stack, run)) == [], "\n".join(faults))
+    subscription.end()
+    agent.terminate()
+    expect(agent.wait(timeout=PATIENCE_S) == 0, "the agent drains on SIGTERM and ends with 0")
+    return f"told after {told:.0f} s (the aim: 60); performed {served:.1f} s after an agent was started"
 
 
 def ended(stack: Stack, run: dict) -> dict:
