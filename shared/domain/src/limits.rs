@@ -1,7 +1,6 @@
 //! Every limit, with its unit in its name. A limit that is met is a typed error at the place that met it.
 
-/// How far the clocks of an agent and of who decides may differ for an attempt that its run's deadline stopped to be taken
-/// for one, in milliseconds: 10 s.
+/// How far the clocks of two processes may differ, wherever one decides by what another has timed.
 pub const CLOCKS_DIFFER_MS: u64 = 10_000;
 
 /// Characters of a task's, an action's, a pool's or an agent's name.
@@ -79,10 +78,9 @@ pub const CLAIM_BELOW_MS: u64 = CHECK_AFTER_MS + CLOCKS_DIFFER_MS + 3_000;
 pub const CANCEL_GRACE_MS: u64 = 30_000;
 /// How long a cancelled run waits for a running action. Its agent has lost its lease by then and stopped itself.
 pub const CANCEL_FORCE_MS: u64 = 120_000;
-/// How long an attempt that has no message is its agent's after each renewal. An agent that can not renew has stopped it
-/// before [`CANCEL_FORCE_MS`] are over.
-pub const LEASE_MS: u64 = 120_000;
-const _: () = assert!(LEASE_MS <= CANCEL_FORCE_MS);
+/// How long an attempt that has no message is its agent's after each renewal. It is renewed after a third of that, so a run
+/// with such an attempt is quiet for long enough to be swept.
+pub const LEASE_MS: u64 = 600_000;
 /// How long after an action's own timeout its agent may still report it, in milliseconds.
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.

@@ -151,7 +151,9 @@ pub(crate) fn due_at(run: &Run, now: Timestamp) -> Option<Timestamp> {
         return None;
     }
     if now.since(run.submitted_at).0 >= YOUNG_MS {
-        return Some(next_look(now));
+        // A run may be written so often that nobody looks at it; it is woken all the same.
+        let wake = run.wake_at.map(whole_minute);
+        return Some(wake.map_or(next_look(now), |wake| wake.min(next_look(now))));
     }
     run.wake_at.filter(|at| at.since(now).0 > windlass_domain::limits::MAX_DELAY_MS)
 }
@@ -160,6 +162,13 @@ pub(crate) fn due_at(run: &Run, now: Timestamp) -> Option<Timestamp> {
 pub(crate) fn next_look(committed_at: Timestamp) -> Timestamp {
     const MINUTE_MS: i64 = 60_000;
     Timestamp::from_millis((committed_at.as_millis().div_euclid(MINUTE_MS)).saturating_add(3).saturating_mul(MINUTE_MS))
+}
+
+/// The first whole minute that is not before that.
+fn whole_minute(at: Timestamp) -> Timestamp {
+    const MINUTE_MS: i64 = 60_000;
+    let minutes = at.as_millis().saturating_add(MINUTE_MS - 1).div_euclid(MINUTE_MS);
+    Timestamp::from_millis(minutes.saturating_mul(MINUTE_MS))
 }
 
 /// Runs younger than this are in no index of what is due. The sweeper looks at a run when it is two minutes old: by

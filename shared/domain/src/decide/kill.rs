@@ -4,7 +4,7 @@
 //! told to stop, what is queued is answered by whoever receives it, and what nobody answers is ended after a grace.
 
 use super::step::Step;
-use super::{Rejection, again, control, time};
+use super::{Rejection, again, control, lease, time};
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS};
 use crate::run::{ActionStatus, EventKind, RunStatus};
@@ -74,7 +74,7 @@ pub(super) fn force(step: &mut Step<'_>, action: ActionIndex, waited: Millis) {
     let of = step.at(action);
     match step.state(action).status {
         ActionStatus::Queued if waited.0 >= CANCEL_GRACE_MS => step.cancel(of, None),
-        ActionStatus::Running if waited.0 >= CANCEL_FORCE_MS => step.cancel(of, None),
+        ActionStatus::Running if waited.0 >= CANCEL_FORCE_MS && !lease::holds(step, action) => step.cancel(of, None),
         ActionStatus::Running => step.stop(action),
         ActionStatus::Queued
         | ActionStatus::Waiting

@@ -11,7 +11,8 @@ use crate::run::{ActionAt, ActionStatus, EventKind};
 use crate::sabotage::{Bug, sabotaged};
 use crate::time::{Millis, Timestamp};
 
-/// The agent keeps the attempt for a while from now. The attempt may be one that was never reported as started.
+/// The agent keeps the attempt for a while from now, unless it is not to go on. The attempt may be one that was never
+/// reported as started.
 pub(super) fn renew(
     step: &mut Step<'_>,
     of: ActionAt,
@@ -19,12 +20,21 @@ pub(super) fn renew(
     started_at: Timestamp,
 ) -> Result<(), Rejection> {
     report::started(step, of, agent, started_at)?;
+    if step.is_stopping(of.action) {
+        // Who is refused is told to stop.
+        return Err(Rejection::Stale);
+    }
     let until = step.now.plus(Millis(LEASE_MS + CLOCKS_DIFFER_MS));
     if step.state(of.action).leased_until < Some(until) {
         step.emit(EventKind::ActionLeased { of, until });
     }
     time::put_off_wake(step);
     Ok(())
+}
+
+/// Whether its agent may still perform it: nobody else is to have it, whatever becomes of the run.
+pub(super) fn holds(step: &Step<'_>, action: ActionIndex) -> bool {
+    step.state(action).leased_until.is_some_and(|until| step.now < until)
 }
 
 /// When the attempt's lease runs out, if it has one.

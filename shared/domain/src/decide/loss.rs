@@ -8,14 +8,15 @@ use serde_json::Value;
 
 use super::report::{check_open, checkpointed};
 use super::step::Step;
-use super::{Command, Rejection, again};
+use super::{Command, Rejection, again, lease};
 use crate::ids::{ActionIndex, AgentId};
 use crate::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, MAX_LOSSES, SUSPECT_LOSSES};
 use crate::run::{ActionAt, ActionState, ActionStatus, ClaimedBy, ErrorInfo, EventKind};
 use crate::sabotage::{Bug, sabotaged};
 
 /// An agent holds a message that another may have held before. It gets a higher fence, or, if the action is not to go
-/// on, it ends here. A second message of an attempt that runs is refused: the first one is redelivered if need be.
+/// on, it ends here. Another message of an attempt that runs is refused: the one by which it was claimed comes again if
+/// need be.
 pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: ClaimedBy) -> Result<(), Rejection> {
     let redelivered = by.received > 1;
     let state = step.state(of.action);
@@ -33,7 +34,7 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
     if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, by.copy) {
         return Err(Rejection::Stale);
     }
-    if state.leased_until.is_some_and(|until| step.now < until) && !sabotaged(Bug::ClaimLeased) {
+    if lease::holds(step, of.action) && !sabotaged(Bug::ClaimLeased) {
         // Its agent needs no message: whichever this is, it is of no use any more.
         return Err(Rejection::Stale);
     }
@@ -65,8 +66,8 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
 }
 
 /// Whether that copy is the message that counts, so that an attempt which has several has one owner. A copy
-/// is good only as long as nobody has claimed the message that it replaces; from its first claim on, it alone is. What
-/// was handed back has a fence of nobody since.
+/// is good only as long as nobody has claimed the message that it was sent beside; from its first claim on, it alone is.
+/// What was handed back has a fence of nobody since.
 fn is_by_its_message(state: &ActionState, of: ActionAt, copy: u32) -> bool {
     let owned = state.fence - u32::from(state.handed_back);
     of.fence <= state.fence && (copy == state.copy || copy > state.copy && of.fence >= owned)
@@ -81,7 +82,10 @@ fn is_fresh(step: &Step<'_>, action: ActionIndex) -> bool {
 
 /// Whether the claim says that the owner before was lost. Who claims again what it had itself is still there.
 fn is_loss(state: &ActionState, agent: &AgentId, redelivered: bool) -> bool {
-    redelivered && !state.handed_back && state.agent.as_ref() != Some(agent)
+    // Under the fence after a lapse nobody has had it.
+    let has_lapsed =
+        state.status == ActionStatus::Queued && state.lost.last().is_some_and(|lost| lost + 1 == state.fence);
+    redelivered && !state.handed_back && !has_lapsed && state.agent.as_ref() != Some(agent)
 }
 
 /// Whoever had it may live all the same, cut off or asleep: it is told to stop when it can be told.
@@ -162,10 +166,12 @@ pub(super) fn handed_back(
         step.follow();
         return Ok(());
     }
+    // Whatever message of a leased attempt turned up was of no use to anybody.
+    let is_sent_again = lost || state.leased_until.is_some();
     // One that is too large was refused where it was saved.
     let _kept = checkpointed(step, of, 0, checkpoint);
     step.emit(EventKind::ActionHandedBack { of });
-    if lost {
+    if is_sent_again {
         again::of_queued(step, of.action);
     }
     Ok(())

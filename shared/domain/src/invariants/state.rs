@@ -38,18 +38,22 @@ fn earliest_timer(definition: &Definition, run: &Run) -> Option<Timestamp> {
         let cancelled_at = run.cancellation.as_ref().map(|cancellation| cancellation.at);
         match (run.status, state.status) {
             (RunStatus::Cancelling, ActionStatus::Queued) => Some(cancelled_at?.plus(Millis(CANCEL_GRACE_MS))),
-            (RunStatus::Cancelling, ActionStatus::Running) => Some(cancelled_at?.plus(Millis(CANCEL_FORCE_MS))),
+            (RunStatus::Cancelling, ActionStatus::Running) => {
+                Some(cancelled_at?.plus(Millis(CANCEL_FORCE_MS))).max(state.leased_until)
+            }
             (RunStatus::Running | RunStatus::Paused, ActionStatus::Queued) if state.kill.is_some() => {
                 Some(state.kill.as_ref()?.at.plus(Millis(CANCEL_GRACE_MS)))
             }
             (RunStatus::Running | RunStatus::Paused, ActionStatus::Running) if state.kill.is_some() => {
-                Some(state.kill.as_ref()?.at.plus(Millis(CANCEL_FORCE_MS)))
+                Some(state.kill.as_ref()?.at.plus(Millis(CANCEL_FORCE_MS))).max(state.leased_until)
             }
             (RunStatus::Running | RunStatus::Paused, ActionStatus::Queued) => {
                 Some(state.queued_at?.plus(author.queue_timeout?))
             }
             (RunStatus::Running | RunStatus::Paused, ActionStatus::Running) => {
-                Some(state.started_at?.plus(author.timeout?).plus(Millis(TIMEOUT_MARGIN_MS)))
+                let timeout = author.timeout.and_then(|timeout| Some(state.started_at?.plus(timeout)));
+                let given_up = timeout.map(|at| at.plus(Millis(TIMEOUT_MARGIN_MS)));
+                given_up.into_iter().chain(state.leased_until).min()
             }
             (RunStatus::Running | RunStatus::Paused, ActionStatus::RetryWaiting) => state.retry_at,
             _ => None,

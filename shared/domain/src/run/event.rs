@@ -129,7 +129,7 @@ pub enum EventKind {
         /// From where.
         checkpoint: Value,
     },
-    /// The attempt's agent drains and gives its message back to the pool: the next fence is nobody's. Not published.
+    /// The attempt's agent has stopped it and gives it back: the next fence is nobody's. Not published.
     ActionHandedBack {
         /// Which, with the fence that its agent had.
         of: ActionAt,

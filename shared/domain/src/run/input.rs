@@ -69,8 +69,8 @@ pub enum Input {
         /// Where the work can be taken up; absent: where it was said last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
-        /// The agent may not hold the attempt's message any more, so it makes nothing visible: the attempt is to be sent
-        /// again, unless somebody has claimed it since.
+        /// The agent may not hold a message of the attempt any more: it is to be sent again, unless somebody has claimed it
+        /// since. So is one that was leased, whatever stands here.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         lost: bool,
     },

@@ -197,7 +197,8 @@ pub struct ActionState {
     /// Where the work can be taken up, as its newest owner said last; none once the action is settled.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
-    /// It was handed back: its message is in the pool, its fence is nobody's, and nobody was lost. Only while queued.
+    /// It was handed back: its message is in its pool or is being sent, its fence is nobody's, and nobody was lost. Only
+    /// while queued.
     #[serde(rename = "h", default, skip_serializing_if = "is_false")]
     pub handed_back: bool,
     /// Somebody wants it to end, whatever becomes of the rest of the run; kept if it has ended by that.

@@ -297,11 +297,15 @@ impl Agent {
     }
 
     /// Commits the hand-back as a claim is committed, for a report could come after the next owner's claim. Only if the
-    /// record is out of reach for long it is reported all the same.
+    /// record is out of reach for long it is reported all the same; by then its message may have been refused.
     async fn tell_handed_back(&self, last: Last) {
         let inner = &self.inner;
         let Last { run, of, checkpoint, .. } = last;
-        let input = [Input::HandedBack { of, agent: inner.settings.id.clone(), checkpoint, lost: false }];
+        let handed_back = |lost| {
+            let (agent, checkpoint) = (inner.settings.id.clone(), checkpoint.clone());
+            Input::HandedBack { of, agent, checkpoint, lost }
+        };
+        let input = [handed_back(false)];
         let telling = async {
             let mut backoff = Backoff::of_failures();
             while let Err(error) = advance(&inner.ports, &inner.definitions, run, &input, None).await {
@@ -310,8 +314,7 @@ impl Agent {
             }
         };
         if tokio::time::timeout(TELL_WITHIN, telling).await.is_err() {
-            let [input] = input;
-            inner.reporter.report(run, input, None);
+            inner.reporter.report(run, handed_back(true), None);
         }
     }
 

@@ -57,6 +57,8 @@ struct State {
     since: Instant,
     /// The record keeps it for this agent, and no message counts any more.
     is_leased: bool,
+    /// Since when the record may keep it for this agent: the first answer may have been lost.
+    asked_at: Option<Instant>,
     /// Nobody else may have it before.
     safe_until: Instant,
     /// For how long it is safe after each extension or renewal.
@@ -96,10 +98,14 @@ impl Hold {
         !self.is_safe_for(span * 2 / 3)
     }
 
-    /// Whether it is too late to go on with it.
+    /// Whether it is too late to go on with it. A lease that was asked for may have been given, whatever became of the
+    /// answer, and then the record takes it from this agent when it is over, though the message is still here.
     fn is_lost(&self) -> bool {
-        let span = self.state().span;
-        !self.is_safe_for(span / 3)
+        let (span, asked_at) = {
+            let state = self.state();
+            (state.span, state.asked_at)
+        };
+        !self.is_safe_for(span / 3) || asked_at.is_some_and(|at| at.elapsed() >= LEASE * 2 / 3)
     }
 
     /// Whether the record keeps it, and no message does.
@@ -107,22 +113,30 @@ impl Hold {
         self.state().is_leased
     }
 
-    /// What is to be leased now, or renewed, and since when it runs.
+    /// The attempt that is to be leased now, or whose lease is to be renewed, and since when it runs.
     pub(super) fn due_lease(&self, lease_after: Duration) -> Option<(Arc<PerformMessage>, Timestamp)> {
         let is_due = self.is_due();
-        let state = self.state();
-        let is_wanted = if state.is_leased { is_due } else { state.since.elapsed() >= lease_after };
-        state.attempt.clone().filter(|_| is_wanted && state.stopped.is_none())
+        let mut state = self.state();
+        if state.is_leased {
+            return state.attempt.clone().filter(|_| is_due);
+        }
+        let attempt = state.attempt.clone()?;
+        if state.since.elapsed() < lease_after || state.stopped.is_some() {
+            return None;
+        }
+        state.asked_at.get_or_insert_with(Instant::now);
+        Some(attempt)
     }
 
     /// The record keeps it for this agent since it was asked then. What has been stopped meanwhile is given back by its
     /// message.
     pub(super) fn leased(&self, asked_at: Instant) {
         let mut state = self.state();
-        if state.stopped.is_some() {
+        if state.stopped.is_some() && !state.is_leased {
             return;
         }
-        (state.is_leased, state.span, state.safe_until) = (true, LEASE, asked_at + LEASE);
+        (state.is_leased, state.asked_at) = (true, None);
+        (state.span, state.safe_until) = (LEASE, asked_at + LEASE);
     }
 
     /// Its messages that may not have been deleted yet, the one that counts first.
@@ -160,6 +174,7 @@ impl Held {
             receipts: vec![delivery.receipt.clone()],
             since: asked_at,
             is_leased: false,
+            asked_at: None,
             safe_until: asked_at + self.visibility,
             span: self.visibility,
             attempt: None,
@@ -249,7 +264,8 @@ impl Agent {
     }
 
     async fn extend_due(&self) {
-        let is_due = |hold: &Arc<Hold>| hold.is_leased() || hold.is_due();
+        // The message of a leased attempt is refused and deleted by whoever gets it.
+        let is_due = |hold: &Arc<Hold>| !hold.is_leased() && hold.is_due();
         let due = self.inner.held.all().into_iter().filter(is_due);
         let due: Vec<_> =
             due.flat_map(|hold| hold.receipts().into_iter().map(move |receipt| (hold.clone(), receipt))).collect();

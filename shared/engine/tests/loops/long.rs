@@ -65,16 +65,16 @@ async fn an_action_of_72_hours_has_one_attempt_and_one_owner() {
     let script = lasting(Duration::from_hours(72));
     let performed = script.performed.clone();
     // So that three days take a moment.
-    let calm = |settings: &mut AgentSettings| settings.visibility = Duration::from_mins(2);
+    let calm = |settings: &mut AgentSettings| settings.visibility = Duration::from_mins(10);
     world.agent_with("owner", 4, script, calm);
     let id = world.submit(&task()).await;
     world.until(id, |run| run.action(ACTION).status == ActionStatus::Running).await;
     let other = lasting(Duration::ZERO);
     let elsewhere = other.performed.clone();
     world.agent_with("other", 4, other, calm);
-    let renewed = follow(&world, id, Duration::from_secs(20)).await;
-    // It has a message for eight hours, and then a lease of two minutes, renewed before a half of it has passed.
-    assert!((64 * 60..=64 * 90).contains(&renewed), "renewed {renewed} times");
+    let renewed = follow(&world, id, Duration::from_mins(1)).await;
+    // It has a message for eight hours, and then a lease of ten minutes, renewed before a half of it has passed.
+    assert!((64 * 12..=64 * 18).contains(&renewed), "renewed {renewed} times");
     assert_eq!((performed.load(Ordering::SeqCst), elsewhere.load(Ordering::SeqCst)), (1, 0));
     check_one_owner(&world, id, "owner").await;
 }
@@ -95,7 +95,7 @@ async fn a_backlog_does_not_take_a_long_attempt_from_its_agent() {
     let id = world.submit(&json!({ "task": "long", "actions": actions })).await;
     world.until(id, |run| run.action(ACTION).status == ActionStatus::Running).await;
     let renewed = follow(&world, id, Duration::from_secs(20)).await;
-    assert!(renewed > 200, "renewed {renewed} times");
+    assert!(renewed > 30, "renewed {renewed} times");
     assert_eq!(performed.load(Ordering::SeqCst), 31);
     let run = world.run(id).await;
     assert!(run.actions.iter().all(|state| (state.attempt, state.fence) == (1, 1)), "{run:?}");
@@ -105,7 +105,7 @@ async fn a_backlog_does_not_take_a_long_attempt_from_its_agent() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_that_dies_leaves_a_message_or_a_lease_that_runs_out() {
     // Killed while it has the message, and after it leased the attempt.
-    for (minutes, within) in [(14, 35_000), (16, 200_000), (31, 200_000)] {
+    for (minutes, within) in [(14, 35_000), (16, 680_000), (31, 680_000)] {
         let world = World::limited(SHORT);
         let owner = world.agent_with("owner", 4, lasting(Duration::from_hours(1)), early);
         let id = world.submit(&task()).await;

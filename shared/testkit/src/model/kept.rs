@@ -92,7 +92,8 @@ impl Model {
             self.follow(turn);
             return Ok(());
         }
-        let is_loss = redelivered && !row.handed_back && owner != Some(agent);
+        let is_nobodys = owner.is_none() && row.lost.last().is_some_and(|lost| lost + 1 == row.fence);
+        let is_loss = redelivered && !row.handed_back && !is_nobodys && owner != Some(agent);
         if let Some(row) = self.actions.get_mut(&name_of(at)) {
             if is_loss {
                 row.lost.insert(row.fence);
@@ -160,13 +161,14 @@ impl Model {
             return Ok(());
         }
         self.keep(at, checkpoint);
+        let is_leased = row.leased.is_some();
         self.set(at, Stand::Queued { since: turn.now }, turn);
         if let Some(row) = self.actions.get_mut(&name_of(at)) {
             row.handed_back = true;
             row.fence += 1;
             row.said_number = 0;
         }
-        if lost {
+        if lost || is_leased {
             turn.sent.insert((self.newest(at), true));
         }
         Ok(())

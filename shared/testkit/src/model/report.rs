@@ -30,6 +30,7 @@ impl Model {
             return Err(if is_newest { Rejection::RunEnded } else { Rejection::Stale });
         }
         match input {
+            Input::Renewed { .. } if self.is_stopping(at) => Err(refusal(&stand)),
             Input::Started { agent, started_at, .. } | Input::Renewed { agent, started_at, .. } => {
                 match &stand {
                     Stand::Queued { .. } if is_newest => {

@@ -70,7 +70,8 @@ impl Model {
             Stand::Running { .. } => CANCEL_FORCE_MS,
             _ => return,
         };
-        if waited >= patience {
+        let is_leased = self.row(at).leased.is_some_and(|until| turn.now < until);
+        if waited >= patience && !is_leased {
             self.set(at, Stand::Cancelled, turn);
         }
     }

@@ -49,7 +49,7 @@ catalogue! {
     SW14: "a due time is one run, and no two runs of a task overlap whose schedule forbids it";
     SW15: "no task of a process panics";
     SW16: "what was lost, or is due, is sent again within the sweeper's time";
-    SW17: "an agent stops an attempt before its message can be with another";
+    SW17: "an agent stops an attempt before its message can be with another, or its lease is over";
     SW18: "no claim takes an attempt from the agent that its message was delivered to last";
 }
 

@@ -5,7 +5,7 @@ use windlass_domain::decide::{Command, Decision};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::invariants::{EventIds, check_step};
-use windlass_domain::limits::SUSPECT_LOSSES;
+use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, SUSPECT_LOSSES};
 use windlass_domain::run::{
     ActionAt, ActionState, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Progress, Run, RunStatus, apply,
 };
@@ -474,7 +474,7 @@ fn only_its_agent_leases_an_attempt_and_nobody_else_has_it_until_that_is_over() 
         step.before(0, |state| state.leased_until = Some(now.plus(Millis(1))));
     });
     give(&mut world, &renewed);
-    world.pass(Millis::from_secs(200));
+    world.pass(Millis(LEASE_MS + CLOCKS_DIFFER_MS));
     let later = Some(world.now.plus(Millis(1)));
     breaks(&world, &Input::Wake, "SG33 SG36", move |step| step.before(0, |state| state.leased_until = later));
     breaks(&world, &Input::Wake, "SG33 SG36", |step| step.before(0, |state| state.leased_until = None));

@@ -14,8 +14,8 @@ use super::{in_each, live, run, seeds, simulated, task};
 /// Three days; a build that is not optimised looks at one.
 const HOURS: u64 = if cfg!(debug_assertions) { 24 } else { 72 };
 const LASTS: Duration = Duration::from_hours(HOURS);
-/// After eight hours its agent leases it for two minutes, and renews that before a half of them has passed.
-const RENEWALS: u64 = (HOURS - 8) * 60;
+/// After eight hours its agent leases it for ten minutes, and renews that before a half of them has passed.
+const RENEWALS: u64 = (HOURS - 8) * 12;
 
 fn act(_: u64, _: &Attempt) -> Act {
     Act::succeeding(LASTS, json!("done"))
@@ -24,7 +24,7 @@ fn act(_: u64, _: &Attempt) -> Act {
 fn plan(seed: u64, faults: Faults) -> Plan {
     let long = task(json!({ "task": "long", "actions": { "a": { "native": { "handler": "a" } } } }));
     // So that three days take a moment.
-    let fleet = Fleet { managers: 1, workers: 1, visibility: Duration::from_mins(2), ..Fleet::SMALL };
+    let fleet = Fleet { managers: 1, workers: 1, visibility: Duration::from_mins(10), ..Fleet::SMALL };
     let patience = LASTS + Duration::from_hours(1);
     Plan { faults, acts: Some(act), patience, ..Plan::by_hand(seed, vec![long], vec![run("long")], fleet) }
 }

@@ -203,6 +203,11 @@ fn when_the_sweeper_is_to_look() {
     check(100, None, Some(270));
     check(149, Some(5000), Some(270));
     check(150, None, Some(330));
+    // However often it is written, it is woken: at a whole minute.
+    check(150, Some(211), Some(270));
+    check(150, Some(210), Some(210));
+    check(150, Some(331), Some(330));
+    check(150, Some(100), Some(150));
     let ended = Run { status: RunStatus::Failed, submitted_at, ..performed(1) };
     assert_eq!(due_at(&ended, after(5000)), None);
 }
