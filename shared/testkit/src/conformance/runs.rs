@@ -26,6 +26,7 @@ mod sweep;
 use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
 use sweep::{
     what_is_due_is_stale, what_is_untouched_for_minutes_is_handed_out_now_and_then, what_is_untouched_is_stale,
+    what_is_written_all_the_time_is_woken,
 };
 
 const CASES: &[Case] = cases![
@@ -48,6 +49,7 @@ const CASES: &[Case] = cases![
     a_list_is_complete_and_the_newest_come_first,
     a_list_can_be_filtered,
     what_is_due_is_stale,
+    what_is_written_all_the_time_is_woken,
     what_is_untouched_is_stale,
     what_is_untouched_for_minutes_is_handed_out_now_and_then,
 ];

@@ -56,6 +56,22 @@ pub(super) async fn what_is_due_is_stale(ports: Ports, timing: Timing) -> Verdic
     same("once it has ended", stale(&ports, &[&due], at(9_000_000), LONG_AGO).await?, Vec::new())
 }
 
+/// A run whose agents write to it all the time has timers all the same.
+pub(super) async fn what_is_written_all_the_time_is_woken(ports: Ports, timing: Timing) -> Verdict {
+    let (task, now) = (fresh_task(), ports.clock.now());
+    let submitted_at = Timestamp::from_millis(now.as_millis() - 600_000);
+    let mut run = Run { submitted_at, ..fresh_run(&ports, &task, 1) };
+    ports.runs.create(&run, &[]).await?;
+    for wake_at in [now.plus(Millis(3_600_000)), now, now] {
+        let written = Run { wake_at: Some(wake_at), ..started(&run, ports.clock.now()) };
+        ports.runs.commit(&run, &written, &[]).await?;
+        run = written;
+    }
+    books_follow(timing).await;
+    // Timers may be kept by the minute.
+    same("within a minute", stale(&ports, &[&run], now.plus(Millis(60_000)), LONG_AGO).await?, vec![run.id])
+}
+
 pub(super) async fn what_is_untouched_is_stale(ports: Ports, timing: Timing) -> Verdict {
     if timing.books == Books::Behind {
         // A run is looked for once it is two minutes old, which the next case plays by telling another time.
