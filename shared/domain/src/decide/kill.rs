@@ -58,11 +58,17 @@ fn repeat(step: &mut Step<'_>, action: ActionIndex) {
 pub(super) fn due(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
     let state = step.state(action);
     let since = state.kill.as_ref().filter(|_| state.status.is_in_flight())?.at;
-    Some(next_look(since, step.now))
+    lease::end(step, action).into_iter().chain([next_look(since, step.now)]).min()
+}
+
+/// When a run that is being cancelled since then is looked at next.
+pub(super) fn next_look_at_run(step: &Step<'_>, since: Timestamp) -> Option<Timestamp> {
+    let leases = step.definition.indexes().filter_map(|action| lease::end(step, action));
+    leases.chain([next_look(since, step.now)]).min()
 }
 
 /// What was cancelled is looked at once a grace, so also at the very instant at which it is forced.
-pub(super) fn next_look(since: Timestamp, now: Timestamp) -> Timestamp {
+fn next_look(since: Timestamp, now: Timestamp) -> Timestamp {
     const _: () = assert!(CANCEL_FORCE_MS.is_multiple_of(CANCEL_GRACE_MS));
     let rounds = now.since(since).0 / CANCEL_GRACE_MS + 1;
     since.plus(Millis(rounds.saturating_mul(CANCEL_GRACE_MS)))

@@ -34,7 +34,12 @@ pub(super) fn renew(
 
 /// Whether its agent may still perform it: nobody else is to have it, whatever becomes of the run.
 pub(super) fn holds(step: &Step<'_>, action: ActionIndex) -> bool {
-    step.state(action).leased_until.is_some_and(|until| step.now < until)
+    end(step, action).is_some()
+}
+
+/// When the lease ends that holds up whoever would end the attempt.
+pub(super) fn end(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
+    step.state(action).leased_until.filter(|until| step.now < *until)
 }
 
 /// When the attempt's lease runs out, if it has one.

@@ -230,7 +230,7 @@ fn earliest(step: &Step<'_>) -> Option<Timestamp> {
             let actions = step.definition.indexes().filter_map(|action| due_of(step, action));
             actions.chain(step.run.deadline).min()
         }
-        RunStatus::Cancelling => Some(kill::next_look(step.run.cancellation.as_ref()?.at, step.now)),
+        RunStatus::Cancelling => kill::next_look_at_run(step, step.run.cancellation.as_ref()?.at),
         RunStatus::Submitted
         | RunStatus::Succeeded
         | RunStatus::SucceededWithFaults

@@ -3,7 +3,7 @@
 use windlass_domain::decide::{Command, Rejection, repeat};
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES};
-use windlass_domain::run::{ActionStatus, Input, RunStatus};
+use windlass_domain::run::{ActionStatus, CancelCause, Input, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::generate::agent_of;
 use windlass_testkit::sketch::RetrySketch;
@@ -110,4 +110,25 @@ fn a_claim_of_a_message_that_was_delivered_again_since_takes_nothing() {
     assert_eq!(world.ask(&third), Err(Rejection::Redelivered), "nor does its own, a second time");
     finish(&mut world, "a0", succeeded());
     assert_eq!(world.run.status, RunStatus::Succeeded);
+}
+
+/// An agent that has a lease may still perform the attempt, however long ago its run was cancelled, or it alone was killed.
+#[test]
+fn an_end_that_is_forced_waits_for_the_lease() {
+    let cancel = Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 };
+    let kill = Input::Kill { action: ACTION, reason: "enough".into(), retries: 0 };
+    for asked in [cancel, kill] {
+        let mut world = leased();
+        let over = world.now.plus(LEASE);
+        world.pass(Millis(7_777));
+        give(&mut world, &asked);
+        assert_eq!(world.ask(&renewed(&world, 1)), Err(Rejection::Stale), "it is not renewed any more");
+        while !world.run.status.is_final() {
+            let next = world.run.wake_at.expect("it is looked at again");
+            assert!(next > world.now && next <= over, "{asked:?}: woken at {next}, over at {over}");
+            world.pass(next.since(world.now));
+            give(&mut world, &Input::Wake);
+        }
+        assert_eq!((status(&world, "a0"), world.now), (ActionStatus::Cancelled, over), "{asked:?}");
+    }
 }
