@@ -55,7 +55,7 @@ fn without_faults_it_is_sent_once_and_leased_for_the_rest_of_its_time() {
     check_one_owner(&verdict);
     assert_eq!(sent(&verdict), 1);
     let written = verdict.told[0].0.revision;
-    assert!((RENEWALS..=RENEWALS * 3 / 2).contains(&written), "written {written} times");
+    assert!((RENEWALS..=RENEWALS * 3 / 2 + 10).contains(&written), "written {written} times");
 }
 
 /// Messages that are late, out of order and delivered twice, for all of its time: nothing is begun again.
