@@ -208,9 +208,9 @@ impl Plan {
         let tasks: Vec<_> = (0..chance.between(1..4)).map(|number| task(&chance, kind, number)).collect();
         let most = if kind == Kind::Blackout { 40 } else { 8 };
         let runs = (0..chance.between(1..most)).map(|number| run(&chance, kind, tasks.len(), number)).collect();
-        let faults = Faults::of(&Chance::of(seed, "faults"), kind);
+        let mut faults = Faults::of(&Chance::of(seed, "faults"), kind);
         let mut fleet = Fleet::of(&chance);
-        let limits = Limits::of(&Chance::of(seed, "limits"), &mut fleet);
+        let limits = Limits::of(&Chance::of(seed, "limits"), &mut fleet, &mut faults);
         Self { seed, kind, tasks, runs, fleet, faults, limits, acts: None, patience: PATIENCE }
     }
 
@@ -323,14 +323,19 @@ impl Limits {
     pub const STACK: Self = Self { queues: QueueLimits::STACK, pools: QueueLimits::STACK };
 
     /// Small enough to be met, in some worlds, where what is promised holds under small ones.
-    fn of(chance: &Chance, fleet: &mut Fleet) -> Self {
+    fn of(chance: &Chance, fleet: &mut Fleet, faults: &mut Faults) -> Self {
         let mut limits = Self::STACK;
         match chance.between(0..10) {
             0..3 => {
                 // Whoever is late to lease what it has held for long can not keep it.
-                let lease_after = Millis::from_secs(chance.between(200..840));
+                let lease_after = Millis::from_secs(chance.between(60..600));
                 fleet.lease_after = lease_after.as_duration();
-                limits.pools.hidden = Some(Millis(lease_after.0 + chance.between(40_000..60_000)));
+                // The last extension is for 30 s, and a lease is asked for within 5 s.
+                limits.pools.hidden = Some(Millis(lease_after.0 + chance.between(36_000..42_000)));
+                // So that some are too late.
+                if chance.hits(300_000) {
+                    faults.refused = 400_000;
+                }
             }
             3..5 => {
                 let few = usize::try_from(chance.between(2..12)).unwrap_or(2);
