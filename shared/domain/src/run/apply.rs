@@ -49,14 +49,10 @@ pub fn apply(run: &mut Run, event: &Event) {
         EventKind::ActionLost { of } => run.actions.get_mut(of.action).lost.push(of.fence),
         EventKind::ActionNotLost { of } => run.actions.get_mut(of.action).lost.retain(|fence| *fence != of.fence),
         EventKind::ActionProgressed { of, number, progress } => {
-            let state = run.actions.get_mut(of.action);
-            state.progress = Some(progress.clone());
-            state.progress_number = state.progress_number.max(*number);
+            reported(run, *of, *number).progress = Some(progress.clone());
         }
         EventKind::ActionCheckpointed { of, number, checkpoint } => {
-            let state = run.actions.get_mut(of.action);
-            state.checkpoint = Some(checkpoint.clone());
-            state.progress_number = state.progress_number.max(*number);
+            reported(run, *of, *number).checkpoint = Some(checkpoint.clone());
         }
         EventKind::ActionHandedBack { of } => wait_again(run, *of, at).handed_back = true,
         EventKind::ActionSucceeded { of, agent, started_at, output } => {
@@ -110,6 +106,13 @@ fn start(run: &mut Run, of: ActionAt, (agent, started_at): (&AgentId, Timestamp)
     (state.copy, state.received) = (state.copy, state.received).max((by.copy, by.received));
     state.agent = Some(agent.clone());
     state.started_at = Some(started_at);
+}
+
+/// The attempt's agent has told of it, by its report of that number.
+fn reported(run: &mut Run, of: ActionAt, number: u32) -> &mut ActionState {
+    let state = run.actions.get_mut(of.action);
+    state.progress_number = state.progress_number.max(number);
+    state
 }
 
 /// The attempt has no owner any more.

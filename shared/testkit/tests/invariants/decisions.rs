@@ -5,7 +5,7 @@ use windlass_domain::decide::{Command, Decision};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::invariants::{EventIds, check_step};
-use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, SUSPECT_LOSSES};
+use windlass_domain::limits::SUSPECT_LOSSES;
 use windlass_domain::run::{
     ActionAt, ActionState, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Progress, Run, RunStatus, apply,
 };
@@ -18,48 +18,48 @@ use crate::records::{change, names};
 use crate::steps::{chain, completed, diamond, failed, finish, give, newest, of_one, started, succeeded, world};
 
 /// What stood before, what was asked, and what was decided.
-struct Step {
-    definition: Definition,
-    before: Run,
-    input: Input,
-    decision: Decision,
+pub(crate) struct Step {
+    pub(crate) definition: Definition,
+    pub(crate) before: Run,
+    pub(crate) input: Input,
+    pub(crate) decision: Decision,
 }
 
 impl Step {
-    fn of(world: &World, input: Input) -> Self {
+    pub(crate) fn of(world: &World, input: Input) -> Self {
         let decision = world.ask(&input).expect("accepted");
         Self { definition: world.definition.clone(), before: world.run.clone(), input, decision }
     }
 
-    fn broken(&self) -> String {
+    pub(crate) fn broken(&self) -> String {
         names(&check_step(&self.definition, &self.before, &self.input, &self.decision))
     }
 
     /// The events, of which the record is made again.
-    fn refold(&mut self) {
+    pub(crate) fn refold(&mut self) {
         let mut run = self.before.clone();
         self.decision.events.iter().for_each(|event| apply(&mut run, event));
         run.wake_at = self.decision.run.wake_at;
         self.decision.run = run;
     }
 
-    fn before(&mut self, at: u32, spoil: impl FnOnce(&mut ActionState)) {
+    pub(crate) fn before(&mut self, at: u32, spoil: impl FnOnce(&mut ActionState)) {
         change(&mut self.before, at, spoil);
     }
 
-    fn push(&mut self, kind: EventKind) {
+    pub(crate) fn push(&mut self, kind: EventKind) {
         let at = self.decision.events.last().expect("it decides something").at;
         self.decision.events.push(Event { at, kind });
     }
 
-    fn event(&mut self, spoil: impl Fn(&mut EventKind)) {
+    pub(crate) fn event(&mut self, spoil: impl Fn(&mut EventKind)) {
         self.decision.events.iter_mut().for_each(|event| spoil(&mut event.kind));
     }
 }
 
 /// What is asked of that world breaks nothing; once it is spoilt, and its record made again of its events, it breaks
 /// exactly these.
-fn breaks(world: &World, input: &Input, expected: &str, spoil: impl FnOnce(&mut Step)) {
+pub(crate) fn breaks(world: &World, input: &Input, expected: &str, spoil: impl FnOnce(&mut Step)) {
     let mut step = Step::of(world, input.clone());
     assert_eq!(step.broken(), "");
     spoil(&mut step);
@@ -67,20 +67,20 @@ fn breaks(world: &World, input: &Input, expected: &str, spoil: impl FnOnce(&mut 
     assert_eq!(step.broken(), expected, "{:#?}", step.decision.events);
 }
 
-fn begun() -> World {
+pub(crate) fn begun() -> World {
     let mut world = world(&diamond());
     give(&mut world, &Input::Start);
     world
 }
 
-fn running() -> World {
+pub(crate) fn running() -> World {
     let mut world = begun();
     let of = newest(&world, "a0");
     started(&mut world, of);
     world
 }
 
-fn first(world: &World) -> ActionAt {
+pub(crate) fn first(world: &World) -> ActionAt {
     newest(world, "a0")
 }
 
@@ -374,120 +374,6 @@ fn a_run_is_cancelled_by_who_asks_for_this_life_of_it() {
             }
         });
     });
-}
-
-#[test]
-fn only_who_has_an_attempt_hands_it_back() {
-    let world = running();
-    let back = |agent| Input::HandedBack { of: first(&running()), agent, checkpoint: None, lost: false };
-    breaks(&world, &back(agent_of(1)), "SG32", |step| step.input = back(agent_of(2)));
-    breaks(&world, &back(agent_of(1)), "SG32", |step| step.input = Input::Wake);
-    breaks(&world, &back(agent_of(1)), "SG32", |step| {
-        step.input = Input::HandedBack {
-            of: ActionAt { fence: 2, ..first(&running()) },
-            agent: agent_of(1),
-            checkpoint: None,
-            lost: false,
-        };
-    });
-    breaks(&world, &back(agent_of(1)), "SG32", |step| step.before(0, |state| state.handed_back = true));
-    breaks(&world, &back(agent_of(1)), "SG32", |step| {
-        step.before(0, |state| state.status = ActionStatus::RetryWaiting);
-    });
-    breaks(&world, &back(agent_of(1)), "SG32", |step| step.before(0, |state| state.fence = 2));
-    // Nobody may have reported it yet.
-    breaks(&world, &back(agent_of(1)), "", |step| step.before(0, |state| state.agent = None));
-}
-
-#[test]
-fn a_claim_is_by_the_message_that_counts_and_says_who_was_lost() {
-    let world = running();
-    let of = first(&world);
-    let claim = Input::Claim { of, agent: agent_of(2), received: 2, copy: 3 };
-    let claimed = |agent, received, copy| Input::Claim { of, agent, received, copy };
-    breaks(&world, &claim, "SG33", |step| step.input = claimed(agent_of(2), 1, 3));
-    breaks(&world, &claim, "SG33", |step| step.input = claimed(agent_of(1), 2, 3));
-    breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.handed_back = true));
-    breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.copy = 4));
-    breaks(&world, &claim, "", |step| step.before(0, |state| state.copy = 3));
-    // A copy is good until its message has been claimed; what was handed back has a fence of nobody since.
-    let aged = |fence, handed_back| {
-        move |step: &mut Step| {
-            step.before(0, |state| (state.fence, state.handed_back) = (fence, handed_back));
-            step.event(|kind| {
-                if let EventKind::ActionStarted { of, .. } = kind {
-                    of.fence = fence + 1;
-                } else if let EventKind::ActionLost { of } = kind {
-                    of.fence = fence;
-                }
-            });
-            for command in &mut step.decision.commands {
-                if let Command::Stop { of, .. } = command {
-                    of.fence = fence;
-                }
-            }
-        }
-    };
-    breaks(&world, &claim, "", aged(1, false));
-    breaks(&world, &claim, "SG33", aged(2, false));
-    breaks(&world, &claim, "SG33", |step| {
-        step.decision.events.remove(0);
-        aged(3, true)(step);
-    });
-    breaks(&world, &claim, "", |step| {
-        step.decision.events.remove(0);
-        aged(2, true)(step);
-    });
-    breaks(&world, &claim, "SG28", |step| {
-        step.event(|kind| {
-            if let EventKind::ActionStarted { of, .. } = kind {
-                of.fence = 1;
-            }
-        });
-    });
-    breaks(&world, &claim, "SG33", |step| {
-        let of = ActionAt { fence: 7, ..of };
-        step.push(EventKind::ActionNotLost { of });
-    });
-    breaks(&world, &claim, "SG28 SG33", |step| step.before(0, |state| state.status = ActionStatus::RetryWaiting));
-}
-
-#[test]
-fn only_its_agent_leases_an_attempt_and_nobody_else_has_it_until_that_is_over() {
-    let mut world = running();
-    let of = first(&world);
-    let renewed = Input::Renewed { of, agent: agent_of(1), started_at: world.now };
-    breaks(&world, &renewed, "SG36", |step| step.before(0, |state| state.agent = Some(agent_of(2))));
-    breaks(&world, &renewed, "SG36", |step| step.input = Input::Wake);
-    breaks(&world, &renewed, "SG36", |step| step.before(0, |state| state.fence = 2));
-    breaks(&world, &renewed, "SG36", |step| step.before(0, |state| state.status = ActionStatus::Queued));
-    let now = world.now;
-    breaks(&world, &renewed, "SG36", move |step| {
-        step.event(|kind| {
-            if let EventKind::ActionLeased { until, .. } = kind {
-                *until = now;
-            }
-        });
-    });
-    let claim = Input::Claim { of, agent: agent_of(2), received: 2, copy: 0 };
-    breaks(&world, &claim, "SG36", move |step| {
-        step.before(0, |state| state.leased_until = Some(now.plus(Millis(1))));
-    });
-    give(&mut world, &renewed);
-    world.pass(Millis(LEASE_MS + CLOCKS_DIFFER_MS));
-    let later = Some(world.now.plus(Millis(1)));
-    breaks(&world, &Input::Wake, "SG33 SG36", move |step| step.before(0, |state| state.leased_until = later));
-    breaks(&world, &Input::Wake, "SG33 SG36", |step| step.before(0, |state| state.leased_until = None));
-}
-
-/// Of one message the later delivery counts.
-#[test]
-fn a_claim_is_by_the_last_delivery() {
-    let world = running();
-    let claim = Input::Claim { of: first(&world), agent: agent_of(2), received: 4, copy: 0 };
-    breaks(&world, &claim, "", |step| step.before(0, |state| state.received = 3));
-    breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.received = 4));
-    breaks(&world, &claim, "SG33", |step| step.before(0, |state| state.received = 5));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "tests")]
 
 mod decisions;
+mod owners;
 mod records;
 #[expect(dead_code, reason = "not every step is taken here")]
 #[path = "../scenarios/steps.rs"]
