@@ -92,7 +92,7 @@ pub const RESTART_AFTER_MS: u64 = 2 * 60_000;
 pub const ACTIONS_PER_PAGE: usize = 64;
 /// Agents that may be lost while they perform one action, before it is given up as poison.
 pub const MAX_LOSSES: usize = 5;
-/// Agents that were lost while they performed an action, from which on it is begun apart from others.
+/// Agents that were lost while they performed an action, from which on it is begun with fewer others.
 pub const SUSPECT_LOSSES: usize = 2;
 /// Deliveries of a message before it counts as one that nobody can handle. They come at up to five minutes apart, so a host
 /// may be out of reach for about seven hours.

@@ -219,7 +219,7 @@ impl ProcessManager {
             let settled = settle(&self.ports, &self.definitions, group.run, &inputs, group.repeated);
             let settled = settled.instrument(span);
             // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
-            AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(panicked()))
+            AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(PortError::panicked()))
         };
         let given_up = match settled {
             Ok((Advanced::Decided { run, answers }, mut effects)) => {
@@ -256,7 +256,7 @@ impl ProcessManager {
             Other::Due(task, nominal) => self.handle_due(task, *nominal, delivery).await,
             Other::Sweep(nominal) => {
                 let swept = AssertUnwindSafe(self.sweeper.round(*nominal)).catch_unwind().await;
-                report("sweep", swept.unwrap_or_else(|_| Err(panicked())))
+                report("sweep", swept.unwrap_or_else(|_| Err(PortError::panicked())))
             }
         }
     }
@@ -265,7 +265,7 @@ impl ProcessManager {
         let handled = AssertUnwindSafe(handle_due(&self.ports, &self.definitions, &self.pools, task, nominal))
             .catch_unwind()
             .await;
-        match handled.unwrap_or_else(|_| Err(panicked())) {
+        match handled.unwrap_or_else(|_| Err(PortError::panicked())) {
             Ok(Handled::Done) => true,
             Ok(Handled::UnknownTask) => {
                 let reason = format!("there is no task `{task}`, and there never was");
@@ -291,10 +291,6 @@ fn before(sent_at: Timestamp) -> Timestamp {
 /// Run ids are evenly spread: the last byte of each is a hash's, or random.
 fn lock_of(run: RunId) -> usize {
     usize::from(run.as_uuid().as_bytes()[15]) % LOCKS
-}
-
-fn panicked() -> PortError {
-    PortError::new(ErrorClass::Bug, "WL0703", "handle an input: the code that decides has panicked")
 }
 
 fn report(what: &'static str, result: Result<(), PortError>) -> bool {

@@ -107,7 +107,7 @@ pub(super) fn give_up(step: &mut Step<'_>, of: ActionAt) {
     step.follow();
 }
 
-/// Whether the action is to be begun apart from others.
+/// Whether the action is to be begun with fewer others, by an agent that has looked at its record.
 pub(super) fn is_suspect(state: &ActionState) -> bool {
     state.lost.len() >= SUSPECT_LOSSES
 }

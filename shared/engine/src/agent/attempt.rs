@@ -17,10 +17,9 @@ use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Timestamp;
 
 use super::Agent;
-use super::admission::{Admission, Right, admit, admit_again};
-use super::apart::{Probation, is_suspect};
+use super::admission::{Admission, Right};
+use super::apart::{Probation, losses};
 use super::held::{Hold, Stopped};
-use crate::advance::advance;
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, RightToBegin, idempotency_key};
@@ -28,13 +27,6 @@ use crate::ports::{Delivery, ErrorClass, PortError, QueueName};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// How long an agent that drains tries to commit that it hands an attempt back. Whoever drains it kills it at last: 30 s
-/// after the deadline is ECS's habit, and nothing else is left to do.
-const TELL_WITHIN: Duration = Duration::from_secs(10);
-
-/// A message that was received so often is replaced when its attempt is handed back.
-const WORN_AFTER: u32 = MAX_DELIVERIES / 2;
-
 /// What is known of an attempt when it has stopped.
 struct Last {
     run: RunId,
@@ -65,17 +57,14 @@ impl Agent {
 
     async fn admit(&self, message: PerformMessage, delivery: &Delivery, hold: &Arc<Hold>) {
         let inner = &self.inner;
-        let id = &inner.settings.id;
-        let is_suspect = self.is_suspect(&message, delivery).await;
+        let losses = self.losses(&message, delivery).await;
         // While it waits it is kept hidden, and a drain gives it back.
         let probation = tokio::select! {
             biased;
-            probation = inner.gate.enter(is_suspect) => probation,
+            probation = inner.gate.enter(losses) => probation,
             () = hold.stop.cancelled() => return self.give_back_waiting(delivery, hold).await,
         };
-        let admitted =
-            admit(&inner.ports, &inner.definitions, &inner.records, id, &message, delivery.receive_count).await;
-        match admitted {
+        match self.admission(&message, delivery.receive_count).await {
             Ok(Admission::Perform(of, checkpoint, right)) => {
                 let span = tracing::info_span!("attempt", trace.id = trace_id(message.run), run.id = %message.run, action = %message.name, attempt = of.attempt);
                 self.perform(message, (of, checkpoint), (probation, right), hold).instrument(span).await;
@@ -111,17 +100,17 @@ impl Agent {
         self.inner.held.release(hold);
     }
 
-    /// Whether the record says that the attempt costs agents. One that comes for the first time and need not be claimed
-    /// does not.
-    async fn is_suspect(&self, message: &PerformMessage, delivery: &Delivery) -> bool {
+    /// How many agents its action will have cost, as far as its record says. One that comes for the first time and need
+    /// not be claimed is none that does.
+    async fn losses(&self, message: &PerformMessage, delivery: &Delivery) -> usize {
         let redelivered = delivery.receive_count > 1;
         if !redelivered && !message.claim {
-            return false;
+            return 0;
         }
-        let run = self.inner.ports.runs.load(message.run).await;
+        let run = self.inner.records.lately(self.inner.ports.runs.as_ref(), message.run).await;
         // Without the record it can not be claimed either.
         let run = run.ok().flatten().filter(|run| message.of.action.as_usize() < run.actions.len());
-        run.is_some_and(|run| is_suspect(run.action(message.of.action), redelivered))
+        run.map_or(0, |run| losses(run.action(message.of.action), redelivered))
     }
 
     async fn perform(
@@ -167,7 +156,7 @@ impl Agent {
                 return;
             }
             tracing::info!("the attempt could not begin in time; looking at its record again");
-            match admit_again(&inner.ports, &inner.settings.id, run, of).await {
+            match self.admission_again(run, of).await {
                 Ok(Admission::Perform(_, checkpoint, again)) => (given, right) = (checkpoint, again),
                 other => return self.refuse(run, of, other, hold),
             }
@@ -177,7 +166,7 @@ impl Agent {
         let last = Last { run, of, started_at, checkpoint };
         match (hold.stopped(), &outcome) {
             (Some(Stopped::Lost), Outcome::Cancelled) => self.let_go(last, hold),
-            (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(last, hold).await,
+            (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(last, hold),
             _ => self.complete(last, outcome, hold),
         }
     }
@@ -250,41 +239,13 @@ impl Agent {
         self.inner.reporter.acknowledge(hold.clone());
     }
 
-    /// Makes the message visible again: the attempt goes on elsewhere, and none is spent. The record has the last
-    /// checkpoint before anybody can claim the message; while it is told, the message is kept hidden.
-    async fn hand_back(&self, last: Last, hold: &Arc<Hold>) {
-        if hold.is_leased() || hold.receive_count >= WORN_AFTER {
-            return self.have_sent_again(last, hold);
-        }
-        let (run, of) = (last.run, last.of);
-        self.tell_handed_back(last).await;
-        if let Some(receipt) = hold.receipts().into_iter().next() {
-            let pool = QueueName::Pool(self.inner.settings.pool.clone());
-            match self.inner.ports.queues.extend(&pool, vec![(receipt, Duration::ZERO)]).await {
-                Ok(kept) if kept.is_empty() => self.tell_lost(run, of),
-                Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
-                }
-            }
-        }
-        self.inner.held.release(hold);
-    }
-
-    /// Hands back an attempt without a message, or one whose message was received so often that many deployments in a row
-    /// would make it look like one that nobody can perform. Whoever decides the report sends the attempt again, also if the
-    /// first one who tries dies over it.
-    fn have_sent_again(&self, last: Last, hold: &Arc<Hold>) {
+    /// Gives the attempt back: it goes on elsewhere, and none is spent. Its message is deleted, and whoever decides the
+    /// report sends another, so that nobody can claim the attempt before the record has its last checkpoint.
+    fn hand_back(&self, last: Last, hold: &Arc<Hold>) {
         let Last { run, of, checkpoint, .. } = last;
         let agent = self.inner.settings.id.clone();
         let input = Input::HandedBack { of, agent, checkpoint, lost: true };
         self.inner.reporter.report(run, input, Some(hold.clone()));
-    }
-
-    /// What was handed back had no message any more.
-    fn tell_lost(&self, run: RunId, of: ActionAt) {
-        let agent = self.inner.settings.id.clone();
-        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None, lost: true }, None);
     }
 
     /// The message may be with another agent, or will be soon, or it is gone: it is left to itself. The attempt has been
@@ -294,28 +255,6 @@ impl Agent {
         let agent = self.inner.settings.id.clone();
         self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint, lost: true }, None);
         self.inner.held.release(hold);
-    }
-
-    /// Commits the hand-back as a claim is committed, for a report could come after the next owner's claim. Only if the
-    /// record is out of reach for long it is reported all the same; by then its message may have been refused.
-    async fn tell_handed_back(&self, last: Last) {
-        let inner = &self.inner;
-        let Last { run, of, checkpoint, .. } = last;
-        let handed_back = |lost| {
-            let (agent, checkpoint) = (inner.settings.id.clone(), checkpoint.clone());
-            Input::HandedBack { of, agent, checkpoint, lost }
-        };
-        let input = [handed_back(false)];
-        let telling = async {
-            let mut backoff = Backoff::of_failures();
-            while let Err(error) = advance(&inner.ports, &inner.definitions, run, &input, None).await {
-                tracing::warn!(run.id = %run, error.code = error.code, error = %error, "failed to tell of a hand-back");
-                backoff.wait().await;
-            }
-        };
-        if tokio::time::timeout(TELL_WITHIN, telling).await.is_err() {
-            inner.reporter.report(run, handed_back(true), None);
-        }
     }
 
     /// Puts a message that can not be performed where a person finds it, with the reason.

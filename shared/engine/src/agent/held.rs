@@ -40,8 +40,6 @@ pub(super) enum Stopped {
 #[derive(Debug)]
 pub(super) struct Hold {
     number: u64,
-    /// How often the message had been received when it was taken.
-    pub(super) receive_count: u32,
     /// Cancelled when the attempt is to stop.
     pub(super) stop: CancellationToken,
     state: Mutex<State>,
@@ -181,8 +179,8 @@ impl Held {
             stopped: None,
         };
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (receive_count, stop) = (delivery.receive_count, CancellationToken::new());
-        let hold = Arc::new(Hold { number, receive_count, stop, state: Mutex::new(state), _slot: slot });
+        let stop = CancellationToken::new();
+        let hold = Arc::new(Hold { number, stop, state: Mutex::new(state), _slot: slot });
         self.holds().insert(number, hold.clone());
         hold
     }

@@ -7,6 +7,7 @@
 mod admission;
 mod apart;
 mod attempt;
+mod claims;
 mod control;
 mod held;
 mod lease;
@@ -34,6 +35,7 @@ use crate::perform::Performer;
 use crate::ports::{AgentRecord, Delivery, PortError, QueueName, REGISTER_EVERY};
 
 use apart::Gate;
+use claims::Claims;
 use held::Held;
 use records::Records;
 use reporter::Reporter;
@@ -112,6 +114,7 @@ struct Inner {
     settings: AgentSettings,
     held: Arc<Held>,
     records: Records,
+    claims: Claims,
     reporter: Reporter,
     slots: Arc<Semaphore>,
     gate: Gate,
@@ -135,7 +138,7 @@ impl Agent {
         let held = Arc::new(Held::new(settings.visibility));
         let pool = QueueName::Pool(settings.pool.clone());
         let reporter = Reporter::new(ports.queues.clone(), pool, held.clone());
-        let slots = Arc::new(Semaphore::new(settings.slots as usize));
+        let (slots, gate) = (Arc::new(Semaphore::new(settings.slots as usize)), Gate::new(settings.slots));
         let (attempts, draining) = (TaskTracker::new(), CancellationToken::new());
         let drain_within = OnceLock::new();
         Self {
@@ -146,9 +149,10 @@ impl Agent {
                 settings,
                 held,
                 records: Records::default(),
+                claims: Claims::default(),
                 reporter,
                 slots,
-                gate: Gate::default(),
+                gate,
                 attempts,
                 draining,
                 drain_within,

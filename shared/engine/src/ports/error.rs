@@ -36,6 +36,11 @@ impl PortError {
         Self::new(ErrorClass::Conflict, "WL0302", "write: the record has been changed in between")
     }
 
+    /// What decides an input has panicked.
+    pub(crate) fn panicked() -> Self {
+        Self::new(ErrorClass::Bug, "WL0703", "handle an input: the code that decides has panicked")
+    }
+
     /// Whether somebody else has written in between.
     pub fn is_conflict(&self) -> bool {
         self.class == ErrorClass::Conflict
