@@ -1,0 +1,107 @@
+//! The claims of an agent, committed together: of one run there is one write at a time, and while it is under way the
+//! next claims gather.
+//!
+//! Where many attempts of a run come to an agent at once, as after a deployment, one write each would have them all meet
+//! at the run's record, and wait for each other.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures::FutureExt;
+use tokio::sync::oneshot;
+use windlass_domain::decide::Rejection;
+use windlass_domain::ids::RunId;
+use windlass_domain::run::{Input, Run};
+
+use crate::Ports;
+use crate::advance::{Advanced, advance};
+use crate::definitions::Definitions;
+use crate::ports::PortError;
+
+/// What became of a claim: the run as it is since, and why the claim was refused, if it was; nothing: there is no such run.
+pub(super) type Claimed = Option<(Arc<Run>, Option<Rejection>)>;
+
+type Answer = Result<Claimed, PortError>;
+
+/// Claims that wait for the write that is under way. A run is in it as long as somebody commits its claims.
+#[derive(Debug, Default, Clone)]
+pub(super) struct Claims {
+    waiting: Arc<Mutex<BTreeMap<RunId, Vec<Waiting>>>>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    claim: Input,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Claims {
+    /// Commits a claim, with others of its run if there are any.
+    pub(super) async fn commit(
+        &self,
+        ports: &Ports,
+        definitions: &Arc<Definitions>,
+        run: RunId,
+        claim: Input,
+    ) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let is_first = self.push(run, Waiting { claim, answer });
+        if is_first {
+            // On its own, so that the others have their answers whatever becomes of who was first.
+            let (claims, ports, definitions) = (self.clone(), ports.clone(), definitions.clone());
+            tokio::spawn(async move { claims.commit_all(&ports, &definitions, run).await });
+        }
+        answered.await.unwrap_or_else(|_| Err(PortError::panicked()))
+    }
+
+    /// Whether nobody commits the claims of that run yet.
+    fn push(&self, run: RunId, waiting: Waiting) -> bool {
+        let mut all = self.waiting();
+        let is_first = !all.contains_key(&run);
+        all.entry(run).or_default().push(waiting);
+        is_first
+    }
+
+    /// The claims of that run that have gathered. If there are none, it is nobody's any more.
+    fn take(&self, run: RunId) -> Vec<Waiting> {
+        let mut all = self.waiting();
+        let gathered = all.get_mut(&run).map(std::mem::take).unwrap_or_default();
+        if gathered.is_empty() {
+            all.remove(&run);
+        }
+        gathered
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<RunId, Vec<Waiting>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn commit_all(&self, ports: &Ports, definitions: &Definitions, run: RunId) {
+        loop {
+            let (claims, answers): (Vec<_>, Vec<_>) =
+                self.take(run).into_iter().map(|waiting| (waiting.claim, waiting.answer)).unzip();
+            if claims.is_empty() {
+                return;
+            }
+            let claiming = AssertUnwindSafe(advance(ports, definitions, run, &claims, None)).catch_unwind();
+            let claimed = claiming.await.unwrap_or_else(|_| Err(PortError::panicked()));
+            for (answer, claimed) in answers.into_iter().zip(each(claimed, claims.len())) {
+                // Whoever does not wait any more has no use for it.
+                let _nobody_waits = answer.send(claimed);
+            }
+        }
+    }
+}
+
+/// The answer to each of so many claims.
+fn each(advanced: Result<Advanced, PortError>, claims: usize) -> Vec<Answer> {
+    match advanced {
+        Ok(Advanced::Decided { run, answers }) => {
+            let run = Arc::from(run);
+            answers.into_iter().map(|answer| Ok(Some((Arc::clone(&run), answer)))).collect()
+        }
+        Ok(Advanced::Unknown) => vec![Ok(None); claims],
+        Err(error) => vec![Err(error); claims],
+    }
+}
