@@ -12,6 +12,8 @@ mod long;
 mod lost;
 #[path = "loops/poison.rs"]
 mod poison;
+#[path = "loops/replaced.rs"]
+mod replaced;
 mod world;
 
 use std::time::Duration;

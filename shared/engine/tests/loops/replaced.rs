@@ -1,0 +1,84 @@
+//! A fleet that is replaced, or that goes down, with much of one run in flight.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use windlass_domain::ids::RunId;
+use windlass_domain::run::{ActionStatus, RunStatus};
+use windlass_engine::ports::QueueName;
+
+use crate::world::{Running, Script, World};
+
+const WIDTH: usize = 40;
+
+/// A run of so many actions, and an agent that performs all of them.
+async fn in_flight(world: &World, name: &str) -> (RunId, Running) {
+    let actions = (0..WIDTH).map(|number| (format!("a{number:02}"), json!({ "native": { "handler": "x" } })));
+    let actions: serde_json::Map<String, Value> = actions.collect();
+    let agent = hanging(world, name);
+    let id = world.submit(&json!({ "task": "wide", "actions": actions })).await;
+    all_run_on(world, id, name).await;
+    (id, agent)
+}
+
+fn hanging(world: &World, name: &str) -> Running {
+    world.agent_with(name, WIDTH as u32, Script::new(|_| Script::hang()), |settings| {
+        settings.drain_deadline = Duration::ZERO;
+    })
+}
+
+async fn all_run_on(world: &World, id: RunId, name: &str) {
+    let is_there = |agent: &str| agent == name;
+    world
+        .until(id, |run| {
+            let mut states = run.actions.iter();
+            states.all(|it| {
+                it.status == ActionStatus::Running && it.agent.as_ref().is_some_and(|it| is_there(it.as_str()))
+            })
+        })
+        .await;
+}
+
+/// What is handed back and claimed together is written together: ten messages at a time, as they come.
+#[tokio::test(start_paused = true)]
+async fn an_agent_is_replaced_with_few_writes() {
+    let world = World::new();
+    let (id, first) = in_flight(&world, "first").await;
+    let before = world.run(id).await.revision;
+    first.drain().await;
+    let _second = hanging(&world, "second");
+    let since = world.now();
+    all_run_on(&world, id, "second").await;
+    let (run, waited) = (world.run(id).await, world.now().since(since).0);
+    assert!(run.actions.iter().all(|state| (state.attempt, state.fence, state.lost.len()) == (1, 3, 0)));
+    let writes = run.revision - before;
+    assert!(writes <= 12, "{writes} writes hand back and claim {WIDTH} attempts");
+    assert!(waited < 1000, "the next agent had them after {waited} ms");
+    assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
+}
+
+/// A machine that goes down three times with all that it performs. None of that is poison, and it is not begun one by one.
+#[tokio::test(start_paused = true)]
+async fn what_went_down_together_again_and_again_goes_on() {
+    let world = World::new();
+    let (id, mut agent) = in_flight(&world, "machine-0").await;
+    for number in 1..3 {
+        agent.kill();
+        let name = format!("machine-{number}");
+        agent = hanging(&world, &name);
+        if number == 1 {
+            all_run_on(&world, id, &name).await;
+        } else {
+            world.until(id, |run| run.actions.iter().all(|it| it.lost.len() == 2)).await;
+        }
+    }
+    let since = world.now();
+    agent.kill();
+    world.agent("good", WIDTH as u32, Script::new(|_| Script::after(Duration::from_mins(1), json!("done"))));
+    let run = world.ended(id).await;
+    let waited = world.now().since(since).0;
+    assert_eq!(run.status, RunStatus::Succeeded);
+    assert!(run.actions.iter().all(|state| state.attempt == 1));
+    // Thirty seconds of redelivery, then four at a time, on probation for thirty more, and a minute of work at last.
+    assert!(waited < 400_000, "all went on and ended within {waited} ms");
+}
