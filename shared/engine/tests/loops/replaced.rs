@@ -9,7 +9,7 @@ use windlass_engine::ports::QueueName;
 
 use crate::world::{Running, Script, World};
 
-const WIDTH: usize = 40;
+const WIDTH: u32 = 40;
 
 /// A run of so many actions, and an agent that performs all of them.
 async fn in_flight(world: &World, name: &str) -> (RunId, Running) {
@@ -22,7 +22,7 @@ async fn in_flight(world: &World, name: &str) -> (RunId, Running) {
 }
 
 fn hanging(world: &World, name: &str) -> Running {
-    world.agent_with(name, WIDTH as u32, Script::new(|_| Script::hang()), |settings| {
+    world.agent_with(name, WIDTH, Script::new(|_| Script::hang()), |settings| {
         settings.drain_deadline = Duration::ZERO;
     })
 }
@@ -74,7 +74,7 @@ async fn what_went_down_together_again_and_again_goes_on() {
     }
     let since = world.now();
     agent.kill();
-    world.agent("good", WIDTH as u32, Script::new(|_| Script::after(Duration::from_mins(1), json!("done"))));
+    world.agent("good", WIDTH, Script::new(|_| Script::after(Duration::from_mins(1), json!("done"))));
     let run = world.ended(id).await;
     let waited = world.now().since(since).0;
     assert_eq!(run.status, RunStatus::Succeeded);
