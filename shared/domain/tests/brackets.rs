@@ -1,0 +1,113 @@
+//! What deepens an expression, and what only looks as if it did: brackets and operators inside strings and comments.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::{Value, json};
+use windlass_domain::expression::{Expression, Scope};
+use windlass_domain::limits::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_CHAIN, MAX_EXPRESSION_DEPTH};
+
+/// Brackets and operators that are far too many, if they are any.
+fn many() -> String {
+    "([{".repeat(MAX_EXPRESSION_DEPTH) + &"+".repeat(MAX_EXPRESSION_CHAIN)
+}
+
+fn check(source: &str, expected: &Value) {
+    let expression = Expression::parse(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    assert_eq!(&expression.evaluate(&Scope::default()).unwrap(), expected, "{source}");
+}
+
+fn check_refused(source: &str, at: usize) {
+    let error = Expression::parse(source).expect_err(source);
+    assert_eq!((error.code, error.offset), ("WL0203", Some(at)), "{source}: {error}");
+}
+
+#[test]
+fn what_stands_in_a_string_is_no_bracket() {
+    let many = many();
+    let length = json!(many.len());
+    for (open, close) in [("'", "'"), ("\"", "\""), ("'''", "'''"), ("\"\"\"", "\"\"\""), ("r'", "'"), ("R\"", "\"")] {
+        check(&format!("size({open}{many}{close})"), &length);
+    }
+    check(&format!("size('a' + '{many}') - size(\"'\")"), &length);
+    check(&format!("size('''a'{many}''') - 2"), &length);
+}
+
+/// A string that is taken for longer than it is would hide what follows it, and one that is taken for shorter would
+/// count what stands in it.
+#[test]
+fn a_string_ends_where_it_ends() {
+    let many = many();
+    for first in [r"'\''", r#""\"""#, r"'\\'", r"r'\'", r"R'\'", r"''", r"'a'", r"'''a'''", r#""""a'""""#] {
+        check(&format!("size({first}) < 9 && size('{many}') > 9"), &json!(true));
+    }
+    for first in [r"b'\''", r"br'\'", r"b'\\'"] {
+        check(&format!("{first} != b'zz' && size('{many}') > 9"), &json!(true));
+    }
+    let ends = ["'a'", "\"a\"", "'''a'''", "r'\\'", "'\\''", "''"];
+    for first in ends {
+        let before = format!("size({first}) + ");
+        check_refused(&format!("{before}{}1", "(".repeat(99)), before.len() + MAX_EXPRESSION_DEPTH);
+    }
+}
+
+#[test]
+fn what_stands_in_a_comment_is_no_bracket() {
+    let many = many();
+    check(&format!("1 // {many}\n + 1"), &json!(2));
+    check(&format!("1 + 1 // {many}"), &json!(2));
+    let before = "1 // a comment\n + ";
+    check_refused(&format!("{before}{}1", "(".repeat(99)), before.len() + MAX_EXPRESSION_DEPTH);
+}
+
+/// Each operator counts until the next `,`, `&&` or `||`.
+#[test]
+fn a_chain_is_as_long_as_its_bound_and_not_longer() {
+    for operator in ["+", "-", "*", "/", "%"] {
+        let link = format!("{operator}1");
+        check(&format!("type(1{}) == int", link.repeat(MAX_EXPRESSION_CHAIN - 1)), &json!(true));
+        let chain = format!("1{}", link.repeat(MAX_EXPRESSION_CHAIN));
+        Expression::parse(&chain).unwrap();
+        check_refused(&format!("{chain}{link}"), chain.len());
+    }
+    let items = vec!["1+1+1"; MAX_EXPRESSION_CHAIN].join(",");
+    check(&format!("size([{items}])"), &json!(MAX_EXPRESSION_CHAIN));
+    for operator in ["&&", "||"] {
+        let terms = vec!["1+1==2"; 20].join(operator);
+        check(&terms, &json!(true));
+    }
+}
+
+/// `in` is an operator; other names that begin with an `i` are none.
+#[test]
+fn a_chain_of_memberships_is_bounded() {
+    let link = " in [1]";
+    let before = "1".to_owned() + &link.repeat(MAX_EXPRESSION_CHAIN / 2 + 1);
+    let error = Expression::parse(&before.repeat(2)).expect_err("too long");
+    assert_eq!(error.code, "WL0203");
+    let items = vec!["if1"; MAX_EXPRESSION_CHAIN + 9].join(" ");
+    // It is not read, and for another reason.
+    assert_eq!(Expression::parse(&items).expect_err("no expression").code, "WL0201");
+    let items = vec!["in1"; MAX_EXPRESSION_CHAIN + 9].join(" ");
+    assert_eq!(Expression::parse(&items).expect_err("no expression").code, "WL0203");
+}
+
+/// What stands outside of a bracket deepens what stands inside, and no longer when the bracket is closed.
+#[test]
+fn the_chain_around_a_bracket_counts_inside() {
+    let half = MAX_EXPRESSION_CHAIN / 2;
+    let outer = "1+".repeat(half);
+    // The bracket itself is one step.
+    check(&format!("type({}1) == int", format!("1+({}1)+", "1+".repeat(3)).repeat(9)), &json!(true));
+    let fits = format!("{outer}({}1)", "1+".repeat(MAX_EXPRESSION_CHAIN - half - 1));
+    check(&fits, &json!(MAX_EXPRESSION_CHAIN));
+    let over = format!("{outer}({}", "1+".repeat(MAX_EXPRESSION_CHAIN - half));
+    check_refused(&format!("{over}1)"), over.len() - 1);
+    let closed = format!("[{}1]", "(1+1)+".repeat(half - 2));
+    assert!(Expression::parse(&closed).is_ok(), "{closed}");
+}
+
+#[test]
+fn an_expression_is_as_long_as_its_bound_and_not_longer() {
+    let text = |bytes: usize| format!("'{}'", "x".repeat(bytes - 2));
+    assert!(Expression::parse(&text(MAX_EXPRESSION_BYTES)).is_ok());
+    assert_eq!(Expression::parse(&text(MAX_EXPRESSION_BYTES + 1)).expect_err("too long").code, "WL0203");
+}
