@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
-use windlass_domain::limits::MAX_VALUE_DEPTH;
+use windlass_domain::limits::{MAX_INPUT_BYTES, MAX_INPUT_SCHEMA_NODES, MAX_VALUE_DEPTH};
 
 fn definition(schema: &Value) -> Definition {
     Definition::from_source(&json!({"task": "t", "input": schema, "actions": {"a": {"exec": ["a"]}}}))
@@ -116,4 +116,49 @@ fn schemas_that_could_take_for_ever_are_refused() {
     check_schema_refused(&json!({"$ref": "#/$defs/d0", "$defs": defs}), "more than 10000 parts");
     check_schema_refused(&json!({"type": "strin"}), "not a JSON Schema");
     check_schema_refused(&json!({"pattern": "("}), "");
+}
+
+/// Its own, and those of what it refers to.
+#[test]
+fn a_schema_has_as_many_parts_as_its_bound_and_not_more() {
+    let wide = |parts: usize| {
+        let properties = (1..parts).map(|at| (format!("p{at}"), json!({})));
+        json!({ "properties": properties.collect::<serde_json::Map<_, _>>() })
+    };
+    definition(&wide(MAX_INPUT_SCHEMA_NODES));
+    check_schema_refused(&wide(MAX_INPUT_SCHEMA_NODES + 1), "the input's schema has more than 10000 parts [");
+    let in_defs = json!({ "$defs": wide(MAX_INPUT_SCHEMA_NODES)["properties"] });
+    definition(&in_defs);
+}
+
+#[test]
+fn only_the_whole_schema_may_have_an_id() {
+    let id = "https://example.com/input";
+    definition(&json!({ "$id": id, "type": "object" }));
+    check_schema_refused(&json!({ "properties": { "a": { "$id": id } } }), "`$id` can not be used inside");
+}
+
+#[test]
+fn an_input_is_as_large_as_its_bound_and_not_larger() {
+    let text = |bytes: usize| json!("x".repeat(bytes - 2));
+    check(&json!({}), &text(MAX_INPUT_BYTES), &text(MAX_INPUT_BYTES));
+    let bytes = MAX_INPUT_BYTES + 1;
+    let message = format!("the input: it has {bytes} bytes as JSON; at most {MAX_INPUT_BYTES} are allowed [WL0211]");
+    check_refused(&json!({}), &text(bytes), &[&message]);
+}
+
+#[test]
+fn a_default_that_does_not_fit_is_refused_wherever_it_stands() {
+    let wrong = json!({ "type": "integer", "default": "x" });
+    for schema in [
+        wrong.clone(),
+        json!({ "properties": { "a/b~c": wrong } }),
+        json!({ "items": wrong }),
+        json!({ "allOf": [{}, wrong] }),
+        json!({ "$defs": { "d": wrong } }),
+    ] {
+        let source = json!({"task": "t", "input": schema, "actions": {"a": {"exec": ["a"]}}});
+        let faults = Definition::from_source(&source).unwrap_err();
+        assert_eq!(faults.faults[0].code, "WL0118", "{faults}");
+    }
 }

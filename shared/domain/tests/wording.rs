@@ -1,0 +1,163 @@
+//! What is said of a definition that breaks a bound, with the bound met exactly beside it.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use windlass_domain::definition::{Definition, Faults};
+use windlass_domain::limits::{MAX_DEFINITION_DEPTH, MAX_FAULTS, MAX_SPAN_MS};
+use windlass_domain::retry::Attempts;
+use windlass_domain::time::Millis;
+
+fn with(key: &str, value: Value) -> Value {
+    let mut source = json!({ "task": "t", "actions": { "a": { "exec": ["x"] } } });
+    source[key] = value;
+    source
+}
+
+fn action(action: Value) -> Value {
+    let mut source = with("task", json!("t"));
+    source["actions"]["b"] = action;
+    source
+}
+
+fn faults(source: &Value) -> Faults {
+    Definition::from_source(source).unwrap_err()
+}
+
+/// Exactly one fault, in these words.
+fn check(source: &Value, expected: &str) {
+    assert_eq!(faults(source).to_string(), expected);
+}
+
+fn check_sound(source: &Value) -> Definition {
+    Definition::from_source(source).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+#[test]
+fn a_bound_is_named() {
+    check(&with("actions", json!({})), "actions: `actions` must not be empty [WL0105]");
+    let labels = |count: usize| -> Value {
+        (0..count).map(|at| (format!("l{at}"), json!("x"))).collect::<serde_json::Map<_, _>>().into()
+    };
+    check_sound(&with("labels", labels(32)));
+    check(&with("labels", labels(33)), "labels: `labels` has 33 entries; at most 32 are allowed [WL0102]");
+    check_sound(&with("description", json!("x".repeat(4096))));
+    let long = with("description", json!("x".repeat(4097)));
+    check(&long, "description: `description` has more than 4096 characters [WL0102]");
+    let empty = action(json!({ "exec": { "command": ["x"], "workdir": "" } }));
+    check(&empty, "actions.b.exec.workdir: `workdir` must not be empty [WL0107]");
+    check(&action(json!({ "exec": [] })), "actions.b.exec: `exec` must not be empty [WL0119]");
+    let many = action(json!({ "exec": ["x"], "retry": { "never": vec!["k"; 101] } }));
+    check(&many, "actions.b.retry.never: `never` has more than 100 entries [WL0102]");
+    check(&with("task", json!([])), "task: `task` must be text, not a list [WL0106]");
+    check(&action(json!({ "exec": 5 })), "actions.b.exec: `exec` must be a list or a mapping, not a number [WL0106]");
+}
+
+/// A key that is only misspelt is told as that, and not as one that is missing too.
+#[test]
+fn a_misspelt_facade_is_told_once() {
+    let codes = |source: &Value| faults(source).iter().map(|fault| fault.code).collect::<Vec<_>>();
+    assert_eq!(codes(&action(json!({ "exce": ["x"] }))), ["WL0104"]);
+    assert_eq!(codes(&action(json!({ "pool": "p" }))), ["WL0109"]);
+    assert_eq!(codes(&action(json!({ "exec": ["x"], "native": { "handler": "h" } }))), ["WL0109"]);
+    assert_eq!(codes(&with("schedule", json!({ "crno": "* * * * *" }))), ["WL0104"]);
+    assert_eq!(codes(&with("schedule", json!({ "timezone": "UTC" }))), ["WL0109"]);
+}
+
+#[test]
+fn a_span_is_as_long_as_its_bound_and_not_longer() {
+    let timeout = |millis: u64| with("timeout", json!(Millis(millis).to_string()));
+    assert_eq!(check_sound(&timeout(MAX_SPAN_MS)).timeout, Some(Millis(MAX_SPAN_MS)));
+    let message = format!("timeout: `timeout` must be at most 366d, not {} [WL0113]", Millis(MAX_SPAN_MS + 1));
+    check(&timeout(MAX_SPAN_MS + 1), &message);
+    check(
+        &with("timeout", json!("99999999999999999999d")),
+        "timeout: `timeout` must be at most 366d, not 99999999999999999999d [WL0113]",
+    );
+}
+
+#[test]
+fn a_retry_policy_is_what_is_written() {
+    let retry = |retry: Value| check_sound(&action(json!({ "exec": ["x"], "retry": retry }))).actions[1].retry.clone();
+    assert_eq!(retry(json!(7)).attempts, Attempts::Limited(7));
+    assert_eq!(retry(json!(7.0)).attempts, Attempts::Limited(7));
+    assert_eq!(retry(json!("forever")).attempts, Attempts::Forever);
+    let same = retry(json!({ "attempts": 2, "delay": "5s", "max_delay": "5s" }));
+    assert_eq!((same.attempts, same.delay, same.max_delay), (Attempts::Limited(2), Millis(5000), Millis(5000)));
+    let long = retry(json!({ "delay": "2d" }));
+    assert_eq!((long.delay, long.max_delay), (Millis(2 * 86_400_000), Millis(2 * 86_400_000)));
+}
+
+#[test]
+fn a_definition_nests_as_deep_as_its_bound_and_not_deeper() {
+    // The definition, its actions, the action, the facade.
+    let nested = |levels: usize| (4..levels).fold(json!(1), |inner, _| json!([inner]));
+    let native = |levels: usize| action(json!({ "native": { "handler": "h", "input": nested(levels) } }));
+    check_sound(&native(MAX_DEFINITION_DEPTH));
+    check(&native(MAX_DEFINITION_DEPTH + 1), "the definition nests deeper than 64 levels [WL0102]");
+    let mapped = |levels: usize| (4..levels).fold(json!(1), |inner, _| json!({ "k": inner }));
+    let native = |levels: usize| action(json!({ "native": { "handler": "h", "input": mapped(levels) } }));
+    check_sound(&native(MAX_DEFINITION_DEPTH));
+    check(&native(MAX_DEFINITION_DEPTH + 1), "the definition nests deeper than 64 levels [WL0102]");
+}
+
+/// Only the actions of the definition itself keep their order: it numbers them.
+#[test]
+fn canonical_text_has_sorted_keys() {
+    let (one, other) = (json!({ "b": 1, "a": [{ "d": 1, "c": 2 }] }), json!({ "a": [{ "c": 2, "d": 1 }], "b": 1 }));
+    let canonical = Definition::canonical;
+    assert_eq!(canonical(&one), canonical(&other));
+    let in_list = |actions: &Value| canonical(&json!([{ "actions": actions }]));
+    assert_eq!(in_list(&one), in_list(&other));
+    let in_mapping = |actions: &Value| canonical(&json!({ "x": { "actions": actions } }));
+    assert_eq!(in_mapping(&one), in_mapping(&other));
+    let at_root = |actions: &Value| canonical(&json!({ "actions": actions }));
+    assert_ne!(at_root(&one), at_root(&other));
+    assert_eq!(at_root(&json!({ "b": one, "a": 1 })), at_root(&json!({ "b": other, "a": 1 })));
+}
+
+/// A long circle is told by its start, and how long it is.
+#[test]
+fn a_circle_is_shown_up_to_twenty_actions() {
+    let circle = |length: usize| {
+        let needs = |at: usize| json!({ "exec": ["x"], "needs": [format!("a{}", (at + 1) % length)] });
+        let actions: serde_json::Map<_, _> = (0..length).map(|at| (format!("a{at}"), needs(at))).collect();
+        faults(&with("actions", actions.into())).to_string()
+    };
+    let names = |length: usize| (0..length).map(|at| format!("a{at}")).collect::<Vec<_>>().join(" -> ");
+    let lead = "actions.a0.needs: these actions need one another in a circle:";
+    assert_eq!(circle(2), format!("{lead} a0 -> a1 -> a0 [WL0112]"));
+    assert_eq!(circle(20), format!("{lead} {} -> a0 [WL0112]", names(20)));
+    assert_eq!(circle(21), format!("{lead} {} -> ... (21 in all) -> a0 [WL0112]", names(20)));
+    assert_eq!(circle(30), format!("{lead} {} -> ... (30 in all) -> a0 [WL0112]", names(20)));
+}
+
+/// What one need is says nothing of another.
+#[test]
+fn an_expression_sees_only_what_its_action_needs() {
+    let actions = |needs: &[&str], refers: &str| {
+        let command = json!(["x", format!("${{{{ actions.{refers}.status }}}}")]);
+        let plain = json!({ "exec": ["x"] });
+        with("actions", json!({ "a": plain, "b": plain, "c": { "exec": command, "needs": needs } }))
+    };
+    check_sound(&actions(&["a"], "a"));
+    check_sound(&actions(&["a", "b"], "b"));
+    assert_eq!(faults(&actions(&["a"], "b")).faults[0].code, "WL0207");
+    assert_eq!(faults(&actions(&["a"], "d")).faults[0].code, "WL0206");
+}
+
+/// Those that the reader of YAML finds are counted with the others.
+#[test]
+fn faults_beyond_the_bound_are_counted() {
+    for (count, more) in [(MAX_FAULTS, 0), (MAX_FAULTS + 1, 1), (MAX_FAULTS + 3, 3)] {
+        let mut text = "task: t\nactions: { a: { exec: [x] } }\nlabels:\n  l: x\n".to_owned();
+        for _ in 0..count {
+            writeln!(text, "  l: x").unwrap();
+        }
+        let faults = Definition::from_text(&text).unwrap_err();
+        assert_eq!((faults.faults.len(), faults.more, (&faults).into_iter().count()), (MAX_FAULTS, more, MAX_FAULTS));
+        let last = faults.to_string().lines().last().unwrap().to_owned();
+        assert_eq!(last.starts_with("and ") && last.ends_with(" more"), more > 0, "{last}");
+    }
+}
