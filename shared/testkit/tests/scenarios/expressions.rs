@@ -1,8 +1,12 @@
 //! Expressions of a task, as its run meets them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
+use windlass_domain::limits::MAX_WORK_BYTES;
 use windlass_domain::run::{ActionStatus, Input, Origin, Outcome, RunStatus};
+use windlass_domain::work::{ExecWork, Work};
 use windlass_testkit::world::{World, performs};
 
 use crate::steps::{finish, give, status, succeeded};
@@ -77,4 +81,31 @@ fn what_an_action_is_given_is_rendered() {
         given("http: { url: \"http://h/${{ actions.a.output }}\", headers: { Of: \"${{ actions.a.output }}\" } }");
     let http = http.expect("it is sent");
     assert_eq!((&http["url"], &http["headers"]), (&json!("http://h/x"), &json!({ "Of": "x" })));
+}
+
+/// What is rendered must fit into the message that carries it; what is constant was measured when it was read.
+#[test]
+fn what_an_action_is_given_must_fit_into_its_message() {
+    let part = "${{ actions.a.output }}";
+    let text = format!(
+        "task: t\nactions:\n  a: {{ native: {{ handler: a }} }}\n  b:\n    needs: a\n    exec: [say, \"{part}\", \"{part}\", \"{part}\"]\n"
+    );
+    let rendered = |bytes: usize| {
+        let mut world = begun(&text);
+        finish(&mut world, "a", Outcome::Succeeded { output: json!("x".repeat(bytes)) });
+        let error = world.run.action(world.index("b")).error.clone();
+        (status(&world, "b"), error.map(|error| (error.kind, error.message)))
+    };
+    let work = Work::Exec(ExecWork {
+        command: vec!["say".to_owned(), String::new(), String::new(), String::new()],
+        stdin: None,
+        env: BTreeMap::new(),
+        workdir: None,
+    });
+    let around = serde_json::to_string(&work).expect("JSON").len();
+    let most = (MAX_WORK_BYTES - around) / 3;
+    assert_eq!(rendered(most), (ActionStatus::Queued, None));
+    let bytes = around + 3 * (most + 1);
+    let message = format!("what the action is given has {bytes} bytes; at most {MAX_WORK_BYTES} can be sent");
+    assert_eq!(rendered(most + 1), (ActionStatus::Failed, Some(("work.too_large".to_owned(), message))));
 }

@@ -1,8 +1,8 @@
 //! What a record tells people: of its failures, and of what has happened to it.
 
-use windlass_domain::decide::{Command, history};
+use windlass_domain::decide::{Command, decide, history};
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::limits::{CANCEL_GRACE_MS, MAX_LOSSES};
+use windlass_domain::limits::{CANCEL_GRACE_MS, MAX_LOSSES, TIMEOUT_MARGIN_MS};
 use windlass_domain::run::{CancelCause, Input, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::generate::agent_of;
@@ -72,6 +72,38 @@ fn that_nobody_serves_a_pool_is_told_after_what_was_queued_there() {
         after[after.len() - 4..],
         ["action.unserved a2", "action.queued a1", "action.started a1", "action.succeeded a1"]
     );
+}
+
+/// Several that one commit changed come one after the other, each with all that is known of it.
+#[test]
+fn what_one_commit_says_of_an_action_stands_together() {
+    let timed = ActionSketch { timeout: Some(Millis::from_secs(60)), ..ActionSketch::default() };
+    let mut late = world(&Sketch::of(vec![timed.clone(), timed.clone(), timed]));
+    give(&mut late, &Input::Start);
+    for name in ["a0", "a1", "a2"] {
+        let of = newest(&late, name);
+        started(&mut late, of);
+    }
+    late.pass(Millis(60_000 + TIMEOUT_MARGIN_MS));
+    give(&mut late, &Input::Wake);
+    let of = |name: &str| ["queued", "started", "timed_out"].map(|kind| format!("action.{kind} {name}"));
+    let actions = [of("a0"), of("a1"), of("a2")].concat();
+    let expected = [&["run.started".to_owned()][..], &actions[..], &["run.failed".to_owned()][..]].concat();
+    assert_eq!(told(&late), expected);
+}
+
+/// Inputs of one batch are decided one after the other, and committed together.
+#[test]
+fn that_nobody_serves_a_pool_may_be_said_by_the_commit_that_queued() {
+    let mut world = world(&Sketch::of(vec![ActionSketch::default(); 3]));
+    let queued = world.ask(&Input::Start).expect("accepted");
+    let (pool, since) = (world.definition.action(ActionIndex(0)).pool.clone(), world.now);
+    let unserved = decide(&world.definition, &queued.run, &Input::Unserved { pool, since }, world.now);
+    world.run = unserved.expect("accepted").run;
+    world.run.revision += 1;
+    let of = |name: &str| ["queued", "unserved"].map(|kind| format!("action.{kind} {name}"));
+    let expected = [&["run.started".to_owned()][..], &of("a0"), &of("a1"), &of("a2")].concat();
+    assert_eq!(told(&world), expected);
 }
 
 /// The first few, and how many more; what was allowed to fail is not among them.
