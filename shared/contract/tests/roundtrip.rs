@@ -97,8 +97,8 @@ fn input() -> impl Strategy<Value = Input> {
         (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Renewed { of, agent, started_at }),
         (of(), any::<u32>(), progress(), some_json())
             .prop_map(|(of, number, progress, checkpoint)| { Input::Progressed { of, number, progress, checkpoint } }),
-        (of(), agent(), some_json(), any::<bool>())
-            .prop_map(|(of, agent, checkpoint, lost)| { Input::HandedBack { of, agent, checkpoint, lost } }),
+        (of(), agent(), some_json())
+            .prop_map(|(of, agent, checkpoint)| { Input::HandedBack { of, agent, checkpoint } }),
         (of(), agent(), instant(), outcome(), some_json()).prop_map(|(of, agent, started_at, outcome, checkpoint)| {
             Input::Completed { of, agent, started_at, outcome, checkpoint }
         }),

@@ -266,7 +266,7 @@ pub enum Report {
     /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
     Progressed(u8, u32, Option<Value>),
     /// Its agent gives it back; it may not hold its message any more.
-    HandedBack(Option<Value>, bool),
+    HandedBack(Option<Value>),
     /// It has ended, and said where the work can be taken up.
     Completed(Outcome, Option<Value>),
     /// No agent could perform it.
@@ -364,7 +364,7 @@ fn a_report() -> impl Strategy<Value = Report> {
         2 => (0..3000_u64).prop_map(|ms| Report::Renewed(Millis(ms))),
         2 => (0..100_u8, 0..4_u32, a_checkpoint())
             .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
-        2 => (a_checkpoint(), any::<bool>()).prop_map(|(saved, lost)| Report::HandedBack(saved, lost)),
+        2 => a_checkpoint().prop_map(Report::HandedBack),
         8 => (an_outcome(), a_checkpoint()).prop_map(|(outcome, saved)| Report::Completed(outcome, saved)),
         1 => Just(Report::DeadLettered),
     ]
@@ -469,9 +469,7 @@ impl Report {
                 let progress = Progress { percent, message: None };
                 Input::Progressed { of, number: *number, progress, checkpoint: checkpoint.clone() }
             }
-            Self::HandedBack(checkpoint, lost) => {
-                Input::HandedBack { of, agent, checkpoint: checkpoint.clone(), lost: *lost }
-            }
+            Self::HandedBack(checkpoint) => Input::HandedBack { of, agent, checkpoint: checkpoint.clone() },
             Self::Completed(outcome, checkpoint) => {
                 let (outcome, checkpoint) = (outcome.clone(), checkpoint.clone());
                 Input::Completed { of, agent, started_at: now, outcome, checkpoint }

@@ -189,8 +189,8 @@ fn repeat(world: &World, input: &Input, before: &Run, first: &Decision) -> Resul
         return Ok(());
     }
     prop_assert!(again.events.is_empty(), "{:?} the second time: {:?}", input, again.events);
-    let is_lost = matches!(input, Input::HandedBack { lost: true, .. });
-    if !sends_again(input) && !is_lost || first.events.is_empty() {
+    let is_sent_again = sends_again(input) || matches!(input, Input::HandedBack { .. });
+    if !is_sent_again || first.events.is_empty() {
         return Ok(());
     }
     let sent: BTreeSet<ActionAt> = performs(first).iter().map(|sent| sent.of).collect();

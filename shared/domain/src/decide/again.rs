@@ -134,7 +134,7 @@ pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
 }
 
 fn repeat(step: &mut Step<'_>, action: ActionIndex) {
-    // What was handed back was sent, for somebody had it, and its message is in the pool again.
+    // What was handed back had been sent, for somebody had it; if it is to be sent again, that very input says so.
     if !step.state(action).handed_back {
         publish_action(step, action);
         send(step, action);

@@ -43,7 +43,8 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
         return Err(Rejection::Redelivered);
     }
     if step.is_stopping(of.action) {
-        if !redelivered && is_fresh(step, of.action) {
+        let was_with_an_agent = redelivered || step.state(of.action).handed_back;
+        if !was_with_an_agent && is_fresh(step, of.action) {
             return Err(Rejection::Stale);
         }
         let of = step.at(of.action);
@@ -130,13 +131,13 @@ pub(super) fn is_alive(step: &mut Step<'_>, of: ActionAt) -> bool {
 }
 
 /// The attempt's agent has stopped it and gives it back: the attempt waits in its pool again, and none is spent; or, if
-/// it is not to go on, the action ends here. Known only after the next agent's claim, it says that nobody was lost. If
-/// its message may be lost, the attempt is sent again: of the two the first claim picks the one that counts.
+/// it is not to go on, the action ends here. Known only after the next agent's claim, it says that nobody was lost. The
+/// attempt is sent again: if it has a message all the same, the first claim picks the one that counts.
 pub(super) fn handed_back(
     step: &mut Step<'_>,
     of: ActionAt,
     agent: &AgentId,
-    (checkpoint, lost): (Option<&Value>, bool),
+    checkpoint: Option<&Value>,
 ) -> Result<(), Rejection> {
     check_open(step, of)?;
     let state = step.state(of.action);
@@ -149,12 +150,10 @@ pub(super) fn handed_back(
     if of.fence < state.fence {
         let is_unclaimed = state.handed_back && of.fence + 1 == state.fence;
         is_alive(step, of);
-        if lost && is_unclaimed {
+        if is_unclaimed {
+            // Whoever decided it first may have died before it sent the attempt.
             again::of_queued(step, of.action);
         }
-        return Ok(());
-    }
-    if state.handed_back {
         return Ok(());
     }
     if state.agent.as_ref().is_some_and(|holder| holder != agent) {
@@ -166,13 +165,9 @@ pub(super) fn handed_back(
         step.follow();
         return Ok(());
     }
-    // Whatever message of a leased attempt turned up was of no use to anybody.
-    let is_sent_again = lost || state.leased_until.is_some();
     // One that is too large was refused where it was saved.
     let _kept = checkpointed(step, of, 0, checkpoint);
     step.emit(EventKind::ActionHandedBack { of });
-    if is_sent_again {
-        again::of_queued(step, of.action);
-    }
+    again::of_queued(step, of.action);
     Ok(())
 }

@@ -141,9 +141,9 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, of.action)?;
             report::progressed(&mut step, *of, *number, progress, checkpoint.as_ref())?;
         }
-        Input::HandedBack { of, agent, checkpoint, lost } => {
+        Input::HandedBack { of, agent, checkpoint } => {
             check_action(run, of.action)?;
-            loss::handed_back(&mut step, *of, agent, (checkpoint.as_ref(), *lost))?;
+            loss::handed_back(&mut step, *of, agent, checkpoint.as_ref())?;
         }
         Input::Completed { of, agent, started_at, outcome, checkpoint } => {
             check_action(run, of.action)?;

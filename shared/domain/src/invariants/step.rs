@@ -119,7 +119,7 @@ impl Step<'_> {
         } else {
             false
         };
-        let fits = is_asked && state.status.is_in_flight() && at(run, of) == of && !state.handed_back;
+        let fits = is_asked && state.status.is_in_flight() && at(run, of) == of;
         self.holds(SG32, fits, || format!("{of:?} handed back while {state:?}"));
     }
 

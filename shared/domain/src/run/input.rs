@@ -59,8 +59,8 @@ pub enum Input {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
     },
-    /// An agent that drains, or that can not keep the attempt's message, has stopped the attempt. It is known before or
-    /// after the next agent's claim.
+    /// An agent that drains, or that can not keep the attempt's message, has stopped the attempt: it is sent again, unless
+    /// somebody has claimed it since.
     HandedBack {
         /// Which, with the fence that the agent had.
         of: ActionAt,
@@ -69,10 +69,6 @@ pub enum Input {
         /// Where the work can be taken up; absent: where it was said last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
-        /// The agent may not hold a message of the attempt any more: it is to be sent again, unless somebody has claimed it
-        /// since. So is one that was leased, whatever stands here.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        lost: bool,
     },
     /// An attempt has ended.
     Completed {

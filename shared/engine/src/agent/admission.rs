@@ -13,6 +13,7 @@ use windlass_domain::run::{ActionAt, ActionState, ActionStatus, Input, Run, RunS
 use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_domain::time::{Millis, Timestamp};
 
+use super::claims::Claimed;
 use super::{Agent, Inner};
 use crate::ports::PortError;
 
@@ -90,18 +91,23 @@ impl Agent {
         let Inner { ports, definitions, claims, settings, .. } = &*self.inner;
         let of = message.of;
         let claim = Input::Claim { of, agent: settings.id.clone(), received, copy: message.copy };
-        let Some((run, refused)) = claims.commit(ports, definitions, message.run, claim).await? else {
-            return Ok(Admission::Drop);
-        };
+        let claimed = claims.commit(ports, definitions, message.run, claim).await?;
+        let Some(Claimed { run, refused, told }) = claimed else { return Ok(Admission::Drop) };
         match refused {
             Some(Rejection::Redelivered) => return Ok(Admission::Leave),
             Some(_) => return Ok(Admission::Drop),
             None => {}
         }
         let state = run.action(of.action);
+        if !self.performs(state) {
+            // It has ended by the claim: what that leads to must be sent before its message is deleted.
+            return told.map(|()| Admission::Drop);
+        }
+        if let Err(error) = told {
+            tracing::warn!(run.id = %message.run, error.code = error.code, error = %error, "failed to tell all of a claim");
+        }
         let of = ActionAt { fence: state.fence, ..of };
-        let perform = || Admission::Perform(of, state.checkpoint.clone(), Right::Claimed);
-        Ok(if self.performs(state) { perform() } else { Admission::Drop })
+        Ok(Admission::Perform(of, state.checkpoint.clone(), Right::Claimed))
     }
 
     /// Whether the record says that it runs on this agent.

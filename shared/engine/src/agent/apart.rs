@@ -17,7 +17,7 @@ use windlass_domain::run::ActionState;
 
 /// How long an attempt is on probation.
 const PROBATION: Duration = Duration::from_secs(30);
-/// With each loss fewer attempts by that factor are on probation together.
+/// With each loss fewer attempts by that factor are on probation together: sixteen, four, and then one.
 const FEWER: u32 = 4;
 
 /// The room for attempts on probation: one place for each slot, so that those that cost no agents always find one. Who
@@ -55,10 +55,11 @@ impl Probation {
 
 /// How many of an agent's places such an attempt takes.
 fn places(slots: u32, losses: usize) -> u32 {
-    if losses < SUSPECT_LOSSES {
+    // What has cost too many is given up by its claim, and not begun.
+    if !(SUSPECT_LOSSES..MAX_LOSSES).contains(&losses) {
         return 1;
     }
-    let further = (MAX_LOSSES - 1).saturating_sub(losses);
+    let further = MAX_LOSSES - 1 - losses;
     slots.div_ceil(FEWER.saturating_pow(u32::try_from(further).unwrap_or(u32::MAX))).max(1)
 }
 
@@ -74,8 +75,8 @@ mod tests {
     #[test]
     fn with_each_loss_it_takes_more_room_and_the_last_time_all() {
         let of = |slots| (0..=MAX_LOSSES).map(|losses| places(slots, losses)).collect::<Vec<_>>();
-        assert_eq!(of(60), [1, 1, 4, 15, 60, 60]);
-        assert_eq!(of(10), [1, 1, 1, 3, 10, 10]);
+        assert_eq!(of(60), [1, 1, 4, 15, 60, 1]);
+        assert_eq!(of(10), [1, 1, 1, 3, 10, 1]);
         assert_eq!(of(1), [1, 1, 1, 1, 1, 1]);
     }
 }

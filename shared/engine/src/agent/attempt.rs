@@ -242,9 +242,12 @@ impl Agent {
     /// Gives the attempt back: it goes on elsewhere, and none is spent. Its message is deleted, and whoever decides the
     /// report sends another, so that nobody can claim the attempt before the record has its last checkpoint.
     fn hand_back(&self, last: Last, hold: &Arc<Hold>) {
+        if !hold.is_safe_for(Duration::ZERO) {
+            return self.let_go(last, hold);
+        }
         let Last { run, of, checkpoint, .. } = last;
         let agent = self.inner.settings.id.clone();
-        let input = Input::HandedBack { of, agent, checkpoint, lost: true };
+        let input = Input::HandedBack { of, agent, checkpoint };
         self.inner.reporter.report(run, input, Some(hold.clone()));
     }
 
@@ -253,7 +256,7 @@ impl Agent {
     fn let_go(&self, last: Last, hold: &Hold) {
         let Last { run, of, checkpoint, .. } = last;
         let agent = self.inner.settings.id.clone();
-        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint, lost: true }, None);
+        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint }, None);
         self.inner.held.release(hold);
     }
 

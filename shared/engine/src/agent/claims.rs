@@ -15,14 +15,23 @@ use windlass_domain::ids::RunId;
 use windlass_domain::run::{Input, Run};
 
 use crate::Ports;
-use crate::advance::{Advanced, advance};
+use crate::advance::{Advanced, settle};
 use crate::definitions::Definitions;
 use crate::ports::PortError;
 
-/// What became of a claim: the run as it is since, and why the claim was refused, if it was; nothing: there is no such run.
-pub(super) type Claimed = Option<(Arc<Run>, Option<Rejection>)>;
+/// What became of a claim.
+#[derive(Debug, Clone)]
+pub(super) struct Claimed {
+    /// The run as it is since.
+    pub(super) run: Arc<Run>,
+    /// Why it was refused, if it was.
+    pub(super) refused: Option<Rejection>,
+    /// Whether all that the claims of that write led to has been sent. Whoever has an attempt by them has it either way.
+    pub(super) told: Result<(), PortError>,
+}
 
-type Answer = Result<Claimed, PortError>;
+/// Nothing: there is no such run.
+type Answer = Result<Option<Claimed>, PortError>;
 
 /// Claims that wait for the write that is under way. A run is in it as long as somebody commits its claims.
 #[derive(Debug, Default, Clone)]
@@ -84,24 +93,20 @@ impl Claims {
             if claims.is_empty() {
                 return;
             }
-            let claiming = AssertUnwindSafe(advance(ports, definitions, run, &claims, None)).catch_unwind();
-            let claimed = claiming.await.unwrap_or_else(|_| Err(PortError::panicked()));
-            for (answer, claimed) in answers.into_iter().zip(each(claimed, claims.len())) {
+            let committing = AssertUnwindSafe(settle(ports, definitions, run, &claims, None)).catch_unwind();
+            let claimed = match committing.await.unwrap_or_else(|_| Err(PortError::panicked())) {
+                Ok((Advanced::Decided { run, answers }, effects)) => {
+                    let (run, told) = (Arc::from(run), effects.send(ports).await);
+                    let claimed = |refused| Claimed { run: Arc::clone(&run), refused, told: told.clone() };
+                    answers.into_iter().map(|refused| Ok(Some(claimed(refused)))).collect()
+                }
+                Ok((Advanced::Unknown, _)) => vec![Ok(None); claims.len()],
+                Err(error) => vec![Err(error); claims.len()],
+            };
+            for (answer, claimed) in answers.into_iter().zip(claimed) {
                 // Whoever does not wait any more has no use for it.
                 let _nobody_waits = answer.send(claimed);
             }
         }
-    }
-}
-
-/// The answer to each of so many claims.
-fn each(advanced: Result<Advanced, PortError>, claims: usize) -> Vec<Answer> {
-    match advanced {
-        Ok(Advanced::Decided { run, answers }) => {
-            let run = Arc::from(run);
-            answers.into_iter().map(|answer| Ok(Some((Arc::clone(&run), answer)))).collect()
-        }
-        Ok(Advanced::Unknown) => vec![Ok(None); claims],
-        Err(error) => vec![Err(error); claims],
     }
 }

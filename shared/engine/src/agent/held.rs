@@ -126,8 +126,8 @@ impl Hold {
         Some(attempt)
     }
 
-    /// The record keeps it for this agent since it was asked then. What has been stopped meanwhile is given back by its
-    /// message.
+    /// The record keeps it for this agent since it was asked then. What has been stopped meanwhile is given back with
+    /// its message.
     pub(super) fn leased(&self, asked_at: Instant) {
         let mut state = self.state();
         if state.stopped.is_some() && !state.is_leased {

@@ -267,7 +267,7 @@ impl Agent {
     }
 
     /// Hands back what this agent has no place for. Of what comes for the first time it is told that nobody was lost who
-    /// had it; what came before is known by what became of its owner.
+    /// had it, and it is sent again beside; what came before is known by what became of its owner.
     async fn give_back_all(&self, pool: &QueueName, deliveries: Vec<Delivery>) {
         if deliveries.is_empty() {
             return;
@@ -275,7 +275,7 @@ impl Agent {
         for delivery in deliveries.iter().filter(|delivery| delivery.receive_count == 1) {
             let Ok(PerformMessage { run, of, .. }) = decode(&delivery.body) else { continue };
             let agent = self.inner.settings.id.clone();
-            self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None, lost: false }, None);
+            self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None }, None);
         }
         let back = deliveries.into_iter().map(|delivery| (delivery.receipt, Duration::ZERO)).collect();
         if let Err(error) = self.inner.ports.queues.extend(pool, back).await {

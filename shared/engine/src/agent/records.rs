@@ -1,7 +1,7 @@
 //! What an agent has read of runs a moment ago: one read serves all attempts of a run that are looked up together.
 //!
-//! It may only ever be the reason to perform something. It may be older than the message that asks, so whoever would
-//! not perform because of it must read anew.
+//! It may only ever be the reason to perform something, or to perform it with fewer others. It may be older than the
+//! message that asks, so whoever would not perform because of it must read anew.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Lock, PoisonError};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass_domain::ids::{ActionIndex, AgentId, RunId};
 use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
+use windlass_engine::agent::AgentSettings;
 
 use crate::world::{Script, World};
 
@@ -135,6 +136,26 @@ async fn whoever_receives_it_does_not_begin_it() {
     world.ended(id).await;
     assert_eq!(begun.load(Ordering::SeqCst), 0);
     assert_eq!(world.left_over().await, Vec::<String>::new());
+}
+
+/// It was handed back a moment ago, so whoever receives it next may say at once that it is not begun.
+#[tokio::test(start_paused = true)]
+async fn what_was_handed_back_ends_as_soon_as_somebody_receives_it() {
+    let world = World::new();
+    let at_once = |settings: &mut AgentSettings| settings.drain_deadline = Duration::ZERO;
+    let first = world.agent_with("first", 4, Script::new(|_| Script::hang()), at_once);
+    let id = world.submit(&task(&json!({}))).await;
+    world.until(id, |run| run.action(LONG).status == ActionStatus::Running).await;
+    first.drain().await;
+    world.until(id, |run| run.action(LONG).handed_back).await;
+    let before = world.now();
+    world.input(id, kill()).await;
+    world.until(id, |run| run.action(LONG).kill.is_some()).await;
+    world.agent("second", 4, Script::new(|_| Script::give(json!("done"))));
+    let state = until_settled(&world, id).await.action(LONG).clone();
+    let waited = world.now().since(before).0;
+    assert_eq!((state.status, state.agent.as_ref().map(AgentId::as_str)), (ActionStatus::Cancelled, Some("second")));
+    assert!(waited < 1000, "answered after {waited} ms");
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,14 +6,15 @@ use serde_json::{Value, json};
 use windlass_domain::ids::RunId;
 use windlass_domain::run::{ActionStatus, RunStatus};
 use windlass_engine::ports::QueueName;
+use windlass_testkit::faults::Moment;
 
 use crate::world::{Running, Script, World};
 
 const WIDTH: u32 = 40;
 
 /// A run of so many actions, and an agent that performs all of them.
-async fn in_flight(world: &World, name: &str) -> (RunId, Running) {
-    let actions = (0..WIDTH).map(|number| (format!("a{number:02}"), json!({ "native": { "handler": "x" } })));
+async fn in_flight(world: &World, name: &str, width: u32) -> (RunId, Running) {
+    let actions = (0..width).map(|number| (format!("a{number:02}"), json!({ "native": { "handler": "x" } })));
     let actions: serde_json::Map<String, Value> = actions.collect();
     let agent = hanging(world, name);
     let id = world.submit(&json!({ "task": "wide", "actions": actions })).await;
@@ -43,7 +44,7 @@ async fn all_run_on(world: &World, id: RunId, name: &str) {
 #[tokio::test(start_paused = true)]
 async fn an_agent_is_replaced_with_few_writes() {
     let world = World::new();
-    let (id, first) = in_flight(&world, "first").await;
+    let (id, first) = in_flight(&world, "first", WIDTH).await;
     let before = world.run(id).await.revision;
     first.drain().await;
     let _second = hanging(&world, "second");
@@ -61,7 +62,7 @@ async fn an_agent_is_replaced_with_few_writes() {
 #[tokio::test(start_paused = true)]
 async fn what_went_down_together_again_and_again_goes_on() {
     let world = World::new();
-    let (id, mut agent) = in_flight(&world, "machine-0").await;
+    let (id, mut agent) = in_flight(&world, "machine-0", WIDTH).await;
     for number in 1..3 {
         agent.kill();
         let name = format!("machine-{number}");
@@ -81,4 +82,30 @@ async fn what_went_down_together_again_and_again_goes_on() {
     assert!(run.actions.iter().all(|state| state.attempt == 1));
     // Thirty seconds of redelivery, then four at a time, on probation for thirty more, and a minute of work at last.
     assert!(waited < 400_000, "all went on and ended within {waited} ms");
+}
+
+/// An agent dies, the next one claims all that it had, and drains; a third one goes on. Gives what was lost meanwhile, and
+/// how many calls were made when the second began to claim, and when all was with the third.
+async fn losses(world: &World) -> (usize, [usize; 2]) {
+    let (id, first) = in_flight(world, "first", 4).await;
+    let before = world.calls();
+    first.kill();
+    let second = hanging(world, "second");
+    world.until(id, |run| run.actions.iter().all(|it| !it.lost.is_empty())).await;
+    second.drain().await;
+    hanging(world, "third");
+    all_run_on(world, id, "third").await;
+    let lost = world.run(id).await.actions.iter().map(|state| state.lost.len()).sum();
+    (lost, [before, world.calls()])
+}
+
+/// A stop that could not be sent to a dead agent, say, takes nothing from whoever has claimed.
+#[tokio::test(start_paused = true)]
+async fn no_call_that_fails_takes_others_for_lost() {
+    let (lost, [from, to]) = losses(&World::new()).await;
+    assert_eq!(lost, 4, "one for each, of the agent that died");
+    for at in from..to {
+        let (lost, _) = losses(&World::failing(at, Moment::Before)).await;
+        assert!(lost <= 5, "{lost} losses when call {at} fails");
+    }
 }

@@ -84,6 +84,7 @@ impl Model {
         if self.is_stopping(at) {
             if let Stand::Queued { since } = row.stand
                 && !redelivered
+                && !row.handed_back
                 && turn.now.since(since).0 <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
             {
                 return Err(Rejection::Stale);
@@ -135,7 +136,7 @@ impl Model {
         &mut self,
         of: ActionAt,
         agent: &AgentId,
-        (checkpoint, lost): (Option<&Value>, bool),
+        checkpoint: Option<&Value>,
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
         let at = of.action.as_usize();
@@ -143,8 +144,8 @@ impl Model {
         if !row.stand.is_in_flight() || row.attempt != of.attempt || of.fence > row.fence {
             return Err(refusal(&row.stand));
         }
-        if of.fence < row.fence || row.handed_back {
-            if lost && row.handed_back && of.fence + 1 == row.fence {
+        if of.fence < row.fence {
+            if row.handed_back && of.fence + 1 == row.fence {
                 turn.sent.insert((self.newest(at), true));
             }
             if let Some(row) = self.actions.get_mut(&name_of(at)) {
@@ -161,16 +162,13 @@ impl Model {
             return Ok(());
         }
         self.keep(at, checkpoint);
-        let is_leased = row.leased.is_some();
         self.set(at, Stand::Queued { since: turn.now }, turn);
         if let Some(row) = self.actions.get_mut(&name_of(at)) {
             row.handed_back = true;
             row.fence += 1;
             row.said_number = 0;
         }
-        if lost || is_leased {
-            turn.sent.insert((self.newest(at), true));
-        }
+        turn.sent.insert((self.newest(at), true));
         Ok(())
     }
 }

@@ -52,9 +52,7 @@ impl Model {
                 }
                 other => Err(refusal(other)),
             },
-            Input::HandedBack { agent, checkpoint, lost, .. } => {
-                self.handed_back(of, agent, (checkpoint.as_ref(), *lost), turn)
-            }
+            Input::HandedBack { agent, checkpoint, .. } => self.handed_back(of, agent, checkpoint.as_ref(), turn),
             Input::Completed { agent, outcome, started_at, checkpoint, .. } => {
                 self.completed(of, agent, (outcome, *started_at, checkpoint.as_ref()), turn)
             }

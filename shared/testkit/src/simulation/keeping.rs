@@ -20,8 +20,14 @@ type Key = (RunId, ActionIndex, u32);
 #[derive(Default)]
 pub(super) struct Keeping {
     /// The messages of each attempt, by their numbers, each with the agent that received it last.
-    received: BTreeMap<Key, BTreeMap<String, Arc<Life>>>,
+    received: BTreeMap<Key, BTreeMap<String, Received>>,
     performed: BTreeMap<Key, Vec<Performed>>,
+}
+
+struct Received {
+    by: Arc<Life>,
+    /// How often the message has been received.
+    times: u32,
 }
 
 struct Performed {
@@ -37,17 +43,20 @@ impl Keeping {
         let number = delivery.receipt.0.split('.').next()?.to_owned();
         let key = (message.run, message.of.action, message.of.attempt);
         let messages = self.received.entry(key).or_default();
-        let before = messages.insert(number, by.clone())?;
+        let received = Received { by: by.clone(), times: delivery.receive_count };
+        let before = messages.insert(number, received)?.by;
         // Who has received another message of the attempt may perform that one.
-        let has_another = messages.values().any(|other| Arc::ptr_eq(other, &before));
+        let has_another = messages.values().any(|other| Arc::ptr_eq(&other.by, &before));
         let is_its = |one: &Performed| Arc::ptr_eq(&one.by, &before);
         (!has_another && self.goes_on(key, is_its)).then_some(before)
     }
 
-    /// Whether the attempt has one message, and the agent on record is the last that received it.
+    /// Whether the attempt has one message, and the agent on record has it by the last delivery: one that received it
+    /// again, and has not claimed it since, has it by an earlier one.
     fn only_holder(&self, key: Key, state: &ActionState) -> bool {
         let messages = self.received.get(&key).filter(|messages| messages.len() == 1);
-        messages.is_some_and(|messages| messages.values().all(|by| is_of(state, by)))
+        let has_it = |last: &Received| is_of(state, &last.by) && state.received.max(1) == last.times;
+        messages.is_some_and(|messages| messages.values().all(has_it))
     }
 
     /// Whether such a one performs the attempt, untold to stop.

@@ -12,18 +12,13 @@ use crate::steps::give;
 #[test]
 fn only_who_has_an_attempt_hands_it_back() {
     let world = running();
-    let back = |agent| Input::HandedBack { of: first(&running()), agent, checkpoint: None, lost: false };
+    let back = |agent| Input::HandedBack { of: first(&running()), agent, checkpoint: None };
     breaks(&world, &back(agent_of(1)), "SG32", |step| step.input = back(agent_of(2)));
     breaks(&world, &back(agent_of(1)), "SG32", |step| step.input = Input::Wake);
     breaks(&world, &back(agent_of(1)), "SG32", |step| {
-        step.input = Input::HandedBack {
-            of: ActionAt { fence: 2, ..first(&running()) },
-            agent: agent_of(1),
-            checkpoint: None,
-            lost: false,
-        };
+        step.input =
+            Input::HandedBack { of: ActionAt { fence: 2, ..first(&running()) }, agent: agent_of(1), checkpoint: None };
     });
-    breaks(&world, &back(agent_of(1)), "SG32", |step| step.before(0, |state| state.handed_back = true));
     breaks(&world, &back(agent_of(1)), "SG32", |step| {
         step.before(0, |state| state.status = ActionStatus::RetryWaiting);
     });

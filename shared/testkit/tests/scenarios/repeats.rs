@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use windlass_domain::decide::{Command, Decision, decide, repeat};
-use windlass_domain::run::{CancelCause, Input, Origin};
+use windlass_domain::run::{ActionAt, CancelCause, Input, Origin};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_testkit::generate::agent_of;
 use windlass_testkit::sketch::{ActionSketch, RETRIED, RetrySketch, Sketch, When};
@@ -15,7 +15,7 @@ const SECOND: Millis = Millis::from_secs(1);
 
 /// What is told again: the kind of each event, and its action. What is told twice has one id, and is here once.
 fn told(world: &World, decision: &Decision) -> Vec<String> {
-    let name = |of: windlass_domain::run::ActionAt| world.definition.action(of.action).name.to_string();
+    let name = |of: ActionAt| world.definition.action(of.action).name.to_string();
     let told = |event: &windlass_domain::run::Event| {
         let about = event.kind.about().map(|of| format!(" {}", name(of)));
         format!("{}{}", event.kind.name(), about.unwrap_or_default())
@@ -112,16 +112,32 @@ fn a_retry_that_waits_is_waited_for_again() {
     assert_eq!(repeated.commands, [Command::Wake { at: due }]);
 }
 
-/// Its message is in the pool, for somebody had it.
+/// Somebody had it, so it was sent; that it is sent again is for the input that handed it back.
 #[test]
-fn what_was_handed_back_is_not_sent_again() {
+fn what_was_handed_back_is_not_sent_by_others() {
     let mut world = world(&chain(1));
     give(&mut world, &Input::Start);
     let of = newest(&world, "a0");
     started(&mut world, of);
-    let back = Input::HandedBack { of, agent: agent_of(1), checkpoint: None, lost: false };
+    let back = Input::HandedBack { of, agent: agent_of(1), checkpoint: None };
     give(&mut world, &back);
     check(&world, world.now, &["run.started"], &[]);
+}
+
+/// An agent that knows only the queues begins what was handed back without a claim, and hands it back in its turn.
+#[test]
+fn what_was_handed_back_is_handed_back_again() {
+    let mut world = world(&chain(1));
+    give(&mut world, &Input::Start);
+    let mut of = newest(&world, "a0");
+    for number in 1..4 {
+        let back = Input::HandedBack { of, agent: agent_of(number), checkpoint: None };
+        let decision = world.ask(&back).expect("accepted");
+        let sent: Vec<ActionAt> = performs(&decision).iter().map(|perform| perform.of).collect();
+        give(&mut world, &back);
+        of = ActionAt { fence: of.fence + 1, ..of };
+        assert_eq!(sent, [of], "sent again, under a new fence");
+    }
 }
 
 #[test]

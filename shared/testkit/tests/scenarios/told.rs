@@ -46,7 +46,7 @@ fn what_follows_a_cancellation_is_told_after_it() {
     let mut world = world(&Sketch::of(vec![ActionSketch::default(), ActionSketch::default()]));
     give(&mut world, &Input::Start);
     cancelled(&mut world);
-    let back = Input::HandedBack { of: newest(&world, "a0"), agent: agent_of(1), checkpoint: None, lost: false };
+    let back = Input::HandedBack { of: newest(&world, "a0"), agent: agent_of(1), checkpoint: None };
     give(&mut world, &back);
     let expected = ["run.started", "action.queued a1", "run.cancelling", "action.queued a0", "action.cancelled a0"];
     assert_eq!(told(&world), expected);
