@@ -2,7 +2,7 @@
 
 use windlass_domain::decide::{Command, Rejection, repeat};
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES};
+use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES, SUSPECT_LOSSES};
 use windlass_domain::run::{ActionStatus, CancelCause, Input, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::generate::agent_of;
@@ -64,6 +64,21 @@ fn a_lease_that_is_renewed_goes_on_and_one_that_is_not_is_sent_again() {
     give(&mut world, &first);
     finish(&mut world, "a0", succeeded());
     assert_eq!(world.run.status, RunStatus::Succeeded);
+}
+
+/// The wake that is due by then is not put off: whoever sends it finds that nothing is to be done.
+#[test]
+fn a_lease_that_is_renewed_late_leaves_the_wake_that_is_due() {
+    for late in [0, 1] {
+        let mut world = leased();
+        let due = world.run.wake_at;
+        world.pass(Millis(LEASE.0 + late));
+        let renewed = renewed(&world, 1);
+        give(&mut world, &renewed);
+        assert_eq!(world.run.wake_at, due, "{late} ms late");
+        assert_eq!(give(&mut world, &Input::Wake).events, []);
+        assert_eq!(world.run.wake_at, Some(world.now.plus(LEASE)));
+    }
 }
 
 #[test]
@@ -130,5 +145,29 @@ fn an_end_that_is_forced_waits_for_the_lease() {
             give(&mut world, &Input::Wake);
         }
         assert_eq!((status(&world, "a0"), world.now), (ActionStatus::Cancelled, over), "{asked:?}");
+    }
+}
+
+/// Its agents may have been lost because of it: nobody begins it before they have looked at its record.
+#[test]
+fn an_attempt_after_agents_were_lost_is_claimed() {
+    for losses in 0..MAX_LOSSES {
+        let mut sketch = of_one(RetrySketch::limited(2));
+        sketch.actions[0].timeout = Some(Millis::from_secs(60));
+        let mut world = world(&sketch);
+        give(&mut world, &Input::Start);
+        let of = newest(&world, "a0");
+        started(&mut world, of);
+        for (agent, received) in (2..).zip(2..).take(losses) {
+            let claimed = claim(&world, agent, (received, 0));
+            give(&mut world, &claimed);
+        }
+        assert_eq!(world.run.action(ACTION).lost.len(), losses);
+        world.now = world.run.wake_at.expect("its timeout");
+        give(&mut world, &Input::Wake);
+        assert_eq!(status(&world, "a0"), ActionStatus::RetryWaiting);
+        world.now = world.run.wake_at.expect("its retry");
+        let sent = performs(&give(&mut world, &Input::Wake));
+        assert_eq!((sent.len(), sent[0].claim), (1, losses >= SUSPECT_LOSSES), "{losses} losses");
     }
 }

@@ -3,7 +3,9 @@
 use serde_json::json;
 use windlass_domain::decide::{Command, Decision};
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::limits::{MAX_CHECKPOINT_BYTES, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS};
+use windlass_domain::limits::{
+    CLAIM_BELOW_MS, MAX_CHECKPOINT_BYTES, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS,
+};
 use windlass_domain::run::{ActionStatus, CancelCause, EventKind, Input, Progress, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::sketch::{ActionSketch, RETRIED, RetrySketch, Sketch};
@@ -88,6 +90,16 @@ fn a_wake_is_sent_for_what_a_queue_can_delay() {
         let decision = give(&mut world, &Input::Start);
         let wakes = decision.commands.iter().filter(|command| matches!(command, Command::Wake { .. })).count();
         assert_eq!((wakes, world.run.wake_at), (expected, Some(world.now.plus(Millis(timeout)))));
+    }
+}
+
+/// An agent may begin what it gets without a look at the record, but for an attempt whose wait may be over by then.
+#[test]
+fn an_attempt_that_waits_for_a_short_time_only_is_claimed() {
+    for (wait, is_claimed) in [(CLAIM_BELOW_MS - 1, true), (CLAIM_BELOW_MS, false), (CLAIM_BELOW_MS + 1, false)] {
+        let waits = ActionSketch { queue_timeout: Some(Millis(wait)), ..ActionSketch::default() };
+        let decision = give(&mut world(&Sketch::of(vec![waits])), &Input::Start);
+        assert_eq!(performs(&decision)[0].claim, is_claimed, "{wait} ms");
     }
 }
 
