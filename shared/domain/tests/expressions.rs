@@ -102,6 +102,37 @@ fn errors_name_what_is_missing() {
     check_error("0.0 / 0.0", "WL0208", "double");
 }
 
+/// In the words of the author, by what stands in the expression.
+#[test]
+fn errors_say_what_does_not_fit() {
+    for (source, message) in [
+        ("1 + 'x'", "`+` can not be applied to these values"),
+        ("1 - 'x'", "`-` can not be applied to these values"),
+        ("1 * 'x'", "`*` can not be applied to these values"),
+        ("1 / 'x'", "`/` can not be applied to these values"),
+        ("1 % 'x'", "`%` can not be applied to these values"),
+        ("1 in 2", "`in` can not be applied to int and int"),
+        ("1 < 'a'", "`<` can not be applied to int and string"),
+        ("!1", "`!` can not be applied to int"),
+        ("1 && true", "`&&` can not be applied to int and bool"),
+        ("'a'.startsWith(1)", "`startsWith` can not be applied to string and int"),
+        ("([1]).a", "taking a key or an entry can not be applied to list and string"),
+        ("[1]['a']", "taking a key or an entry can not be applied to list and string"),
+        ("1 ? 2 : 3", "expected bool, got int"),
+        ("[1][7]", "the list has no entry of that index"),
+        ("{1: 2}[3]", "there is no key `3`"),
+        ("{'a': 1, 'a': 2}", "a mapping names a key twice"),
+        ("{[1]: 2}", "the types in the expression do not fit"),
+        ("int('x')", "`int`: string parse error: invalid digit found in string"),
+        ("1 % 0", "division by zero"),
+        ("9223372036854775807 * 2", "`*` gives a number that is too large"),
+        ("1u - 2u", "`-` gives a number that is too large"),
+    ] {
+        let error = Expression::parse(source).unwrap().evaluate(&scope()).expect_err(source);
+        assert_eq!((error.code, error.message.as_str()), ("WL0208", message), "{source}");
+    }
+}
+
 #[test]
 fn what_can_not_be_seen_is_refused_when_it_is_read() {
     check_error("inputs.day", "WL0204", "did you mean `input`");

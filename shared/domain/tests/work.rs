@@ -1,0 +1,101 @@
+//! The work of an evaluation: what counts towards its bound, and what does not.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::{Map, Value, json};
+use windlass_domain::expression::{Expression, Scope, Template};
+use windlass_domain::limits::{MAX_EXPRESSION_WORK, MAX_OUTPUT_BYTES};
+
+/// Elements of the list: to walk over all of them is far below the bound, to do so once for each is above it.
+const MANY: usize = 3000;
+const _: () = assert!((MANY * MANY) as u64 > 2 * MAX_EXPRESSION_WORK);
+/// Bytes of the text: with itself it is too long for an output.
+const LONG: usize = 100_000;
+const _: () = assert!(LONG < MAX_OUTPUT_BYTES && 2 * LONG > MAX_OUTPUT_BYTES);
+
+fn scope() -> Scope {
+    let list: Vec<usize> = (0..MANY).collect();
+    let map: Map<String, Value> = list.iter().map(|number| (format!("k{number}"), json!(number))).collect();
+    Scope { input: json!({ "l": list, "m": map, "s": "x".repeat(LONG) }), ..Scope::default() }
+}
+
+fn check(source: &str, expected: &Value) {
+    let value = Expression::parse(source).unwrap().evaluate(&scope());
+    assert_eq!(value.as_ref(), Ok(expected), "{source}");
+}
+
+fn check_refused(source: &str, words: &str) {
+    let error = Expression::parse(source).unwrap().evaluate(&scope()).expect_err(source);
+    assert_eq!(error.code, "WL0209", "{source}: {error}");
+    assert!(error.message.contains(words), "{source}: {error}");
+}
+
+/// It is given to a call once for each element of the list.
+#[test]
+fn whatever_a_call_is_given_counts() {
+    for each in [
+        "size(input.s) > 0",
+        "input.s != 'x'",
+        "input.s.startsWith('x')",
+        "'x'.startsWith(input.s) || true",
+        "size(input.l) > 0",
+        "size(input.m) > 0",
+        "[input.s] != []",
+        "{'k': size(input.s)} != {}",
+        "{string(size(input.s)): 1} != {}",
+        "[size(input.s)] != []",
+        "(size(input.s) > 0 ? true : false)",
+        "!(size(input.s) == 0)",
+        "[size(input.s)][0] > 0",
+    ] {
+        check_refused(&format!("input.l.all(a, {each})"), "visits or makes more than");
+    }
+    let bytes = "x".repeat(3000);
+    check_refused(&format!("input.l.all(a, size(b'{bytes}') > 0)"), "visits or makes more than");
+}
+
+/// Compiling a regular expression is more than reading it.
+#[test]
+fn a_regular_expression_counts_for_more_than_its_text() {
+    check_refused("input.l.all(a, 'x'.matches('x+y?'))", "visits or makes more than");
+    check_refused("input.l.all(a, matches('x', 'x+y?'))", "visits or makes more than");
+    check("input.l.all(a, 'x+y?'.contains('x'))", &json!(true));
+    check("'x'.matches('x+y?') && input.s.matches('x')", &json!(true));
+}
+
+#[test]
+fn what_is_walked_over_counts_once_for_each_walk() {
+    check_refused("input.l.all(a, input.l.exists(b, b == 0))", "visits or makes more than");
+    check_refused("input.l.all(a, input.m.exists(b, true))", "visits or makes more than");
+    check("input.l.all(a, a >= 0) && input.m.all(k, k != '')", &json!(true));
+}
+
+/// Of what `map` and `filter` gather, each item counts when it is put in, and not again with the next.
+#[test]
+fn what_is_gathered_counts_once() {
+    check("size(input.l.map(a, a * 2))", &json!(MANY));
+    check("size(input.l.filter(a, a > 9))", &json!(MANY - 10));
+    check("size(input.l.filter(a, a > 9).map(a, [a]))", &json!(MANY - 10));
+    check_refused("size(input.l.map(a, input.s)) > 0", "visits or makes more than");
+}
+
+#[test]
+fn a_value_is_as_large_as_its_bound_and_not_larger() {
+    check("input.s + ''", &json!("x".repeat(LONG)));
+    check_refused("input.s + input.s", "the value of the expression has more than");
+    check_refused("[input.s, input.s]", "the value of the expression has more than");
+    check_refused("{'a': input.s, 'b': input.s}", "the value of the expression has more than");
+    check_refused("{input.s: 1, input.s + 'x': 2}", "the value of the expression has more than");
+}
+
+#[test]
+fn the_values_of_a_template_are_bounded_together() {
+    let render = |template: Value| Template::parse(&template).unwrap().render(&scope());
+    let (one, few) = ("${{ input.s }}", "${{ size(input.s) }}");
+    assert!(render(json!({ "a": one, "b": few, "c": [few, "x"] })).is_ok());
+    for twice in [json!({ "a": one, "b": one }), json!([one, [one]]), json!(format!("{one} {one}"))] {
+        assert_eq!(render(twice).unwrap_err().code, "WL0209");
+    }
+    let lists = "${{ input.l }}";
+    assert!(render(json!(vec![lists; 9])).is_ok());
+    assert_eq!(render(json!(vec![lists; 10])).unwrap_err().code, "WL0209");
+}
