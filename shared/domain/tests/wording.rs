@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use windlass_domain::definition::{Definition, Faults};
-use windlass_domain::limits::{MAX_DEFINITION_DEPTH, MAX_FAULTS, MAX_SPAN_MS};
+use windlass_domain::limits::{MAX_DEFINITION_DEPTH, MAX_FAULTS, MAX_SPAN_MS, MAX_WORK_BYTES};
 use windlass_domain::retry::Attempts;
 use windlass_domain::time::Millis;
 
@@ -52,6 +52,37 @@ fn a_bound_is_named() {
     check(&many, "actions.b.retry.never: `never` has more than 100 entries [WL0102]");
     check(&with("task", json!([])), "task: `task` must be text, not a list [WL0106]");
     check(&action(json!({ "exec": 5 })), "actions.b.exec: `exec` must be a list or a mapping, not a number [WL0106]");
+}
+
+/// The facade of an action, as JSON.
+#[test]
+fn what_an_action_is_given_is_as_long_as_its_bound_and_not_longer() {
+    let native = |bytes: usize| {
+        let empty = json!({ "handler": "h", "input": "" }).to_string().len();
+        action(json!({ "native": { "handler": "h", "input": "x".repeat(bytes - empty) } }))
+    };
+    check_sound(&native(MAX_WORK_BYTES));
+    let (bytes, most) = (MAX_WORK_BYTES + 1, MAX_WORK_BYTES);
+    check(
+        &native(bytes),
+        &format!(
+            "actions.b.native: `native` has {bytes} bytes as JSON; an action can be given at most {most} [WL0102]"
+        ),
+    );
+}
+
+/// A word is near a key if a third of its letters is wrong, three of them at most.
+#[test]
+fn a_key_that_is_near_is_suggested() {
+    let help = |key: &str| faults(&with(key, json!("x"))).faults[0].help.clone().unwrap_or_default();
+    for (key, near) in [("tsk", "task"), ("taskk", "task"), ("dscripton", "description"), ("dscriptn", "the keys")] {
+        let expected =
+            if near == "the keys" { "the keys here are".to_owned() } else { format!("did you mean `{near}`?") };
+        assert!(help(key).starts_with(&expected), "{key}: {}", help(key));
+    }
+    for key in ["tusc", "xyz", "o"] {
+        assert!(help(key).starts_with("the keys here are"), "{key}: {}", help(key));
+    }
 }
 
 /// A key that is only misspelt is told as that, and not as one that is missing too.
