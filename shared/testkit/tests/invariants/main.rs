@@ -9,3 +9,4 @@ mod records;
 #[expect(dead_code, reason = "not every step is taken here")]
 #[path = "../scenarios/steps.rs"]
 mod steps;
+mod triggers;

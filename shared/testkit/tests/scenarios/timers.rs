@@ -50,6 +50,24 @@ fn what_may_be_lost_is_sent_again_at_doubling_marks() {
     }
 }
 
+/// Whoever recorded the start may have died before it told of it; once an agent has been heard of, it has not.
+#[test]
+fn a_start_of_which_nothing_was_heard_is_told_again() {
+    let told = |world: &mut World| {
+        let since = world.now;
+        world.pass(Millis(RESTART_AFTER_MS));
+        let decision = give(world, &Input::Sweep { since });
+        let told: Vec<_> = decision.again.iter().map(|event| event.kind.name()).collect();
+        (told, performs(&decision).len())
+    };
+    let two = Sketch::of(vec![ActionSketch::default(); 2]);
+    assert_eq!(told(&mut begun(&two)), (vec!["action.queued", "action.queued", "run.started"], 2));
+    let mut heard_of = begun(&two);
+    let of = newest(&heard_of, "a0");
+    started(&mut heard_of, of);
+    assert_eq!(told(&mut heard_of), (vec![], 1));
+}
+
 #[test]
 fn a_wake_that_is_early_is_asked_for_again_if_it_is_near() {
     let due = retried().now.plus(Millis::from_secs(1));
