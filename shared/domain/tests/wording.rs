@@ -122,15 +122,21 @@ fn a_retry_policy_is_what_is_written() {
 
 #[test]
 fn a_definition_nests_as_deep_as_its_bound_and_not_deeper() {
-    // The definition, its actions, the action, the facade.
-    let nested = |levels: usize| (4..levels).fold(json!(1), |inner, _| json!([inner]));
-    let native = |levels: usize| action(json!({ "native": { "handler": "h", "input": nested(levels) } }));
-    check_sound(&native(MAX_DEFINITION_DEPTH));
-    check(&native(MAX_DEFINITION_DEPTH + 1), "the definition nests deeper than 64 levels [WL0102]");
-    let mapped = |levels: usize| (4..levels).fold(json!(1), |inner, _| json!({ "k": inner }));
-    let native = |levels: usize| action(json!({ "native": { "handler": "h", "input": mapped(levels) } }));
-    check_sound(&native(MAX_DEFINITION_DEPTH));
-    check(&native(MAX_DEFINITION_DEPTH + 1), "the definition nests deeper than 64 levels [WL0102]");
+    // Around it are the definition, its actions, the action and the facade.
+    let native = |input: Value| action(json!({ "native": { "handler": "h", "input": input } }));
+    let lists = |levels: usize, inner: Value| (4..levels).fold(inner, |inner, _| json!([inner]));
+    let mappings = |levels: usize, inner: Value| (4..levels).fold(inner, |inner, _| json!({ "k": inner }));
+    let most = MAX_DEFINITION_DEPTH;
+    for sound in
+        [lists(most, json!(1)), mappings(most, json!(1)), lists(most - 1, json!({})), lists(most - 1, json!([]))]
+    {
+        check_sound(&native(sound));
+    }
+    for deep in
+        [lists(most + 1, json!(1)), mappings(most + 1, json!(1)), lists(most, json!({})), lists(most, json!([]))]
+    {
+        check(&native(deep), "the definition nests deeper than 64 levels [WL0102]");
+    }
 }
 
 /// Only the actions of the definition itself keep their order: it numbers them.
