@@ -111,3 +111,28 @@ fn an_expression_is_as_long_as_its_bound_and_not_longer() {
     assert!(Expression::parse(&text(MAX_EXPRESSION_BYTES)).is_ok());
     assert_eq!(Expression::parse(&text(MAX_EXPRESSION_BYTES + 1)).expect_err("too long").code, "WL0203");
 }
+
+/// A choice nests to the right, and what stands in a bracket inside of it nests in both.
+#[test]
+fn choices_around_brackets_count_inside() {
+    let open = "true ? (";
+    let fits = MAX_EXPRESSION_CHAIN / 2;
+    check_refused(&open.repeat(fits + 1), fits * open.len() + 5);
+    let closed = format!("{}2", "true ? (1) : ".repeat(10));
+    check(&closed, &json!(1));
+}
+
+#[test]
+fn a_bracket_right_after_an_operator_counts() {
+    for before in ["true||", "true&&", "1+", "true?", "1,", "!"] {
+        let source = format!("{before}{}", "(".repeat(MAX_EXPRESSION_DEPTH + 1));
+        check_refused(&source, source.len() - 1);
+    }
+}
+
+/// It can not be read either; the parser does not get to see it.
+#[test]
+fn a_bracket_that_closes_nothing_ends_no_count() {
+    let before = format!("1){}", "+1".repeat(MAX_EXPRESSION_CHAIN));
+    check_refused(&format!("{before}+1"), before.len());
+}
