@@ -178,6 +178,28 @@ fn nothing_is_stamped_later_than_the_next_commit() {
     breaks_of(&world, "SG15", 0, |state| state.revision = revision + 2);
 }
 
+/// A killed action is waited for as that: a queued one for a grace, one that runs until it is forced to end or its
+/// lease has run out. Neither waits for what it would have waited for otherwise.
+#[test]
+fn a_killed_action_is_awaited_in_time() {
+    let patient = ActionSketch { queue_timeout: Some(Millis::from_secs(3600)), ..ActionSketch::default() };
+    let killed = |mut world: World| {
+        give(&mut world, &Input::Kill { action: ActionIndex(0), reason: "enough".to_owned(), retries: 0 });
+        world
+    };
+    let grace = Millis(CANCEL_GRACE_MS);
+    for (mut world, waits) in [
+        (killed(begun(&chain(1))), grace),
+        (killed(begun(&Sketch::of(vec![patient]))), grace),
+        (killed(running()), Millis(CANCEL_FORCE_MS)),
+    ] {
+        let timer = world.now.plus(waits);
+        world.run.wake_at = Some(timer);
+        breaks(&world, "SG13", |run| run.wake_at = later(run.wake_at));
+        breaks(&world, "", |run| run.wake_at = Some(Timestamp::from_millis(timer.as_millis() - 1)));
+    }
+}
+
 #[test]
 fn an_open_run_is_awaited_in_time() {
     breaks(&retried(), "SG12 SG13", |run| run.wake_at = None);
