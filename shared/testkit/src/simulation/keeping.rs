@@ -106,7 +106,9 @@ impl Witness {
             let (agent, run) = (&was.agent, after.id);
             self.breaks(SW17, format!("{agent:?} goes on with action {} of run {run}, its lease is over", action.0));
         }
-        if is.status == ActionStatus::Running && is.agent != was.agent && self.keeping.only_holder(key, was) {
+        let is_by_no_later_one = (is.copy, is.received) <= (was.copy, was.received);
+        let is_taken = is.status == ActionStatus::Running && is.agent != was.agent;
+        if is_taken && (is_by_no_later_one || self.keeping.only_holder(key, was)) {
             let (had, took) = (&was.agent, &is.agent);
             self.breaks(SW18, format!("run {}: {took:?} takes action {} from {had:?}", after.id, action.0));
         }
