@@ -174,9 +174,15 @@ def kill_host(folder: pathlib.Path, runs: int, rng: random.Random) -> str:
 
 
 def agent(data: pathlib.Path, name: str) -> subprocess.Popen:
-    command = [BINARY, "agent", "--data", data, "--pool", "default", "--slots", "10", "--id", name]
+    command = [BINARY, "agent", "--data", data, "--pool", "default", "--slots", "10"]
     log = open(data.parent / f"{name}.log", "ab")
     return subprocess.Popen(command, stdout=log, stderr=log)
+
+
+def agent_id(host, child: subprocess.Popen) -> str | None:
+    """What an agent that was started here is called, once the host knows it."""
+    agents = host.call("GET", "/v1/agents")["agents"]
+    return next((it["id"] for it in agents if it["address"].rpartition("/")[2] == str(child.pid)), None)
 
 
 def kill_agent(folder: pathlib.Path) -> str:
@@ -193,14 +199,14 @@ def kill_agent(folder: pathlib.Path) -> str:
         actions = host.call("GET", f"/v1/runs/{run}")["actions"].values()
         return all(a["status"] in {"running", "succeeded"} and a["agent"] == name for a in actions)
 
-    wait_for("ten actions to run on the first agent", lambda: on("first"))
+    first_id = wait_for("the first agent to register", lambda: agent_id(host, first))
+    wait_for("ten actions to run on the first agent", lambda: on(first_id))
     second = agent(data, "second")
-    registered = lambda: any(a["id"] == "second" for a in host.call("GET", "/v1/agents")["agents"])
-    wait_for("the second agent to register", registered)
+    second_id = wait_for("the second agent to register", lambda: agent_id(host, second))
     first.kill()
     first.wait()
     killed = time.monotonic()
-    wait_for("ten actions to run on the second agent", lambda: on("second"))
+    wait_for("ten actions to run on the second agent", lambda: on(second_id))
     moved = time.monotonic() - killed
     # The aim is 5 s beyond the visibility timeout. Without it nobody would take the work up for minutes.
     expect(moved <= VISIBILITY_S + 30, f"the work of a dead agent runs elsewhere only after {moved:.0f} s")

@@ -22,7 +22,7 @@ import time
 import urllib.request
 
 import diamond
-from recovery import BINARY, ENDED, Host, dead_letters, events_of, expect, wait_for
+from recovery import BINARY, ENDED, Host, agent_id, dead_letters, events_of, expect, wait_for
 from survival import (
     blackout, deadline_passes, kills_are_acknowledged, one_action_is_killed, rolling_deploy, zombie_wakes,
 )
@@ -75,7 +75,7 @@ class Site(Host):
 
     def agent(self, pool: str, slots: int = 10, drain: str = "20s") -> subprocess.Popen:
         name = f"{pool}-{len(self.agents)}"
-        command = [BINARY, "agent", "--data", self.data, "--pool", pool, "--slots", str(slots), "--id", name, "--drain", drain]
+        command = [BINARY, "agent", "--data", self.data, "--pool", pool, "--slots", str(slots), "--drain", drain]
         with open(self.folder / f"{name}.log", "ab") as log:
             child = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         self.agents[child] = name
@@ -83,8 +83,7 @@ class Site(Host):
 
     def agent_id(self, child: subprocess.Popen) -> str | None:
         """What an agent is called, once the host knows it."""
-        known = {it["id"] for it in self.call("GET", "/v1/agents")["agents"]}
-        return self.agents[child] if self.agents[child] in known else None
+        return agent_id(self, child)
 
     def writes(self) -> bool:
         """Whether the host can write at this moment."""

@@ -42,7 +42,7 @@ class World:
         return self.spawn("host", "serve", "--listen", "127.0.0.1:0", "--pool", "default=2", "--drain", "5s")
 
     def start_agent(self, name: str) -> subprocess.Popen:
-        return self.spawn(name, "agent", "--pool", "default", "--slots", str(SLOTS), "--id", name, "--drain", "5s")
+        return self.spawn(name, "agent", "--pool", "default", "--slots", str(SLOTS), "--drain", "5s")
 
     def spawn(self, log: str, *arguments: str) -> subprocess.Popen:
         with open(self.folder / f"{log}.log", "ab") as out:

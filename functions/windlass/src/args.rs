@@ -18,7 +18,7 @@ Exit codes:
   0  done; a run that was waited for has succeeded
   1  a run that was waited for has failed, timed out or was cancelled
   2  bad usage, a bad definition or input, or something that does not exist
-  3  the host can not be reached, or refuses the token
+  3  the host can not be reached, or refuses the token; a host or an agent can not use its data folder
   4  the time for waiting was over before the run was
 
 Start with `windlass demo`: it needs nothing, and shows a workflow from its definition to its last event.";
@@ -144,9 +144,6 @@ pub(crate) struct AgentArgs {
     /// How many actions to perform at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) slots: u32,
-    /// The agent's name [default: made of the machine and the process]
-    #[arg(long, value_name = "ID")]
-    pub(crate) id: Option<AgentId>,
     /// How long what is running may take when the agent is asked to end; the rest is handed back
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
     pub(crate) drain: Millis,

@@ -14,7 +14,7 @@ pub(crate) enum Exit {
     RunFailed = 1,
     /// 2: bad usage, a bad definition or input, or something that does not exist.
     Usage = 2,
-    /// 3: the host can not be reached, or refuses the token.
+    /// 3: the host can not be reached, or refuses the token; a host or an agent can not use its data folder.
     Unreachable = 3,
     /// 4: the time for waiting was over.
     TimedOut = 4,

@@ -68,7 +68,7 @@ impl Host {
         if !plan.pools.is_empty() {
             let performer = performer(&ports)?;
             for (pool, slots) in &plan.pools {
-                let plan = AgentPlan { id: None, pool: pool.clone(), slots: *slots, drain: plan.drain };
+                let plan = AgentPlan { pool: pool.clone(), slots: *slots, drain: plan.drain };
                 agents.start_agent(&ports, &definitions, &performer, plan);
             }
         }

@@ -48,8 +48,8 @@ pub(super) async fn drain(globals: &Globals, client: &Client, args: &DrainArgs) 
         render::print_json(&agent);
         return Ok(ExitCode::SUCCESS);
     }
-    let (id, busy, within) = (&agent.id, agent.busy, args.within);
-    render::print(&format!("asked agent {id} to drain: it has {within} for the {busy} that it performs\n"));
+    let (id, within) = (&agent.id, args.within);
+    render::print(&format!("asked agent {id} to drain: it has {within} for what it performs\n"));
     Ok(ExitCode::SUCCESS)
 }
 

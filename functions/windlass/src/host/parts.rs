@@ -7,7 +7,7 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::ids::PoolName;
 use windlass_domain::time::Millis;
 use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
@@ -29,8 +29,6 @@ pub(super) struct Parts {
 /// How an agent is to work.
 #[derive(Debug, Clone)]
 pub(crate) struct AgentPlan {
-    /// Its name; one is made if there is none.
-    pub(crate) id: Option<AgentId>,
     pub(crate) pool: PoolName,
     pub(crate) slots: u32,
     /// How long what is running may take when it ends.
@@ -137,11 +135,10 @@ pub(super) fn performer(ports: &Ports) -> Result<Arc<dyn Performer>, Failure> {
 }
 
 fn settings_of(plan: AgentPlan) -> AgentSettings {
-    let id = plan.id.unwrap_or_else(|| made_id(&plan.pool));
     AgentSettings {
         drain_deadline: plan.drain.as_duration(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         address: address(),
-        ..AgentSettings::new(id, plan.pool, plan.slots)
+        ..AgentSettings::new(made_id(&plan.pool), plan.pool, plan.slots)
     }
 }

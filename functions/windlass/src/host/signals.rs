@@ -21,6 +21,8 @@ impl EndSignals {
             signal(kind)
                 .map_err(|error| Failure::new("WL0614", Exit::Usage, format!("failed to listen to signals: {error}")))
         };
+        // Beyond a limit of the size of files a write is to fail, and be told of, instead of ending the process unheard.
+        let _handled = one(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         Ok(Self { terminate: one(SignalKind::terminate())?, interrupt: one(SignalKind::interrupt())? })
     }
 

@@ -35,7 +35,8 @@ fn note_of(event: &PublicEvent) -> String {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let error = data["error"]["kind"].as_str().map(|kind| {
         let message = data["error"]["message"].as_str().unwrap_or_default();
-        format!("{kind}: {}", message.trim().lines().next().unwrap_or_default())
+        let said = message.trim().lines().next().map(|line| format!(": {line}"));
+        format!("{kind}{}", said.unwrap_or_default())
     });
     let allowed = data["allowed"].as_bool().unwrap_or(false).then(|| "(may fail)".to_owned());
     let progress = data["progress"].as_object().map(|progress| {
@@ -78,6 +79,11 @@ mod tests {
             "action.cancelled",
             &json!({ "agent": "a-1" }),
             "02:30:04.120  action.cancelled    totals #2  ended by a-1",
+        );
+        check(
+            "run.cancelled",
+            &json!({ "error": { "kind": "cancelled", "message": "" } }),
+            "02:30:04.120  run.cancelled       totals #2  cancelled",
         );
         check(
             "action.unserved",

@@ -107,15 +107,29 @@ fn an_agent_of_its_own_performs_and_drains() {
     let waiting = host.ask(&["run", "quick", "--wait=200ms"]);
     assert_eq!(waiting.code, 4, "nobody performs it yet: {}", waiting.errors);
     assert!(waiting.errors.contains("[WL0605]"), "{}", waiting.errors);
-    let mut command = host.command(&["agent", "--slots", "2", "--id", "by-hand"]);
+    let mut command = host.command(&["agent", "--slots", "2"]);
     let mut agent = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("started");
     assert_eq!(host.ask(&["watch", "latest"]).code, 0);
     let run = host.json(&["show", "latest"]);
-    assert_eq!(run["actions"]["greet"]["agent"], "by-hand");
-    assert_eq!(host.json(&["agents"])[0]["id"], "by-hand");
+    let known = &host.json(&["agents"])[0];
+    assert_eq!(run["actions"]["greet"]["agent"], known["id"]);
+    let address = known["address"].as_str().expect("known");
+    assert!(address.ends_with(&format!("/{}", agent.id())), "{address}");
     terminate(&agent);
     assert_eq!(agent.wait().expect("ended").code(), Some(0));
     assert_eq!(host.json(&["agents"]), serde_json::json!([]), "it has left the register");
+}
+
+/// As under `ulimit -f`: nothing is lost of what was acknowledged, and the process does not end without a word.
+#[test]
+fn a_write_beyond_a_limit_is_told_and_the_host_goes_on() {
+    let host = Host::start(&[]);
+    host.apply(QUICK);
+    host.limit_files(Some(1024));
+    let refused = host.ask(&["run", "quick"]);
+    assert!(refused.errors.contains("[WL0304]"), "{}", refused.errors);
+    host.limit_files(None);
+    assert_eq!(host.ask(&["run", "quick", "--wait"]).code, 0);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::Value;
 
 /// The program under test.
@@ -50,6 +51,13 @@ impl Host {
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         terminate(&self.process);
         self.process.wait().expect("ended").code()
+    }
+
+    /// Bounds the files that it may write, or takes that back.
+    pub(crate) fn limit_files(&self, bytes: Option<u64>) {
+        let maximum = getrlimit(Resource::Fsize).maximum;
+        let limit = Rlimit { current: bytes.or(maximum), maximum };
+        prlimit(Some(Pid::from_child(&self.process)), Resource::Fsize, limit).expect("limited");
     }
 
     /// Its data folder.
