@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "tests")]
 
 mod decisions;
+mod kills;
 mod owners;
 mod records;
 #[expect(dead_code, reason = "not every step is taken here")]
