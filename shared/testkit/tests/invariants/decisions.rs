@@ -98,6 +98,30 @@ fn the_record_is_what_its_events_make_of_it() {
 }
 
 #[test]
+fn attempts_and_fences_grow_one_by_one() {
+    let spoilt = |spoil: fn(&mut ActionState)| {
+        let mut step = Step::of(&begun(), completed(&begun(), "a0", succeeded()));
+        change(&mut step.decision.run, 3, spoil);
+        step.broken()
+    };
+    assert_eq!(spoilt(|state| state.attempt += 1), "SG20");
+    assert_eq!(spoilt(|state| state.fence += 1), "SG20");
+    assert_eq!(spoilt(|state| state.attempt += 2), "SG20 SG23");
+    assert_eq!(spoilt(|state| state.fence += 2), "SG20 SG23");
+}
+
+/// Whoever stands in a record that was never queued has nothing to stop.
+#[test]
+fn nobody_stops_an_attempt_that_never_was() {
+    let input = completed(&begun(), "a0", succeeded());
+    breaks(&begun(), &input, "SG26", |step| {
+        step.before(3, |state| state.agent = Some(agent_of(1)));
+        let of = ActionAt { action: ActionIndex(3), attempt: 0, fence: 0 };
+        step.decision.commands.push(Command::Stop { agent: agent_of(1), of });
+    });
+}
+
+#[test]
 fn what_has_ended_changes_by_a_retry_alone() {
     let mut ended = world(&chain(2));
     give(&mut ended, &Input::Start);

@@ -106,6 +106,7 @@ fn only_its_agent_leases_an_attempt_and_nobody_else_has_it_until_that_is_over() 
     let later = Some(world.now.plus(Millis(1)));
     breaks(&world, &Input::Wake, "SG33 SG36", move |step| step.before(0, |state| state.leased_until = later));
     breaks(&world, &Input::Wake, "SG33 SG36", |step| step.before(0, |state| state.leased_until = None));
+    breaks(&world, &Input::Wake, "SG33 SG36", |step| step.before(0, |state| state.status = ActionStatus::Queued));
 }
 
 /// Of one message the later delivery counts.
