@@ -102,7 +102,7 @@ fn input() -> impl Strategy<Value = Input> {
         (of(), agent(), instant(), outcome(), some_json()).prop_map(|(of, agent, started_at, outcome, checkpoint)| {
             Input::Completed { of, agent, started_at, outcome, checkpoint }
         }),
-        (of(), any::<String>()).prop_map(|(of, reason)| Input::DeadLettered { of, reason }),
+        (of(), any::<u32>(), any::<String>()).prop_map(|(of, copy, reason)| Input::DeadLettered { of, copy, reason }),
         (any::<String>(), cause(), any::<u32>()).prop_map(|(reason, cause, retries)| Input::Cancel {
             reason,
             cause,

@@ -81,6 +81,9 @@ pub const CANCEL_FORCE_MS: u64 = 120_000;
 /// How long an attempt that has no message is its agent's after each renewal. It is renewed after a third of that, so a run
 /// with such an attempt is quiet for long enough to be swept.
 pub const LEASE_MS: u64 = 600_000;
+/// An attempt that runs for longer than this without a lease has no owner: SQS hides a message for 12 hours at most (Amazon
+/// SQS Developer Guide, "Visibility timeout"), and an hour is for whoever it comes to.
+pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 /// How long after an action's own timeout its agent may still report it, in milliseconds.
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.

@@ -164,7 +164,7 @@ async fn fail_attempt(ports: &Ports, pool: &PoolName, body: &str, error: &PortEr
 
 /// Tells a run that an attempt will not be performed by anybody.
 pub(crate) async fn report_dead(ports: &Ports, perform: &PerformMessage, reason: String) -> Result<(), PortError> {
-    let input = Input::DeadLettered { of: perform.of, reason };
+    let input = Input::DeadLettered { of: perform.of, copy: perform.copy, reason };
     let message = InboxMessage::Run { v: MESSAGE_VERSION, run: perform.run, input };
     send_all(ports.queues.as_ref(), &[(QueueName::Inbox, Outgoing::now(encode(&message)))]).await
 }

@@ -270,7 +270,7 @@ pub enum Report {
     /// It has ended, and said where the work can be taken up.
     Completed(Outcome, Option<Value>),
     /// No agent could perform it.
-    DeadLettered,
+    DeadLettered(u32),
 }
 
 /// Sequences of what happens to one run, mostly starting with its start.
@@ -285,7 +285,8 @@ fn a_move() -> impl Strategy<Value = Move> {
         10 => (1..800_u64).prop_map(|ms| Pass::By(Millis(ms))),
         3 => (1..90_u64).prop_map(|secs| Pass::By(Millis::from_secs(secs))),
         3 => Just(Pass::UntilWake),
-        1 => (10..90_u64).prop_map(|minutes| Pass::By(Millis::from_secs(minutes * 60))),
+        1 => prop_oneof![9 => 10..90_u64, 1 => 13 * 60..15 * 60_u64]
+            .prop_map(|minutes| Pass::By(Millis::from_secs(minutes * 60))),
     ];
     (pass, a_what()).prop_map(|(pass, what)| Move { pass, what })
 }
@@ -366,7 +367,7 @@ fn a_report() -> impl Strategy<Value = Report> {
             .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
         2 => a_checkpoint().prop_map(Report::HandedBack),
         8 => (an_outcome(), a_checkpoint()).prop_map(|(outcome, saved)| Report::Completed(outcome, saved)),
-        1 => Just(Report::DeadLettered),
+        1 => prop_oneof![4 => Just(0), 1 => 0..3_u32].prop_map(Report::DeadLettered),
     ]
 }
 
@@ -474,7 +475,7 @@ impl Report {
                 let (outcome, checkpoint) = (outcome.clone(), checkpoint.clone());
                 Input::Completed { of, agent, started_at: now, outcome, checkpoint }
             }
-            Self::DeadLettered => Input::DeadLettered { of, reason: "twenty deliveries".into() },
+            Self::DeadLettered(copy) => Input::DeadLettered { of, copy: *copy, reason: "twenty deliveries".into() },
         }
     }
 }

@@ -6,8 +6,8 @@
 use super::step::Step;
 use super::{Rejection, again, loss, report, time};
 use crate::ids::{ActionIndex, AgentId};
-use crate::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES};
-use crate::run::{ActionAt, ActionStatus, EventKind};
+use crate::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES, UNLEASED_MS};
+use crate::run::{ActionAt, ActionState, ActionStatus, EventKind};
 use crate::sabotage::{Bug, sabotaged};
 use crate::time::{Millis, Timestamp};
 
@@ -47,9 +47,16 @@ pub(super) fn due(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
     step.state(action).leased_until.filter(|_| !sabotaged(Bug::LeaseForEver))
 }
 
-/// Nobody has renewed the lease: its agent was lost, and the attempt is sent again.
+/// Whether the attempt has run for longer than a message may be hidden, and has no lease: its agent was lost, and its
+/// message too, or it would have come to another by now.
+pub(super) fn is_unowned(state: &ActionState, now: Timestamp) -> bool {
+    let runs_for = state.started_at.map_or(0, |started_at| now.since(started_at).0);
+    state.status == ActionStatus::Running && state.leased_until.is_none() && runs_for >= UNLEASED_MS
+}
+
+/// Nobody has renewed the lease, or has one: its agent was lost, and the attempt is sent again.
 pub(super) fn lapse(step: &mut Step<'_>, action: ActionIndex) {
-    debug_assert_eq!(step.state(action).status, ActionStatus::Running, "only what runs is leased");
+    debug_assert_eq!(step.state(action).status, ActionStatus::Running, "only what runs has an owner");
     let of = step.at(action);
     step.emit(EventKind::ActionLost { of });
     loss::stop_owner(step, of);

@@ -69,7 +69,7 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
 /// Whether that copy is the message that counts, so that an attempt which has several has one owner. A copy
 /// is good only as long as nobody has claimed the message that it was sent beside; from its first claim on, it alone is.
 /// What was handed back has a fence of nobody since.
-fn is_by_its_message(state: &ActionState, of: ActionAt, copy: u32) -> bool {
+pub(super) fn is_by_its_message(state: &ActionState, of: ActionAt, copy: u32) -> bool {
     let owned = state.fence - u32::from(state.handed_back);
     of.fence <= state.fence && (copy == state.copy || copy > state.copy && of.fence >= owned)
 }

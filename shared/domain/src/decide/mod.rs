@@ -149,9 +149,9 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, of.action)?;
             report::completed(&mut step, *of, (agent, *started_at), outcome, checkpoint.as_ref())?;
         }
-        Input::DeadLettered { of, reason } => {
+        Input::DeadLettered { of, copy, reason } => {
             check_action(run, of.action)?;
-            report::dead_lettered(&mut step, *of, reason)?;
+            report::dead_lettered(&mut step, *of, *copy, reason)?;
         }
     }
     Ok(step.into_decision())

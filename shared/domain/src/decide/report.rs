@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::step::Step;
-use super::{Command, Rejection, again, control, loss, time};
+use super::{Command, Rejection, again, control, lease, loss, time};
 use crate::depth::is_too_deep;
 use crate::ids::AgentId;
 use crate::limits::{CLOCKS_DIFFER_MS, MAX_VALUE_DEPTH};
@@ -165,13 +165,17 @@ pub(super) fn completed(
 }
 
 /// No agent could perform the attempt's message.
-pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, reason: &str) -> Result<(), Rejection> {
+pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, copy: u32, reason: &str) -> Result<(), Rejection> {
     let state = step.state(of.action);
     if state.status.is_settled() {
         again::of_action(step, of.action);
         return Ok(());
     }
     if !state.status.is_in_flight() || state.attempt != of.attempt {
+        return Err(Rejection::Stale);
+    }
+    if lease::holds(step, of.action) || !loss::is_by_its_message(state, of, copy) {
+        // It is with somebody by another message, or by none.
         return Err(Rejection::Stale);
     }
     let of = step.at(of.action);

@@ -155,6 +155,9 @@ pub(super) fn sweep(step: &mut Step<'_>, since: Timestamp) -> Result<(), Rejecti
         let first = if is_of_start { RESTART_AFTER_MS } else { REISSUE_QUEUED_AFTER_MS };
         if doubled(first, waited(from, since), waited(from, step.now)) {
             again::of_queued(step, action);
+        } else if lease::is_unowned(state, step.now) {
+            lease::lapse(step, action);
+            refresh_wake(step);
         }
     }
     Ok(())

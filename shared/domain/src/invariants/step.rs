@@ -6,9 +6,9 @@ use super::{
 };
 use crate::decide::{Command, Decision, Perform};
 use crate::definition::Definition;
-use crate::limits::{CLAIM_BELOW_MS, SUSPECT_LOSSES};
+use crate::limits::{CLAIM_BELOW_MS, SUSPECT_LOSSES, UNLEASED_MS};
 use crate::run::{ActionAt, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Run, RunStatus, apply};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// Every invariant that the decision breaks. A refused input has no decision and changes nothing.
 pub fn check_step(definition: &Definition, before: &Run, input: &Input, decision: &Decision) -> Vec<Violation> {
@@ -291,10 +291,12 @@ impl Step<'_> {
     }
 }
 
-/// Whether the attempt is one whose lease has run out.
+/// Whether the attempt is one whose lease has run out, or that should have one by now.
 fn has_lapsed(run: &Run, now: Timestamp, of: ActionAt) -> bool {
     let state = run.action(of.action);
-    state.status == ActionStatus::Running && at(run, of) == of && state.leased_until.is_some_and(|until| until <= now)
+    let unleased = state.started_at.map(|at| at.plus(Millis(UNLEASED_MS)));
+    let is_over = state.leased_until.or(unleased).is_some_and(|until| until <= now);
+    state.status == ActionStatus::Running && at(run, of) == of && is_over
 }
 
 /// The newest attempt of the action that `of` names.

@@ -84,10 +84,14 @@ pub enum Input {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
     },
-    /// The attempt's message could not be performed by any agent and went to the dead-letter queue.
+    /// The attempt's message could not be performed by any agent and went to the dead-letter queue. If another message of
+    /// the attempt counts by now, that changes nothing.
     DeadLettered {
         /// Which.
         of: ActionAt,
+        /// Which of the attempt's messages: what that says. 0: the first.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        copy: u32,
         /// Why.
         reason: String,
     },

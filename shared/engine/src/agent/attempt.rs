@@ -44,7 +44,7 @@ impl Agent {
                 let times = delivery.receive_count - 1;
                 let reason = format!("it was delivered to agents {times} times and none came to its end");
                 self.bury(&delivery, &reason).await;
-                reporter.report(message.run, Input::DeadLettered { of: message.of, reason }, None);
+                reporter.report(message.run, Input::DeadLettered { of: message.of, copy: message.copy, reason }, None);
                 self.give_up(&hold);
             }
             Ok(message) => self.admit(message, &delivery, &hold).await,

@@ -266,19 +266,25 @@ impl Agent {
         self.give_back_all(pool, late).await;
     }
 
-    /// Hands back what this agent has no place for. Of what comes for the first time it is told that nobody was lost who
-    /// had it, and it is sent again beside; what came before is known by what became of its owner.
+    /// Hands back what this agent has no place for. What comes for the first time is handed back as what had begun is: it
+    /// is sent again, and nobody was lost who had it. What came before is made visible: what became of its owner is for
+    /// its next one to find out.
     async fn give_back_all(&self, pool: &QueueName, deliveries: Vec<Delivery>) {
-        if deliveries.is_empty() {
+        let mut visible = Vec::new();
+        for delivery in deliveries {
+            match decode(&delivery.body) {
+                Ok(PerformMessage { run, of, .. }) if delivery.receive_count == 1 => {
+                    let agent = self.inner.settings.id.clone();
+                    let input = Input::HandedBack { of, agent, checkpoint: None };
+                    self.inner.reporter.give_back(run, input, delivery.receipt);
+                }
+                Ok(_) | Err(_) => visible.push((delivery.receipt, Duration::ZERO)),
+            }
+        }
+        if visible.is_empty() {
             return;
         }
-        for delivery in deliveries.iter().filter(|delivery| delivery.receive_count == 1) {
-            let Ok(PerformMessage { run, of, .. }) = decode(&delivery.body) else { continue };
-            let agent = self.inner.settings.id.clone();
-            self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint: None }, None);
-        }
-        let back = deliveries.into_iter().map(|delivery| (delivery.receipt, Duration::ZERO)).collect();
-        if let Err(error) = self.inner.ports.queues.extend(pool, back).await {
+        if let Err(error) = self.inner.ports.queues.extend(pool, visible).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
         }
     }

@@ -18,6 +18,7 @@ use crate::send::send_all;
 /// What is to be told, and the message that is answered by it.
 enum Report {
     Send { body: String, answers: Option<Arc<Hold>> },
+    GiveBack { body: String, receipt: Receipt },
     Acknowledge(Arc<Hold>),
     Finish(oneshot::Sender<()>),
 }
@@ -38,8 +39,12 @@ impl Reporter {
 
     /// Tells the process manager; the message that is answered is deleted once that is sent.
     pub(super) fn report(&self, run: RunId, input: Input, answers: Option<Arc<Hold>>) {
-        let body = encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input });
-        self.push(Report::Send { body, answers });
+        self.push(Report::Send { body: body_of(run, input), answers });
+    }
+
+    /// Tells the process manager of a message that is not held, which is deleted once that is sent.
+    pub(super) fn give_back(&self, run: RunId, input: Input, receipt: Receipt) {
+        self.push(Report::GiveBack { body: body_of(run, input), receipt });
     }
 
     /// Deletes a message that needs no answer.
@@ -65,15 +70,23 @@ impl Reporter {
     }
 }
 
+fn body_of(run: RunId, input: Input) -> String {
+    encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input })
+}
+
 async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut waiting: mpsc::UnboundedReceiver<Report>) {
     let mut gathered = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut gathered, MAX_BATCH).await > 0 {
-        let (mut bodies, mut answered, mut finish) = (Vec::new(), Vec::new(), None);
+        let (mut bodies, mut answered, mut receipts, mut finish) = (Vec::new(), Vec::new(), Vec::new(), None);
         for report in gathered.drain(..) {
             match report {
                 Report::Send { body, answers } => {
                     bodies.push((QueueName::Inbox, Outgoing::now(body)));
                     answered.extend(answers);
+                }
+                Report::GiveBack { body, receipt } => {
+                    bodies.push((QueueName::Inbox, Outgoing::now(body)));
+                    receipts.push(receipt);
                 }
                 Report::Acknowledge(answer) => answered.push(answer),
                 Report::Finish(done) => finish = Some(done),
@@ -81,7 +94,7 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
         }
         send(queues.as_ref(), bodies).await;
         let released = answered.iter().inspect(|hold| held.release(hold));
-        let receipts: Vec<Receipt> = released.flat_map(|hold| hold.receipts()).collect();
+        receipts.extend(released.flat_map(|hold| hold.receipts()));
         drop(answered);
         for batch in receipts.chunks(MAX_BATCH) {
             if let Err(error) = queues.delete(&pool, batch.to_vec()).await {

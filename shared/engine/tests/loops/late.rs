@@ -27,7 +27,7 @@ async fn what_ends_while_it_is_prepared_does_not_begin() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let of = ActionAt { action: ACTION, attempt: 1, fence: 1 };
-    world.input(id, Input::DeadLettered { of, reason: "a test".into() }).await;
+    world.input(id, Input::DeadLettered { of, copy: 0, reason: "a test".into() }).await;
     let run = world.ended(id).await;
     assert_eq!((run.status, run.action(ACTION).status), (RunStatus::Failed, ActionStatus::Failed));
     assert_eq!(world.left_over().await, Vec::<String>::new());

@@ -57,3 +57,13 @@ async fn an_attempt_that_is_handed_back_without_its_message_is_sent_again() {
     world.agent("next", 4, Script::new(|_| Script::give(json!("done"))));
     check_done(&world, id, "next", 2_000).await;
 }
+
+/// Its agent dies, and there is no message to come to another, nor a timeout: it is found when nobody can have it any more.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_without_message_and_agent_is_sent_again_at_last() {
+    let (world, id, owner) = without_message(false).await;
+    owner.kill();
+    world.agent("next", 4, Script::new(|_| Script::give(json!("done"))));
+    tokio::time::sleep(Duration::from_hours(13)).await;
+    check_done(&world, id, "next", 15 * 60_000).await;
+}

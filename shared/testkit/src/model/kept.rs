@@ -1,7 +1,5 @@
 //! Attempts that pass from agent to agent: what is kept of their work, claims, hand-backs and losses.
 
-use std::cmp::Ordering;
-
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::AgentId;
@@ -67,12 +65,7 @@ impl Model {
             Stand::Running { agent, .. } => (redelivered, Some(agent)),
             _ => (false, None),
         };
-        let is_the_message = match copy.cmp(&row.copy) {
-            Ordering::Less => false,
-            Ordering::Equal => of.fence <= row.fence,
-            Ordering::Greater => of.fence == row.fence || row.handed_back && of.fence + 1 == row.fence,
-        };
-        if !may || row.attempt != of.attempt || !is_the_message {
+        if !may || row.attempt != of.attempt || !row.is_its_message(of, copy) {
             return Err(refusal(&row.stand));
         }
         if row.leased.is_some_and(|until| turn.now < until) {

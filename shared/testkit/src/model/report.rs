@@ -56,10 +56,16 @@ impl Model {
             Input::Completed { agent, outcome, started_at, checkpoint, .. } => {
                 self.completed(of, agent, (outcome, *started_at, checkpoint.as_ref()), turn)
             }
-            Input::DeadLettered { .. } => {
+            Input::DeadLettered { copy, .. } => {
+                let row = self.row(at);
+                let is_leased = row.leased.is_some_and(|until| turn.now < until);
                 if stand.is_settled() {
-                    self.send_again(self.row(at).commit, turn);
-                } else if stand.is_in_flight() && self.row(at).attempt == of.attempt {
+                    self.send_again(row.commit, turn);
+                } else if stand.is_in_flight()
+                    && row.attempt == of.attempt
+                    && row.is_its_message(of, *copy)
+                    && !is_leased
+                {
                     self.set(at, Stand::Failed, turn);
                     self.follow(turn);
                 } else {

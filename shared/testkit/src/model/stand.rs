@@ -1,10 +1,11 @@
 //! Where an action stands.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use windlass_domain::ids::AgentId;
-use windlass_domain::run::{ActionStatus, Progress};
+use windlass_domain::run::{ActionAt, ActionStatus, Progress};
 use windlass_domain::time::Timestamp;
 
 /// One action.
@@ -38,6 +39,17 @@ pub struct Row {
     pub(super) first_queued: Option<Timestamp>,
     /// The commit that changed its stand last.
     pub(super) commit: u64,
+}
+
+impl Row {
+    /// Whether that message of the attempt, which says that fence, is the one that counts or may come to.
+    pub(super) fn is_its_message(&self, of: ActionAt, copy: u32) -> bool {
+        match copy.cmp(&self.copy) {
+            Ordering::Less => false,
+            Ordering::Equal => of.fence <= self.fence,
+            Ordering::Greater => of.fence == self.fence || self.handed_back && of.fence + 1 == self.fence,
+        }
+    }
 }
 
 /// Where an action stands.

@@ -2,7 +2,7 @@
 
 use windlass_domain::decide::Rejection;
 use windlass_domain::limits::{
-    CANCEL_FORCE_MS, CANCEL_GRACE_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS,
+    CANCEL_FORCE_MS, CANCEL_GRACE_MS, REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS, TIMEOUT_MARGIN_MS, UNLEASED_MS,
 };
 use windlass_domain::run::{CancelCause, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
@@ -87,9 +87,10 @@ impl Model {
         if !matches!(self.status, RunStatus::Running | RunStatus::Paused) {
             return Ok(());
         }
+        let now = turn.now;
         let is_at_a_mark = |from: Timestamp, first: u64| {
             let marks = (0..30).map(|doubling| from.plus(Millis(first << doubling)));
-            marks.into_iter().any(|mark| mark > since && mark <= turn.now)
+            marks.into_iter().any(|mark| mark > since && mark <= now)
         };
         if is_unheard_of {
             if self.begun.is_some_and(|begun| is_at_a_mark(begun, RESTART_AFTER_MS)) {
@@ -98,10 +99,18 @@ impl Model {
             return Ok(());
         }
         for at in self.positions() {
-            let Stand::Queued { since: queued } = self.row(at).stand else { continue };
             let first = if self.row(at).commit <= 1 { RESTART_AFTER_MS } else { REISSUE_QUEUED_AFTER_MS };
-            if is_at_a_mark(queued, first) {
-                turn.sent.insert((self.newest(at), true));
+            match self.row(at).stand {
+                Stand::Queued { since: queued } if is_at_a_mark(queued, first) => {
+                    turn.sent.insert((self.newest(at), true));
+                }
+                Stand::Running { since: begun, .. } if turn.now.since(begun).0 >= UNLEASED_MS => {
+                    if self.row(at).leased.is_none() {
+                        self.lapse(at, turn);
+                        self.follow(turn);
+                    }
+                }
+                _ => {}
             }
         }
         Ok(())

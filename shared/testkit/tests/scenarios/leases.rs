@@ -2,8 +2,8 @@
 
 use windlass_domain::decide::{Command, Rejection, repeat};
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES, SUSPECT_LOSSES};
-use windlass_domain::run::{ActionStatus, CancelCause, Input, RunStatus};
+use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES, SUSPECT_LOSSES, UNLEASED_MS};
+use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::generate::agent_of;
 use windlass_testkit::sketch::RetrySketch;
@@ -32,6 +32,52 @@ fn leased() -> World {
     let renewed = renewed(&world, 1);
     give(&mut world, &renewed);
     world
+}
+
+/// Its agent has died and its queue has lost the message: nobody else can have it by now, and no timeout ends it.
+#[test]
+fn what_runs_for_longer_than_a_message_is_hidden_is_sent_again_by_the_sweeper() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let of = newest(&world, "a0");
+    started(&mut world, of);
+    let begun = world.now;
+    world.pass(Millis(UNLEASED_MS - 1));
+    assert_eq!(performs(&give(&mut world, &Input::Sweep { since: begun })), []);
+    assert_eq!(status(&world, "a0"), ActionStatus::Running);
+    world.pass(Millis(1));
+    let decision = give(&mut world, &Input::Sweep { since: begun });
+    let sent: Vec<_> = performs(&decision).iter().map(|perform| (perform.of.attempt, perform.claim)).collect();
+    assert_eq!((status(&world, "a0"), sent), (ActionStatus::Queued, vec![(1, true)]));
+    assert_eq!(world.run.action(ACTION).lost, [1]);
+    // Whoever has a lease has it for as long as that is renewed.
+    let mut leased = leased();
+    let begun = leased.now;
+    while leased.now.since(begun).0 < 2 * UNLEASED_MS {
+        leased.pass(Millis(LEASE_MS));
+        let renewed = renewed(&leased, 1);
+        give(&mut leased, &renewed);
+        give(&mut leased, &Input::Sweep { since: begun });
+        assert_eq!(status(&leased, "a0"), ActionStatus::Running);
+    }
+}
+
+/// Another message of the attempt is a dead letter: an old one, or one that an agent needs no more.
+#[test]
+fn a_dead_letter_ends_only_whoever_has_it() {
+    let dead = |of, copy| Input::DeadLettered { of, copy, reason: "received too often".to_owned() };
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let first = newest(&world, "a0");
+    give(&mut world, &Input::HandedBack { of: first, agent: agent_of(1), checkpoint: None });
+    let by_copy = claim(&world, 2, (1, 3));
+    give(&mut world, &by_copy);
+    assert_eq!(world.ask(&dead(first, 0)), Err(Rejection::Stale));
+    assert_eq!(world.ask(&dead(first, 7)), Err(Rejection::Stale), "sent before the hand-back");
+    assert_eq!(leased().ask(&dead(first, 0)), Err(Rejection::Stale));
+    let sent = ActionAt { fence: first.fence + 1, ..first };
+    give(&mut world, &dead(sent, 3));
+    assert_eq!(status(&world, "a0"), ActionStatus::Failed);
 }
 
 #[test]
