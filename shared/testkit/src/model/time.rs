@@ -104,11 +104,11 @@ impl Model {
                 Stand::Queued { since: queued } if is_at_a_mark(queued, first) => {
                     turn.sent.insert((self.newest(at), true));
                 }
-                Stand::Running { since: begun, .. } if turn.now.since(begun).0 >= UNLEASED_MS => {
-                    if self.row(at).leased.is_none() {
-                        self.lapse(at, turn);
-                        self.follow(turn);
-                    }
+                Stand::Running { since: begun, .. }
+                    if self.row(at).leased.is_none() && now.since(begun).0 >= UNLEASED_MS =>
+                {
+                    self.lapse(at, turn);
+                    self.follow(turn);
                 }
                 _ => {}
             }
