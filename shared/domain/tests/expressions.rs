@@ -114,6 +114,7 @@ fn errors_say_what_does_not_fit() {
         ("1 in 2", "`in` can not be applied to int and int"),
         ("1 < 'a'", "`<` can not be applied to int and string"),
         ("!1", "`!` can not be applied to int"),
+        ("size()", "`size` needs an argument"),
         ("1 && true", "`&&` can not be applied to int and bool"),
         ("'a'.startsWith(1)", "`startsWith` can not be applied to string and int"),
         ("([1]).a", "taking a key or an entry can not be applied to list and string"),

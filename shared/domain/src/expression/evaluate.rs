@@ -183,6 +183,9 @@ fn in_words(error: &ExecutionError) -> ExpressionError {
     let message = match error {
         ExecutionError::NoSuchKey(key) => format!("there is no key `{key}`"),
         ExecutionError::UndeclaredReference(name) => format!("`{name}` is not known"),
+        ExecutionError::NoSuchOverload(overload) if overload.argument_types().is_empty() => {
+            format!("{} needs an argument", operation(overload.function()))
+        }
         ExecutionError::NoSuchOverload(overload) => {
             let types = overload.argument_types().join(" and ");
             format!("{} can not be applied to {types}", operation(overload.function()))
