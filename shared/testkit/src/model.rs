@@ -81,6 +81,7 @@ impl Model {
             unserved: None,
             base: 0,
             first_queued: None,
+            queued: None,
             commit: 0,
         };
         Self {
@@ -182,6 +183,9 @@ impl Model {
                 row.killed = None;
             }
             row.handed_back = row.handed_back && matches!(stand, Stand::Queued { .. });
+            if let Stand::Queued { since } = stand {
+                row.queued = Some(since);
+            }
             row.stand = stand;
             row.unserved = None;
             row.leased = None;

@@ -48,10 +48,12 @@ pub(super) fn due(step: &Step<'_>, action: ActionIndex) -> Option<Timestamp> {
 }
 
 /// Whether the attempt has run for longer than a message may be hidden, and has no lease: its agent was lost, and its
-/// message too, or it would have come to another by now.
+/// message too, or has waited for long.
 pub(super) fn is_unowned(state: &ActionState, now: Timestamp) -> bool {
-    let runs_for = state.started_at.map_or(0, |started_at| now.since(started_at).0);
-    state.status == ActionStatus::Running && state.leased_until.is_none() && runs_for >= UNLEASED_MS
+    // Whatever clock its agent went by.
+    let runs_for = state.started_at.max(state.queued_at).map_or(0, |since| now.since(since).0);
+    let goes_on = state.status == ActionStatus::Running && state.kill.is_none();
+    goes_on && state.leased_until.is_none() && runs_for >= UNLEASED_MS
 }
 
 /// Nobody has renewed the lease, or has one: its agent was lost, and the attempt is sent again.

@@ -38,7 +38,10 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
         // Its agent needs no message: whichever this is, it is of no use any more.
         return Err(Rejection::Stale);
     }
-    if by <= (ClaimedBy { copy: state.copy, received: state.received }) && !sabotaged(Bug::LateClaim) {
+    let claimed = ClaimedBy { copy: state.copy, received: state.received };
+    // Its answer was lost, and it is asked again.
+    let is_repeated = by == claimed && state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
+    if by <= claimed && !is_repeated && !sabotaged(Bug::LateClaim) {
         // A claim that took long, of a message that has been delivered again since, and claimed: who has it now goes on.
         return Err(Rejection::Redelivered);
     }
@@ -52,8 +55,11 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
         step.follow();
         return Ok(());
     }
+    if is_repeated {
+        return Ok(());
+    }
     let of = step.at(of.action);
-    if is_loss(step.state(of.action), agent, redelivered) {
+    if step.state(of.action).is_lost_by_claim(agent, redelivered) {
         step.emit(EventKind::ActionLost { of });
         if step.state(of.action).lost.len() >= MAX_LOSSES {
             give_up(step, of);
@@ -79,14 +85,6 @@ pub(super) fn is_by_its_message(state: &ActionState, of: ActionAt, copy: u32) ->
 fn is_fresh(step: &Step<'_>, action: ActionIndex) -> bool {
     let waited = step.state(action).queued_at.map_or(0, |at| step.now.since(at).0);
     waited <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
-}
-
-/// Whether the claim says that the owner before was lost. Who claims again what it had itself is still there.
-fn is_loss(state: &ActionState, agent: &AgentId, redelivered: bool) -> bool {
-    // Under the fence after a lapse nobody has had it.
-    let has_lapsed =
-        state.status == ActionStatus::Queued && state.lost.last().is_some_and(|lost| lost + 1 == state.fence);
-    redelivered && !state.handed_back && !has_lapsed && state.agent.as_ref() != Some(agent)
 }
 
 /// Whoever had it may live all the same, cut off or asleep: it is told to stop when it can be told.
@@ -148,7 +146,8 @@ pub(super) fn handed_back(
         return Err(Rejection::Stale);
     }
     if of.fence < state.fence {
-        let is_unclaimed = state.handed_back && of.fence + 1 == state.fence;
+        let is_committed = state.revision <= step.run.revision;
+        let is_unclaimed = state.handed_back && of.fence + 1 == state.fence && is_committed;
         is_alive(step, of);
         if is_unclaimed {
             // Whoever decided it first may have died before it sent the attempt.

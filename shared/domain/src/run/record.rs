@@ -225,6 +225,17 @@ pub struct ActionState {
     pub error: Option<ErrorInfo>,
 }
 
+impl ActionState {
+    /// Whether a claim by that agent says that the owner before was lost. Who claims again what it had itself is still
+    /// there.
+    pub fn is_lost_by_claim(&self, agent: &AgentId, redelivered: bool) -> bool {
+        // Under the fence after a lapse nobody has had it.
+        let has_lapsed =
+            self.status == ActionStatus::Queued && self.lost.last().is_some_and(|lost| lost + 1 == self.fence);
+        redelivered && !self.handed_back && !has_lapsed && self.agent.as_ref() != Some(agent)
+    }
+}
+
 /// That a queued attempt waits in a pool that no living agent serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Unserved {

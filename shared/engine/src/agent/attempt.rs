@@ -110,7 +110,7 @@ impl Agent {
         let run = self.inner.records.lately(self.inner.ports.runs.as_ref(), message.run).await;
         // Without the record it can not be claimed either.
         let run = run.ok().flatten().filter(|run| message.of.action.as_usize() < run.actions.len());
-        run.map_or(0, |run| losses(run.action(message.of.action), redelivered))
+        run.map_or(0, |run| losses(run.action(message.of.action), &self.inner.settings.id, redelivered))
     }
 
     async fn perform(

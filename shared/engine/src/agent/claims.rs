@@ -16,8 +16,12 @@ use windlass_domain::run::{Input, Run};
 
 use crate::Ports;
 use crate::advance::{Advanced, settle};
+use crate::backoff::Backoff;
 use crate::definitions::Definitions;
-use crate::ports::PortError;
+use crate::ports::{ErrorClass, PortError};
+
+/// How often a write that failed is tried again before the claims are given up, within half a second in all.
+const TRIES: usize = 3;
 
 /// What became of a claim.
 #[derive(Debug, Clone)]
@@ -93,20 +97,45 @@ impl Claims {
             if claims.is_empty() {
                 return;
             }
-            let committing = AssertUnwindSafe(settle(ports, definitions, run, &claims, None)).catch_unwind();
-            let claimed = match committing.await.unwrap_or_else(|_| Err(PortError::panicked())) {
-                Ok((Advanced::Decided { run, answers }, effects)) => {
-                    let (run, told) = (Arc::from(run), effects.send(ports).await);
-                    let claimed = |refused| Claimed { run: Arc::clone(&run), refused, told: told.clone() };
-                    answers.into_iter().map(|refused| Ok(Some(claimed(refused)))).collect()
-                }
-                Ok((Advanced::Unknown, _)) => vec![Ok(None); claims.len()],
-                Err(error) => vec![Err(error); claims.len()],
-            };
+            let committing = AssertUnwindSafe(commit_surely(ports, definitions, run, &claims)).catch_unwind();
+            let committed = committing.await.unwrap_or_else(|_| Err(PortError::panicked()));
+            let claimed = committed.unwrap_or_else(|error| vec![Err(error); claims.len()]);
             for (answer, claimed) in answers.into_iter().zip(claimed) {
                 // Whoever does not wait any more has no use for it.
                 let _nobody_waits = answer.send(claimed);
             }
         }
     }
+}
+
+/// Tries again for a moment what failed: it may have been committed, and then the record counts on this agent. A claim
+/// that is repeated is answered as it was.
+async fn commit_surely(
+    ports: &Ports,
+    definitions: &Definitions,
+    run: RunId,
+    claims: &[Input],
+) -> Result<Vec<Answer>, PortError> {
+    let mut backoff = Backoff::of_failures();
+    for _ in 0..TRIES {
+        match commit_together(ports, definitions, run, claims).await {
+            Err(error) if error.class == ErrorClass::Retry => backoff.wait().await,
+            other => return other,
+        }
+    }
+    commit_together(ports, definitions, run, claims).await
+}
+
+/// Commits claims of one run with one write, and gives the answer to each.
+async fn commit_together(
+    ports: &Ports,
+    definitions: &Definitions,
+    run: RunId,
+    claims: &[Input],
+) -> Result<Vec<Answer>, PortError> {
+    let (advanced, effects) = settle(ports, definitions, run, claims, None).await?;
+    let Advanced::Decided { run, answers } = advanced else { return Ok(vec![Ok(None); claims.len()]) };
+    let (run, told) = (Arc::from(run), effects.send(ports).await);
+    let claimed = |refused| Claimed { run: Arc::clone(&run), refused, told: told.clone() };
+    Ok(answers.into_iter().map(|refused| Ok(Some(claimed(refused)))).collect())
 }

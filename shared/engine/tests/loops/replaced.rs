@@ -91,6 +91,8 @@ async fn losses(world: &World) -> (usize, [usize; 2]) {
     let before = world.calls();
     first.kill();
     let second = hanging(world, "second");
+    // So long the messages of the dead one are hidden.
+    tokio::time::sleep(Duration::from_secs(25)).await;
     world.until(id, |run| run.actions.iter().all(|it| !it.lost.is_empty())).await;
     second.drain().await;
     hanging(world, "third");
@@ -105,7 +107,9 @@ async fn no_call_that_fails_takes_others_for_lost() {
     let (lost, [from, to]) = losses(&World::new()).await;
     assert_eq!(lost, 4, "one for each, of the agent that died");
     for at in from..to {
-        let (lost, _) = losses(&World::failing(at, Moment::Before)).await;
-        assert!(lost <= 5, "{lost} losses when call {at} fails");
+        for moment in [Moment::Before, Moment::After] {
+            let (lost, _) = losses(&World::failing(at, moment)).await;
+            assert!(lost <= 5, "{lost} losses when call {at} fails {moment:?} its effect");
+        }
     }
 }

@@ -71,7 +71,8 @@ impl Model {
         if row.leased.is_some_and(|until| turn.now < until) {
             return Err(Rejection::Stale);
         }
-        if copy == row.copy && received <= row.received {
+        let is_repeated = (copy, received) == (row.copy, row.received) && owner == Some(agent);
+        if copy == row.copy && received <= row.received && !is_repeated {
             return Err(Rejection::Redelivered);
         }
         if self.is_stopping(at) {
@@ -84,6 +85,9 @@ impl Model {
             }
             self.set(at, Stand::Cancelled, turn);
             self.follow(turn);
+            return Ok(());
+        }
+        if is_repeated {
             return Ok(());
         }
         let is_nobodys = owner.is_none() && row.lost.last().is_some_and(|lost| lost + 1 == row.fence);

@@ -59,12 +59,14 @@ impl Model {
             Input::DeadLettered { copy, .. } => {
                 let row = self.row(at);
                 let is_leased = row.leased.is_some_and(|until| turn.now < until);
+                let was_sent_again = row.handed_back && of.fence < row.fence;
                 if stand.is_settled() {
                     self.send_again(row.commit, turn);
                 } else if stand.is_in_flight()
                     && row.attempt == of.attempt
                     && row.is_its_message(of, *copy)
                     && !is_leased
+                    && !was_sent_again
                 {
                     self.set(at, Stand::Failed, turn);
                     self.follow(turn);

@@ -37,6 +37,7 @@ pub struct Row {
     pub unserved: Option<Timestamp>,
     pub(super) base: u32,
     pub(super) first_queued: Option<Timestamp>,
+    pub(super) queued: Option<Timestamp>,
     /// The commit that changed its stand last.
     pub(super) commit: u64,
 }

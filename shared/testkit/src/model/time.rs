@@ -104,9 +104,7 @@ impl Model {
                 Stand::Queued { since: queued } if is_at_a_mark(queued, first) => {
                     turn.sent.insert((self.newest(at), true));
                 }
-                Stand::Running { since: begun, .. }
-                    if self.row(at).leased.is_none() && now.since(begun).0 >= UNLEASED_MS =>
-                {
+                Stand::Running { since: begun, .. } if self.is_unowned(at, begun, now) => {
                     self.lapse(at, turn);
                     self.follow(turn);
                 }
@@ -114,5 +112,12 @@ impl Model {
             }
         }
         Ok(())
+    }
+
+    fn is_unowned(&self, at: usize, begun: Timestamp, now: Timestamp) -> bool {
+        let row = self.row(at);
+        let has_run_for = |since| now.since(since).0 >= UNLEASED_MS;
+        let is_kept = row.leased.is_some() || row.killed.is_some();
+        !is_kept && has_run_for(begun) && row.queued.is_none_or(has_run_for)
     }
 }
