@@ -30,7 +30,11 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
     if state.status.is_settled() {
         return Err(Rejection::Settled);
     }
-    let may_claim = state.status == ActionStatus::Queued || state.status == ActionStatus::Running && redelivered;
+    let claimed = ClaimedBy { copy: state.copy, received: state.received };
+    // Its answer was lost, and it is asked again.
+    let is_repeated = by == claimed && state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
+    let is_another_owners = state.status == ActionStatus::Running && !redelivered && !is_repeated;
+    let may_claim = state.status.is_in_flight() && !is_another_owners;
     if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, by.copy) {
         return Err(Rejection::Stale);
     }
@@ -38,15 +42,12 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
         // Its agent needs no message: whichever this is, it is of no use any more.
         return Err(Rejection::Stale);
     }
-    let claimed = ClaimedBy { copy: state.copy, received: state.received };
-    // Its answer was lost, and it is asked again.
-    let is_repeated = by == claimed && state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
     if by <= claimed && !is_repeated && !sabotaged(Bug::LateClaim) {
         // A claim that took long, of a message that has been delivered again since, and claimed: who has it now goes on.
         return Err(Rejection::Redelivered);
     }
     if step.is_stopping(of.action) {
-        let was_with_an_agent = redelivered || step.state(of.action).handed_back;
+        let was_with_an_agent = redelivered || is_repeated || step.state(of.action).handed_back;
         if !was_with_an_agent && is_fresh(step, of.action) {
             return Err(Rejection::Stale);
         }

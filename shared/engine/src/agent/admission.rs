@@ -95,7 +95,8 @@ impl Agent {
         let Some(Claimed { run, refused, told }) = claimed else { return Ok(Admission::Drop) };
         match refused {
             Some(Rejection::Redelivered) => return Ok(Admission::Leave),
-            Some(_) => return Ok(Admission::Drop),
+            // It may have ended by this very claim, the first time.
+            Some(_) => return told.map(|()| Admission::Drop),
             None => {}
         }
         let state = run.action(of.action);

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::{Input, Run};
+use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::advance::{Advanced, settle};
@@ -109,31 +110,36 @@ impl Claims {
 }
 
 /// Tries again for a moment what failed: it may have been committed, and then the record counts on this agent. A claim
-/// that is repeated is answered as it was.
+/// that is repeated is answered as it was, and what was decided since the first time is sent again.
 async fn commit_surely(
     ports: &Ports,
     definitions: &Definitions,
     run: RunId,
     claims: &[Input],
 ) -> Result<Vec<Answer>, PortError> {
+    let begun = ports.clock.now();
+    let mut committed = commit_together(ports, definitions, run, claims, None).await;
     let mut backoff = Backoff::of_failures();
     for _ in 0..TRIES {
-        match commit_together(ports, definitions, run, claims).await {
-            Err(error) if error.class == ErrorClass::Retry => backoff.wait().await,
-            other => return other,
+        if !committed.as_ref().is_err_and(|error| error.class == ErrorClass::Retry) {
+            break;
         }
+        backoff.wait().await;
+        committed = commit_together(ports, definitions, run, claims, Some(begun)).await;
     }
-    commit_together(ports, definitions, run, claims).await
+    committed
 }
 
-/// Commits claims of one run with one write, and gives the answer to each.
+/// Commits claims of one run with one write, and gives the answer to each. If they may have been committed before, since
+/// that time, what followed is sent again.
 async fn commit_together(
     ports: &Ports,
     definitions: &Definitions,
     run: RunId,
     claims: &[Input],
+    repeated: Option<Timestamp>,
 ) -> Result<Vec<Answer>, PortError> {
-    let (advanced, effects) = settle(ports, definitions, run, claims, None).await?;
+    let (advanced, effects) = settle(ports, definitions, run, claims, repeated).await?;
     let Advanced::Decided { run, answers } = advanced else { return Ok(vec![Ok(None); claims.len()]) };
     let (run, told) = (Arc::from(run), effects.send(ports).await);
     let claimed = |refused| Claimed { run: Arc::clone(&run), refused, told: told.clone() };

@@ -65,13 +65,13 @@ impl Model {
             Stand::Running { agent, .. } => (redelivered, Some(agent)),
             _ => (false, None),
         };
-        if !may || row.attempt != of.attempt || !row.is_its_message(of, copy) {
+        let is_repeated = (copy, received) == (row.copy, row.received) && owner == Some(agent);
+        if !may && !is_repeated || row.attempt != of.attempt || !row.is_its_message(of, copy) {
             return Err(refusal(&row.stand));
         }
         if row.leased.is_some_and(|until| turn.now < until) {
             return Err(Rejection::Stale);
         }
-        let is_repeated = (copy, received) == (row.copy, row.received) && owner == Some(agent);
         if copy == row.copy && received <= row.received && !is_repeated {
             return Err(Rejection::Redelivered);
         }
