@@ -3,15 +3,67 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::run::Outcome;
 use windlass_domain::time::Timestamp;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
+use windlass_engine::perform::{Attempt, AttemptControl, Performer};
 use windlass_engine::ports::{Outgoing, QueueName};
 use windlass_testkit::idle::Idle;
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
+
+/// Performs for as long as it is let.
+struct Endless;
+
+#[async_trait]
+impl Performer for Endless {
+    async fn perform(&self, _: Attempt, control: AttemptControl) -> Outcome {
+        control.stop.cancelled().await;
+        Outcome::Cancelled
+    }
+}
+
+fn message(copy: u32, queued_at: Timestamp) -> String {
+    let of = json!({ "action": 0, "attempt": 1, "fence": 1 });
+    json!({
+        "v": 1, "run": "0190b36e-0000-7000-8000-000000000001", "task": "long", "version": 1, "name": "a", "of": of,
+        "work": { "facade": "native", "handler": "x", "input": null }, "queued_at": queued_at, "claim": copy > 0,
+        "copy": copy,
+    })
+    .to_string()
+}
+
+/// Another message of what this very agent performs: it goes on until its deadline, and is handed back once.
+#[tokio::test(start_paused = true)]
+async fn what_an_open_receive_brings_of_an_attempt_that_goes_on_takes_it_from_nobody() {
+    let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
+    let ports = WatchedQueues::polling_on(host.ports().queues).on(&host.ports());
+    let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+    let id = AgentId::new("drained").expect("a name");
+    let settings = AgentSettings::new(id, PoolName::default(), 4);
+    let agent = Agent::new(ports.clone(), definitions, Arc::new(Endless), settings);
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let pool = QueueName::Pool(PoolName::default());
+    ports.queues.send(&pool, vec![Outgoing::now(message(0, ports.clock.now()))]).await.expect("sent");
+    let running = tokio::spawn(async move { agent.run(&stop).await });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+
+    shutdown.cancel();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    ports.queues.send(&pool, vec![Outgoing::now(message(5, ports.clock.now()))]).await.expect("sent");
+    let handed_back = || host.messages(&QueueName::Inbox).iter().filter(|body| body.contains("handed_back")).count();
+    tokio::time::sleep(Duration::from_secs(50)).await;
+    assert_eq!(handed_back(), 0, "it still performs it");
+    running.await.expect("the agent ends by itself");
+    assert_eq!(handed_back(), 1);
+    assert_eq!(host.messages(&pool), Vec::<String>::new(), "both of its messages are gone");
+}
 
 #[tokio::test(start_paused = true)]
 async fn what_an_open_receive_brings_during_a_drain_is_handed_back_at_once() {

@@ -221,6 +221,20 @@ impl Held {
         true
     }
 
+    /// Keeps another message of an attempt that is performed here beside the first; whether it is.
+    pub(super) fn keep_beside(&self, run: RunId, of: ActionAt, receipt: &Receipt) -> bool {
+        let is_of = |hold: &&Arc<Hold>| {
+            let is_it = |held: &PerformMessage| {
+                let same = (held.run, held.of.action, held.of.attempt) == (run, of.action, of.attempt);
+                same && held.of.fence >= of.fence
+            };
+            hold.state().attempt.as_ref().is_some_and(|(held, _)| is_it(held))
+        };
+        let holds = self.holds();
+        let first = holds.values().find(is_of);
+        first.inspect(|first| first.state().receipts.push(receipt.clone())).is_some()
+    }
+
     /// Stops everything, to be handed back.
     pub(super) fn hand_back_all(&self) {
         for hold in self.holds().values() {

@@ -273,6 +273,8 @@ impl Agent {
         let mut visible = Vec::new();
         for delivery in deliveries {
             match decode(&delivery.body) {
+                // It is not to be taken from this very agent.
+                Ok(PerformMessage { run, of, .. }) if self.inner.held.keep_beside(run, of, &delivery.receipt) => {}
                 Ok(PerformMessage { run, of, .. }) if delivery.receive_count == 1 => {
                     let agent = self.inner.settings.id.clone();
                     let input = Input::HandedBack { of, agent, checkpoint: None };
