@@ -41,7 +41,8 @@ pub(crate) struct Args {
 #[derive(Debug, Clone, Default, ClapArgs)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
-    /// The host's address [default: the address that the host wrote into its data folder, else http://127.0.0.1:8080]
+    /// The host's address [default: the address that the host wrote into its data folder, else http://127.0.0.1:8080 unless a
+    /// data folder is named]
     #[arg(long, global = true, env = "WINDLASS_URL", value_name = "URL", value_hint = ValueHint::Url)]
     pub(crate) url: Option<String>,
     /// The host's token [default: the file `token` in the data folder]

@@ -61,6 +61,9 @@ impl Connection {
         let folders: Vec<PathBuf> = globals.data.clone().into_iter().chain(default_data).collect();
         let nearest = folders.first();
         let written = nearest.and_then(|folder| read_line(&folder.join(URL_FILE)));
+        if let (None, None, Some(folder)) = (&globals.url, &written, &globals.data) {
+            return Err(no_host_at(folder));
+        }
         let text = globals.url.clone().or(written).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let url: Url = text.parse().map_err(|error| Failure::usage(format!("`{text}` is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
@@ -97,6 +100,13 @@ pub(crate) fn default_data_dir() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;
     Some(base.join("windlass"))
+}
+
+/// WL0601: a folder was named, and no host says there where it is. Another host is not the one that was meant.
+fn no_host_at(folder: &Path) -> Failure {
+    let message = format!("no host works on the data folder {}", folder.display());
+    let help = format!("start one: windlass serve --data {}; or name a host: --url URL", folder.display());
+    Failure::new("WL0601", Exit::Unreachable, message).help(help)
 }
 
 /// The data folder to work on, absolute: the one that was named, else the default one.
@@ -175,6 +185,14 @@ mod tests {
         assert_eq!(find(&nothing, &default), ("http://127.0.0.1:8080/".into(), Some("default-token".into())));
         let flags = Globals { url: Some("http://localhost:1".into()), token: Some("t".into()), ..named };
         assert_eq!(find(&flags, &default), ("http://localhost:1/".into(), Some("t".into())));
+    }
+
+    #[test]
+    fn no_other_host_is_asked_in_place_of_the_one_that_is_named() {
+        let default = folder_with(&[(TOKEN_FILE, "secret"), (URL_FILE, "http://127.0.0.1:4711")]);
+        let elsewhere = Globals { data: Some(folder_with(&[]).path().to_owned()), ..Globals::default() };
+        let refused = Connection::find_with(&elsewhere, Some(default.path().to_owned()), None).expect_err("none");
+        assert!(refused.to_string().starts_with("no host works on the data folder"), "{refused}");
     }
 
     #[test]

@@ -75,7 +75,7 @@ impl Host {
 
         let mut api = Parts::new();
         let config = ApiConfig::new(Auth::token(token), allowed_hosts(address), api.shutdown().clone());
-        let config = ApiConfig { broken: Some(store.broken()), ..config };
+        let config = ApiConfig { failing: Some(store.failing()), ..config };
         api.serve(listener, windlass_api::app(ApiState::new(ports, definitions, config)), CLOSE_WITHIN);
         let host = Self { address, folder, agents, loops, api, store };
         host.folder.write_url(&host.url())?;
@@ -149,7 +149,7 @@ pub(crate) fn open(data: &std::path::Path, role: Role) -> Result<Store, Failure>
             OpenError::Newer { .. } => "use the newer version of windlass",
             OpenError::Storage { .. } => "docs/errors has a page for the code",
         };
-        Failure::new(error.code(), Exit::Usage, format!("failed to {error}")).help(help)
+        Failure::new(error.code(), Exit::Unreachable, format!("failed to {error}")).help(help)
     })
 }
 

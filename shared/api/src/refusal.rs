@@ -12,14 +12,21 @@ use crate::problem::{Fault, Kind, Refusal};
 /// Seconds after which a host that is busy may be asked again.
 const RETRY_AFTER_SECS: u32 = 1;
 
+impl Refusal {
+    /// The host can not do its work now, whatever is at fault.
+    pub(crate) fn unavailable(error: &PortError) -> Self {
+        let (status, detail) = (StatusCode::SERVICE_UNAVAILABLE, format!("failed to {error}"));
+        Self::coded(error.code, status, "Temporarily unavailable", detail).retry_after(RETRY_AFTER_SECS)
+    }
+}
+
 impl From<PortError> for Refusal {
     fn from(error: PortError) -> Self {
         let detail = format!("failed to {error}");
         match error.class {
             ErrorClass::Retry | ErrorClass::Conflict => {
                 tracing::warn!(error.code = error.code, error = %error, "the host is not available");
-                let status = StatusCode::SERVICE_UNAVAILABLE;
-                Self::coded(error.code, status, "Temporarily unavailable", detail).retry_after(RETRY_AFTER_SECS)
+                Self::unavailable(&error)
             }
             ErrorClass::Reject => Self::coded(error.code, StatusCode::BAD_REQUEST, "Request refused", detail),
             ErrorClass::Bug => {

@@ -23,8 +23,8 @@ const LONGEST_DRAIN: Millis = Millis::from_secs(24 * 3600);
 
 /// `GET /healthz`
 pub(crate) async fn health(State(api): State<ApiState>) -> Result<Json<Health>, Refusal> {
-    if let Some(error) = api.broken() {
-        return Err(error.into());
+    if let Some(error) = api.failing() {
+        return Err(Refusal::unavailable(&error));
     }
     Ok(Json(Health { status: "ok".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }))
 }

@@ -41,15 +41,15 @@ pub struct ApiConfig {
     /// The most bytes of an answer's body that the host can hand over. A larger one is refused with a problem (WL0421).
     /// Not to be set where streams have no end.
     pub max_answer: Option<usize>,
-    /// Tells why the host is of no use any more, from when it is not: `/healthz` then answers with that problem. Absent:
-    /// the host has no such state.
-    pub broken: Option<watch::Receiver<Option<PortError>>>,
+    /// Tells why the host can not do its work, while it can not: `/healthz` then answers with that problem. Absent: the
+    /// host has no such state.
+    pub failing: Option<watch::Receiver<Option<PortError>>>,
 }
 
 impl ApiConfig {
     /// How an API is set up whose answers reach the caller as they come: waits of a minute, streams without an end.
     pub fn new(auth: Auth, hosts: AllowedHosts, shutdown: CancellationToken) -> Self {
-        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None, max_answer: None, broken: None }
+        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None, max_answer: None, failing: None }
     }
 }
 
@@ -123,9 +123,9 @@ impl ApiState {
         self.0.config.max_answer
     }
 
-    /// Why the host is of no use any more.
-    pub(crate) fn broken(&self) -> Option<PortError> {
-        self.0.config.broken.as_ref().and_then(|broken| broken.borrow().clone())
+    /// Why the host can not do its work at present.
+    pub(crate) fn failing(&self) -> Option<PortError> {
+        self.0.config.failing.as_ref().and_then(|failing| failing.borrow().clone())
     }
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {

@@ -22,7 +22,7 @@ use crate::queues;
 use crate::readers::Readers;
 use crate::run_watch::RunWatch;
 use crate::watch::QueueWatch;
-use crate::writer::{Broken, Writer, WriterThreads};
+use crate::writer::{Condition, Writer, WriterThreads};
 
 /// The file's name inside the data folder.
 pub const FILE_NAME: &str = "windlass.db";
@@ -71,7 +71,7 @@ struct Open {
     queue_watch: Arc<QueueWatch>,
     watcher: Mutex<Option<JoinHandle<()>>>,
     writer: Option<Writer>,
-    broken: Arc<Broken>,
+    condition: Arc<Condition>,
     threads: WriterThreads,
     /// Let go last: the next host may only come when everything is closed.
     _host: Option<HostLock>,
@@ -110,9 +110,9 @@ impl Store {
         let meter = Arc::new(Meter::default());
         let queue_watch = Arc::new(QueueWatch::default());
         let no_thread = |error: std::io::Error| folder_error(data_dir, &error);
-        let broken = Arc::new(Broken::new(None));
+        let condition = Arc::<Condition>::default();
         let (writer, threads) =
-            Writer::start(connection, wal, meter.clone(), queue_watch.clone(), broken.clone()).map_err(no_thread)?;
+            Writer::start(connection, wal, meter.clone(), queue_watch.clone(), condition.clone()).map_err(no_thread)?;
         let watch = queue_watch.clone();
         let watcher = std::thread::Builder::new().name("windlass-watch".to_owned());
         let watcher = watcher.spawn(move || watch.run(&watching)).map_err(no_thread)?;
@@ -130,7 +130,7 @@ impl Store {
             queue_watch,
             watcher: Mutex::new(Some(watcher)),
             writer: Some(writer),
-            broken,
+            condition,
             threads,
             _host: host,
         };
@@ -172,7 +172,13 @@ impl Store {
     /// Tells why the store refuses every write, from when it does: the log could not be synced, and only opening the
     /// store again tells what is on the disk.
     pub fn broken(&self) -> watch::Receiver<Option<PortError>> {
-        self.open.broken.subscribe()
+        self.open.condition.broken.subscribe()
+    }
+
+    /// Tells why this process can not write, while it can not: the disk is full, the file is damaged. One that is damaged
+    /// stays so.
+    pub fn failing(&self) -> watch::Receiver<Option<PortError>> {
+        self.open.condition.failing.subscribe()
     }
 
     /// What this process has written since it opened the store.

@@ -9,16 +9,16 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 use windlass_engine::ports::{ErrorClass, PortError};
 
-use crate::error::{Failure, NOT_SYNCED, closed, concerns_the_whole_file, port_error};
+use crate::error::{DAMAGED, Failure, LOCKED, NOT_SYNCED, closed, concerns_the_whole_file, port_error};
 use crate::meter::{Meter, add};
 use crate::session::{Known, Session, roll_back};
 use crate::watch::QueueWatch;
@@ -27,6 +27,9 @@ use crate::watch::QueueWatch;
 const MAX_BATCH_REQUESTS: usize = 256;
 /// Pages that the log may grow by before they are copied to the file: 32 MiB.
 const CHECKPOINT_PAGES: u64 = 8192;
+
+/// How often it is tried to write while nothing could be written and nobody asks for it.
+const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether an answer may go out before the log is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,8 +118,48 @@ pub(crate) struct Writer {
     requests: Sender<Box<dyn Request>>,
 }
 
-/// Why the store refuses every write until it is opened again, once it does.
-pub(crate) type Broken = watch::Sender<Option<PortError>>;
+/// Whether the store takes writes.
+#[derive(Debug, Default)]
+pub(crate) struct Condition {
+    /// Why it refuses every write until it is opened again, once it does.
+    pub(crate) broken: watch::Sender<Option<PortError>>,
+    /// Why the last write failed, whatever it asked for, if it did.
+    pub(crate) failing: watch::Sender<Option<PortError>>,
+}
+
+impl Condition {
+    fn is_broken(&self) -> bool {
+        self.broken.borrow().is_some()
+    }
+
+    fn breaks(&self) {
+        self.failing.send_replace(Some(not_synced()));
+        self.broken.send_replace(Some(not_synced()));
+    }
+
+    /// Another process that holds the lock is no fault.
+    fn failed(&self, error: &PortError) {
+        if error.code != LOCKED && !self.stays() {
+            self.failing.send_replace(Some(error.clone()));
+        }
+    }
+
+    fn wrote(&self) {
+        if !self.stays() {
+            self.failing.send_if_modified(|failing| failing.take().is_some());
+        }
+    }
+
+    /// A file that is damaged stays so, though its sound parts can be written.
+    fn stays(&self) -> bool {
+        self.failing.borrow().as_ref().is_some_and(|error| error.code == DAMAGED || error.code == NOT_SYNCED)
+    }
+
+    /// Whether it may have passed by itself.
+    fn may_be_past(&self) -> bool {
+        self.failing.borrow().is_some() && !self.stays()
+    }
+}
 
 /// The writer's threads, to be waited for.
 pub(crate) struct WriterThreads(Mutex<Vec<JoinHandle<()>>>);
@@ -140,11 +183,11 @@ impl Writer {
         wal: File,
         meter: Arc<Meter>,
         watch: Arc<QueueWatch>,
-        broken: Arc<Broken>,
+        condition: Arc<Condition>,
     ) -> Result<(Self, WriterThreads), std::io::Error> {
         let (requests, waiting) = channel();
         let (committed, to_sync) = channel();
-        let syncer = Syncer { wal, meter: meter.clone(), broken: broken.clone() };
+        let syncer = Syncer { wal, meter: meter.clone(), condition: condition.clone() };
         let syncer = spawn("windlass-sync", move || syncer.run(&to_sync))?;
         let wal_pages = Arc::new(AtomicU64::new(0));
         let mut worker = Worker {
@@ -153,7 +196,7 @@ impl Writer {
             committed,
             meter,
             watch,
-            broken,
+            condition,
             wal_pages,
             seen: 0,
             copied: 0,
@@ -247,7 +290,7 @@ struct Worker {
     committed: Sender<Vec<Box<dyn Request>>>,
     meter: Arc<Meter>,
     watch: Arc<QueueWatch>,
-    broken: Arc<Broken>,
+    condition: Arc<Condition>,
     /// Pages in the log, as of the last commit.
     wal_pages: Arc<AtomicU64>,
     seen: u64,
@@ -266,7 +309,7 @@ impl Worker {
 
     fn run(mut self, waiting: &Receiver<Box<dyn Request>>) {
         let mut batch = Vec::with_capacity(MAX_BATCH_REQUESTS);
-        while let Ok(first) = waiting.recv() {
+        while let Some(first) = self.next(waiting) {
             let began = Instant::now();
             batch.push(first);
             while batch.len() < MAX_BATCH_REQUESTS
@@ -283,16 +326,41 @@ impl Worker {
         }
     }
 
+    /// The next request; none: nobody will ask for anything further. While nothing can be written, it is tried now and
+    /// then whether nobody asks.
+    fn next(&self, waiting: &Receiver<Box<dyn Request>>) -> Option<Box<dyn Request>> {
+        while self.condition.may_be_past() {
+            match waiting.recv_timeout(TRY_EVERY) {
+                Ok(first) => return Some(first),
+                Err(RecvTimeoutError::Timeout) => self.try_to_write(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        waiting.recv().ok()
+    }
+
+    /// Writes what is there already.
+    fn try_to_write(&self) {
+        let version = self.connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
+        match version.and_then(|version| self.connection.execute_batch(&format!("PRAGMA user_version = {version}"))) {
+            Ok(()) => self.condition.wrote(),
+            Err(error) => self.condition.failed(&port_error(&error)),
+        }
+    }
+
     /// Commits a batch. Work that fails by itself is answered alone, and the rest is done again without it.
     fn write(&mut self, mut batch: Vec<Box<dyn Request>>) {
         batch.retain(|request| request.is_wanted());
         add(&self.meter.requests, batch.len() as u64);
         while !batch.is_empty() {
-            let fate = if self.broken.borrow().is_some() { Err((None, not_synced())) } else { self.commit(&mut batch) };
+            let fate = if self.condition.is_broken() { Err((None, not_synced())) } else { self.commit(&mut batch) };
             match fate {
                 Ok(()) => return self.answer(batch),
                 Err((Some(culprit), error)) => batch.remove(culprit).answer(Err(error)),
-                Err((None, error)) => return answer_all(batch, &Err(error)),
+                Err((None, error)) => {
+                    self.condition.failed(&error);
+                    return answer_all(batch, &Err(error));
+                }
             }
         }
     }
@@ -311,6 +379,10 @@ impl Worker {
         });
         match committed {
             Ok((filled, rows)) => {
+                // One that had nothing to write says nothing about the disk.
+                if rows > 0 {
+                    self.condition.wrote();
+                }
                 self.count(rows);
                 for (queue, messages) in filled {
                     self.watch.filled(&queue, messages);
@@ -366,7 +438,7 @@ impl Worker {
 struct Syncer {
     wal: File,
     meter: Arc<Meter>,
-    broken: Arc<Broken>,
+    condition: Arc<Condition>,
 }
 
 impl Syncer {
@@ -383,12 +455,12 @@ impl Syncer {
     /// it: from then on everything is refused until the store is opened again and reads what there is.
     fn sync(&self) -> Result<(), PortError> {
         add(&self.meter.syncs, 1);
-        if self.broken.borrow().is_some() {
+        if self.condition.is_broken() {
             return Err(not_synced());
         }
         self.wal.sync_data().map_err(|error| {
             tracing::error!(error = %error, "the log could not be synced; the store refuses writes until it is restarted");
-            self.broken.send_replace(Some(not_synced()));
+            self.condition.breaks();
             not_synced()
         })
     }
@@ -418,10 +490,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = crate::database::open_or_make(&folder.path().join("store")).expect("a file");
         let wal = File::options().write(true).open("/dev/full").expect("every Linux has it");
-        let broken = Arc::new(Broken::new(None));
-        let mut told = broken.subscribe();
+        let condition = Arc::<Condition>::default();
+        let mut told = condition.broken.subscribe();
         let (meter, watch) = (Arc::<Meter>::default(), Arc::<QueueWatch>::default());
-        let (writer, threads) = Writer::start(connection, wal, meter, watch, broken).expect("threads");
+        let (writer, threads) = Writer::start(connection, wal, meter, watch, condition.clone()).expect("threads");
         let nothing = |_: &mut Session<'_>| Ok(());
         writer.write(Durability::Ordered, nothing).await.expect("it needs no sync");
         assert!(told.borrow().is_none());
@@ -429,6 +501,7 @@ mod tests {
         assert_eq!((failed.class, failed.code), (ErrorClass::Retry, NOT_SYNCED));
         let reason = told.wait_for(Option::is_some).await.expect("told").clone().expect("told");
         assert_eq!(reason.code, NOT_SYNCED);
+        assert_eq!(condition.failing.borrow().as_ref().map(|error| error.code), Some(NOT_SYNCED));
         for durability in [Durability::Ordered, Durability::Synced] {
             assert_eq!(writer.write(durability, nothing).await.expect_err("refused").code, NOT_SYNCED);
         }
@@ -443,8 +516,7 @@ mod tests {
         let connection = crate::database::open_or_make(&path).expect("a file");
         let wal = File::options().write(true).open(path).expect("it is there");
         let (meter, watch) = (Arc::<Meter>::default(), Arc::<QueueWatch>::default());
-        let (writer, _threads) =
-            Writer::start(connection, wal, meter, watch, Arc::new(Broken::new(None))).expect("threads");
+        let (writer, _threads) = Writer::start(connection, wal, meter, watch, Arc::default()).expect("threads");
         for is_fault in [true, false] {
             let work = move |_: &mut Session<'_>| {
                 assert!(!is_fault, "by intent of the test");

@@ -64,7 +64,10 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     };
     assert_eq!((refused.class, refused.code), (ErrorClass::Retry, "WL0303"), "{refused}");
     assert!(sent > 5, "there was room for {sent} messages");
+    let failing = store.failing();
+    assert_eq!(failing.borrow().as_ref().map(|error| error.code), Some("WL0303"));
     assert_eq!(inbox(&store).await.expect("what needs no room goes on"), sent);
+    assert!(failing.borrow().is_none(), "something was written since");
 
     let received = store.receive(&QueueName::Inbox, 2, VISIBILITY, Duration::ZERO).await.expect("it can be read");
     let receipts = received.into_iter().map(|delivery| delivery.receipt).collect();

@@ -53,9 +53,12 @@ impl Parts {
         workers: usize,
         sweep_every: Duration,
     ) {
-        let manager = ProcessManager::new(ports.clone(), definitions.clone());
-        let stop = self.shutdown.clone();
-        self.tasks.spawn(async move { manager.run(workers, &stop).await });
+        let manager = Arc::new(ProcessManager::new(ports.clone(), definitions.clone()));
+        // A task each: a run that takes long to decide keeps its worker from other runs, and not them all.
+        for _ in 0..workers {
+            let (manager, stop) = (manager.clone(), self.shutdown.clone());
+            self.tasks.spawn(async move { manager.run(1, &stop).await });
+        }
         let sweeper = Sweeper::new(ports.clone(), sweep_every);
         let stop = self.shutdown.clone();
         self.tasks.spawn(async move { sweeper.run(&stop).await });

@@ -17,7 +17,7 @@ fn a_second_host_on_the_folder_is_refused() {
     let mut second = windlass();
     second.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(host.data());
     let second = Answer::of(second);
-    assert_eq!(second.code, 2, "{}", second.errors);
+    assert_eq!(second.code, 3, "{}", second.errors);
     assert!(second.errors.contains("[WL0311]") && second.errors.contains("another host"), "{}", second.errors);
     assert_eq!(host.ask(&["runs"]).code, 0, "the first one is not disturbed");
 }

@@ -263,14 +263,18 @@ async fn agents_are_listed() {
 }
 
 #[tokio::test]
-async fn a_host_that_is_of_no_use_any_more_is_not_healthy() {
+async fn a_host_that_can_not_do_its_work_is_not_healthy() {
     let host = MemoryHost::new(Timestamp::parse_rfc3339(START).unwrap());
-    let (fails, broken) = tokio::sync::watch::channel(None);
+    let (fails, failing) = tokio::sync::watch::channel(None);
     let shutdown = CancellationToken::new();
     let config = ApiConfig::new(Auth::token(TOKEN), AllowedHosts::loopback(8080), shutdown);
-    let world = World::configured(host.clone(), host.ports(), ApiConfig { broken: Some(broken), ..config });
+    let world = World::configured(host.clone(), host.ports(), ApiConfig { failing: Some(failing), ..config });
     world.get("/healthz").await.expect(StatusCode::OK);
     fails.send(Some(PortError::new(ErrorClass::Retry, "WL0308", "sync the log to the disk"))).unwrap();
     let answer = world.get("/healthz").await.refused(503, "WL0308");
     assert_eq!(answer["detail"], "failed to sync the log to the disk");
+    fails.send(Some(PortError::new(ErrorClass::Bug, "WL0305", "read the database"))).unwrap();
+    world.get("/healthz").await.refused(503, "WL0305");
+    fails.send(None).unwrap();
+    world.get("/healthz").await.expect(StatusCode::OK);
 }
