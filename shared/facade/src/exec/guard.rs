@@ -4,7 +4,7 @@
 //! sees to however the agent died, the guard kills every group that is still open. On Linux it also kills whatever
 //! carries an open attempt's folder in its environment: a program that was started in the very moment of the agent's
 //! death, or one that left its group. A parent-death signal would reach the first process of each program alone, and
-//! depends on the thread that started it.
+//! depends on the thread that started it. A guard that has died itself is started anew with the next word to it.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -39,57 +39,105 @@ enum Word {
 /// The agent's end.
 #[derive(Debug)]
 pub(super) struct Guard {
-    process: Mutex<Child>,
+    command: Vec<OsString>,
+    state: Mutex<State>,
 }
+
+#[derive(Debug)]
+struct State {
+    process: Child,
+    /// What it watches.
+    open: Open,
+}
+
+/// The folders of the attempts that are open, each with its process group, once there is one.
+type Open = BTreeMap<PathBuf, Option<u32>>;
 
 impl Guard {
     /// Starts the guard by the command that runs [`run_guard`].
     pub(super) fn start(command: &[OsString]) -> Result<Self, FacadeError> {
-        let (program, arguments) = match command {
-            [program, arguments @ ..] => (program.clone(), arguments),
-            [] => (OsString::new(), command),
+        let failed = |source| {
+            let program = command.first().map(|program| program.to_string_lossy().into_owned()).unwrap_or_default();
+            FacadeError::Guard { program, source }
         };
-        let child = Command::new(&program)
-            .arg0(PROCESS_NAME)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .process_group(0)
-            .spawn();
-        match child {
-            Ok(process) => Ok(Self { process: Mutex::new(process) }),
-            Err(source) => Err(FacadeError::Guard { program: program.to_string_lossy().into_owned(), source }),
-        }
+        let process = spawn(command).map_err(failed)?;
+        Ok(Self { command: command.to_vec(), state: Mutex::new(State { process, open: Open::new() }) })
     }
 
     /// Has the guard watch an attempt until the answer is dropped.
     pub(super) fn watch(&self, folder: &Path) -> Watched<'_> {
-        self.tell(&Word::Open { folder: folder.to_owned() });
+        self.tell(Word::Open { folder: folder.to_owned() });
         Watched { guard: self, folder: folder.to_owned() }
     }
 
-    fn tell(&self, word: &Word) {
-        if let Err(error) = self.try_tell(word) {
-            tracing::warn!(%error, "the exec guard does not listen: programs would outlive a killed agent");
+    fn tell(&self, word: Word) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = write(&mut state.process, &word);
+        if let Err(error) = &told
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            tracing::warn!(%error, "the exec guard can not be told: a program would outlive a killed agent");
+            return;
+        }
+        note(&mut state.open, word);
+        if told.is_ok() {
+            return;
+        }
+        tracing::warn!("the exec guard has ended; another is started");
+        if let Err(error) = self.replace(&mut state) {
+            tracing::warn!(%error, "no exec guard can be started: programs would outlive a killed agent");
         }
     }
 
-    fn try_tell(&self, word: &Word) -> io::Result<()> {
-        let mut line = serde_json::to_vec(word)?;
-        line.push(b'\n');
-        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut process.stdin {
-            Some(pipe) => pipe.write_all(&line),
-            None => Err(io::ErrorKind::BrokenPipe.into()),
+    /// Starts another guard and tells it of all that is open.
+    fn replace(&self, state: &mut State) -> io::Result<()> {
+        // One that lives would take the end of its pipe for the agent's.
+        let _ = state.process.kill();
+        end(&mut state.process);
+        state.process = spawn(&self.command)?;
+        for (folder, group) in &state.open {
+            write(&mut state.process, &Word::Open { folder: folder.clone() })?;
+            if let Some(group) = *group {
+                write(&mut state.process, &Word::Group { folder: folder.clone(), group })?;
+            }
         }
+        Ok(())
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        let process = self.process.get_mut().unwrap_or_else(PoisonError::into_inner);
-        drop(process.stdin.take());
-        let _ = process.wait();
+        end(&mut self.state.get_mut().unwrap_or_else(PoisonError::into_inner).process);
+    }
+}
+
+fn spawn(command: &[OsString]) -> io::Result<Child> {
+    let (program, arguments) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
+    let mut command = Command::new(program);
+    command.arg0(PROCESS_NAME).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).spawn()
+}
+
+fn write(process: &mut Child, word: &Word) -> io::Result<()> {
+    let mut line = serde_json::to_vec(word)?;
+    line.push(b'\n');
+    match &mut process.stdin {
+        Some(pipe) => pipe.write_all(&line),
+        None => Err(io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+/// Closes the pipe and waits for the guard's end.
+fn end(process: &mut Child) {
+    drop(process.stdin.take());
+    let _ = process.wait();
+}
+
+/// Keeps what a word says.
+fn note(open: &mut Open, word: Word) {
+    match word {
+        Word::Open { folder } => drop(open.insert(folder, None)),
+        Word::Group { folder, group } => drop(open.insert(folder, Some(group))),
+        Word::Closed { folder } => drop(open.remove(&folder)),
     }
 }
 
@@ -102,13 +150,13 @@ pub(super) struct Watched<'a> {
 impl Watched<'_> {
     /// The program has started.
     pub(super) fn group(&mut self, group: u32) {
-        self.guard.tell(&Word::Group { folder: self.folder.clone(), group });
+        self.guard.tell(Word::Group { folder: self.folder.clone(), group });
     }
 }
 
 impl Drop for Watched<'_> {
     fn drop(&mut self) {
-        self.guard.tell(&Word::Closed { folder: std::mem::take(&mut self.folder) });
+        self.guard.tell(Word::Closed { folder: std::mem::take(&mut self.folder) });
     }
 }
 
@@ -126,16 +174,13 @@ pub fn run_guard() -> ExitCode {
 }
 
 /// Reads to the end what the agent tells; the attempts that are still open then.
-fn read_words(words: impl BufRead) -> BTreeMap<PathBuf, Option<u32>> {
-    let mut open = BTreeMap::new();
+fn read_words(words: impl BufRead) -> Open {
+    let mut open = Open::new();
     for line in words.lines() {
         let Ok(line) = line else { break };
-        match serde_json::from_str(&line) {
-            Ok(Word::Open { folder }) => drop(open.insert(folder, None)),
-            Ok(Word::Group { folder, group }) => drop(open.insert(folder, Some(group))),
-            Ok(Word::Closed { folder }) => drop(open.remove(&folder)),
-            // A line that the agent was killed in the middle of.
-            Err(_) => {}
+        // The agent may have been killed in the middle of a line.
+        if let Ok(word) = serde_json::from_str(&line) {
+            note(&mut open, word);
         }
     }
     open
@@ -191,5 +236,25 @@ mod tests {
         ];
         let open = read_words(words.join("\n").as_bytes());
         assert_eq!(open, [(folder("/runs"), Some(11)), (folder("/starts"), None)].into());
+    }
+
+    #[test]
+    fn a_guard_that_was_killed_is_replaced_and_told_what_is_open() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let script = format!("exec cat > {}/$$", folder.path().display());
+        let guard = Guard::start(&["sh".into(), "-c".into(), script.into()]).expect("started");
+        let mut first = std::mem::ManuallyDrop::new(guard.watch(Path::new("/first")));
+        first.group(10);
+        drop(guard.watch(Path::new("/ended")));
+        {
+            let killed = &mut guard.state.lock().expect("nobody panicked").process;
+            killed.kill().and_then(|()| killed.wait()).expect("an end");
+        }
+        let _second = std::mem::ManuallyDrop::new(guard.watch(Path::new("/second")));
+        let another = guard.state.lock().expect("nobody panicked").process.id();
+        drop(guard);
+        let told = std::fs::read(folder.path().join(another.to_string())).expect("its words");
+        let open = read_words(&told[..]);
+        assert_eq!(open, [(PathBuf::from("/first"), Some(10)), (PathBuf::from("/second"), None)].into());
     }
 }
