@@ -92,13 +92,13 @@ fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         Just(Input::Start),
         (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Started { of, agent, started_at }),
-        (of(), agent(), any::<u32>(), any::<u32>())
-            .prop_map(|(of, agent, received, copy)| { Input::Claim { of, agent, received, copy } }),
+        (of(), agent(), any::<u32>(), any::<u32>(), any::<bool>())
+            .prop_map(|(of, agent, received, copy, again)| { Input::Claim { of, agent, received, copy, again } }),
         (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Renewed { of, agent, started_at }),
         (of(), any::<u32>(), progress(), some_json())
             .prop_map(|(of, number, progress, checkpoint)| { Input::Progressed { of, number, progress, checkpoint } }),
-        (of(), agent(), some_json())
-            .prop_map(|(of, agent, checkpoint)| { Input::HandedBack { of, agent, checkpoint } }),
+        (of(), agent(), any::<u32>(), some_json())
+            .prop_map(|(of, agent, copy, checkpoint)| { Input::HandedBack { of, agent, copy, checkpoint } }),
         (of(), agent(), instant(), outcome(), some_json()).prop_map(|(of, agent, started_at, outcome, checkpoint)| {
             Input::Completed { of, agent, started_at, outcome, checkpoint }
         }),

@@ -65,6 +65,7 @@ async fn what_an_open_receive_brings_of_an_attempt_that_goes_on_takes_it_from_no
     assert_eq!(host.messages(&pool), Vec::<String>::new(), "both of its messages are gone");
 }
 
+/// What comes for the first time is handed back for good; what was delivered before is left to whoever gets it next.
 #[tokio::test(start_paused = true)]
 async fn what_an_open_receive_brings_during_a_drain_is_handed_back_at_once() {
     let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
@@ -80,8 +81,15 @@ async fn what_an_open_receive_brings_during_a_drain_is_handed_back_at_once() {
     shutdown.cancel();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let pool = QueueName::Pool(PoolName::default());
-    ports.queues.send(&pool, vec![Outgoing::now("handed back by another".to_owned())]).await.expect("sent");
+    let queues = host.ports().queues;
+    let before = message(7, ports.clock.now());
+    queues.send(&pool, vec![Outgoing::now(before.clone())]).await.expect("sent");
+    queues.receive(&pool, 1, Duration::ZERO, Duration::ZERO).await.expect("received");
+    queues.send(&pool, vec![Outgoing::now(message(0, ports.clock.now()))]).await.expect("sent");
     running.await.expect("the agent ends by itself");
     let visible = ports.queues.depth(&pool).await.expect("counted");
     assert_eq!(visible, 1, "the next one need not wait for its visibility timeout");
+    assert_eq!(host.messages(&pool), [before]);
+    let reports = host.messages(&QueueName::Inbox);
+    assert!(matches!(&reports[..], [report] if report.contains("handed_back")), "{reports:?}");
 }

@@ -122,7 +122,7 @@ async fn of_two_that_claim_the_second_has_the_higher_fence_and_only_it_is_heard(
     let agent = |name| AgentId::new(name).unwrap();
     world.take(START, &[Input::Start], None).await;
     for (name, received) in [("one", 2), ("two", 3)] {
-        let claim = Input::Claim { of: of(1), agent: agent(name), received, copy: 0 };
+        let claim = Input::Claim { of: of(1), agent: agent(name), received, copy: 0, again: false };
         assert_eq!(world.take(START, &[claim], None).await[0], "None");
     }
     let state = world.run().await.action(windlass_domain::ids::ActionIndex(0)).clone();

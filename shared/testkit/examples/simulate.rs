@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Some((from, to)) => parse(from).zip(parse(to)),
         None => parse(&argument).map(|seed| (seed, seed + 1)),
     };
-    let Some((from, to)) = seeds else {
+    let Some((from, to)) = seeds.filter(|(from, to)| from < to) else {
         println!("`{argument}` is neither a seed nor a range of seeds");
         return ExitCode::from(2);
     };

@@ -260,13 +260,13 @@ pub enum Report {
     /// It has begun; that long ago.
     Started(Millis),
     /// An agent asks to perform it: by a message received so often, and by which copy.
-    Claim(u32, u32),
+    Claim(u32, u32, bool),
     /// Its agent keeps it without a message; it has begun that long ago.
     Renewed(Millis),
     /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
     Progressed(u8, u32, Option<Value>),
     /// Its agent gives it back; it may not hold its message any more.
-    HandedBack(Option<Value>),
+    HandedBack(u32, Option<Value>),
     /// It has ended, and said where the work can be taken up.
     Completed(Outcome, Option<Value>),
     /// No agent could perform it.
@@ -360,12 +360,12 @@ fn a_checkpoint() -> impl Strategy<Value = Option<Value>> {
 fn a_report() -> impl Strategy<Value = Report> {
     prop_oneof![
         3 => (0..3000_u64).prop_map(|ms| Report::Started(Millis(ms))),
-        5 => (1..6_u32, prop_oneof![4 => Just(0), 1 => 0..3_u32])
-            .prop_map(|(received, copy)| Report::Claim(received, copy)),
+        5 => (1..6_u32, prop_oneof![4 => Just(0), 1 => 0..3_u32], prop::bool::weighted(0.2))
+            .prop_map(|(received, copy, again)| Report::Claim(received, copy, again)),
         2 => (0..3000_u64).prop_map(|ms| Report::Renewed(Millis(ms))),
         2 => (0..100_u8, 0..4_u32, a_checkpoint())
             .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
-        2 => a_checkpoint().prop_map(Report::HandedBack),
+        2 => (0..2_u32, a_checkpoint()).prop_map(|(copy, checkpoint)| Report::HandedBack(copy, checkpoint)),
         8 => (an_outcome(), a_checkpoint()).prop_map(|(outcome, saved)| Report::Completed(outcome, saved)),
         1 => prop_oneof![4 => Just(0), 1 => 0..3_u32].prop_map(Report::DeadLettered),
     ]
@@ -463,14 +463,18 @@ impl Report {
     fn input(&self, of: ActionAt, agent: AgentId, now: Timestamp) -> Input {
         match self {
             Self::Started(ago) => Input::Started { of, agent, started_at: earlier(now, *ago) },
-            Self::Claim(received, copy) => Input::Claim { of, agent, received: *received, copy: *copy },
+            Self::Claim(received, copy, again) => {
+                Input::Claim { of, agent, received: *received, copy: *copy, again: *again }
+            }
             Self::Renewed(ago) => Input::Renewed { of, agent, started_at: earlier(now, *ago) },
             Self::Progressed(percent, number, checkpoint) => {
                 let percent = Some(f64::from(*percent)).filter(|percent| *percent > 0.0);
                 let progress = Progress { percent, message: None };
                 Input::Progressed { of, number: *number, progress, checkpoint: checkpoint.clone() }
             }
-            Self::HandedBack(checkpoint) => Input::HandedBack { of, agent, checkpoint: checkpoint.clone() },
+            Self::HandedBack(copy, checkpoint) => {
+                Input::HandedBack { of, agent, copy: *copy, checkpoint: checkpoint.clone() }
+            }
             Self::Completed(outcome, checkpoint) => {
                 let (outcome, checkpoint) = (outcome.clone(), checkpoint.clone());
                 Input::Completed { of, agent, started_at: now, outcome, checkpoint }

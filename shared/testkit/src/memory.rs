@@ -22,6 +22,7 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::definition::Schedule;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_BATCH;
+use windlass_domain::run::ActionAt;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{AgentRecord, Bus, Clock, ErrorClass, PortError, QueueName};
@@ -155,10 +156,11 @@ impl MemoryHost {
     }
 
     /// Whether `look` finds a message about that run, in whichever queue, hidden ones and what a queue has given up included.
-    pub fn has_message_of(&self, run: RunId, mut look: impl FnMut(&QueueName, &str) -> bool) -> bool {
+    /// It is told the attempt that the message is to have performed, if there is one.
+    pub fn has_message_of(&self, run: RunId, mut look: impl FnMut(&QueueName, Option<ActionAt>) -> bool) -> bool {
         let state = self.state();
         let mut queues = state.queues.iter().chain(&state.given_up);
-        queues.any(|(name, queue)| queue.all_of(run).any(|body| look(name, body)))
+        queues.any(|(name, queue)| queue.all_of(run).any(|of| look(name, of)))
     }
 
     /// The schedule that was put for a task and not removed.

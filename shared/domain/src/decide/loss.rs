@@ -16,12 +16,18 @@ use crate::sabotage::{Bug, sabotaged};
 
 /// An agent holds a message that another may have held before. It gets a higher fence, or, if the action is not to go
 /// on, it ends here. Another message of an attempt that runs is refused: the one by which it was claimed comes again if
-/// need be.
-pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: ClaimedBy) -> Result<(), Rejection> {
+/// need be. One that is asked `again` is answered as it was.
+pub(super) fn claim(
+    step: &mut Step<'_>,
+    of: ActionAt,
+    agent: &AgentId,
+    by: ClaimedBy,
+    again: bool,
+) -> Result<(), Rejection> {
     let redelivered = by.received > 1;
     let state = step.state(of.action);
-    if redelivered && state.status.is_settled() && of.attempt > 0 && state.attempt == of.attempt {
-        // Whoever had the message may have ended the action by its claim, and died before it told.
+    if (redelivered || again) && state.status.is_settled() && of.attempt > 0 && state.attempt == of.attempt {
+        // The action may have been ended by the claim of that message, and it was not told.
         again::of_action(step, of.action);
         return Ok(());
     }
@@ -31,8 +37,8 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
         return Err(Rejection::Settled);
     }
     let claimed = ClaimedBy { copy: state.copy, received: state.received };
-    // Its answer was lost, and it is asked again.
-    let is_repeated = by == claimed && state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
+    let is_its = state.status == ActionStatus::Running && state.agent.as_ref() == Some(agent);
+    let is_repeated = again && is_its && by == claimed;
     let is_another_owners = state.status == ActionStatus::Running && !redelivered && !is_repeated;
     let may_claim = state.status.is_in_flight() && !is_another_owners;
     if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, by.copy) {
@@ -47,8 +53,7 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
         return Err(Rejection::Redelivered);
     }
     if step.is_stopping(of.action) {
-        let was_with_an_agent = redelivered || is_repeated || step.state(of.action).handed_back;
-        if !was_with_an_agent && is_fresh(step, of.action) {
+        if !redelivered && is_fresh(step, of.action) {
             return Err(Rejection::Stale);
         }
         let of = step.at(of.action);
@@ -73,19 +78,22 @@ pub(super) fn claim(step: &mut Step<'_>, of: ActionAt, agent: &AgentId, by: Clai
     Ok(())
 }
 
-/// Whether that copy is the message that counts, so that an attempt which has several has one owner. A copy
-/// is good only as long as nobody has claimed the message that it was sent beside; from its first claim on, it alone is.
-/// What was handed back has a fence of nobody since.
+/// Whether that copy is the message that counts, so that an attempt which has several has one owner. A copy is good only
+/// as long as nobody has the message that it was sent beside; from its first claim on, it alone is. What was handed back has
+/// a fence of nobody since.
 pub(super) fn is_by_its_message(state: &ActionState, of: ActionAt, copy: u32) -> bool {
     let owned = state.fence - u32::from(state.handed_back);
-    of.fence <= state.fence && (copy == state.copy || copy > state.copy && of.fence >= owned)
+    let is_newer = copy > state.copy && of.fence >= owned && state.status == ActionStatus::Queued;
+    of.fence <= state.fence && (copy == state.copy || is_newer)
 }
 
 /// Whether another message of the attempt, its first, may still be begun by whoever gets it, without a look at the record:
 /// the action must not end before, and its run with it.
 fn is_fresh(step: &Step<'_>, action: ActionIndex) -> bool {
-    let waited = step.state(action).queued_at.map_or(0, |at| step.now.since(at).0);
-    waited <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
+    let state = step.state(action);
+    let waited = state.queued_at.map_or(0, |at| step.now.since(at).0);
+    let may_be_its_first = state.status == ActionStatus::Queued && !state.handed_back;
+    may_be_its_first && waited <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
 }
 
 /// Whoever had it may live all the same, cut off or asleep: it is told to stop when it can be told.
@@ -135,7 +143,7 @@ pub(super) fn is_alive(step: &mut Step<'_>, of: ActionAt) -> bool {
 pub(super) fn handed_back(
     step: &mut Step<'_>,
     of: ActionAt,
-    agent: &AgentId,
+    (agent, copy): (&AgentId, u32),
     checkpoint: Option<&Value>,
 ) -> Result<(), Rejection> {
     check_open(step, of)?;
@@ -160,6 +168,9 @@ pub(super) fn handed_back(
         return Err(Rejection::Stale);
     }
     if step.is_stopping(of.action) {
+        if copy > 0 && is_fresh(step, of.action) {
+            return Err(Rejection::Stale);
+        }
         // It has been stopped, and nobody is to begin it again.
         step.cancel(of, Some(agent));
         step.follow();

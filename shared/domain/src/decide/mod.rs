@@ -129,9 +129,9 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, of.action)?;
             report::started(&mut step, *of, agent, *started_at)?;
         }
-        Input::Claim { of, agent, received, copy } => {
+        Input::Claim { of, agent, received, copy, again } => {
             check_action(run, of.action)?;
-            loss::claim(&mut step, *of, agent, ClaimedBy { copy: *copy, received: *received })?;
+            loss::claim(&mut step, *of, agent, ClaimedBy { copy: *copy, received: *received }, *again)?;
         }
         Input::Renewed { of, agent, started_at } => {
             check_action(run, of.action)?;
@@ -141,9 +141,9 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, now: Timestamp)
             check_action(run, of.action)?;
             report::progressed(&mut step, *of, *number, progress, checkpoint.as_ref())?;
         }
-        Input::HandedBack { of, agent, checkpoint } => {
+        Input::HandedBack { of, agent, copy, checkpoint } => {
             check_action(run, of.action)?;
-            loss::handed_back(&mut step, *of, agent, checkpoint.as_ref())?;
+            loss::handed_back(&mut step, *of, (agent, *copy), checkpoint.as_ref())?;
         }
         Input::Completed { of, agent, started_at, outcome, checkpoint } => {
             check_action(run, of.action)?;

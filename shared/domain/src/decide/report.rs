@@ -174,7 +174,7 @@ pub(super) fn dead_lettered(step: &mut Step<'_>, of: ActionAt, copy: u32, reason
     if !state.status.is_in_flight() || state.attempt != of.attempt {
         return Err(Rejection::Stale);
     }
-    let was_sent_again = state.handed_back && of.fence < state.fence;
+    let was_sent_again = state.status == ActionStatus::Queued && of.fence < state.fence;
     if was_sent_again || lease::holds(step, of.action) || !loss::is_by_its_message(state, of, copy) {
         // It is with somebody by another message, or by none; or it waits in another.
         return Err(Rejection::Stale);

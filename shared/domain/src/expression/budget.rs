@@ -18,8 +18,10 @@ use crate::limits::MAX_EXPRESSION_WORK;
 
 const ITEMS: &str = "@items";
 const CHARGE: &str = "@charge";
-/// What compiling a regular expression costs more than reading its text.
-const REGEX_COST: u64 = 2000;
+/// Bytes that are copied or compared in the time of one step of an evaluation, and many more.
+const BYTES_A_STEP: u64 = 16;
+/// What compiling a regular expression costs for each of its bytes, at least.
+const REGEX_COST: u64 = 250;
 const REGEX: &str = "@regex";
 
 /// The expression, with the calls that bound its work.
@@ -189,7 +191,7 @@ fn sorted_keys<'c, 'v>(value: &CowVal<'c, 'v>) -> Option<CowVal<'c, 'v>> {
     Some(CowVal::owned(CelList::from(keys)))
 }
 
-/// Bytes and elements of a value; it stops counting beyond `most`.
+/// What a value costs to visit or make: one for each value in it, and more for long texts. It stops counting beyond `most`.
 fn size(value: &dyn Val, most: u64) -> u64 {
     let mut left = most;
     count(value, &mut left);
@@ -199,9 +201,9 @@ fn size(value: &dyn Val, most: u64) -> u64 {
 fn count(value: &dyn Val, left: &mut u64) {
     *left = left.saturating_sub(1);
     if let Some(text) = value.downcast_ref::<CelString>() {
-        *left = left.saturating_sub(text.inner().len() as u64);
+        *left = left.saturating_sub(text.inner().len() as u64 / BYTES_A_STEP);
     } else if let Some(bytes) = value.downcast_ref::<CelBytes>() {
-        *left = left.saturating_sub(bytes.inner().len() as u64);
+        *left = left.saturating_sub(bytes.inner().len() as u64 / BYTES_A_STEP);
     } else if let Some(list) = value.downcast_ref::<CelList>() {
         for item in list.inner() {
             if *left == 0 {

@@ -170,7 +170,7 @@ fn run(program: &IdedExpr, source: &str, scope: &Scope) -> Result<Value, Express
     }
     let result = cel::Value::resolve_val(program, &context);
     if budget.is_spent() {
-        let message = format!("the expression visits or makes more than {MAX_EXPRESSION_WORK} values and bytes");
+        let message = format!("the expression visits or makes more than {MAX_EXPRESSION_WORK} values");
         return Err(ExpressionError::new(code::TOO_MUCH, message));
     }
     let value = result.map_err(|error| in_words(&error))?;

@@ -165,7 +165,9 @@ impl Step<'_> {
         let input = self.input;
         if let (true, Input::Claim { of: message, copy, received, .. }) = (is_claim, input) {
             let counts = (*copy, *received) > (state.copy, state.received)
-                && (*copy == state.copy || message.fence + u32::from(state.handed_back) >= state.fence);
+                && (*copy == state.copy
+                    || state.status == ActionStatus::Queued
+                        && message.fence + u32::from(state.handed_back) >= state.fence);
             let is_free = state.leased_until.is_none_or(|until| event.at >= until);
             self.holds(SG36, is_free, || format!("{message:?} claimed while {state:?}"));
             self.holds(SG33, counts, || format!("{message:?} while {state:?}"));

@@ -33,6 +33,9 @@ pub enum Input {
         /// Which copy of the attempt's message it is: it is sent again if the first one may be lost. 0: the first one.
         #[serde(default, skip_serializing_if = "is_zero")]
         copy: u32,
+        /// It was asked before, by the very same delivery, and the answer was lost: what it led to then holds.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
     },
     /// An agent keeps an attempt without its message, which the queue would give up soon: nobody else may have it for
     /// [`crate::limits::LEASE_MS`].
@@ -66,6 +69,9 @@ pub enum Input {
         of: ActionAt,
         /// Who.
         agent: AgentId,
+        /// Which of the attempt's messages it had: what that says. 0: the first.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        copy: u32,
         /// Where the work can be taken up; absent: where it was said last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,

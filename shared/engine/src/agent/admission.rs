@@ -90,13 +90,12 @@ impl Agent {
     async fn claim(&self, message: &PerformMessage, received: u32) -> Result<Admission, PortError> {
         let Inner { ports, definitions, claims, settings, .. } = &*self.inner;
         let of = message.of;
-        let claim = Input::Claim { of, agent: settings.id.clone(), received, copy: message.copy };
+        let claim = Input::Claim { of, agent: settings.id.clone(), received, copy: message.copy, again: false };
         let claimed = claims.commit(ports, definitions, message.run, claim).await?;
         let Some(Claimed { run, refused, told }) = claimed else { return Ok(Admission::Drop) };
         match refused {
             Some(Rejection::Redelivered) => return Ok(Admission::Leave),
-            // It may have ended by this very claim, the first time.
-            Some(_) => return told.map(|()| Admission::Drop),
+            Some(_) => return Ok(Admission::Drop),
             None => {}
         }
         let state = run.action(of.action);

@@ -16,10 +16,10 @@ use windlass_domain::limits::{CHECK_AFTER_MS, MAX_DELIVERIES, MAX_VALUE_DEPTH};
 use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Progress};
 use windlass_domain::time::Timestamp;
 
-use super::Agent;
 use super::admission::{Admission, Right};
 use super::apart::{Probation, losses};
 use super::held::{Hold, Stopped};
+use super::{Agent, Inner};
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, RightToBegin, idempotency_key};
@@ -31,6 +31,8 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 struct Last {
     run: RunId,
     of: ActionAt,
+    /// Which of the attempt's messages it was.
+    copy: u32,
     started_at: Timestamp,
     /// What it saved last, if it saved anything.
     checkpoint: Option<Value>,
@@ -62,7 +64,7 @@ impl Agent {
         let probation = tokio::select! {
             biased;
             probation = inner.gate.enter(losses) => probation,
-            () = hold.stop.cancelled() => return self.give_back_waiting(delivery, hold).await,
+            () = hold.stop.cancelled() => return self.give_back(delivery, hold).await,
         };
         match self.admission(&message, delivery.receive_count).await {
             Ok(Admission::Perform(of, checkpoint, right)) => {
@@ -78,7 +80,7 @@ impl Agent {
         match admitted {
             Ok(Admission::Cancelled) => {
                 let started_at = self.inner.ports.clock.now();
-                self.complete(Last { run, of, started_at, checkpoint: None }, Outcome::Cancelled, hold);
+                self.complete(Last { run, of, copy: 0, started_at, checkpoint: None }, Outcome::Cancelled, hold);
             }
             Ok(Admission::Leave) => self.inner.held.release(hold),
             // Whoever may have the message by now deletes it.
@@ -93,11 +95,29 @@ impl Agent {
         }
     }
 
-    /// Gives back what was never begun.
-    async fn give_back_waiting(&self, delivery: &Delivery, hold: &Hold) {
-        let pool = QueueName::Pool(self.inner.settings.pool.clone());
-        self.give_back_all(&pool, vec![delivery.clone()]).await;
-        self.inner.held.release(hold);
+    /// Gives back what was never begun here. What comes for the first time is handed back as what had begun is: it is
+    /// sent again, and nobody was lost who had it. What came before is made visible: what became of its owner is for its
+    /// next one to find out.
+    pub(super) async fn give_back(&self, delivery: &Delivery, hold: &Arc<Hold>) {
+        let Inner { ports, held, settings, .. } = &*self.inner;
+        let message = decode::<PerformMessage>(&delivery.body).ok();
+        if let Some(PerformMessage { run, of, copy, .. }) = message.filter(|_| delivery.receive_count == 1) {
+            // It is not to be taken from this very agent.
+            if !held.keep_beside(hold, run, of) {
+                let started_at = ports.clock.now();
+                self.hand_back(Last { run, of, copy, started_at, checkpoint: None }, hold);
+            }
+            return;
+        }
+        held.release(hold);
+        if !hold.is_safe_for(Duration::ZERO) {
+            // It has come back by itself.
+            return;
+        }
+        let pool = QueueName::Pool(settings.pool.clone());
+        if let Err(error) = ports.queues.extend(&pool, vec![(delivery.receipt.clone(), Duration::ZERO)]).await {
+            tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
+        }
     }
 
     /// How many agents its action will have cost, as far as its record says. One that comes for the first time and need
@@ -121,7 +141,7 @@ impl Agent {
         hold: &Arc<Hold>,
     ) {
         let inner = &self.inner;
-        let run = message.run;
+        let (run, copy) = (message.run, message.copy);
         let message = PerformMessage { of, ..message };
         if !inner.held.identify(hold, message.clone(), inner.ports.clock.now()) {
             tracing::info!("the attempt is performed here already; its message was delivered twice");
@@ -152,7 +172,7 @@ impl Agent {
             }
             // Nothing has begun.
             if !hold.is_safe_for(inner.settings.visibility / 3) {
-                self.let_go(Last { run, of, started_at, checkpoint: None }, hold);
+                self.let_go(Last { run, of, copy, started_at, checkpoint: None }, hold);
                 return;
             }
             tracing::info!("the attempt could not begin in time; looking at its record again");
@@ -163,7 +183,7 @@ impl Agent {
         };
         // What was given is known already.
         let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
-        let last = Last { run, of, started_at, checkpoint };
+        let last = Last { run, of, copy, started_at, checkpoint };
         match (hold.stopped(), &outcome) {
             (Some(Stopped::Lost), Outcome::Cancelled) => self.let_go(last, hold),
             (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(last, hold),
@@ -188,7 +208,8 @@ impl Agent {
         })
     }
 
-    /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes.
+    /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes. One
+    /// report at a time: while it can not be sent, the next one is what was said last.
     async fn watch(
         &self,
         (run, of, started_at): (RunId, ActionAt, Timestamp),
@@ -198,7 +219,7 @@ impl Agent {
         let inner = &self.inner;
         tokio::time::sleep(inner.settings.started_after).await;
         let agent = inner.settings.id.clone();
-        inner.reporter.report(run, Input::Started { of, agent, started_at }, None);
+        inner.reporter.tell(run, Input::Started { of, agent, started_at }).await;
         for number in 1.. {
             let said = progress.borrow_and_update().clone();
             let newest = saved.borrow_and_update().clone();
@@ -206,7 +227,7 @@ impl Agent {
             known = newest;
             if said.is_some() || checkpoint.is_some() {
                 let progress = said.unwrap_or_default();
-                inner.reporter.report(run, Input::Progressed { of, number, progress, checkpoint }, None);
+                inner.reporter.tell(run, Input::Progressed { of, number, progress, checkpoint }).await;
             }
             tokio::time::sleep(PROGRESS_EVERY).await;
             let changed = tokio::select! {
@@ -222,7 +243,7 @@ impl Agent {
     }
 
     fn complete(&self, last: Last, outcome: Outcome, hold: &Arc<Hold>) {
-        let Last { run, of, started_at, checkpoint } = last;
+        let Last { run, of, started_at, checkpoint, .. } = last;
         let checkpoint = checkpoint.filter(|_| !matches!(outcome, Outcome::Succeeded { .. }));
         let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");
@@ -245,18 +266,18 @@ impl Agent {
         if !hold.is_safe_for(Duration::ZERO) {
             return self.let_go(last, hold);
         }
-        let Last { run, of, checkpoint, .. } = last;
+        let Last { run, of, copy, checkpoint, .. } = last;
         let agent = self.inner.settings.id.clone();
-        let input = Input::HandedBack { of, agent, checkpoint };
+        let input = Input::HandedBack { of, agent, copy, checkpoint };
         self.inner.reporter.report(run, input, Some(hold.clone()));
     }
 
     /// The message may be with another agent, or will be soon, or it is gone: it is left to itself. The attempt has been
     /// stopped, so nobody was lost: that is told, before or after the next agent's claim.
     fn let_go(&self, last: Last, hold: &Hold) {
-        let Last { run, of, checkpoint, .. } = last;
+        let Last { run, of, copy, checkpoint, .. } = last;
         let agent = self.inner.settings.id.clone();
-        self.inner.reporter.report(run, Input::HandedBack { of, agent, checkpoint }, None);
+        self.inner.reporter.report(run, Input::HandedBack { of, agent, copy, checkpoint }, None);
         self.inner.held.release(hold);
     }
 

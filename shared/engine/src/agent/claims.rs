@@ -13,7 +13,6 @@ use tokio::sync::oneshot;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::{Input, Run};
-use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::advance::{Advanced, settle};
@@ -21,7 +20,7 @@ use crate::backoff::Backoff;
 use crate::definitions::Definitions;
 use crate::ports::{ErrorClass, PortError};
 
-/// How often a write that failed is tried again before the claims are given up, within half a second in all.
+/// How often a write that failed is tried again before the claims are given up, with waits of half a second in all.
 const TRIES: usize = 3;
 
 /// What became of a claim.
@@ -98,9 +97,9 @@ impl Claims {
             if claims.is_empty() {
                 return;
             }
-            let committing = AssertUnwindSafe(commit_surely(ports, definitions, run, &claims)).catch_unwind();
+            let committing = AssertUnwindSafe(commit_surely(ports, definitions, run, claims)).catch_unwind();
             let committed = committing.await.unwrap_or_else(|_| Err(PortError::panicked()));
-            let claimed = committed.unwrap_or_else(|error| vec![Err(error); claims.len()]);
+            let claimed = committed.unwrap_or_else(|error| vec![Err(error); answers.len()]);
             for (answer, claimed) in answers.into_iter().zip(claimed) {
                 // Whoever does not wait any more has no use for it.
                 let _nobody_waits = answer.send(claimed);
@@ -109,37 +108,38 @@ impl Claims {
     }
 }
 
-/// Tries again for a moment what failed: it may have been committed, and then the record counts on this agent. A claim
-/// that is repeated is answered as it was, and what was decided since the first time is sent again.
+/// Tries again for a moment what failed: it may have been committed, and then the record counts on this agent.
 async fn commit_surely(
     ports: &Ports,
     definitions: &Definitions,
     run: RunId,
-    claims: &[Input],
+    mut claims: Vec<Input>,
 ) -> Result<Vec<Answer>, PortError> {
-    let begun = ports.clock.now();
-    let mut committed = commit_together(ports, definitions, run, claims, None).await;
+    let mut committed = commit_together(ports, definitions, run, &claims).await;
     let mut backoff = Backoff::of_failures();
     for _ in 0..TRIES {
         if !committed.as_ref().is_err_and(|error| error.class == ErrorClass::Retry) {
             break;
         }
         backoff.wait().await;
-        committed = commit_together(ports, definitions, run, claims, Some(begun)).await;
+        for claim in &mut claims {
+            if let Input::Claim { again, .. } = claim {
+                *again = true;
+            }
+        }
+        committed = commit_together(ports, definitions, run, &claims).await;
     }
     committed
 }
 
-/// Commits claims of one run with one write, and gives the answer to each. If they may have been committed before, since
-/// that time, what followed is sent again.
+/// Commits claims of one run with one write, and gives the answer to each.
 async fn commit_together(
     ports: &Ports,
     definitions: &Definitions,
     run: RunId,
     claims: &[Input],
-    repeated: Option<Timestamp>,
 ) -> Result<Vec<Answer>, PortError> {
-    let (advanced, effects) = settle(ports, definitions, run, claims, repeated).await?;
+    let (advanced, effects) = settle(ports, definitions, run, claims, None).await?;
     let Advanced::Decided { run, answers } = advanced else { return Ok(vec![Ok(None); claims.len()]) };
     let (run, told) = (Arc::from(run), effects.send(ports).await);
     let claimed = |refused| Claimed { run: Arc::clone(&run), refused, told: told.clone() };

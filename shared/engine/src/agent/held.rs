@@ -71,8 +71,12 @@ impl Hold {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn is_for(&self, run: RunId, of: ActionAt) -> bool {
-        self.state().attempt.as_ref().is_some_and(|(held, _)| (held.run, held.of) == (run, of))
+    /// Whether that attempt is performed by it, under such a fence.
+    fn is_for(&self, run: RunId, of: ActionAt, fits: impl Fn(u32) -> bool) -> bool {
+        self.state().attempt.as_ref().is_some_and(|(held, _)| {
+            let same = (held.run, held.of.action, held.of.attempt) == (run, of.action, of.attempt);
+            same && fits(held.of.fence)
+        })
     }
 
     /// Why it was stopped, if it was; the first reason counts.
@@ -196,25 +200,16 @@ impl Held {
 
     /// Stops an attempt that is performed here, whatever fence up to that one it has; whether there was one.
     pub(super) fn stop_attempt(&self, run: RunId, of: ActionAt) -> bool {
-        let is_meant = |hold: &&Arc<Hold>| {
-            let meant = |held: &PerformMessage| {
-                let (held_run, held) = (held.run, held.of);
-                held_run == run && held.action == of.action && held.attempt == of.attempt && held.fence <= of.fence
-            };
-            hold.state().attempt.as_ref().is_some_and(|(held, _)| meant(held))
-        };
         let holds = self.holds();
-        let found = holds.values().filter(is_meant).inspect(|hold| hold.stop(Stopped::Told));
-        found.count() > 0
+        let meant = holds.values().filter(|hold| hold.is_for(run, of, |fence| fence <= of.fence));
+        meant.inspect(|hold| hold.stop(Stopped::Told)).count() > 0
     }
 
-    /// Says which attempt a message is of, so that it can be stopped by name and leased. If that very attempt is performed here already, its queue has delivered the message twice: it is kept beside the other, and
-    /// nothing is to be begun.
+    /// Says which attempt a message is of, so that it can be stopped by name and leased. If that very attempt is performed
+    /// here already, its queue has delivered the message twice: it is kept beside the other, and nothing is to be begun.
     pub(super) fn identify(&self, hold: &Hold, message: PerformMessage, began: Timestamp) -> bool {
         let mut holds = self.holds();
-        if let Some(first) = holds.values().find(|held| held.is_for(message.run, message.of)).cloned() {
-            holds.remove(&hold.number);
-            first.state().receipts.extend(hold.receipts());
+        if put_beside(&mut holds, hold, message.run, message.of) {
             return false;
         }
         hold.state().attempt = Some((Arc::new(message), began));
@@ -222,17 +217,8 @@ impl Held {
     }
 
     /// Keeps another message of an attempt that is performed here beside the first; whether it is.
-    pub(super) fn keep_beside(&self, run: RunId, of: ActionAt, receipt: &Receipt) -> bool {
-        let is_of = |hold: &&Arc<Hold>| {
-            let is_it = |held: &PerformMessage| {
-                let same = (held.run, held.of.action, held.of.attempt) == (run, of.action, of.attempt);
-                same && held.of.fence >= of.fence
-            };
-            hold.state().attempt.as_ref().is_some_and(|(held, _)| is_it(held))
-        };
-        let holds = self.holds();
-        let first = holds.values().find(is_of);
-        first.inspect(|first| first.state().receipts.push(receipt.clone())).is_some()
+    pub(super) fn keep_beside(&self, hold: &Hold, run: RunId, of: ActionAt) -> bool {
+        put_beside(&mut self.holds(), hold, run, of)
     }
 
     /// Stops everything, to be handed back.
@@ -254,6 +240,14 @@ impl Held {
             }
         }
     }
+}
+
+fn put_beside(holds: &mut BTreeMap<u64, Arc<Hold>>, hold: &Hold, run: RunId, of: ActionAt) -> bool {
+    let is_performed = |held: &&Arc<Hold>| held.is_for(run, of, |fence| fence >= of.fence);
+    let Some(first) = holds.values().find(is_performed).cloned() else { return false };
+    holds.remove(&hold.number);
+    first.state().receipts.extend(hold.receipts());
+    true
 }
 
 impl Agent {

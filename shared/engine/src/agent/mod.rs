@@ -19,14 +19,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use windlass_contract::message::{PerformMessage, decode};
 use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::limits::MAX_BATCH;
-use windlass_domain::run::Input;
 
 use crate::Ports;
 use crate::backoff::Backoff;
@@ -223,7 +222,7 @@ impl Agent {
             let mut receiving = self.inner.ports.queues.receive(&pool, permits.len(), visibility, wait);
             let batch = tokio::select! {
                 biased;
-                () = self.inner.draining.cancelled() => return self.give_back(&pool, receiving).await,
+                () = self.inner.draining.cancelled() => return self.receive_last(receiving, asked_at, permits).await,
                 batch = &mut receiving => batch,
             };
             self.has_received(batch.is_ok());
@@ -256,39 +255,22 @@ impl Agent {
     }
 
     /// Ends a receive of an agent that takes nothing further. What a queue would find for it later, and hide from all
-    /// others, is waited for and handed back.
-    async fn give_back(&self, pool: &QueueName, receiving: impl Future<Output = Result<Vec<Delivery>, PortError>>) {
-        let queues = &self.inner.ports.queues;
-        if queues.forgets_dropped_receives() {
+    /// others, is waited for and given back.
+    async fn receive_last(
+        &self,
+        receiving: impl Future<Output = Result<Vec<Delivery>, PortError>>,
+        asked_at: Instant,
+        permits: Vec<OwnedSemaphorePermit>,
+    ) {
+        if self.inner.ports.queues.forgets_dropped_receives() {
             return;
         }
         let late = receiving.await.unwrap_or_default();
-        self.give_back_all(pool, late).await;
-    }
-
-    /// Hands back what this agent has no place for. What comes for the first time is handed back as what had begun is: it
-    /// is sent again, and nobody was lost who had it. What came before is made visible: what became of its owner is for
-    /// its next one to find out.
-    async fn give_back_all(&self, pool: &QueueName, deliveries: Vec<Delivery>) {
-        let mut visible = Vec::new();
-        for delivery in deliveries {
-            match decode(&delivery.body) {
-                // It is not to be taken from this very agent.
-                Ok(PerformMessage { run, of, .. }) if self.inner.held.keep_beside(run, of, &delivery.receipt) => {}
-                Ok(PerformMessage { run, of, .. }) if delivery.receive_count == 1 => {
-                    let agent = self.inner.settings.id.clone();
-                    let input = Input::HandedBack { of, agent, checkpoint: None };
-                    self.inner.reporter.give_back(run, input, delivery.receipt);
-                }
-                Ok(_) | Err(_) => visible.push((delivery.receipt, Duration::ZERO)),
-            }
-        }
-        if visible.is_empty() {
-            return;
-        }
-        if let Err(error) = self.inner.ports.queues.extend(pool, visible).await {
-            tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
-        }
+        let holds = late.into_iter().zip(permits).map(|(delivery, permit)| {
+            let hold = self.inner.held.take(&delivery, asked_at, permit);
+            async move { self.give_back(&delivery, &hold).await }
+        });
+        join_all(holds).await;
     }
 
     fn take(&self, delivery: Delivery, asked_at: Instant, slot: OwnedSemaphorePermit) {

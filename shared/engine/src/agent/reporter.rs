@@ -10,7 +10,7 @@ use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::run::Input;
 
 use crate::backoff::Backoff;
-use crate::ports::{Outgoing, QueueName, Queues, Receipt};
+use crate::ports::{Outgoing, QueueName, Queues};
 
 use super::held::{Held, Hold};
 use crate::send::send_all;
@@ -18,7 +18,7 @@ use crate::send::send_all;
 /// What is to be told, and the message that is answered by it.
 enum Report {
     Send { body: String, answers: Option<Arc<Hold>> },
-    GiveBack { body: String, receipt: Receipt },
+    Tell { body: String, sent: oneshot::Sender<()> },
     Acknowledge(Arc<Hold>),
     Finish(oneshot::Sender<()>),
 }
@@ -31,7 +31,8 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>) -> Self {
-        // Bounded by the slots: an attempt keeps its slot until its end has been sent.
+        // Bounded by what is performed: an attempt keeps its slot until its end has been sent and tells one thing at a time
+        // before; one whose message is gone is told of once more.
         let (reports, waiting) = mpsc::unbounded_channel();
         let worker = tokio::spawn(work(queues, pool, held, waiting));
         Self { reports, worker: Mutex::new(Some(worker)) }
@@ -42,9 +43,12 @@ impl Reporter {
         self.push(Report::Send { body: body_of(run, input), answers });
     }
 
-    /// Tells the process manager of a message that is not held, which is deleted once that is sent.
-    pub(super) fn give_back(&self, run: RunId, input: Input, receipt: Receipt) {
-        self.push(Report::GiveBack { body: body_of(run, input), receipt });
+    /// Tells the process manager, and waits until that is sent.
+    pub(super) async fn tell(&self, run: RunId, input: Input) {
+        let (sent, wait) = oneshot::channel();
+        self.push(Report::Tell { body: body_of(run, input), sent });
+        // The worker drops its end only when it has ended, and then nobody will send it.
+        let _ended = wait.await;
     }
 
     /// Deletes a message that needs no answer.
@@ -77,24 +81,28 @@ fn body_of(run: RunId, input: Input) -> String {
 async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut waiting: mpsc::UnboundedReceiver<Report>) {
     let mut gathered = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut gathered, MAX_BATCH).await > 0 {
-        let (mut bodies, mut answered, mut receipts, mut finish) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut bodies, mut answered, mut told, mut finish) = (Vec::new(), Vec::new(), Vec::new(), None);
         for report in gathered.drain(..) {
             match report {
                 Report::Send { body, answers } => {
                     bodies.push((QueueName::Inbox, Outgoing::now(body)));
                     answered.extend(answers);
                 }
-                Report::GiveBack { body, receipt } => {
+                Report::Tell { body, sent } => {
                     bodies.push((QueueName::Inbox, Outgoing::now(body)));
-                    receipts.push(receipt);
+                    told.push(sent);
                 }
                 Report::Acknowledge(answer) => answered.push(answer),
                 Report::Finish(done) => finish = Some(done),
             }
         }
         send(queues.as_ref(), bodies).await;
+        for sent in told {
+            // Whoever waited may have ended meanwhile.
+            let _nobody_waits = sent.send(());
+        }
         let released = answered.iter().inspect(|hold| held.release(hold));
-        receipts.extend(released.flat_map(|hold| hold.receipts()));
+        let receipts: Vec<_> = released.flat_map(|hold| hold.receipts()).collect();
         drop(answered);
         for batch in receipts.chunks(MAX_BATCH) {
             if let Err(error) = queues.delete(&pool, batch.to_vec()).await {

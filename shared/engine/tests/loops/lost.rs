@@ -64,6 +64,8 @@ async fn an_attempt_without_message_and_agent_is_sent_again_at_last() {
     let (world, id, owner) = without_message(false).await;
     owner.kill();
     world.agent("next", 4, Script::new(|_| Script::give(json!("done"))));
-    tokio::time::sleep(Duration::from_hours(13)).await;
+    tokio::time::sleep(Duration::from_hours(13) - Duration::from_mins(1)).await;
+    assert_eq!(world.run(id).await.action(ACTION).status, ActionStatus::Running, "it may still be performed");
+    tokio::time::sleep(Duration::from_mins(1)).await;
     check_done(&world, id, "next", 15 * 60_000).await;
 }

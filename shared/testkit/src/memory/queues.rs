@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
+use windlass_domain::run::ActionAt;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
 
@@ -59,12 +60,19 @@ pub(super) struct Queue {
 
 struct Message {
     body: String,
-    /// The run that it is about.
-    run: Option<RunId>,
+    about: Option<About>,
     sent_at: Timestamp,
     visible_at: Timestamp,
     received_at: Option<Timestamp>,
     receive_count: u32,
+}
+
+/// What a message says that it is about.
+#[derive(serde::Deserialize)]
+struct About {
+    run: RunId,
+    /// The attempt that it is to have performed; absent: it is a report, or about the whole run.
+    of: Option<ActionAt>,
 }
 
 impl Message {
@@ -83,9 +91,10 @@ impl Queue {
         self.messages.values().map(|message| message.body.as_str())
     }
 
-    pub(super) fn all_of(&self, run: RunId) -> impl Iterator<Item = &str> {
-        let of_run = self.messages.values().filter(move |message| message.run == Some(run));
-        of_run.map(|message| message.body.as_str())
+    /// Of each message about that run, the attempt that it is of.
+    pub(super) fn all_of(&self, run: RunId) -> impl Iterator<Item = Option<ActionAt>> {
+        let about = self.messages.values().filter_map(|message| message.about.as_ref());
+        about.filter(move |about| about.run == run).map(|about| about.of)
     }
 
     /// Removes what the queue gives up instead of having it received once more.
@@ -174,8 +183,8 @@ impl Queues for MemoryHost {
             for Outgoing { body, delay } in batch {
                 state.sent += 1;
                 let number = state.sent;
-                let (run, visible_at) = (run_of(&body), now.plus(delay));
-                let message = Message { body, run, sent_at: now, visible_at, received_at: None, receive_count: 0 };
+                let (about, visible_at) = (serde_json::from_str(&body).ok(), now.plus(delay));
+                let message = Message { body, about, sent_at: now, visible_at, received_at: None, receive_count: 0 };
                 self.queues(state).0.entry(queue.clone()).or_default().messages.insert(number, message);
             }
         });
@@ -259,12 +268,6 @@ impl Queues for MemoryHost {
         let visible = messages.into_iter().flatten().filter(|message| message.visible_at <= now).count();
         Ok(u64::try_from(visible).unwrap_or(u64::MAX))
     }
-}
-
-/// The run that a message says it is about: its first `"run"`.
-fn run_of(body: &str) -> Option<RunId> {
-    let (_, rest) = body.split_once(r#""run":""#)?;
-    rest.split_once('"')?.0.parse().ok()
 }
 
 fn check_outgoing(message: &Outgoing) -> Result<(), PortError> {

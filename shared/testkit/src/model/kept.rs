@@ -3,7 +3,7 @@
 use serde_json::Value;
 use windlass_domain::decide::Rejection;
 use windlass_domain::ids::AgentId;
-use windlass_domain::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS, LEASE_MS, MAX_CHECKPOINT_BYTES, MAX_LOSSES};
+use windlass_domain::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_CHECKPOINT_BYTES, MAX_LOSSES};
 use windlass_domain::run::{ActionAt, Progress};
 use windlass_domain::time::Millis;
 
@@ -50,13 +50,13 @@ impl Model {
         &mut self,
         of: ActionAt,
         agent: &AgentId,
-        (received, copy): (u32, u32),
+        (received, copy, again): (u32, u32, bool),
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
         let at = of.action.as_usize();
         let redelivered = received > 1;
         let row = self.row(at).clone();
-        if redelivered && row.stand.is_settled() && of.attempt > 0 && row.attempt == of.attempt {
+        if (redelivered || again) && row.stand.is_settled() && of.attempt > 0 && row.attempt == of.attempt {
             self.send_again(row.commit, turn);
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Model {
             Stand::Running { agent, .. } => (redelivered, Some(agent)),
             _ => (false, None),
         };
-        let is_repeated = (copy, received) == (row.copy, row.received) && owner == Some(agent);
+        let is_repeated = again && (copy, received) == (row.copy, row.received) && owner == Some(agent);
         if !may && !is_repeated || row.attempt != of.attempt || !row.is_its_message(of, copy) {
             return Err(refusal(&row.stand));
         }
@@ -76,11 +76,7 @@ impl Model {
             return Err(Rejection::Redelivered);
         }
         if self.is_stopping(at) {
-            if let Stand::Queued { since } = row.stand
-                && !redelivered
-                && !row.handed_back
-                && turn.now.since(since).0 <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
-            {
+            if !redelivered && row.may_begin_unasked(turn.now) {
                 return Err(Rejection::Stale);
             }
             self.set(at, Stand::Cancelled, turn);
@@ -132,7 +128,7 @@ impl Model {
     pub(super) fn handed_back(
         &mut self,
         of: ActionAt,
-        agent: &AgentId,
+        (agent, copy): (&AgentId, u32),
         checkpoint: Option<&Value>,
         turn: &mut Turn<'_>,
     ) -> Result<(), Rejection> {
@@ -154,6 +150,9 @@ impl Model {
             return Err(Rejection::Stale);
         }
         if self.is_stopping(at) {
+            if copy > 0 && row.may_begin_unasked(turn.now) {
+                return Err(Rejection::Stale);
+            }
             self.set(at, Stand::Cancelled, turn);
             self.follow(turn);
             return Ok(());

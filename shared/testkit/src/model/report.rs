@@ -21,8 +21,8 @@ impl Model {
         let hears_late = match input {
             Input::Completed { .. } => true,
             Input::DeadLettered { .. } => stand.is_settled(),
-            Input::Claim { received, .. } => {
-                *received > 1 && stand.is_settled() && of.attempt > 0 && self.row(at).attempt == of.attempt
+            Input::Claim { received, again, .. } => {
+                (*again || *received > 1) && stand.is_settled() && of.attempt > 0 && self.row(at).attempt == of.attempt
             }
             _ => false,
         };
@@ -44,7 +44,9 @@ impl Model {
                 }
                 Ok(())
             }
-            Input::Claim { agent, received, copy, .. } => self.claim(of, agent, (*received, *copy), turn),
+            Input::Claim { agent, received, copy, again, .. } => {
+                self.claim(of, agent, (*received, *copy, *again), turn)
+            }
             Input::Progressed { number, progress, checkpoint, .. } => match &stand {
                 Stand::Running { .. } if is_newest => {
                     self.said(at, *number, progress, checkpoint.as_ref());
@@ -52,14 +54,16 @@ impl Model {
                 }
                 other => Err(refusal(other)),
             },
-            Input::HandedBack { agent, checkpoint, .. } => self.handed_back(of, agent, checkpoint.as_ref(), turn),
+            Input::HandedBack { agent, copy, checkpoint, .. } => {
+                self.handed_back(of, (agent, *copy), checkpoint.as_ref(), turn)
+            }
             Input::Completed { agent, outcome, started_at, checkpoint, .. } => {
                 self.completed(of, agent, (outcome, *started_at, checkpoint.as_ref()), turn)
             }
             Input::DeadLettered { copy, .. } => {
                 let row = self.row(at);
                 let is_leased = row.leased.is_some_and(|until| turn.now < until);
-                let was_sent_again = row.handed_back && of.fence < row.fence;
+                let was_sent_again = matches!(stand, Stand::Queued { .. }) && of.fence < row.fence;
                 if stand.is_settled() {
                     self.send_again(row.commit, turn);
                 } else if stand.is_in_flight()

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 use windlass_domain::ids::AgentId;
+use windlass_domain::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS};
 use windlass_domain::run::{ActionAt, ActionStatus, Progress};
 use windlass_domain::time::Timestamp;
 
@@ -48,8 +49,15 @@ impl Row {
         match copy.cmp(&self.copy) {
             Ordering::Less => false,
             Ordering::Equal => of.fence <= self.fence,
+            Ordering::Greater if !matches!(self.stand, Stand::Queued { .. }) => false,
             Ordering::Greater => of.fence == self.fence || self.handed_back && of.fence + 1 == self.fence,
         }
+    }
+
+    /// Whether somebody may begin it by its first message without asking.
+    pub(super) fn may_begin_unasked(&self, now: Timestamp) -> bool {
+        let Stand::Queued { since } = self.stand else { return false };
+        !self.handed_back && now.since(since).0 <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
     }
 }
 

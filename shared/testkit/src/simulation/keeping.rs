@@ -108,7 +108,9 @@ impl Witness {
         }
         let is_by_no_later_one = (is.copy, is.received) <= (was.copy, was.received);
         let is_taken = is.status == ActionStatus::Running && is.agent != was.agent;
-        if is_taken && (is_by_no_later_one || self.keeping.only_holder(key, was)) {
+        // What is performed by one message is not to be had by another.
+        let is_by_another = was.status == ActionStatus::Running && is.copy != was.copy;
+        if is_taken && (is_by_no_later_one || is_by_another || self.keeping.only_holder(key, was)) {
             let (had, took) = (&was.agent, &is.agent);
             self.breaks(SW18, format!("run {}: {took:?} takes action {} from {had:?}", after.id, action.0));
         }

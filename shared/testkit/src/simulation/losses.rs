@@ -108,10 +108,9 @@ fn due_again(seen: &Seen, action: ActionIndex, well_at: Timestamp) -> Option<Tim
 
 fn has_message(run: &Run, action: ActionIndex, host: &MemoryHost) -> bool {
     let attempt = run.action(action).attempt;
-    host.has_message_of(run.id, |queue, body| match queue {
+    host.has_message_of(run.id, |queue, of| match queue {
         QueueName::Inbox => true,
-        QueueName::Pool(_) => decode::<PerformMessage>(body)
-            .is_ok_and(|perform| (perform.of.action, perform.of.attempt) == (action, attempt)),
+        QueueName::Pool(_) => of.is_some_and(|of| (of.action, of.attempt) == (action, attempt)),
         QueueName::Control(_) | QueueName::DeadLetter => false,
     })
 }

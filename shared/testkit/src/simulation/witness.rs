@@ -448,14 +448,12 @@ impl Witness {
         }
         // A claim that ended its action may have led to more, and its message comes again as well.
         let mut may_be_told_again = false;
-        host.has_message_of(run.id, |queue, body| {
-            if matches!(queue, QueueName::Pool(_))
-                && let Ok(PerformMessage { of, .. }) = decode::<PerformMessage>(body)
-            {
+        host.has_message_of(run.id, |queue, of| {
+            if let (QueueName::Pool(_), Some(of)) = (queue, of) {
                 in_flight.remove(&(of.action, of.attempt));
                 may_be_told_again |= run.action(of.action).status.is_settled();
             }
-            false
+            in_flight.is_empty()
         });
         if may_be_told_again {
             return None;

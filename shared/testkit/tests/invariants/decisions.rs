@@ -264,7 +264,7 @@ fn a_stop_is_of_who_has_the_attempt() {
     breaks(&world, &cancel, "SG26", stop(|of, _| of.attempt = 0));
     breaks(&world, &cancel, "SG26", stop(|of, _| of.fence += 1));
     // Who lost the attempt by this decision is told as well.
-    let claim = Input::Claim { of: first(&world), agent: agent_of(2), received: 2, copy: 0 };
+    let claim = Input::Claim { of: first(&world), agent: agent_of(2), received: 2, copy: 0, again: false };
     breaks(&world, &claim, "", stop(|_, _| {}));
     breaks(&world, &claim, "", stop(|of, agent| (of.fence, *agent) = (2, agent_of(2))));
     breaks(&world, &claim, "SG26", stop(|_, agent| *agent = agent_of(9)));
@@ -410,7 +410,7 @@ fn no_two_events_have_one_id() {
     let found = ids.check_decision(&world.run, &decision);
     assert_eq!((names(&found).as_str(), found.len()), ("SG40", decision.events.len()));
     // What nobody is told of has no id of its own.
-    let claim = Input::Claim { of: first(&running()), agent: agent_of(2), received: 2, copy: 0 };
+    let claim = Input::Claim { of: first(&running()), agent: agent_of(2), received: 2, copy: 0, again: false };
     let mut step = Step::of(&running(), claim);
     step.decision.events.retain(|event| !event.kind.is_public());
     assert_eq!(step.decision.events.len(), 1);

@@ -77,7 +77,7 @@ impl Faulty {
             Command::Perform(perform) => {
                 let mut of = perform.of;
                 if perform.claim {
-                    let claim = Input::Claim { of, agent: agent_of(2), received: 1, copy: 0 };
+                    let claim = Input::Claim { of, agent: agent_of(2), received: 1, copy: 0, again: false };
                     if self.world.give(&claim).is_err() {
                         return;
                     }

@@ -20,7 +20,13 @@ fn renewed(world: &World, agent: u8) -> Input {
 }
 
 fn claim(world: &World, agent: u8, (received, copy): (u32, u32)) -> Input {
-    Input::Claim { of: newest(world, "a0"), agent: agent_of(agent), received, copy }
+    Input::Claim { of: newest(world, "a0"), agent: agent_of(agent), received, copy, again: false }
+}
+
+/// The same claim, whose answer was lost.
+fn asked_again(claim: &Input) -> Input {
+    let Input::Claim { of, agent, received, copy, again: _ } = claim.clone() else { unreachable!("it is a claim") };
+    Input::Claim { of, agent, received, copy, again: true }
 }
 
 /// A run of one action, which agent 1 has leased.
@@ -69,7 +75,7 @@ fn a_dead_letter_ends_only_whoever_has_it() {
     let mut world = world(&of_one(RetrySketch::limited(1)));
     give(&mut world, &Input::Start);
     let first = newest(&world, "a0");
-    give(&mut world, &Input::HandedBack { of: first, agent: agent_of(1), checkpoint: None });
+    give(&mut world, &Input::HandedBack { of: first, agent: agent_of(1), copy: 0, checkpoint: None });
     let by_copy = claim(&world, 2, (1, 3));
     give(&mut world, &by_copy);
     assert_eq!(world.ask(&dead(first, 0)), Err(Rejection::Stale));
@@ -78,6 +84,61 @@ fn a_dead_letter_ends_only_whoever_has_it() {
     let sent = ActionAt { fence: first.fence + 1, ..first };
     give(&mut world, &dead(sent, 3));
     assert_eq!(status(&world, "a0"), ActionStatus::Failed);
+    // Its lease is over, and it waits in another message.
+    let mut world = leased();
+    world.pass(LEASE);
+    give(&mut world, &Input::Wake);
+    assert_eq!(world.ask(&dead(first, 0)), Err(Rejection::Stale));
+}
+
+/// A second message of what its agent began by the first one, however often it comes: its agent lives, as far as is known.
+#[test]
+fn a_later_copy_takes_nothing_from_who_began_by_an_earlier_one() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let of = newest(&world, "a0");
+    started(&mut world, of);
+    for by in [(1, 5), (2, 5), (9, 5)] {
+        assert_eq!(world.ask(&claim(&world, 2, by)), Err(Rejection::Stale), "{by:?}");
+    }
+    let dead = Input::DeadLettered { of, copy: 5, reason: "received too often".to_owned() };
+    assert_eq!(world.ask(&dead), Err(Rejection::Stale));
+    // Its own message comes to another: it is lost.
+    let own = claim(&world, 2, (2, 0));
+    give(&mut world, &own);
+    assert_eq!(world.run.action(ACTION).lost, [1]);
+}
+
+/// Two messages of one number, for a send that was answered too late: one is claimed, and then the other comes to the very
+/// same agent.
+#[test]
+fn a_twin_of_the_message_that_was_claimed_is_good_for_nothing() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let twin = claim(&world, 1, (1, 4));
+    give(&mut world, &twin);
+    assert_eq!(world.ask(&twin), Err(Rejection::Stale));
+    give(&mut world, &Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 });
+    assert_eq!(world.ask(&twin), Err(Rejection::Stale));
+    assert_eq!(status(&world, "a0"), ActionStatus::Running);
+}
+
+/// A claim that ends its action, because nobody is to begin it any more: what follows is sent again when it is asked again.
+#[test]
+fn a_claim_that_ended_its_action_is_told_again() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    give(&mut world, &Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 });
+    world.pass(Millis::from_secs(20));
+    let claimed = claim(&world, 1, (1, 4));
+    let first = give(&mut world, &claimed);
+    assert_eq!((world.run.status, first.events.len()), (RunStatus::Cancelled, 2));
+    assert_eq!(world.ask(&claimed), Err(Rejection::RunEnded));
+    let again = world.ask(&asked_again(&claimed)).expect("it is told again");
+    let told = |events: &[windlass_domain::run::Event]| -> std::collections::BTreeSet<_> {
+        events.iter().map(|event| event.kind.name()).collect()
+    };
+    assert!(again.events.is_empty() && told(&again.again).is_superset(&told(&first.events)), "{:?}", again.again);
 }
 
 #[test]
@@ -110,6 +171,21 @@ fn a_lease_that_is_renewed_goes_on_and_one_that_is_not_is_sent_again() {
     give(&mut world, &first);
     finish(&mut world, "a0", succeeded());
     assert_eq!(world.run.status, RunStatus::Succeeded);
+}
+
+/// Under the fence of a lapse nobody has had it, however often its message has been received.
+#[test]
+fn nobody_is_lost_between_a_lapse_and_the_next_claim() {
+    let mut world = leased();
+    world.pass(LEASE);
+    give(&mut world, &Input::Wake);
+    let claimed = claim(&world, 2, (3, 0));
+    give(&mut world, &claimed);
+    assert_eq!(world.run.action(ACTION).lost, [1]);
+    // That agent is lost as any other.
+    let claimed = claim(&world, 3, (4, 0));
+    give(&mut world, &claimed);
+    assert_eq!(world.run.action(ACTION).lost, [1, 3]);
 }
 
 /// The wake that is due by then is not put off: whoever sends it finds that nothing is to be done.
@@ -169,7 +245,8 @@ fn a_claim_of_a_message_that_was_delivered_again_since_takes_nothing() {
     give(&mut world, &third);
     assert_eq!(world.ask(&second), Err(Rejection::Redelivered));
     // Its own, asked again because the answer was lost, is answered as it was, and changes nothing.
-    let again = world.ask(&third).expect("it has it");
+    assert_eq!(world.ask(&third), Err(Rejection::Redelivered), "another message of the same number");
+    let again = world.ask(&asked_again(&third)).expect("it has it");
     assert_eq!((again.events, again.commands, &again.run), (vec![], vec![], &world.run));
     assert_eq!(world.ask(&claim(&world, 2, (3, 0))), Err(Rejection::Redelivered));
     finish(&mut world, "a0", succeeded());

@@ -29,8 +29,13 @@ fn a_fresh_copy_does_not_end_a_cancelled_action_before_its_first_message() {
         give(&mut world, &cancel(0));
         world.pass(Millis::from_secs(waited));
         let copy = u32::from(!redelivered);
-        let claim =
-            Input::Claim { of: newest(&world, "a0"), agent: agent_of(1), received: 1 + u32::from(redelivered), copy };
+        let claim = Input::Claim {
+            of: newest(&world, "a0"),
+            agent: agent_of(1),
+            received: 1 + u32::from(redelivered),
+            copy,
+            again: false,
+        };
         if ends {
             give(&mut world, &claim);
             assert_eq!(world.run.status, RunStatus::Cancelled, "after {waited} s, redelivered: {redelivered}");
@@ -38,6 +43,49 @@ fn a_fresh_copy_does_not_end_a_cancelled_action_before_its_first_message() {
             assert_eq!(world.ask(&claim), Err(Rejection::Stale), "after {waited} s");
         }
     }
+}
+
+/// Nor does a hand-back of such a copy, by an agent that drained as it came. That of the first message does: nobody has it.
+#[test]
+fn a_fresh_copy_that_is_handed_back_does_not_end_a_cancelled_action_either() {
+    for (waited, copy, ends) in [(0, 7, false), (12, 7, false), (13, 7, true), (0, 0, true)] {
+        let mut world = world(&of_one(RetrySketch::limited(1)));
+        give(&mut world, &Input::Start);
+        give(&mut world, &cancel(0));
+        world.pass(Millis::from_secs(waited));
+        let back = Input::HandedBack { of: newest(&world, "a0"), agent: agent_of(1), copy, checkpoint: None };
+        if ends {
+            give(&mut world, &back);
+            assert_eq!(world.run.status, RunStatus::Cancelled, "after {waited} s");
+        } else {
+            assert_eq!(world.ask(&back), Err(Rejection::Stale), "after {waited} s");
+        }
+    }
+}
+
+/// What an agent is known to have had ends at once, when it gives it back or another gets it.
+#[test]
+fn what_was_performed_in_a_cancelled_run_ends_with_its_hand_back() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let of = newest(&world, "a0");
+    started(&mut world, of);
+    give(&mut world, &cancel(0));
+    give(&mut world, &Input::HandedBack { of, agent: agent_of(1), copy: 0, checkpoint: None });
+    assert_eq!(world.run.status, RunStatus::Cancelled);
+}
+
+#[test]
+fn what_was_handed_back_before_its_run_was_cancelled_ends_with_its_next_claim() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let back = Input::HandedBack { of: newest(&world, "a0"), agent: agent_of(1), copy: 0, checkpoint: None };
+    let sent = give(&mut world, &back);
+    give(&mut world, &cancel(0));
+    let sent = &performs(&sent)[0];
+    let claim = Input::Claim { of: sent.of, agent: agent_of(2), received: 1, copy: sent.copy, again: false };
+    give(&mut world, &claim);
+    assert_eq!(world.run.status, RunStatus::Cancelled);
 }
 
 #[test]

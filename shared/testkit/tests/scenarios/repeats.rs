@@ -119,7 +119,7 @@ fn what_was_handed_back_is_not_sent_by_others() {
     give(&mut world, &Input::Start);
     let of = newest(&world, "a0");
     started(&mut world, of);
-    let back = Input::HandedBack { of, agent: agent_of(1), checkpoint: None };
+    let back = Input::HandedBack { of, agent: agent_of(1), copy: 0, checkpoint: None };
     give(&mut world, &back);
     check(&world, world.now, &["run.started"], &[]);
 }
@@ -131,7 +131,7 @@ fn what_was_handed_back_is_handed_back_again() {
     give(&mut world, &Input::Start);
     let mut of = newest(&world, "a0");
     for number in 1..4 {
-        let back = Input::HandedBack { of, agent: agent_of(number), checkpoint: None };
+        let back = Input::HandedBack { of, agent: agent_of(number), copy: 0, checkpoint: None };
         let decision = world.ask(&back).expect("accepted");
         let sent: Vec<ActionAt> = performs(&decision).iter().map(|perform| perform.of).collect();
         give(&mut world, &back);

@@ -46,7 +46,7 @@ fn what_follows_a_cancellation_is_told_after_it() {
     let mut world = world(&Sketch::of(vec![ActionSketch::default(), ActionSketch::default()]));
     give(&mut world, &Input::Start);
     cancelled(&mut world);
-    let back = Input::HandedBack { of: newest(&world, "a0"), agent: agent_of(1), checkpoint: None };
+    let back = Input::HandedBack { of: newest(&world, "a0"), agent: agent_of(1), copy: 0, checkpoint: None };
     give(&mut world, &back);
     let expected = ["run.started", "action.queued a1", "run.cancelling", "action.queued a0", "action.cancelled a0"];
     assert_eq!(told(&world), expected);
@@ -149,7 +149,7 @@ fn a_poison_says_whom_it_cost() {
     for (number, received) in (1..=MAX_LOSSES).zip(2..) {
         assert_eq!(world.run.status, RunStatus::Running, "{number}");
         let agent = agent_of(u8::try_from(number + 1).expect("few"));
-        let claim = Input::Claim { of: newest(&world, "a0"), agent, received, copy: 0 };
+        let claim = Input::Claim { of: newest(&world, "a0"), agent, received, copy: 0, again: false };
         give(&mut world, &claim);
     }
     let error = world.run.action(ActionIndex(0)).error.clone().expect("it failed");
