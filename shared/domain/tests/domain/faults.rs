@@ -1,5 +1,4 @@
 //! Faults as programs read them: with the path to what is wrong, which stands for the place where there is no text.
-#![expect(clippy::expect_used, reason = "tests")]
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;

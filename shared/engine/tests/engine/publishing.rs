@@ -1,5 +1,4 @@
 //! What is published when who decides dies between its calls: no event is missed because its run has gone on meanwhile.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,4 @@
 //! What a task remembers of the due times that it passed over, when that memory is full.
-#![expect(clippy::expect_used, reason = "tests")]
 
 use windlass_domain::definition::Overlap;
 use windlass_domain::limits::MAX_PASSED_OVER_KEPT;

@@ -1,5 +1,4 @@
 //! Large, hostile and random definitions: read fast, refused fast, and never a panic.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests read files")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,5 +1,4 @@
 //! Due times from the clock to the run: turns, catch-up, and crashes in between.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod crash;
 mod due;

@@ -1,5 +1,4 @@
 //! Scalars of a definition: what is text, what is a number, and what a tag makes of it.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;

@@ -1,18 +1,15 @@
 //! An agent that is told to drain: it takes nothing further, finishes or hands back what it performs, and is gone.
 
-#[expect(dead_code, reason = "each test uses a part of the world")]
-mod world;
-
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::world::{Script, World};
 use serde_json::{Value, json};
 use windlass_domain::ids::{ActionIndex, AgentId};
 use windlass_domain::run::{ActionStatus, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_engine::control::{Control, DrainError};
 use windlass_engine::definitions::Definitions;
-use world::{Script, World};
 
 fn source() -> Value {
     json!({ "task": "two", "actions": {

@@ -1,20 +1,12 @@
 //! The loops together, on the host in memory and on paused time: what users rely on when things go wrong.
 
-#[path = "loops/checkpoints.rs"]
 mod checkpoints;
-#[path = "loops/kill.rs"]
 mod kill;
-#[path = "loops/late.rs"]
 mod late;
-#[path = "loops/long.rs"]
 mod long;
-#[path = "loops/lost.rs"]
 mod lost;
-#[path = "loops/poison.rs"]
 mod poison;
-#[path = "loops/replaced.rs"]
 mod replaced;
-mod world;
 
 use std::time::Duration;
 
@@ -26,8 +18,8 @@ use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, 
 use windlass_domain::time::Millis;
 use windlass_engine::ports::{Outgoing, QueueName};
 
+use crate::world::{Script, World};
 use windlass_testkit::faults::Moment;
-use world::{Script, World};
 
 fn chain() -> Value {
     json!({ "task": "chain", "actions": {
@@ -255,7 +247,7 @@ async fn what_can_not_be_read_goes_to_the_dead_letters_with_a_reason() {
     let world = World::new();
     world.agent("agent", 4, Script::new(|_| Script::give(Value::Null)));
     let ports = world.host.ports();
-    let nobody = InboxMessage::Run { v: MESSAGE_VERSION, run: world::nobody(), input: Input::Wake };
+    let nobody = InboxMessage::Run { v: MESSAGE_VERSION, run: crate::world::nobody(), input: Input::Wake };
     let inbox = ["no json".to_owned(), r#"{"v":7,"type":"run"}"#.to_owned(), encode(&nobody)];
     let batch = inbox.map(Outgoing::now).to_vec();
     ports.queues.send(&QueueName::Inbox, batch).await.expect("sent");

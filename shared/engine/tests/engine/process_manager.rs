@@ -1,5 +1,4 @@
 //! The process manager by hand: batches, dead letters, sweeps, and queues that refuse.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

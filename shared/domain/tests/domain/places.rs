@@ -1,5 +1,4 @@
 //! Where a fault stands in the text of a definition.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use windlass_domain::definition::Definition;
 

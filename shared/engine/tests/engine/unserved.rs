@@ -1,17 +1,13 @@
 //! Pools that nobody serves: said within a minute, once, and taken back when an agent comes.
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-#[expect(dead_code, reason = "each test uses a part of the world")]
-mod world;
 
 use std::time::Duration;
 
+use crate::world::{Script, World};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::run::{ActionStatus, Run, RunStatus};
 use windlass_engine::ports::{AgentRecord, QueueName};
-use world::{Script, World};
 
 fn one(extra: &Value) -> Value {
     let mut action = json!({ "native": { "handler": "a" } });

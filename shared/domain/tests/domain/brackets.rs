@@ -1,5 +1,4 @@
 //! What deepens an expression, and what only looks as if it did: brackets and operators inside strings and comments.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
 use windlass_domain::expression::{Expression, Scope};

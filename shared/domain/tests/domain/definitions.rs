@@ -1,5 +1,4 @@
 //! Definitions from files: the sound ones are read, the faulty ones tell what the snapshots show.
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests read files")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -31,7 +30,7 @@ fn check_faulty(file: &Path) {
     let faults = Definition::from_text(&text).unwrap_err();
     assert!(faults.iter().all(|fault| fault.place.is_some()));
     let name = file.file_stem().unwrap().to_str().unwrap();
-    insta::with_settings!({ snapshot_path => "snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
+    insta::with_settings!({ snapshot_path => "../snapshots", prepend_module_to_snapshot => false, omit_expression => true }, {
         insta::assert_snapshot!(name, faults.to_string());
     });
 }
@@ -52,7 +51,7 @@ fn faulty_definitions_tell_every_fault_with_its_place() {
 
 #[test]
 fn every_code_has_its_page() {
-    let sources = [include_str!("../src/definition/code.rs"), include_str!("../src/expression/mod.rs")];
+    let sources = [include_str!("../../src/definition/code.rs"), include_str!("../../src/expression/mod.rs")];
     let codes: Vec<&str> =
         sources.iter().flat_map(|source| source.split("= \"").skip(1)).map(|rest| &rest[..6]).collect();
     assert!(codes.len() > 25, "{codes:?}");

@@ -1,5 +1,4 @@
 //! What is said of a definition that breaks a bound, with the bound met exactly beside it.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,4 @@
 //! The work of an evaluation: what counts towards its bound, and what does not.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Map, Value, json};
 use windlass_domain::expression::{Expression, Scope, Template};

@@ -1,6 +1,5 @@
 //! Reads that are old: whatever happens to a run, its record, its answers and all that is sent are those of a host
 //! whose every read is the newest.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::sync::{Arc, Mutex};
 

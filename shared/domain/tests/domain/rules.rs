@@ -1,5 +1,4 @@
 //! Cron rules: ranges and names, and what is said of a field that can not be read.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use windlass_domain::definition::{CatchUp, Overlap, Schedule, ScheduleRule};
 use windlass_domain::schedule::{CronField, ScheduleError, check};

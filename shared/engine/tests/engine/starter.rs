@@ -1,6 +1,5 @@
 //! Submitting runs while callers die, calls cross and the inbox is out of reach: one key is one run, and a run that
 //! was answered is recorded.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,5 +1,4 @@
 //! What the anchors and aliases of a definition may stand for, to the last value, level and byte.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use windlass_domain::definition::Definition;
 use windlass_domain::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPTH};

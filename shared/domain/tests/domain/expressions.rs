@@ -1,5 +1,4 @@
 //! Expressions and templates: what they give, what they refuse, and that they end.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
 use windlass_domain::expression::{Expression, Scope, Template};

@@ -1,5 +1,4 @@
 //! The input of a run: what the schema allows, what it fills in, what it refuses.
-#![expect(clippy::unwrap_used, reason = "tests")]
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
