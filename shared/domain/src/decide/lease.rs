@@ -24,6 +24,8 @@ pub(super) fn renew(
         // Who is refused is told to stop.
         return Err(Rejection::Stale);
     }
+    // It has performed it for hours.
+    loss::survived(step, of);
     let until = step.now.plus(Millis(LEASE_MS + CLOCKS_DIFFER_MS));
     if step.state(of.action).leased_until < Some(until) {
         step.emit(EventKind::ActionLeased { of, until });

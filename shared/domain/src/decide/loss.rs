@@ -120,7 +120,8 @@ pub(super) fn is_suspect(state: &ActionState) -> bool {
     state.lost.len() >= SUSPECT_LOSSES
 }
 
-/// An agent came to the end of an attempt: those that were lost before it may have been lost for any reason.
+/// An agent came to the end of an attempt, or has performed it for hours: those that were lost before it may have been lost for
+/// any reason.
 pub(super) fn survived(step: &mut Step<'_>, of: ActionAt) {
     for fence in step.state(of.action).lost.clone() {
         step.emit(EventKind::ActionNotLost { of: ActionAt { fence, ..of } });

@@ -109,6 +109,7 @@ impl Model {
     pub(super) fn renewed(&mut self, at: usize, turn: &mut Turn<'_>) {
         if let Some(row) = self.actions.get_mut(&name_of(at)) {
             row.leased = Some(turn.now.plus(Millis(LEASE_MS + CLOCKS_DIFFER_MS)));
+            row.lost.clear();
         }
     }
 

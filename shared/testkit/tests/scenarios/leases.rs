@@ -219,21 +219,43 @@ fn no_message_is_good_for_a_claim_while_the_attempt_is_leased() {
 }
 
 #[test]
-fn an_attempt_whose_leases_run_out_one_after_the_other_is_poison() {
-    let mut world = leased();
+fn an_attempt_that_is_lost_with_its_message_again_and_again_is_poison() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    give(&mut world, &Input::Start);
+    let of = newest(&world, "a0");
+    started(&mut world, of);
     for number in 1..=MAX_LOSSES {
         assert_eq!(world.run.status, RunStatus::Running, "{number}");
-        world.pass(LEASE);
-        let decision = give(&mut world, &Input::Wake);
+        let begun = world.now;
+        world.pass(Millis(UNLEASED_MS));
+        let decision = give(&mut world, &Input::Sweep { since: begun });
         if let [sent] = &performs(&decision)[..] {
             let claimed = claim(&world, 1, (1, sent.copy));
             give(&mut world, &claimed);
-            let renewed = renewed(&world, 1);
-            give(&mut world, &renewed);
         }
     }
     let error = world.run.action(ACTION).error.clone().expect("it failed");
     assert_eq!((error.kind.as_str(), world.run.status), ("poison", RunStatus::Failed));
+}
+
+/// What goes on for months loses an agent now and then, and is no poison for that.
+#[test]
+fn an_agent_that_renews_has_survived_what_cost_others() {
+    let mut world = leased();
+    for life in 0..3 {
+        for number in 1..MAX_LOSSES {
+            world.pass(LEASE);
+            let agent = u8::try_from(life * MAX_LOSSES + number + 1).expect("few");
+            let claimed = claim(&world, agent, (u32::from(agent), 0));
+            give(&mut world, &claimed);
+        }
+        assert_eq!(world.run.action(ACTION).lost.len(), MAX_LOSSES - 1, "{life}");
+        let agent = world.run.action(ACTION).agent.clone().expect("it runs");
+        let renewed = Input::Renewed { of: newest(&world, "a0"), agent, started_at: world.now };
+        give(&mut world, &renewed);
+        assert!(world.run.action(ACTION).lost.is_empty(), "{life}");
+    }
+    assert_eq!(status(&world, "a0"), ActionStatus::Running);
 }
 
 /// The agent that received the message the second time took long to claim, and the third has it.
