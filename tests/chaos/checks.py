@@ -5,12 +5,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from parts import Happened
+from plan import VISIBILITY_S
 from recovery import COMPLETIONS, ENDED
 from tasks import Action, Task
 from witness import Performance, Witness
 
 # A process that was held up between its last look at the time and the start of a program starts it when it wakes.
 WAKING_S = 2.0
+# After so many lost agents in a row an action is given up as poison (SEMANTICS.md).
+MAX_LOSSES = 5
 
 
 @dataclass
@@ -57,6 +60,23 @@ def outcome(story: Story) -> list[str]:
             faults.append(story.wrong(f"{name} is {found['status']} after {found['attempts']} attempts, "
                                       f"not {action.status} after {action.attempts}: {error}"))
     return faults
+
+
+def was_poison(story: Story, witness: Witness, happened: list[Happened]) -> bool:
+    """Whether an action of it was given up because agents were lost that performed it, and they were: chaos may hit the same
+    action five times."""
+    poison = [name for name, it in story.view["actions"].items() if (it.get("error") or {}).get("kind") == "poison"]
+    return bool(poison) and all(losses(witness.of(story.run, name), happened) >= MAX_LOSSES for name in poison)
+
+
+def losses(performed: list[Performance], happened: list[Happened]) -> int:
+    """How many agents were lost while they had an action: a fault hit them after they began it, and before another did."""
+    performed = sorted(performed, key=lambda it: it.fence)
+    deadly = [fault for fault in happened if fault.kind == "kill" or fault.until - fault.at > VISIBILITY_S]
+    return sum(
+        it.ended is None and any(it.agent in fault.pids and it.began <= fault.at < until for fault in deadly)
+        for it, until in zip(performed, [*(later.began for later in performed[1:]), float("inf")])
+    )
 
 
 def decisions(story: Story) -> list[str]:

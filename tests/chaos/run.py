@@ -27,6 +27,7 @@ import checks  # noqa: E402
 import plan  # noqa: E402
 import report  # noqa: E402
 from api import Refused, Unavailable, again, pages  # noqa: E402
+from parts import Happened  # noqa: E402
 from recovery import ENDED  # noqa: E402
 from tasks import TASKS, ticking  # noqa: E402
 from witness import Witness  # noqa: E402
@@ -40,6 +41,7 @@ class Chaos:
     def __init__(self, world, drawn: plan.Plan, log: pathlib.Path):
         self.world, self.plan, self.log = world, drawn, log
         self.stories: dict[str, checks.Story] = {}
+        self.poison: list[str] = []
         self.problems: list[str] = []
         self.lock = threading.Lock()
 
@@ -150,12 +152,15 @@ class Chaos:
         while not self.world.heard_enough() and time.monotonic() < until:
             time.sleep(0.2)
 
-    def check(self, witness: Witness, starts: checks.Starts) -> None:
+    def check(self, witness: Witness, starts: checks.Starts, happened: list[Happened]) -> None:
         whole = self.world.name == "one"
         stories = [story for story in self.stories.values() if story.view]
         for story in stories:
             story.heard = self.world.heard_of(story.run)
-            self.problems += checks.outcome(story)
+            if checks.was_poison(story, witness, happened):
+                self.poison.append(story.wrong("given up as poison"))
+            else:
+                self.problems += checks.outcome(story)
             if story.view["status"] in ENDED:
                 self.problems += checks.decisions(story) + checks.heard(story, whole) + starts.check(story)
         ticks = [story for story in stories if story.name == "ticking"]
@@ -208,10 +213,11 @@ def told(chaos: Chaos, options, folder: pathlib.Path, log: pathlib.Path, started
     happened = sorted((it for part in chaos.world.parts for it in part.happened), key=lambda it: it.at)
     witness = Witness(log)
     starts = checks.Starts(witness, happened)
-    chaos.check(witness, starts)
+    chaos.check(witness, starts, happened)
     heard = sum(len(story.heard) for story in chaos.stories.values())
     facts = {
         "starts by an agent that was held up at the last moment": "; ".join([str(len(starts.woken)), *starts.woken]),
+        "given up after five agents were lost with it": "; ".join([str(len(chaos.poison)), *chaos.poison]),
         "subscriber": f"heard {heard} events, {chaos.world.repeats} of them again",
         "all ended": f"{chaos.settled:.0f} s after the last fault; the whole took {time.monotonic() - started:.0f} s",
     }
