@@ -56,9 +56,10 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) ->
 /// Which deliveries are done: none, if the time is over before all are. Doing one again does no harm.
 async fn work(context: &Context, source: &Source, deliveries: &[Delivery], time: Duration) -> Vec<bool> {
     let none = || vec![false; deliveries.len()];
+    let until = Some(tokio::time::Instant::now() + time);
     let handled = async {
         match source {
-            Source::Inbox => context.manager.handle(deliveries).await,
+            Source::Inbox => context.manager.handle(deliveries, until).await,
             Source::Dead(queue) => context.manager.handle_dead(queue, deliveries).await,
             Source::Foreign(arn) => {
                 tracing::error!(

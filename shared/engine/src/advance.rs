@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::decide::{Command, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
@@ -34,6 +35,25 @@ pub enum Advanced {
     },
     /// There is no such run.
     Unknown,
+    /// Others may have the inputs by now: they are not decided here.
+    Late,
+}
+
+/// How inputs came to whoever handles them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Delivered {
+    /// When the oldest was sent of those that have been delivered before: whoever handled them then may have died before it
+    /// sent what followed.
+    pub repeated: Option<Timestamp>,
+    /// Until when nobody else has them; none: nobody ever has. What time alone leads to, by a wake, is sent again when the
+    /// wake comes again, and that of one who decides later may have come, and gone, before.
+    pub until: Option<Instant>,
+}
+
+impl Delivered {
+    fn is_over(&self) -> bool {
+        self.until.is_some_and(|until| Instant::now() >= until)
+    }
 }
 
 /// Inputs folded into a run, not yet committed.
@@ -46,16 +66,15 @@ pub(crate) struct Folded {
 }
 
 /// Folds the inputs into the run with one write, then sends what follows. An error means that none of it may be
-/// acknowledged; doing it again does no harm. `repeated` is when the oldest of the inputs was sent that have been
-/// delivered before: whoever handled them then may have died before it sent what followed.
+/// acknowledged; doing it again does no harm.
 pub async fn advance(
     ports: &Ports,
     definitions: &Definitions,
     id: RunId,
     inputs: &[Input],
-    repeated: Option<Timestamp>,
+    delivered: Delivered,
 ) -> Result<Advanced, PortError> {
-    let (advanced, effects) = settle(ports, definitions, id, inputs, repeated).await?;
+    let (advanced, effects) = settle(ports, definitions, id, inputs, delivered).await?;
     effects.send(ports).await?;
     Ok(advanced)
 }
@@ -69,7 +88,7 @@ pub(crate) async fn settle(
     definitions: &Definitions,
     id: RunId,
     inputs: &[Input],
-    repeated: Option<Timestamp>,
+    delivered: Delivered,
 ) -> Result<(Advanced, Effects), PortError> {
     let mut read = ports.runs.glance(id).await?;
     let mut is_sure = false;
@@ -78,8 +97,11 @@ pub(crate) async fn settle(
     while conflicts < MAX_CONFLICTS {
         if let Some(before) = read {
             let definition = definitions.get(&before.task, before.version).await?;
+            if delivered.is_over() {
+                return Ok((Advanced::Late, Effects::default()));
+            }
             let now = ports.clock.now();
-            let folded = fold(now, &definition, &before, inputs, repeated);
+            let folded = fold(now, &definition, &before, inputs, delivered.repeated);
             if sabotaged(Bug::SendBeforeCommit) {
                 let events = folded.events.clone();
                 Effects::of(now, &definition, &folded.run, &folded.commands, events).send(ports).await?;

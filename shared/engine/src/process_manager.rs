@@ -13,6 +13,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::{join, join_all};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
@@ -24,7 +25,7 @@ use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
-use crate::advance::{Advanced, settle};
+use crate::advance::{Advanced, Delivered, settle};
 use crate::backoff::{Backoff, again_after};
 use crate::dead_letter::bury;
 use crate::definitions::Definitions;
@@ -36,8 +37,8 @@ use crate::sweeper::Sweeper;
 
 /// How long an input stays hidden while it is worked on.
 const VISIBILITY: Duration = Duration::from_secs(30);
-/// How long a receive waits for the first input (SQS's longest).
-const WAIT: Duration = Duration::from_secs(20);
+/// How long a receive waits for the first input; what is left of the visibility timeout then is enough to decide it.
+const WAIT: Duration = Duration::from_secs(10);
 /// By how much the clocks of a queue and of a process manager may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
 /// Locks over runs: inputs of one run that come to one process wait for each other instead of meeting in conflicts.
@@ -55,6 +56,8 @@ pub struct ProcessManager {
 /// A batch of deliveries, sorted by what they are about; each is known by its place among them.
 #[derive(Default)]
 struct Batch {
+    /// Until when nobody else has the deliveries.
+    until: Option<Instant>,
     groups: BTreeMap<RunId, Group>,
     others: Vec<(usize, Other)>,
 }
@@ -69,13 +72,15 @@ impl Batch {
     fn add(&mut self, at: usize, delivery: &Delivery, message: InboxMessage) {
         match message {
             InboxMessage::Run { run, input, .. } => {
-                let empty = || Group { run, inputs: Vec::new(), deliveries: Vec::new(), repeated: None };
+                let delivered = Delivered { repeated: None, until: self.until };
+                let empty = || Group { run, inputs: Vec::new(), deliveries: Vec::new(), delivered };
                 let group = self.groups.entry(run).or_insert_with(empty);
                 group.inputs.push(input);
                 group.deliveries.push(at);
                 if delivery.receive_count > 1 {
                     let since = before(delivery.sent_at);
-                    group.repeated = group.repeated.into_iter().chain([since]).min();
+                    let repeated = group.delivered.repeated;
+                    group.delivered.repeated = repeated.into_iter().chain([since]).min();
                 }
             }
             InboxMessage::Due { task, nominal, .. } => self.others.push((at, Other::Due(task, nominal))),
@@ -89,8 +94,7 @@ struct Group {
     run: RunId,
     inputs: Vec<Input>,
     deliveries: Vec<usize>,
-    /// When the oldest of them was sent that has been delivered before.
-    repeated: Option<Timestamp>,
+    delivered: Delivered,
 }
 
 impl ProcessManager {
@@ -109,6 +113,7 @@ impl ProcessManager {
     async fn work(&self, shutdown: &CancellationToken) {
         let mut backoff = Backoff::of_failures();
         loop {
+            let until = Instant::now() + VISIBILITY - CLOCK_SKEW;
             let receive = self.ports.queues.receive(&QueueName::Inbox, MAX_BATCH, VISIBILITY, WAIT);
             let received = tokio::select! {
                 biased;
@@ -118,7 +123,7 @@ impl ProcessManager {
             match received {
                 Ok(deliveries) if deliveries.is_empty() => {}
                 Ok(deliveries) => {
-                    self.work_on(deliveries).await;
+                    self.work_on(deliveries, until).await;
                     backoff = Backoff::of_failures();
                 }
                 Err(error) => {
@@ -129,8 +134,8 @@ impl ProcessManager {
         }
     }
 
-    async fn work_on(&self, deliveries: Vec<Delivery>) {
-        let done = self.handle(&deliveries).await;
+    async fn work_on(&self, deliveries: Vec<Delivery>, until: Instant) {
+        let done = self.handle(&deliveries, Some(until)).await;
         let (good, bad): (Vec<_>, Vec<_>) = deliveries.into_iter().zip(done).partition(|(_, done)| *done);
         let good: Vec<Receipt> = good.into_iter().map(|(delivery, _)| delivery.receipt).collect();
         let again = |(delivery, _): (Delivery, bool)| (delivery.receipt, again_after(delivery.receive_count));
@@ -147,10 +152,11 @@ impl ProcessManager {
         }
     }
 
-    /// Handles a batch; says for each delivery whether it may be acknowledged.
-    pub async fn handle(&self, deliveries: &[Delivery]) -> Vec<bool> {
+    /// Handles a batch; says for each delivery whether it may be acknowledged. Nothing is decided after `until`, when others
+    /// may have them; none: they never do.
+    pub async fn handle(&self, deliveries: &[Delivery], until: Option<Instant>) -> Vec<bool> {
         let mut done = vec![false; deliveries.len()];
-        let mut batch = Batch::default();
+        let mut batch = Batch { until, ..Batch::default() };
         for (at, delivery) in deliveries.iter().enumerate() {
             if delivery.receive_count > MAX_DELIVERIES {
                 let reason = format!("it was delivered {} times and could not be handled", delivery.receive_count);
@@ -216,7 +222,7 @@ impl ProcessManager {
         let settled = {
             let _guard = self.locks[lock_of(group.run)].lock().await;
             let span = tracing::info_span!("run", trace.id = trace_id(group.run), run.id = %group.run);
-            let settled = settle(&self.ports, &self.definitions, group.run, &inputs, group.repeated);
+            let settled = settle(&self.ports, &self.definitions, group.run, &inputs, group.delivered);
             let settled = settled.instrument(span);
             // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(PortError::panicked()))
@@ -232,6 +238,10 @@ impl ProcessManager {
                 return Some(effects);
             }
             Ok((Advanced::Unknown, _)) => "there is no such run".to_owned(),
+            Ok((Advanced::Late, _)) => {
+                tracing::warn!(run.id = %group.run, "inputs were not decided in time; they come again");
+                return None;
+            }
             Err(error) => {
                 let most = match error.class {
                     ErrorClass::Retry | ErrorClass::Conflict => MAX_DELIVERIES,

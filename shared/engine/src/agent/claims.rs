@@ -15,7 +15,7 @@ use windlass_domain::ids::RunId;
 use windlass_domain::run::{Input, Run};
 
 use crate::Ports;
-use crate::advance::{Advanced, settle};
+use crate::advance::{Advanced, Delivered, settle};
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
 use crate::ports::{ErrorClass, PortError};
@@ -139,7 +139,7 @@ async fn commit_together(
     run: RunId,
     claims: &[Input],
 ) -> Result<Vec<Answer>, PortError> {
-    let (advanced, effects) = settle(ports, definitions, run, claims, None).await?;
+    let (advanced, effects) = settle(ports, definitions, run, claims, Delivered::default()).await?;
     let Advanced::Decided { run, answers } = advanced else { return Ok(vec![Ok(None); claims.len()]) };
     let (run, told) = (Arc::from(run), effects.send(ports).await);
     let claimed = |refused| Claimed { run: Arc::clone(&run), refused, told: told.clone() };

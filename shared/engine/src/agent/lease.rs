@@ -16,7 +16,7 @@ use windlass_domain::time::Timestamp;
 
 use super::Agent;
 use super::held::{Hold, Stopped};
-use crate::advance::{Advanced, advance};
+use crate::advance::{Advanced, Delivered, advance};
 use crate::ports::QueueName;
 
 /// An attempt whose lease is to be renewed.
@@ -49,7 +49,7 @@ impl Agent {
             Input::Renewed { of: due.of, agent, started_at: due.started_at }
         };
         let inputs: Vec<Input> = due.iter().map(renewed).collect();
-        match advance(&inner.ports, &inner.definitions, run, &inputs, None).await {
+        match advance(&inner.ports, &inner.definitions, run, &inputs, Delivered::default()).await {
             Ok(Advanced::Decided { answers, .. }) => {
                 for (due, answer) in due.iter().zip(answers) {
                     if answer.is_none() {
@@ -60,7 +60,7 @@ impl Agent {
                     }
                 }
             }
-            Ok(Advanced::Unknown) => due.iter().for_each(|due| due.hold.stop(Stopped::Told)),
+            Ok(Advanced::Unknown | Advanced::Late) => due.iter().for_each(|due| due.hold.stop(Stopped::Told)),
             Err(error) => {
                 tracing::warn!(run.id = %run, error.code = error.code, error = %error, "failed to renew leases; it is tried again");
             }

@@ -8,7 +8,7 @@ use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Input, Origin, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
-use windlass_engine::advance::{Advanced, advance};
+use windlass_engine::advance::{Advanced, Delivered, advance};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{Clock, QueueName};
 use windlass_testkit::generate::{Move, agent_of, moves, sketches};
@@ -59,11 +59,12 @@ impl World {
     /// The answers to a batch of inputs; `repeated` as after a redelivery.
     async fn take(&self, now: Timestamp, inputs: &[Input], repeated: Option<Timestamp>) -> Vec<String> {
         *self.clock.0.lock().unwrap() = now;
-        match advance(&self.ports, &self.definitions, self.id, inputs, repeated).await.unwrap() {
+        let delivered = Delivered { repeated, until: None };
+        match advance(&self.ports, &self.definitions, self.id, inputs, delivered).await.unwrap() {
             Advanced::Decided { run, answers } => {
                 answers.iter().map(|answer| format!("{answer:?}")).chain([format!("{run:?}")]).collect()
             }
-            Advanced::Unknown => panic!("the run is there"),
+            other @ (Advanced::Unknown | Advanced::Late) => panic!("the run is there: {other:?}"),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
@@ -85,7 +86,7 @@ impl World {
             if batch.is_empty() {
                 return;
             }
-            assert!(manager.handle(&batch).await.iter().all(|done| *done), "{batch:?}");
+            assert!(manager.handle(&batch, None).await.iter().all(|done| *done), "{batch:?}");
             let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
             self.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
         }
@@ -133,7 +134,7 @@ async fn a_batch_of_ten_runs_is_one_request_a_queue() {
     assert_eq!(batch.len(), 10);
     let queues = WatchedQueues::new(world.host.ports().queues);
     let watched = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(watched.manager().handle(&batch).await, [true; 10]);
+    assert_eq!(watched.manager().handle(&batch, None).await, [true; 10]);
     let mut sends = queues.sends();
     sends.sort();
     assert_eq!(sends, [(default_pool(), 10), (pool("side"), 10)]);
@@ -160,7 +161,7 @@ async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
     let batch = world.receive(&QueueName::Inbox).await;
     let queues = WatchedQueues::new(world.host.ports().queues);
     let watched = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(watched.manager().handle(&batch).await, [true; 10]);
+    assert_eq!(watched.manager().handle(&batch, None).await, [true; 10]);
     assert_eq!(queues.sends(), [(default_pool(), 10)]);
 }
 
@@ -178,12 +179,12 @@ async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
     let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(cut_off.manager().handle(&batch).await, [false, true]);
+    assert_eq!(cut_off.manager().handle(&batch, None).await, [false, true]);
     assert_eq!(world.run(recorded).await.revision, 1, "it is committed all the same");
 
     world.host.advance(Millis::from_secs(30));
     let again: Vec<Delivery> = world.receive(&QueueName::Inbox).await;
-    assert_eq!(world.manager().handle(&again[..1]).await, [true]);
+    assert_eq!(world.manager().handle(&again[..1], None).await, [true]);
     let sent = world.attempts(&default_pool());
     assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
 }
@@ -203,7 +204,7 @@ async fn a_pool_out_of_reach_has_nothing_of_another_pool_sent_twice() {
     };
     let queues = WatchedQueues::refusing(world.host.ports().queues, out_of_reach);
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(cut_off.manager().handle(&batch).await, [false; 3]);
+    assert_eq!(cut_off.manager().handle(&batch, None).await, [false; 3]);
     assert_eq!(world.attempts(&default_pool()).len(), 3, "each is sent once");
 
     world.host.advance(Millis::from_secs(30));
@@ -361,7 +362,7 @@ async fn a_sweep_message_looks_at_what_has_not_changed_and_wakes_what_is_due() {
     let message = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal });
     world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(message)]).await.unwrap();
     let batch = world.receive(&QueueName::Inbox).await;
-    assert_eq!(world.manager().handle(&batch).await, [true]);
+    assert_eq!(world.manager().handle(&batch, None).await, [true]);
     let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
     world.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
 
@@ -385,7 +386,23 @@ async fn a_sweep_that_fails_comes_again() {
     let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(cut_off.manager().handle(&batch).await, [false]);
+    assert_eq!(cut_off.manager().handle(&batch, None).await, [false]);
+}
+
+/// Whoever was held up has inputs that have come to others since: what they decided, and acknowledged, is theirs.
+#[tokio::test(start_paused = true)]
+async fn what_others_may_have_by_now_is_not_decided() {
+    let world = World::new().await;
+    let run = world.record("held up").await;
+    world.send(run, Input::Start).await;
+    let batch = world.receive(&QueueName::Inbox).await;
+    let now = Instant::now();
+    assert_eq!(world.manager().handle(&batch, Some(now)).await, [false]);
+    assert_eq!(world.run(run).await.status, RunStatus::Submitted);
+    assert_eq!(world.attempts(&default_pool()), []);
+    assert_eq!(world.manager().handle(&batch, Some(now + Duration::from_secs(1))).await, [true]);
+    assert_eq!(world.run(run).await.status, RunStatus::Running);
+    assert_eq!(world.attempts(&default_pool()).len(), 1);
 }
 
 /// A bug in a sweep fails its own message, and nothing beside it.
@@ -406,7 +423,7 @@ async fn a_sweep_that_panics_comes_again_and_stops_nothing_else() {
     });
     let ports = panics.on(&world.ports);
     let manager = ProcessManager::new(ports, Arc::new(Definitions::new(world.ports.tasks.clone())));
-    let done = manager.handle(&deliveries).await;
+    let done = manager.handle(&deliveries, None).await;
     let bodies = deliveries.iter().map(|delivery| delivery.body.contains("sweep"));
     for (is_sweep, done) in bodies.zip(done) {
         assert_eq!(done, !is_sweep);

@@ -53,7 +53,7 @@ async fn receive(host: &MemoryHost) -> Vec<Delivery> {
 
 async fn handle(ports: &Ports, batch: &[Delivery]) -> bool {
     let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
-    manager.handle(batch).await.iter().all(|done| *done)
+    manager.handle(batch, None).await.iter().all(|done| *done)
 }
 
 /// The attempts in the pool.

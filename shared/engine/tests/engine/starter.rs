@@ -89,7 +89,7 @@ async fn manage(host: &MemoryHost) {
         if batch.is_empty() {
             return;
         }
-        assert!(manager.handle(&batch).await.iter().all(|done| *done), "{batch:?}");
+        assert!(manager.handle(&batch, None).await.iter().all(|done| *done), "{batch:?}");
         let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
         ports.queues.delete(&QueueName::Inbox, receipts).await.unwrap();
     }
