@@ -6,13 +6,16 @@
 use windlass_domain::definition::Definition;
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{Input, Run, RunStatus};
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
 use crate::advance::fold;
 use crate::effects::Effects;
 use crate::pools::Pools;
 use crate::ports::{Created, PortError};
+
+/// How long a begun run may be without any report before its start is sent again.
+const UNHEARD_OF: Millis = Millis::from_secs(10);
 
 /// A run that was recorded, or was there.
 pub(crate) struct Begun {
@@ -55,7 +58,17 @@ impl Begun {
     }
 }
 
-/// Whether nothing has been heard of the run since it was recorded: its recorder may have died.
-pub(crate) fn is_unheard_of(run: &Run) -> bool {
-    run.is_unheard_of() && matches!(run.status, RunStatus::Submitted | RunStatus::Running)
+/// Has the process manager send the start of a run again of which nothing has been heard: its recorder may have died.
+/// Most likely it lives, and the first attempts are with their agents: a run that has begun is given time to be heard of.
+pub(crate) async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortError> {
+    if !run.is_unheard_of() || !matches!(run.status, RunStatus::Submitted | RunStatus::Running) {
+        return Ok(());
+    }
+    let mut effects = Effects::start_of(run);
+    if let Some(begun) = run.started_at.filter(|_| run.status == RunStatus::Running) {
+        let age = ports.clock.now().since(begun);
+        let delay = Millis(UNHEARD_OF.0.saturating_sub(age.0));
+        effects.messages.iter_mut().for_each(|(_, message)| message.delay = delay);
+    }
+    effects.send(ports).await
 }

@@ -20,7 +20,7 @@ use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
-use crate::begin::{begin, is_unheard_of};
+use crate::begin::{begin, start_again};
 use crate::definitions::Definitions;
 use crate::pools::Pools;
 use crate::ports::{Created, Outgoing, PortError, QueueName, TaskRecord};
@@ -132,12 +132,6 @@ async fn active(ports: &Ports, record: &TaskRecord) -> Result<Option<(Active, Op
     let run = ports.runs.load(RunId::from_nominal_time(&record.name, nominal)).await?;
     let open = run.as_ref().is_none_or(|run| !run.status.is_final());
     Ok(Some((Active { nominal, open }, run)))
-}
-
-/// A run of which nothing has been heard may have been left by somebody who died before it sent what follows from its
-/// start.
-async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortError> {
-    if is_unheard_of(run) { send(ports, run.id, Input::Start).await } else { Ok(()) }
 }
 
 async fn send(ports: &Ports, run: RunId, input: Input) -> Result<(), PortError> {

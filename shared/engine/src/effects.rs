@@ -179,7 +179,7 @@ fn message_of(now: Timestamp, definition: &Definition, run: &Run, command: &Comm
     Some(match command {
         Command::Perform(perform) => {
             let body = encode(&perform_message(definition, run, perform));
-            (QueueName::Pool(perform.pool.clone()), Outgoing::now(body))
+            (QueueName::Pool(perform.pool.clone()), Outgoing { body, delay: perform.delay })
         }
         Command::Stop { agent, of } => {
             let message = ControlMessage::Stop { v: MESSAGE_VERSION, run: run.id, of: *of };

@@ -10,18 +10,14 @@ use uuid::{ContextV7, Uuid};
 use windlass_domain::definition::{Definition, InputFaults};
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_IDEMPOTENCY_KEY_BYTES;
-use windlass_domain::run::{Origin, Run, RunStatus};
-use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::run::{Origin, Run};
+use windlass_domain::time::Timestamp;
 
 use crate::Ports;
-use crate::begin::{Begun, begin, is_unheard_of};
+use crate::begin::{self, Begun, begin};
 use crate::definitions::Definitions;
-use crate::effects::Effects;
 use crate::pools::Pools;
 use crate::ports::{Created, PortError};
-
-/// How long a begun run may be without any report before its start is sent again.
-const UNHEARD_OF: Millis = Millis::from_secs(10);
 
 /// Submits runs.
 #[derive(Clone)]
@@ -165,9 +161,7 @@ impl Starter {
             Ok(input) if input == run.input => {}
             Ok(_) | Err(_) => return Err(reused(Differs::Input)),
         }
-        if is_unheard_of(&run) {
-            self.start_again(&run).await;
-        }
+        self.start_again(&run).await;
         Ok(Started { run, definition, created: false })
     }
 
@@ -196,14 +190,9 @@ impl Starter {
         }
     }
 
-    /// Has the process manager send the start again, if nothing has been heard of the run for a while: most likely its
-    /// first attempts are with their agents, and the first caller is alive.
+    /// A failure is not the caller's.
     async fn start_again(&self, run: &Run) {
-        let mut effects = Effects::start_of(run);
-        if run.status != RunStatus::Submitted {
-            effects.messages.iter_mut().for_each(|(_, message)| message.delay = UNHEARD_OF);
-        }
-        if let Err(error) = effects.send(&self.ports).await {
+        if let Err(error) = begin::start_again(&self.ports, run).await {
             tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to have a run's start sent; the sweeper will");
         }
     }

@@ -212,7 +212,7 @@ pub struct Verdict {
     pub broken: Vec<Broken>,
     /// A number that differs when any line of the log does.
     pub fingerprint: u64,
-    /// The log, if it was asked for.
+    /// The log, if it was asked for, followed by that of the world without faults, if that broke.
     pub lines: Vec<String>,
     /// How much time passed in that world.
     pub took: Duration,
@@ -237,24 +237,46 @@ impl Verdict {
     }
 }
 
-/// Simulates one seed, and the same world without faults if their ends must be the same.
+/// Simulates one seed, and the same world without faults: their ends must be the same if nothing depends on time.
 ///
 /// It must be called on a runtime of one thread whose clock is paused.
 pub async fn simulate(seed: u64, keeps_lines: bool) -> Verdict {
     let plan = Plan::of(seed);
-    let compares = matches!(plan.kind, Kind::Timeless | Kind::Blackout);
-    simulate_plan(plan, compares, keeps_lines).await
+    let calm = match plan.kind {
+        Kind::Timeless | Kind::Blackout => Calm::EndsAlike,
+        Kind::Timed | Kind::Scheduled | Kind::Story => Calm::Apart,
+    };
+    simulate_plan(plan, calm, keeps_lines).await
 }
 
-/// Simulates what was planned, and the same without faults if their ends must be the same.
+/// The same world without faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calm {
+    /// Is not looked at.
+    Unasked,
+    /// Has nothing to do with how the world ends.
+    Apart,
+    /// Ends as the world must end.
+    EndsAlike,
+}
+
+/// Simulates what was planned, and the same without faults, if it is asked for.
 ///
 /// It must be called on a runtime of one thread whose clock is paused.
-pub async fn simulate_plan(plan: Plan, compares: bool, keeps_lines: bool) -> Verdict {
-    let calm = compares.then(|| plan.clone().in_good_weather());
+pub async fn simulate_plan(plan: Plan, asked: Calm, keeps_lines: bool) -> Verdict {
+    let calm = (asked != Calm::Unasked).then(|| plan.clone().in_good_weather());
     let simulation = live_through(plan, keeps_lines).await;
     let took = simulation.weather.well_at().max(Instant::now()) - simulation.began();
+    let mut lines = simulation.log.lines();
     if let Some(calm) = calm {
-        end::compare(&simulation, &live_through(calm, false).await);
+        let calm = live_through(calm, keeps_lines).await;
+        if end::look_at_calm(&simulation, &calm) && keeps_lines {
+            lines.push("THE SAME WITHOUT FAULTS".to_owned());
+            lines.extend(calm.log.lines());
+        }
+        if asked == Calm::EndsAlike {
+            end::compare(&simulation, &calm);
+        }
     }
     let (host, mut witness) = (simulation.host.limits_met(), simulation.witness());
     for (fault, times) in [
@@ -269,7 +291,7 @@ pub async fn simulate_plan(plan: Plan, compares: bool, keeps_lines: bool) -> Ver
         kind: simulation.plan.kind,
         broken: std::mem::take(&mut witness.broken),
         fingerprint: simulation.log.fingerprint(),
-        lines: simulation.log.lines(),
+        lines,
         took,
         runs: witness.runs.len(),
         repeats: witness.repeats,

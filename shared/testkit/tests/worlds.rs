@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
-use windlass_testkit::simulation::{Plan, PlannedRun, PlannedTask, Verdict, simulate_plan};
+use windlass_testkit::simulation::{Calm, Plan, PlannedRun, PlannedTask, Verdict, simulate_plan};
 
 /// Optimised, all seeds; unoptimised, a few of them stand for all.
 const fn seeds(optimised: u64, unoptimised: u64) -> Range<u64> {
@@ -44,11 +44,11 @@ fn in_each(seeds: Range<u64>, check: impl Fn(u64) + Sync) {
 }
 
 /// What becomes of a plan. Nothing that was promised may have been broken.
-fn live(plan: &Plan, compares: bool) -> Verdict {
-    let verdict = simulated(plan, compares, false);
+fn live(plan: &Plan, calm: Calm) -> Verdict {
+    let verdict = simulated(plan, calm, false);
     if let Some(broken) = verdict.broken.first() {
         let path = std::env::temp_dir().join(format!("world-{}.log", plan.seed));
-        let lines = simulated(plan, compares, true).lines;
+        let lines = simulated(plan, calm, true).lines;
         std::fs::write(&path, lines.join("\n")).expect("a log can be written");
         let (name, path) = (broken.invariant.name, path.display());
         panic!("seed {}, {:?}: {name}: {}\n{path}", plan.seed, plan.faults, broken.detail);
@@ -56,9 +56,9 @@ fn live(plan: &Plan, compares: bool) -> Verdict {
     verdict
 }
 
-fn simulated(plan: &Plan, compares: bool, keeps_lines: bool) -> Verdict {
+fn simulated(plan: &Plan, calm: Calm, keeps_lines: bool) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let simulated = simulate_plan(plan.clone(), compares, keeps_lines);
+    let simulated = simulate_plan(plan.clone(), calm, keeps_lines);
     runtime.expect("a runtime can be made").block_on(simulated)
 }
 

@@ -6,10 +6,11 @@
 use super::step::Step;
 use super::{Command, graph, time, work};
 use crate::ids::ActionIndex;
+use crate::limits::TOLD_WITHIN_MS;
 pub(super) use crate::run::STARTING_REVISION;
 use crate::run::{ActionStatus, Event, EventKind, Kill, Origin, RunStatus, SkipReason};
 use crate::sabotage::{Bug, sabotaged};
-use crate::time::Timestamp;
+use crate::time::{Millis, Timestamp};
 
 /// Repeats what the commit did that changed this action last.
 pub(super) fn of_action(step: &mut Step<'_>, action: ActionIndex) {
@@ -119,7 +120,8 @@ pub(super) fn of_kill(step: &mut Step<'_>, action: ActionIndex) {
     }
 }
 
-/// Sends a queued attempt again. Whoever gets it must claim it, for the first message may have arrived.
+/// Sends a queued attempt again. Whoever gets it must claim it, for the first message may have arrived; and whoever got
+/// that may have begun without a claim: it is given the time to say so.
 pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
     // What rendered once renders again: the record that it was rendered from has not changed.
     if let Ok(work) = work::render(step.definition, &step.run, action) {
@@ -127,8 +129,12 @@ pub(super) fn of_queued(step: &mut Step<'_>, action: ActionIndex) {
         // Each one is another copy, later ones with greater numbers: of all that were sent, the first claim picks the one
         // that counts. Otherwise each redelivery of any of them would take the attempt from its owner. What is handed back
         // waits anew, under another fence.
-        let waited = step.now.since(perform.queued_at).0.saturating_add(u64::from(perform.of.fence));
-        perform.copy = perform.copy.saturating_add(u32::try_from(waited).unwrap_or(u32::MAX));
+        let waited = step.now.since(perform.queued_at).0;
+        let number = waited.saturating_add(u64::from(perform.of.fence));
+        perform.copy = perform.copy.saturating_add(u32::try_from(number).unwrap_or(u32::MAX));
+        if !step.state(action).handed_back && !graph::must_claim(step, action) {
+            perform.delay = Millis(TOLD_WITHIN_MS.saturating_sub(waited));
+        }
         step.perform(perform);
     }
 }

@@ -8,6 +8,7 @@ use crate::limits::CLAIM_BELOW_MS;
 use crate::run::{
     ActionAt, ActionState, ActionStatus, CancelCause, ErrorInfo, EventKind, Origin, RunStatus, SkipReason,
 };
+use crate::time::Millis;
 
 /// Looks at every action that needs the one that was settled.
 pub(super) fn look_at_dependents(step: &mut Step<'_>, settled: ActionIndex) {
@@ -61,14 +62,18 @@ fn queue(step: &mut Step<'_>, action: ActionIndex) {
     match work::render(step.definition, &step.run, action) {
         Ok(work) => {
             step.emit(EventKind::ActionQueued { of });
-            let is_short = step.action(action).queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);
-            let claim = is_short || loss::is_suspect(step.state(action));
-            let perform = perform(step, of, work, claim);
+            let perform = perform(step, of, work, must_claim(step, action));
             step.perform(perform);
         }
         // No attempt came of it: the failure is told of the one before, if there was one.
         Err(error) => step.fail(before, (None, None), error, false),
     }
+}
+
+/// Whether an attempt is claimed before it begins by whoever gets it, also if nobody had it before.
+pub(super) fn must_claim(step: &Step<'_>, action: ActionIndex) -> bool {
+    let is_short = step.action(action).queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);
+    is_short || loss::is_suspect(step.state(action))
 }
 
 /// The command that carries an attempt to its pool.
@@ -84,6 +89,7 @@ pub(super) fn perform(step: &Step<'_>, of: ActionAt, work: crate::work::Work, cl
         checkpoint: state.checkpoint.clone(),
         claim,
         copy: state.copy,
+        delay: Millis::default(),
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Perform {
     pub claim: bool,
     /// The copy of the attempt's message that counts.
     pub copy: u32,
+    /// How long the message is held back.
+    pub delay: Millis,
 }
 
 /// Why an input is refused. The record stays as it is.

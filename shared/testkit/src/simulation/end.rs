@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use windlass_domain::ids::{ActionIndex, RunId};
+use windlass_domain::limits::CHECK_AFTER_MS;
 use windlass_domain::run::{ActionStatus, RunStatus};
 
 use super::Simulation;
-use super::witness::{SW10, SW11, Seen};
+use super::witness::{Performed, SW10, SW11, SW19, Seen};
 
 /// How a run ended, as far as faults must not change it.
 #[derive(Debug, PartialEq)]
@@ -42,10 +43,36 @@ fn events(seen: &Seen) -> BTreeSet<String> {
     kept.map(|event| format!("{} {:?} {:?} {}", event.kind, event.action, event.attempt, event.id)).collect()
 }
 
+/// Without faults everything holds, and nothing begins twice that did not wait; whether something was broken.
+pub(super) fn look_at_calm(simulation: &Arc<Simulation>, calm: &Arc<Simulation>) -> bool {
+    let (broken, again) = {
+        let mut calm = calm.witness();
+        (std::mem::take(&mut calm.broken), begun_again(&calm.performed))
+    };
+    let is_broken = !broken.is_empty() || again.is_some();
+    let mut witness = simulation.witness();
+    for broken in broken {
+        witness.breaks(broken.invariant, format!("without faults: {}", broken.detail));
+    }
+    if let Some(again) = again {
+        witness.breaks(SW19, again);
+    }
+    is_broken
+}
+
+/// An attempt that was begun again, and first of all within the time in which nobody looks at its record.
+fn begun_again(performed: &[Performed]) -> Option<String> {
+    let is_at_once = |one: &Performed| one.queued.is_some_and(|at| one.began.since(at).0 <= CHECK_AFTER_MS);
+    let mut first = BTreeMap::new();
+    let mut again = performed.iter().filter(|one| {
+        let before = first.entry((one.run, one.of.action, one.of.attempt)).or_insert(*one);
+        !std::ptr::eq(*before, *one) && is_at_once(before)
+    });
+    again.next().map(|one| format!("run {}: {:?} begins again", one.run, one.of))
+}
+
 pub(super) fn compare(simulation: &Arc<Simulation>, calm: &Arc<Simulation>) {
-    let broken = std::mem::take(&mut calm.witness().broken);
-    let mut found: Vec<_> =
-        broken.into_iter().map(|broken| (broken.invariant, format!("without faults: {}", broken.detail))).collect();
+    let mut found = Vec::new();
     {
         let given_up = simulation.host.limits_met().given_up;
         // An attempt whose message was given up has failed for that: that is promised, too.

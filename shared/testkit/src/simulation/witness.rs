@@ -51,6 +51,7 @@ catalogue! {
     SW16: "what was lost, or is due, is sent again within the sweeper's time";
     SW17: "an agent stops an attempt before its message can be with another, or its lease is over";
     SW18: "no claim takes an attempt from the agent that its message was delivered to last";
+    SW19: "without faults an attempt that is begun at once is begun once";
 }
 
 /// Actions of a run that is looked at each time one of its messages is acknowledged.
@@ -86,6 +87,8 @@ pub struct Performed {
     pub of: ActionAt,
     /// One life of an agent.
     pub by: String,
+    /// When it was queued.
+    pub queued: Option<Timestamp>,
     /// When it began.
     pub began: Timestamp,
     /// When it ended; absent: its agent died over it.
@@ -249,7 +252,8 @@ impl Witness {
     /// An agent begins to perform; gives the place of it among all that was performed.
     pub(super) fn begins(&mut self, attempt: &Attempt, by: &str, now: Timestamp) -> usize {
         let (run, of, by) = (attempt.run, attempt.of, by.to_owned());
-        self.performed.push(Performed { run, of, by, began: now, ended: None });
+        let queued = self.runs.get(&run).and_then(|seen| seen.record.action(of.action).queued_at);
+        self.performed.push(Performed { run, of, by, queued, began: now, ended: None });
         self.look_at_begin(attempt);
         self.performed.len() - 1
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::run::{ActionStatus, ErrorInfo, Outcome, Run, RunStatus};
 use windlass_engine::perform::Attempt;
-use windlass_testkit::simulation::{Act, Faults, Fleet, Plan, PlannedTask, Strike, Verdict};
+use windlass_testkit::simulation::{Act, Calm, Faults, Fleet, Plan, PlannedTask, Strike, Verdict};
 
 use super::{in_each, live, run, seeds, task};
 
@@ -85,12 +85,12 @@ struct Story<'s> {
     acts: fn(u64, &Attempt) -> Act,
     who: &'s [&'static str],
     /// Faults change nothing at all.
-    compares: bool,
+    calm: Calm,
 }
 
 impl Story<'_> {
     fn strike_each(&self, check: impl Fn(&Verdict, &str) + Sync) {
-        let calm = live(&plan(0, &self.task, self.acts), false);
+        let calm = live(&plan(0, &self.task, self.acts), Calm::Unasked);
         check(&calm, "without faults");
         for who in self.who {
             let calls = calm.calls.get(*who).copied().unwrap_or(0);
@@ -102,7 +102,7 @@ impl Story<'_> {
                 let strike = Strike { who, call: death / 2, after: death % 2 == 1 };
                 let told = format!("{strike:?}, variant {variant}");
                 let faults = shaken(vec![strike], variant > 0);
-                check(&live(&Plan { faults, ..plan(variant, &self.task, self.acts) }, self.compares), &told);
+                check(&live(&Plan { faults, ..plan(variant, &self.task, self.acts) }, self.calm), &told);
             });
         }
     }
@@ -130,7 +130,7 @@ fn statuses(run: &Run) -> Vec<ActionStatus> {
 fn the_diamond_ends_the_same_whoever_dies_at_whatever_call() {
     use ActionStatus::{Failed, Succeeded};
     let who = &["manager", "api.run", "agent"];
-    let story = Story { task: diamond(), acts: act_of_diamond, who, compares: true };
+    let story = Story { task: diamond(), acts: act_of_diamond, who, calm: Calm::EndsAlike };
     story.strike_each(|verdict, told| {
         let (run, log) = &verdict.told[0];
         assert_eq!(run.status, RunStatus::SucceededWithFaults, "{told}");
@@ -145,8 +145,8 @@ fn the_diamond_ends_the_same_whoever_dies_at_whatever_call() {
 fn a_deadline_ends_the_run_the_same_whoever_dies_at_whatever_call() {
     use ActionStatus::{Cancelled, Succeeded, TimedOut};
     let who = &["manager", "api.run", "agent", "sweeper"];
-    let story = Story { task: six_steps(), acts: act_of_steps, who, compares: false };
-    let calm = events(&live(&plan(0, &story.task, story.acts), false));
+    let story = Story { task: six_steps(), acts: act_of_steps, who, calm: Calm::Unasked };
+    let calm = events(&live(&plan(0, &story.task, story.acts), Calm::Unasked));
     story.strike_each(|verdict, told| {
         let (run, _) = &verdict.told[0];
         assert_eq!(run.status, RunStatus::TimedOut, "{told}");
@@ -164,7 +164,7 @@ fn a_deadline_ends_the_run_the_same_whoever_dies_at_whatever_call() {
 #[test]
 fn the_diamond_ends_the_same_if_two_die() {
     let diamond = diamond();
-    let calls = live(&plan(0, &diamond, act_of_diamond), false).calls;
+    let calls = live(&plan(0, &diamond, act_of_diamond), Calm::Unasked).calls;
     in_each(seeds(400, 10), |seed| {
         let mut chance = fastrand::Rng::with_seed(seed);
         let mut strike = || {
@@ -173,8 +173,10 @@ fn the_diamond_ends_the_same_if_two_die() {
         };
         let strikes = vec![strike(), strike()];
         let told = format!("{strikes:?}");
-        let verdict =
-            live(&Plan { faults: shaken(strikes, seed % 2 == 1), ..plan(seed, &diamond, act_of_diamond) }, true);
+        let verdict = live(
+            &Plan { faults: shaken(strikes, seed % 2 == 1), ..plan(seed, &diamond, act_of_diamond) },
+            Calm::EndsAlike,
+        );
         assert_eq!(verdict.told[0].0.status, RunStatus::SucceededWithFaults, "{told}");
     });
 }

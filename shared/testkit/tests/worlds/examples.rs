@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
 use windlass_domain::run::{ErrorInfo, Outcome, RunStatus};
 use windlass_engine::perform::Attempt;
-use windlass_testkit::simulation::{Act, Faults, Fleet, Plan, PlannedRun, PlannedTask};
+use windlass_testkit::simulation::{Act, Calm, Faults, Fleet, Plan, PlannedRun, PlannedTask};
 
 use super::{in_each, live, run, seeds};
 
@@ -80,7 +80,7 @@ fn every_example_ends_as_it_does_without_faults() {
     in_each(seeds(200, 3), |seed| {
         let runs = (0..tasks.len()).map(|task| PlannedRun { task, ..run(EXAMPLES[task]) }).collect();
         let plan = Plan::by_hand(seed, tasks.clone(), runs, Fleet::SMALL);
-        let verdict = live(&Plan { faults: faults(seed), acts: Some(act), ..plan }, true);
+        let verdict = live(&Plan { faults: faults(seed), acts: Some(act), ..plan }, Calm::EndsAlike);
         assert_eq!(verdict.told.len(), EXAMPLES.len(), "seed {seed}");
         for (run, _) in &verdict.told {
             let expected = match run.task.as_str() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, json};
 use windlass_domain::run::RunStatus;
 use windlass_engine::perform::Attempt;
-use windlass_testkit::simulation::{Act, Faults, Fleet, Plan};
+use windlass_testkit::simulation::{Act, Calm, Faults, Fleet, Plan};
 
 use super::{live, run, task};
 
@@ -43,7 +43,7 @@ fn a_wide_fan_joins_once_and_keeps_to_its_window() {
         ..Faults::default()
     };
     let plan = Plan { faults, acts: Some(act), ..Plan::by_hand(1, vec![fan], vec![run("fan")], fleet) };
-    let verdict = live(&plan, false);
+    let verdict = live(&plan, Calm::Unasked);
     let (run, log) = &verdict.told[0];
     assert_eq!(run.status, RunStatus::Succeeded);
     let (mut open, mut most, mut joins) = (0_usize, 0, 0);

@@ -8,7 +8,7 @@ use windlass_domain::ids::RunId;
 use windlass_domain::run::{Outcome, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 use windlass_engine::perform::Attempt;
-use windlass_testkit::simulation::{Act, Asked, Faults, Fleet, Plan, PlannedRun, PlannedTask, Verdict};
+use windlass_testkit::simulation::{Act, Asked, Calm, Faults, Fleet, Plan, PlannedRun, PlannedTask, Verdict};
 
 use super::{in_each, live, run, seeds, task};
 
@@ -96,7 +96,7 @@ fn acknowledged_after((_, log): &(Run, Vec<PublicEvent>)) -> Option<u64> {
 fn a_kill_is_acknowledged_in_time_and_nothing_runs_afterwards() {
     in_each(seeds(100, 2), |seed| {
         let faults = Faults { last: Duration::from_mins(3), latency: Duration::from_millis(20), ..Faults::default() };
-        let verdict = live(&plan(seed, faults), false);
+        let verdict = live(&plan(seed, faults), Calm::Unasked);
         assert_eq!(verdict.told.len() as u64, RUNS);
         for told in &verdict.told {
             check(&verdict, told);
@@ -136,7 +136,7 @@ fn a_kill_ends_its_run_whatever_fails() {
             ..Faults::default()
         };
         let last = faults.last.as_secs();
-        let verdict = live(&plan(seed, faults), false);
+        let verdict = live(&plan(seed, faults), Calm::Unasked);
         for told in &verdict.told {
             check(&verdict, told);
             let took = acknowledged_after(told).unwrap_or(0) / 1000;

@@ -7,7 +7,7 @@ use windlass_domain::ids::ActionIndex;
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
 use windlass_engine::perform::Attempt;
-use windlass_testkit::simulation::{Act, Faults, Fleet, Plan, Verdict};
+use windlass_testkit::simulation::{Act, Calm, Faults, Fleet, Plan, Verdict};
 
 use super::{in_each, live, run, seeds, simulated, task};
 
@@ -51,7 +51,7 @@ fn check_one_owner(verdict: &Verdict) {
 
 #[test]
 fn without_faults_it_is_sent_once_and_leased_for_the_rest_of_its_time() {
-    let verdict = simulated(&plan(0, Faults::default()), false, true);
+    let verdict = simulated(&plan(0, Faults::default()), Calm::Unasked, true);
     check_one_owner(&verdict);
     assert_eq!(sent(&verdict), 1);
     let written = verdict.told[0].0.revision;
@@ -71,7 +71,7 @@ fn messages_that_are_late_or_repeated_do_not_begin_it_again() {
             duplicates: 200_000,
             ..Faults::default()
         };
-        check_one_owner(&simulated(&plan(seed, faults), false, true));
+        check_one_owner(&simulated(&plan(seed, faults), Calm::Unasked, true));
     });
 }
 
@@ -91,7 +91,7 @@ fn whatever_fails_it_is_one_attempt() {
             ..Faults::default()
         };
         let plan = plan(seed, faults);
-        let verdict = live(&Plan { patience: LASTS * 2, ..plan }, false);
+        let verdict = live(&Plan { patience: LASTS * 2, ..plan }, Calm::Unasked);
         let (record, _) = &verdict.told[0];
         assert_eq!((record.status, record.action(ActionIndex(0)).attempt), (RunStatus::Succeeded, 1), "seed {seed}");
     });

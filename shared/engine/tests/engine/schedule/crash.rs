@@ -108,6 +108,7 @@ async fn performable_after(actions: usize, redelivered: bool, call: usize, momen
     let dying = FaultyHost::crashing(world.ports.clone(), call, moment);
     let _ = world.handle_on(&dying.ports(), Some(1)).await;
     if redelivered {
+        world.host.advance(Millis::from_secs(30));
         world.handle(Some(1)).await;
         world.manage().await;
     }
