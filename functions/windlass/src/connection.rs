@@ -59,7 +59,9 @@ impl Connection {
         client: Option<ClientCredentials>,
     ) -> Result<Self, Failure> {
         let folders: Vec<PathBuf> = globals.data.clone().into_iter().chain(default_data).collect();
-        let nearest = folders.first();
+        // What a host that was killed has left is of no host any more: somebody else may have its address by now.
+        let hosted = |folder: &&PathBuf| windlass_embedded::has_host(folder);
+        let nearest = folders.first().filter(hosted);
         let written = nearest.and_then(|folder| read_line(&folder.join(URL_FILE)));
         if let (None, None, Some(folder)) = (&globals.url, &written, &globals.data) {
             return Err(no_host_at(folder));
@@ -75,6 +77,7 @@ impl Connection {
             // The local host's token is nobody else's business.
             (None, None) if is_loopback(&url) => folders
                 .iter()
+                .filter(|folder| globals.url.is_some() || hosted(folder))
                 .find_map(|folder| read_line(&folder.join(TOKEN_FILE)))
                 .map_or(Credentials::None, Credentials::Token),
             (None, None) => Credentials::None,
@@ -166,6 +169,13 @@ mod tests {
         folder
     }
 
+    /// As a host does that works there.
+    fn lock(folder: &tempfile::TempDir) -> std::fs::File {
+        let file = std::fs::File::create(folder.path().join("host.lock")).expect("made");
+        file.lock().expect("locked");
+        file
+    }
+
     fn find(globals: &Globals, default: &tempfile::TempDir) -> (String, Option<String>) {
         let found = Connection::find_with(globals, Some(default.path().to_owned()), None).expect("found");
         let token = match found.credentials {
@@ -180,11 +190,23 @@ mod tests {
         let default = folder_with(&[(TOKEN_FILE, "default-token\n")]);
         let data = folder_with(&[(TOKEN_FILE, "a-token\n"), (URL_FILE, "http://127.0.0.1:4711\n")]);
         let named = Globals { data: Some(data.path().to_owned()), ..Globals::default() };
+        let (_host, _other) = (lock(&data), lock(&default));
         assert_eq!(find(&named, &default), ("http://127.0.0.1:4711/".into(), Some("a-token".into())));
         let nothing = Globals::default();
         assert_eq!(find(&nothing, &default), ("http://127.0.0.1:8080/".into(), Some("default-token".into())));
         let flags = Globals { url: Some("http://localhost:1".into()), token: Some("t".into()), ..named };
         assert_eq!(find(&flags, &default), ("http://localhost:1/".into(), Some("t".into())));
+    }
+
+    #[test]
+    fn what_a_killed_host_has_left_is_of_no_host() {
+        let left = folder_with(&[(TOKEN_FILE, "secret"), (URL_FILE, "http://127.0.0.1:4711")]);
+        assert_eq!(find(&Globals::default(), &left), ("http://127.0.0.1:8080/".into(), None));
+        let named = Globals { data: Some(left.path().to_owned()), ..Globals::default() };
+        let refused = Connection::find_with(&named, None, None).expect_err("none");
+        assert!(refused.to_string().starts_with("no host works on the data folder"), "{refused}");
+        let _host = lock(&left);
+        assert_eq!(find(&named, &left), ("http://127.0.0.1:4711/".into(), Some("secret".into())));
     }
 
     #[test]

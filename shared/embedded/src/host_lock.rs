@@ -3,15 +3,38 @@
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::OpenError;
 
 /// The lock's file inside the data folder. It holds the process id of the host, for people.
 const FILE_NAME: &str = "host.lock";
 
+/// How long a look at the lock may take, and how often it is waited for.
+const LOOK: Duration = Duration::from_millis(10);
+const LOOKS: usize = 10;
+
 /// The lock, held until it is dropped.
 pub(crate) struct HostLock {
     _file: File,
+}
+
+/// Whether a host works on that folder now. It is looked at by taking the lock for a moment, which a host that starts just
+/// then waits for.
+pub fn has_host(folder: &Path) -> bool {
+    let Ok(file) = File::open(folder.join(FILE_NAME)) else { return false };
+    matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+}
+
+/// Takes the lock, unless somebody has it for longer than a look at it takes.
+fn lock(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOOKS {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOOK),
+            locked => return locked,
+        }
+    }
+    file.try_lock()
 }
 
 impl HostLock {
@@ -20,7 +43,7 @@ impl HostLock {
         let path = folder.join(FILE_NAME);
         let options = File::options().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = options.map_err(failed)?;
-        match file.try_lock() {
+        match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(OpenError::SecondHost { path: folder.to_owned(), holder: holder(&mut file) });

@@ -28,5 +28,6 @@ mod writer;
 
 pub use clock::SystemClock;
 pub use error::OpenError;
+pub use host_lock::has_host;
 pub use meter::Written;
 pub use store::{FILE_NAME, Role, Stats, Store};

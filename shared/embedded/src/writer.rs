@@ -28,7 +28,7 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// Pages that the log may grow by before they are copied to the file: 32 MiB.
 const CHECKPOINT_PAGES: u64 = 8192;
 
-/// How often it is tried to write while nothing could be written and nobody asks for it.
+/// How often it is tried to write while nobody asks for it.
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether an answer may go out before the log is synced.
@@ -153,11 +153,6 @@ impl Condition {
     /// A file that is damaged stays so, though its sound parts can be written.
     fn stays(&self) -> bool {
         self.failing.borrow().as_ref().is_some_and(|error| error.code == DAMAGED || error.code == NOT_SYNCED)
-    }
-
-    /// Whether it may have passed by itself.
-    fn may_be_past(&self) -> bool {
-        self.failing.borrow().is_some() && !self.stays()
     }
 }
 
@@ -326,17 +321,20 @@ impl Worker {
         }
     }
 
-    /// The next request; none: nobody will ask for anything further. While nothing can be written, it is tried now and
-    /// then whether nobody asks.
-    fn next(&self, waiting: &Receiver<Box<dyn Request>>) -> Option<Box<dyn Request>> {
-        while self.condition.may_be_past() {
+    /// The next request; none: nobody will ask for anything further. While nobody asks it is tried now and then whether
+    /// anything can be written, by others that work on the file too.
+    fn next(&mut self, waiting: &Receiver<Box<dyn Request>>) -> Option<Box<dyn Request>> {
+        loop {
             match waiting.recv_timeout(TRY_EVERY) {
                 Ok(first) => return Some(first),
-                Err(RecvTimeoutError::Timeout) => self.try_to_write(),
                 Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.condition.stays() => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    self.try_to_write();
+                    self.bound_the_log();
+                }
             }
         }
-        waiting.recv().ok()
     }
 
     /// Writes what is there already.

@@ -10,9 +10,10 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::decide::{Command, Rejection, decide, repeat};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
+use windlass_domain::limits::TOLD_WITHIN_MS;
 use windlass_domain::run::{ActionState, Event, Input, Run, RunStatus};
 use windlass_domain::sabotage::{Bug, sabotaged};
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
 use crate::backoff::Backoff;
@@ -174,11 +175,12 @@ impl Folded {
         (Advanced::Decided { run: Box::new(run), answers }, effects)
     }
 
-    /// Whoever gets an attempt must claim it: another process may have decided the very same, and sent it.
+    /// Whoever gets an attempt must claim it, and not before whoever began it unasked has said so: another process may
+    /// have decided the very same, and sent it.
     fn with_claims(mut self) -> Self {
         for command in &mut self.commands {
             if let Command::Perform(perform) = command {
-                perform.claim = true;
+                (perform.claim, perform.delay) = (true, Millis(TOLD_WITHIN_MS));
             }
         }
         self

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
         None => parse(&argument).map(|seed| (seed, seed + 1)),
     };
     let Some((from, to)) = seeds.filter(|(from, to)| from < to) else {
-        println!("`{argument}` is neither a seed nor a range of seeds");
+        println!("`{argument}` is neither a seed nor a range of seeds that goes up");
         return ExitCode::from(2);
     };
     if to == from + 1 { tell(from) } else { search(from, to) }

@@ -9,7 +9,7 @@ use rand::TryRngCore;
 use rand::rngs::OsRng;
 
 use crate::connection::{TOKEN_FILE, URL_FILE};
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 
 const TOKEN_BYTES: usize = 32;
 const OWNER_ONLY: u32 = 0o600;
@@ -33,19 +33,24 @@ impl DataFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
             Err(error) => Err(error),
         };
-        token.map_err(|error| Failure::file("keep the token in", &path, error))
+        token.map_err(|error| unusable("keep the token in", &path, &error))
     }
 
     /// Writes the address down, for those who know the folder.
     pub(super) fn write_url(&self, url: &str) -> Result<(), Failure> {
         let path = self.path.join(URL_FILE);
-        replace(&path, &format!("{url}\n")).map_err(|error| Failure::file("write", &path, error))
+        replace(&path, &format!("{url}\n")).map_err(|error| unusable("write", &path, &error))
     }
 
     /// Nobody answers on the address any more.
     pub(super) fn remove_url(&self) {
         drop(fs::remove_file(self.path.join(URL_FILE)));
     }
+}
+
+/// WL0611, of a folder without which a host can not work.
+fn unusable(doing: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new("WL0611", Exit::Unreachable, format!("failed to {doing} {}: {error}", path.display()))
 }
 
 fn is_token(text: &str) -> bool {

@@ -14,7 +14,7 @@ use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Run};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
-use windlass_engine::advance::advance;
+use windlass_engine::advance::{Delivered, advance};
 use windlass_engine::definitions::Definitions;
 use windlass_testkit::memory::MemoryHost;
 
@@ -154,7 +154,7 @@ impl World {
 
     /// Gives the run an input, as the process manager would.
     pub(crate) async fn feed(&self, id: RunId, input: Input) {
-        advance(&self.ports, &self.definitions, id, &[input], None).await.unwrap();
+        advance(&self.ports, &self.definitions, id, &[input], Delivered::default()).await.unwrap();
     }
 
     /// Ends the newest attempt of an action, as its agent would.
