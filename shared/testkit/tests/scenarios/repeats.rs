@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use windlass_domain::decide::{Command, Decision, decide, repeat};
+use windlass_domain::limits::TOLD_WITHIN_MS;
 use windlass_domain::run::{ActionAt, CancelCause, Input, Origin};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_testkit::generate::agent_of;
@@ -12,6 +13,27 @@ use windlass_testkit::world::{World, performs};
 use crate::steps::{chain, completed, diamond, failed, finish, give, newest, of_one, started, succeeded, world};
 
 const SECOND: Millis = Millis::from_secs(1);
+
+/// Whoever got the first message may have begun without a claim: what is sent beside it comes when that has been told.
+#[test]
+fn what_is_sent_again_gives_the_first_one_time_to_be_heard_of() {
+    let mut world = world(&of_one(RetrySketch::limited(1)));
+    let begun = world.now;
+    give(&mut world, &Input::Start);
+    let delay = |world: &World| match &performs(&repeat(&world.definition, &world.run, begun, world.now))[..] {
+        [again] => again.delay,
+        other => panic!("one attempt is sent again: {other:?}"),
+    };
+    assert_eq!(delay(&world), Millis(TOLD_WITHIN_MS));
+    world.pass(SECOND);
+    assert_eq!(delay(&world), Millis(TOLD_WITHIN_MS - SECOND.0));
+    world.pass(Millis(TOLD_WITHIN_MS));
+    assert_eq!(delay(&world), Millis(0));
+    // What is handed back nobody has, and nobody begins it without a claim.
+    let of = newest(&world, "a0");
+    let back = give(&mut world, &Input::HandedBack { of, agent: agent_of(1), copy: 0, checkpoint: None });
+    assert_eq!(performs(&back)[0].delay, Millis(0));
+}
 
 /// What is told again: the kind of each event, and its action. What is told twice has one id, and is here once.
 fn told(world: &World, decision: &Decision) -> Vec<String> {

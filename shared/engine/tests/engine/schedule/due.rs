@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use windlass_domain::run::{Origin, RunStatus};
+use windlass_domain::time::Millis;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::due::handle_due;
 use windlass_engine::pools::Pools;
@@ -47,6 +48,28 @@ async fn a_due_time_delivered_twice_is_one_run() {
     world.handle(Some(1)).await;
     assert_eq!(world.starts(), [1]);
     assert_eq!(world.record().await.revision, 2);
+}
+
+/// Whoever starts it finds that nothing has been heard of it, a moment later.
+#[tokio::test(start_paused = true)]
+async fn what_waited_for_its_turn_is_sent_once() {
+    let world = World::new(&source("queue", "1h")).await;
+    world.handle(Some(1)).await;
+    world.begin(1).await;
+    world.handle(Some(2)).await;
+    world.end(1).await;
+    world.handle(None).await;
+    assert_eq!(world.starts(), [1, 2]);
+    world.manage().await;
+    assert_eq!(world.sent(2), [false]);
+    // Its agent does not say that it performs it: the message may have been lost, and what is sent beside it is claimed.
+    world.host.advance(Millis::from_secs(10));
+    world.manage().await;
+    let sent = world.sent(2);
+    assert!(
+        matches!(&sent[..], [false, further @ ..] if further.contains(&true) && !further.contains(&false)),
+        "{sent:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -120,6 +120,13 @@ impl World {
         minutes.into_iter().collect()
     }
 
+    /// Each message of an attempt of that minute's run, as whether it must be claimed.
+    pub(crate) fn sent(&self, minute: i64) -> Vec<bool> {
+        let sent = self.host.messages(&QueueName::Pool(PoolName::default())).into_iter();
+        let sent = sent.map(|body| decode::<PerformMessage>(&body).unwrap());
+        sent.filter(|perform| minute_of(perform.run) == Some(minute)).map(|perform| perform.claim).collect()
+    }
+
     /// The process manager handles what waits in the inbox.
     pub(crate) async fn manage(&self) {
         let manager = ProcessManager::new(self.ports.clone(), self.definitions.clone());
