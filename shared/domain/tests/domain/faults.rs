@@ -37,6 +37,19 @@ fn a_path_leads_to_what_is_wrong() {
     check(&action(json!({ "exec": { "command": ["true"], "env": { "": "${{ 1 + }}" } } })), "actions.b.exec.env[\"\"]");
 }
 
+/// To look for a name that is near costs as much as there are names.
+#[test]
+fn fifty_names_are_suggested_and_no_more() {
+    let needs: Vec<String> = (0..60).map(|number| format!("action{number}x")).collect();
+    let mut source = json!({ "task": "t", "actions": { "all": { "exec": ["true"], "needs": needs } } });
+    for number in 0..60 {
+        source["actions"][format!("action{number}")] = json!({ "exec": ["true"] });
+    }
+    let faults = Definition::from_source(&source).expect_err("nobody is called so");
+    let suggested = faults.iter().filter(|fault| fault.help.as_ref().is_some_and(|help| help.contains("did you mean")));
+    assert_eq!((faults.iter().count(), suggested.count()), (60, 50));
+}
+
 fn check_url(url: &str, is_taken: bool) {
     let read = Definition::from_source(&action(json!({ "http": { "url": url } })));
     assert_eq!(read.is_ok(), is_taken, "{url}: {:?}", read.err().map(|faults| faults.to_string()));
