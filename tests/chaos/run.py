@@ -157,7 +157,7 @@ class Chaos:
         stories = [story for story in self.stories.values() if story.view]
         for story in stories:
             story.heard = self.world.heard_of(story.run)
-            if checks.was_poison(story, witness, happened):
+            if story.view["status"] in ENDED and checks.was_poison(story, witness, happened):
                 self.poison.append(story.wrong("given up as poison"))
             else:
                 self.problems += checks.outcome(story)

@@ -66,6 +66,7 @@ impl Connection {
         if let (None, None, Some(folder)) = (&globals.url, &written, &globals.data) {
             return Err(no_host_at(folder));
         }
+        let is_written = written.is_some();
         let text = globals.url.clone().or(written).unwrap_or_else(|| DEFAULT_URL.to_owned());
         let url: Url = text.parse().map_err(|error| Failure::usage(format!("`{text}` is not a URL: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
@@ -74,10 +75,9 @@ impl Connection {
         let credentials = match (&globals.token, client) {
             (Some(token), _) => Credentials::Token(token.trim().to_owned()),
             (None, Some(client)) => Credentials::SignIn(Arc::new(SignIn::new(client)?)),
-            // The local host's token is nobody else's business.
-            (None, None) if is_loopback(&url) => folders
+            // The local host's token is nobody else's business: it is for the address that the host wrote down, or that was named.
+            (None, None) if is_loopback(&url) && (is_written || globals.url.is_some()) => folders
                 .iter()
-                .filter(|folder| globals.url.is_some() || hosted(folder))
                 .find_map(|folder| read_line(&folder.join(TOKEN_FILE)))
                 .map_or(Credentials::None, Credentials::Token),
             (None, None) => Credentials::None,
@@ -193,7 +193,7 @@ mod tests {
         let (_host, _other) = (lock(&data), lock(&default));
         assert_eq!(find(&named, &default), ("http://127.0.0.1:4711/".into(), Some("a-token".into())));
         let nothing = Globals::default();
-        assert_eq!(find(&nothing, &default), ("http://127.0.0.1:8080/".into(), Some("default-token".into())));
+        assert_eq!(find(&nothing, &default), ("http://127.0.0.1:8080/".into(), None));
         let flags = Globals { url: Some("http://localhost:1".into()), token: Some("t".into()), ..named };
         assert_eq!(find(&flags, &default), ("http://localhost:1/".into(), Some("t".into())));
     }

@@ -55,6 +55,8 @@ impl Host {
     pub(crate) async fn start(plan: HostPlan) -> Result<Self, Failure> {
         let store = open(&plan.data, Role::Host)?;
         let folder = folder::DataFolder::of(plan.data.clone());
+        // What one that was killed has left: the folder has a host again, and somebody else may have that address.
+        folder.remove_url();
         let token = folder.token()?;
         let listener = listen(plan.listen).await?;
         let address = listener.local_addr().map_err(|error| not_listening(plan.listen, &error))?;

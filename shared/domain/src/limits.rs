@@ -69,7 +69,7 @@ pub const MAX_LISTED: usize = 1000;
 pub const MAX_DELAY_MS: u64 = 15 * 60_000;
 /// An action that waited in its pool for longer than this is checked against the record before it starts.
 pub const CHECK_AFTER_MS: u64 = 2_000;
-/// When an agent that began an attempt unasked has said so, in milliseconds after it was queued: it did within
+/// When an agent that began an attempt by a fresh message has said so, in milliseconds after it was queued: it did within
 /// [`CHECK_AFTER_MS`], tells after a second and a half, and as much is for the way. A message that is sent in case
 /// the first was lost comes no sooner.
 pub const TOLD_WITHIN_MS: u64 = CHECK_AFTER_MS + 3_000;

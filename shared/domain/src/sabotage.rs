@@ -46,7 +46,6 @@ bugs! {
     OfAnotherAgent: "of-another-agent", "the end of an attempt is accepted of an agent that does not have it";
     SameFence: "same-fence", "a claim leaves the fence as it is";
     LateClaim: "late-claim", "a claim is good however often the message has been delivered since";
-    ClaimLeased: "claim-leased", "a message of an attempt is good for a claim while its agent has a lease";
     LeaseForEver: "lease-for-ever", "a lease that nobody renews runs on";
     CountRedeliveries: "count-redeliveries", "each delivery of an attempt is counted as an attempt";
     BeginUnasked: "begin-unasked", "an attempt that is delivered again begins without a claim";

@@ -20,6 +20,7 @@ use windlass_engine::ports::{ErrorClass, PortError};
 
 use crate::error::{DAMAGED, Failure, LOCKED, NOT_SYNCED, closed, concerns_the_whole_file, port_error};
 use crate::meter::{Meter, add};
+use crate::schema::APPLICATION_ID;
 use crate::session::{Known, Session, roll_back};
 use crate::watch::QueueWatch;
 
@@ -28,7 +29,7 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// Pages that the log may grow by before they are copied to the file: 32 MiB.
 const CHECKPOINT_PAGES: u64 = 8192;
 
-/// How often it is tried to write while nobody asks for it.
+/// How often it is tried to write while nobody does.
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether an answer may go out before the log is synced.
@@ -195,6 +196,7 @@ impl Writer {
             wal_pages,
             seen: 0,
             copied: 0,
+            tried: Instant::now(),
         };
         let writer = spawn("windlass-write", move || {
             if let Err(error) = worker.count_wal_pages() {
@@ -291,6 +293,8 @@ struct Worker {
     seen: u64,
     /// Pages in the log when it was last copied to the file.
     copied: u64,
+    /// When it was last known whether anything can be written.
+    tried: Instant,
 }
 
 impl Worker {
@@ -321,26 +325,31 @@ impl Worker {
         }
     }
 
-    /// The next request; none: nobody will ask for anything further. While nobody asks it is tried now and then whether
-    /// anything can be written, by others that work on the file too.
+    /// The next request; none: nobody will ask for anything further. Now and then it is tried whether anything can be
+    /// written, if nothing was: others may work on the file, and whoever only reads is not told.
     fn next(&mut self, waiting: &Receiver<Box<dyn Request>>) -> Option<Box<dyn Request>> {
         loop {
-            match waiting.recv_timeout(TRY_EVERY) {
-                Ok(first) => return Some(first),
+            let left = TRY_EVERY.saturating_sub(self.tried.elapsed());
+            match waiting.recv_timeout(left) {
+                Ok(first) if !left.is_zero() => return Some(first),
                 Err(RecvTimeoutError::Disconnected) => return None,
-                Err(RecvTimeoutError::Timeout) if self.condition.stays() => {}
-                Err(RecvTimeoutError::Timeout) => {
+                received => {
                     self.try_to_write();
-                    self.bound_the_log();
+                    if let Ok(first) = received {
+                        return Some(first);
+                    }
                 }
             }
         }
     }
 
-    /// Writes what is there already.
-    fn try_to_write(&self) {
-        let version = self.connection.query_row("PRAGMA user_version", [], |row| row.get::<_, i64>(0));
-        match version.and_then(|version| self.connection.execute_batch(&format!("PRAGMA user_version = {version}"))) {
+    /// Writes what is there already, unless that could not tell anything.
+    fn try_to_write(&mut self) {
+        self.tried = Instant::now();
+        if self.condition.stays() {
+            return;
+        }
+        match self.connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}")) {
             Ok(()) => self.condition.wrote(),
             Err(error) => self.condition.failed(&port_error(&error)),
         }
@@ -380,6 +389,7 @@ impl Worker {
                 // One that had nothing to write says nothing about the disk.
                 if rows > 0 {
                     self.condition.wrote();
+                    self.tried = Instant::now();
                 }
                 self.count(rows);
                 for (queue, messages) in filled {

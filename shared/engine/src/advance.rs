@@ -98,10 +98,11 @@ pub(crate) async fn settle(
     while conflicts < MAX_CONFLICTS {
         if let Some(before) = read {
             let definition = definitions.get(&before.task, before.version).await?;
+            // In this order: whoever is held up in between decides with the time before.
+            let now = ports.clock.now();
             if delivered.is_over() {
                 return Ok((Advanced::Late, Effects::default()));
             }
-            let now = ports.clock.now();
             let folded = fold(now, &definition, &before, inputs, delivered.repeated);
             if sabotaged(Bug::SendBeforeCommit) {
                 let events = folded.events.clone();

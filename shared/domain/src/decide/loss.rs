@@ -44,7 +44,7 @@ pub(super) fn claim(
     if !may_claim || state.attempt != of.attempt || !is_by_its_message(state, of, by.copy) {
         return Err(Rejection::Stale);
     }
-    if lease::holds(step, of.action) && !sabotaged(Bug::ClaimLeased) {
+    if lease::holds(step, of.action) {
         // Its agent needs no message: whichever this is, it is of no use any more.
         return Err(Rejection::Stale);
     }
