@@ -9,6 +9,7 @@ mod agents;
 mod bus;
 mod cache;
 mod clock;
+mod condition;
 mod database;
 mod error;
 mod event_log;

@@ -14,6 +14,7 @@ use windlass_engine::ports::{OwnScheduler, PortError};
 use crate::bus::BUS_EVENTS;
 use crate::cache::RunCache;
 use crate::clock::SystemClock;
+use crate::condition::Condition;
 use crate::database::{Purpose, connect, open_or_make, storage, wal_path};
 use crate::error::{Failure, OpenError};
 use crate::host_lock::HostLock;
@@ -22,7 +23,7 @@ use crate::queues;
 use crate::readers::Readers;
 use crate::run_watch::RunWatch;
 use crate::watch::QueueWatch;
-use crate::writer::{Condition, Writer, WriterThreads};
+use crate::writer::{Writer, WriterThreads};
 
 /// The file's name inside the data folder.
 pub const FILE_NAME: &str = "windlass.db";

@@ -15,10 +15,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
-use windlass_engine::ports::{ErrorClass, PortError};
+use tokio::sync::oneshot;
+use windlass_engine::ports::PortError;
 
-use crate::error::{DAMAGED, Failure, LOCKED, NOT_SYNCED, closed, concerns_the_whole_file, port_error};
+use crate::condition::{Condition, not_synced};
+use crate::error::{Failure, closed, concerns_the_whole_file, port_error};
 use crate::meter::{Meter, add};
 use crate::schema::APPLICATION_ID;
 use crate::session::{Known, Session, roll_back};
@@ -119,44 +120,6 @@ pub(crate) struct Writer {
     requests: Sender<Box<dyn Request>>,
 }
 
-/// Whether the store takes writes.
-#[derive(Debug, Default)]
-pub(crate) struct Condition {
-    /// Why it refuses every write until it is opened again, once it does.
-    pub(crate) broken: watch::Sender<Option<PortError>>,
-    /// Why the last write failed, whatever it asked for, if it did.
-    pub(crate) failing: watch::Sender<Option<PortError>>,
-}
-
-impl Condition {
-    fn is_broken(&self) -> bool {
-        self.broken.borrow().is_some()
-    }
-
-    fn breaks(&self) {
-        self.failing.send_replace(Some(not_synced()));
-        self.broken.send_replace(Some(not_synced()));
-    }
-
-    /// Another process that holds the lock is no fault.
-    fn failed(&self, error: &PortError) {
-        if error.code != LOCKED && !self.stays() {
-            self.failing.send_replace(Some(error.clone()));
-        }
-    }
-
-    fn wrote(&self) {
-        if !self.stays() {
-            self.failing.send_if_modified(|failing| failing.take().is_some());
-        }
-    }
-
-    /// A file that is damaged stays so, though its sound parts can be written.
-    fn stays(&self) -> bool {
-        self.failing.borrow().as_ref().is_some_and(|error| error.code == DAMAGED || error.code == NOT_SYNCED)
-    }
-}
-
 /// The writer's threads, to be waited for.
 pub(crate) struct WriterThreads(Mutex<Vec<JoinHandle<()>>>);
 
@@ -185,19 +148,7 @@ impl Writer {
         let (committed, to_sync) = channel();
         let syncer = Syncer { wal, meter: meter.clone(), condition: condition.clone() };
         let syncer = spawn("windlass-sync", move || syncer.run(&to_sync))?;
-        let wal_pages = Arc::new(AtomicU64::new(0));
-        let mut worker = Worker {
-            connection,
-            known: Known::default(),
-            committed,
-            meter,
-            watch,
-            condition,
-            wal_pages,
-            seen: 0,
-            copied: 0,
-            tried: Instant::now(),
-        };
+        let mut worker = Worker::new(connection, committed, meter, watch, condition);
         let writer = spawn("windlass-write", move || {
             if let Err(error) = worker.count_wal_pages() {
                 tracing::warn!(error = %error, "the log's pages can not be counted");
@@ -298,6 +249,17 @@ struct Worker {
 }
 
 impl Worker {
+    fn new(
+        connection: Connection,
+        committed: Sender<Vec<Box<dyn Request>>>,
+        meter: Arc<Meter>,
+        watch: Arc<QueueWatch>,
+        condition: Arc<Condition>,
+    ) -> Self {
+        let (known, wal_pages, tried) = (Known::default(), Arc::default(), Instant::now());
+        Self { connection, known, committed, meter, watch, condition, wal_pages, seen: 0, copied: 0, tried }
+    }
+
     fn count_wal_pages(&mut self) -> rusqlite::Result<()> {
         let pages = self.wal_pages.clone();
         self.connection.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, count: std::ffi::c_int| {
@@ -480,17 +442,45 @@ fn answer_all(batch: Vec<Box<dyn Request>>, fate: &Result<(), PortError>) {
     }
 }
 
-fn not_synced() -> PortError {
-    PortError::new(
-        ErrorClass::Retry,
-        NOT_SYNCED,
-        "sync the log to the disk: whether the write holds is known after a restart",
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use windlass_engine::ports::ErrorClass;
+
     use super::*;
+    use crate::error::NOT_SYNCED;
+
+    /// Nobody need write for that: whoever only asks is told nothing about the disk.
+    #[test]
+    fn what_could_not_be_written_is_tried_again_whatever_is_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let connection = crate::database::open_or_make(&folder.path().join("store")).expect("a file");
+        let (committed, _to_sync) = channel();
+        let mut worker = Worker::new(connection, committed, Arc::default(), Arc::default(), Arc::default());
+        let (requests, waiting) = channel();
+        let ask = || {
+            let (reply, _) = oneshot::channel::<Result<(), PortError>>();
+            let work = |_: &mut Session<'_>| Ok(());
+            let answer = |_: Result<(), PortError>, _: oneshot::Sender<_>| ();
+            let durability = Durability::Ordered;
+            let asked: Box<dyn Request> =
+                Box::new(Asked { durability, droppable: false, work, result: None, reply, answer });
+            requests.send(asked).expect("it is waited for");
+        };
+        let full = PortError::new(ErrorClass::Retry, "WL0303", "write: the disk is full");
+        worker.condition.failed(&full);
+        ask();
+        assert!(worker.next(&waiting).is_some());
+        assert_eq!(worker.condition.failing.borrow().as_ref(), Some(&full), "it was tried just now");
+        worker.tried = Instant::now().checked_sub(TRY_EVERY).expect("this machine runs for longer than that");
+        ask();
+        assert!(worker.next(&waiting).is_some());
+        assert_eq!(*worker.condition.failing.borrow(), None);
+        worker.connection.execute_batch("PRAGMA query_only = ON").expect("a switch");
+        worker.tried = Instant::now().checked_sub(TRY_EVERY).expect("this machine runs for longer than that");
+        ask();
+        assert!(worker.next(&waiting).is_some());
+        assert!(worker.condition.failing.borrow().is_some());
+    }
 
     /// A device takes what is written and can not sync it (EINVAL).
     #[tokio::test]

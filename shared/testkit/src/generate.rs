@@ -259,13 +259,13 @@ pub enum Aim {
 pub enum Report {
     /// It has begun; that long ago.
     Started(Millis),
-    /// An agent asks to perform it: by a message received so often, and by which copy.
+    /// An agent asks to perform it: by a message received so often, by which copy, and whether it asks again.
     Claim(u32, u32, bool),
     /// Its agent keeps it without a message; it has begun that long ago.
     Renewed(Millis),
     /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
     Progressed(u8, u32, Option<Value>),
-    /// Its agent gives it back; it may not hold its message any more.
+    /// Its agent gives it back, by which copy; it may not hold its message any more.
     HandedBack(u32, Option<Value>),
     /// It has ended, and said where the work can be taken up.
     Completed(Outcome, Option<Value>),
