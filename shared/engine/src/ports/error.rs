@@ -14,7 +14,7 @@ pub enum ErrorClass {
 }
 
 /// A failure of a host's primitive.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PortError {
     /// What is to be done about it.
