@@ -3,7 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::attempt::Fate;
+use windlass_domain::caller::Caller;
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{ActionAt, Input};
 use windlass_domain::time::{Millis, Timestamp};
@@ -27,6 +30,9 @@ pub enum InboxMessage {
         run: RunId,
         /// What happened.
         input: Input,
+        /// Who asks, by which way, and why; absent: an agent or the host itself.
+        #[serde(default, skip_serializing_if = "is_host")]
+        caller: Caller,
     },
     /// A task is due by its schedule.
     Due {
@@ -67,8 +73,17 @@ pub struct PerformMessage {
     pub version: TaskVersion,
     /// The action's name.
     pub name: ActionName,
-    /// The action, the attempt and the fence, to be given back in every report.
+    /// The action and the number of its attempt.
     pub of: ActionAt,
+    /// Which of the attempt's messages this is. Reports name the delivery `ATTEMPT.ISSUE.RECEIVE`. The first receipt of
+    /// issue 0 may begin without asking while it is fresh; any other delivery claims first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub issue: u64,
+    /// What programs compare: a greater number is of a later owner. A confirmed claim brings a greater one.
+    pub fence: u64,
+    /// How many agents the action has cost.
+    #[serde(default, skip_serializing_if = "is_zero_usize")]
+    pub losses: usize,
     /// What to perform.
     pub work: Work,
     /// How long the attempt may take, in milliseconds; absent: no limit of its own.
@@ -79,14 +94,7 @@ pub struct PerformMessage {
     pub deadline: Option<Timestamp>,
     /// When the attempt was queued, in milliseconds since the epoch.
     pub queued_at: Timestamp,
-    /// The attempt may already be with an agent: it must be claimed before it starts.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub claim: bool,
-    /// Which copy of the attempt's message this is: it is sent again where the first one may be lost. 0: the first one.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub copy: u32,
-    /// Where the attempt before this one said that the work can be taken up. Whoever claims finds a newer one in the
-    /// record.
+    /// Where the attempt before this one said that the work can be taken up. A confirmed claim brings a newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
     /// The attempt's trace context, a W3C `traceparent`: to be passed on to whatever performs it.
@@ -98,15 +106,53 @@ pub struct PerformMessage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ControlMessage {
-    /// Stop an attempt, and report it as cancelled (or as whatever it was before it could be stopped).
+    /// The attempt is the agent's own: it may begin it, or keep it without its message.
+    Confirm {
+        /// The format's version: 1.
+        #[schemars(extend("const" = MESSAGE_VERSION))]
+        v: u32,
+        /// The run it is of.
+        run: RunId,
+        /// The action.
+        action: ActionIndex,
+        /// The delivery that was claimed or renewed.
+        delivery: Delivery,
+        /// The hash of the message's id, as the agent gave it.
+        message: u32,
+        /// The number that the agent gave to its request. The agent's right counts from when it sent that request.
+        asked: u32,
+        /// Until when the agent has the attempt without its message; absent: as long as it keeps its message.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<Timestamp>,
+        /// Where the work can be taken up.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        checkpoint: Option<Value>,
+        /// How many agents the action has cost.
+        #[serde(default, skip_serializing_if = "is_zero_usize")]
+        losses: usize,
+        /// What programs compare.
+        fence: u64,
+    },
+    /// Stop an attempt, or do not begin it. An agent ignores one that is not for what it asks or performs.
     Stop {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
         /// The run it is of.
         run: RunId,
-        /// Which attempt.
-        of: ActionAt,
+        /// The action.
+        action: ActionIndex,
+        /// The delivery that is meant.
+        delivery: Delivery,
+        /// The hash of the message's id, as the agent gave it.
+        message: u32,
+        /// The number of the request that this answers; absent: it answers none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        asked: Option<u32>,
+        /// What to do: `report` how the attempt ended, `leave` its message to come again, or `delete` it.
+        fate: Fate,
+        /// Why, in words.
+        reason: String,
     },
     /// Finish what runs, take nothing further, and exit.
     Drain {
@@ -121,8 +167,29 @@ pub enum ControlMessage {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_zero(number: &u32) -> bool {
+fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero_usize(number: &usize) -> bool {
+    *number == 0
+}
+
+fn is_host(caller: &Caller) -> bool {
+    *caller == Caller::HOST
+}
+
+/// The hash of a message's id by which reports name it: its CRC-32 (as of zlib), and 1 instead of 0.
+pub fn message_hash(id: &str) -> u32 {
+    crc32fast::hash(id.as_bytes()).max(1)
+}
+
+impl InboxMessage {
+    /// An input of a run that no person asked for.
+    pub fn of_run(run: RunId, input: Input) -> Self {
+        Self::Run { v: MESSAGE_VERSION, run, input, caller: Caller::HOST }
+    }
 }
 
 /// What is sent between the parts.
@@ -148,7 +215,7 @@ impl Message for PerformMessage {
 impl Message for ControlMessage {
     fn format_version(&self) -> u32 {
         match self {
-            Self::Stop { v, .. } | Self::Drain { v, .. } => *v,
+            Self::Confirm { v, .. } | Self::Stop { v, .. } | Self::Drain { v, .. } => *v,
         }
     }
 }

@@ -153,13 +153,13 @@ impl ActionView {
     fn of(state: &ActionState) -> Self {
         Self {
             status: state.status,
-            attempts: state.attempt,
-            agent: state.agent.clone(),
+            attempts: state.attempt(),
+            agent: state.agent().cloned(),
             agent_silent_since: None,
             queued_at: shown(state.queued_at),
             unserved_since: shown(state.unserved.map(|unserved| unserved.since)),
             cancelling_since: shown(state.kill.as_ref().filter(|_| state.status.is_in_flight()).map(|kill| kill.at)),
-            started_at: shown(state.started_at),
+            started_at: shown(state.started_at()),
             finished_at: shown(state.finished_at),
             retry_at: shown(state.retry_at),
             progress: state.progress.clone(),

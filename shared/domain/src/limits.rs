@@ -1,5 +1,7 @@
 //! Every limit, with its unit in its name. A limit that is met is a typed error at the place that met it.
 
+/// How long a message stays hidden without being extended, unless its agent's settings say otherwise, in milliseconds.
+pub const VISIBILITY_MS: u64 = 30_000;
 /// How far the clocks of two processes may differ, wherever one decides by what another has timed.
 pub const CLOCKS_DIFFER_MS: u64 = 10_000;
 
@@ -92,9 +94,6 @@ pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
-/// A run of which nothing has been heard since its start, and whose attempts nobody reported for this long, has them
-/// sent again, to be claimed, in milliseconds: whoever recorded it may have died before it sent them.
-pub const RESTART_AFTER_MS: u64 = 2 * 60_000;
 /// Actions in one page of a run's record.
 pub const ACTIONS_PER_PAGE: usize = 64;
 /// Agents that may be lost while they perform one action, before it is given up as poison.

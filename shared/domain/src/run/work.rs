@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
+use super::state::{Origin, Run};
+use crate::attempt::ErrorInfo;
 use crate::definition::{Definition, ExecFacade, Facade, HttpFacade, NativeFacade};
 use crate::expression::{ExpressionError, Scope, Template, as_text};
 use crate::ids::{ActionIndex, ActionName};
 use crate::limits::MAX_WORK_BYTES;
-use crate::run::{ErrorInfo, Origin, Run};
 use crate::work::{ExecWork, HttpWork, NativeWork, Work};
 
 /// Whether the action's condition holds; it does if there is none.

@@ -1,15 +1,16 @@
 //! Joins: whether an action's trigger holds.
 
+use super::fact::SkipReason;
+use super::state::Run;
+use crate::attempt::ActionStatus;
 use crate::definition::{Definition, Trigger};
 use crate::ids::ActionIndex;
-use crate::run::{ActionStatus, Run};
-use crate::sabotage::{Bug, sabotaged};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Readiness {
     /// Not yet.
     Wait,
-    /// Not any more.
+    /// It never will.
     Never,
     /// Yes.
     Go,
@@ -63,9 +64,17 @@ pub(super) fn readiness(
     if let Some(verdict) = alone {
         return verdict;
     }
-    if needs.iter().rev().any(|need| !run.action(*need).status.is_settled()) && !sabotaged(Bug::EarlyJoin) {
+    if needs.iter().rev().any(|need| !run.action(*need).status.is_settled()) {
         return Readiness::Wait;
     }
     let decided = needs.iter().find_map(|need| verdict_of_one(trigger, definition, run, *need));
     decided.unwrap_or_else(|| verdict_of_all(trigger, needs.len()))
+}
+
+/// Why an action was skipped: if its trigger could still hold, its condition was false.
+pub(crate) fn skip_reason(definition: &Definition, run: &Run, action: ActionIndex) -> SkipReason {
+    match readiness(definition, run, action, None) {
+        Readiness::Never => SkipReason::Trigger,
+        Readiness::Wait | Readiness::Go => SkipReason::Condition,
+    }
 }

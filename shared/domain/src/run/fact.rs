@@ -1,26 +1,29 @@
-//! The events of a run: each says what has been decided, and alone changes the record.
+//! The facts of a run: each says what has been decided, and alone changes the record.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::record::{ErrorInfo, RunStatus};
-use super::{ActionAt, Progress};
+use super::input::{ActionAt, Progress};
+use super::state::RunStatus;
+use crate::attempt::{ErrorInfo, Owner};
+use crate::caller::Caller;
+use crate::delivery::Delivery;
 use crate::ids::{ActionIndex, AgentId, PoolName, RunId, derive};
 use crate::time::Timestamp;
 
 /// Something that was decided about a run, and when.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Event {
+pub struct Fact {
     /// When it was decided.
     pub at: Timestamp,
     /// What.
-    pub kind: EventKind,
+    pub kind: FactKind,
 }
 
 /// What was decided.
 #[derive(Debug, Clone, PartialEq)]
-pub enum EventKind {
+pub enum FactKind {
     /// The run has begun.
     RunStarted {
         /// When it must have ended.
@@ -30,11 +33,15 @@ pub enum EventKind {
     RunPaused {
         /// Which of the run's pauses begins, from 1.
         number: u32,
+        /// Who asked for it.
+        caller: Caller,
     },
     /// The run goes on.
     RunResumed {
         /// Which of its pauses ends.
         number: u32,
+        /// Who asked for it.
+        caller: Caller,
     },
     /// The run ends early; what is queued or running is still answered.
     RunCancelling {
@@ -42,6 +49,8 @@ pub enum EventKind {
         cause: CancelCause,
         /// Why, in words.
         reason: String,
+        /// Who asked for it.
+        caller: Caller,
     },
     /// A run that had ended is taken up again; its unsuccessful actions start over.
     RunRetried {
@@ -49,6 +58,13 @@ pub enum EventKind {
         deadline: Option<Timestamp>,
         /// The actions that start over.
         actions: Vec<ActionIndex>,
+        /// Who asked for it.
+        caller: Caller,
+    },
+    /// The sweep of that time has changed something: when it comes again, this tells which commit it was. Not published.
+    RunSwept {
+        /// The time that the sweep names.
+        at: Timestamp,
     },
     /// The run has ended.
     RunFinished {
@@ -66,7 +82,7 @@ pub enum EventKind {
     },
     /// An attempt goes to its pool.
     ActionQueued {
-        /// Which, and the attempt's number and first fence.
+        /// Which.
         of: ActionAt,
     },
     /// A queued attempt waits in a pool that no living agent serves. It goes on waiting.
@@ -78,43 +94,51 @@ pub enum EventKind {
         /// Since when it waits there without an agent.
         since: Timestamp,
     },
-    /// An agent performs the attempt.
+    /// An agent has the attempt: it began unasked and said so, or the process manager confirmed its claim.
     ActionStarted {
         /// Which.
         of: ActionAt,
-        /// Who.
-        agent: AgentId,
-        /// When it began, by the agent's clock.
-        started_at: Timestamp,
-        /// The message by which it was claimed; of the first one, received 0 times, if it was not claimed.
-        by: ClaimedBy,
+        /// By which delivery.
+        delivery: Delivery,
+        /// The agent, and its message.
+        owner: Owner,
+        /// What programs compare, from here on.
+        fence: u64,
     },
     /// The attempt's agent keeps it without a message until then. Not published.
     ActionLeased {
         /// Which.
         of: ActionAt,
-        /// Until when nobody else may have it, clocks that differ included.
+        /// Until when no other agent may have it, clocks that differ included.
         until: Timestamp,
+        /// The number of the agent's renewal; 0: the process manager gave the time by itself.
+        renewal: u32,
     },
-    /// The attempt's lease has run out: it waits in its pool again. Not published.
+    /// The lease of the attempt's agent has run out: it waits in its pool again, and the agent is still named. Not published.
     ActionLapsed {
-        /// Which, with the fence that its agent had.
+        /// Which.
         of: ActionAt,
     },
-    /// Whoever had the attempt under this fence is not there any more and never said why. Not published.
+    /// The agent that had the attempt by this delivery was lost: another displaces it. Not published.
     ActionLost {
         /// Which.
         of: ActionAt,
+        /// By which delivery the lost agent had it.
+        delivery: Delivery,
     },
-    /// Whoever had the action under this fence was not lost because of it after all. Not published.
+    /// The agent of this delivery was not lost after all. Not published.
     ActionNotLost {
         /// Which.
         of: ActionAt,
+        /// By which delivery it had the attempt.
+        delivery: Delivery,
     },
     /// The attempt has come further.
     ActionProgressed {
         /// Which.
         of: ActionAt,
+        /// By which delivery its agent has it.
+        delivery: Delivery,
         /// The number of the report; 0: it has none.
         number: u32,
         /// How far.
@@ -129,19 +153,19 @@ pub enum EventKind {
         /// From where.
         checkpoint: Value,
     },
-    /// The attempt's agent has stopped it and gives it back: the next fence is nobody's. Not published.
+    /// The attempt's agent has stopped it and gives it back: it waits in its pool again. Not published.
     ActionHandedBack {
-        /// Which, with the fence that its agent had.
+        /// Which.
         of: ActionAt,
+        /// The issue that is reserved for its next message.
+        issue: u64,
     },
     /// The action ended well.
     ActionSucceeded {
         /// Which.
         of: ActionAt,
-        /// Who performed it.
-        agent: Option<AgentId>,
-        /// When it began.
-        started_at: Option<Timestamp>,
+        /// The agent that performed it, if one did.
+        by: Option<Owner>,
         /// What it gave.
         output: Value,
     },
@@ -149,10 +173,8 @@ pub enum EventKind {
     ActionRetrying {
         /// The attempt that failed.
         of: ActionAt,
-        /// Who performed it.
-        agent: Option<AgentId>,
-        /// When it began.
-        started_at: Option<Timestamp>,
+        /// The agent that performed it, if one did.
+        by: Option<Owner>,
         /// Why.
         error: ErrorInfo,
         /// When the next attempt is due.
@@ -162,10 +184,8 @@ pub enum EventKind {
     ActionFailed {
         /// Which.
         of: ActionAt,
-        /// Who performed it.
-        agent: Option<AgentId>,
-        /// When it began.
-        started_at: Option<Timestamp>,
+        /// The agent that performed it, if one did.
+        by: Option<Owner>,
         /// Why.
         error: ErrorInfo,
         /// Whether the run may succeed all the same.
@@ -175,10 +195,8 @@ pub enum EventKind {
     ActionTimedOut {
         /// Which.
         of: ActionAt,
-        /// Who performed it.
-        agent: Option<AgentId>,
-        /// When it began.
-        started_at: Option<Timestamp>,
+        /// The agent that performed it, if one did.
+        by: Option<Owner>,
         /// Why.
         error: ErrorInfo,
         /// Whether the run may succeed all the same.
@@ -191,19 +209,21 @@ pub enum EventKind {
         /// Why.
         reason: SkipReason,
     },
-    /// Somebody wants this action to end early; what is queued or running is still answered.
+    /// A person asked to end this action early; what is queued or running is still answered.
     ActionCancelling {
         /// Which; attempt 0 if it has none.
         of: ActionAt,
         /// Why, in words.
         reason: String,
+        /// Who asked for it.
+        caller: Caller,
     },
     /// The run was cancelled, or the action alone was killed, before it ended by itself.
     ActionCancelled {
         /// Which; attempt 0 if it had none.
         of: ActionAt,
-        /// Who says that it does not run: the agent that ended it, or that got it and did not begin. Absent: nobody had
-        /// to, or nobody did in time.
+        /// The agent that says that it does not run: it ended it, or got it and did not begin. Absent: no agent had to say
+        /// so, or none did in time.
         agent: Option<AgentId>,
         /// Why the action alone was killed; absent: its run was cancelled.
         error: Option<ErrorInfo>,
@@ -212,20 +232,11 @@ pub enum EventKind {
     },
 }
 
-/// One delivery of an attempt's message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct ClaimedBy {
-    /// Which copy of the message; 0: the first one.
-    pub copy: u32,
-    /// How often that had been received.
-    pub received: u32,
-}
-
 /// What ends a run early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelCause {
-    /// Somebody asked for it.
+    /// A person or a program asked for it.
     Request,
     /// Its deadline passed.
     Deadline,
@@ -237,13 +248,13 @@ pub enum CancelCause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SkipReason {
-    /// Its trigger can not hold any more.
+    /// Its trigger cannot hold any more.
     Trigger,
     /// Its condition is false.
     Condition,
 }
 
-impl EventKind {
+impl FactKind {
     /// The event's public type, such as `action.succeeded`.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -252,6 +263,7 @@ impl EventKind {
             Self::RunResumed { .. } => "run.resumed",
             Self::RunCancelling { .. } => "run.cancelling",
             Self::RunRetried { .. } => "run.retried",
+            Self::RunSwept { .. } => "run.swept",
             Self::RunFinished { status, .. } => match status {
                 RunStatus::Succeeded => "run.succeeded",
                 RunStatus::SucceededWithFaults => "run.succeeded_with_faults",
@@ -284,7 +296,7 @@ impl EventKind {
         }
     }
 
-    /// The action that it is about, with its attempt and fence where it has one.
+    /// The action that it is about, with its attempt where it has one.
     pub fn about(&self) -> Option<ActionAt> {
         match self {
             Self::RunStarted { .. }
@@ -292,20 +304,21 @@ impl EventKind {
             | Self::RunResumed { .. }
             | Self::RunCancelling { .. }
             | Self::RunRetried { .. }
+            | Self::RunSwept { .. }
             | Self::RunFinished { .. } => None,
             Self::ActionReady { action } | Self::ActionSkipped { action, .. } => {
-                Some(ActionAt { action: *action, attempt: 0, fence: 0 })
+                Some(ActionAt { action: *action, attempt: 0 })
             }
             Self::ActionQueued { of }
             | Self::ActionUnserved { of, .. }
             | Self::ActionStarted { of, .. }
-            | Self::ActionLost { of }
-            | Self::ActionNotLost { of }
+            | Self::ActionLost { of, .. }
+            | Self::ActionNotLost { of, .. }
             | Self::ActionLeased { of, .. }
             | Self::ActionLapsed { of }
             | Self::ActionProgressed { of, .. }
             | Self::ActionCheckpointed { of, .. }
-            | Self::ActionHandedBack { of }
+            | Self::ActionHandedBack { of, .. }
             | Self::ActionSucceeded { of, .. }
             | Self::ActionRetrying { of, .. }
             | Self::ActionFailed { of, .. }
@@ -315,11 +328,12 @@ impl EventKind {
         }
     }
 
-    /// Whether it is told to anybody. What is not has no id of its own.
+    /// Whether it is published. What is not has no id of its own.
     pub const fn is_public(&self) -> bool {
         !matches!(
             self,
-            Self::ActionReady { .. }
+            Self::RunSwept { .. }
+                | Self::ActionReady { .. }
                 | Self::ActionLost { .. }
                 | Self::ActionNotLost { .. }
                 | Self::ActionLeased { .. }
@@ -329,30 +343,33 @@ impl EventKind {
         )
     }
 
-    /// The event's id: the same decision, however often it is made again, gives the same id.
+    /// The id of its event: the same decision, however often it is made again, gives the same id.
     pub fn id(&self, run: RunId, retries: u32, at: Timestamp) -> Uuid {
         let run = run.to_string();
-        if let Self::RunPaused { number } | Self::RunResumed { number } = self {
+        if let Self::RunPaused { number, .. } | Self::RunResumed { number, .. } = self {
             // Pauses are numbered through all lives of the run, and one commit may end one and begin the next.
             return derive(&["event", self.name(), &run, &number.to_string()]);
         }
-        // What is said again of an action that a retry left alone was said in an earlier life of the run.
+        // Attempts are numbered through all lives of the run: a later life cannot decide the same again.
         let retries = if self.is_of_one_attempt() { String::new() } else { retries.to_string() };
-        let at = if self.may_recur() { at.as_millis().to_string() } else { String::new() };
         let Some(of) = self.about() else {
-            return derive(&["event", self.name(), &run, &retries, &at]);
+            return derive(&["event", self.name(), &run, &retries]);
         };
         let (action, attempt) = (of.action.0.to_string(), of.attempt.to_string());
         let extra = match self {
-            Self::ActionStarted { .. } | Self::ActionUnserved { .. } => of.fence.to_string(),
-            // Several reports of one batch are decided at one instant, and what was said may be said again.
-            Self::ActionProgressed { progress, number: 0, .. } => serde_json::to_string(progress).unwrap_or_default(),
-            Self::ActionProgressed { of, number, .. } => format!("{}.{number}", of.fence),
+            Self::ActionStarted { delivery, .. } => delivery.to_string(),
+            Self::ActionUnserved { since, .. } => since.as_millis().to_string(),
+            // An agent that does not number its reports may say the same again.
+            Self::ActionProgressed { progress, number: 0, .. } => {
+                format!("{}{}", serde_json::to_string(progress).unwrap_or_default(), at.as_millis())
+            }
+            Self::ActionProgressed { delivery, number, .. } => format!("{delivery}.{number}"),
             Self::RunStarted { .. }
             | Self::RunPaused { .. }
             | Self::RunResumed { .. }
             | Self::RunCancelling { .. }
             | Self::RunRetried { .. }
+            | Self::RunSwept { .. }
             | Self::RunFinished { .. }
             | Self::ActionReady { .. }
             | Self::ActionQueued { .. }
@@ -370,7 +387,7 @@ impl EventKind {
             | Self::ActionCancelling { .. }
             | Self::ActionCancelled { .. } => String::new(),
         };
-        derive(&["event", self.name(), &run, &retries, &action, &attempt, &extra, &at])
+        derive(&["event", self.name(), &run, &retries, &action, &attempt, &extra])
     }
 
     /// Whether no later life of the run can decide it again: attempts are numbered through all of them.
@@ -383,10 +400,5 @@ impl EventKind {
                 | Self::ActionSucceeded { .. }
                 | Self::ActionRetrying { .. }
         )
-    }
-
-    /// Whether it can be decided more than once in a run's life, for the same attempt.
-    fn may_recur(&self) -> bool {
-        matches!(self, Self::ActionProgressed { .. })
     }
 }
