@@ -94,6 +94,8 @@ pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
+/// A run that was recorded and has not begun is begun by the sweeper after that, in milliseconds.
+pub const START_AGAIN_AFTER_MS: u64 = 2 * 60_000;
 /// Actions in one page of a run's record.
 pub const ACTIONS_PER_PAGE: usize = 64;
 /// Agents that may be lost while they perform one action, before it is given up as poison.

@@ -62,7 +62,7 @@ pub fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Opt
     let allowed = definition.action(action).allow_failure;
     let (by, settled_at) = (state.owner, state.finished_at);
     let (at, kind) = match (state.status, state.error) {
-        (ActionStatus::Queued, _) => (state.queued_at, FactKind::ActionQueued { of }),
+        (ActionStatus::Queued, _) => (state.queued_at, FactKind::ActionQueued { of, issue: state.last.issue }),
         (ActionStatus::Running, _) => {
             let owner = by?;
             (Some(owner.since), FactKind::ActionStarted { of, delivery: state.last, owner, fence: state.fence })
@@ -245,7 +245,7 @@ fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact>
     let of = at(run, action);
     let mut facts = Vec::new();
     if let Some(at) = state.queued_at.filter(|_| state.status != ActionStatus::Queued) {
-        facts.push(Fact { at, kind: FactKind::ActionQueued { of } });
+        facts.push(Fact { at, kind: FactKind::ActionQueued { of, issue: 0 } });
     }
     if let Some(owner) = state.owner.clone().filter(|_| state.status != ActionStatus::Running) {
         let (at, delivery, fence) = (owner.started_at, state.last, state.fence);

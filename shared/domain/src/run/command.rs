@@ -140,7 +140,7 @@ pub(crate) fn resend(definition: &Definition, run: &Run, action: ActionIndex, no
     let work = work::render(definition, run, action).ok()?;
     let waited = state.queued_at.map_or(0, |at| now.since(at).0);
     let mut perform = perform(definition, run, action, state.last.next_issue(waited), work);
-    if may_begin_unasked(state, now) && first_issue(definition, run, action) == 0 {
+    if may_begin_unasked(state, now) {
         perform.delay = Millis(TOLD_WITHIN_MS.saturating_sub(waited));
     }
     Some(Command::Perform(Box::new(perform)))

@@ -37,6 +37,7 @@ pub(super) fn start(draft: &mut Draft<'_>) {
         }
     }
     graph::follow(draft);
+    timers::set_wake(draft, None);
 }
 
 fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {

@@ -84,6 +84,8 @@ pub enum FactKind {
     ActionQueued {
         /// Which.
         of: ActionAt,
+        /// The issue of its first message: 0 may begin without asking, 1 must be claimed.
+        issue: u64,
     },
     /// A queued attempt waits in a pool that no living agent serves. It goes on waiting.
     ActionUnserved {
@@ -309,7 +311,7 @@ impl FactKind {
             Self::ActionReady { action } | Self::ActionSkipped { action, .. } => {
                 Some(ActionAt { action: *action, attempt: 0 })
             }
-            Self::ActionQueued { of }
+            Self::ActionQueued { of, .. }
             | Self::ActionUnserved { of, .. }
             | Self::ActionStarted { of, .. }
             | Self::ActionLost { of, .. }

@@ -41,7 +41,7 @@ pub fn apply(run: &mut Run, fact: &Fact) {
             set_status(run, *status, None);
         }
         FactKind::ActionReady { action } => make_ready(run, *action),
-        FactKind::ActionQueued { of } => queue(run, *of, at),
+        FactKind::ActionQueued { of, issue } => queue(run, *of, *issue, at),
         FactKind::ActionUnserved { of, since, .. } => {
             run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision: next });
         }
@@ -197,13 +197,13 @@ fn unready(run: &mut Run, action: ActionIndex) {
     }
 }
 
-fn queue(run: &mut Run, of: ActionAt, at: Timestamp) {
+fn queue(run: &mut Run, of: ActionAt, issue: u64, at: Timestamp) {
     unready(run, of.action);
     if !run.action(of.action).status.is_in_flight() {
         run.in_flight += 1;
     }
     let state = change(run, of.action, ActionStatus::Queued);
-    state.last = Delivery::none_of(of.attempt);
+    state.last = Delivery::new(of.attempt, issue, 0);
     state.fence += 1;
     state.first_queued_at.get_or_insert(at);
     state.queued_at = Some(at);

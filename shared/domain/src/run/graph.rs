@@ -71,8 +71,8 @@ fn queue(draft: &mut Draft<'_>, action: ActionIndex) {
     let before = draft.at(action);
     match work::render(draft.definition, &draft.run, action) {
         Ok(work) => {
-            draft.emit(FactKind::ActionQueued { of: ActionAt { attempt: before.attempt + 1, ..before } });
             let issue = first_issue(draft.definition, &draft.run, action);
+            draft.emit(FactKind::ActionQueued { of: ActionAt { attempt: before.attempt + 1, ..before }, issue });
             let perform = perform(draft.definition, &draft.run, action, issue, work);
             draft.commands.push(Command::Perform(Box::new(perform)));
         }

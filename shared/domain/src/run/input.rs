@@ -143,10 +143,6 @@ pub enum Input {
     Sweep {
         /// When the sweeper found it: a sweep that comes again is known by that.
         at: Timestamp,
-        /// When the sweeper looked for lost messages of this run the time before, or earlier; absent: it does not look for
-        /// them this time.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        since: Option<Timestamp>,
     },
 }
 

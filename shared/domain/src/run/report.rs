@@ -83,7 +83,7 @@ pub(super) fn renewed(draft: &mut Draft<'_>, of: &Report, started_at: Timestamp,
         survived(draft, of.action);
         let until = draft.now.plus(Millis(LEASE_MS + CLOCKS_DIFFER_MS));
         draft.emit(FactKind::ActionLeased { of: draft.at(of.action), until, renewal: number });
-        timers::put_off_wake(draft);
+        put_off_wake(draft, of.action);
     }
     confirm(draft, of, number);
     Ok(())
@@ -261,6 +261,14 @@ fn answer(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, fate: Fate, re
         reason: reason.to_owned(),
     };
     draft.commands.push(Command::Stop(Box::new(stop)));
+}
+
+/// A lease that is extended puts its timer off: unless the run is overdue, `wake_at` follows.
+fn put_off_wake(draft: &mut Draft<'_>, action: ActionIndex) {
+    let is_overdue = draft.run.wake_at.is_some_and(|at| at <= draft.now);
+    if draft.run.status.goes_on() && !is_overdue {
+        timers::set_wake(draft, Some(action));
+    }
 }
 
 /// Confirms, or confirms again, that the attempt is the agent's own: what stands is said.

@@ -8,7 +8,8 @@ use super::pages::Pages;
 use crate::attempt::{ActionState, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
-use crate::time::Timestamp;
+use crate::limits::START_AGAIN_AFTER_MS;
+use crate::time::{Millis, Timestamp};
 
 /// The saved state of one run. Its head holds no list that grows with the task; its actions stand in pages.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -190,7 +191,7 @@ impl Run {
             started_at: None,
             finished_at: None,
             deadline: None,
-            wake_at: None,
+            wake_at: Some(now.plus(Millis(START_AGAIN_AFTER_MS))),
             cancellation: None,
             retries: 0,
             pauses: 0,

@@ -50,6 +50,9 @@ pub enum Rejection {
     /// The definition has no such action.
     #[error("the definition has no such action")]
     UnknownAction,
+    /// The report is of a pool whose agents did not send it.
+    #[error("the report came from another pool than the action's own")]
+    Forbidden,
 }
 
 /// Decides what an input of that caller does to a run at `now`.
@@ -80,7 +83,7 @@ fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
             action.map_or(Ok(()), |action| check_action(draft, action))?;
             time::wake(draft, *action)?;
         }
-        Input::Sweep { at, since } => time::sweep(draft, *at, *since)?,
+        Input::Sweep { at } => time::sweep(draft, *at)?,
         Input::Unserved { pool, since } => time::unserved(draft, pool, *since),
         Input::Started { of, started_at } => {
             check_action(draft, of.action)?;

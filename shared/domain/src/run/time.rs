@@ -10,9 +10,8 @@ use super::graph;
 use super::report::attempt_failed;
 use super::state::{Phase, RunStatus};
 use super::timers::{self, due_of, timeout_of};
-use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Fate};
+use crate::attempt::{ActionStatus, ErrorInfo, Fate};
 use crate::ids::{ActionIndex, PoolName};
-use crate::limits::{REISSUE_QUEUED_AFTER_MS, UNLEASED_MS};
 use crate::outstanding;
 use crate::time::Timestamp;
 
@@ -31,26 +30,27 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
         Some(_) => return Ok(()),
     }
     graph::follow(draft);
-    timers::set_wake(draft);
     if draft.facts.len() == before {
         timers::ask_again(draft, action);
+    }
+    let is_done = action.is_some() || draft.run.status.phase() == Phase::Ending;
+    if is_done {
+        timers::set_wake(draft, action);
     }
     Ok(())
 }
 
-/// The sweeper found the run. All that is due is done; with `since`, what may have been lost is sent again, too.
-pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp, since: Option<Timestamp>) -> Result<(), Rejection> {
+/// The sweeper found the run: all that is due by now is done, and what may have been lost is sent again.
+pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp) -> Result<(), Rejection> {
     draft.stands = draft.run.swept.filter(|swept| swept.at == at).map(|swept| swept.revision);
     match draft.run.status.phase() {
         Phase::Open if draft.run.status == RunStatus::Submitted => control::start(draft),
         Phase::Open => {
             look_at_run(draft)?;
-            if draft.run.status.goes_on() {
-                for action in draft.definition.indexes() {
-                    look_at(draft, action, false);
-                }
-                graph::follow(draft);
+            for action in draft.definition.indexes().filter(|_| draft.run.status.goes_on()).collect::<Vec<_>>() {
+                look_at(draft, action, false);
             }
+            graph::follow(draft);
         }
         Phase::Ending => {
             ending::force_all(draft);
@@ -58,15 +58,10 @@ pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp, since: Option<Timestam
         }
         Phase::Ended => return Ok(()),
     }
-    if let Some(since) = since.filter(|_| draft.run.status.goes_on()) {
-        send_lost(draft, since);
-    }
     if draft.facts.iter().any(|fact| fact.kind.is_public()) {
         draft.emit_before_end(FactKind::RunSwept { at });
     }
-    if !draft.run.status.is_final() {
-        timers::set_wake(draft);
-    }
+    timers::set_wake(draft, None);
     Ok(())
 }
 
@@ -86,7 +81,8 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
     if let Some(at) = state.kill.as_ref().map(|kill| kill.at) {
         return ending::force(draft, action, draft.now.since(at));
     }
-    let Some(due) = due_of(draft.definition, &draft.run, action, draft.now).filter(|due| *due <= draft.now) else {
+    let handled = timers::handled_until(&draft.run, draft.now);
+    let Some(due) = due_of(draft.definition, &draft.run, action, handled).filter(|due| *due <= draft.now) else {
         return;
     };
     match state.status {
@@ -98,6 +94,7 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
             }
             draft.emit(FactKind::ActionReady { action });
         }
+        ActionStatus::Queued if !waits_too_long(draft, action) => send_again(draft, action),
         ActionStatus::Queued => {
             let (by, error) = (state.owner.clone(), ErrorInfo::new("timeout.queue", untaken(draft, action, due)));
             attempt_failed(draft, action, by, error, true);
@@ -138,40 +135,17 @@ fn untaken(draft: &Draft<'_>, action: ActionIndex, due: Timestamp) -> String {
     }
 }
 
-/// Sends again what may have been lost. A queued attempt is sent again when it has waited for 10 minutes, 20, 40 and so on:
-/// a long queue is no loss. An attempt that has run for longer than a message may be hidden, and has no lease, has lost its
-/// agent and its message.
-fn send_lost(draft: &mut Draft<'_>, since: Timestamp) {
-    let waited = |from: Timestamp, until: Timestamp| until.since(from).0;
-    for action in draft.definition.indexes() {
-        let state = draft.state(action);
-        let from = state.waits_since().filter(|_| state.status == ActionStatus::Queued && !draft.is_stopping(action));
-        if from.is_some_and(|from| doubled(REISSUE_QUEUED_AFTER_MS, waited(from, since), waited(from, draft.now))) {
-            draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
-            draft.resend(action);
-        } else if is_unleased(state, draft.now) {
-            lapse(draft, action);
-        }
-    }
+/// Whether a queued attempt has waited for as long as it may.
+fn waits_too_long(draft: &Draft<'_>, action: ActionIndex) -> bool {
+    let most = draft.action(action).queue_timeout;
+    let since = draft.state(action).waits_since();
+    most.zip(since).is_some_and(|(most, since)| since.plus(most) <= draft.now)
 }
 
-/// Whether the attempt has run for longer than a message may be hidden, and has no lease.
-fn is_unleased(state: &ActionState, now: Timestamp) -> bool {
-    let owner = state.owner.as_ref().filter(|owner| owner.until.is_none());
-    let goes_on = state.status == ActionStatus::Running && state.kill.is_none();
-    goes_on && owner.is_some_and(|owner| now.since(owner.since).0 >= UNLEASED_MS)
-}
-
-/// Whether `first`, or twice that, or four times and so on, lies after `before` and not after `until`.
-fn doubled(first: u64, before: u64, until: u64) -> bool {
-    let mut mark = first;
-    while mark <= until {
-        if mark > before {
-            return true;
-        }
-        mark = mark.saturating_mul(2);
-    }
-    false
+/// A queued attempt has waited for long: its message may be lost, and so may be the event that it was queued.
+fn send_again(draft: &mut Draft<'_>, action: ActionIndex) {
+    draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
+    draft.resend(action);
 }
 
 /// Tells of every attempt that waits in the pool that no agent serves it since then, once for its whole stay. A run that is

@@ -4,11 +4,13 @@
 
 use super::command::Command;
 use super::draft::Draft;
-use super::state::{Phase, Run, RunStatus};
+use super::state::{Phase, Run};
 use crate::attempt::ActionStatus;
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
-use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, TIMEOUT_MARGIN_MS};
+use crate::limits::{
+    CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, TIMEOUT_MARGIN_MS, UNLEASED_MS,
+};
 use crate::time::{Millis, Timestamp};
 
 /// A timer that comes so much too early is asked for again: the clocks of two process managers differ by that at most.
@@ -21,18 +23,24 @@ pub(super) fn wake_at(draft: &mut Draft<'_>, action: Option<ActionIndex>, at: Ti
     }
 }
 
-/// When time alone changes an action of a run that is not ending.
-pub(super) fn due_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Timestamp> {
+/// When time alone changes an action of a run that is not ending. Of the marks at which a queued attempt is sent again, the
+/// first one after `handled` counts.
+pub(super) fn due_of(definition: &Definition, run: &Run, action: ActionIndex, handled: Timestamp) -> Option<Timestamp> {
     let state = run.action(action);
     if let Some(kill) = state.kill.as_ref().filter(|_| state.status.is_in_flight()) {
-        return state.leased_until(now).into_iter().chain([next_look(kill.at, now)]).min();
+        return state.leased_until(handled).into_iter().chain([next_look(kill.at, handled)]).min();
     }
     match state.status {
         ActionStatus::RetryWaiting => state.retry_at,
-        ActionStatus::Queued => Some(state.waits_since()?.plus(definition.action(action).queue_timeout?)),
+        ActionStatus::Queued => {
+            let since = state.waits_since()?;
+            let given_up = definition.action(action).queue_timeout.map(|most| since.plus(most));
+            given_up.into_iter().chain([next_mark(since, handled)]).min()
+        }
         ActionStatus::Running => {
-            let lease = state.owner.as_ref().and_then(|owner| owner.until);
-            timeout_of(definition, run, action).into_iter().chain(lease).min()
+            let owner = state.owner.as_ref()?;
+            let lapses = owner.until.unwrap_or(owner.since.plus(Millis(UNLEASED_MS)));
+            timeout_of(definition, run, action).into_iter().chain([lapses]).min()
         }
         ActionStatus::Waiting
         | ActionStatus::Succeeded
@@ -41,6 +49,17 @@ pub(super) fn due_of(definition: &Definition, run: &Run, action: ActionIndex, no
         | ActionStatus::Skipped
         | ActionStatus::Cancelled => None,
     }
+}
+
+/// The first time after `handled` at which an attempt that waits since then is sent again: after 10 minutes, 20, 40 and so
+/// on. A long queue is no loss.
+pub(super) fn next_mark(since: Timestamp, handled: Timestamp) -> Timestamp {
+    let waited = handled.since(since).0;
+    let mut mark = REISSUE_QUEUED_AFTER_MS;
+    while mark <= waited {
+        mark = mark.saturating_mul(2);
+    }
+    since.plus(Millis(mark))
 }
 
 /// When an attempt that runs has taken so long that its agent must have ended it: by the process manager's own clock.
@@ -62,28 +81,20 @@ pub(super) fn keep_wake(draft: &mut Draft<'_>) {
     let kept = draft.run.wake_at;
     draft.run.wake_at = match draft.run.status.phase() {
         Phase::Ended => None,
-        Phase::Open if draft.run.status == RunStatus::Submitted => None,
         Phase::Open => {
             let touched = draft.facts.iter().filter_map(|fact| fact.kind.about());
             let due = touched.filter_map(|of| due_of(draft.definition, &draft.run, of.action, draft.now));
             due.chain(draft.run.deadline).chain(kept).min()
         }
         // What is overdue stays so: a run whose agents report all the time is ended all the same.
-        Phase::Ending => earliest(draft).into_iter().chain(kept).min(),
+        Phase::Ending => earliest(draft, None).into_iter().chain(kept).min(),
     };
 }
 
-/// Sets `wake_at` to the exact instant after a timer was put off, unless the run is overdue: then it stays so.
-pub(super) fn put_off_wake(draft: &mut Draft<'_>) {
-    let is_overdue = draft.run.wake_at.is_some_and(|at| at <= draft.now);
-    if draft.run.status.phase() == Phase::Open && !is_overdue {
-        set_wake(draft);
-    }
-}
-
-/// Sets `wake_at` to the exact instant.
-pub(super) fn set_wake(draft: &mut Draft<'_>) {
-    draft.run.wake_at = earliest(draft);
+/// Sets `wake_at` to the exact instant, when all that was due has been done; or, with an action, all that was due of that
+/// one. What is due of the others stays due.
+pub(super) fn set_wake(draft: &mut Draft<'_>, done: Option<ActionIndex>) {
+    draft.run.wake_at = earliest(draft, done);
     draft.is_wake_set = true;
 }
 
@@ -91,7 +102,7 @@ pub(super) fn set_wake(draft: &mut Draft<'_>) {
 pub(super) fn ask_again(draft: &mut Draft<'_>, action: Option<ActionIndex>) {
     let due = match action {
         Some(action) => due_of(draft.definition, &draft.run, action, draft.now),
-        None if draft.run.status.phase() == Phase::Ending => earliest(draft),
+        None if draft.run.status.phase() == Phase::Ending => earliest(draft, None),
         None => draft.run.deadline,
     };
     if let Some(at) = due.filter(|at| *at > draft.now && at.since(draft.now).0 <= EARLY_MS) {
@@ -99,16 +110,25 @@ pub(super) fn ask_again(draft: &mut Draft<'_>, action: Option<ActionIndex>) {
     }
 }
 
-fn earliest(draft: &Draft<'_>) -> Option<Timestamp> {
+/// Until when all marks of the run have been looked at: none is earlier than `wake_at`.
+pub(super) fn handled_until(run: &Run, now: Timestamp) -> Timestamp {
+    run.wake_at.map_or(now, |at| now.min(Timestamp::from_millis(at.as_millis().saturating_sub(1))))
+}
+
+fn earliest(draft: &Draft<'_>, done: Option<ActionIndex>) -> Option<Timestamp> {
     let (definition, run, now) = (draft.definition, &draft.run, draft.now);
+    let before = handled_until(run, now);
+    let handled = |action| if done.is_none_or(|done| done == action) { now } else { before };
     match run.status.phase() {
-        Phase::Open if run.status.goes_on() => {
-            definition.indexes().filter_map(|action| due_of(definition, run, action, now)).chain(run.deadline).min()
+        Phase::Open => {
+            let due = |action| due_of(definition, run, action, handled(action));
+            definition.indexes().filter_map(due).chain(run.deadline).min()
         }
+        // Nothing of a run that is ending has a mark of its own.
         Phase::Ending => {
             let leases = definition.indexes().filter_map(|action| run.action(action).leased_until(now));
             leases.chain([next_look(run.cancellation.as_ref()?.at, now)]).min()
         }
-        Phase::Open | Phase::Ended => None,
+        Phase::Ended => None,
     }
 }
