@@ -64,7 +64,7 @@ pub(super) fn claim(draft: &mut Draft<'_>, of: &Report, asked: u32) -> Result<()
         }
         own(draft, of, draft.now, 1);
     }
-    confirm(draft, of, asked);
+    confirm(draft, of, asked, None);
     Ok(())
 }
 
@@ -85,7 +85,8 @@ pub(super) fn renewed(draft: &mut Draft<'_>, of: &Report, started_at: Timestamp,
         draft.emit(FactKind::ActionLeased { of: draft.at(of.action), until, renewal: number });
         put_off_wake(draft, of.action);
     }
-    confirm(draft, of, number);
+    let until = draft.state(of.action).owner.as_ref().and_then(|owner| owner.until);
+    confirm(draft, of, number, until);
     Ok(())
 }
 
@@ -271,8 +272,8 @@ fn put_off_wake(draft: &mut Draft<'_>, action: ActionIndex) {
     }
 }
 
-/// Confirms, or confirms again, that the attempt is the agent's own: what stands is said.
-fn confirm(draft: &mut Draft<'_>, of: &Report, asked: u32) {
+/// Confirms, or confirms again, that the attempt is the agent's own. Only a renewal is answered by a lease.
+fn confirm(draft: &mut Draft<'_>, of: &Report, asked: u32, until: Option<Timestamp>) {
     let state = draft.state(of.action);
     let confirm = Confirm {
         agent: of.agent.clone(),
@@ -281,7 +282,7 @@ fn confirm(draft: &mut Draft<'_>, of: &Report, asked: u32) {
         delivery: of.delivery,
         message: of.message,
         asked,
-        until: state.owner.as_ref().and_then(|owner| owner.until),
+        until,
         checkpoint: state.checkpoint.clone(),
         losses: state.losses.len(),
         fence: state.fence,
