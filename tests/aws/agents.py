@@ -100,7 +100,7 @@ def foreign_agent(stack: Stack) -> str:
     expect(slow["started_at"] is not None and slow["agent"].startswith("python-"), f"it said that it began: {slow}")
     wrong = ended(stack, stack.start("upper", {"text": ""}, "?wait=20s"))
     expect(wrong["status"] == "succeeded", "an empty text stays one")
-    wanted = sorted([("run.started", None), ("action.queued", "first"), ("action.succeeded", "first"),
+    wanted = sorted([("run.started", None), ("action.queued", "first"), ("action.started", "first"), ("action.succeeded", "first"),
                      ("action.queued", "slow"), ("action.started", "slow"), ("action.succeeded", "slow"),
                      ("run.succeeded", None)], key=str)
     heard: list[dict] = []

@@ -15,7 +15,7 @@ use windlass_domain::time::Timestamp;
 /// The version of every event that is published.
 pub const EVENT_VERSION: u32 = 1;
 
-/// The events that a bus gets only of tasks that ask for them: each is paid for, and says that all is well.
+/// The events that go to a bus only if their task asks for them: each costs money and says that all is well.
 pub const ON_REQUEST: [&str; 7] = [
     "run.started",
     "action.queued",
@@ -40,9 +40,9 @@ pub struct PublicEvent {
     /// When it was decided, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub time: String,
-    /// The run it is of.
+    /// The run.
     pub run: RunId,
-    /// The task it is of.
+    /// The run's task.
     pub task: TaskName,
     /// The task's version.
     pub version: TaskVersion,
@@ -55,13 +55,13 @@ pub struct PublicEvent {
     /// The attempt it is about, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// What else there is to say, by type.
+    /// Its details, by type.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
 }
 
 impl PublicEvent {
-    /// Whether it goes to the bus: how runs end and whatever fails always does, the rest if the task asks for it.
+    /// Whether it goes to the bus. The ends of runs and all failures always do; the rest does if the task asks for it.
     pub fn is_published(&self, definition: &Definition) -> bool {
         match definition.events {
             PublishedEvents::All => true,
@@ -140,7 +140,7 @@ fn agent_of(by: Option<&Owner>) -> Option<&AgentId> {
     by.map(|owner| &owner.agent)
 }
 
-/// What people ask for says who asked.
+/// The data of what a caller asked for, with that caller; the host itself is not named.
 fn asked_for(data: Value, caller: &Caller) -> Value {
     if *caller == Caller::HOST {
         return data;

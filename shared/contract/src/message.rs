@@ -20,6 +20,7 @@ pub const MESSAGE_VERSION: u32 = 1;
 /// A message to the inbox: the one way to the process manager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is the large one, of a run")]
 pub enum InboxMessage {
     /// Something happened to a run.
     Run {
@@ -97,7 +98,7 @@ pub struct PerformMessage {
     /// Where the attempt before this one said that the work can be taken up. A confirmed claim brings a newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
-    /// The attempt's trace context, a W3C `traceparent`: to be passed on to whatever performs it.
+    /// The attempt's trace context, a W3C `traceparent`: the agent passes it on to the program or endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
@@ -234,7 +235,7 @@ impl Message for ControlMessage {
     }
 }
 
-/// Why a message can not be read. It goes to the dead-letter queue with this as its reason.
+/// Why a message cannot be read. It goes to the dead-letter queue with this as its reason.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// It is larger than any message may be.
@@ -256,9 +257,9 @@ pub fn encode<M: Serialize>(message: &M) -> String {
     serde_json::to_string(message).expect("messages are maps with text keys")
 }
 
-/// Reads a message, whatever its bytes are.
+/// Reads a message. Any text may come here.
 ///
-/// A message of another version is refused as such, also where its shape happens to be one that is known.
+/// A message of another version is refused as such, even if its shape is a known one.
 pub fn decode<M: Message>(body: &str) -> Result<M, MessageError> {
     if body.len() > MAX_MESSAGE_BYTES {
         return Err(MessageError::TooLarge(body.len()));

@@ -21,7 +21,7 @@ pub struct StoredRun {
     pub pages: Vec<(usize, String)>,
 }
 
-/// Why a stored record can not be read: it is damaged, or of a version this reader does not know.
+/// Why a stored record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// It is of a version that this reader does not know.
@@ -138,7 +138,7 @@ struct BareRun<'a> {
 }
 
 impl<'a> BareRun<'a> {
-    /// Takes the record apart field by field, so that a field that is added to it can not be forgotten here.
+    /// Takes the record apart field by field, so that a field that is added to it cannot be forgotten here.
     fn of(run: &'a Run) -> Self {
         let Run {
             id,
