@@ -11,6 +11,7 @@ pub mod delivery;
 pub mod depth;
 pub mod expression;
 pub mod ids;
+pub mod invariants;
 pub mod limits;
 pub mod outstanding;
 pub mod overlap;
