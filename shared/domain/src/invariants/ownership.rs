@@ -67,9 +67,10 @@ pub(super) fn ends(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
             report.action == of.action && may_be_confirmed(state, report, now) && (is_cancelled && stops || is_poison)
         }
         Input::DeadLettered { action, delivery, message, .. } => {
-            let is_owners = state.owner.as_ref().is_none_or(|owner| {
-                owner.message == *message && owner.until.is_none_or(|until| until <= now)
-            });
+            let is_owners = state
+                .owner
+                .as_ref()
+                .is_none_or(|owner| owner.message == *message && owner.until.is_none_or(|until| until <= now));
             let is_it = (delivery.attempt, delivery.issue) == (state.last.attempt, state.last.issue);
             *action == of.action && is_failed && is_owners && is_it
         }
@@ -171,7 +172,8 @@ pub(super) fn leases(step: &Step<'_>, run: &Run, of: ActionAt, (until, renewal):
             }
             // The word of another agent has cost the owner its message.
             Input::HandedBack { .. } | Input::Completed { .. } => {
-                let costs_owner = owner.message == report.message && owner.until.is_none() && owner.agent != report.agent;
+                let costs_owner =
+                    owner.message == report.message && owner.until.is_none() && owner.agent != report.agent;
                 costs_owner && renewal == 0 && until == now.plus(Millis(2 * VISIBILITY_MS))
             }
             Input::Start
@@ -194,8 +196,9 @@ pub(super) fn leases(step: &Step<'_>, run: &Run, of: ActionAt, (until, renewal):
 pub(super) fn lapses(step: &Step<'_>, run: &Run, of: ActionAt) -> bool {
     let state = run.action(of.action);
     let is_by_time = matches!(step.given.input, Input::Wake { .. } | Input::Sweep { .. });
-    let is_over = state.owner.as_ref().is_some_and(|owner| {
-        owner.until.unwrap_or(owner.since.plus(Millis(UNLEASED_MS))) <= step.given.now
-    });
+    let is_over = state
+        .owner
+        .as_ref()
+        .is_some_and(|owner| owner.until.unwrap_or(owner.since.plus(Millis(UNLEASED_MS))) <= step.given.now);
     is_by_time && is_over && state.status == ActionStatus::Running && is_newest(run, of) && !is_stopping(run, of)
 }

@@ -82,8 +82,7 @@ fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
 /// A stop answers the report that was given, or is for the owner as it was before or is now.
 fn stopped(step: &mut Step<'_>, stop: &Stop) {
     let named = (stop.action, stop.delivery, stop.message, &stop.agent);
-    let is_answer =
-        report(step.given.input).is_some_and(|of| (of.action, of.delivery, of.message, &of.agent) == named);
+    let is_answer = report(step.given.input).is_some_and(|of| (of.action, of.delivery, of.message, &of.agent) == named);
     let is_owners = [step.before, &step.change.run].iter().any(|run| {
         let state = run.action(stop.action);
         state.owner.as_ref().is_some_and(|owner| (stop.action, state.last, owner.message, &owner.agent) == named)

@@ -239,7 +239,8 @@ impl Look<'_> {
         };
         self.of_action(SG17, action, fits, "it keeps a checkpoint that it should not");
         let losses = &state.losses;
-        let in_order = losses.is_sorted_by(|one, next| one < next) && losses.last().is_none_or(|lost| *lost < state.last);
+        let in_order =
+            losses.is_sorted_by(|one, next| one < next) && losses.last().is_none_or(|lost| *lost < state.last);
         let few = losses.len() < MAX_LOSSES && (losses.is_empty() || !state.status.is_settled());
         self.of_action(SG18, action, in_order && few, "it keeps losses that it should not");
     }

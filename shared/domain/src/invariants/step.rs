@@ -252,7 +252,9 @@ impl Step<'_> {
                 | FactKind::ActionLeased { .. }
                 | FactKind::ActionLost { .. }
                 | FactKind::ActionNotLost { .. } => next,
-                FactKind::ActionCancelling { of, .. } => run.action(of.action).kill.as_ref().map_or(0, |by| by.revision),
+                FactKind::ActionCancelling { of, .. } => {
+                    run.action(of.action).kill.as_ref().map_or(0, |by| by.revision)
+                }
                 FactKind::ActionUnserved { of, .. } => {
                     let state = run.action(of.action);
                     state.unserved.map_or(state.revision, |unserved| unserved.revision)
