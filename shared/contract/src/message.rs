@@ -106,53 +106,25 @@ pub struct PerformMessage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ControlMessage {
-    /// The attempt is the agent's own: it may begin it, or keep it without its message.
+    /// Attempts are the agent's own: it may begin each, or keep it without its message.
     Confirm {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
-        /// The run it is of.
+        /// The run that they are of.
         run: RunId,
-        /// The action.
-        action: ActionIndex,
-        /// The delivery that was claimed or renewed.
-        delivery: Delivery,
-        /// The hash of the message's id, as the agent gave it.
-        message: u32,
-        /// The number that the agent gave to its request. The agent's right counts from when it sent that request.
-        asked: u32,
-        /// Until when the agent has the attempt without its message; absent: as long as it keeps its message.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        until: Option<Timestamp>,
-        /// Where the work can be taken up.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        checkpoint: Option<Value>,
-        /// How many agents the action has cost.
-        #[serde(default, skip_serializing_if = "is_zero_usize")]
-        losses: usize,
-        /// What programs compare.
-        fence: u64,
+        /// Which, and what the agent needs to know.
+        confirmed: Vec<Confirmed>,
     },
-    /// Stop an attempt, or do not begin it. An agent ignores one that is not for what it asks or performs.
+    /// Stop attempts, or do not begin them.
     Stop {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
-        /// The run it is of.
+        /// The run that they are of.
         run: RunId,
-        /// The action.
-        action: ActionIndex,
-        /// The delivery that is meant.
-        delivery: Delivery,
-        /// The hash of the message's id, as the agent gave it.
-        message: u32,
-        /// The number of the request that this answers; absent: it answers none.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        asked: Option<u32>,
-        /// What to do: `report` how the attempt ended, `leave` its message to come again, or `delete` it.
-        fate: Fate,
-        /// Why, in words.
-        reason: String,
+        /// Which, and what becomes of their messages.
+        stopped: Vec<Stopped>,
     },
     /// Finish what runs, take nothing further, and exit.
     Drain {
@@ -164,6 +136,48 @@ pub enum ControlMessage {
         /// The agent that is meant.
         agent: AgentId,
     },
+}
+
+/// An attempt that is the agent's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Confirmed {
+    /// The action.
+    pub action: ActionIndex,
+    /// The delivery that was claimed or renewed.
+    pub delivery: Delivery,
+    /// The hash of the message's id, as the agent gave it.
+    pub message: u32,
+    /// The number that the agent gave to its request. The agent's right counts from when it sent that request.
+    pub asked: u32,
+    /// Until when the agent has the attempt without its message; absent: as long as it keeps its message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Where the work can be taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Value>,
+    /// How many agents the action has cost.
+    #[serde(default, skip_serializing_if = "is_zero_usize")]
+    pub losses: usize,
+    /// What programs compare.
+    pub fence: u64,
+}
+
+/// An attempt that the agent stops, or does not begin. It ignores one that is not for what it asks or performs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Stopped {
+    /// The action.
+    pub action: ActionIndex,
+    /// The delivery that is meant.
+    pub delivery: Delivery,
+    /// The hash of the message's id, as the agent gave it.
+    pub message: u32,
+    /// The number of the request that this answers; absent: it answers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u32>,
+    /// What to do: `report` how the attempt ended, `leave` its message to come again, or `delete` it.
+    pub fate: Fate,
+    /// Why, in words.
+    pub reason: String,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

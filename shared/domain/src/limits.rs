@@ -67,6 +67,8 @@ pub const MAX_CATCH_UP_DUE: usize = 1000;
 pub const MAX_BATCH: usize = 10;
 /// Entries of one page of a list.
 pub const MAX_LISTED: usize = 1000;
+/// Claims of one message to the inbox.
+pub const MAX_CLAIMS: usize = 64;
 /// The longest delay of a message (SQS's limit): 15 minutes, in milliseconds.
 pub const MAX_DELAY_MS: u64 = 15 * 60_000;
 /// An action that waited in its pool for longer than this is checked against the record before it starts.

@@ -22,13 +22,13 @@ pub enum Input {
         /// When the attempt began, by the agent's clock.
         started_at: Timestamp,
     },
-    /// An agent asks to own an attempt whose message may have been with another agent before. The process manager answers
-    /// by a `confirm` or a `stop` in the agent's control queue.
+    /// An agent asks to own attempts whose messages may have been with another agent before. The process manager answers
+    /// each by a `confirm` or a `stop` in the agent's control queue.
     Claim {
-        /// Of which delivery, and by whom.
-        of: Report,
-        /// The number that the agent gave to this request: the answer names it.
-        asked: u32,
+        /// Which agent.
+        agent: AgentId,
+        /// What it claims: at most [`crate::limits::MAX_CLAIMS`].
+        claims: Vec<Claim>,
     },
     /// An agent asks to keep an attempt without its message, which the queue would give up soon: no other agent may have
     /// it for [`crate::limits::LEASE_MS`]. The process manager answers by a `confirm` with `until`, or by a `stop`.
@@ -146,6 +146,19 @@ pub enum Input {
     },
 }
 
+/// A claim of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Claim {
+    /// The action's place in its definition.
+    pub action: ActionIndex,
+    /// The delivery by which the agent holds the attempt's message.
+    pub delivery: Delivery,
+    /// A hash of the id of that message.
+    pub message: u32,
+    /// The number that the agent gave to this request: the answer names it.
+    pub asked: u32,
+}
+
 /// Of which delivery of which action a report is, and which agent makes it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Report {
@@ -157,6 +170,14 @@ pub struct Report {
     pub message: u32,
     /// Which agent.
     pub agent: AgentId,
+}
+
+impl Report {
+    /// The report of a claim by that agent.
+    pub fn of_claim(agent: &AgentId, claim: &Claim) -> Self {
+        let Claim { action, delivery, message, .. } = *claim;
+        Self { action, delivery, message, agent: agent.clone() }
+    }
 }
 
 /// One attempt of one action.

@@ -26,7 +26,7 @@ pub use command::{Command, Confirm, Perform, Stop};
 pub(crate) use ending::CANCELLED;
 pub use fact::{CancelCause, Fact, FactKind, SkipReason};
 pub use fold::apply;
-pub use input::{ActionAt, Input, Outcome, Progress, Report};
+pub use input::{ActionAt, Claim, Input, Outcome, Progress, Report};
 pub use pages::{Page, Pages};
 pub(crate) use readiness::skip_reason;
 pub(crate) use report::failed_attempt;

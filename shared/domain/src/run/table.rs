@@ -6,7 +6,7 @@
 use super::command::Command;
 use super::draft::Draft;
 use super::fact::Fact;
-use super::input::Input;
+use super::input::{Input, Report};
 use super::state::{Run, RunStatus};
 use super::{control, report, time, timers};
 use crate::caller::Caller;
@@ -89,9 +89,14 @@ fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
             check_action(draft, of.action)?;
             report::started(draft, of, *started_at)?;
         }
-        Input::Claim { of, asked } => {
-            check_action(draft, of.action)?;
-            report::claim(draft, of, *asked)?;
+        Input::Claim { agent, claims } => {
+            let mut answers = Ok(());
+            for claim in claims {
+                let of = Report::of_claim(agent, claim);
+                let known = check_action(draft, claim.action);
+                answers = answers.and(known.and_then(|()| report::claim(draft, &of, claim.asked)));
+            }
+            answers?;
         }
         Input::Renewed { of, started_at, number } => {
             check_action(draft, of.action)?;

@@ -1,20 +1,29 @@
 //! The clock that a test sets. Between two settings it goes with tokio's clock, paused or not.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 use windlass_domain::time::{Millis, Timestamp};
 
 pub(super) struct SetClock {
     shown: Timestamp,
     since: Instant,
+    began: Instant,
 }
 
 impl SetClock {
     pub(super) fn new(now: Timestamp) -> Self {
-        Self { shown: now, since: Instant::now() }
+        let began = Instant::now();
+        Self { shown: now, since: began, began }
     }
 
     pub(super) fn set(&mut self, now: Timestamp) {
-        *self = Self::new(now);
+        *self = Self { began: self.began, ..Self::new(now) };
+    }
+
+    /// No setting of the clock moves it.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     pub(super) fn now(&self) -> Timestamp {

@@ -12,9 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use windlass_domain::ids::AgentId;
 use windlass_domain::limits::{MAX_LOSSES, SUSPECT_LOSSES};
-use windlass_domain::run::ActionState;
 
 /// How long an attempt is on probation.
 const PROBATION: Duration = Duration::from_secs(30);
@@ -62,11 +60,6 @@ fn places(slots: u32, losses: usize) -> u32 {
     }
     let further = MAX_LOSSES - 1 - losses;
     slots.div_ceil(FEWER.saturating_pow(u32::try_from(further).unwrap_or(u32::MAX))).max(1)
-}
-
-/// How many agents the action will have cost, once the claim of a redelivered message by that agent is counted.
-pub(super) fn losses(state: &ActionState, agent: &AgentId, redelivered: bool) -> usize {
-    state.lost.len() + usize::from(state.is_lost_by_claim(agent, redelivered))
 }
 
 #[cfg(test)]

@@ -1,23 +1,35 @@
-//! Submitting a run: it is recorded as begun, its first attempts are sent, and whoever asks twice gets one run.
+//! Submitting a run: it is recorded as begun, its first attempts are sent, and a caller that asks twice gets one run.
 //!
-//! Nothing is answered before the record is durable. A process that dies between the record and the sends leaves a run
-//! of which nothing is heard: the next call with its key has them sent again, and so does the sweeper.
+//! Nothing is answered before the record is durable. Where a host writes the record and sends the messages in one
+//! transaction, that is all. Elsewhere the run's `Start` is sent first, held back for a minute: if the submitter dies
+//! between the record and the sends, this message completes what it began.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::Value;
 use uuid::{ContextV7, Uuid};
+use windlass_contract::event::PublicEvent;
+use windlass_domain::caller::Caller;
 use windlass_domain::definition::{Definition, InputFaults};
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
-use windlass_domain::limits::MAX_IDEMPOTENCY_KEY_BYTES;
-use windlass_domain::run::{Origin, Run};
-use windlass_domain::time::Timestamp;
+use windlass_domain::limits::{ACTIONS_PER_PAGE, MAX_IDEMPOTENCY_KEY_BYTES};
+use windlass_domain::run::{Input, Origin, Run};
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
-use crate::begin::{self, Begun, begin};
 use crate::definitions::Definitions;
+use crate::effects::{Effects, to_run};
 use crate::pools::Pools;
-use crate::ports::{Created, PortError};
+use crate::ports::{Created, ErrorClass, PortError};
+use crate::send::send_all;
+use crate::settle::{Given, fold};
+
+/// How long the message that completes a start is held back.
+const HELD_BACK: Millis = Millis::from_secs(60);
+/// A submitter that has not written the record so long after that message was sent writes none: the message may have been
+/// given up by then.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Submits runs.
 #[derive(Clone)]
@@ -40,6 +52,8 @@ pub struct StartRequest {
     pub input: Value,
     /// The caller's idempotency key: the same key for the same task is the same run.
     pub key: Option<String>,
+    /// Who asks for it.
+    pub caller: Caller,
 }
 
 /// A run that was submitted, by this call or by an earlier one with the same key.
@@ -116,8 +130,15 @@ impl Starter {
         Self { ports, definitions, pools, sequence: Arc::new(Mutex::new(ContextV7::new())) }
     }
 
-    /// Records the run and sends its start. What it gives is durable.
+    /// Records the run and sends its start. What it gives is durable. It is a task of its own: a caller that hangs up does
+    /// not stop it half-way.
     pub async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
+        let starter = self.clone();
+        let submitted = tokio::spawn(async move { starter.submit(request).await }).await;
+        submitted.unwrap_or_else(|_| Err(PortError::panicked().into()))
+    }
+
+    async fn submit(&self, request: StartRequest) -> Result<Started, StartError> {
         let now = self.ports.clock.now();
         let id = match &request.key {
             None => self.fresh_id(now),
@@ -135,11 +156,16 @@ impl Starter {
         let input = definition.check_input(request.input.clone())?;
         let actions = definition.actions.len();
         let run = Run::submitted(id, (request.task.clone(), version), actions, input, Origin::Request, now);
-        let begun = begin(&self.ports, &definition, run, now).await?;
-        match begun.created {
+        let run = run.asked_by(request.caller.clone());
+        let begun = Begun::of(&self.pools, &definition, run, now).await;
+        let created = self.record(&begun).await?;
+        match created {
             Created::New => {
                 let run = begun.run.clone();
-                self.send(begun).await;
+                if let Err(error) = begun.send(&self.ports).await {
+                    // Not the caller's failure: an error would make callers without a key submit a second run.
+                    tracing::warn!(run.id = %id, error.code = error.code, error = %error, "failed to send a run's start; its message completes it");
+                }
                 Ok(Started { run, definition, created: true })
             }
             Created::Existing => {
@@ -147,6 +173,18 @@ impl Starter {
                 self.repeated(run, request).await
             }
         }
+    }
+
+    /// Writes the record, after the message that completes its start.
+    async fn record(&self, begun: &Begun) -> Result<Created, PortError> {
+        if !self.ports.runs.sends_with_record() {
+            let asked_at = self.ports.clock.elapsed();
+            send_all(self.ports.queues.as_ref(), &[to_run(begun.run.id, Input::Start, HELD_BACK)]).await?;
+            if self.ports.clock.elapsed().saturating_sub(asked_at) >= WRITTEN_WITHIN {
+                return Err(too_slow());
+            }
+        }
+        begun.record(&self.ports).await
     }
 
     /// Answers with the run that the key belongs to, if the request is the one that made it. The input is compared
@@ -161,7 +199,6 @@ impl Starter {
             Ok(input) if input == run.input => {}
             Ok(_) | Err(_) => return Err(reused(Differs::Input)),
         }
-        self.start_again(&run).await;
         Ok(Started { run, definition, created: false })
     }
 
@@ -180,29 +217,66 @@ impl Starter {
         }
     }
 
-    /// Sends what follows from the start. A failure is not the caller's: the run is recorded, and the process manager is
-    /// asked to send it. An error would make callers without a key submit a second run.
-    async fn send(&self, begun: Begun) {
-        let run = begun.run.clone();
-        if let Err(error) = begun.send(&self.ports, &self.pools).await {
-            tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to send a run's start; the process manager will");
-            self.start_again(&run).await;
-        }
-    }
-
-    /// A failure is not the caller's.
-    async fn start_again(&self, run: &Run) {
-        if let Err(error) = begin::start_again(&self.ports, run).await {
-            tracing::warn!(run.id = %run.id, error.code = error.code, error = %error, "failed to have a run's start sent; the sweeper will");
-        }
-    }
-
     fn fresh_id(&self, now: Timestamp) -> RunId {
         let millis = now.as_millis().max(0).unsigned_abs();
         let nanos = u32::try_from(millis % 1000).unwrap_or(0) * 1_000_000;
         let sequence = self.sequence.lock().unwrap_or_else(PoisonError::into_inner);
         RunId::from_uuid(Uuid::new_v7(uuid::Timestamp::from_unix(&*sequence, millis / 1000, nanos)))
     }
+}
+
+fn too_slow() -> PortError {
+    PortError::new(
+        ErrorClass::Retry,
+        "WL0704",
+        "submit a run: the host took longer than 30 s to take its first message",
+    )
+}
+
+/// A run that is recorded as begun, or is about to be, and what follows from its start.
+pub(crate) struct Begun {
+    pub(crate) run: Run,
+    events: Vec<PublicEvent>,
+    effects: Effects,
+}
+
+impl Begun {
+    /// Begins a submitted run. One of a few actions begins at once. The start of a large one, which may have to send
+    /// thousands of messages, is left to the process manager; so is a start that ends an action, or the whole run: its end
+    /// is told only by a process that has an input which comes again.
+    pub(crate) async fn of(pools: &Pools, definition: &Definition, submitted: Run, now: Timestamp) -> Self {
+        let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
+        let folded = is_small.then(|| fold(now, definition, &submitted, &[Given::new(Input::Start)], false));
+        let Some(folded) = folded.filter(|folded| folded.run.open as usize == definition.actions.len()) else {
+            let effects = Effects::start_of(&submitted);
+            return Self { run: submitted, events: Vec::new(), effects };
+        };
+        let mut effects = Effects::of(now, definition, &folded.run, &folded.commands, folded.events.clone());
+        effects.look_for_agents(pools).await;
+        Self { run: folded.run, events: folded.events, effects }
+    }
+
+    /// Writes the record, and on a host that can, sends what follows with it.
+    pub(crate) async fn record(&self, ports: &Ports) -> Result<Created, PortError> {
+        ports.runs.create(&self.run, &self.events, &self.effects.messages).await
+    }
+
+    /// Sends what follows from the start, as far as it was not sent with the record.
+    pub(crate) async fn send(self, ports: &Ports) -> Result<(), PortError> {
+        let mut effects = self.effects;
+        if ports.runs.sends_with_record() {
+            effects.messages.clear();
+        }
+        effects.send(ports).await
+    }
+}
+
+/// Has the process manager send the start of a run again, if no agent has reported anything of it.
+pub(crate) async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortError> {
+    if !run.is_unheard_of() || run.status.is_final() {
+        return Ok(());
+    }
+    Effects::start_of(run).send(ports).await
 }
 
 fn check_key(key: &str) -> Result<(), StartError> {
