@@ -255,3 +255,6 @@ fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact>
     facts.extend(of_action(definition, run, action));
     facts
 }
+
+#[cfg(test)]
+mod tests;

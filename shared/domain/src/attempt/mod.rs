@@ -6,6 +6,8 @@
 mod loss;
 mod state;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use loss::disproved;
 pub use loss::{is_poison, is_suspect, loss_by_claim};
