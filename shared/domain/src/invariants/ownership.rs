@@ -62,9 +62,11 @@ pub(super) fn ends(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
         Input::HandedBack { of: report, .. } => {
             report.action == of.action && is_cancelled && stops && counts(state, report)
         }
-        Input::Claim { of: report, .. } => {
+        Input::Claim { .. } => {
             let is_poison = is_failed && !stops && state.losses.len() == MAX_LOSSES;
-            report.action == of.action && may_be_confirmed(state, report, now) && (is_cancelled && stops || is_poison)
+            let report = step.report_of(of.action);
+            let is_confirmed = report.is_some_and(|report| may_be_confirmed(state, &report, now));
+            is_confirmed && (is_cancelled && stops || is_poison)
         }
         Input::DeadLettered { action, delivery, message, .. } => {
             let is_owners = state
@@ -98,11 +100,12 @@ pub(super) fn owns(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
     let is_new = owner.until.is_none() && owner.since == step.given.now && owner.renewal == 0;
     let is_entitled = match step.given.input {
         Input::Claim { .. } => {
-            let counted = step.change.facts.iter().filter(|fact| matches!(fact.kind, FactKind::ActionLost { .. }));
-            let losses = counted.count() == usize::from(expected_loss(step.before.action(of.action), report).is_some());
-            may_be_confirmed(state, report, step.given.now) && *fence == state.fence + 1 && losses
+            let is_its = |fact: &&Fact| matches!(&fact.kind, FactKind::ActionLost { of: lost, .. } if *lost == of);
+            let counted = step.change.facts.iter().filter(is_its).count();
+            let losses = counted == usize::from(expected_loss(step.before.action(of.action), &report).is_some());
+            may_be_confirmed(state, &report, step.given.now) && *fence == state.fence + 1 && losses
         }
-        Input::Started { .. } | Input::Renewed { .. } => becomes_owner(state, report) && *fence == state.fence,
+        Input::Started { .. } | Input::Renewed { .. } => becomes_owner(state, &report) && *fence == state.fence,
         Input::Start
         | Input::Progressed { .. }
         | Input::HandedBack { .. }
@@ -133,10 +136,10 @@ fn expected_loss(before: &ActionState, claim: &Report) -> Option<Delivery> {
 
 /// Whether an agent is counted as lost.
 pub(super) fn loses(step: &Step<'_>, run: &Run, of: ActionAt, delivery: Delivery) -> bool {
-    let Input::Claim { of: report, .. } = step.given.input else { return false };
-    let state = run.action(of.action);
-    let is_displaced = expected_loss(state, report) == Some(delivery) && !is_stopping(run, of);
-    is_displaced && report.action == of.action && may_be_confirmed(state, report, step.given.now) && is_newest(run, of)
+    let Input::Claim { .. } = step.given.input else { return false };
+    let (state, Some(report)) = (run.action(of.action), step.report_of(of.action)) else { return false };
+    let is_displaced = expected_loss(state, &report) == Some(delivery) && !is_stopping(run, of);
+    is_displaced && may_be_confirmed(state, &report, step.given.now) && is_newest(run, of)
 }
 
 /// Whether progress or a checkpoint is kept.
@@ -146,7 +149,7 @@ pub(super) fn saves(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> bo
         FactKind::ActionProgressed { delivery, .. } => *delivery == report.delivery,
         _ => true,
     };
-    is_its && is_newest(run, of) && counts(run.action(of.action), report)
+    is_its && is_newest(run, of) && counts(run.action(of.action), &report)
 }
 
 /// Whether an attempt is handed back, and that issue is reserved for its next message.

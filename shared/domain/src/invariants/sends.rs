@@ -65,10 +65,11 @@ fn performed(step: &mut Step<'_>, perform: &Perform) {
 fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
     let state = step.change.run.action(confirm.action);
     let is_owners = state.owner.as_ref().is_some_and(|owner| {
-        owner.agent == confirm.agent && confirm.delivery == state.last && confirm.until == owner.until
+        let is_its_lease = confirm.until.is_none() || confirm.until == owner.until;
+        owner.agent == confirm.agent && confirm.delivery == state.last && is_its_lease
     });
     step.holds(SG36, is_owners, || format!("{confirm:?} while {state:?}"));
-    let is_answer = report(step.given.input).is_some_and(|of| {
+    let is_answer = report(step.given.input, confirm.action).is_some_and(|of| {
         (of.action, of.delivery, of.message, &of.agent)
             == (confirm.action, confirm.delivery, confirm.message, &confirm.agent)
     });
@@ -82,7 +83,8 @@ fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
 /// A stop answers the report that was given, or is for the owner as it was before or is now.
 fn stopped(step: &mut Step<'_>, stop: &Stop) {
     let named = (stop.action, stop.delivery, stop.message, &stop.agent);
-    let is_answer = report(step.given.input).is_some_and(|of| (of.action, of.delivery, of.message, &of.agent) == named);
+    let is_answer = report(step.given.input, stop.action)
+        .is_some_and(|of| (of.action, of.delivery, of.message, &of.agent) == named);
     let is_owners = [step.before, &step.change.run].iter().any(|run| {
         let state = run.action(stop.action);
         state.owner.as_ref().is_some_and(|owner| (stop.action, state.last, owner.message, &owner.agent) == named)

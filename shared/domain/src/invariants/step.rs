@@ -59,8 +59,8 @@ impl Step<'_> {
     }
 
     /// The report that was given of that action.
-    pub(super) fn report_of(&self, action: ActionIndex) -> Option<&Report> {
-        report(self.given.input).filter(|of| of.action == action)
+    pub(super) fn report_of(&self, action: ActionIndex) -> Option<Report> {
+        report(self.given.input, action)
     }
 
     /// `run` is the record as it stood before this very fact.
@@ -271,15 +271,17 @@ impl Step<'_> {
     }
 }
 
-/// The report that an input is.
-pub(super) fn report(input: &Input) -> Option<&Report> {
+/// What an input says of an action as the report of an agent.
+pub(super) fn report(input: &Input, action: ActionIndex) -> Option<Report> {
     match input {
+        Input::Claim { agent, claims } => {
+            claims.iter().find(|claim| claim.action == action).map(|claim| Report::of_claim(agent, claim))
+        }
         Input::Started { of, .. }
-        | Input::Claim { of, .. }
         | Input::Renewed { of, .. }
         | Input::Progressed { of, .. }
         | Input::HandedBack { of, .. }
-        | Input::Completed { of, .. } => Some(of),
+        | Input::Completed { of, .. } => Some(of.clone()).filter(|of| of.action == action),
         Input::Start
         | Input::DeadLettered { .. }
         | Input::Unserved { .. }
