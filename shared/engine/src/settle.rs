@@ -165,9 +165,11 @@ pub(crate) fn fold(
             continue;
         }
         let change = decide(definition, &folded.run, &given.input, &given.caller, now);
+        // What is published again was decided before this change: a retry begins another life of the run.
+        let before = |fact: &Fact| PublicEvent::of(definition, &folded.run, fact);
+        folded.again.extend(change.again.iter().filter_map(before));
         let public = |fact: &Fact| PublicEvent::of(definition, &change.run, fact);
         folded.events.extend(change.facts.iter().filter_map(public));
-        folded.again.extend(change.again.iter().filter_map(public));
         folded.commands.extend(change.commands);
         folded.answers.push(change.answer);
         stands.extend(change.stands.filter(|_| given.repeated || met_conflict));

@@ -63,7 +63,7 @@ impl Agent {
             return self.give_up(&hold);
         }
         if !self.inner.held.identify(&hold, key) {
-            tracing::info!(run.id = %key.run, delivery = %delivery, "the attempt is here already; its message is kept beside it");
+            tracing::info!(run.id = %key.run, delivery = %delivery, "the attempt is here already; another message of it is let be");
             return;
         }
         self.admit(message, key, &received, &hold).await;

@@ -62,9 +62,8 @@ pub(super) struct Hold {
 }
 
 struct State {
-    /// Its messages: the one that counts first, and others that its queue has of the attempt. They are kept hidden until they
-    /// are deleted.
-    receipts: Vec<Receipt>,
+    /// Its message's newest receipt, until it has been deleted.
+    receipt: Option<Receipt>,
     /// When it was received, or a little earlier: from then on its queue counts the hours.
     since: Duration,
     /// What it is of, once that has been read.
@@ -202,30 +201,29 @@ impl Hold {
         }
     }
 
-    /// Its messages that may not have been deleted yet, the one that counts first.
-    pub(super) fn receipts(&self) -> Vec<Receipt> {
-        self.state().receipts.clone()
+    /// The receipt of its message, if that may not have been deleted yet.
+    pub(super) fn receipt(&self) -> Option<Receipt> {
+        self.state().receipt.clone()
     }
 
-    /// These messages are gone.
-    pub(super) fn forget(&self, gone: &[Receipt]) {
-        self.state().receipts.retain(|receipt| !gone.contains(receipt));
+    /// That message is gone.
+    pub(super) fn forget(&self, gone: &Receipt) {
+        self.state().receipt.take_if(|receipt| receipt == gone);
     }
 
-    /// Its message is hidden again since then, for that long; of any other message that is kept beside it, nothing follows.
+    /// Its message is hidden again since then, for that long.
     pub(super) fn extended(&self, receipt: &Receipt, at: Duration, span: Duration) {
         let mut state = self.state();
-        if state.receipts.first() == Some(receipt) && !state.lease.is_held {
+        if state.receipt.as_ref() == Some(receipt) && !state.lease.is_held {
             state.safe_until = at + span;
         }
     }
 
-    /// A message could not be extended: it is gone, or with another agent.
+    /// Its message could not be extended: it is gone, or with another agent.
     pub(super) fn not_extended(&self, receipt: &Receipt) {
-        if self.state().receipts.first() == Some(receipt) && !self.is_leased() {
+        let is_its_own = self.state().receipt.as_ref() == Some(receipt);
+        if is_its_own && !self.is_leased() {
             self.stop(Stopped::Lost);
-        } else {
-            self.forget(std::slice::from_ref(receipt));
         }
     }
 }
@@ -251,7 +249,7 @@ impl Held {
     /// better: the answer may have lain unread while the process slept.
     pub(super) fn take(&self, received: &Received, asked_at: Duration, slot: OwnedSemaphorePermit) -> Arc<Hold> {
         let state = State {
-            receipts: vec![received.receipt.clone()],
+            receipt: Some(received.receipt.clone()),
             since: asked_at,
             key: None,
             claim: None,
@@ -281,28 +279,28 @@ impl Held {
         self.holds().values().cloned().collect()
     }
 
-    /// Says what a message is of. If this agent has the attempt already, by this message or another, the message is kept
-    /// beside the first, nothing is to be begun, and this hold is over.
+    /// Says what a message is of; whether the agent goes on with it. If this agent has the very message already, only the
+    /// newest receipt is good. If it performs the attempt by another message, this one is let be: it comes again, and is
+    /// refused once the record knows who performs the attempt.
     pub(super) fn identify(&self, hold: &Hold, key: Key) -> bool {
         let mut holds = self.holds();
         let is_same =
             |held: &Key| (held.run, held.action, held.delivery.attempt) == (key.run, key.action, key.delivery.attempt);
-        let first =
-            holds.values().find(|held| held.number != hold.number && held.state().key.as_ref().is_some_and(is_same));
-        let Some(first) = first.cloned() else {
+        let is_in_the_way = |held: &&Arc<Hold>| {
+            let state = held.state();
+            let same = state.key.filter(is_same);
+            same.is_some_and(|held| held.message == key.message || state.began.is_some())
+        };
+        let Some(first) = holds.values().find(is_in_the_way).cloned() else {
             hold.state().key = Some(key);
             return true;
         };
         holds.remove(&hold.number);
-        let (receipts, safe_until) = (hold.receipts(), hold.state().safe_until);
+        let (receipt, safe_until) = (hold.receipt(), hold.state().safe_until);
         let mut first = first.state();
-        if first.key.is_some_and(|held| held.message == key.message) && first.stopped.is_none() && !first.lease.is_held
-        {
-            // Its own message, received once more: only the newest receipt is good.
-            first.receipts.splice(..1, receipts);
-            first.safe_until = first.safe_until.max(safe_until);
-        } else {
-            first.receipts.extend(receipts);
+        let is_its_own = first.key.is_some_and(|held| held.message == key.message);
+        if is_its_own && first.stopped.is_none() && !first.lease.is_held {
+            (first.receipt, first.safe_until) = (receipt, first.safe_until.max(safe_until));
         }
         false
     }

@@ -37,8 +37,7 @@ impl Agent {
         // The message of a leased attempt is refused and deleted by the agent that gets it.
         let is_due = |hold: &Arc<Hold>| !hold.is_leased() && hold.is_due();
         let due = self.inner.held.all().into_iter().filter(is_due);
-        let due: Vec<_> =
-            due.flat_map(|hold| hold.receipts().into_iter().map(move |receipt| (hold.clone(), receipt))).collect();
+        let due: Vec<_> = due.filter_map(|hold| hold.receipt().map(|receipt| (hold, receipt))).collect();
         let batches = due.chunks(MAX_BATCH).map(|batch| self.extend(batch));
         together(batches.collect()).await;
     }

@@ -4,7 +4,6 @@
 //! Long before that the agent asks the process manager to keep the attempt for it, and deletes the message. From then on it
 //! renews that lease. If it ends, or cannot renew, the lease runs out, and the attempt is sent again.
 
-use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::run::{Input, Report};
 
 use super::Agent;
@@ -19,7 +18,7 @@ impl Agent {
                 self.renew(due);
             }
             if hold.is_leased() {
-                self.delete_messages(&hold).await;
+                self.delete_message(&hold).await;
             }
         }
     }
@@ -32,14 +31,13 @@ impl Agent {
     }
 
     /// Deletes what no attempt needs any more. What cannot be deleted is tried again; an agent that gets it before is refused.
-    async fn delete_messages(&self, hold: &Hold) {
+    async fn delete_message(&self, hold: &Hold) {
+        let Some(receipt) = hold.receipt() else { return };
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
-        for batch in hold.receipts().chunks(MAX_BATCH) {
-            match self.inner.ports.queues.delete(&pool, batch.to_vec()).await {
-                Ok(()) => hold.forget(batch),
-                Err(error) => {
-                    tracing::warn!(error.code = error.code, error = %error, "failed to delete the message of an attempt");
-                }
+        match self.inner.ports.queues.delete(&pool, vec![receipt.clone()]).await {
+            Ok(()) => hold.forget(&receipt),
+            Err(error) => {
+                tracing::warn!(error.code = error.code, error = %error, "failed to delete the message of an attempt");
             }
         }
     }

@@ -102,7 +102,7 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
             let _nobody_waits = sent.send(());
         }
         let released = answered.iter().inspect(|hold| held.release(hold));
-        let receipts: Vec<_> = released.flat_map(|hold| hold.receipts()).collect();
+        let receipts: Vec<_> = released.filter_map(|hold| hold.receipt()).collect();
         drop(answered);
         for batch in receipts.chunks(MAX_BATCH) {
             if let Err(error) = queues.delete(&pool, batch.to_vec()).await {
