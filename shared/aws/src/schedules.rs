@@ -248,14 +248,6 @@ mod tests {
     }
 
     #[test]
-    fn the_message_is_the_contracts_one() {
-        let task = TaskName::new("nightly").expect("a name");
-        let expected = r#"{"nominal":"<aws.scheduler.scheduled-time>","task":"nightly","type":"due","v":1}"#;
-        let sorted: serde_json::Value = serde_json::from_str(&due_message(&task)).expect("it is JSON");
-        assert_eq!(sorted, serde_json::from_str::<serde_json::Value>(expected).expect("it is JSON"));
-    }
-
-    #[test]
     fn a_start_counts_from_the_epoch() {
         let minute = Millis::from_secs(60);
         assert!(is_multiple(&DateTime::from_secs(1_800_000_000), minute));

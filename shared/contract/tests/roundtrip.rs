@@ -270,27 +270,6 @@ proptest! {
             prop_assert_eq!(serde_json::from_str::<Value>(&stored.head).unwrap(), expected);
         }
     }
-
-    #[test]
-    fn any_text_is_read_or_refused(text in any::<String>()) {
-        let _ = decode::<InboxMessage>(&text);
-        let _ = decode::<PerformMessage>(&text);
-        let _ = decode::<ControlMessage>(&text);
-        let _ = record::decode(&text, &[]);
-    }
-
-    /// A message with one byte changed is read as some message or refused, and what is read can be written.
-    #[test]
-    fn damaged_messages(message in perform_message(), at in any::<prop::sample::Index>(), byte in 0x20u8..0x7f) {
-        let mut body = encode(&message).into_bytes();
-        let at = at.index(body.len());
-        body[at] = byte;
-        if let Ok(text) = String::from_utf8(body)
-            && let Ok(read) = decode::<PerformMessage>(&text)
-        {
-            prop_assert_eq!(decode::<PerformMessage>(&encode(&read)).unwrap(), read);
-        }
-    }
 }
 
 fn refused<M: Message>(body: &str) -> MessageError {

@@ -1,14 +1,10 @@
-//! Large, hostile and random definitions: read fast, refused fast, and never a panic.
+//! Large and hostile definitions are read fast or refused fast. `fuzz/` has the random ones.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
-use proptest::prelude::*;
 use serde_json::{Value, json};
 use windlass_domain::definition::{Definition, TASK_SCHEMA};
-use windlass_domain::expression::{Expression, Template};
 use windlass_domain::limits;
 
 /// Far more than it takes without optimisation on a busy machine, and far less than what grows without bound.
@@ -132,70 +128,4 @@ fn canonical_text_does_not_depend_on_the_order_of_keys_but_on_that_of_actions() 
     let other = json!({"task": "t", "actions": {"a": {"exec": ["y"]}, "b": {"exec": ["x"], "pool": "p"}}});
     assert_eq!(Definition::canonical(&one), Definition::canonical(&same));
     assert_ne!(Definition::canonical(&one), Definition::canonical(&other));
-}
-
-fn fixtures() -> Vec<String> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions");
-    let folders = ["sound", "faulty"].map(|name| folder.join(name));
-    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).unwrap());
-    files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect()
-}
-
-/// A fixture with pieces cut out, doubled or put in.
-fn mutated() -> impl Strategy<Value = String> {
-    let cuts = prop::collection::vec(
-        (any::<prop::sample::Index>(), 0usize..40, "[\\[\\]{}:,\\-\"'&*!|>#%@`${} \\n\\ta-z0-9]{0,6}"),
-        1..6,
-    );
-    (prop::sample::select(fixtures()), cuts).prop_map(|(text, cuts)| {
-        let mut chars: Vec<char> = text.chars().collect();
-        for (at, len, put) in cuts {
-            let at = at.index(chars.len() + 1);
-            let end = (at + len).min(chars.len());
-            chars.splice(at..end, put.chars());
-        }
-        chars.into_iter().collect()
-    })
-}
-
-fn read(text: &str) {
-    match Definition::from_text(text) {
-        Ok(definition) => {
-            let again = Definition::from_source(&definition.source).unwrap();
-            assert_eq!(again.actions.len(), definition.actions.len());
-            let _ = definition.check_input(Value::Null);
-        }
-        Err(faults) => {
-            assert!(!faults.faults.is_empty());
-            for fault in &faults {
-                let place = fault.place.unwrap();
-                assert!(place.offset + place.len <= text.len(), "{fault}");
-                assert!(text.is_char_boundary(place.offset), "{fault}");
-            }
-        }
-    }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn no_text_makes_the_reader_panic(text in any::<String>()) {
-        read(&text);
-    }
-
-    #[test]
-    fn no_mutation_of_a_definition_makes_the_reader_panic(text in mutated()) {
-        read(&text);
-    }
-
-    #[test]
-    fn no_text_makes_the_expression_reader_panic(
-        text in "([a-z0-9.+\\-*/%!?:<>=&|(),\\[\\]{}'\"\\\\ ]|input|actions\\.|\\.map\\(x, |true|null|in |\u{e4}){0,60}"
-    ) {
-        if let Ok(expression) = Expression::parse(&text) {
-            let _ = expression.evaluate(&windlass_domain::expression::Scope::default());
-        }
-        let _ = Template::parse(&Value::String(format!("a ${{{{ {text} }}}} $${{{{ {text}")));
-    }
 }

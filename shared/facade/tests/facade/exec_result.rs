@@ -83,6 +83,7 @@ async fn exit_codes_have_kinds() {
     check_failure("exit 77", "auth.denied", "`/bin/sh` exited with code 77").await;
     check_failure("kill -KILL $$", "signal.SIGKILL", "`/bin/sh` was killed by SIGKILL").await;
     check_failure("kill -TERM $$", "signal.SIGTERM", "`/bin/sh` was killed by SIGTERM").await;
+    check_failure("kill -40 $$", "signal.40", "`/bin/sh` was killed by 40").await;
 }
 
 #[tokio::test]

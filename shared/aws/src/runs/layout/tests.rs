@@ -174,17 +174,6 @@ fn a_wide_fan_costs_little() {
     assert!(dollars(wide) <= 0.40, "{}", dollars(wide));
 }
 
-/// Prints what fans cost that take too long for each test: `MEASURE=1 cargo test -p windlass-aws measure -- --nocapture`.
-#[test]
-fn measure_wide_fans() {
-    if std::env::var_os("MEASURE").is_none() {
-        return;
-    }
-    for (actions, slots) in [(100, 100), (1000, 100), (3000, 100), (3000, 1000), (10_000, 100), (10_000, 1000)] {
-        println!("{actions:6} actions, {slots:4} at a time: {:.3} write units each", fan(actions, slots));
-    }
-}
-
 #[test]
 fn when_the_sweeper_is_to_look() {
     let submitted_at = Timestamp::from_millis(1_764_000_030_000);
