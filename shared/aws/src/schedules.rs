@@ -240,7 +240,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_catch_up_window_is_kept_within_the_bounds_of_aws() {
+    fn catch_up_window_stays_within_bounds_of_aws() {
         let cases = [(0, 60), (59_000, 60), (60_001, 61), (3_600_000, 3600), (u64::MAX, 86_400)];
         for (window, expected) in cases {
             assert_eq!(event_age(Millis(window)), expected, "{window}");

@@ -277,7 +277,7 @@ fn refused<M: Message>(body: &str) -> MessageError {
 }
 
 #[test]
-fn another_version_is_refused_whatever_its_shape() {
+fn message_of_another_version_is_refused() {
     let id = "00000000-0000-0000-0000-000000000001";
     let same_shape = format!(r#"{{"type":"run","v":2,"run":"{id}","input":{{"type":"start"}}}}"#);
     for body in [same_shape.as_str(), r#"{"v":2,"body":[]}"#] {
@@ -298,7 +298,7 @@ fn malformed_messages_are_refused() {
 }
 
 #[test]
-fn records_of_another_version_are_refused_whatever_their_shape() {
+fn record_of_another_version_is_refused() {
     let task = TaskName::new("t").unwrap();
     let id = RunId::from_key(&task, "k");
     let run = Run::submitted(id, (task, 1), 2, Value::Null, Origin::Request, Timestamp::from_millis(0));

@@ -45,7 +45,7 @@ mod tests {
     use windlass_domain::retry::is_permanent;
 
     #[test]
-    fn what_may_get_better_can_be_retried() {
+    fn passing_failures_are_retried() {
         let network = [NETWORK_DNS, NETWORK_CONNECT, NETWORK_RESET, NETWORK_TIMEOUT];
         let program = [TEMPORARY, TIMEOUT, EXEC_SPAWN, AGENT_IO, NATIVE_PANIC];
         for kind in [network.as_slice(), &program].concat() {
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stays_wrong_is_not_retried() {
+    fn permanent_failures_are_not_retried() {
         let program = [AUTH_DENIED, OUTPUT_INVALID, OUTPUT_TOO_LARGE, EXEC_NOT_FOUND, EXEC_DENIED];
         for kind in [program.as_slice(), &[HTTP_INVALID_REQUEST, NATIVE_UNKNOWN_HANDLER]].concat() {
             assert!(is_permanent(kind), "{kind}");

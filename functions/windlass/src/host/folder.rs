@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_others_can_read_is_mended_and_a_broken_one_replaced() {
+    fn token_is_made_private_or_replaced_if_broken() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = DataFolder::of(dir.path().to_owned());
         let path = dir.path().join(TOKEN_FILE);

@@ -57,7 +57,7 @@ fn check_schema(schema: &Value, value: &Value) {
 
 /// Every method of every path of the document.
 #[tokio::test]
-async fn the_document_has_the_routes_of_the_router_and_the_router_those_of_the_document() {
+async fn document_has_the_routes_of_the_router() {
     let world = World::with_report().await;
     let id = world.start().await.to_string();
     for (template, item) in document()["paths"].as_object().unwrap() {

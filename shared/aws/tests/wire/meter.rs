@@ -27,7 +27,7 @@ fn check(found: &Snapshot, operation: &str, requests: u64, units: f64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_are_counted_as_reported_and_reads_by_their_size() {
+async fn writes_count_as_reported_reads_by_size() {
     let host = Stack::get().host().await;
     assert_eq!(host.meter().reads(), ReadUnits::Sized);
     put(&host, "meter-small", 100).await;

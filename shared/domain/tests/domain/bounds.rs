@@ -22,7 +22,7 @@ fn check_refused(text: &str, code: &str) {
 }
 
 #[test]
-fn what_is_too_large_or_too_deep_is_refused() {
+fn too_large_or_deep_definition_is_refused() {
     check_refused(&" ".repeat(limits::MAX_DEFINITION_BYTES + 1), "WL0102");
     check_refused(&"[".repeat(1_000_000), "WL0102");
     check_refused(&"{a: ".repeat(500_000), "WL0102");
@@ -36,7 +36,7 @@ fn what_is_too_large_or_too_deep_is_refused() {
 }
 
 #[test]
-fn what_an_action_is_given_must_fit_into_a_message() {
+fn action_too_large_for_its_message_is_refused() {
     let task = |text: &str| format!("{{task: t, actions: {{a: {{native: {{handler: h, input: \"{text}\"}}}}}}}}");
     check_refused(&task(&"x".repeat(limits::MAX_WORK_BYTES)), "WL0102");
     Definition::from_text(&task(&"x".repeat(limits::MAX_WORK_BYTES - 100))).unwrap();
@@ -61,7 +61,7 @@ fn alias_bombs_are_refused() {
 }
 
 #[test]
-fn many_faults_are_counted_and_the_first_are_told() {
+fn first_of_many_faults_are_reported() {
     let mut text = "task: t\nactions:\n".to_owned();
     for at in 0..5000 {
         writeln!(text, "  a{at}: {{ need: [x], exec: [], needs: [b{at}] }}").unwrap();
@@ -86,7 +86,7 @@ fn wide(actions: usize) -> String {
 }
 
 #[test]
-fn ten_thousand_actions_are_read_and_not_one_more() {
+fn ten_thousand_actions_are_the_most() {
     let definition = Definition::from_text(&wide(limits::MAX_ACTIONS - 1)).unwrap();
     assert_eq!(definition.actions.len(), limits::MAX_ACTIONS);
     assert_eq!(definition.actions[0].dependents.len(), limits::MAX_ACTIONS - 1);
@@ -94,7 +94,7 @@ fn ten_thousand_actions_are_read_and_not_one_more() {
 }
 
 #[test]
-fn a_chain_of_ten_thousand_that_refers_to_its_start_is_read() {
+fn chain_of_ten_thousand_actions_is_read() {
     let mut text = "task: chain\nactions:\n  a0: { exec: [a] }\n".to_owned();
     for at in 1..limits::MAX_ACTIONS {
         writeln!(text, "  a{at}: {{ needs: a{}, exec: [a, \"${{{{ actions.a0.output }}}}\"] }}", at - 1).unwrap();
@@ -105,7 +105,7 @@ fn a_chain_of_ten_thousand_that_refers_to_its_start_is_read() {
 }
 
 #[test]
-fn the_published_schema_has_the_limits_of_the_domain() {
+fn published_schema_has_the_limits_of_the_domain() {
     let schema: Value = serde_json::from_str(TASK_SCHEMA).unwrap();
     let at = |pointer: &str| schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}")).as_u64();
     let is = |limit: usize| Some(limit as u64);
@@ -122,7 +122,7 @@ fn the_published_schema_has_the_limits_of_the_domain() {
 }
 
 #[test]
-fn canonical_text_does_not_depend_on_the_order_of_keys_but_on_that_of_actions() {
+fn canonical_text_sorts_keys_and_keeps_action_order() {
     let one = json!({"task": "t", "actions": {"b": {"exec": ["x"], "pool": "p"}, "a": {"exec": ["y"]}}});
     let same = json!({"actions": {"b": {"pool": "p", "exec": ["x"]}, "a": {"exec": ["y"]}}, "task": "t"});
     let other = json!({"task": "t", "actions": {"a": {"exec": ["y"]}, "b": {"exec": ["x"], "pool": "p"}}});
