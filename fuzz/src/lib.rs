@@ -1,8 +1,10 @@
-//! Fuzz targets: each takes any bytes, and panics only if a reader is at fault.
+//! The readers of what others write, each as a plain function from bytes to nothing. A function panics only if its
+//! reader is at fault, so that any driver can call it.
 //!
-//! The targets are plain functions, so that any driver can call them; `tests/corpus.rs` does on stable Rust.
-
-mod mutate;
+//! `tests/readers` drives them with [bolero](https://docs.rs/bolero). The reasons for that choice: one test function is
+//! an ordinary test of stable Rust (it replays the corpus, then searches at random for a second, shrinks a failure and
+//! prints its seed), and `cargo bolero` runs the same function under libFuzzer. cargo-fuzz has no part that runs in
+//! `cargo test`, and proptest has no fuzzer that is guided by coverage.
 
 use std::fmt::Debug;
 
@@ -13,24 +15,6 @@ use windlass_contract::record;
 use windlass_domain::definition::Definition;
 use windlass_domain::expression::{Expression, Scope, Template};
 
-pub use mutate::Mutator;
-
-/// A function that reads bytes which others wrote.
-#[derive(Debug, Clone, Copy)]
-pub struct Target {
-    /// Its name, which is also that of its folder in `corpus/`.
-    pub name: &'static str,
-    /// The function.
-    pub run: fn(&[u8]),
-}
-
-/// Every target.
-pub const TARGETS: [Target; 3] = [
-    Target { name: "definition", run: definition },
-    Target { name: "expression", run: expression },
-    Target { name: "message", run: message },
-];
-
 /// Reads a definition. One that is sound reads the same from its stored form; faults lie inside the text.
 ///
 /// # Panics
@@ -39,7 +23,8 @@ pub fn definition(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     match Definition::from_text(text) {
         Ok(definition) => {
-            let again = Definition::from_source(&definition.source).expect("what was read once is read again");
+            let again =
+                Definition::from_source(&definition.source).expect("a sound definition is read from its stored form");
             assert_eq!(again.actions.len(), definition.actions.len());
             assert_eq!(Definition::canonical(&again.source), Definition::canonical(&definition.source));
             let _ = definition.check_input(Value::Null);
@@ -81,7 +66,7 @@ fn scope() -> Scope {
     }
 }
 
-/// Reads a message of every kind, and a record. What can be read is written, and read again as the same.
+/// Reads a message of every kind, and a record. A message that can be read is written, and is read again as the same.
 ///
 /// # Panics
 /// If a reader is at fault.
@@ -96,13 +81,13 @@ pub fn message(data: &[u8]) {
     if let Ok(run) = record::decode(text, &[]) {
         let stored = record::encode(&run, None);
         let pages: Vec<String> = stored.pages.into_iter().map(|(_, page)| page).collect();
-        assert_eq!(record::decode(&stored.head, &pages).expect("what was written is read"), run);
+        assert_eq!(record::decode(&stored.head, &pages).expect("a reader takes its writer's text"), run);
     }
 }
 
 fn round<M: Message + Serialize + PartialEq + Debug>(text: &str) {
     if let Ok(message) = message::decode::<M>(text) {
-        let again = message::decode::<M>(&message::encode(&message)).expect("what was written is read");
+        let again = message::decode::<M>(&message::encode(&message)).expect("a reader takes its writer's text");
         assert_eq!(again, message);
     }
 }

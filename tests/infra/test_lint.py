@@ -3,7 +3,6 @@
 import pathlib
 import subprocess
 import sys
-import tempfile
 import unittest
 
 from . import template
@@ -20,14 +19,6 @@ def lint(path: pathlib.Path) -> tuple[int, str]:
 class Lint(unittest.TestCase):
     def test_the_template_is_clean(self):
         self.assertEqual(lint(template.PATH), (0, ""))
-
-    def test_it_bites(self):
-        with tempfile.TemporaryDirectory() as folder:
-            broken = pathlib.Path(folder) / "template.yaml"
-            broken.write_text(template.PATH.read_text().replace("BillingMode: PAY_PER_REQUEST", "BillingMode: PAY_LATER"))
-            code, told = lint(broken)
-        self.assertNotEqual(code, 0)
-        self.assertIn("PAY_LATER", told)
 
 
 if __name__ == "__main__":

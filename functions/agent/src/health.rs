@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_agent_that_can_not_work_is_to_be_replaced() {
+    fn only_a_failing_agent_answers_503() {
         check(false, None, (200, "ok"));
         check(false, Some(30), (200, "ok"));
         check(false, Some(120), (503, "failing"));

@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn little_has_to_be_said() {
+    fn defaults_fill_in_optional_settings() {
         let program = read(&LEAST).expect("whole");
         assert_eq!((program.slots, program.drain), (4, Duration::from_secs(100)));
         assert_eq!((program.health, program.ecs_agent), (DEFAULT_HEALTH, None));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_that_is_wrong_is_told_at_once() {
+    fn all_faults_are_reported_together() {
         let names = |set: &[(&str, &str)]| -> Vec<&str> {
             read(set).expect_err("faults").faults.iter().map(|fault| fault.name).collect()
         };

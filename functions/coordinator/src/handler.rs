@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_whom_the_authorizer_has_let_through_is_answered() {
+    async fn call_without_verified_claims_is_refused() {
         check("", "/v1/tasks", "a.example", claims(&json!({ "sub": "client-1", "exp": "1" })), 200).await;
         check("", "/v1/tasks", "a.example", claims(&json!({ "client_id": "client-1" })), 200).await;
         check("", "/v1/tasks", "a.example", claims(&json!({ "iss": "https://issuer.example" })), 401).await;

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_host_has_left_is_of_no_host() {
+    fn files_of_a_killed_host_are_ignored() {
         let left = folder_with(&[(TOKEN_FILE, "secret"), (URL_FILE, "http://127.0.0.1:4711")]);
         assert_eq!(find(&Globals::default(), &left), ("http://127.0.0.1:8080/".into(), None));
         let named = Globals { data: Some(left.path().to_owned()), ..Globals::default() };
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_host_is_asked_in_place_of_the_one_that_is_named() {
+    fn only_the_named_host_is_called() {
         let default = folder_with(&[(TOKEN_FILE, "secret"), (URL_FILE, "http://127.0.0.1:4711")]);
         let elsewhere = Globals { data: Some(folder_with(&[]).path().to_owned()), ..Globals::default() };
         let refused = Connection::find_with(&elsewhere, Some(default.path().to_owned()), None).expect_err("none");

@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_has_its_own_code_and_a_page_with_its_title() {
+    fn problem_has_its_own_code_and_page() {
         let mut codes: Vec<&str> = Kind::ALL.iter().map(|kind| kind.code).collect();
         codes.dedup();
         assert_eq!(codes.len(), Kind::ALL.len());

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_told_once_and_memory_is_bounded() {
+    fn repeated_event_is_dropped_within_bounded_memory() {
         let id = |number: usize| Uuid::from_u128(number as u128);
         let mut seen = SeenEvents::default();
         assert!(seen.is_first(id(0)));

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_only_repeats_is_written_once_a_minute() {
+    fn unchanged_agent_is_written_once_a_minute() {
         let start = Timestamp::from_millis(1_800_000_000_000);
         let first = AgentRecord {
             id: AgentId::new("a").expect("a name"),

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_failed_is_published_again_alone() {
+    async fn only_failed_events_are_published_again() {
         let script = script(|number, request| match number {
             1 if request == 1 => Some("ThrottlingException"),
             3 if request < 3 => Some("InternalFailure"),
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_never_taken_is_told() {
+    async fn event_that_is_never_taken_is_an_error() {
         let throttled = script(|number, _| (number == 1).then_some("ThrottlingException"));
         let (published, requests) = publish(&throttled, &numbered(2)).await;
         assert_eq!(published.expect_err("one is never taken").class, ErrorClass::Retry);
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_entry_says_what_rules_look_at() {
+    async fn entry_has_the_fields_that_rules_match() {
         let script = script(|_, _| None);
         publish(&script, &numbered(1)).await.0.expect("it is taken");
         let (operation, input) = script.asked().remove(0);

@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_came_back_is_tried_again() {
+    fn request_without_an_answer_is_retried() {
         for failure in [
             Failure::timeout_error("it took too long"),
             Failure::dispatch_failure(ConnectorError::io("connection refused".into())),
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_told_and_bounded() {
+    fn message_has_the_cause_within_bounds() {
         let refused = Failure::dispatch_failure(ConnectorError::io("connection refused".into()));
         assert!(classify("GetItem", "t", &refused).message.contains("connection refused"));
         let long = Failure::timeout_error("ž".repeat(4000));

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_together() {
+    fn all_faults_are_reported_together() {
         let error = read(&[("WINDLASS_TABLE", "a b"), ("WINDLASS_NAME", "")], Needs::Schedules).expect_err("faults");
         let names: Vec<&str> = error.faults.iter().map(|fault| fault.name).collect();
         let expected = [

@@ -49,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn attempt_is_a_span_of_its_runs_trace() {
+    fn attempt_is_a_span_of_its_run() {
         let run = RunId::from_key(&TaskName::new("t").expect("a name"), "k");
         let first = traceparent(run, at(0, 1));
         assert!(is_traceparent(&first), "{first}");

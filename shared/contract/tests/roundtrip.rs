@@ -349,27 +349,6 @@ proptest! {
             prop_assert_eq!(serde_json::from_str::<Value>(&stored.head).unwrap(), expected);
         }
     }
-
-    #[test]
-    fn any_text_is_read_or_refused(text in any::<String>()) {
-        let _ = decode::<InboxMessage>(&text);
-        let _ = decode::<PerformMessage>(&text);
-        let _ = decode::<ControlMessage>(&text);
-        let _ = record::decode(&text, &[]);
-    }
-
-    /// A message with one byte changed is read as some message or refused, and what is read can be written.
-    #[test]
-    fn damaged_messages(message in perform_message(), at in any::<prop::sample::Index>(), byte in 0x20u8..0x7f) {
-        let mut body = encode(&message).into_bytes();
-        let at = at.index(body.len());
-        body[at] = byte;
-        if let Ok(text) = String::from_utf8(body)
-            && let Ok(read) = decode::<PerformMessage>(&text)
-        {
-            prop_assert_eq!(decode::<PerformMessage>(&encode(&read)).unwrap(), read);
-        }
-    }
 }
 
 fn refused<M: Message>(body: &str) -> MessageError {
@@ -377,7 +356,7 @@ fn refused<M: Message>(body: &str) -> MessageError {
 }
 
 #[test]
-fn another_version_is_refused_whatever_its_shape() {
+fn message_of_another_version_is_refused() {
     let id = "00000000-0000-0000-0000-000000000001";
     let same_shape = format!(r#"{{"type":"run","v":2,"run":"{id}","input":{{"type":"start"}}}}"#);
     for body in [same_shape.as_str(), r#"{"v":2,"body":[]}"#] {
@@ -398,7 +377,7 @@ fn malformed_messages_are_refused() {
 }
 
 #[test]
-fn records_of_another_version_are_refused_whatever_their_shape() {
+fn record_of_another_version_is_refused() {
     let task = TaskName::new("t").unwrap();
     let id = RunId::from_key(&task, "k");
     let run = Run::submitted(id, (task, 1), 2, Value::Null, Origin::Request, Timestamp::from_millis(0));

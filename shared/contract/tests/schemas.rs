@@ -41,7 +41,7 @@ fn the_published_schemas_are_those_of_the_types() {
 }
 
 #[test]
-fn every_schema_is_one() {
+fn published_schemas_are_valid_json_schema() {
     for Published { name, schema } in all() {
         jsonschema::meta::validate(&schema).unwrap_or_else(|error| panic!("{name}: {error}"));
         jsonschema::validator_for(&schema).unwrap_or_else(|error| panic!("{name}: {error}"));

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_older_record_does_not_replace_a_later_one() {
+    fn older_record_does_not_replace_later_one() {
         let cache = RunCache::default();
         cache.put(run(1, 5), 10);
         cache.put(run(1, 4), 10);

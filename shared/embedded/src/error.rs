@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn each_failure_of_sqlite_has_its_class_and_code() {
+    fn failures_of_sqlite_have_class_and_code() {
         check(ffi::SQLITE_BUSY, ErrorClass::Retry, "WL0301");
         check(ffi::SQLITE_LOCKED, ErrorClass::Retry, "WL0301");
         check(ffi::SQLITE_FULL, ErrorClass::Retry, "WL0303");

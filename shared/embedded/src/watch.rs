@@ -191,7 +191,7 @@ mod tests {
 
     /// Inside one process nobody waits for a look at the file: nobody looks at it here.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_message_there_and_back_takes_no_look_at_the_file() {
+    async fn message_in_one_process_needs_no_polling() {
         const ROUNDS: usize = 200;
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::open(folder.path(), Role::Host).expect("the folder is empty");

@@ -451,7 +451,7 @@ mod tests {
 
     /// Nobody need write for that: whoever only asks is told nothing about the disk.
     #[test]
-    fn what_could_not_be_written_is_tried_again_whatever_is_asked_for() {
+    fn writer_probes_a_failing_file_by_itself() {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = crate::database::open_or_make(&folder.path().join("store")).expect("a file");
         let (committed, _to_sync) = channel();
@@ -484,7 +484,7 @@ mod tests {
 
     /// A device takes what is written and can not sync it (EINVAL).
     #[tokio::test]
-    async fn after_a_failed_sync_every_write_is_refused_and_the_reason_is_told() {
+    async fn failed_sync_refuses_every_later_write() {
         let folder = tempfile::tempdir().expect("a folder");
         let connection = crate::database::open_or_make(&folder.path().join("store")).expect("a file");
         let wal = File::options().write(true).open("/dev/full").expect("every Linux has it");
@@ -508,7 +508,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_asks_a_writer_that_has_ended_is_told() {
+    async fn request_to_ended_writer_is_an_error() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("store");
         let connection = crate::database::open_or_make(&path).expect("a file");

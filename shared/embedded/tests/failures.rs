@@ -50,7 +50,7 @@ async fn inbox(store: &Store) -> Result<usize, PortError> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_writes_until_there_is_room() {
+async fn full_disk_refuses_writes_until_room_exists() {
     const BOUND: u64 = 2 * 1024 * 1024;
     let folder = folder();
     let store = Store::open_bounded(folder.path(), Role::Host, BOUND).expect("the folder is empty");
@@ -81,7 +81,7 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
 
 /// A batch that meets a full disk is refused as a whole, and each of its requests is told.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_refuses_every_request_of_a_batch() {
+async fn full_disk_refuses_each_request_of_batch() {
     let folder = folder();
     let store = Store::open_bounded(folder.path(), Role::Host, 1024 * 1024).expect("the folder is empty");
     let sends = (0..50).map(|number| {
@@ -99,7 +99,7 @@ async fn a_full_disk_refuses_every_request_of_a_batch() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_goes_takes_nothing_along() {
+async fn dropped_receive_loses_no_message() {
     let folder = folder();
     let store = open(folder.path()).expect("the folder is empty");
     let queue = QueueName::Pool(PoolName::default());
@@ -119,7 +119,7 @@ async fn a_receiver_that_goes_takes_nothing_along() {
 }
 
 #[tokio::test]
-async fn a_receiver_that_goes_before_it_is_woken_takes_nothing_along() {
+async fn receive_dropped_before_waking_loses_no_message() {
     let folder = folder();
     let store = open(folder.path()).expect("the folder is empty");
     let queue = QueueName::Pool(PoolName::default());
@@ -202,7 +202,7 @@ async fn a_message_over_its_limit_is_refused() {
 
 /// Another process that writes for longer than a statement waits.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_that_is_locked_says_so_and_goes_on_when_it_is_free() {
+async fn locked_file_refuses_until_it_is_free() {
     let folder = folder();
     let store = open(folder.path()).expect("the folder is empty");
     let other = Connection::open(folder.path().join(FILE_NAME)).expect("it is there");
@@ -214,7 +214,7 @@ async fn a_file_that_is_locked_says_so_and_goes_on_when_it_is_free() {
 }
 
 #[tokio::test]
-async fn a_record_that_can_not_be_read_is_named() {
+async fn unreadable_record_is_named() {
     let folder = folder();
     let store = open(folder.path()).expect("the folder is empty");
     let other = Connection::open(folder.path().join(FILE_NAME)).expect("it is there");
@@ -225,7 +225,7 @@ async fn a_record_that_can_not_be_read_is_named() {
 }
 
 #[test]
-fn a_folder_that_can_not_be_made_is_named() {
+fn folder_that_cannot_be_made_is_named() {
     let folder = folder();
     let path = folder.path().join("file");
     fs::write(&path, "").expect("it can be written");
@@ -247,7 +247,7 @@ fn a_folder_is_for_its_owner_alone() {
 
 #[cfg(unix)]
 #[test]
-fn the_file_and_its_log_are_for_their_owner_alone_in_any_folder() {
+fn file_and_log_are_private_to_their_owner() {
     use std::os::unix::fs::PermissionsExt;
     let folder = folder();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");

@@ -116,7 +116,7 @@ async fn write_until_killed(folder: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_killed_host_has_acknowledged_is_there() {
+async fn acknowledged_writes_survive_a_killed_host() {
     for round in 1..=5 {
         let folder = TempDir::new().expect("a temporary folder can be made");
         let (mut child, output) = start("write", folder.path());
@@ -150,7 +150,7 @@ fn hold_as_host(folder: &Path) {
 }
 
 #[test]
-fn a_second_host_is_told_who_the_first_is() {
+fn second_host_is_refused_and_names_first() {
     let folder = TempDir::new().expect("a temporary folder can be made");
     let (mut first, output) = start("host", folder.path());
     assert_eq!(said(output).next().as_deref(), Some("open"));

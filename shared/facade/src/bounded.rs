@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_keeps_the_beginning_and_knows_of_more() {
+    fn head_keeps_the_beginning_and_notes_overflow() {
         let mut head = Head::default();
         head.push(&vec![b'a'; MAX_OUTPUT_BYTES - 1]);
         head.push(b"b");
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_a_value_and_anything_else_a_text() {
+    fn output_is_json_or_else_text() {
         check_value(b"", serde_json::Value::Null);
         check_value(b" {\"a\": [1]}\n", serde_json::json!({"a": [1]}));
         check_value(b"42\n", 42);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tail_that_is_not_utf_8_is_still_a_text() {
+    fn tail_replaces_bytes_that_are_no_text() {
         let mut tail = Tail::default();
         tail.push(b"caf\xe9\xff done\n");
         assert_eq!(tail.text(), "caf\u{fffd}\u{fffd} done");

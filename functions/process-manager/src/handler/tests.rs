@@ -89,7 +89,7 @@ fn check(name: &str, expected: Option<&Source>) {
 }
 
 #[test]
-fn queues_are_told_by_their_names() {
+fn source_is_known_by_its_queue_name() {
     let pool = |name| Source::Dead(QueueName::Pool(PoolName::new(name).expect("a name")));
     check("acme-inbox", Some(&Source::Inbox));
     check("acme-inbox-dlq", Some(&Source::Dead(QueueName::Inbox)));
@@ -102,7 +102,7 @@ fn queues_are_told_by_their_names() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_failed_comes_again_and_soon() {
+async fn failed_message_alone_comes_again_soon() {
     let host = host();
     let ports = host.ports();
     put(&ports, "one").await;
@@ -140,7 +140,7 @@ async fn nothing_is_begun_when_the_time_is_over() {
 }
 
 #[tokio::test]
-async fn dead_letters_are_kept_and_foreign_queues_left_alone() {
+async fn dead_letter_is_kept_foreign_message_fails() {
     let ports = host().ports();
     let delivery =
         Delivery { receipt: Receipt("r".into()), body: "no JSON".into(), receive_count: 1, sent_at: ports.clock.now() };
@@ -153,7 +153,7 @@ async fn dead_letters_are_kept_and_foreign_queues_left_alone() {
 }
 
 #[tokio::test]
-async fn a_message_that_can_not_be_named_fails_the_batch() {
+async fn message_without_id_fails_the_batch() {
     let records = json!({ "Records": [{ "body": "{}", "eventSourceARN": INBOX, "attributes": {} }] });
     let event: SqsEvent = serde_json::from_value(records).expect("an event");
     assert!(handle(&context(host().ports()), event, FAR).await.is_err());

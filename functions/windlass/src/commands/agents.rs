@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_is_not_heard_of_is_not_called_working() {
+    fn agent_without_reports_is_shown_as_silent() {
         check(false, "2026-03-01T02:30:10.000Z", "working");
         check(true, "2026-03-01T02:30:10.000Z", "draining");
         check(false, "2026-03-01T02:31:30.000Z", "working");

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn only_definitions_that_run_programs_and_name_no_folder_get_one() {
+    fn workdir_is_set_for_programs_without_one() {
         check(json!({ "actions": { "a": { "exec": ["true"] } } }), Some("/examples/a"));
         check(json!({ "workdir": "/srv", "actions": { "a": { "exec": ["true"] } } }), None);
         check(json!({ "actions": { "a": { "http": { "url": "http://127.0.0.1" } } } }), None);

@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn only_this_machine_unless_it_is_meant() {
+    fn remote_address_needs_an_explicit_flag() {
         check("127.0.0.1:0", false, true);
         check("[::1]:8080", false, true);
         check("0.0.0.0:8080", false, false);

@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn due_times_are_told_by_the_clocks_of_their_zone() {
+    fn due_times_are_shown_in_their_zone() {
         assert_eq!(in_zone("2026-03-28T01:30:00.000Z", "Europe/Berlin"), "Sat 2026-03-28 02:30:00 CET");
         assert_eq!(in_zone("2026-03-30T00:30:00.000Z", "Europe/Berlin"), "Mon 2026-03-30 02:30:00 CEST");
         assert_eq!(in_zone("2026-03-30T00:30:00.000Z", "Nowhere/Else"), "2026-03-30T00:30:00.000Z");

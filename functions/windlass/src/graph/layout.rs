@@ -148,7 +148,7 @@ mod tests {
     const BOX: (f64, f64) = (100.0, 40.0);
 
     #[test]
-    fn what_is_needed_stands_to_the_left() {
+    fn needed_boxes_stand_to_the_left() {
         let layout = lay_out(&[BOX; 4], &[(0, 1), (0, 2), (1, 3), (2, 3)]);
         let x: Vec<_> = layout.centres.iter().map(|p| p.x).collect();
         assert!(x[0] < x[1] && x[1] < x[3] && (x[1] - x[2]).abs() < 1.0, "{x:?}");
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn boxes_of_a_layer_are_as_wide_as_the_widest() {
+    fn boxes_of_a_layer_have_one_width() {
         let layout = lay_out(&[BOX, (60.0, 40.0), (180.0, 40.0)], &[(0, 1), (0, 2)]);
         assert_eq!(layout.sizes, [BOX, (180.0, 40.0), (180.0, 40.0)]);
     }

@@ -57,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_too_large_for_a_picture_is_refused() {
+    fn too_large_graph_is_refused() {
         let mut text = "task: large\nactions:\n".to_owned();
         for at in 0..600 {
             writeln!(text, "  a{at}: {{ exec: [work], pool: p{at} }}").expect("text takes all");

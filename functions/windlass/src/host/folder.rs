@@ -98,17 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_made_once_for_its_owner() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let folder = DataFolder::of(dir.path().to_owned());
-        let token = folder.token().expect("made");
-        assert!(is_token(&token));
-        assert_eq!(mode_of(&dir.path().join(TOKEN_FILE)), 0o600);
-        assert_eq!(folder.token().expect("kept"), token);
-    }
-
-    #[test]
-    fn a_token_that_others_can_read_is_mended_and_a_broken_one_replaced() {
+    fn token_is_made_private_or_replaced_if_broken() {
         let dir = tempfile::tempdir().expect("a folder");
         let folder = DataFolder::of(dir.path().to_owned());
         let path = dir.path().join(TOKEN_FILE);
@@ -118,15 +108,5 @@ mod tests {
         assert_eq!(mode_of(&path), 0o600);
         fs::write(&path, "").expect("written");
         assert_ne!(folder.token().expect("made anew"), token);
-    }
-
-    #[test]
-    fn the_address_comes_and_goes() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let folder = DataFolder::of(dir.path().to_owned());
-        folder.write_url("http://127.0.0.1:1").expect("written");
-        assert_eq!(fs::read_to_string(dir.path().join(URL_FILE)).expect("there"), "http://127.0.0.1:1\n");
-        folder.remove_url();
-        assert!(!dir.path().join(URL_FILE).exists());
     }
 }

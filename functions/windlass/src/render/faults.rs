@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_without_a_place_or_beyond_the_text_is_told_all_the_same() {
+    fn fault_without_a_place_is_shown() {
         let mut fault = Definition::from_text("task: 9").expect_err("faults").faults.remove(0);
         let place = fault.place.as_mut().expect("a place");
         place.offset = 9_999;

@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wide_fan_shows_its_failures_and_counts_the_rest() {
+    fn wide_fan_shows_failures_and_counts_the_rest() {
         let mut actions = serde_json::Map::new();
         let mut shape: Vec<(String, Vec<&str>)> = vec![("split".into(), vec![])];
         actions.insert("split".into(), action("succeeded", &json!({})));

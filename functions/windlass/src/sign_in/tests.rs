@@ -58,7 +58,7 @@ fn asked(issuer: &Issuer) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn a_token_is_fetched_once_and_kept_for_its_owner() {
+async fn token_is_fetched_once_and_kept_private() {
     let (mut credentials, issuer) = issuer(200, json!({ "expires_in": 3600, "token_type": "Bearer" })).await;
     credentials.scope = Some("windlass/call more".into());
     let folder = tempfile::tempdir().expect("a folder");
@@ -102,7 +102,7 @@ async fn check_refused(status: u16, answer: Value, code: &str, words: &str) {
 }
 
 #[tokio::test]
-async fn an_issuer_that_gives_no_token_is_told() {
+async fn answer_without_a_token_is_an_error() {
     check_refused(400, json!({ "error": "invalid_client" }), "WL0615", "invalid_client").await;
     check_refused(401, json!("?"), "WL0615", "401").await;
     check_refused(503, json!({}), "WL0616", "503").await;
@@ -111,7 +111,7 @@ async fn an_issuer_that_gives_no_token_is_told() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_away_is_told() {
+async fn unreachable_issuer_is_an_error() {
     let token_url = "http://127.0.0.1:9/token?key=s3cret".parse().expect("a URL");
     let credentials = ClientCredentials { id: "client".into(), secret: SECRET.into(), token_url, scope: None };
     let failure = SignIn::with_cache(credentials, None).expect("set up").token().await.expect_err("away");
@@ -132,7 +132,7 @@ fn check_settings(set: &[(&str, &str)], expected: Result<bool, &str>) {
 }
 
 #[test]
-fn a_client_is_whole_and_its_secret_stays_private() {
+fn client_is_complete_and_hides_its_secret() {
     let client = [(CLIENT_ID, "c"), (CLIENT_SECRET, "s")];
     let with = |url| [client.as_slice(), &[(TOKEN_URL, url)]].concat();
     check_settings(&[], Ok(false));

@@ -27,7 +27,7 @@ fn help_documents_the_exit_codes() {
 }
 
 #[test]
-fn every_fault_is_told_at_once_with_its_place() {
+fn every_fault_is_shown_with_its_place() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("faulty.yaml");
     let text = "task: 9lives\nactions:\n  a: { exec: [] }\n  b: { need: a, exec: [true] }\n  c: { needs: [x], exec: [true] }\n";
@@ -48,7 +48,7 @@ fn every_fault_is_told_at_once_with_its_place() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told() {
+fn missing_file_is_named() {
     let answer = alone(&["validate", "/no/such/file.yaml"]);
     assert_eq!(answer.code, 2);
     assert!(answer.errors.contains("[WL0611]") && answer.errors.contains("/no/such/file.yaml"), "{}", answer.errors);
@@ -64,7 +64,7 @@ fn errors_are_json_if_that_is_asked_for() {
 
 /// Somebody else's server: what it answers is no JSON, or not the JSON of a host.
 #[test]
-fn an_answer_that_is_not_a_hosts_is_told() {
+fn answer_of_another_server_is_refused() {
     for (kind, body) in [("text/html", "<p>It works!"), ("application/json", "{\"it\": \"works\"}")] {
         let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let url = format!("http://{}", server.local_addr().expect("bound"));
@@ -83,7 +83,7 @@ fn an_answer_that_is_not_a_hosts_is_told() {
 }
 
 #[test]
-fn a_command_line_that_can_not_be_read_is_told_in_json_too() {
+fn wrong_usage_is_reported_in_json() {
     let answer = alone(&["show", "--json", "--nonsense"]);
     let told: serde_json::Value = serde_json::from_str(&answer.errors).expect("JSON");
     assert_eq!((answer.code, &told["error"]["code"], &told["error"]["exit"]), (2, &"WL0603".into(), &2.into()));
@@ -146,7 +146,7 @@ fn runs_are_started_named_and_shown() {
 }
 
 #[test]
-fn what_the_host_refuses_is_told_with_its_code() {
+fn refusal_of_the_host_shows_its_code() {
     let host = Host::start(&[]);
     host.apply(TASKS);
     for (arguments, words) in [
@@ -164,7 +164,7 @@ fn what_the_host_refuses_is_told_with_its_code() {
 }
 
 #[test]
-fn a_failed_run_ends_with_1_and_shows_what_the_program_said() {
+fn failed_run_exits_1_and_shows_stderr() {
     let host = Host::start(&[]);
     host.apply("task: breaks\nactions:\n  a: { exec: [sh, -c, \"echo oh no >&2; exit 3\"] }\n  b: { needs: a, exec: [true] }\n");
     let answer = host.ask(&["run", "breaks", "--wait"]);

@@ -26,7 +26,7 @@ fn host_with(example: &str) -> Host {
 }
 
 #[test]
-fn the_nightly_report_ends_with_the_fault_that_is_allowed() {
+fn nightly_report_ends_with_its_allowed_fault() {
     let host = host_with("nightly-report");
     let run = host.json(&["run", "nightly-report", "--wait", "--input", r#"{"day": "2026-03-01"}"#]);
     assert_eq!(run["actions"]["totals"]["status"], "succeeded", "{run}");
@@ -44,7 +44,7 @@ fn the_nightly_report_ends_with_the_fault_that_is_allowed() {
 }
 
 #[test]
-fn the_log_pipeline_counts_every_line_and_tidies_up() {
+fn log_pipeline_counts_lines_and_tidies_up() {
     let host = host_with("log-pipeline");
     let run = host.json(&["run", "log-pipeline", "--wait", "--input", r#"{"lines": 1000}"#]);
     assert_eq!(run["status"], "succeeded", "{run}");

@@ -37,7 +37,7 @@ fn the_token_is_its_owners_and_is_kept() {
 }
 
 #[test]
-fn an_orderly_end_exits_with_0_and_takes_the_address_away() {
+fn orderly_end_exits_0_and_removes_address() {
     let mut host = Host::start(&[]);
     assert!(host.data().join("url").exists());
     assert_eq!(host.terminate(), Some(0));
@@ -48,7 +48,7 @@ fn an_orderly_end_exits_with_0_and_takes_the_address_away() {
 }
 
 #[test]
-fn other_machines_are_kept_out_unless_it_is_meant() {
+fn remote_address_is_refused_without_its_flag() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut command = windlass();
     command.args(["serve", "--listen", "0.0.0.0:0", "--data"]).arg(folder.path());
@@ -58,7 +58,7 @@ fn other_machines_are_kept_out_unless_it_is_meant() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_told() {
+fn taken_address_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();
     let folder = tempfile::tempdir().expect("a folder");
@@ -83,7 +83,7 @@ fn a_run_survives_the_death_of_its_host() {
 }
 
 #[test]
-fn a_watch_goes_on_when_the_host_is_back() {
+fn watch_continues_when_the_host_returns() {
     let mut host = Host::start(&["--no-agent"]);
     host.apply(QUICK);
     let run = host.json(&["run", "quick"])["id"].as_str().expect("an id").to_owned();
@@ -122,7 +122,7 @@ fn an_agent_of_its_own_performs_and_drains() {
 
 /// As under `ulimit -f`: nothing is lost of what was acknowledged, and the process does not end without a word.
 #[test]
-fn a_write_beyond_a_limit_is_told_and_the_host_goes_on() {
+fn host_continues_after_a_refused_write() {
     let host = Host::start(&[]);
     host.apply(QUICK);
     host.limit_files(Some(1024));
@@ -133,7 +133,7 @@ fn a_write_beyond_a_limit_is_told_and_the_host_goes_on() {
 }
 
 #[test]
-fn one_action_is_killed_and_the_run_ends_without_it() {
+fn kill_ends_one_action_of_a_run() {
     let host = Host::start(&[]);
     host.apply(SLEEPER);
     let run = host.json(&["run", "sleeper"])["id"].as_str().expect("an id").to_owned();

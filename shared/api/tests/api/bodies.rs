@@ -43,7 +43,7 @@ async fn malformed_json_has_its_place() {
 }
 
 #[tokio::test]
-async fn requests_to_runs_have_small_bodies_of_their_own() {
+async fn request_to_a_run_has_a_small_body() {
     let world = World::with_report().await;
     let id = world.start().await;
     let path = format!("/v1/runs/{id}/cancel");
@@ -158,7 +158,7 @@ fn failing(class: ErrorClass, code: &'static str, message: &str) -> World {
 }
 
 #[tokio::test]
-async fn a_host_that_is_busy_says_when_to_come_again() {
+async fn busy_host_answers_with_retry_after() {
     let world = failing(ErrorClass::Retry, "WL0306", "write: the disk is full");
     world.put("report", REPORT).await.expect(StatusCode::CREATED);
     let answer = world.post("/v1/tasks/report/runs", json!({})).await;
@@ -171,18 +171,18 @@ async fn a_host_that_is_busy_says_when_to_come_again() {
 }
 
 #[tokio::test]
-async fn a_request_that_the_host_refuses_is_the_callers() {
+async fn request_that_the_host_rejects_is_400() {
     failing(ErrorClass::Reject, "WL0303", "read the cursor").get("/v1/runs?cursor=x").await.refused(400, "WL0303");
     World::new().get("/v1/runs?cursor=x").await.refused(400, "WL0315");
 }
 
 #[tokio::test]
-async fn damaged_data_is_an_internal_error_with_its_code() {
+async fn damaged_data_is_a_coded_internal_error() {
     failing(ErrorClass::Bug, "WL0701", "read the record").get("/v1/runs").await.refused(500, "WL0701");
 }
 
 #[tokio::test]
-async fn a_panic_tells_nothing_of_the_inside() {
+async fn panic_is_answered_without_internal_details() {
     let answer = failing(ErrorClass::Bug, "panic", "").get("/v1/agents").await;
     let problem = answer.refused(500, "WL0499");
     assert!(!problem.to_string().contains("secret"), "{problem}");
@@ -205,7 +205,7 @@ fn an_agent() -> AgentRecord {
 
 /// By the record an action runs; the register knows that its agent is not heard of any more.
 #[tokio::test]
-async fn a_running_action_says_that_its_agent_is_silent() {
+async fn running_action_shows_that_its_agent_is_silent() {
     let world = World::with_report().await;
     let id = world.start().await;
     let now = world.ports.clock.now();
@@ -224,7 +224,7 @@ async fn a_running_action_says_that_its_agent_is_silent() {
 }
 
 #[tokio::test]
-async fn an_agent_is_told_to_drain() {
+async fn drain_request_reaches_the_agent() {
     let world = World::new();
     world.ports.agents.register(&an_agent()).await.unwrap();
     let asked = world.post("/v1/agents/agent-1/drain", json!({ "within": "90s" })).await.expect(StatusCode::ACCEPTED);
@@ -263,7 +263,7 @@ async fn agents_are_listed() {
 }
 
 #[tokio::test]
-async fn a_host_that_can_not_do_its_work_is_not_healthy() {
+async fn failing_host_is_not_healthy() {
     let host = MemoryHost::new(Timestamp::parse_rfc3339(START).unwrap());
     let (fails, failing) = tokio::sync::watch::channel(None);
     let shutdown = CancellationToken::new();

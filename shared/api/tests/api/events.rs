@@ -69,7 +69,7 @@ fn kinds(messages: &[Message]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn a_stream_of_an_ended_run_has_all_its_events_and_ends() {
+async fn stream_of_ended_run_has_all_its_events() {
     let world = World::with_report().await;
     let id = world.start().await;
     world.finish(id).await;
@@ -82,7 +82,7 @@ async fn a_stream_of_an_ended_run_has_all_its_events_and_ends() {
 }
 
 #[tokio::test]
-async fn a_stream_is_resumed_after_the_last_event_that_was_seen() {
+async fn stream_resumes_after_the_last_seen_event() {
     let world = World::with_report().await;
     let id = world.start().await;
     world.finish(id).await;

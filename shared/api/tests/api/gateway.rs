@@ -38,7 +38,7 @@ async fn start(world: &World) -> RunId {
 }
 
 #[tokio::test]
-async fn nobody_is_let_in_who_did_not_come_through_the_gateway() {
+async fn call_that_bypasses_the_gateway_is_refused() {
     let world = world().await;
     for path in ["/v1/tasks", "/v1/runs", "/openapi.json", "/no/such/route"] {
         let bare = || Call::bare("GET", path).header("host", "api.example");
@@ -51,7 +51,7 @@ async fn nobody_is_let_in_who_did_not_come_through_the_gateway() {
 }
 
 #[tokio::test]
-async fn any_name_of_the_gateway_is_answered_and_no_foreign_page() {
+async fn gateway_names_are_answered_and_foreign_pages_refused() {
     let world = world().await;
     world.send(Call::bare("GET", "/v1/tasks").verified(WHO)).await.expect(StatusCode::OK);
     for origin in ["https://evil.example", "null", "https://api.example.evil.example", ""] {
@@ -69,7 +69,7 @@ async fn no_call_outlasts_the_gateway() {
 }
 
 #[tokio::test]
-async fn an_answer_that_the_gateway_can_not_hand_over_is_a_problem() {
+async fn answer_too_large_for_the_gateway_is_refused() {
     let world = world().await;
     let wide = |name: &str, label: usize| {
         let text = "x".repeat(label);
@@ -97,7 +97,7 @@ async fn stream(world: &World, id: RunId, after: Option<&str>) -> (Vec<String>, 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_ends_by_itself_and_is_resumed() {
+async fn stream_ends_in_time_and_is_resumed() {
     let world = world().await;
     let id = start(&world).await;
     let (first, took) = stream(&world, id, None).await;

@@ -46,7 +46,7 @@ async fn the_scheme_may_be_written_in_any_case() {
 }
 
 #[tokio::test]
-async fn an_empty_token_lets_nobody_in() {
+async fn empty_token_refuses_every_call() {
     let world = World::new();
     let config = ApiConfig::new(Auth::token(""), AllowedHosts::loopback(8080), world.shutdown.clone());
     let definitions = std::sync::Arc::new(windlass_engine::definitions::Definitions::new(world.ports.tasks.clone()));
@@ -107,7 +107,7 @@ async fn foreign_pages_are_refused_even_with_the_token() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_problem() {
+async fn unknown_route_is_a_problem() {
     let world = World::new();
     world.get("/v2/tasks").await.refused(404, "WL0404");
     world.get("/").await.refused(404, "WL0404");

@@ -29,7 +29,7 @@ async fn start_with_key(world: &World, key: &str, body: Value) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_recorded_as_begun_then_its_first_attempts_are_sent() {
+async fn run_is_recorded_before_its_attempts_are_sent() {
     let world = World::with_report().await;
     let answer = world.post("/v1/tasks/report/runs", json!({ "input": { "day": "monday" } })).await;
     let view = answer.expect(StatusCode::ACCEPTED);
@@ -75,7 +75,7 @@ fn waiting() -> Value {
 }
 
 #[tokio::test]
-async fn the_input_may_be_left_out_and_is_checked() {
+async fn input_is_optional_and_is_checked() {
     let world = World::with_report().await;
     let empty = world.send(Call::new("POST", "/v1/tasks/report/runs")).await.expect(StatusCode::ACCEPTED);
     assert_eq!(empty["input"], json!({ "day": "today" }));
@@ -139,7 +139,7 @@ async fn a_key_is_not_used_for_two_things() {
 }
 
 #[tokio::test]
-async fn a_repeated_request_is_answered_whatever_became_of_its_task() {
+async fn repeated_request_is_answered_after_its_task_changed() {
     let world = World::with_report().await;
     let id = id_of(&start_with_key(&world, "k", json!({})).await.expect(StatusCode::ACCEPTED));
     world.put("report", &REPORT.replace("default: today", "default: monday")).await.expect(StatusCode::CREATED);
@@ -161,7 +161,7 @@ async fn keys_are_bounded() {
 }
 
 #[tokio::test]
-async fn many_at_once_with_one_key_are_one_run() {
+async fn concurrent_requests_with_one_key_start_one_run() {
     let world = World::with_report().await;
     let calls = (0..20).map(|_| start_with_key(&world, "k", json!({})));
     let answers = futures::future::join_all(calls).await;
@@ -171,7 +171,7 @@ async fn many_at_once_with_one_key_are_one_run() {
 }
 
 #[tokio::test]
-async fn runs_are_listed_by_task_and_status_in_pages() {
+async fn runs_are_listed_by_task_and_status() {
     let world = World::with_report().await;
     world.put("tiny", "task: tiny\nactions: { x: { exec: [echo] } }\n").await.expect(StatusCode::CREATED);
     let mut ids = Vec::new();
@@ -195,7 +195,7 @@ async fn runs_are_listed_by_task_and_status_in_pages() {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_a_run_goes_to_the_inbox() {
+async fn request_to_a_run_goes_to_the_inbox() {
     let world = World::with_report().await;
     let id = world.start_large().await;
     assert_eq!(inbox(&world, id), [Input::Start], "a large run begins at the process manager");

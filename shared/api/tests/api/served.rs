@@ -35,7 +35,7 @@ impl Reader {
 }
 
 #[tokio::test]
-async fn a_stream_comes_as_it_happens_and_a_shutdown_ends_it() {
+async fn stream_is_live_and_ends_with_a_shutdown() {
     let world = World::with_report().await;
     let id = world.start().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -42,7 +42,7 @@ async fn a_definition_may_be_json_and_say_so() {
 }
 
 #[tokio::test]
-async fn every_fault_of_a_definition_is_told_with_its_place() {
+async fn every_fault_of_a_definition_has_its_place() {
     let world = World::new();
     let text = "task: report\nactions:\n  a:\n    exec: [echo]\n    need: [b]\n  b: {}\n";
     let problem = world.put("report", text).await.refused(422, "WL0416");
@@ -59,7 +59,7 @@ async fn every_fault_of_a_definition_is_told_with_its_place() {
 }
 
 #[tokio::test]
-async fn the_path_and_the_definition_name_the_same_task() {
+async fn path_and_definition_name_the_same_task() {
     let world = World::new();
     world.put("other", REPORT).await.refused(422, "WL0415");
     world.get("/v1/tasks/report").await.refused(404, "WL0411");
@@ -97,7 +97,7 @@ async fn tasks_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn a_deleted_task_is_gone_until_it_is_put_again() {
+async fn deleted_task_returns_when_put_again() {
     let world = World::with_report().await;
     let delete = || Call::new("DELETE", "/v1/tasks/report");
     world.send(delete()).await.expect(StatusCode::NO_CONTENT);
@@ -116,7 +116,7 @@ async fn a_deleted_task_is_gone_until_it_is_put_again() {
 
 /// A host that was down when a task was due finds the same definition applied again before its scheduler looks.
 #[tokio::test]
-async fn putting_the_same_schedule_again_forgets_no_due_time() {
+async fn same_schedule_put_again_keeps_due_times() {
     let world = World::with_report().await;
     let name = TaskName::new("report").unwrap();
     let next_due = async || world.ports.tasks.get(&name).await.unwrap().unwrap().next_due.unwrap().to_string();
@@ -172,7 +172,7 @@ impl Schedules for Minutes {
 }
 
 #[tokio::test]
-async fn a_schedule_that_the_host_can_not_keep_is_a_fault_of_the_definition() {
+async fn unsupported_schedule_is_a_fault_of_the_definition() {
     let host = MemoryHost::new(Timestamp::parse_rfc3339(START).unwrap());
     let ports = Ports { schedules: std::sync::Arc::new(Minutes), ..host.ports() };
     let world = World::on(host, ports);

@@ -22,7 +22,7 @@ async fn finish_after(world: &World, after: Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_ends_in_time_is_answered_with_its_result() {
+async fn run_that_ends_in_time_answers_its_result() {
     let world = World::with_report().await;
     let ((answer, took), ()) =
         tokio::join!(start_and_wait(&world, "20s"), finish_after(&world, Duration::from_secs(5)));
@@ -33,7 +33,7 @@ async fn a_run_that_ends_in_time_is_answered_with_its_result() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_takes_longer_is_answered_as_it_stands() {
+async fn slow_run_is_answered_as_it_stands() {
     let world = World::with_report().await;
     let ((answer, took), ()) =
         tokio::join!(start_and_wait(&world, "20s"), finish_after(&world, Duration::from_secs(40)));
@@ -45,7 +45,7 @@ async fn a_run_that_takes_longer_is_answered_as_it_stands() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_waits_longer_than_a_minute() {
+async fn wait_lasts_at_most_a_minute() {
     let world = World::with_report().await;
     let (answer, took) = start_and_wait(&world, "2h").await;
     answer.expect(StatusCode::ACCEPTED);
@@ -56,7 +56,7 @@ async fn nobody_waits_longer_than_a_minute() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_lets_those_who_wait_go() {
+async fn shutdown_answers_waiting_callers() {
     let world = World::with_report().await;
     let shut_down = async {
         tokio::time::sleep(Duration::from_secs(3)).await;

@@ -48,21 +48,9 @@ fn shortened(name: String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use windlass_domain::ids::{AgentId, PoolName};
+    use windlass_domain::ids::AgentId;
 
     use super::*;
-
-    fn check(queue: &QueueName, expected: &str) {
-        assert_eq!(Names::new("prod-").of(queue), expected);
-    }
-
-    #[test]
-    fn each_queue_has_its_name() {
-        check(&QueueName::Inbox, "prod-inbox");
-        check(&QueueName::DeadLetter, "prod-dead-letters");
-        check(&QueueName::Pool(PoolName::new("linux_x86").unwrap()), "prod-pool-linux_x86");
-        check(&QueueName::Control(AgentId::new("agent-1").unwrap()), "prod-control-agent-1");
-    }
 
     #[test]
     fn long_names_are_shortened_and_stay_apart() {

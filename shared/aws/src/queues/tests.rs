@@ -65,7 +65,7 @@ async fn check_send(code: &'static str, ours: bool, rounds: usize, requests: usi
 }
 
 #[tokio::test]
-async fn what_failed_of_a_batch_is_sent_again_alone() {
+async fn only_failed_messages_are_sent_again() {
     check_send("InternalError", false, 1, 2, None).await;
     check_send("RequestThrottled", true, 3, 4, None).await;
     check_send("unanswered", false, 1, 2, None).await;
@@ -77,7 +77,7 @@ async fn what_failed_of_a_batch_is_sent_again_alone() {
 }
 
 #[tokio::test]
-async fn what_is_refused_does_not_keep_the_others_back() {
+async fn refused_message_does_not_stop_the_others() {
     let mut round = 0;
     let script = script(move |_, input| {
         round += 1;
@@ -116,7 +116,7 @@ async fn delays_are_whole_seconds_and_not_shorter() {
 }
 
 #[tokio::test]
-async fn stale_receipts_are_left_out_and_the_rest_is_asked_again() {
+async fn extension_is_repeated_without_stale_receipts() {
     let mut round = 0;
     let script = script(move |_, input| {
         round += 1;
@@ -156,7 +156,7 @@ async fn deletions_are_asked_again_alone() {
 }
 
 #[tokio::test]
-async fn a_message_that_did_not_arrive_whole_is_left_where_it_is() {
+async fn message_with_a_wrong_digest_stays_queued() {
     let script = script(|_, _| {
         let message = |body: &str, md5: &str| {
             let attributes = json!({ "ApproximateReceiveCount": "3", "SentTimestamp": "1800000000123" });
@@ -179,7 +179,7 @@ async fn a_message_that_did_not_arrive_whole_is_left_where_it_is() {
 }
 
 #[tokio::test]
-async fn a_queue_that_is_gone_is_looked_up_again() {
+async fn deleted_queue_is_looked_up_again() {
     let mut sends = 0;
     let script = script(move |_, input| {
         sends += 1;

@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told() {
+    fn damaged_columns_are_reported() {
         let check = |text: &str| {
             let columns: Columns = serde_json::from_str(text).unwrap();
             let read = columns.read(Timestamp::from_millis(0), 10);

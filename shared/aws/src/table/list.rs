@@ -17,18 +17,3 @@ pub(crate) fn item(task: &TaskName) -> Item {
 pub(crate) fn decode(item: &Item) -> Result<TaskName, Damage> {
     TaskName::new(read_text(item, SK)?).map_err(Damage::broken)
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_task_is_read_as_it_was_written(name in "[a-zA-Z][a-zA-Z0-9_-]{0,63}") {
-            let task = TaskName::new(&name).unwrap();
-            prop_assert_eq!(decode(&item(&task)), Ok(task));
-        }
-    }
-}

@@ -23,18 +23,3 @@ pub(crate) fn item(from: Timestamp) -> Item {
 pub(crate) fn decode(item: &Item) -> Result<Timestamp, Damage> {
     read_number(item, SWEEP_FROM).map(Timestamp::from_millis)
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_mark_is_read_as_it_was_written(millis in any::<i64>()) {
-            let mark = Timestamp::from_millis(millis);
-            prop_assert_eq!(decode(&item(mark)), Ok(mark));
-        }
-    }
-}

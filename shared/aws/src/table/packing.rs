@@ -45,18 +45,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_packed_is_unpacked(json in proptest::collection::vec(any::<u8>(), 0..2000)) {
+        fn unpacking_restores_the_packed_bytes(json in proptest::collection::vec(any::<u8>(), 0..2000)) {
             prop_assert_eq!(unpack(&pack(&json)), Ok(json));
         }
 
         #[test]
-        fn damage_is_never_more_than_an_error(packed in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn damaged_bytes_never_panic(packed in proptest::collection::vec(any::<u8>(), 0..200)) {
             drop(unpack(&packed));
         }
     }
 
     #[test]
-    fn other_versions_are_told() {
+    fn other_versions_are_refused() {
         let mut packed = pack(b"{}");
         packed[0] = 9;
         assert_eq!(unpack(&packed), Err(Damage::UnknownVersion(9)));

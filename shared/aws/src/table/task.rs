@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told() {
+    fn damaged_record_is_reported() {
         let mut item = task_key(&TaskName::new("t").unwrap());
         assert_eq!(decode(&item), Err(Damage::Attribute(BODY)));
         item.insert(BODY.to_owned(), AttributeValue::B(Blob::new(packing::pack(b"{\"v\":1}"))));

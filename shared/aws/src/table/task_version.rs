@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told() {
+    fn damaged_version_is_reported() {
         let mut item = version_key(&task(), 1);
         assert_eq!(decode(&item), Err(Damage::Attribute(BODY)));
         item.insert(KEPT.to_owned(), text("no hash"));

@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_bounded() {
+    fn kept_figures_are_bounded() {
         let figures = Figures::new("agent");
         (0..=MAX_KEPT).for_each(|_| figures.add("WaitMs", 1.0));
         (0..=MAX_NAMES).for_each(|number| figures.add(&format!("Name{number}"), 1.0));

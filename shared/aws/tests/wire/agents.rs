@@ -35,7 +35,7 @@ fn agent(id: &str, seen_at: Timestamp) -> AgentRecord {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_goes_on_as_before_costs_one_write_a_minute() {
+async fn unchanged_agent_costs_one_write_a_minute() {
     let host = Stack::get().host().await;
     let (agents, start) = (host.agents(), host.clock().now());
     let before = host.meter().snapshot();
@@ -76,7 +76,7 @@ async fn an_agent_that_was_reaped_registers_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registration_that_can_not_be_read_hides_no_other() {
+async fn unreadable_registration_hides_no_other() {
     let host = Stack::get().host().await;
     let (agents, now) = (host.agents(), host.clock().now());
     agents.register(&agent("readable", now)).await.expect("it is registered");

@@ -99,7 +99,7 @@ async fn come(subscriber: &QueueSubscriber, event: &PublicEvent) -> Value {
 /// The emulator says its own time in the envelope; AWS says that of the entry, in whole seconds
 /// (<https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEventsRequestEntry.html>).
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_has_the_envelope_that_rules_are_written_for() {
+async fn event_has_the_envelope_that_rules_match() {
     let host = Stack::get().host().await;
     let subscriber = QueueSubscriber::subscribe(host.clone(), "envelope").await;
     let event = event("envelope", json!({ "status": "succeeded" }));
@@ -111,7 +111,7 @@ async fn an_event_has_the_envelope_that_rules_are_written_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_that_is_too_large_says_what_it_leaves_out() {
+async fn too_large_event_names_its_omitted_data() {
     let host = Stack::get().host().await;
     let subscriber = QueueSubscriber::subscribe(host.clone(), "large").await;
     let event = event("large", json!("x".repeat(1_100_000)));

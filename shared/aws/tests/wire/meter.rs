@@ -27,7 +27,7 @@ fn check(found: &Snapshot, operation: &str, requests: u64, units: f64) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn writes_are_counted_as_reported_and_reads_by_their_size() {
+async fn writes_count_as_reported_reads_by_size() {
     let host = Stack::get().host().await;
     assert_eq!(host.meter().reads(), ReadUnits::Sized);
     put(&host, "meter-small", 100).await;
@@ -39,28 +39,4 @@ async fn writes_are_counted_as_reported_and_reads_by_their_size() {
     let found = host.meter().snapshot();
     check(&found, "PutItem", 2, 1.0 + 9.0);
     check(&found, "GetItem", 4, 1.0 + 3.0 + 1.5 + 1.0);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_an_index_costs_is_told_apart() {
-    let host = Stack::get().host().await;
-    let put = host.clients().dynamodb.put_item().table_name(&host.settings().table);
-    let put = put.item("pk", text("meter-due")).item("sk", text("meter")).item("due_shard", text("meter"));
-    put.item("due_at", AttributeValue::N("1".to_owned())).send().await.expect("it is written");
-    let found = host.meter().snapshot();
-    let entry = |index: Option<&str>| {
-        found.entries.iter().find(|entry| entry.index.as_deref() == index).map(|entry| (entry.requests, entry.units))
-    };
-    assert_eq!((entry(None), entry(Some("due"))), (Some((1, 1.0)), Some((0, 1.0))), "{found:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_is_refused_by_its_condition_is_billed_too() {
-    let host = Stack::get().host().await;
-    put(&host, "meter-refused", 10).await;
-    let before = host.meter().snapshot();
-    let put = host.clients().dynamodb.put_item().table_name(&host.settings().table);
-    let put = put.item("pk", text("meter-refused")).item("sk", text("meter")).item("body", text("x".repeat(3000)));
-    put.condition_expression("attribute_not_exists(pk)").send().await.expect_err("it is there");
-    check(&host.meter().snapshot().since(&before), "PutItem", 1, 3.0);
 }

@@ -30,7 +30,7 @@ fn message(body: &str) -> Vec<Outgoing> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pool_that_is_missing_is_named_and_is_found_once_it_is_made() {
+async fn missing_pool_is_named_until_it_exists() {
     let host = Stack::get().host().await;
     let (queues, queue) = (host.queues(), pool("made-later"));
     let missing = [
@@ -55,7 +55,7 @@ async fn a_pool_that_is_missing_is_named_and_is_found_once_it_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_queue_of_an_agent_is_made_by_its_own_receive() {
+async fn control_queue_is_made_by_its_first_receive() {
     let host = Stack::get().host().await;
     let (queues, queue) = (host.queues(), QueueName::Control(AgentId::new("agent-7").expect("a name")));
     queues.send(&queue, message("nobody hears it")).await.expect("it is dropped");
@@ -86,7 +86,7 @@ async fn the_queue_of_an_agent_is_made_by_its_own_receive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_messages_are_sent_in_as_many_requests_as_they_need() {
+async fn large_messages_are_split_over_requests() {
     let host = Stack::get().host().await;
     let (queues, queue) = (host.queues(), QueueName::DeadLetter);
     let body = "x".repeat(400 * 1024);
@@ -109,7 +109,7 @@ async fn large_messages_are_sent_in_as_many_requests_as_they_need() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_sqs_does_not_take_in_a_message_is_escaped() {
+async fn characters_that_sqs_refuses_are_escaped() {
     let host = Stack::get().host().await;
     let queues = host.queues();
     queues.send(&pool("default"), message("\"a\u{ffff}b\u{fffe}\"")).await.expect("it is sent");

@@ -153,7 +153,7 @@ async fn a_run_is_never_out_of_sight(host: &AwsHost) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_transition_of_a_small_run_is_one_write_of_one_unit_and_one_read() {
+async fn transition_of_small_run_is_one_write_unit() {
     let host = Stack::get().host().await;
     let runs = process(&host, &others(), host.clock());
     let now = host.clock().now();
@@ -172,7 +172,7 @@ async fn a_transition_of_a_small_run_is_one_write_of_one_unit_and_one_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_payload_is_put_once_and_its_loss_is_told() {
+async fn payload_is_put_once_and_loss_reported() {
     let host = Stack::get().host().await;
     let now = host.clock().now();
     let input = json!({ "text": "payload ".repeat(400) });
@@ -202,7 +202,7 @@ async fn a_payload_is_put_once_and_its_loss_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_damaged_item_is_told() {
+async fn damaged_item_is_reported() {
     let host = Stack::get().host().await;
     let run = run_of("damaged", 2, json!(null), host.clock().now());
     process(&host, &others(), host.clock()).create(&run, &[]).await.expect("it is created");
@@ -224,7 +224,7 @@ async fn a_damaged_item_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_is_taken_up_again_keeps_its_pages() {
+async fn retried_run_keeps_its_pages() {
     let host = Stack::get().host().await;
     let (runs, now) = (process(&host, &others(), host.clock()), host.clock().now());
     let mut run = run_of("again", 300, json!(null), now);
@@ -250,7 +250,7 @@ async fn a_run_that_is_taken_up_again_keeps_its_pages() {
 
 /// Whoever dies between its pages and the head leaves a slot of each page taken: at that revision, for good.
 #[tokio::test(flavor = "multi_thread")]
-async fn writers_that_died_with_every_slot_of_a_page_do_not_stop_the_run() {
+async fn writers_that_died_do_not_stop_the_run() {
     let host = Stack::get().host().await;
     let (runs, now) = (process(&host, &others(), host.clock()), host.clock().now());
     let run = run_of("slots", 300, json!(null), now);
@@ -286,7 +286,7 @@ async fn writers_that_died_with_every_slot_of_a_page_do_not_stop_the_run() {
 
 /// `DynamoDB` deletes what has expired within a few days; until then its id, and so its idempotency key, is free.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_that_has_expired_makes_room_for_one_of_the_same_id() {
+async fn expired_run_frees_its_id() {
     let host = Stack::get().host().await;
     let start = host.clock().now();
     let at = |days: u64| start.plus(Millis::from_secs(days * 86_400));
@@ -318,7 +318,7 @@ async fn items_of(host: &AwsHost, id: RunId) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_record_tells_what_has_happened() {
+async fn events_are_read_back_from_the_record() {
     let (host, others) = (Stack::get().host().await, others());
     let source = json!({ "task": "told", "actions": { "a": { "exec": ["x"] }, "b": { "exec": ["x"] } } });
     others.tasks.put(&task("told"), &source, None, Timestamp::from_millis(0)).await.expect("it is a task");

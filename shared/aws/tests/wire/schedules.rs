@@ -58,7 +58,7 @@ async fn the_suite() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_schedule_sends_the_due_message_to_the_inbox_by_its_role() {
+async fn schedule_sends_due_message_to_the_inbox() {
     let host = Stack::get().host().await;
     let queue = "arn:aws:sqs:eu-central-1:000000000000:wire-dead-letters";
     let schedules = AwsSchedules::new(host.clients().scheduler.clone(), host.settings());
@@ -83,7 +83,7 @@ async fn a_schedule_sends_the_due_message_to_the_inbox_by_its_role() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rate_starts_at_its_next_due_time_and_is_left_alone_when_it_is_put_again() {
+async fn rate_starts_at_next_due_time_only_once() {
     let host = Stack::get().host().await;
     let (schedules, task) = (host.schedules(), task("each-minute"));
     // Five minutes ahead: AWS refuses a start that is long past.
@@ -108,7 +108,7 @@ async fn a_rate_starts_at_its_next_due_time_and_is_left_alone_when_it_is_put_aga
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_can_not_be_kept_is_refused_and_changes_nothing() {
+async fn unsupported_schedule_is_refused_and_changes_nothing() {
     let host = Stack::get().host().await;
     let (schedules, task, now) = (host.schedules(), task("too-often"), host.clock().now());
     for millis in [1000, 30_000, 90_000] {
@@ -135,7 +135,7 @@ async fn a_program_without_a_target_changes_no_schedule() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_group_that_is_missing_is_told() {
+async fn missing_group_is_reported() {
     let stack = Stack::get();
     let host = stack.host_with(stack.settings(&[("WINDLASS_SCHEDULE_GROUP", "nobody-made-it")])).await;
     let put = host.schedules().put(&task("lost"), &every(60_000), host.clock().now()).await;

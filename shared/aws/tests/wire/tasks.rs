@@ -41,7 +41,7 @@ fn key(pk: &str, sk: &str) -> HashMap<String, AttributeValue> {
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html>): twelve records that
 /// somebody has made 100 KB long come in several.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_list_goes_on_over_the_answers_of_a_query() {
+async fn list_continues_over_several_query_answers() {
     let host = Stack::get().host().await;
     let (tasks, dynamodb, table) = (host.tasks(), &host.clients().dynamodb, &host.settings().table);
     let mut names = Vec::new();
@@ -58,7 +58,7 @@ async fn a_list_goes_on_over_the_answers_of_a_query() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_page_is_full_although_deleted_tasks_lie_between() {
+async fn page_is_full_despite_deleted_tasks() {
     let host = Stack::get().host().await;
     let tasks = host.tasks();
     for number in 0..9 {
@@ -104,7 +104,7 @@ async fn a_long_definition_is_kept_in_the_bucket() {
 
 /// A record costs one write unit, however large the definition is.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_turn_of_the_schedule_is_one_write_unit() {
+async fn turn_of_schedule_is_one_write_unit() {
     let host = Stack::get().host().await;
     let tasks = host.tasks();
     let name = put(&host, tasks.as_ref(), "turning").await;

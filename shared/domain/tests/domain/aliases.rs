@@ -24,20 +24,20 @@ fn check_values(anchored: &str, weight: usize) {
 
 /// A collection is a value, and so is each that it holds; the keys of a mapping are none.
 #[test]
-fn values_count_once_for_their_anchor_and_once_for_each_alias() {
+fn values_count_for_anchor_and_each_alias() {
     check_values("[1, 2, 3, 4, 5, 6, 7, 8, 9]", 10);
     check_values("{a: 1, b: 2, c: 3, d: [4, 5, 6, 7, 8]}", 10);
     check_values("[[[[1, 2, 3], 4]]]", 8);
 }
 
 #[test]
-fn what_has_no_anchor_is_not_counted() {
+fn value_without_an_anchor_is_not_counted() {
     check(&format!(" [{}]", "1,".repeat(MAX_ALIASED_NODES + 1)), "", false);
     check(&format!(" [{}]", "[1],".repeat(MAX_ALIASED_NODES / 2 + 1)), "", false);
 }
 
 #[test]
-fn bytes_count_once_for_their_anchor_and_once_for_each_alias() {
+fn bytes_count_for_anchor_and_each_alias() {
     let (text, entry) = ("x".repeat(16_384), format!("{{{}: {}}}", "k".repeat(1024), "x".repeat(15_360)));
     let most = MAX_DEFINITION_BYTES / 16_384 - 1;
     for anchored in [text.clone(), format!("[{}, {}]", &text[..9000], &text[9000..]), entry] {
@@ -63,7 +63,7 @@ fn levels_count_where_an_alias_puts_them() {
 }
 
 #[test]
-fn a_definition_is_as_long_as_its_bound_and_not_longer() {
+fn definition_over_its_length_bound_is_refused() {
     let task = "{task: t, actions: {a: {exec: [x]}}}";
     let padded = |bytes: usize| format!("{task}\n#{}", "-".repeat(bytes - task.len() - 2));
     Definition::from_text(&padded(MAX_DEFINITION_BYTES)).unwrap();

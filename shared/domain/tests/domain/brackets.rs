@@ -20,7 +20,7 @@ fn check_refused(source: &str, at: usize) {
 }
 
 #[test]
-fn what_stands_in_a_string_is_no_bracket() {
+fn bracket_in_a_string_is_ignored() {
     let many = many();
     let length = json!(many.len());
     for (open, close) in [("'", "'"), ("\"", "\""), ("'''", "'''"), ("\"\"\"", "\"\"\""), ("r'", "'"), ("R\"", "\"")] {
@@ -49,7 +49,7 @@ fn a_string_ends_where_it_ends() {
 }
 
 #[test]
-fn what_stands_in_a_comment_is_no_bracket() {
+fn bracket_in_a_comment_is_ignored() {
     let many = many();
     check(&format!("1 // {many}\n + 1"), &json!(2));
     check(&format!("1 + 1 // {many}"), &json!(2));
@@ -59,7 +59,7 @@ fn what_stands_in_a_comment_is_no_bracket() {
 
 /// Each operator counts until the next `,`, `&&` or `||`.
 #[test]
-fn a_chain_is_as_long_as_its_bound_and_not_longer() {
+fn chain_over_its_bound_is_refused() {
     for operator in ["+", "-", "*", "/", "%"] {
         let link = format!("{operator}1");
         check(&format!("type(1{}) == int", link.repeat(MAX_EXPRESSION_CHAIN - 1)), &json!(true));
@@ -105,7 +105,7 @@ fn the_chain_around_a_bracket_counts_inside() {
 }
 
 #[test]
-fn an_expression_is_as_long_as_its_bound_and_not_longer() {
+fn expression_over_its_length_bound_is_refused() {
     let text = |bytes: usize| format!("'{}'", "x".repeat(bytes - 2));
     assert!(Expression::parse(&text(MAX_EXPRESSION_BYTES)).is_ok());
     assert_eq!(Expression::parse(&text(MAX_EXPRESSION_BYTES + 1)).expect_err("too long").code, "WL0203");

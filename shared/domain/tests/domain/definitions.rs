@@ -36,14 +36,14 @@ fn check_faulty(file: &Path) {
 }
 
 #[test]
-fn sound_definitions_are_read_from_yaml_and_json_and_from_what_is_stored() {
+fn sound_definitions_are_read_in_every_form() {
     for file in files("sound") {
         check_sound(&file);
     }
 }
 
 #[test]
-fn faulty_definitions_tell_every_fault_with_its_place() {
+fn every_fault_of_a_definition_has_its_place() {
     for file in files("faulty") {
         check_faulty(&file);
     }

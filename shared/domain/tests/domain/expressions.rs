@@ -80,7 +80,7 @@ fn a_status_does_not_need_an_output() {
 }
 
 #[test]
-fn mappings_are_walked_in_the_order_of_their_keys() {
+fn mappings_are_walked_in_key_order() {
     for _ in 0..20 {
         check("input.map.map(k, k)", &json!(["x", "y", "z"]));
         check("input.map.map(k, input.map[k])", &json!([3, 2, 1]));
@@ -134,7 +134,7 @@ fn errors_say_what_does_not_fit() {
 }
 
 #[test]
-fn what_can_not_be_seen_is_refused_when_it_is_read() {
+fn reference_out_of_sight_is_refused() {
     check_error("inputs.day", "WL0204", "did you mean `input`");
     check_error("env.HOME", "WL0204", "`env` is not known");
     check_error("now()", "WL0204", "no function `now`");
@@ -177,7 +177,7 @@ fn templates() {
 }
 
 #[test]
-fn holes_without_an_end_are_told_with_their_place() {
+fn hole_without_an_end_has_its_place() {
     for (text, offset) in [("ab ${{ input.day", 3), ("ä${{ input.day }", 2), ("${{ 'x }}", 0)] {
         let error = Template::parse(&json!(text)).unwrap_err();
         assert_eq!((error.code, error.offset), ("WL0202", Some(offset)), "{text}");
@@ -197,7 +197,7 @@ fn conditions_may_be_wrapped() {
 }
 
 #[test]
-fn what_nests_or_chains_too_deep_is_refused_and_never_overflows_the_stack() {
+fn too_deep_expression_is_refused_without_overflow() {
     let many = 1000;
     for source in [
         "(".repeat(many) + "1" + &")".repeat(many),
@@ -221,7 +221,7 @@ fn what_nests_or_chains_too_deep_is_refused_and_never_overflows_the_stack() {
 }
 
 #[test]
-fn what_nests_as_deep_as_is_allowed_is_evaluated() {
+fn deepest_allowed_expression_is_evaluated() {
     let depth = MAX_EXPRESSION_DEPTH;
     check(&("(".repeat(depth) + "1" + &")".repeat(depth)), &json!(1));
     check(&("size([".repeat(depth / 2) + "1" + &"])".repeat(depth / 2)), &json!(1));
@@ -235,7 +235,7 @@ fn what_nests_as_deep_as_is_allowed_is_evaluated() {
 }
 
 #[test]
-fn what_is_wide_but_flat_is_read() {
+fn wide_flat_expression_is_read() {
     let list = format!("[{}]", vec!["1"; 1500].join(","));
     assert_eq!(Expression::parse(&list).unwrap().evaluate(&scope()).unwrap().as_array().unwrap().len(), 1500);
     let ors = vec!["actions.extract.status == 'x'"; 60].join(" || ");

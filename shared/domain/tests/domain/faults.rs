@@ -20,7 +20,7 @@ fn action(action: Value) -> Value {
 }
 
 #[test]
-fn a_path_leads_to_what_is_wrong() {
+fn path_leads_to_the_fault() {
     check(&json!([]), "");
     check(&json!({ "task": "9lives", "actions": { "a": { "exec": ["true"] } } }), "task");
     check(&action(json!({ "exec": ["true"], "needs": ["a", "x"] })), "actions.b.needs[1]");

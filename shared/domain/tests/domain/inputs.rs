@@ -63,7 +63,7 @@ fn no_input_is_an_empty_one() {
 }
 
 #[test]
-fn every_fault_is_told_with_its_place() {
+fn every_fault_of_an_input_has_its_place() {
     let input = json!({"day": 3, "extra": 1, "files": [{"size": "x"}]});
     check_refused(
         &days(),
@@ -90,7 +90,7 @@ fn nested(levels: usize) -> Value {
 }
 
 #[test]
-fn an_input_that_is_nested_too_deep_is_refused_with_its_defaults_too() {
+fn input_nested_too_deep_by_defaults_is_refused() {
     check(&json!({}), &nested(MAX_VALUE_DEPTH), &nested(MAX_VALUE_DEPTH));
     let too_deep = format!("the input: it is nested more than {MAX_VALUE_DEPTH} levels deep [WL0211]");
     check_refused(&json!({}), &nested(MAX_VALUE_DEPTH + 1), &[&too_deep]);
@@ -119,7 +119,7 @@ fn schemas_that_could_take_for_ever_are_refused() {
 
 /// Its own, and those of what it refers to.
 #[test]
-fn a_schema_has_as_many_parts_as_its_bound_and_not_more() {
+fn schema_with_too_many_parts_is_refused() {
     let wide = |parts: usize| {
         let properties = (1..parts).map(|at| (format!("p{at}"), json!({})));
         json!({ "properties": properties.collect::<serde_json::Map<_, _>>() })
@@ -138,7 +138,7 @@ fn only_the_whole_schema_may_have_an_id() {
 }
 
 #[test]
-fn an_input_is_as_large_as_its_bound_and_not_larger() {
+fn input_over_its_size_bound_is_refused() {
     let text = |bytes: usize| json!("x".repeat(bytes - 2));
     check(&json!({}), &text(MAX_INPUT_BYTES), &text(MAX_INPUT_BYTES));
     let bytes = MAX_INPUT_BYTES + 1;
@@ -147,7 +147,7 @@ fn an_input_is_as_large_as_its_bound_and_not_larger() {
 }
 
 #[test]
-fn a_default_that_does_not_fit_is_refused_wherever_it_stands() {
+fn default_that_breaks_its_schema_is_refused() {
     let wrong = json!({ "type": "integer", "default": "x" });
     for schema in [
         wrong.clone(),

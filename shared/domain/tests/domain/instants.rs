@@ -7,7 +7,7 @@ use windlass_domain::time::{Millis, Timestamp};
 const EPOCH: Timestamp = Timestamp::from_millis(0);
 
 #[test]
-fn instants_beyond_the_calendar_are_pinned_to_its_ends() {
+fn instants_beyond_the_calendar_are_clamped() {
     for (millis, shown) in [
         (i64::MIN, "-009999-01-02T01:59:59.000Z"),
         (-1, "1969-12-31T23:59:59.999Z"),
@@ -21,7 +21,7 @@ fn instants_beyond_the_calendar_are_pinned_to_its_ends() {
 }
 
 #[test]
-fn what_is_below_a_millisecond_is_cut_off() {
+fn fractions_of_a_millisecond_are_cut_off() {
     let read = |text: &str| Timestamp::parse_rfc3339(text).map(Timestamp::as_millis);
     assert_eq!(read("1970-01-01T00:00:01.2349Z"), Some(1234));
     assert_eq!(read("1970-01-01T02:00:00+02:00"), Some(0));
@@ -45,7 +45,7 @@ fn a_span_is_a_duration() {
 }
 
 #[test]
-fn a_span_is_written_in_its_largest_units_and_read_from_any() {
+fn span_is_written_in_its_largest_units() {
     for (millis, text) in [
         (0, "0ms"),
         (999, "999ms"),

@@ -23,7 +23,7 @@ fn names_have_letters_digits_hyphens_and_underscores() {
 }
 
 #[test]
-fn a_name_is_as_long_as_its_bound_and_not_longer() {
+fn name_over_its_length_bound_is_refused() {
     for (length, expected) in [
         (MAX_NAME_BYTES - 1, Ok(())),
         (MAX_NAME_BYTES, Ok(())),
@@ -35,7 +35,7 @@ fn a_name_is_as_long_as_its_bound_and_not_longer() {
 }
 
 #[test]
-fn a_run_s_id_is_shown_as_it_is_read() {
+fn run_id_is_shown_as_read() {
     let text = "0190b6a0-3c4e-7cc3-98c4-dc0c0c07398f";
     let id: RunId = text.parse().unwrap();
     assert_eq!((id.to_string().as_str(), id.as_uuid().to_string().as_str()), (text, text));

@@ -35,7 +35,7 @@ fn a_path_is_followed() {
 }
 
 #[test]
-fn what_only_begins_like_a_path_is_evaluated() {
+fn expression_that_begins_like_a_path_is_evaluated() {
     check("input.n-1", &json!(2));
     check("input.n+1", &json!(4));
     check("input.list[1]-input.n", &json!(3));
@@ -45,7 +45,7 @@ fn what_only_begins_like_a_path_is_evaluated() {
 }
 
 #[test]
-fn what_is_no_path_is_not_taken_for_one() {
+fn other_text_is_not_taken_for_a_path() {
     for source in ["input.in", "input.true", "input.1", "input.", "input.list[+1]", "input.list[]", "input[1", "input."]
     {
         assert_eq!(Expression::parse(source).map(|_| ()).expect_err(source).code, "WL0201", "{source}");
@@ -53,7 +53,7 @@ fn what_is_no_path_is_not_taken_for_one() {
 }
 
 #[test]
-fn a_path_without_a_value_says_how_far_it_goes() {
+fn error_names_the_reachable_part_of_path() {
     check_error("input['night']", "WL0208", "`input` has no key `night`");
     check_error("input['a-b'].x", "WL0208", "`input[\"a-b\"]` has no key `x`");
     check_error("input.a_b.x", "WL0208", "`input.a_b` has no key `x`");

@@ -25,7 +25,7 @@ fn task(action: &str) -> String {
 
 /// The very character at which it goes wrong, where the text is written as it reads.
 #[test]
-fn a_fault_of_an_expression_stands_inside_its_text() {
+fn fault_of_expression_stands_inside_its_text() {
     check(&task("    exec: [say, \"ä ${{ >i<nptu.x }}\"]"), "WL0204");
     check(&task("    exec: [say, \"ä ${{ input.x + >i<nptu.x }}\"]"), "WL0204");
     check(
@@ -39,14 +39,14 @@ fn a_fault_of_an_expression_stands_inside_its_text() {
 
 /// In a block, its first line is not that of the `|`.
 #[test]
-fn a_fault_in_a_block_stands_in_its_line() {
+fn fault_in_a_block_stands_in_its_line() {
     check(&task("    exec:\n      - say\n      - |\n        ä ${{ >i<nptu.x }}"), "WL0204");
     check(&task("    exec:\n      - say\n      - |-\n        ${{ >i<nptu.x }}"), "WL0204");
 }
 
 /// Text that is not written as it reads has no such character: the fault stands at its whole.
 #[test]
-fn a_fault_in_folded_text_stands_at_the_text() {
+fn fault_in_folded_text_stands_at_its_start() {
     check(&task("    exec: [say, >\"\\x24{{ inptu.x }}\"<]"), "WL0204");
 }
 
@@ -61,7 +61,7 @@ fn a_collection_is_shown_by_its_start() {
 
 /// The key is meant by what stands there too often or should not stand there, the value by what is wrong with it.
 #[test]
-fn a_fault_stands_at_its_key_or_at_its_value() {
+fn fault_stands_at_its_key_or_value() {
     check(&task("    exec: [say]\n    >neds<: [b]"), "WL0104");
     check(&task("    exec: [say]\n    timeout: >5<"), "WL0106");
     check(&task("    exec: [say]\n    pool: p\n    >pool<: p"), "WL0103");

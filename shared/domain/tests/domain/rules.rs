@@ -40,7 +40,7 @@ fn weekdays_have_names_and_numbers() {
 
 /// What is wrong is named, and not what would be if the field were of another form.
 #[test]
-fn a_field_that_can_not_be_read_says_what_is_wrong_with_it() {
+fn fault_of_cron_field_names_its_reason() {
     let of_weekday = |what: &str| format!("`{what}` is not a number from 0 to 7 (0 and 7 are Sunday) or SUN to SAT");
     for (field, wrong) in [("L", "L"), ("XL", "X"), ("MON-FRIL", "FRIL"), ("MON,FRIL", "FRIL"), ("8", "8")] {
         assert_eq!(refused(&format!("0 0 * * {field}")), (CronField::DayOfWeek, of_weekday(wrong)));

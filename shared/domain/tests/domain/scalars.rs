@@ -43,7 +43,7 @@ fn a_tag_says_what_a_scalar_is() {
 
 /// Where text is wanted, nothing is made of it.
 #[test]
-fn what_is_wanted_as_text_is_taken_letter_by_letter() {
+fn scalar_read_as_text_keeps_its_letters() {
     let task = "task: t
 labels: { version: 1.10, on: yes, count: 007, off: false }
 actions:

@@ -55,7 +55,7 @@ fn a_bound_is_named() {
 
 /// The facade of an action, as JSON.
 #[test]
-fn what_an_action_is_given_is_as_long_as_its_bound_and_not_longer() {
+fn action_over_its_size_bound_is_refused() {
     let native = |bytes: usize| {
         let empty = json!({ "handler": "h", "input": "" }).to_string().len();
         action(json!({ "native": { "handler": "h", "input": "x".repeat(bytes - empty) } }))
@@ -86,7 +86,7 @@ fn a_key_that_is_near_is_suggested() {
 
 /// A key that is only misspelt is told as that, and not as one that is missing too.
 #[test]
-fn a_misspelt_facade_is_told_once() {
+fn misspelt_facade_is_one_fault() {
     let codes = |source: &Value| faults(source).iter().map(|fault| fault.code).collect::<Vec<_>>();
     assert_eq!(codes(&action(json!({ "exce": ["x"] }))), ["WL0104"]);
     assert_eq!(codes(&action(json!({ "pool": "p" }))), ["WL0109"]);
@@ -96,7 +96,7 @@ fn a_misspelt_facade_is_told_once() {
 }
 
 #[test]
-fn a_span_is_as_long_as_its_bound_and_not_longer() {
+fn span_over_its_bound_is_refused() {
     let timeout = |millis: u64| with("timeout", json!(Millis(millis).to_string()));
     assert_eq!(check_sound(&timeout(MAX_SPAN_MS)).timeout, Some(Millis(MAX_SPAN_MS)));
     let message = format!("timeout: `timeout` must be at most 366d, not {} [WL0113]", Millis(MAX_SPAN_MS + 1));
@@ -120,7 +120,7 @@ fn a_retry_policy_is_what_is_written() {
 }
 
 #[test]
-fn a_definition_nests_as_deep_as_its_bound_and_not_deeper() {
+fn definition_nested_over_its_bound_is_refused() {
     // Around it are the definition, its actions, the action and the facade.
     let native = |input: Value| action(json!({ "native": { "handler": "h", "input": input } }));
     let lists = |levels: usize, inner: Value| (4..levels).fold(inner, |inner, _| json!([inner]));

@@ -30,7 +30,7 @@ fn check_refused(source: &str, words: &str) {
 
 /// It is given to a call once for each element of the list.
 #[test]
-fn whatever_a_call_is_given_counts() {
+fn arguments_of_every_call_count() {
     for each in [
         "size(input.s) > 0",
         "input.s != 'x'",
@@ -55,7 +55,7 @@ fn whatever_a_call_is_given_counts() {
 
 /// Compiling a regular expression is more than reading it.
 #[test]
-fn a_regular_expression_counts_for_more_than_its_text() {
+fn regular_expression_costs_more_than_its_text() {
     check_refused("input.l.all(a, 'x'.matches('x+y?'))", "visits or makes more than");
     check_refused("input.l.all(a, matches('x', 'x+y?'))", "visits or makes more than");
     check("input.l.all(a, 'x+y?'.contains('x'))", &json!(true));
@@ -63,7 +63,7 @@ fn a_regular_expression_counts_for_more_than_its_text() {
 }
 
 #[test]
-fn what_is_walked_over_counts_once_for_each_walk() {
+fn collection_counts_once_for_each_walk() {
     check_refused("input.l.all(a, input.l.exists(b, b == 0))", "visits or makes more than");
     check_refused("input.l.all(a, input.m.exists(b, true))", "visits or makes more than");
     check("input.l.all(a, a >= 0) && input.m.all(k, k != '')", &json!(true));
@@ -71,7 +71,7 @@ fn what_is_walked_over_counts_once_for_each_walk() {
 
 /// Of what `map` and `filter` gather, each item counts when it is put in, and not again with the next.
 #[test]
-fn what_is_gathered_counts_once() {
+fn gathered_values_count_once() {
     check("size(input.l.map(a, a * 2))", &json!(MANY));
     check("size(input.l.filter(a, a > 9))", &json!(MANY - 10));
     check("size(input.l.filter(a, a > 9).map(a, [a]))", &json!(MANY - 10));
@@ -79,7 +79,7 @@ fn what_is_gathered_counts_once() {
 }
 
 #[test]
-fn a_value_is_as_large_as_its_bound_and_not_larger() {
+fn value_over_its_size_bound_is_refused() {
     check("input.s + ''", &json!("x".repeat(LONG)));
     check_refused("input.s + input.s", "the value of the expression has more than");
     check_refused("[input.s, input.s]", "the value of the expression has more than");

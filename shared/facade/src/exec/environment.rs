@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_ours_is_not_inherited() {
+    fn program_inherits_no_variable_of_windlass() {
         let all = [("PATH", "/bin"), ("WINDLASS_TOKEN", "secret"), ("WINDLASS_DATA", "/d"), ("LANG", "C")];
         let kept = inheritable(all.iter().map(|(name, value)| (name.into(), value.into())));
         assert_eq!(kept.keys().collect::<Vec<_>>(), ["LANG", "PATH"]);
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_program_can_be_given_is_refused() {
+    fn command_that_cannot_start_is_refused() {
         check_refused(&["true"], &[("A", "")], None);
         check_refused(&[], &[], Some("empty"));
         check_refused(&["", "x"], &[], Some("empty"));

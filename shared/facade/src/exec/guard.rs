@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_still_open_is_ended() {
+    fn guard_ends_only_open_attempts() {
         let word = |word| serde_json::to_string(&word).expect("a word");
         let folder = |name: &str| PathBuf::from(name);
         let words = [
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_that_was_killed_is_replaced_and_told_what_is_open() {
+    fn replaced_guard_learns_the_open_attempts() {
         let folder = tempfile::tempdir().expect("a folder");
         let script = format!("exec cat > {}/$$", folder.path().display());
         let guard = Guard::start(&["sh".into(), "-c".into(), script.into()]).expect("started");

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_a_flood_the_newest_line_counts() {
+    async fn newest_line_of_a_flood_counts() {
         let flood = "a line of the flood\n".repeat(100_000);
         let endless = "x".repeat(100_000);
         follow(&[(&flood, Some("a line of the flood")), (&endless, Some("a line of the flood"))]).await;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_begun_anew_is_read_again() {
+    async fn truncated_file_is_read_from_its_start() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("progress");
         let (to, seen) = AttemptControl::new(CancellationToken::new());

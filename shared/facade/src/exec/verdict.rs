@@ -156,21 +156,6 @@ fn program(work: &ExecWork) -> &str {
 mod tests {
     use super::*;
 
-    fn check_exit(raw: i32, kind: &str) {
-        assert_eq!(exit_kind("p", ExitStatus::from_raw(raw)).0, kind);
-    }
-
-    #[test]
-    fn exits_have_kinds() {
-        check_exit(1 << 8, "exit.1");
-        check_exit(255 << 8, "exit.255");
-        check_exit(75 << 8, "temporary");
-        check_exit(77 << 8, "auth.denied");
-        check_exit(9, "signal.SIGKILL");
-        check_exit(11, "signal.SIGSEGV");
-        check_exit(40, "signal.40");
-    }
-
     fn check_kind(text: &str, expected: bool) {
         assert_eq!(is_kind(text), expected, "{text}");
     }

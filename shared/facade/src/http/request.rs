@@ -121,7 +121,7 @@ mod tests {
     const OURS: Ours<'_> = Ours { idempotency_key: "key", trace: Some(TRACE) };
 
     #[test]
-    fn the_trace_goes_along_unless_the_author_has_another() {
+    fn trace_is_sent_unless_the_author_sets_one() {
         let sent = |headers| prepare(&Client::new(), &work("GET", "http://h/", headers), &OURS).expect("a request");
         assert_eq!(sent(&[]).request.headers()["traceparent"], TRACE);
         assert_eq!(sent(&[("Traceparent", "mine")]).request.headers()["traceparent"], "mine");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_sent_is_refused() {
+    fn malformed_request_is_refused_without_its_secrets() {
         check_refused(&work("GE T", "http://h/", &[]), "`GE T` is not a method");
         check_refused(&work("", "http://h/", &[]), "not a method");
         check_refused(&work("GET", "/relative", &[]), "URL");

@@ -29,7 +29,7 @@ async fn a_stop_ends_a_program_that_listens() {
 }
 
 #[tokio::test]
-async fn a_stop_kills_a_program_that_does_not_listen() {
+async fn stop_kills_program_that_ignores_sigterm() {
     let bench = Bench::new().with_exec(|exec| exec.grace = SHORT);
     let script = "trap '' TERM; echo $$ > pids; while :; do sleep 1; done";
     assert_eq!(stopped(&bench, script).await, Outcome::Cancelled);
@@ -93,7 +93,7 @@ async fn a_stop_closes_the_input() {
 }
 
 #[tokio::test]
-async fn an_attempt_that_is_stopped_before_it_begins_does_not_begin() {
+async fn attempt_stopped_early_does_not_begin() {
     let bench = Bench::new();
     let performing = bench.start(attempt(Work::Exec(bench.sh("echo yes > begun"))));
     performing.stop.cancel();
@@ -119,7 +119,7 @@ async fn a_timeout_ends_the_program() {
 }
 
 #[tokio::test]
-async fn a_timeout_is_one_also_if_the_program_then_ends_well() {
+async fn timeout_stands_though_the_program_exits_well() {
     let bench = Bench::new();
     let script = "trap 'exit 0' TERM; while :; do sleep 0.05; done";
     assert_eq!(timed_out(bench.perform(timed(Work::Exec(bench.sh(script)), 300)).await).kind, "timeout");
@@ -136,7 +136,7 @@ async fn the_deadline_of_the_run_is_kept() {
 }
 
 #[tokio::test]
-async fn what_is_left_in_the_background_neither_hangs_the_attempt_nor_outlives_it() {
+async fn background_program_ends_with_its_attempt() {
     let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
     assert_eq!(bench.output("sleep 1000 & echo $! > pids; echo done").await, "done");
     all_dead(&bench.written("pids").await).await;
@@ -146,7 +146,7 @@ async fn what_is_left_in_the_background_neither_hangs_the_attempt_nor_outlives_i
 }
 
 #[tokio::test]
-async fn a_daemon_that_holds_the_output_does_not_hang_the_attempt() {
+async fn daemon_with_open_output_does_not_hang_attempt() {
     let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
     let script = "setsid sh -c 'echo $$ > pids; exec sleep 1000' & while [ ! -s pids ]; do sleep 0.02; done; echo done";
     assert_eq!(bench.output(script).await, "done");
@@ -158,7 +158,7 @@ async fn a_daemon_that_holds_the_output_does_not_hang_the_attempt() {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn a_stop_reaches_what_has_left_the_group() {
+async fn stop_reaches_processes_outside_the_group() {
     let bench = Bench::new().with_exec(|exec| exec.grace = SHORT);
     // Two forks and a session of its own, deaf to SIGTERM, with the output held and let go.
     let script = "for out in /dev/stdout /dev/null; do\n\

@@ -31,7 +31,7 @@ async fn standard_output_is_the_output() {
 }
 
 #[tokio::test]
-async fn the_output_file_is_the_output_if_it_was_written() {
+async fn written_output_file_is_the_output() {
     check_output(r#"echo chatter; echo '[1, 2]' > "$WINDLASS_OUTPUT""#, json!([1, 2])).await;
     check_output(r#"echo said; : > "$WINDLASS_OUTPUT""#, "said").await;
     // A long log on the standard output is no obstacle then.
@@ -39,7 +39,7 @@ async fn the_output_file_is_the_output_if_it_was_written() {
 }
 
 #[tokio::test]
-async fn outputs_that_are_none_are_failures() {
+async fn invalid_output_is_a_failure() {
     let bench = Bench::new();
     for (script, kind) in [
         (r#"echo 'not json' > "$WINDLASS_OUTPUT""#, "output.invalid"),
@@ -56,7 +56,7 @@ async fn outputs_that_are_none_are_failures() {
 }
 
 #[tokio::test]
-async fn an_output_of_the_greatest_length_is_kept_and_a_longer_one_is_not() {
+async fn output_over_its_limit_is_refused() {
     let bench = Bench::new();
     let longest = MAX_OUTPUT_BYTES - 2;
     let output = bench.output(&format!("head -c {longest} /dev/zero | tr '\\0' x")).await;
@@ -83,6 +83,7 @@ async fn exit_codes_have_kinds() {
     check_failure("exit 77", "auth.denied", "`/bin/sh` exited with code 77").await;
     check_failure("kill -KILL $$", "signal.SIGKILL", "`/bin/sh` was killed by SIGKILL").await;
     check_failure("kill -TERM $$", "signal.SIGTERM", "`/bin/sh` was killed by SIGTERM").await;
+    check_failure("kill -40 $$", "signal.40", "`/bin/sh` was killed by 40").await;
 }
 
 #[tokio::test]
@@ -145,7 +146,7 @@ async fn arguments_are_never_read_by_a_shell() {
 }
 
 #[tokio::test]
-async fn a_program_is_told_what_it_performs() {
+async fn program_knows_its_run_action_and_attempt() {
     let bench = Bench::new().with_exec(|exec| {
         exec.env = [("PATH".into(), "/usr/bin:/bin".into()), ("KEPT".into(), "kept".into())].into();
     });
@@ -169,7 +170,7 @@ async fn the_private_folder_is_private() {
 }
 
 #[tokio::test]
-async fn a_program_reads_its_context_or_what_it_was_given() {
+async fn program_reads_its_context_or_stdin() {
     let bench = Bench::new();
     let context = attempt(Work::Exec(bench.sh("cat")));
     let expected = json!({

@@ -40,9 +40,9 @@ fn is_alone() -> bool {
 
 /// Gigabytes on both pipes leave the agent as small as it was: in a process of its own, so that nothing else counts.
 #[tokio::test]
-async fn a_flood_on_both_pipes_is_read_within_bounds() {
+async fn flood_on_both_pipes_stays_within_bounds() {
     if !is_alone() {
-        assert!(alone("a_flood_on_both_pipes_is_read_within_bounds", "--core=0"));
+        assert!(alone("flood_on_both_pipes_stays_within_bounds", "--core=0"));
         return;
     }
     let bench = Bench::new();
@@ -68,7 +68,7 @@ async fn a_flood_without_end_ends_with_its_time() {
 }
 
 #[tokio::test]
-async fn a_line_without_end_and_garbage_are_told_as_text() {
+async fn garbage_in_output_is_reported_as_text() {
     let bench = Bench::new();
     let error = bench.failure("head -c 3000000 /dev/urandom >&2; exit 5").await;
     assert_eq!(error.kind, "exit.5");
@@ -82,7 +82,7 @@ async fn a_line_without_end_and_garbage_are_told_as_text() {
 }
 
 #[tokio::test]
-async fn a_flood_of_progress_is_followed_by_its_end() {
+async fn flood_of_progress_does_not_delay_the_end() {
     let bench = Bench::new().with_exec(|exec| exec.progress_every = Duration::from_millis(5));
     let script =
         "yes '{\"percent\": 7}' | head -c 20000000 >> $WINDLASS_PROGRESS; printf '\\n99\\n' >> $WINDLASS_PROGRESS";
@@ -94,7 +94,7 @@ async fn a_flood_of_progress_is_followed_by_its_end() {
 
 /// Disks are full for programs (`/dev/full`), for their files (`RLIMIT_FSIZE`), and for the agent's own folder.
 #[tokio::test]
-async fn a_full_disk_is_a_failure_with_its_reason() {
+async fn full_disk_fails_with_its_reason() {
     let bench = Bench::new();
     let error = bench.failure("head -c 10 /dev/zero > /dev/full").await;
     assert!(error.kind.starts_with("exit.") && error.message.contains("No space left"), "{error:?}");
@@ -114,7 +114,7 @@ async fn a_full_disk_is_a_failure_with_its_reason() {
 
 /// Whoever holds the output open after the program's exit holds nobody up, whatever it does with it.
 #[tokio::test]
-async fn what_floods_after_the_exit_holds_nobody_up() {
+async fn flood_after_exit_does_not_delay_the_end() {
     let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
     let begun = Instant::now();
     // In the group; in a session of its own; and a grandchild whose parent is gone.
@@ -132,7 +132,7 @@ async fn what_floods_after_the_exit_holds_nobody_up() {
 }
 
 #[tokio::test]
-async fn children_that_nobody_waits_for_leave_no_trace() {
+async fn orphaned_children_leave_no_trace() {
     let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
     // Each ends before its parent, which never waits for it.
     let script = "for n in 1 2 3 4 5 6 7 8 9; do sh -c ':' & done; exec sleep 0.2";
@@ -149,7 +149,7 @@ async fn children_that_nobody_waits_for_leave_no_trace() {
 }
 
 #[tokio::test]
-async fn an_input_that_is_closed_at_once_is_no_failure() {
+async fn input_closed_at_once_is_no_failure() {
     let bench = Bench::new();
     let mut work = bench.sh("exec 0<&-; sleep 0.2; echo read nothing");
     work.stdin = Some("x".repeat(4_000_000).into());
@@ -157,7 +157,7 @@ async fn an_input_that_is_closed_at_once_is_no_failure() {
 }
 
 #[tokio::test]
-async fn an_environment_that_is_too_large_is_told() {
+async fn too_large_environment_is_a_failure() {
     let bench = Bench::new();
     let with = |bytes: usize, variables: usize| {
         let env = (0..variables).map(|number| (format!("V{number}"), "x".repeat(bytes))).collect();
@@ -174,9 +174,9 @@ async fn an_environment_that_is_too_large_is_told() {
 
 /// An agent without a file descriptor left fails the attempt, to be tried again, and goes on when it has some.
 #[tokio::test]
-async fn an_agent_without_file_descriptors_goes_on_when_it_has_some() {
+async fn agent_recovers_when_file_descriptors_are_free() {
     if !is_alone() {
-        assert!(alone("an_agent_without_file_descriptors_goes_on_when_it_has_some", "--nofile=64"));
+        assert!(alone("agent_recovers_when_file_descriptors_are_free", "--nofile=64"));
         return;
     }
     let bench = Bench::new();

@@ -66,7 +66,7 @@ async fn a_killed_agent_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_guard_that_is_gone_does_not_stop_the_work() {
+async fn work_continues_without_its_guard() {
     let bench = Bench::new().with_exec(|exec| exec.guard = Some(this_binary("guard::guard_as_a_process")));
     // It does not find the folder's variable and ends without reading.
     for _ in 0..3 {
@@ -76,7 +76,7 @@ async fn a_guard_that_is_gone_does_not_stop_the_work() {
 }
 
 #[test]
-fn a_guard_that_is_not_there_is_an_error_of_the_agent() {
+fn missing_guard_program_is_an_error() {
     let bench = Bench::new().with_exec(|exec| exec.guard = Some(vec!["/no/such/guard".into()]));
     match Facades::new(bench.settings) {
         Err(error @ FacadeError::Guard { .. }) => {

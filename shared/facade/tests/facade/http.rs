@@ -138,7 +138,7 @@ async fn an_answer_is_the_output() {
 }
 
 #[tokio::test]
-async fn answers_that_are_no_output_are_failures() {
+async fn answer_that_is_no_output_is_a_failure() {
     let address = server().await;
     for (path, kind) in [("broken", "output.invalid"), ("longer", "output.too_large"), ("endless", "output.too_large")]
     {
@@ -192,7 +192,7 @@ async fn a_secret_is_in_no_message() {
 }
 
 #[tokio::test]
-async fn what_can_not_be_sent_is_a_failure() {
+async fn invalid_request_is_a_failure() {
     for work in [request("GE T", "http://127.0.0.1/"), request("GET", "ftp://127.0.0.1/"), request("GET", "nowhere")] {
         assert_eq!(failed(call(work).await).kind, "http.invalid_request");
     }

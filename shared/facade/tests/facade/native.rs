@@ -33,7 +33,7 @@ impl Drop for Dropped {
 }
 
 #[tokio::test]
-async fn a_handler_gets_its_input_and_gives_its_output() {
+async fn handler_maps_its_input_to_its_output() {
     let bench = bench(Handlers::new().with("double", |input, _| async move { Ok(json!([input, input])) }));
     assert_eq!(succeeded(bench.perform(attempt(call("double", json!({"a": 1})))).await), json!([{"a": 1}, {"a": 1}]));
 }
@@ -94,7 +94,7 @@ async fn a_handler_is_asked_to_stop() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_deaf_handler_is_left() {
+async fn handler_that_ignores_its_stop_is_dropped() {
     let (tell, told) = oneshot::channel();
     let tell = std::sync::Mutex::new(Some(tell));
     let bench = bench(Handlers::new().with("deaf", move |_, _| {

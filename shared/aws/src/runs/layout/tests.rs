@@ -62,7 +62,7 @@ fn check_whole(layout: &Layout, run: &Run) {
 }
 
 #[test]
-fn a_small_run_is_one_item_of_one_unit() {
+fn small_run_is_one_item_and_unit() {
     println!("actions  head bytes  pages  page bytes");
     for actions in [1, 5, 10, 50, 64, 100, 1000, 10_000] {
         let run = performed(actions);
@@ -93,7 +93,7 @@ fn only_what_differs_is_found() {
 }
 
 #[test]
-fn a_run_that_is_taken_up_again_gets_new_pages() {
+fn retried_run_gets_new_pages() {
     let run = performed(300);
     let mut layout = Layout::default();
     write(&mut layout, &Pages::new(300), &run, false);
@@ -174,19 +174,8 @@ fn a_wide_fan_costs_little() {
     assert!(dollars(wide) <= 0.40, "{}", dollars(wide));
 }
 
-/// Prints what fans cost that take too long for each test: `MEASURE=1 cargo test -p windlass-aws measure -- --nocapture`.
 #[test]
-fn measure_wide_fans() {
-    if std::env::var_os("MEASURE").is_none() {
-        return;
-    }
-    for (actions, slots) in [(100, 100), (1000, 100), (3000, 100), (3000, 1000), (10_000, 100), (10_000, 1000)] {
-        println!("{actions:6} actions, {slots:4} at a time: {:.3} write units each", fan(actions, slots));
-    }
-}
-
-#[test]
-fn when_the_sweeper_is_to_look() {
+fn due_time_of_a_run_follows_its_timers() {
     let submitted_at = Timestamp::from_millis(1_764_000_030_000);
     let after = |secs: u64| submitted_at.plus(Millis::from_secs(secs));
     let check = |age: u64, wake: Option<u64>, expected: Option<u64>| {

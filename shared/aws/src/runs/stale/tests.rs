@@ -66,7 +66,7 @@ impl Books {
 
 /// More runs than one look goes through: the next goes on where it ended, and all are looked at.
 #[tokio::test]
-async fn a_look_that_is_cut_short_is_gone_on_with() {
+async fn sweep_resumes_where_the_last_one_stopped() {
     let count = 2 * MAX_LOOKED_AT + 5;
     let submitted_at: Vec<i64> = (0..).take(count).map(|at| 1_000_000 + 10 * at).collect();
     let until = Timestamp::from_millis(submitted_at[count - 1]);

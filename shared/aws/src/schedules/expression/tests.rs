@@ -67,7 +67,7 @@ fn spans_are_rates_of_whole_minutes() {
 }
 
 #[test]
-fn what_is_no_whole_minute_is_refused_with_its_place() {
+fn span_of_part_minutes_is_refused() {
     for (millis, shown, better) in [(1000, "1s", "1m"), (59_999, "59999ms", "1m"), (90_000, "90s", "2m")] {
         let refused = Expression::of(&schedule(ScheduleRule::Every(Millis(millis)), "UTC")).expect_err(shown);
         assert_eq!((refused.code, refused.path), ("WL0340", "schedule.every"));
@@ -257,7 +257,7 @@ fn list(set: &BTreeSet<u8>) -> String {
 
 proptest! {
     #[test]
-    fn what_was_written_is_what_is_read(
+    fn rewritten_rule_reads_back_as_the_same_numbers(
         minutes in numbers(0..=59),
         hours in numbers(0..=23),
         days in numbers(1..=31),
