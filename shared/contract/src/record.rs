@@ -122,8 +122,8 @@ struct BareRun<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     status_caller: Option<&'a Caller>,
     start_revision: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    swept: Option<Swept>,
+    #[serde(skip_serializing_if = "<[Swept]>::is_empty")]
+    swept: &'a [Swept],
     open: u32,
     in_flight: u32,
     #[serde(skip_serializing_if = "is_zero")]
@@ -193,7 +193,7 @@ impl<'a> BareRun<'a> {
             status_revision: *status_revision,
             status_caller: status_caller.as_ref(),
             start_revision: *start_revision,
-            swept: *swept,
+            swept,
             open: *open,
             in_flight: *in_flight,
             ready: *ready,

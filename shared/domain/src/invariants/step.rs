@@ -260,13 +260,13 @@ impl Step<'_> {
                     state.unserved.map_or(state.revision, |unserved| unserved.revision)
                 }
                 FactKind::RunStarted { .. } => run.start_revision,
-                FactKind::RunSwept { .. } => run.swept.map_or(0, |swept| swept.revision),
+                FactKind::RunSwept { .. } => run.swept.last().map_or(0, |swept| swept.revision),
                 kind => kind.about().map_or(run.status_revision, |of| run.action(of.action).revision),
             };
             self.holds(SG37, stamp == next, || format!("{fact:?} is stamped with {stamp}, not {next}"));
         }
         let stands = self.change.stands;
-        let exists = stands.is_none_or(|at| at <= self.before.revision && self.change.facts.is_empty());
+        let exists = stands.is_none_or(|at| at <= self.before.revision);
         self.holds(SG37, exists, || format!("it stands in {stands:?} after {}", self.before.revision));
     }
 }

@@ -3,7 +3,7 @@
 
 use super::fact::{Fact, FactKind};
 use super::input::ActionAt;
-use super::state::{Cancellation, Run, RunStatus, Swept};
+use super::state::{Cancellation, Run, RunStatus};
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};
 use crate::caller::Caller;
 use crate::delivery::Delivery;
@@ -33,7 +33,7 @@ pub fn apply(run: &mut Run, fact: &Fact) {
             retry(run, *deadline, actions);
             set_status(run, RunStatus::Running, Some(caller));
         }
-        FactKind::RunSwept { at } => run.swept = Some(Swept { at: *at, revision: next }),
+        FactKind::RunSwept { at } => run.remember_sweep(*at, next),
         FactKind::RunFinished { status, output, error } => {
             run.finished_at = Some(at);
             run.output.clone_from(output);

@@ -8,7 +8,7 @@ use super::pages::Pages;
 use crate::attempt::{ActionState, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
-use crate::limits::START_AGAIN_AFTER_MS;
+use crate::limits::{MAX_SWEPT_KEPT, START_AGAIN_AFTER_MS, SWEPT_KEPT_FOR_MS};
 use crate::time::{Millis, Timestamp};
 
 /// The saved state of one run. Its head holds no list that grows with the task; its actions stand in pages.
@@ -69,9 +69,9 @@ pub struct Run {
     /// Revision of its start; 0: it has not begun.
     #[serde(default, skip_serializing_if = "is_zero_64")]
     pub start_revision: u64,
-    /// The last sweep that changed something.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub swept: Option<Swept>,
+    /// The sweeps of the last hour that changed something, at most [`MAX_SWEPT_KEPT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swept: Vec<Swept>,
     /// Actions that are not settled.
     pub open: u32,
     /// Actions that are queued or running.
@@ -198,7 +198,7 @@ impl Run {
             status_revision: 0,
             status_caller: None,
             start_revision: 0,
-            swept: None,
+            swept: Vec::new(),
             open: u32::try_from(actions).unwrap_or(u32::MAX),
             in_flight: 0,
             ready: 0,
@@ -213,6 +213,14 @@ impl Run {
     #[must_use]
     pub fn asked_by(self, caller: Caller) -> Self {
         Self { caller, ..self }
+    }
+
+    /// Remembers which commit a sweep has made.
+    pub(super) fn remember_sweep(&mut self, at: Timestamp, revision: u64) {
+        self.swept.retain(|swept| at.since(swept.at).0 < SWEPT_KEPT_FOR_MS);
+        let surplus = (self.swept.len() + 1).saturating_sub(MAX_SWEPT_KEPT);
+        self.swept.drain(..surplus);
+        self.swept.push(Swept { at, revision });
     }
 
     /// The state of one action.

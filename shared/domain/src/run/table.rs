@@ -27,8 +27,7 @@ pub struct Change {
     pub commands: Vec<Command>,
     /// Whether the input was accepted. A refusal may send, too.
     pub answer: Result<(), Rejection>,
-    /// The commit in which an earlier handling of this input stands, as far as the record tells; none: it was not handled,
-    /// or its facts are of this very change.
+    /// The commit in which an earlier handling of this input stands, as far as the record tells; none: it was not handled.
     pub stands: Option<u64>,
 }
 
@@ -62,8 +61,7 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller
     if !draft.facts.is_empty() && !draft.is_wake_set {
         timers::keep_wake(&mut draft);
     }
-    // What has changed something has not stood before.
-    let stands = draft.stands.filter(|revision| draft.facts.is_empty() && *revision <= run.revision);
+    let stands = draft.stands.filter(|revision| *revision <= run.revision);
     let Draft { run, facts, again, commands, .. } = draft;
     Change { run, facts, again, commands, answer, stands }
 }

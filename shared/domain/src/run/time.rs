@@ -32,6 +32,8 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
     graph::follow(draft);
     if draft.facts.len() == before {
         timers::ask_again(draft, action);
+    } else {
+        draft.stands = None;
     }
     let is_done = action.is_some() || draft.run.status.phase() == Phase::Ending;
     if is_done {
@@ -42,7 +44,11 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
 
 /// The sweeper found the run: all that is due by now is done, and what may have been lost is sent again.
 pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp) -> Result<(), Rejection> {
-    draft.stands = draft.run.swept.filter(|swept| swept.at == at).map(|swept| swept.revision);
+    if let Some(before) = draft.run.swept.iter().find(|swept| swept.at == at) {
+        // The sweep was handled before. What is due since then is for the next one.
+        draft.stands = Some(before.revision);
+        return Ok(());
+    }
     match draft.run.status.phase() {
         Phase::Open if draft.run.status == RunStatus::Submitted => control::start(draft),
         Phase::Open => {
