@@ -55,7 +55,7 @@ fn example_runs_a_task_and_prints_its_output() {
             .output()
             .expect("the example is built with all tests of the crate");
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-        assert_eq!(serde_json::from_slice::<Value>(&run.stdout).expect("JSON"), json!({ "words": 7 }));
+        assert_eq!(serde_json::from_slice::<Value>(&run.stdout).expect("JSON"), json!({ "words": 8 }));
     }
 }
 
