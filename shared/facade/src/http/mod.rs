@@ -15,6 +15,7 @@ use windlass_engine::perform::{Attempt, AttemptControl};
 
 use crate::error::FacadeError;
 use crate::kinds;
+use crate::time::Time;
 use request::{Ours, Prepared};
 
 /// How HTTP calls are made.
@@ -55,7 +56,7 @@ impl Http {
         &self,
         work: &HttpWork,
         attempt: &Attempt,
-        left: Option<Millis>,
+        time: &Time,
         control: &AttemptControl,
     ) -> Outcome {
         let ours = Ours { idempotency_key: &attempt.idempotency_key, trace: attempt.trace.as_deref() };
@@ -64,7 +65,7 @@ impl Http {
             Err(why) => return Outcome::Failed { error: ErrorInfo::new(kinds::HTTP_INVALID_REQUEST, why) },
         };
         let place = prepared.place.clone();
-        let limit = self.limit(attempt, left);
+        let limit = self.limit(attempt, time.left);
         tokio::select! {
             biased;
             outcome = self.call(prepared) => outcome.map_or_else(
@@ -72,7 +73,7 @@ impl Http {
                 |output| Outcome::Succeeded { output },
             ),
             () = control.stop.cancelled() => Outcome::Cancelled,
-            () = tokio::time::sleep(limit.duration()) => limit.passed(&place),
+            () = time.over_after(limit.duration()) => limit.passed(&place),
         }
     }
 
