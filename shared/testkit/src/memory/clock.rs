@@ -13,15 +13,14 @@ pub(super) struct SetClock {
 
 impl SetClock {
     pub(super) fn new(now: Timestamp) -> Self {
-        let began = Instant::now();
-        Self { shown: now, since: began, began }
+        Self { shown: now, since: Instant::now(), began: Instant::now() }
     }
 
+    /// Steps the wall clock: no time passes by that.
     pub(super) fn set(&mut self, now: Timestamp) {
-        *self = Self { began: self.began, ..Self::new(now) };
+        (self.shown, self.since) = (now, Instant::now());
     }
 
-    /// No setting of the clock moves it.
     pub(super) fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
