@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import boto3
 
 NAME, POOL = os.environ.get("WINDLASS_NAME", "windlass"), os.environ.get("WINDLASS_POOL", "python")
-SLOTS, AGENT = min(10, int(os.environ.get("WINDLASS_SLOTS", "4"))), f"python-{uuid.uuid4().hex[:12]}"
-RENEW_AFTER_S, CONTROL = float(os.environ.get("WINDLASS_RENEW_AFTER_S", 8 * 3600)), f"{NAME}-control-{POOL}-{AGENT}"
-VISIBILITY_S, ASK_EVERY_S, LEASE_S = 30, 5, 600
+SLOTS, AGENT = min(10, int(os.environ.get("WINDLASS_SLOTS", "4"))), f"py-{uuid.uuid4().hex[:12]}"
+CONTROL = f"{NAME}-control-{POOL.replace('_', '__').replace('-', '_h')}-{AGENT}"  # at most 77 characters
+VISIBILITY_S, ASK_EVERY_S, LEASE_S, RENEW_AFTER_S = 30, 5, 600, float(os.environ.get("WINDLASS_RENEW_AFTER_S", 28800))
 sqs, numbers, lock, workers = boto3.client("sqs"), itertools.count(1), threading.Lock(), ThreadPoolExecutor(2 * SLOTS)
 pool, inbox = (sqs.get_queue_url(QueueName=f"{NAME}-{queue}")["QueueUrl"] for queue in (f"pool-{POOL}", "inbox"))
 known, draining = {}, threading.Event()  # attempts by delivery, also those that are over
@@ -28,23 +28,23 @@ class Attempt:
     def __init__(self, received, asked_at):
         self.message, self.receipt = json.loads(received["Body"]), received["ReceiptHandle"]
         of, receive = self.message["of"], received["Attributes"]["ApproximateReceiveCount"]
-        self.of = {"action": of["action"], "delivery": f"{of['attempt']}.{self.message.get('issue', 0)}.{receive}",
-                   "message": zlib.crc32(received["MessageId"].encode()) or 1, "agent": AGENT}
-        self.key = (self.message["run"], self.of["action"], self.of["delivery"], self.of["message"])
+        self.at = {"action": of["action"], "delivery": f"{of['attempt']}.{self.message.get('issue', 0)}.{receive}",
+                   "message": zlib.crc32(received["MessageId"].encode()) or 1}
+        self.key = (self.message["run"], *self.at.values())
+        self.report = functools.partial(self.say, of=self.at | {"agent": AGENT})
         self.received_at, self.safe_since, self.span = asked_at, asked_at, VISIBILITY_S
         self.stop, self.work, self.why, self.leased, self.started_at = threading.Event(), None, None, False, now_ms()
-        self.ask("asked", type="claim")
+        self.ask(lambda asked: self.say(type="claim", agent=AGENT, claims=[self.at | {"asked": asked}]))
 
-    def ask(self, number, **said):
-        self.number, self.sent_at, self.ask_at = next(numbers), elapsed(), 0
-        self.request = {number: self.number, **said}
+    def ask(self, request):
+        self.request, self.number, self.sent_at, self.ask_at = request, next(numbers), elapsed(), 0
 
-    def report(self, **said):
-        body = {"type": "run", "v": 1, "run": self.message["run"], "input": {"of": self.of, **said}}
+    def say(self, **said):
+        body = {"type": "run", "v": 1, "run": self.message["run"], "input": said}
         sqs.send_message(QueueUrl=inbox, MessageBody=json.dumps(body))
 
     def hear(self, said):
-        if said["type"] == "stop":
+        if "fate" in said:
             self.why = self.why or said["fate"]  # the first reason counts
         elif self.why and not self.work:
             self.report(type="handed_back")  # this agent has let go of what it claimed, and is confirmed after all
@@ -64,14 +64,13 @@ class Attempt:
         elif not self.leased and now - self.safe_since > VISIBILITY_S / 3:
             sqs.change_message_visibility(QueueUrl=pool, ReceiptHandle=self.receipt, VisibilityTimeout=VISIBILITY_S)
             self.safe_since = now
-        if draining.is_set():
-            self.why = self.why or "drain"
+        self.why = self.why or ("drain" if draining.is_set() else None)
         self.why and self.stop.set()
         is_old = now - self.safe_since > LEASE_S / 3 if self.leased else now - self.received_at > RENEW_AFTER_S
         if is_old and self.work and not self.request and not self.why:
-            self.ask("number", type="renewed", started_at=self.started_at)
+            self.ask(lambda number: self.report(type="renewed", started_at=self.started_at, number=number))
         if self.request and not self.why and now > self.ask_at:
-            self.report(**self.request)
+            self.request(self.number)
             self.ask_at = now + ASK_EVERY_S
 
     def perform(self):
@@ -107,9 +106,10 @@ def take():
 def obey():
     control = sqs.create_queue(QueueName=CONTROL)["QueueUrl"]  # it is made anew when it is gone
     got = sqs.receive_message(QueueUrl=control, WaitTimeSeconds=5, MaxNumberOfMessages=10)
-    for said, receipt in ((json.loads(one["Body"]), one["ReceiptHandle"]) for one in got.get("Messages", [])):
-        key = tuple(said.get(part) for part in ("run", "action", "delivery", "message"))
-        surely(lambda: known[key].hear(said), lock) if key in known else None
+    for body, receipt in ((json.loads(one["Body"]), one["ReceiptHandle"]) for one in got.get("Messages", [])):
+        for said in body.get("confirmed", []) + body.get("stopped", []):
+            key = (body["run"], said["action"], said["delivery"], said["message"])
+            surely(lambda: known[key].hear(said), lock) if key in known else None
         sqs.delete_message(QueueUrl=control, ReceiptHandle=receipt)
 
 signal.signal(signal.SIGTERM, lambda *_: draining.set())

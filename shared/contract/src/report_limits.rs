@@ -3,6 +3,9 @@
 //! A report that breaks a limit still counts, because without it the attempt would wait for its timeout. A text that is too
 //! long is cut. An output that is too large or too deep is replaced by a failure, which no policy retries. A checkpoint that
 //! breaks its limits is left as it is: `decide` refuses it, and says so to people.
+//!
+//! Claims beyond [`windlass_domain::limits::MAX_CLAIMS`] stay, too. An agent asks until each of them is answered, so a claim
+//! that was cut would be asked for ever. The size of a message, [`windlass_domain::limits::MAX_MESSAGE_BYTES`], bounds them.
 
 use serde_json::Value;
 use windlass_domain::attempt::ErrorInfo;
@@ -133,7 +136,8 @@ mod tests {
     use windlass_domain::caller::Way;
     use windlass_domain::delivery::Delivery;
     use windlass_domain::ids::{ActionIndex, AgentId, RunId};
-    use windlass_domain::run::{CancelCause, Report};
+    use windlass_domain::limits::MAX_CLAIMS;
+    use windlass_domain::run::{CancelCause, Claim, Report};
     use windlass_domain::time::Timestamp;
 
     /// How the process manager takes the input in; taken in once more, it stays the same.
@@ -229,6 +233,15 @@ mod tests {
         assert_eq!(taken(progressed(-1.0, &long, large.clone())), progressed(0.0, &cut, large));
         assert_eq!(taken(progressed(101.0, "m", json!(1))), progressed(100.0, "m", json!(1)));
         assert_eq!(taken(progressed(12.5, "m", json!(1))), progressed(12.5, "m", json!(1)));
+    }
+
+    #[test]
+    fn claims_beyond_limit_are_kept() {
+        let Report { delivery, message, agent, .. } = of();
+        let claim = |asked: u32| Claim { action: ActionIndex(asked), delivery, message, asked };
+        let claims: Vec<Claim> = (1..).map(claim).take(MAX_CLAIMS + 1).collect();
+        let asks = Input::Claim { agent, claims };
+        assert_eq!(taken(asks.clone()), asks);
     }
 
     #[test]

@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
 use windlass_contract::message::{
-    ControlMessage, InboxMessage, MESSAGE_VERSION, Message, MessageError, PerformMessage, decode, encode, message_hash,
+    Confirmed, ControlMessage, InboxMessage, MESSAGE_VERSION, Message, MessageError, PerformMessage, Stopped, decode,
+    encode, message_hash,
 };
 use windlass_contract::record;
 use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Fate, Kill, Owner, Unserved};
@@ -18,7 +19,8 @@ use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{
-    ActionAt, CancelCause, Cancellation, Input, Origin, Outcome, Page, Pages, Progress, Report, Run, RunStatus, Swept,
+    ActionAt, CancelCause, Cancellation, Claim, Input, Origin, Outcome, Page, Pages, Progress, Report, Run, RunStatus,
+    Swept,
 };
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -74,6 +76,15 @@ fn report() -> impl Strategy<Value = Report> {
     })
 }
 
+fn claim() -> impl Strategy<Value = Claim> {
+    (any::<(u32, u32, u32)>(), delivery()).prop_map(|((action, message, asked), delivery)| Claim {
+        action: ActionIndex(action),
+        delivery,
+        message,
+        asked,
+    })
+}
+
 fn caller() -> impl Strategy<Value = Caller> {
     let way = prop_oneof![Just(Way::Host), Just(Way::Agent), Just(Way::Schedule), Just(Way::Api)];
     (option::of(any::<String>()), way, option::of(any::<String>())).prop_map(|(who, way, why)| Caller { who, way, why })
@@ -108,7 +119,7 @@ fn reported() -> impl Strategy<Value = Input> {
     let dead = (any::<(u32, u32)>(), delivery(), any::<String>());
     prop_oneof![
         (report(), instant()).prop_map(|(of, started_at)| Input::Started { of, started_at }),
-        (report(), any::<u32>()).prop_map(|(of, asked)| Input::Claim { of, asked }),
+        (agent(), vec(claim(), 0..4)).prop_map(|(agent, claims)| Input::Claim { agent, claims }),
         (report(), instant(), any::<u32>()).prop_map(|(of, started_at, number)| Input::Renewed {
             of,
             started_at,
@@ -146,7 +157,7 @@ fn asked() -> impl Strategy<Value = Input> {
         any::<u32>().prop_map(|pauses| Input::Resume { pauses }),
         any::<u32>().prop_map(|retries| Input::Retry { retries }),
         option::of(any::<u32>()).prop_map(|action| Input::Wake { action: action.map(ActionIndex) }),
-        (instant(), option::of(instant())).prop_map(|(at, since)| Input::Sweep { at, since }),
+        instant().prop_map(|at| Input::Sweep { at }),
     ]
 }
 
@@ -210,23 +221,43 @@ fn perform_message() -> impl Strategy<Value = PerformMessage> {
     )
 }
 
-fn control_message() -> impl Strategy<Value = ControlMessage> {
-    let fate = prop_oneof![Just(Fate::Report), Just(Fate::Leave), Just(Fate::Delete)];
-    let of = || (run_id(), any::<(u32, u32)>(), delivery());
+fn confirmed() -> impl Strategy<Value = Confirmed> {
     let stands = (any::<(u32, usize, u64)>(), option::of(instant()), some_json());
+    (any::<(u32, u32)>(), delivery(), stands).prop_map(
+        |((action, message), delivery, ((asked, losses, fence), until, checkpoint))| Confirmed {
+            action: ActionIndex(action),
+            delivery,
+            message,
+            asked,
+            until,
+            checkpoint,
+            losses,
+            fence,
+        },
+    )
+}
+
+fn stopped() -> impl Strategy<Value = Stopped> {
+    let fate = prop_oneof![Just(Fate::Report), Just(Fate::Leave), Just(Fate::Delete)];
+    (any::<(u32, u32)>(), delivery(), option::of(any::<u32>()), fate, any::<String>()).prop_map(
+        |((action, message), delivery, asked, fate, reason)| {
+            let action = ActionIndex(action);
+            Stopped { action, delivery, message, asked, fate, reason }
+        },
+    )
+}
+
+fn control_message() -> impl Strategy<Value = ControlMessage> {
+    let v = MESSAGE_VERSION;
     prop_oneof![
-        (of(), stands).prop_map(|((run, (action, message), delivery), ((asked, losses, fence), until, checkpoint))| {
-            let (v, action) = (MESSAGE_VERSION, ActionIndex(action));
-            ControlMessage::Confirm { v, run, action, delivery, message, asked, until, checkpoint, losses, fence }
+        (run_id(), vec(confirmed(), 0..4)).prop_map(move |(run, confirmed)| ControlMessage::Confirm {
+            v,
+            run,
+            confirmed
         }),
-        (of(), option::of(any::<u32>()), fate, any::<String>()).prop_map(
-            |((run, (action, message), delivery), asked, fate, reason)| {
-                let (v, action) = (MESSAGE_VERSION, ActionIndex(action));
-                ControlMessage::Stop { v, run, action, delivery, message, asked, fate, reason }
-            }
-        ),
-        (any::<u64>(), agent()).prop_map(|(deadline, agent)| ControlMessage::Drain {
-            v: MESSAGE_VERSION,
+        (run_id(), vec(stopped(), 0..4)).prop_map(move |(run, stopped)| ControlMessage::Stop { v, run, stopped }),
+        (any::<u64>(), agent()).prop_map(move |(deadline, agent)| ControlMessage::Drain {
+            v,
             deadline_ms: Millis(deadline),
             agent,
         }),

@@ -54,7 +54,7 @@ fn of_its_actions() -> Vec<(&'static str, FactKind)> {
     let unattempted = ActionAt { action: ActionIndex(3), attempt: 0 };
     vec![
         ("action.ready", FactKind::ActionReady { action: ActionIndex(1) }),
-        ("action.queued", FactKind::ActionQueued { of }),
+        ("action.queued", FactKind::ActionQueued { of, issue: 0 }),
         ("action.unserved", unserved()),
         ("action.started", FactKind::ActionStarted { of, delivery, owner: owner(), fence: 3 }),
         ("action.leased", FactKind::ActionLeased { of, until: at(9), renewal: 1 }),

@@ -1,17 +1,17 @@
 //! One of each message, with every field set, and one with those left out that may be absent.
 
 use serde_json::{Value, json};
-use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage};
+use windlass_contract::message::{Confirmed, ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, Stopped};
 use windlass_contract::trace::traceparent;
 use windlass_domain::attempt::{ErrorInfo, Fate};
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, ActionName, PoolName, TaskName};
-use windlass_domain::run::{CancelCause, Input, Outcome, Progress};
+use windlass_domain::run::{CancelCause, Claim, Input, Outcome, Progress};
 use windlass_domain::time::Millis;
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
 
-use super::{agent, at, by, id, message, of, person, report};
+use super::{agent, at, id, message, of, person, report};
 
 /// One input of each kind, and its file's name. The match below names every kind there is.
 fn inputs() -> Vec<(&'static str, Input)> {
@@ -27,11 +27,14 @@ fn reported() -> Vec<(&'static str, Input)> {
     let progress = || Progress { percent: Some(12.5), message: Some("reading".into()) };
     let progressed = |number, progress, checkpoint| Input::Progressed { of: report(), number, progress, checkpoint };
     let (action, received) = (ActionIndex(1), Delivery::new(2, 0, 101));
+    let claim = |action, delivery, asked| Claim { action: ActionIndex(action), delivery, message: message(), asked };
+    let claims = |claims| Input::Claim { agent: agent(), claims };
+    let (redelivered, resent) = (claim(1, Delivery::new(2, 0, 2), 1), claim(2, Delivery::new(1, 600_421, 1), 2));
     let reason = || "received 101 times".to_owned();
     vec![
         ("started", Input::Started { of: report(), started_at: at(2) }),
-        ("claim", Input::Claim { of: by(Delivery::new(2, 0, 2)), asked: 1 }),
-        ("claim_resent", Input::Claim { of: by(Delivery::new(2, 600_421, 1)), asked: 7 }),
+        ("claim", claims(vec![redelivered])),
+        ("claim_two", claims(vec![redelivered, resent])),
         ("renewed", Input::Renewed { of: report(), started_at: at(2), number: 1 }),
         ("progressed", progressed(0, progress(), None)),
         ("progressed_bare", progressed(0, Progress::default(), None)),
@@ -62,8 +65,7 @@ fn asked() -> Vec<(&'static str, Input)> {
         ("retry", Input::Retry { retries: 1 }),
         ("wake", Input::Wake { action: None }),
         ("wake_action", Input::Wake { action: Some(ActionIndex(1)) }),
-        ("sweep", Input::Sweep { at: at(60), since: Some(at(9)) }),
-        ("sweep_timers", Input::Sweep { at: at(60), since: None }),
+        ("sweep", Input::Sweep { at: at(60) }),
     ]
 }
 
@@ -161,34 +163,49 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
 
 pub(crate) fn control() -> Vec<(&'static str, ControlMessage)> {
     let drain = ControlMessage::Drain { v: MESSAGE_VERSION, deadline_ms: Millis(30_000), agent: agent() };
-    let confirm = |until, checkpoint, losses| ControlMessage::Confirm {
-        v: MESSAGE_VERSION,
-        run: id(),
+    let (v, run) = (MESSAGE_VERSION, id());
+    let confirm = |confirmed| ControlMessage::Confirm { v, run, confirmed };
+    let stop = |stopped| ControlMessage::Stop { v, run, stopped };
+    let (delivery, message) = (Delivery::new(2, 0, 2), message());
+    let stopped = |asked, fate, reason: &str| Stopped {
         action: ActionIndex(1),
-        delivery: Delivery::new(2, 0, 2),
-        message: message(),
-        asked: 1,
-        until,
-        checkpoint,
-        losses,
-        fence: 4,
-    };
-    let stop = |asked, fate, reason: &str| ControlMessage::Stop {
-        v: MESSAGE_VERSION,
-        run: id(),
-        action: ActionIndex(1),
-        delivery: Delivery::new(2, 0, 2),
-        message: message(),
+        delivery,
+        message,
         asked,
         fate,
         reason: reason.into(),
     };
+    let begins = Confirmed {
+        action: ActionIndex(1),
+        delivery,
+        message,
+        asked: 1,
+        until: None,
+        checkpoint: None,
+        losses: 0,
+        fence: 4,
+    };
+    let checkpoint = || Some(json!({ "rows": 3 }));
+    let taken_up = Confirmed {
+        action: ActionIndex(2),
+        delivery: Delivery::new(1, 600_421, 1),
+        asked: 2,
+        checkpoint: checkpoint(),
+        losses: 1,
+        ..begins.clone()
+    };
+    let renewed = Confirmed { until: Some(at(610)), checkpoint: checkpoint(), ..begins.clone() };
+    let cancelled = stopped(None, Fate::Report, "its run is being cancelled, or it alone was killed");
+    let replaced = stopped(Some(1), Fate::Leave, "another attempt or delivery has replaced it");
+    let ended = stopped(Some(1), Fate::Delete, "the action has ended");
     vec![
-        ("confirm", confirm(None, None, 0)),
-        ("confirm_leased", confirm(Some(at(610)), Some(json!({ "rows": 3 })), 1)),
-        ("stop_report", stop(None, Fate::Report, "its run is being cancelled, or it alone was killed")),
-        ("stop_leave", stop(Some(1), Fate::Leave, "another attempt or delivery has replaced it")),
-        ("stop_delete", stop(Some(1), Fate::Delete, "the action has ended")),
+        ("confirm", confirm(vec![begins.clone()])),
+        ("confirm_two", confirm(vec![begins, taken_up])),
+        ("confirm_renewed", confirm(vec![renewed])),
+        ("stop_report", stop(vec![cancelled.clone()])),
+        ("stop_leave", stop(vec![replaced])),
+        ("stop_delete", stop(vec![ended.clone()])),
+        ("stop_two", stop(vec![cancelled, Stopped { action: ActionIndex(2), ..ended }])),
         ("drain", drain),
     ]
 }

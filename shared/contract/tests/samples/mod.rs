@@ -35,11 +35,7 @@ fn message() -> u32 {
 
 /// A report of the first receipt of an attempt's first message.
 fn report() -> Report {
-    by(Delivery::new(2, 0, 1))
-}
-
-fn by(delivery: Delivery) -> Report {
-    Report { action: ActionIndex(1), delivery, message: message(), agent: agent() }
+    Report { action: ActionIndex(1), delivery: Delivery::new(2, 0, 1), message: message(), agent: agent() }
 }
 
 fn agent() -> AgentId {
