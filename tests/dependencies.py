@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Holds what may depend on what: the direction between our crates (domain <- contract <- engine <- {embedded, facade,
-api} <- functions), that no crate switches the deliberate bugs on, and the licenses, bans and sources of deny.toml.
-`cargo deny check` reads the same file; this needs nothing installed."""
+api} <- host <- functions), that no crate switches the deliberate bugs on, the licenses, bans and sources of deny.toml
+(`cargo deny check` reads the same file; this needs nothing installed), and what layers.py holds of the sources."""
 
 import json
 import pathlib
@@ -9,6 +9,8 @@ import re
 import subprocess
 import sys
 import tomllib
+
+import layers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CRATES_IO = "registry+https://github.com/rust-lang/crates.io-index"
@@ -26,10 +28,11 @@ ALLOWED = {
     "windlass-api": CORE,
     "windlass-aws": CORE,
     "windlass-testkit": CORE,
+    "windlass-host": CORE | {"windlass-embedded", "windlass-facade", "windlass-api"},
     "windlass-process-manager": CORE | {"windlass-aws"},
     "windlass-coordinator": CORE | {"windlass-aws", "windlass-api"},
     "windlass-agent": CORE | {"windlass-aws", "windlass-facade"},
-    "windlass": CORE | {"windlass-embedded", "windlass-facade", "windlass-api"},
+    "windlass": CORE | {"windlass-embedded", "windlass-facade", "windlass-api", "windlass-host"},
 }
 
 # The feature with the deliberate bugs (docs/sabotage.md).
@@ -112,7 +115,7 @@ def main() -> int:
     ours = metadata("--no-deps")["packages"]
     used = built()
     everything = [package for package in metadata()["packages"] if (package["name"], package["version"]) in used]
-    faults = direction(ours) + switches(ours) + policy(everything)
+    faults = direction(ours) + switches(ours) + policy(everything) + layers.faults()
     for fault in faults:
         print(fault, file=sys.stderr)
     print(f"dependencies: {len(ours)} crates of ours, {len(everything)} in all, {len(faults)} faults")

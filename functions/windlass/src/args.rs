@@ -11,7 +11,7 @@ use windlass_domain::time::Millis;
 use windlass_facade::GUARD_COMMAND;
 
 use crate::bench::Workload;
-use crate::connection::RunRef;
+use crate::run_ref::RunRef;
 
 const EXIT_CODES: &str = "\
 Exit codes:

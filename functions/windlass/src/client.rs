@@ -13,8 +13,10 @@ use windlass_contract::view::RunView;
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
-use crate::connection::{Connection, Credentials, RunRef, no_such_run};
+use crate::connection::{Connection, Credentials};
 use crate::failure::{Exit, Failure};
+use crate::loopback::is_loopback;
+use crate::run_ref::{RunRef, no_such_run};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
@@ -55,7 +57,7 @@ impl Client {
     pub(crate) fn new(connection: Connection) -> Result<Self, Failure> {
         let agent = concat!("windlass/", env!("CARGO_PKG_VERSION"));
         let mut builder = reqwest::Client::builder().user_agent(agent).connect_timeout(CONNECT_TIMEOUT);
-        if crate::connection::is_loopback(&connection.url) {
+        if is_loopback(&connection.url) {
             // A proxy of the environment has no way to this machine.
             builder = builder.no_proxy();
         }

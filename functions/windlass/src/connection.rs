@@ -1,22 +1,18 @@
-//! Which host a command talks to: its address, its token, and what a run is called.
+//! Which host a command talks to: its address and its token.
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::{fmt, fs};
 
 use reqwest::Url;
+use windlass_host::{TOKEN_FILE, URL_FILE};
 
 use crate::args::Globals;
 use crate::failure::{Exit, Failure};
+use crate::loopback::is_loopback;
 use crate::sign_in::{ClientCredentials, SignIn};
 
-/// The file in the data folder that holds the token.
-pub(crate) const TOKEN_FILE: &str = "token";
-/// The file in the data folder that holds the host's address while it runs.
-pub(crate) const URL_FILE: &str = "url";
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
-const SHORTEST_PREFIX: usize = 4;
 
 /// A host's address and how to prove who calls.
 #[derive(Debug, Clone)]
@@ -86,18 +82,6 @@ impl Connection {
     }
 }
 
-/// Whether the URL is of this machine.
-pub(crate) fn is_loopback(url: &Url) -> bool {
-    match url.host_str() {
-        Some("localhost") => true,
-        Some(host) => host
-            .trim_matches(|c| c == '[' || c == ']')
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback()),
-        None => false,
-    }
-}
-
 /// The folder that a host works on unless it is told otherwise.
 pub(crate) fn default_data_dir() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -124,37 +108,6 @@ fn read_line(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let line = text.trim();
     (!line.is_empty()).then(|| line.to_owned())
-}
-
-/// How a run is named on the command line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum RunRef {
-    /// The newest one.
-    Latest,
-    /// Its id, or the beginning of it: digits a to f and hyphens, in lower case.
-    Prefix(String),
-}
-
-impl FromStr for RunRef {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if matches!(text, "latest" | "@last" | "@latest") {
-            return Ok(Self::Latest);
-        }
-        let prefix = text.to_ascii_lowercase();
-        let shaped = prefix.len() <= 36 && prefix.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
-        if shaped && prefix.len() >= SHORTEST_PREFIX {
-            Ok(Self::Prefix(prefix))
-        } else {
-            Err(format!("a run is its id, at least {SHORTEST_PREFIX} characters of its beginning, or `latest`"))
-        }
-    }
-}
-
-/// WL0606: no run, or more than one, goes by that name.
-pub(crate) fn no_such_run(message: impl Into<String>) -> Failure {
-    Failure::new("WL0606", Exit::Usage, message).help("`windlass runs` lists them")
 }
 
 #[cfg(test)]
@@ -224,13 +177,5 @@ mod tests {
         assert_eq!(find(&far, &default).1, None);
         let v6 = Globals { url: Some("http://[::1]:8080".into()), ..Globals::default() };
         assert_eq!(find(&v6, &default).1, Some("secret".into()));
-    }
-
-    #[test]
-    fn runs_are_named_by_prefix_or_latest() {
-        assert_eq!("latest".parse(), Ok(RunRef::Latest));
-        assert_eq!("019A".parse(), Ok(RunRef::Prefix("019a".into())));
-        assert!("019".parse::<RunRef>().is_err());
-        assert!("nightly".parse::<RunRef>().is_err());
     }
 }

@@ -6,6 +6,9 @@ use std::process::ExitCode;
 
 use console::style;
 use serde_json::{Value, json};
+use windlass_domain::run::RunStatus;
+use windlass_embedded::OpenError;
+use windlass_host::HostError;
 
 /// What the exit code says. Every command uses these, and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,13 @@ pub(crate) enum Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         ExitCode::from(exit as u8)
+    }
+}
+
+impl Exit {
+    /// What a command says of a run that it has waited for: 0 if the run has ended well, 1 if it has ended otherwise.
+    pub(crate) fn of_run(status: RunStatus) -> ExitCode {
+        if status.is_success() { ExitCode::SUCCESS } else { Self::RunFailed.into() }
     }
 }
 
@@ -104,6 +114,44 @@ impl Failure {
         let Told { code, message, help, .. } = &*self.0;
         let help = help.as_ref().map(|help| format!("{}: {help}\n", style("help").cyan().for_stderr()));
         format!("{} [{code}]: {message}\n{}", style("error").red().bold().for_stderr(), help.unwrap_or_default())
+    }
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        let (exit, help) = match &error {
+            HostError::Open(OpenError::SecondHost { .. }) => {
+                (Exit::Unreachable, Some("the other commands talk to the host that runs: try `windlass runs`"))
+            }
+            HostError::Open(OpenError::Folder { .. }) => {
+                (Exit::Unreachable, Some("name a folder that you may write: --data DIR"))
+            }
+            HostError::Open(OpenError::Foreign { .. }) => {
+                (Exit::Unreachable, Some("choose another folder: --data DIR"))
+            }
+            HostError::Open(OpenError::Newer { .. }) => (Exit::Unreachable, Some("use the newer version of windlass")),
+            HostError::Open(OpenError::Storage { .. }) => {
+                (Exit::Unreachable, Some("docs/errors has a page for the code"))
+            }
+            HostError::Folder { .. } => (Exit::Unreachable, None),
+            HostError::Remote(_) => {
+                (Exit::Usage, Some("listen on 127.0.0.1 behind a proxy with TLS, or say --allow-remote if you mean it"))
+            }
+            HostError::Listen { .. } => {
+                (Exit::Usage, Some("choose another address: --listen 127.0.0.1:0 takes a free port"))
+            }
+            HostError::Agent(_) => (Exit::Usage, None),
+            HostError::PartEnded => (Exit::Unreachable, Some("start it again; the log above says what happened")),
+            HostError::Store(_) => (
+                Exit::Unreachable,
+                Some("start it again: it reads what is on the disk and goes on; what was accepted is not lost"),
+            ),
+        };
+        let failure = Self::new(error.code(), exit, format!("failed to {error}"));
+        match help {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
     }
 }
 

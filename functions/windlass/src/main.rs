@@ -1,4 +1,4 @@
-//! The command line and the embedded host of Windlass.
+//! The command line of Windlass, with a host inside.
 
 mod args;
 mod bench;
@@ -9,9 +9,11 @@ mod examples;
 mod failure;
 mod follow;
 mod graph;
-mod host;
+mod loopback;
 mod render;
+mod run_ref;
 mod sign_in;
+mod signals;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -4,6 +4,7 @@
 //! is kept until shortly before it expires: in memory, and in a file of its own that only its owner can read.
 
 mod cache;
+mod token;
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,9 +14,10 @@ use reqwest::{Response, Url, redirect};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
-use crate::connection::is_loopback;
 use crate::failure::{Exit, Failure};
+use crate::loopback::is_loopback;
 use cache::Cache;
+use token::Token;
 
 const CLIENT_ID: &str = "WINDLASS_CLIENT_ID";
 const CLIENT_SECRET: &str = "WINDLASS_CLIENT_SECRET";
@@ -69,13 +71,6 @@ impl ClientCredentials {
         }
         Ok(Some(Self { id: id.clone(), secret: secret.clone(), token_url, scope: set(SCOPE) }))
     }
-}
-
-/// A token, and until when it may be used, in seconds since the epoch; absent: nobody said.
-#[derive(Clone, PartialEq, Eq)]
-struct Token {
-    text: String,
-    until: Option<u64>,
 }
 
 /// A signed-in client, or one that will be when its first token is needed.

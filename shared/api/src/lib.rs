@@ -23,6 +23,7 @@ mod view;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, delete, get, post, put};
 
 pub use auth::{Auth, Token, Verified};
 pub use hosts::AllowedHosts;
@@ -42,7 +43,7 @@ use operation::Operation;
 pub fn app(state: ApiState) -> Router {
     let mut routes = Router::new();
     for operation in Operation::ALL {
-        routes = routes.route(operation.path(), operation.handler());
+        routes = routes.route(operation.path(), handler(operation));
     }
     routes
         .fallback(service::no_such_route)
@@ -53,4 +54,29 @@ pub fn app(state: ApiState) -> Router {
         .layer(from_fn(guard::add_security_headers))
         .layer(from_fn(guard::log))
         .with_state(state)
+}
+
+/// What answers an operation.
+fn handler(operation: Operation) -> MethodRouter<ApiState> {
+    match operation {
+        Operation::Health => get(service::health),
+        Operation::Document => get(openapi::answer),
+        Operation::PutTask => put(tasks::put),
+        Operation::ListTasks => get(tasks::list),
+        Operation::GetTask => get(tasks::get),
+        Operation::DeleteTask => delete(tasks::delete),
+        Operation::ListVersions => get(tasks::versions),
+        Operation::GetVersion => get(tasks::version),
+        Operation::StartRun => post(runs::start),
+        Operation::ListRuns => get(runs::list),
+        Operation::GetRun => get(runs::get),
+        Operation::CancelRun => post(runs::cancel),
+        Operation::KillAction => post(runs::kill),
+        Operation::PauseRun => post(runs::pause),
+        Operation::ResumeRun => post(runs::resume),
+        Operation::RetryRun => post(runs::retry),
+        Operation::ListEvents => get(events::list),
+        Operation::ListAgents => get(service::agents),
+        Operation::DrainAgent => post(service::drain),
+    }
 }

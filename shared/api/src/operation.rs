@@ -1,9 +1,5 @@
-//! The operations of the API: one table from which the routes and their document are made.
-
-use axum::routing::{MethodRouter, delete, get, post, put};
-
-use crate::state::ApiState;
-use crate::{events, openapi, runs, service, tasks};
+//! The operations of the API, as data: one table from which the routes and their document are made. What answers them
+//! is paired with them in `lib.rs`.
 
 /// What can be asked of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,31 +139,6 @@ impl Operation {
             | Self::RetryRun
             | Self::ListAgents
             | Self::DrainAgent => &[],
-        }
-    }
-
-    /// What answers it.
-    pub(crate) fn handler(self) -> MethodRouter<ApiState> {
-        match self {
-            Self::Health => get(service::health),
-            Self::Document => get(openapi::answer),
-            Self::PutTask => put(tasks::put),
-            Self::ListTasks => get(tasks::list),
-            Self::GetTask => get(tasks::get),
-            Self::DeleteTask => delete(tasks::delete),
-            Self::ListVersions => get(tasks::versions),
-            Self::GetVersion => get(tasks::version),
-            Self::StartRun => post(runs::start),
-            Self::ListRuns => get(runs::list),
-            Self::GetRun => get(runs::get),
-            Self::CancelRun => post(runs::cancel),
-            Self::KillAction => post(runs::kill),
-            Self::PauseRun => post(runs::pause),
-            Self::ResumeRun => post(runs::resume),
-            Self::RetryRun => post(runs::retry),
-            Self::ListEvents => get(events::list),
-            Self::ListAgents => get(service::agents),
-            Self::DrainAgent => post(service::drain),
         }
     }
 }

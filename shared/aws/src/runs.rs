@@ -29,7 +29,7 @@ use crate::payload::Payloads;
 use crate::recent::Recent;
 use crate::runs::layout::Layout;
 use crate::settings::Settings;
-use crate::table::head::head_key;
+use crate::table::head::{head_key, subject};
 use crate::table::requests::{Reading, Table};
 use crate::table::{REVISION, list as list_item, read_number};
 
@@ -100,7 +100,7 @@ impl RunTable {
     /// The revision of a run as it lately was.
     async fn revision(&self, id: RunId) -> Result<Option<u64>, PortError> {
         let Some(item) = self.table.get(head_key(id), Reading::Eventual).await? else { return Ok(None) };
-        read_number(&item, REVISION).map(Some).map_err(|damage| damage.of(read::subject(id)))
+        read_number(&item, REVISION).map(Some).map_err(|damage| damage.of(subject(id)))
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod list;
 pub(crate) mod mark;
 pub(crate) mod packing;
 pub(crate) mod page;
+pub(crate) mod place;
 pub(crate) mod requests;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -65,8 +66,13 @@ pub(crate) enum Damage {
     #[error("its attribute `{0}` is missing or of another type")]
     Attribute(&'static str),
     /// What is packed is of a version that this reader does not know.
-    #[error("it is of version {0}; this program knows version {known}", known = packing::VERSION)]
-    UnknownVersion(u8),
+    #[error("it is of version {found}; this program knows version {known}")]
+    UnknownVersion {
+        /// The version of what is stored.
+        found: u8,
+        /// The version that the reader knows.
+        known: u8,
+    },
     /// What is packed is not whole.
     #[error("it is not whole: {0}")]
     Broken(String),

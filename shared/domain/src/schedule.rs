@@ -6,6 +6,7 @@
 //! "Schedule types".
 
 mod cron;
+mod error;
 mod fields;
 mod round;
 #[cfg(test)]
@@ -14,8 +15,8 @@ mod tests;
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 
-pub use cron::CronField;
-pub use fields::{CronDays, CronFields};
+pub use error::ScheduleError;
+pub use fields::{CronDays, CronField, CronFields};
 pub use round::Round;
 
 use crate::definition::{Schedule, ScheduleRule};
@@ -30,59 +31,6 @@ const HORIZON_DAYS: u32 = 41 * 366;
 /// From here it is searched whether a rule is ever due: 2020-01-01T00:00:00Z.
 const CHECK_FROM: Timestamp = Timestamp::from_millis(1_577_836_800_000);
 
-/// Why a schedule is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ScheduleError {
-    /// The rule does not have five fields.
-    #[error("a cron rule has five fields (minute, hour, day of month, month, day of week); this one has {0}")]
-    FieldCount(usize),
-    /// The rule is a word that is not known.
-    #[error("`{0}` is not known; known are @hourly, @daily, @weekly, @monthly, @yearly and @annually")]
-    UnknownWord(String),
-    /// A field can not be read.
-    #[error("the {field} field `{value}` is not valid: {cause}")]
-    Field {
-        /// Which.
-        field: CronField,
-        /// What stands in it, in capitals.
-        value: String,
-        /// Why not.
-        cause: String,
-    },
-    /// Both day fields are restricted, which cron programs read as "or" and `EventBridge` Scheduler can not express.
-    #[error(
-        "the day of month `{day}` and the day of week `{weekday}` can not both be given: one of them must be `*`; \
-         write two tasks if either day is meant"
-    )]
-    BothDays {
-        /// The day of month.
-        day: String,
-        /// The day of week.
-        weekday: String,
-    },
-    /// The fields can not be read together.
-    #[error("the cron rule is not valid: {0}")]
-    Rule(String),
-    /// There is no such time zone.
-    #[error("`{name}` is not a time zone of the IANA database{}", did_you_mean(.suggestion.as_deref()))]
-    UnknownTimezone {
-        /// What was written.
-        name: String,
-        /// The nearest name there is.
-        suggestion: Option<String>,
-    },
-    /// No date fits, as with 30 February, or the only times that fit are ones the clock always jumps over.
-    #[error("this rule is never due: no date has such a day, or the clock always jumps over that time")]
-    NeverDue,
-    /// The span is too short or too long.
-    #[error("`every: {0}` is not between {min} and {max}", min = Millis(MIN_EVERY_MS), max = Millis(MAX_SPAN_MS))]
-    Every(Millis),
-}
-
-fn did_you_mean(suggestion: Option<&str>) -> String {
-    suggestion.map_or(String::new(), |name| format!("; did you mean `{name}`?"))
-}
-
 /// Checks a rule and the zone that it is read in. A schedule that passes has a next due time, from any instant of
 /// this age.
 pub fn check(rule: &ScheduleRule, timezone: &str) -> Result<(), ScheduleError> {
@@ -95,6 +43,14 @@ impl Schedule {
     /// one that [`check`] refuses.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         Due::new(&self.rule, &self.timezone).ok()?.next_after(after)
+    }
+
+    /// The fields of its rule; none if it has no cron rule that can be read.
+    pub fn cron_fields(&self) -> Option<CronFields> {
+        match &self.rule {
+            ScheduleRule::Cron(text) => Some(Cron::parse(text).ok()?.fields()),
+            ScheduleRule::Every(_) => None,
+        }
     }
 
     /// The first `count` due times that are later than `after`; never more than [`MAX_CATCH_UP_DUE`].

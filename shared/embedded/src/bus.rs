@@ -8,9 +8,6 @@ use windlass_engine::ports::{Bus, PortError};
 
 use crate::store::Store;
 
-/// Events that a subscriber may be behind before it misses some.
-pub(crate) const BUS_EVENTS: usize = 4096;
-
 #[async_trait]
 impl Bus for Store {
     async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {

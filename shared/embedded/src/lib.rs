@@ -18,6 +18,7 @@ mod meter;
 mod queues;
 mod readers;
 mod run_list;
+mod run_status;
 mod run_watch;
 mod runs;
 mod schema;

@@ -236,11 +236,3 @@ fn parts(receipt: &Receipt) -> Option<(i64, i64)> {
 fn later(now: i64, span: Duration) -> i64 {
     now.saturating_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX))
 }
-
-/// How many messages each queue holds, the hidden ones included.
-pub(crate) fn counts(connection: &rusqlite::Connection) -> Result<Vec<(String, u64)>, Failure> {
-    let sql = "SELECT name, (SELECT count(*) FROM messages WHERE queue = queues.id) FROM queues ORDER BY name";
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
-    Ok(rows.collect::<Result<_, _>>()?)
-}

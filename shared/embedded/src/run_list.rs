@@ -9,7 +9,7 @@ use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{ErrorClass, PortError, RunFilter, RunPage};
 
 use crate::error::{CURSOR, Failure, unreadable};
-use crate::runs::status_number;
+use crate::run_status::status_number;
 
 /// A list that was asked for. Its pages end at a run's number, so that runs that come in between move nothing.
 pub(crate) struct Query {

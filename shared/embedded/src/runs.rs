@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::record::{StoredRun, decode, encode};
 use windlass_domain::ids::RunId;
-use windlass_domain::run::{Run, RunStatus};
+use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{Created, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
 
@@ -17,6 +17,7 @@ use crate::clock::now_ms;
 use crate::error::{Failure, unreadable};
 use crate::event_log;
 use crate::run_list;
+use crate::run_status::status_number;
 use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
@@ -269,19 +270,4 @@ fn page_id(seq: i64, page: usize) -> i64 {
 /// `SQLite`'s integers are signed; revisions are far below the bound.
 fn stored_number(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-/// A status as it is stored: its place in the order of a run's life. These numbers never change.
-pub(crate) fn status_number(status: RunStatus) -> i64 {
-    match status {
-        RunStatus::Submitted => 0,
-        RunStatus::Running => 1,
-        RunStatus::Paused => 2,
-        RunStatus::Cancelling => 3,
-        RunStatus::Succeeded => 4,
-        RunStatus::SucceededWithFaults => 5,
-        RunStatus::Failed => 6,
-        RunStatus::TimedOut => 7,
-        RunStatus::Cancelled => 8,
-    }
 }

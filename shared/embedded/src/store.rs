@@ -11,7 +11,6 @@ use windlass_contract::event::PublicEvent;
 use windlass_engine::Ports;
 use windlass_engine::ports::{OwnScheduler, PortError};
 
-use crate::bus::BUS_EVENTS;
 use crate::cache::RunCache;
 use crate::clock::SystemClock;
 use crate::condition::Condition;
@@ -19,7 +18,6 @@ use crate::database::{Purpose, connect, open_or_make, storage, wal_path};
 use crate::error::{Failure, OpenError};
 use crate::host_lock::HostLock;
 use crate::meter::{Meter, Written};
-use crate::queues;
 use crate::readers::Readers;
 use crate::run_watch::RunWatch;
 use crate::watch::QueueWatch;
@@ -27,6 +25,9 @@ use crate::writer::{Writer, WriterThreads};
 
 /// The file's name inside the data folder.
 pub const FILE_NAME: &str = "windlass.db";
+
+/// Events that a subscriber may be behind before it misses some.
+const BUS_EVENTS: usize = 4096;
 
 /// What a process is to a data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -160,7 +161,7 @@ impl Store {
 
     /// What the store holds, and what this process has written.
     pub async fn stats(&self) -> Result<Stats, PortError> {
-        let messages = self.open.readers.read_aside(queues::counts).await?;
+        let messages = self.open.readers.read_aside(counts).await?;
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
         Ok(Stats {
             file_bytes: bytes(&self.open.path),
@@ -253,4 +254,12 @@ fn open_wal(folder: &Path, path: &Path) -> Result<File, OpenError> {
     let wal = File::open(wal_path(path)).map_err(failed)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(wal)
+}
+
+/// How many messages each queue holds, the hidden ones included.
+fn counts(connection: &rusqlite::Connection) -> Result<Vec<(String, u64)>, Failure> {
+    let sql = "SELECT name, (SELECT count(*) FROM messages WHERE queue = queues.id) FROM queues ORDER BY name";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.unsigned_abs())))?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }

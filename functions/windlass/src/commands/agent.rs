@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use windlass_embedded::Role;
+use windlass_host::{SeparateAgent, guard_command};
 
 use super::logging;
 use crate::args::{AgentArgs, Globals};
 use crate::connection::data_dir;
-use crate::host::{AgentPlan, EndSignals, open, run_agent, store_broken};
 use crate::render::Ended;
+use crate::signals::EndSignals;
 
 pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     logging::set_up(args.log.log_format);
@@ -17,16 +17,9 @@ pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     if !data.exists() {
         tracing::warn!(data = %data.display(), "no host has worked on this data folder yet: is it the right one?");
     }
-    let store = open(&data, Role::Agent)?;
-    let plan = AgentPlan { pool: args.pool, slots: args.slots, drain: args.drain };
-    tracing::info!(pool = %plan.pool, slots = plan.slots, "the agent takes work");
-    let ports = store.ports();
-    let stop = signals.into_token();
-    tokio::select! {
-        biased;
-        ended = run_agent(&ports, plan, &stop) => ended?,
-        failure = store_broken(&store) => return Err(failure),
-    }
+    tracing::info!(pool = %args.pool, slots = args.slots, "the agent takes work");
+    let agent = SeparateAgent::new(data, args.pool, args.slots).drain(args.drain).guard(guard_command());
+    agent.run(&signals.into_token()).await?;
     tracing::info!("the agent has ended: nothing is left with it");
     Ok(ExitCode::SUCCESS)
 }

@@ -10,8 +10,8 @@ use windlass_domain::definition::Definition;
 use super::task_file;
 use crate::args::{ApplyArgs, Globals};
 use crate::client::{Client, PutAnswer};
-use crate::connection::is_loopback;
 use crate::failure::Failure;
+use crate::loopback::is_loopback;
 use crate::render::{self, Ended};
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) -> Ended {

@@ -7,16 +7,15 @@ use serde_json::json;
 use windlass_contract::view::RunView;
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::Millis;
+use windlass_host::{Host, guard_command};
 
-use super::serve::pools_of;
-use super::{apply, events, exit_of, show, task_file};
+use super::{apply, events, show, task_file};
 use crate::args::Globals;
 use crate::client::Client;
 use crate::connection::Connection;
 use crate::examples;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::follow::{Manner, follow};
-use crate::host::{Host, HostPlan};
 use crate::render::{self, Ended};
 
 /// The task that is run: it fans out, reports progress, joins and tidies up.
@@ -30,15 +29,13 @@ const DRAIN: Millis = Millis::from_secs(5);
 pub(super) async fn run(globals: &Globals) -> Ended {
     let data = folder(globals)?;
     heading("A host of its own, on a free port of this machine");
-    let plan =
-        HostPlan { data: data.clone(), listen: ([127, 0, 0, 1], 0).into(), pools: pools_of(Vec::new()), drain: DRAIN };
-    let host = Host::start(plan).await?;
+    let host = Host::builder(&data).drain(DRAIN).guard(guard_command()).start().await?;
     say(&format!("{}  data in {}", host.url(), data.display()));
     let told = Box::pin(tell(globals, &host, &data)).await;
-    host.stop().await?;
+    host.shutdown().await?;
     let view = told?;
     how_to_go_on(&data);
-    Ok(exit_of(&view))
+    Ok(Exit::of_run(view.status))
 }
 
 /// Applies the examples, runs one and shows it.

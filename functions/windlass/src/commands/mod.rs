@@ -19,10 +19,7 @@ mod tasks;
 mod validate;
 mod watch;
 
-use std::process::ExitCode;
-
 use tokio::runtime::{Builder, Runtime};
-use windlass_contract::view::RunView;
 
 use crate::args::{Args, Command, Globals, Request};
 use crate::client::Client;
@@ -69,11 +66,6 @@ async fn ask(globals: &Globals, client: &Client, request: Request) -> Ended {
         Request::Agents => agents::run(globals, client).await,
         Request::Drain(args) => agents::drain(globals, client, &args).await,
     }
-}
-
-/// 0 if the run has ended well, 1 if it has ended otherwise.
-fn exit_of(view: &RunView) -> ExitCode {
-    if view.status.is_success() { ExitCode::SUCCESS } else { Exit::RunFailed.into() }
 }
 
 fn one_thread() -> Result<Runtime, Failure> {

@@ -10,10 +10,10 @@ use windlass_contract::view::RunView;
 use windlass_domain::limits::MAX_INPUT_BYTES;
 use windlass_domain::time::Millis;
 
-use super::{exit_of, show};
+use super::show;
 use crate::args::{Globals, RunArgs, Wait};
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::failure::{Exit, Failure};
 use crate::follow::{Manner, follow};
 use crate::render::{self, Ended, status};
 
@@ -43,7 +43,7 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: RunArgs) -> En
         Manner::Lines => show::print_tree(client, &view, false).await,
         Manner::Tree | Manner::JsonLines => {}
     }
-    Ok(exit_of(&view))
+    Ok(Exit::of_run(view.status))
 }
 
 fn first_wait(at_most: Option<Millis>) -> Duration {

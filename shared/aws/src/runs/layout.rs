@@ -11,7 +11,7 @@ use windlass_domain::time::Timestamp;
 use crate::table::columns::Columns;
 use crate::table::held::Outgoing;
 use crate::table::packing;
-use crate::table::page::Place;
+use crate::table::place::Place;
 
 /// How much of a run's states may stand in its head.
 #[derive(Debug, Clone, Copy)]

@@ -10,8 +10,9 @@ use windlass_engine::ports::PortError;
 use super::layout::Layout;
 use super::{Known, RunTable};
 use crate::table::columns::Read;
-use crate::table::head::{Head, decode, head_key, run_of};
-use crate::table::page::{Place, decode as decode_page, fill, generation, page_key, sort};
+use crate::table::head::{Head, decode, head_key, run_of, subject};
+use crate::table::page::{decode as decode_page, fill, generation, page_key, sort};
+use crate::table::place::Place;
 use crate::table::requests::Reading;
 use crate::table::{Damage, Item, REVISION, SK, SUBMITTED_AT, read_number, read_text};
 
@@ -103,11 +104,6 @@ impl RunTable {
         self.known.put_unless(id, known.clone(), bytes, is_later);
         known
     }
-}
-
-/// The run of an item, as it is told to people.
-pub(super) fn subject(id: RunId) -> String {
-    format!("run {id}")
 }
 
 /// The heads among items that were read in a batch. One that can not be read is told in the log and left out: lists and

@@ -13,7 +13,8 @@ use crate::meter::item_size::item_bytes;
 use crate::table::columns::Columns;
 use crate::table::head::{Beside, encode, head_key};
 use crate::table::held::Outgoing;
-use crate::table::page::{self, Place, SLOTS, page_key};
+use crate::table::page::{self, page_key};
+use crate::table::place::{Place, SLOTS};
 use crate::table::requests::{Expression, Put};
 use crate::table::{EXPIRES_AT, GENERATION, PK, REVISION, number};
 

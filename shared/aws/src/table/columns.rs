@@ -288,13 +288,7 @@ impl Writer {
         columns.started.push(started_at.map(|at| since(at, self.queued)));
         columns.finished.push(finished_at.map(|at| since(at, began)));
         columns.retry.push(retry_at.map(|at| since(at, self.queued)));
-        let own = *revision;
-        let unserved =
-            unserved.map(|told| (since(told.since, self.queued), told.revision.wrapping_sub(own).cast_signed()));
-        columns.unserved.push(unserved);
-        let later = |revision: u64| revision.wrapping_sub(own).cast_signed();
-        let kill = kill.as_ref().map(|kill| (since(kill.at, self.queued), later(kill.revision), kill.reason.clone()));
-        columns.kill.push(kill);
+        self.push_marks(columns, *revision, unserved.as_ref(), kill.as_ref());
         columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
         self.revision = *revision;
         columns.progress.push(progress.clone());
@@ -308,6 +302,16 @@ impl Writer {
         columns.lost.push(lost.clone());
         columns.output.push(cell(output));
         columns.error.push(error_cell(error.as_ref(), outgoing));
+    }
+}
+
+impl Writer {
+    /// What else happened to the action, relative to when it was queued and to the state's own revision.
+    fn push_marks(&self, columns: &mut Columns, own: u64, unserved: Option<&Unserved>, kill: Option<&Kill>) {
+        let later = |revision: u64| revision.wrapping_sub(own).cast_signed();
+        columns.unserved.push(unserved.map(|told| (since(told.since, self.queued), later(told.revision))));
+        let kill = kill.map(|kill| (since(kill.at, self.queued), later(kill.revision), kill.reason.clone()));
+        columns.kill.push(kill);
     }
 }
 
@@ -337,15 +341,7 @@ impl Reader {
         self.queued = queued_at.unwrap_or(self.queued);
         let started_at = span(&columns.started).map(|span| after(self.queued, span));
         self.revision = self.revision.wrapping_add(value(&columns.revision, at).cast_unsigned());
-        let unserved = columns.unserved.get(at).copied().flatten().map(|(span, later)| Unserved {
-            since: after(self.queued, span),
-            revision: self.revision.wrapping_add(later.cast_unsigned()),
-        });
-        let kill = columns.kill.get_mut(at).and_then(Option::take).map(|(span, later, reason)| Kill {
-            at: after(self.queued, span),
-            revision: self.revision.wrapping_add(later.cast_unsigned()),
-            reason,
-        });
+        let (unserved, kill) = read_marks(columns, at, self.queued, self.revision);
         let attempt = value(&columns.attempt, at);
         let fence = value(&columns.fence, at).checked_add(i64::from(attempt)).map(u32::try_from);
         let mut held = |column: &mut Vec<Value>, field| match column.get_mut(at).map(Value::take).map(Cell::read) {
@@ -390,6 +386,16 @@ impl Reader {
         read.states.push((ActionIndex::from_usize(index), state));
         Ok(())
     }
+}
+
+/// What `push_marks` wrote.
+fn read_marks(columns: &mut Columns, at: usize, queued: Timestamp, own: u64) -> (Option<Unserved>, Option<Kill>) {
+    let revision = |later: i64| own.wrapping_add(later.cast_unsigned());
+    let unserved = columns.unserved.get(at).copied().flatten();
+    let unserved = unserved.map(|(span, later)| Unserved { since: after(queued, span), revision: revision(later) });
+    let kill = columns.kill.get_mut(at).and_then(Option::take);
+    let kill = kill.map(|(span, later, reason)| Kill { at: after(queued, span), revision: revision(later), reason });
+    (unserved, kill)
 }
 
 fn value<T: Copy + Default>(column: &[T], at: usize) -> T {

@@ -21,7 +21,7 @@ use windlass_domain::time::Timestamp;
 use super::columns::Columns;
 use super::head::{Beside, decode, encode};
 use super::held::Outgoing;
-use super::page::Place;
+use super::place::Place;
 use super::samples::incoming_of;
 use super::{BODY, Item, list, mark, number, packing, page, text};
 

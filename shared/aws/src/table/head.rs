@@ -15,7 +15,7 @@ use windlass_domain::time::Timestamp;
 
 use super::columns::{Columns, Read, error_cell, fill_error, read_error};
 use super::held::{Cell, Incoming, Outgoing, Reference};
-use super::page::{Place, SLOTS};
+use super::place::{Place, SLOTS};
 use super::{
     BODY, DUE_AT, DUE_SHARD, Damage, EXPIRES_AT, Item, LIST_KEY, PK, REVISION, SUBMITTED_AT, key, number, packing,
     read_bytes, read_number, read_optional, read_text, text,
@@ -37,6 +37,11 @@ pub(crate) fn partition(id: RunId) -> String {
 /// The key of a head.
 pub(crate) fn head_key(id: RunId) -> Item {
     key(partition(id), SORT)
+}
+
+/// What messages call a run.
+pub(crate) fn subject(id: RunId) -> String {
+    format!("run {id}")
 }
 
 /// The run whose item it is.
@@ -238,6 +243,14 @@ fn is_zero_revision(number: &u64) -> bool {
     *number == 0
 }
 
+/// The due time of a run that a schedule has started.
+fn nominal_of(origin: &Origin) -> Option<Timestamp> {
+    match origin {
+        Origin::Request => None,
+        Origin::Schedule { nominal } => Some(*nominal),
+    }
+}
+
 impl Body {
     /// Takes the record apart field by field, so that a field that is added to it can not be forgotten here.
     fn of(run: &Run, beside: Beside, outgoing: &mut Outgoing) -> Self {
@@ -273,10 +286,7 @@ impl Body {
         let cancelled = |of: &Cancellation| (since(of.at), cause_number(of.cause), of.reason.clone());
         Self {
             version: *version,
-            nominal: match origin {
-                Origin::Request => None,
-                Origin::Schedule { nominal } => Some(since(*nominal)),
-            },
+            nominal: nominal_of(origin).map(since),
             status: status_number(*status),
             input: outgoing.cell(input),
             output: output.as_ref().map_or_else(absent, |output| outgoing.cell(output)),

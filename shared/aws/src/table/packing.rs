@@ -30,7 +30,7 @@ pub(crate) fn pack(json: &[u8]) -> Vec<u8> {
 pub(crate) fn unpack(packed: &[u8]) -> Result<Vec<u8>, Damage> {
     let (version, deflated) = packed.split_first().ok_or_else(|| Damage::broken("it is empty"))?;
     if *version != VERSION {
-        return Err(Damage::UnknownVersion(*version));
+        return Err(Damage::UnknownVersion { found: *version, known: VERSION });
     }
     let mut json = Vec::new();
     DeflateDecoder::new(deflated).take(MAX_UNPACKED_BYTES).read_to_end(&mut json).map_err(Damage::broken)?;
@@ -59,7 +59,7 @@ mod tests {
     fn other_versions_are_refused() {
         let mut packed = pack(b"{}");
         packed[0] = 9;
-        assert_eq!(unpack(&packed), Err(Damage::UnknownVersion(9)));
+        assert_eq!(unpack(&packed), Err(Damage::UnknownVersion { found: 9, known: VERSION }));
         assert!(matches!(unpack(&[]), Err(Damage::Broken(_))));
         let cut = pack(b"{\"a\":\"some text that is long enough\"}");
         assert!(matches!(unpack(&cut[..cut.len() / 2]), Err(Damage::Broken(_))));

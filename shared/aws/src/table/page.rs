@@ -13,23 +13,14 @@ use windlass_domain::run::Page;
 use windlass_domain::time::Timestamp;
 
 use super::columns::{Columns, Read};
+use super::head::partition;
 use super::held::{Incoming, Outgoing};
+use super::place::Place;
 use super::{BODY, Damage, GENERATION, Item, key, number, packing, read_bytes, read_number};
-
-/// Slots of one page: two in turn, and more only while two writers meet.
-pub(crate) const SLOTS: u8 = 64;
-
-/// Where a page is stored, and which of its writings is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub(crate) slot: u8,
-    /// The revision whose commit wrote it, from 1.
-    pub(crate) generation: u64,
-}
 
 /// The key of a page.
 pub(crate) fn page_key(id: RunId, page: usize, slot: u8) -> Item {
-    key(super::head::partition(id), sort(page, slot))
+    key(partition(id), sort(page, slot))
 }
 
 /// The sort key of a page.

@@ -9,8 +9,8 @@ use super::fault::{At, Report};
 use super::graph::Needs;
 use super::model::{Action, ExecFacade, Facade, HttpFacade, NativeFacade, Trigger};
 use super::path::Path;
-use super::reader::{scalar, text};
 use super::references::{Expressions, References};
+use super::scalar::text;
 use super::span::{self, Zero};
 use crate::expression::Template;
 use crate::ids::{ActionIndex, ActionName, PoolName};
@@ -264,8 +264,3 @@ fn check_cycles(written: &Map<String, Value>, needs: &[Vec<usize>], report: &mut
 
 /// Actions of one cycle that are named in its fault.
 const MAX_CYCLE_SHOWN: usize = 20;
-
-/// The text of a scalar as a template's source.
-pub(super) fn text_of(value: &Value) -> Value {
-    scalar(value).map_or(Value::Null, Value::String)
-}

@@ -5,21 +5,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::path::{Path, Segment};
+use super::place::Place;
 use super::tree::Node;
 use crate::limits::MAX_FAULTS;
-
-/// A place in the text of a definition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Place {
-    /// The line, from 1.
-    pub line: usize,
-    /// The character of the line, from 1.
-    pub column: usize,
-    /// Bytes from the text's start.
-    pub offset: usize,
-    /// Bytes that are meant; it may be 0.
-    pub len: usize,
-}
 
 /// One thing that is wrong with a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

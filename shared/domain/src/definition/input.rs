@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::code;
 use super::fault::{At, Report};
-use super::model::Definition;
 use super::path::Path;
 use super::schema::type_of;
 use crate::depth::is_too_deep;
@@ -68,22 +67,19 @@ impl fmt::Debug for InputSchema {
     }
 }
 
-impl Definition {
-    /// Checks a run's input against the task's schema and fills in what it leaves out and the schema has a
-    /// `default` for. No input (`null`) means an empty mapping, unless the schema allows `null`.
-    pub fn check_input(&self, input: Value) -> Result<Value, InputFaults> {
-        check_size(&input)?;
-        let Some(schema) = &self.input_schema else {
-            return Ok(if input.is_null() { Value::Object(Map::new()) } else { input });
-        };
-        let mut input =
-            if input.is_null() && !schema.validator.is_valid(&input) { Value::Object(Map::new()) } else { input };
-        fill(&schema.schema, &schema.schema, &mut input, MAX_DEFINITION_DEPTH);
-        check_size(&input)?;
-        let faults: Vec<InputFault> =
-            schema.validator.iter_errors(&input).take(MAX_FAULTS).flat_map(|error| in_words(&error)).collect();
-        if faults.is_empty() { Ok(input) } else { Err(InputFaults { faults }) }
-    }
+/// Checks a run's input against the schema of its task, if it has one, and fills in the schema's defaults.
+pub(super) fn check(schema: Option<&InputSchema>, input: Value) -> Result<Value, InputFaults> {
+    check_size(&input)?;
+    let Some(schema) = schema else {
+        return Ok(if input.is_null() { Value::Object(Map::new()) } else { input });
+    };
+    let mut input =
+        if input.is_null() && !schema.validator.is_valid(&input) { Value::Object(Map::new()) } else { input };
+    fill(&schema.schema, &schema.schema, &mut input, MAX_DEFINITION_DEPTH);
+    check_size(&input)?;
+    let faults: Vec<InputFault> =
+        schema.validator.iter_errors(&input).take(MAX_FAULTS).flat_map(|error| in_words(&error)).collect();
+    if faults.is_empty() { Ok(input) } else { Err(InputFaults { faults }) }
 }
 
 fn check_size(input: &Value) -> Result<(), InputFaults> {

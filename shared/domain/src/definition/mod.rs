@@ -10,17 +10,20 @@ mod graph;
 mod input;
 mod model;
 mod path;
+mod place;
 mod reader;
 mod references;
+mod scalar;
 mod schema;
 mod span;
 mod tree;
 mod yaml;
 
-pub use fault::{Fault, Faults, Place};
+pub use fault::{Fault, Faults};
 pub use input::{InputFault, InputFaults};
 pub use model::{
     Action, CatchUp, Definition, ExecFacade, Facade, HttpFacade, NativeFacade, Overlap, PublishedEvents, Schedule,
     ScheduleRule, Trigger,
 };
+pub use place::Place;
 pub use schema::TASK_SCHEMA;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::input::InputSchema;
+use super::input::{self, InputFaults, InputSchema};
 use crate::expression::{Expression, Template};
 use crate::ids::{ActionIndex, ActionName, PoolName, TaskName};
 use crate::retry::RetryPolicy;
@@ -209,5 +209,10 @@ impl Definition {
     /// Every index, in the author's order.
     pub fn indexes(&self) -> impl DoubleEndedIterator<Item = ActionIndex> + use<> {
         (0..self.actions.len()).map(ActionIndex::from_usize)
+    }
+    /// Checks a run's input against the task's schema and fills in what it leaves out and the schema has a
+    /// `default` for. No input (`null`) means an empty mapping, unless the schema allows `null`.
+    pub fn check_input(&self, input: Value) -> Result<Value, InputFaults> {
+        input::check(self.input_schema.as_ref(), input)
     }
 }

@@ -10,6 +10,7 @@ use super::fault::{At, Fault, Faults, Report};
 use super::model::{CatchUp, Definition, Overlap, PublishedEvents, Schedule, ScheduleRule};
 use super::path::Path;
 use super::references::Expressions;
+use super::scalar::{scalar, text};
 use super::span::{self, Zero};
 use super::{code, input, schema, yaml};
 use crate::ids::{ActionIndex, PoolName, TaskName};
@@ -137,20 +138,6 @@ fn whole(number: f64) -> u32 {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast stops at the bounds of u32")]
     let number = number as u32;
     number
-}
-
-/// The text under a key.
-pub(super) fn text(map: &Value, key: &str) -> Option<String> {
-    map.get(key).and_then(Value::as_str).map(str::to_owned)
-}
-
-/// A scalar where text is wanted: numbers and booleans are taken as they are written.
-pub(super) fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 fn read_labels(source: &Value) -> BTreeMap<String, String> {

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::action::text_of;
 use super::code;
-use super::fault::{At, Fault, Place, Report};
+use super::fault::{At, Fault, Report};
 use super::graph::Needs;
 use super::model::Action;
 use super::path::Path;
+use super::place::Place;
+use super::scalar::text_of;
 use crate::expression::{Expression, ExpressionError, Template};
 
 /// A name of an action in an expression.

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Number, Value};
 
-use super::fault::Place;
 use super::path::{Path, Segment};
+use super::place::Place;
 
 /// A value and its place.
 #[derive(Debug, Clone)]

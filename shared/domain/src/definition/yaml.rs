@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use super::code;
-use super::fault::{Fault, Place};
+use super::fault::Fault;
+use super::place::Place;
 use super::tree::{Content, Entry, Node};
 use crate::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPTH};
 

@@ -8,7 +8,7 @@ use cel::common::value::Val;
 use cel::objects;
 use serde_json::{Map, Number, Value};
 
-use super::{ExpressionError, code};
+use super::error::{ExpressionError, code};
 use crate::limits::MAX_OUTPUT_BYTES;
 
 /// A JSON value as CEL sees it.
@@ -37,6 +37,14 @@ pub(super) fn mapping<'v>(entries: impl Iterator<Item = (&'v String, &'v Value)>
 pub(super) fn to_json(value: &dyn Val) -> Result<Value, ExpressionError> {
     let mut left = MAX_OUTPUT_BYTES;
     convert(value, &mut left)
+}
+
+/// A value inside text: a string without its quotes, anything else as JSON.
+pub fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
 }
 
 fn convert(value: &dyn Val, left: &mut usize) -> Result<Value, ExpressionError> {
@@ -82,7 +90,7 @@ fn scalar(value: &dyn Val) -> Option<Value> {
 }
 
 fn key_text(key: &dyn Val, left: &mut usize) -> Result<String, ExpressionError> {
-    Ok(super::as_text(&convert(key, left)?))
+    Ok(as_text(&convert(key, left)?))
 }
 
 fn take(left: &mut usize, bytes: usize) -> Result<(), ExpressionError> {

@@ -6,7 +6,9 @@ use cel::{Context, Env, ExecutionError, IdedExpr};
 use serde_json::Value;
 
 use super::budget::{self, Budget};
-use super::{ExpressionError, Scope, code, convert, references};
+use super::error::{ExpressionError, code};
+use super::scope::Scope;
+use super::{convert, references};
 use crate::limits::MAX_EXPRESSION_WORK;
 
 /// The functions and macros of expressions: the standard ones, without time and without optional values.

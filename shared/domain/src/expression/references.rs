@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue, operators};
 
-use super::{ExpressionError, code};
+use super::error::{ExpressionError, code};
 use crate::limits::MAX_COMPREHENSION_DEPTH;
 
 /// The variables that an expression sees.

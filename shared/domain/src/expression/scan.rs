@@ -3,7 +3,7 @@
 
 use cel::parser::PrattParser;
 
-use super::{ExpressionError, code};
+use super::error::{ExpressionError, code};
 use crate::limits::{MAX_EXPRESSION_BYTES, MAX_EXPRESSION_CHAIN, MAX_EXPRESSION_DEPTH};
 
 /// Refuses expressions that are too long or would nest too deep.

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use super::{Expression, ExpressionError, Scope, code};
+use super::compiled::Expression;
+use super::convert::as_text;
+use super::error::{ExpressionError, code};
+use super::scope::Scope;
 use crate::limits::MAX_OUTPUT_BYTES;
 
 /// A JSON value with expressions in its texts: `${{ input.day }}`. `$${{` stands for `${{` itself.
@@ -216,12 +219,4 @@ fn end_of_hole(text: &str) -> Option<usize> {
         at += 1;
     }
     None
-}
-
-/// A value inside text: a string without its quotes, anything else as JSON.
-pub fn as_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
-    }
 }

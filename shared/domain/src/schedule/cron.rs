@@ -5,29 +5,13 @@
 //! gap where `EventBridge` Scheduler skips it.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
 use croner::parser::{CronParser, Seconds, Year};
 use croner::{CronPattern, Weekday};
 use jiff::civil;
 
-use super::ScheduleError;
-use super::fields::{CronDays, CronFields};
-
-/// A field of a cron rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CronField {
-    /// 0 to 59.
-    Minute,
-    /// 0 to 23.
-    Hour,
-    /// 1 to 31, `L`, `15W`.
-    DayOfMonth,
-    /// 1 to 12 or `JAN` to `DEC`.
-    Month,
-    /// 0 to 7 (0 and 7 are Sunday) or `SUN` to `SAT`, `MON#2`, `FRIL`.
-    DayOfWeek,
-}
+use super::error::ScheduleError;
+use super::fields::{CronDays, CronField, CronFields};
 
 /// A cron rule that has been read.
 #[derive(Debug, Clone)]
@@ -144,17 +128,6 @@ fn expand_word(text: &str) -> Result<String, ScheduleError> {
 }
 
 impl CronField {
-    /// The lowest and the highest number of the field.
-    pub const fn range(self) -> (u8, u8) {
-        match self {
-            Self::Minute => (0, 59),
-            Self::Hour => (0, 23),
-            Self::DayOfMonth => (1, 31),
-            Self::Month => (1, 12),
-            Self::DayOfWeek => (0, 7),
-        }
-    }
-
     /// The field with its names turned into numbers.
     fn normalize(self, text: &str) -> Result<String, ScheduleError> {
         let refuse = |cause| ScheduleError::Field { field: self, value: text.to_owned(), cause };
@@ -255,16 +228,4 @@ impl CronField {
 fn digits(text: &str) -> Option<u8> {
     let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     plain.then(|| text.parse().ok()).flatten()
-}
-
-impl fmt::Display for CronField {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Minute => "minute",
-            Self::Hour => "hour",
-            Self::DayOfMonth => "day of month",
-            Self::Month => "month",
-            Self::DayOfWeek => "day of week",
-        })
-    }
 }

@@ -1,7 +1,47 @@
-//! The fields of a cron rule as sets, for hosts that must write the rule in another spelling.
+//! The fields of a cron rule: their names, and what stands in them as sets, for hosts that must write the rule in
+//! another spelling.
 
-use super::cron::Cron;
-use crate::definition::{Schedule, ScheduleRule};
+use std::fmt;
+
+/// A field of a cron rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CronField {
+    /// 0 to 59.
+    Minute,
+    /// 0 to 23.
+    Hour,
+    /// 1 to 31, `L`, `15W`.
+    DayOfMonth,
+    /// 1 to 12 or `JAN` to `DEC`.
+    Month,
+    /// 0 to 7 (0 and 7 are Sunday) or `SUN` to `SAT`, `MON#2`, `FRIL`.
+    DayOfWeek,
+}
+
+impl CronField {
+    /// The lowest and the highest number of the field.
+    pub const fn range(self) -> (u8, u8) {
+        match self {
+            Self::Minute => (0, 59),
+            Self::Hour => (0, 23),
+            Self::DayOfMonth => (1, 31),
+            Self::Month => (1, 12),
+            Self::DayOfWeek => (0, 7),
+        }
+    }
+}
+
+impl fmt::Display for CronField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::DayOfMonth => "day of month",
+            Self::Month => "month",
+            Self::DayOfWeek => "day of week",
+        })
+    }
+}
 
 /// The fields of a cron rule. A set is ascending and never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,20 +75,10 @@ pub enum CronDays {
     LastOfWeek(u8),
 }
 
-impl Schedule {
-    /// The fields of its rule; none if it has no cron rule that can be read.
-    pub fn cron_fields(&self) -> Option<CronFields> {
-        match &self.rule {
-            ScheduleRule::Cron(text) => Some(Cron::parse(text).ok()?.fields()),
-            ScheduleRule::Every(_) => None,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::{CatchUp, Overlap};
+    use crate::definition::{CatchUp, Overlap, Schedule, ScheduleRule};
     use crate::time::Millis;
 
     fn fields(rule: ScheduleRule) -> Option<CronFields> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use windlass_domain::run::ErrorInfo;
 
-use super::network;
+use super::network::network;
 use crate::bounded::{Head, cut_end, json_or_text};
 use crate::kinds;
 

@@ -8,24 +8,28 @@ use std::path::{Path, PathBuf};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 
-use crate::connection::{TOKEN_FILE, URL_FILE};
-use crate::failure::{Exit, Failure};
+use crate::error::HostError;
+
+/// The file in a data folder that holds the token of its host.
+pub const TOKEN_FILE: &str = "token";
+/// The file in a data folder that holds the address of its host while it runs.
+pub const URL_FILE: &str = "url";
 
 const TOKEN_BYTES: usize = 32;
 const OWNER_ONLY: u32 = 0o600;
 
 /// A data folder that exists.
-pub(super) struct DataFolder {
+pub(crate) struct DataFolder {
     path: PathBuf,
 }
 
 impl DataFolder {
-    pub(super) fn of(path: PathBuf) -> Self {
+    pub(crate) fn of(path: PathBuf) -> Self {
         Self { path }
     }
 
     /// The token: 256 random bits, made once and kept. Only its owner may read it.
-    pub(super) fn token(&self) -> Result<String, Failure> {
+    pub(crate) fn token(&self) -> Result<String, HostError> {
         let path = self.path.join(TOKEN_FILE);
         let token = match fs::read_to_string(&path) {
             Ok(text) if is_token(text.trim()) => keep(&path, text.trim()),
@@ -33,31 +37,26 @@ impl DataFolder {
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
             Err(error) => Err(error),
         };
-        token.map_err(|error| unusable("keep the token in", &path, &error))
+        token.map_err(|source| HostError::Folder { doing: "keep the token in", path, source })
     }
 
-    /// Writes the address down, for those who know the folder.
-    pub(super) fn write_url(&self, url: &str) -> Result<(), Failure> {
+    /// Writes the address down, for commands that know the folder.
+    pub(crate) fn write_url(&self, url: &str) -> Result<(), HostError> {
         let path = self.path.join(URL_FILE);
-        replace(&path, &format!("{url}\n")).map_err(|error| unusable("write", &path, &error))
+        replace(&path, &format!("{url}\n")).map_err(|source| HostError::Folder { doing: "write", path, source })
     }
 
-    /// Nobody answers on the address any more.
-    pub(super) fn remove_url(&self) {
+    /// Takes the address away: no host answers there from here on.
+    pub(crate) fn remove_url(&self) {
         drop(fs::remove_file(self.path.join(URL_FILE)));
     }
-}
-
-/// WL0611, of a folder without which a host can not work.
-fn unusable(doing: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::new("WL0611", Exit::Unreachable, format!("failed to {doing} {}: {error}", path.display()))
 }
 
 fn is_token(text: &str) -> bool {
     text.len() == TOKEN_BYTES * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A token that others could read has its permissions mended.
+/// Keeps a token; one that others could read has its permissions mended.
 fn keep(path: &Path, token: &str) -> io::Result<String> {
     let permissions = fs::metadata(path)?.permissions();
     if permissions.mode() & 0o077 != 0 {

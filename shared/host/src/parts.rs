@@ -16,12 +16,10 @@ use windlass_engine::perform::Performer;
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::scheduler::Scheduler;
 use windlass_engine::sweeper::Sweeper;
-use windlass_facade::{FacadeSettings, Facades, address, guard_command, made_id};
-
-use crate::failure::{Exit, Failure};
+use windlass_facade::{address, made_id};
 
 /// Tasks that run until they are stopped.
-pub(super) struct Parts {
+pub(crate) struct Parts {
     tasks: JoinSet<()>,
     shutdown: CancellationToken,
 }
@@ -36,17 +34,17 @@ pub(crate) struct AgentPlan {
 }
 
 impl Parts {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { tasks: JoinSet::new(), shutdown: CancellationToken::new() }
     }
 
     /// Cancelled when the parts are to end.
-    pub(super) fn shutdown(&self) -> &CancellationToken {
+    pub(crate) fn shutdown(&self) -> &CancellationToken {
         &self.shutdown
     }
 
     /// Starts what decides: process manager, sweeper and scheduler.
-    pub(super) fn start_engine(
+    pub(crate) fn start_engine(
         &mut self,
         ports: &Ports,
         definitions: &Arc<Definitions>,
@@ -68,7 +66,7 @@ impl Parts {
     }
 
     /// Starts an agent.
-    pub(super) fn start_agent(
+    pub(crate) fn start_agent(
         &mut self,
         ports: &Ports,
         definitions: &Arc<Definitions>,
@@ -87,7 +85,7 @@ impl Parts {
     }
 
     /// Starts serving HTTP. When it is stopped, connections that are still open have `close_within` to end.
-    pub(super) fn serve(&mut self, listener: TcpListener, app: Router, close_within: Duration) {
+    pub(crate) fn serve(&mut self, listener: TcpListener, app: Router, close_within: Duration) {
         let stop = self.shutdown.clone();
         self.tasks.spawn(async move {
             let stopping = stop.clone();
@@ -106,7 +104,7 @@ impl Parts {
     }
 
     /// Returns when one of the parts has ended. Never, if there are none.
-    pub(super) async fn ended(&mut self) {
+    pub(crate) async fn ended(&mut self) {
         match self.tasks.join_next().await {
             Some(ended) => tracing::error!(panicked = ended.is_err(), "a part of the host has ended by itself"),
             None => std::future::pending().await,
@@ -114,30 +112,14 @@ impl Parts {
     }
 
     /// Ends all parts and waits for them.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         self.shutdown.cancel();
         while self.tasks.join_next().await.is_some() {}
     }
 }
 
-/// Runs one agent until `stop` is cancelled, or it was told to drain.
-pub(crate) async fn run_agent(ports: &Ports, plan: AgentPlan, stop: &CancellationToken) -> Result<(), Failure> {
-    let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
-    let performer = performer(ports)?;
-    Agent::new(ports.clone(), definitions, performer, settings_of(plan)).run(stop).await;
-    Ok(())
-}
-
-/// What performs attempts: programs with a guard beside them, HTTP calls.
-pub(super) fn performer(ports: &Ports) -> Result<Arc<dyn Performer>, Failure> {
-    let mut settings = FacadeSettings::new(ports.clock.clone());
-    settings.exec.guard = guard_command();
-    let facades = Facades::new(settings)
-        .map_err(|error| Failure::new(error.code(), Exit::Usage, format!("failed to start an agent: {error}")))?;
-    Ok(Arc::new(facades))
-}
-
-fn settings_of(plan: AgentPlan) -> AgentSettings {
+/// The settings of an agent of this process.
+pub(crate) fn settings_of(plan: AgentPlan) -> AgentSettings {
     AgentSettings {
         drain_deadline: plan.drain.as_duration(),
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,0 +1,15 @@
+//! Addresses of this machine: what is sent there stays here.
+
+use reqwest::Url;
+
+/// Whether the URL is of this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host_str() {
+        Some("localhost") => true,
+        Some(host) => host
+            .trim_matches(|c| c == '[' || c == ']')
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback()),
+        None => false,
+    }
+}

@@ -1,0 +1,89 @@
+//! One expression: read once, with its names checked, and evaluated as often as a run needs it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::error::{ExpressionError, code};
+use super::evaluate::{Program, Steps};
+use super::scope::Scope;
+use super::{references, scan};
+
+/// A compiled expression.
+#[derive(Clone)]
+pub struct Expression {
+    source: Arc<str>,
+    compiled: Arc<Compiled>,
+}
+
+struct Compiled {
+    form: Form,
+    actions: BTreeSet<String>,
+}
+
+enum Form {
+    /// Nothing but a path: `input.day`.
+    Path(Steps),
+    /// Any other expression, with the calls that bound its work put in.
+    Program(Program),
+}
+
+impl std::fmt::Debug for Expression {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Expression({})", self.source)
+    }
+}
+
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl Expression {
+    /// Compiles an expression. Names that it cannot see are refused here, not when it is evaluated.
+    pub fn parse(source: &str) -> Result<Self, ExpressionError> {
+        scan::check(source)?;
+        let compiled = if let Some(path) = Steps::read(source) {
+            let actions = path.action()?.map(str::to_owned).into_iter().collect();
+            Compiled { form: Form::Path(path), actions }
+        } else {
+            let ast = scan::parse(source)?;
+            let actions = references::find(&ast, source)?;
+            Compiled { form: Form::Program(Program::new(ast)), actions }
+        };
+        Ok(Self { source: Arc::from(source), compiled: Arc::new(compiled) })
+    }
+
+    /// Compiles a condition: an expression, bare or as a whole in `${{ }}`.
+    pub fn parse_condition(text: &str) -> Result<Self, ExpressionError> {
+        let trimmed = text.trim();
+        let start = text.len() - text.trim_start().len();
+        let Some(inner) = trimmed.strip_prefix("${{") else {
+            return Self::parse(text);
+        };
+        let Some(inner) = inner.strip_suffix("}}") else {
+            return Err(ExpressionError::at(code::UNTERMINATED, start, "this `${{` has no `}}`"));
+        };
+        Self::parse(inner).map_err(|error| error.inside(start + 3))
+    }
+
+    /// The expression as it was written.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The names of the actions that it refers to.
+    pub fn actions(&self) -> BTreeSet<String> {
+        self.compiled.actions.clone()
+    }
+
+    /// Its value.
+    pub fn evaluate(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+        match &self.compiled.form {
+            Form::Path(path) => path.follow(scope),
+            Form::Program(program) => program.run(&self.source, scope),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! What an expression sees.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// What an expression may look at.
+#[derive(Debug, Clone, Default)]
+pub struct Scope {
+    /// The run's input.
+    pub input: Value,
+    /// The run: `id`, `task`, `version`, `labels` and, if it was due, `nominal_time`.
+    pub run: Value,
+    /// The actions it refers to, by name: `status`, `output`, `error`.
+    pub actions: BTreeMap<String, Value>,
+}

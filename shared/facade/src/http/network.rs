@@ -1,0 +1,29 @@
+//! Why a call had no answer.
+
+use windlass_domain::run::ErrorInfo;
+
+use crate::kinds;
+
+/// A failure without an answer, or with half of one.
+pub(super) fn network(place: &str, error: reqwest::Error) -> ErrorInfo {
+    let (kind, what) = if error.is_dns() {
+        (kinds::NETWORK_DNS, "the host's name is not known")
+    } else if error.is_connect() {
+        (kinds::NETWORK_CONNECT, "no connection")
+    } else if error.is_timeout() {
+        (kinds::NETWORK_TIMEOUT, "no answer in time")
+    } else if error.is_builder() {
+        (kinds::HTTP_INVALID_REQUEST, "the request can not be sent")
+    } else {
+        (kinds::NETWORK_RESET, "the connection ended before the answer did")
+    };
+    // The URL may hold a secret in its query.
+    let causes = chain(&error.without_url());
+    ErrorInfo::new(kind, format!("{place}: {what}: {causes}"))
+}
+
+/// The error and its causes in one line, from the outermost to the first.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

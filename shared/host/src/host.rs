@@ -1,0 +1,278 @@
+//! The host: how a program sets it up, starts it, asks it and ends it.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth};
+use windlass_domain::ids::{PoolName, RunId};
+use windlass_domain::run::Run;
+use windlass_domain::time::Millis;
+use windlass_embedded::{Role, Store};
+use windlass_engine::Ports;
+use windlass_engine::control::Control;
+use windlass_engine::definitions::Definitions;
+use windlass_engine::perform::Performer;
+use windlass_engine::ports::PortError;
+use windlass_engine::registry::Registry;
+use windlass_engine::starter::Starter;
+use windlass_facade::Handlers;
+
+use crate::error::{HostError, store_broken};
+use crate::folder::DataFolder;
+use crate::parts::{AgentPlan, Parts};
+use crate::performing::Performing;
+
+/// Inputs that are decided at once.
+const PROCESS_MANAGERS: usize = 4;
+/// How often the due index is read: on one machine a look costs next to nothing.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How long open connections have to end.
+const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// How long what is running may take when the host ends, unless its program says otherwise.
+const DRAIN: Millis = Millis::from_secs(10);
+/// Slots of the default pool for each core.
+const SLOTS_PER_CORE: usize = 4;
+/// How long one look at a run lasts that is waited for.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// How a host is to work. Whatever its program does not say has a default.
+pub struct HostBuilder {
+    data: PathBuf,
+    listen: SocketAddr,
+    allow_remote: bool,
+    pools: Vec<(PoolName, u32)>,
+    drain: Millis,
+    has_agents: bool,
+    performing: Performing,
+}
+
+impl HostBuilder {
+    /// The address of the API; port 0 takes a free one. A free port of this machine unless said.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Allows an address that other machines can reach. The API runs programs, and its token travels in the clear.
+    #[must_use]
+    pub fn allow_remote(mut self) -> Self {
+        self.allow_remote = true;
+        self
+    }
+
+    /// A pool that this process works for, and how many of its actions are performed at once. The pool `default` with
+    /// four slots a core unless a pool is named.
+    #[must_use]
+    pub fn pool(mut self, pool: PoolName, slots: u32) -> Self {
+        self.pools.push((pool, slots));
+        self
+    }
+
+    /// Performs nothing in this process: separate agents do.
+    #[must_use]
+    pub fn without_agents(mut self) -> Self {
+        self.has_agents = false;
+        self
+    }
+
+    /// How long what is running may take when the host ends; the rest is handed back. 10 seconds unless said.
+    #[must_use]
+    pub fn drain(mut self, drain: Millis) -> Self {
+        self.drain = drain;
+        self
+    }
+
+    /// The Rust functions that `native` actions call.
+    #[must_use]
+    pub fn handlers(mut self, handlers: Handlers) -> Self {
+        self.performing.handlers = handlers;
+        self
+    }
+
+    /// A command that calls [`run_guard`](crate::run_guard): it ends the programs of `exec` actions when this process is
+    /// killed. [`guard_command`](crate::guard_command) gives one to a program that calls `run_guard` when its first
+    /// argument is [`GUARD_COMMAND`](crate::GUARD_COMMAND). Without a guard such programs outlive this process.
+    #[must_use]
+    pub fn guard(mut self, command: Option<Vec<OsString>>) -> Self {
+        self.performing.guard = command;
+        self
+    }
+
+    /// Performs every attempt by this performer, in place of programs, HTTP calls and handlers.
+    #[must_use]
+    pub fn performer(mut self, performer: Arc<dyn Performer>) -> Self {
+        self.performing.performer = Some(performer);
+        self
+    }
+
+    /// Opens the data folder and starts everything. When it returns, the API answers.
+    pub async fn start(self) -> Result<Host, HostError> {
+        if !self.listen.ip().is_loopback() && !self.allow_remote {
+            return Err(HostError::Remote(self.listen));
+        }
+        let store = Store::open(&self.data, Role::Host)?;
+        let folder = DataFolder::of(self.data);
+        // A host that was killed has left its address, and another program may have that address by now.
+        folder.remove_url();
+        let token = folder.token()?;
+        let not_listening = |source| HostError::Listen { address: self.listen, source };
+        let listener = TcpListener::bind(self.listen).await.map_err(not_listening)?;
+        let address = listener.local_addr().map_err(not_listening)?;
+
+        let ports = store.ports();
+        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+        let mut loops = Parts::new();
+        loops.start_engine(&ports, &definitions, PROCESS_MANAGERS, SWEEP_EVERY);
+
+        let pools = if self.has_agents { pools_of(self.pools) } else { Vec::new() };
+        let mut agents = Parts::new();
+        if !pools.is_empty() {
+            let performer = self.performing.performer(ports.clock.clone())?;
+            for (pool, slots) in &pools {
+                let plan = AgentPlan { pool: pool.clone(), slots: *slots, drain: self.drain };
+                agents.start_agent(&ports, &definitions, &performer, plan);
+            }
+        }
+
+        let mut api = Parts::new();
+        let config = ApiConfig::new(Auth::token(token.clone()), allowed_hosts(address), api.shutdown().clone());
+        let config = ApiConfig { failing: Some(store.failing()), ..config };
+        let state = ApiState::new(ports.clone(), definitions.clone(), config);
+        api.serve(listener, windlass_api::app(state), CLOSE_WITHIN);
+        let host = Host { address, token, pools, folder, agents, loops, api, ports, definitions, store };
+        host.folder.write_url(&host.url())?;
+        Ok(host)
+    }
+}
+
+/// A host that runs. A program that drops it without [`Host::shutdown`] loses nothing: the next host goes on from what
+/// is on the disk, as after a crash.
+pub struct Host {
+    address: SocketAddr,
+    token: String,
+    pools: Vec<(PoolName, u32)>,
+    folder: DataFolder,
+    agents: Parts,
+    loops: Parts,
+    api: Parts,
+    ports: Ports,
+    definitions: Arc<Definitions>,
+    store: Store,
+}
+
+impl Host {
+    /// A host on that data folder; it is made if it is not there. A folder has one host at a time.
+    pub fn builder(data: impl Into<PathBuf>) -> HostBuilder {
+        HostBuilder {
+            data: data.into(),
+            listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            allow_remote: false,
+            pools: Vec::new(),
+            drain: DRAIN,
+            has_agents: true,
+            performing: Performing::default(),
+        }
+    }
+
+    /// The address that the API listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address that programs of this machine reach the API by.
+    pub fn url(&self) -> String {
+        format!("http://{}", reachable(self.address))
+    }
+
+    /// What callers of the API prove themselves by: `Authorization: Bearer TOKEN`.
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The pools that this process works for, each with its slots.
+    pub fn pools(&self) -> &[(PoolName, u32)] {
+        &self.pools
+    }
+
+    /// Puts, shows and deletes tasks, without a detour by the API.
+    pub fn registry(&self) -> Registry {
+        Registry::new(self.ports.clone(), self.definitions.clone())
+    }
+
+    /// Starts runs. A program keeps the one it gets: it sees to it that runs are listed in the order of their start.
+    pub fn starter(&self) -> Starter {
+        Starter::new(self.ports.clone(), self.definitions.clone())
+    }
+
+    /// Cancels, pauses, resumes, retries and kills.
+    pub fn control(&self) -> Control {
+        Control::new(self.ports.clone(), self.definitions.clone())
+    }
+
+    /// The run once it has ended; none if there is no such run.
+    pub async fn wait_for_end(&self, id: RunId) -> Result<Option<Run>, PortError> {
+        let mut run = self.ports.runs.load(id).await?;
+        while let Some(known) = run.as_ref().filter(|run| !run.status.is_final()) {
+            run = self.ports.runs.changed(id, known.revision, LOOK).await?;
+        }
+        Ok(run)
+    }
+
+    /// Returns when a part has ended that should not have, or the store takes nothing further: the host is of no use any
+    /// more.
+    pub async fn broken(&mut self) -> HostError {
+        tokio::select! {
+            () = self.agents.ended() => HostError::PartEnded,
+            () = self.loops.ended() => HostError::PartEnded,
+            () = self.api.ended() => HostError::PartEnded,
+            broken = store_broken(&self.store) => broken,
+        }
+    }
+
+    /// Ends in order: nothing further is asked for, what runs is finished or handed back, what was reported is decided.
+    /// A store that takes nothing further lets nothing end in order: then all ends at once, and says so.
+    pub async fn shutdown(self) -> Result<(), HostError> {
+        let Self { folder, api, agents, loops, store, .. } = self;
+        folder.remove_url();
+        let in_order = async {
+            api.stop().await;
+            agents.stop().await;
+            loops.stop().await;
+        };
+        tokio::select! {
+            biased;
+            () = in_order => Ok(()),
+            broken = store_broken(&store) => Err(broken),
+        }
+    }
+}
+
+/// The default pool, unless others were named.
+fn pools_of(named: Vec<(PoolName, u32)>) -> Vec<(PoolName, u32)> {
+    if !named.is_empty() {
+        return named;
+    }
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    vec![(PoolName::default(), u32::try_from(cores * SLOTS_PER_CORE).unwrap_or(u32::MAX))]
+}
+
+/// The names that the API is reached by.
+fn allowed_hosts(address: SocketAddr) -> AllowedHosts {
+    AllowedHosts::loopback(address.port()).and(AllowedHosts::new([address.to_string()]))
+}
+
+/// An address that this machine's programs can connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    match address {
+        SocketAddr::V4(v4) => (Ipv4Addr::LOCALHOST, v4.port()).into(),
+        SocketAddr::V6(v6) => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+    }
+}
