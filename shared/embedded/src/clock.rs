@@ -1,7 +1,8 @@
-//! The time of this machine.
+//! The clocks of this machine.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::Clock;
 
@@ -11,17 +12,40 @@ pub struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(now_ms())
+        Timestamp::from_millis(self.wall_micros().div_euclid(1000))
+    }
+
+    fn elapsed(&self) -> Duration {
+        clock_gettime(ClockId::Boottime).try_into().unwrap_or_default()
     }
 }
 
-/// Milliseconds since the epoch.
-pub(crate) fn now_ms() -> i64 {
-    now_micros() / 1000
+/// What a machine says of time. A test has a machine of its own.
+pub(crate) trait Machine: Send + Sync {
+    /// A name of the instant from which this process counts `elapsed_micros`. Equal names are one instant.
+    fn boot(&self) -> String;
+
+    /// Microseconds since that instant. They go on while the machine sleeps, and nothing steps them.
+    fn elapsed_micros(&self) -> i64;
+
+    /// The wall clock, in microseconds since the epoch; 0 if it stands before the epoch.
+    fn wall_micros(&self) -> i64;
 }
 
-/// Microseconds since the epoch; 0 on a machine whose clock stands before it.
-pub(crate) fn now_micros() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+impl Machine for SystemClock {
+    /// The kernel draws a new id at each boot. A container may have a time namespace, which counts from another instant.
+    fn boot(&self) -> String {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let namespace = std::fs::read_link("/proc/self/ns/time").unwrap_or_default();
+        format!("{} {}", id.trim(), namespace.display())
+    }
+
+    fn elapsed_micros(&self) -> i64 {
+        i64::try_from(self.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    fn wall_micros(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    }
 }

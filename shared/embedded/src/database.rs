@@ -59,6 +59,12 @@ pub(crate) fn storage(path: &Path, error: &rusqlite::Error) -> OpenError {
     OpenError::Storage { path: path.to_owned(), cause: port_error(error) }
 }
 
+/// A number that changes whenever another connection, of any process, has committed.
+pub(crate) fn data_version(connection: &Connection) -> Option<i64> {
+    let mut statement = connection.prepare_cached("PRAGMA data_version").ok()?;
+    statement.query_row([], |row| row.get(0)).ok()
+}
+
 /// Where the write-ahead log of a file is.
 pub(crate) fn wal_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

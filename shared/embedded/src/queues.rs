@@ -8,7 +8,6 @@ use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt};
 
-use crate::clock::now_ms;
 use crate::error::{Failure, OVER_LIMIT};
 use crate::session::Session;
 use crate::store::Store;
@@ -77,9 +76,10 @@ impl Queues for Store {
         let queue = queue.clone();
         let sql = "SELECT count(*) FROM messages
                    WHERE queue = (SELECT id FROM queues WHERE name = ?1) AND visible_at <= ?2";
+        let now = self.clock().now_ms();
         let count = move |connection: &rusqlite::Connection| {
             let mut statement = connection.prepare_cached(sql)?;
-            let count: i64 = statement.query_row((queue.to_string(), now_ms()), |row| row.get(0))?;
+            let count: i64 = statement.query_row((queue.to_string(), now), |row| row.get(0))?;
             Ok(count.unsigned_abs())
         };
         self.readers().read_aside(count).await
@@ -135,13 +135,13 @@ fn over_limit(message: String) -> PortError {
 
 fn insert(session: &mut Session<'_>, queue: &QueueName, batch: &[Outgoing]) -> Result<(), Failure> {
     let id = session.queue_or_make(queue)?;
-    let now = now_ms();
+    let (now, sent_at) = (session.clock.now_ms(), session.clock.wall_ms());
     let sql = "INSERT INTO messages (id, queue, visible_at, receives, sent_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut visible = 0;
     for message in batch {
         let message_id = session.next_message_id();
-        let visible_at = Timestamp::from_millis(now).plus(message.delay).as_millis();
-        session.write(sql, (message_id, id, visible_at, NEVER_RECEIVED, now, &message.body))?;
+        let visible_at = later(now, message.delay.as_duration());
+        session.write(sql, (message_id, id, visible_at, NEVER_RECEIVED, sent_at, &message.body))?;
         visible += usize::from(message.delay.0 == 0);
     }
     if visible > 0 {
@@ -157,7 +157,7 @@ fn take(
     visibility: Duration,
 ) -> Result<Vec<Delivery>, Failure> {
     let Some(id) = session.queue(queue)? else { return Ok(Vec::new()) };
-    let now = now_ms();
+    let now = session.clock.now_ms();
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives + 1
                WHERE id IN (SELECT id FROM messages WHERE queue = ?2 AND visible_at <= ?3
                             ORDER BY visible_at, id LIMIT ?4)
@@ -180,7 +180,7 @@ fn take(
 
 fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duration)]) -> Result<Vec<Receipt>, Failure> {
     let Some(id) = session.queue(queue)? else { return Ok(Vec::new()) };
-    let now = now_ms();
+    let now = session.clock.now_ms();
     // A receipt is good until the message is received again, as SQS has it; also when its time is over.
     let sql = "UPDATE messages SET visible_at = ?1 WHERE id = ?2 AND receives = ?3 AND queue = ?4";
     let mut good = Vec::with_capacity(batch.len());
@@ -201,9 +201,10 @@ fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duratio
 /// Makes messages visible again that were received for somebody who had gone; that was no receipt.
 fn hand_back(session: &mut Session<'_>, queue: &QueueName, unheard: &[Delivery]) -> Result<(), Failure> {
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives - 1 WHERE id = ?2 AND receives = ?3";
+    let now = session.clock.now_ms();
     for delivery in unheard {
         let Some((message, receives)) = parts(&delivery.receipt) else { continue };
-        session.write(sql, (now_ms(), message, receives))?;
+        session.write(sql, (now, message, receives))?;
     }
     session.filled.push((queue.clone(), unheard.len()));
     Ok(())

@@ -105,18 +105,18 @@ impl Listed {
 }
 
 /// Open runs that are due, and then those that nothing has touched. In no order among themselves: a run that stays
-/// as it is must not keep others from being looked at when there are more than fit.
+/// as it is must not keep others from being looked at when there are more than fit. `untouched_since` is the file's time.
 pub(crate) fn stale(
     connection: &Connection,
     now: Timestamp,
-    untouched_since: Timestamp,
+    untouched_since: i64,
     most: usize,
 ) -> Result<Vec<RunId>, Failure> {
     let sql = "SELECT id FROM runs WHERE status IN (0, 1, 2, 3) AND (wake_at <= ?1 OR updated_at < ?2)
                ORDER BY ifnull(wake_at <= ?1, 0) DESC, random() LIMIT ?3";
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(sql)?;
-    let parameters = (now.as_millis(), untouched_since.as_millis(), most);
+    let parameters = (now.as_millis(), untouched_since, most);
     let ids = statement.query_map(parameters, |row| row.get(0).map(run_id))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }

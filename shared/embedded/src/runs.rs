@@ -13,7 +13,6 @@ use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{Created, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
 
-use crate::clock::now_ms;
 use crate::error::{Failure, unreadable};
 use crate::event_log;
 use crate::run_list;
@@ -46,7 +45,7 @@ impl Runs for Store {
                 Some(_) | None => {}
             }
         }
-        let Some((run, bytes)) = self.readers().read_aside(move |connection| load(connection, id)).await? else {
+        let Some((run, bytes)) = self.read_settled(move |connection| load(connection, id)).await? else {
             return Ok(None);
         };
         self.shared().run_cache.put(run.clone(), bytes);
@@ -93,15 +92,16 @@ impl Runs for Store {
 
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
         let query = run_list::Query::of(filter)?;
-        self.readers().read_aside(move |connection| query.read(connection)).await
+        self.read_settled(move |connection| query.read(connection)).await
     }
 
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
-        self.readers().read_aside(move |connection| run_list::stale(connection, now, untouched_since, most)).await
+        let untouched_since = self.clock().of_wall(untouched_since);
+        self.read_settled(move |connection| run_list::stale(connection, now, untouched_since, most)).await
     }
 
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
-        self.readers().read_aside(move |connection| event_log::read(connection, id, after, most)).await
+        self.read_settled(move |connection| event_log::read(connection, id, after, most)).await
     }
 }
 
@@ -159,7 +159,7 @@ impl Row {
             self.revision,
             self.status,
             self.wake_at,
-            now_ms(),
+            session.clock.now_ms(),
             self.task,
             self.version,
             self.submitted_at,
@@ -211,7 +211,8 @@ impl Commit {
         if self.same_place {
             let sql = "UPDATE runs SET revision = ?3, wake_at = ?4, updated_at = ?5, head = ?6
                        WHERE id = ?1 AND revision = ?2 RETURNING seq";
-            let parameters = (condition.0, condition.1, row.revision, row.wake_at, now_ms(), &row.stored.head);
+            let parameters =
+                (condition.0, condition.1, row.revision, row.wake_at, session.clock.now_ms(), &row.stored.head);
             return session.prepare(sql)?.query_row(parameters, |row| row.get(0)).optional();
         }
         let sql = "UPDATE runs SET revision = ?3, wake_at = ?4, updated_at = ?5, head = ?6, status = ?7,
@@ -221,7 +222,7 @@ impl Commit {
             condition.1,
             row.revision,
             row.wake_at,
-            now_ms(),
+            session.clock.now_ms(),
             &row.stored.head,
             row.status,
             row.started_at,

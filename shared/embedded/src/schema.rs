@@ -4,10 +4,10 @@
 pub(crate) const APPLICATION_ID: i64 = 0x574e_444c;
 
 /// The migrations; the schema's version is how many of them a file has seen.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, CLOCK];
 
 /// Messages carry ids in the order of sending that are never given twice. A message is visible once `visible_at`
-/// (milliseconds since the epoch) has passed, so an expired receipt needs no work to expire.
+/// (milliseconds of [`crate::file_clock`]) has passed, so an expired receipt needs no work to expire.
 ///
 /// A run is known by its `seq` inside the file; a run of more than one page keeps page `n` under `seq << 16 | n`.
 /// A row of `events` holds the events of one commit, as a JSON array: one row, however much a commit decides.
@@ -71,4 +71,15 @@ CREATE TABLE agents (
     id TEXT PRIMARY KEY,
     body TEXT NOT NULL
 ) WITHOUT ROWID;
+";
+
+/// The last mark of [`crate::file_clock`]: one row.
+const CLOCK: &str = "
+CREATE TABLE clock (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    boot TEXT NOT NULL,
+    ahead INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    wall INTEGER NOT NULL
+);
 ";

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use windlass_engine::ports::QueueName;
 
-use crate::clock::now_micros;
+use crate::file_clock::{FileClock, MARK_EVERY_MICROS};
 
 /// What the writer knows of the file between transactions, as long as no other process has written.
 #[derive(Debug, Default)]
@@ -13,12 +13,15 @@ pub(crate) struct Known {
     data_version: i64,
     queues: HashMap<QueueName, i64>,
     last_message: i64,
+    /// When this process last wrote the mark of the file's clock.
+    marked_at: i64,
 }
 
 /// The transaction of one batch.
 pub(crate) struct Session<'a> {
     connection: &'a Connection,
     known: &'a mut Known,
+    pub(crate) clock: &'a FileClock,
     /// Queues that have got messages which may be received at once, with how many.
     pub(crate) filled: Vec<(QueueName, usize)>,
     /// Rows written.
@@ -27,20 +30,30 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Begins a transaction that no other process can come between.
-    pub(crate) fn begin(connection: &'a Connection, known: &'a mut Known) -> rusqlite::Result<Self> {
+    pub(crate) fn begin(
+        connection: &'a Connection,
+        known: &'a mut Known,
+        clock: &'a FileClock,
+    ) -> rusqlite::Result<Self> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let session = Self { connection, known, filled: Vec::new(), rows: 0 };
+        let session = Self { connection, known, clock, filled: Vec::new(), rows: 0 };
         let version = session.prepare("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
         if session.known.data_version != version {
             let last = session.prepare("SELECT max(id) FROM messages")?.query_row([], |row| row.get(0))?;
             let last_message = session.known.last_message.max(Option::unwrap_or(last, 0));
-            *session.known = Known { data_version: version, queues: HashMap::new(), last_message };
+            let marked_at = session.known.marked_at;
+            *session.known = Known { data_version: version, queues: HashMap::new(), last_message, marked_at };
         }
         Ok(session)
     }
 
     /// Ends the transaction; what was written is visible to all, and in the operating system's hands.
-    pub(crate) fn commit(&self) -> rusqlite::Result<()> {
+    pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
+        let now = self.clock.now_micros();
+        if self.rows > 0 && now - self.known.marked_at >= MARK_EVERY_MICROS {
+            self.clock.mark(self.connection)?;
+            self.known.marked_at = now;
+        }
         self.prepare("COMMIT")?.execute([]).map(drop)
     }
 
@@ -58,7 +71,7 @@ impl<'a> Session<'a> {
 
     /// A message's id: in the order of sending, and never given twice, so that a receipt stands for one message.
     pub(crate) fn next_message_id(&mut self) -> i64 {
-        self.known.last_message = now_micros().max(self.known.last_message + 1);
+        self.known.last_message = self.clock.now_micros().max(self.known.last_message + 1);
         self.known.last_message
     }
 

@@ -12,14 +12,17 @@ use windlass_engine::Ports;
 use windlass_engine::ports::{OwnScheduler, PortError};
 
 use crate::cache::RunCache;
-use crate::clock::SystemClock;
+use crate::clock::{Machine, SystemClock};
 use crate::condition::Condition;
 use crate::database::{Purpose, connect, open_or_make, storage, wal_path};
 use crate::error::{Failure, OpenError};
+use crate::file_clock::FileClock;
 use crate::host_lock::HostLock;
 use crate::meter::{Meter, Written};
 use crate::readers::Readers;
 use crate::run_watch::RunWatch;
+use crate::syncer::{SyncLog, Syncer};
+use crate::tasks::SettledTasks;
 use crate::watch::QueueWatch;
 use crate::writer::{Writer, WriterThreads};
 
@@ -57,9 +60,23 @@ pub struct Stats {
     pub written: Written,
 }
 
+/// What a store stands on. A test puts its own in place.
+pub(crate) struct Surroundings {
+    pub(crate) machine: Arc<dyn Machine>,
+    /// None: the log is synced as it is.
+    pub(crate) sync_log: Option<SyncLog>,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { machine: Arc::new(SystemClock), sync_log: None }
+    }
+}
+
 /// What the parts of an open store share.
 pub(crate) struct Shared {
     pub(crate) run_cache: RunCache,
+    pub(crate) settled_tasks: SettledTasks,
     pub(crate) run_watch: RunWatch,
     pub(crate) bus: broadcast::Sender<Arc<PublicEvent>>,
 }
@@ -67,6 +84,7 @@ pub(crate) struct Shared {
 struct Open {
     path: PathBuf,
     page_bytes: u64,
+    clock: FileClock,
     meter: Arc<Meter>,
     shared: Arc<Shared>,
     readers: Readers,
@@ -83,43 +101,51 @@ impl Store {
     /// Opens a data folder, and makes what is not there yet: the folder, for its owner alone, and the file.
     /// Blocks while another process makes or migrates the same file.
     pub fn open(data_dir: &Path, role: Role) -> Result<Self, OpenError> {
-        Self::open_with(data_dir, role, None)
+        Self::open_with(data_dir, role, None, Surroundings::default())
     }
 
     /// The same, with a bound on the file: what this process would write beyond it is refused as on a full disk.
     pub fn open_bounded(data_dir: &Path, role: Role, max_file_bytes: u64) -> Result<Self, OpenError> {
-        Self::open_with(data_dir, role, Some(max_file_bytes))
+        Self::open_with(data_dir, role, Some(max_file_bytes), Surroundings::default())
     }
 
-    fn open_with(data_dir: &Path, role: Role, max_file_bytes: Option<u64>) -> Result<Self, OpenError> {
+    pub(crate) fn open_with(
+        data_dir: &Path,
+        role: Role,
+        max_file_bytes: Option<u64>,
+        surroundings: Surroundings,
+    ) -> Result<Self, OpenError> {
         make_folder(data_dir)?;
         let host = match role {
             Role::Host => Some(HostLock::take(data_dir)?),
             Role::Agent => None,
         };
         let path = data_dir.join(FILE_NAME);
-        let connection = open_or_make(&path)?;
+        let mut connection = open_or_make(&path)?;
         let failed = |error: rusqlite::Error| storage(&path, &error);
-        let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0)).map_err(failed)?;
-        let page_bytes = page_bytes.unsigned_abs();
-        if let Some(bound) = max_file_bytes {
-            let pages = i64::try_from(bound / page_bytes).unwrap_or(i64::MAX);
-            connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(())).map_err(failed)?;
-        }
-        let watching = connect(&path, Purpose::Read).map_err(failed)?;
-        let wal = open_wal(data_dir, &path)?;
+        let page_bytes = bound_pages(&connection, max_file_bytes).map_err(failed)?;
+        let clock = FileClock::start(&mut connection, surroundings.machine).map_err(failed)?;
+        let reading = || connect(&path, Purpose::Read).map_err(failed);
+        let (watching, syncing) = (reading()?, reading()?);
+        let sync_log = match surroundings.sync_log {
+            Some(sync_log) => sync_log,
+            None => sync_of_log(data_dir, &path)?,
+        };
 
         let meter = Arc::new(Meter::default());
         let queue_watch = Arc::new(QueueWatch::default());
         let no_thread = |error: std::io::Error| folder_error(data_dir, &error);
         let condition = Arc::<Condition>::default();
+        let syncer = Syncer::new(sync_log, syncing, meter.clone(), condition.clone());
+        let (watch, shown) = (queue_watch.clone(), clock.clone());
         let (writer, threads) =
-            Writer::start(connection, wal, meter.clone(), queue_watch.clone(), condition.clone()).map_err(no_thread)?;
-        let watch = queue_watch.clone();
+            Writer::start(connection, syncer, shown, meter.clone(), watch, condition.clone()).map_err(no_thread)?;
+        let (watch, shown) = (queue_watch.clone(), clock.clone());
         let watcher = std::thread::Builder::new().name("windlass-watch".to_owned());
-        let watcher = watcher.spawn(move || watch.run(&watching)).map_err(no_thread)?;
+        let watcher = watcher.spawn(move || watch.run(&watching, &shown)).map_err(no_thread)?;
         let shared = Shared {
             run_cache: RunCache::default(),
+            settled_tasks: SettledTasks::default(),
             run_watch: RunWatch::default(),
             bus: broadcast::Sender::new(BUS_EVENTS),
         };
@@ -127,6 +153,7 @@ impl Store {
             readers: Readers::new(path.clone()),
             path,
             page_bytes,
+            clock,
             meter,
             shared: Arc::new(shared),
             queue_watch,
@@ -171,8 +198,8 @@ impl Store {
         })
     }
 
-    /// Tells why the store refuses every write, from when it does: the log could not be synced, and only opening the
-    /// store again tells what is on the disk.
+    /// Tells why the store refuses every write, and every read of what may not be on the disk, once it does: it could not
+    /// sync the log. Only opening the store again tells what is on the disk.
     pub fn broken(&self) -> watch::Receiver<Option<PortError>> {
         self.open.condition.broken.subscribe()
     }
@@ -203,6 +230,21 @@ impl Store {
 
     pub(crate) fn readers(&self) -> &Readers {
         &self.open.readers
+    }
+
+    /// Reads, and gives what was read once it is on the disk: a commit that a power cut can still take back is visible
+    /// already. For all that a caller may be told of a run or a task.
+    pub(crate) async fn read_settled<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, PortError> {
+        let found = self.readers().read_aside(read).await?;
+        self.writer().settled().await?;
+        Ok(found)
+    }
+
+    pub(crate) fn clock(&self) -> &FileClock {
+        &self.open.clock
     }
 
     pub(crate) fn queue_watch(&self) -> &QueueWatch {
@@ -238,6 +280,16 @@ impl Drop for Open {
     }
 }
 
+/// Bounds the file, and gives how many bytes a page of it has.
+fn bound_pages(connection: &rusqlite::Connection, max_file_bytes: Option<u64>) -> rusqlite::Result<u64> {
+    let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get::<_, i64>(0))?.unsigned_abs();
+    if let Some(bound) = max_file_bytes {
+        let pages = i64::try_from(bound / page_bytes).unwrap_or(i64::MAX);
+        connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
+    }
+    Ok(page_bytes)
+}
+
 fn make_folder(path: &Path) -> Result<(), OpenError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.map_err(|error| folder_error(path, &error))
@@ -247,13 +299,13 @@ fn folder_error(path: &Path, error: &std::io::Error) -> OpenError {
     OpenError::Folder { path: path.to_owned(), cause: error.to_string() }
 }
 
-/// The log, to be synced. Its name in the folder is synced here once, since `SQLite` does so only with a sync of its
-/// own. The file stays the same one while this process has it open.
-fn open_wal(folder: &Path, path: &Path) -> Result<File, OpenError> {
+/// Syncs the log. Its name in the folder is synced here once, since `SQLite` does so only with a sync of its own. The
+/// file stays the same one while this process has it open.
+fn sync_of_log(folder: &Path, path: &Path) -> Result<SyncLog, OpenError> {
     let failed = |error: std::io::Error| folder_error(folder, &error);
     let wal = File::open(wal_path(path)).map_err(failed)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-    Ok(wal)
+    Ok(Box::new(move || wal.sync_data()))
 }
 
 /// How many messages each queue holds, the hidden ones included.

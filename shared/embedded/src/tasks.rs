@@ -1,5 +1,8 @@
 //! Tasks and their versions.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value;
@@ -12,6 +15,9 @@ use crate::error::{Failure, unreadable};
 use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
+
+/// Tasks whose revision is kept.
+const MAX_SETTLED: usize = 10_000;
 
 #[async_trait]
 impl Tasks for Store {
@@ -27,16 +33,23 @@ impl Tasks for Store {
     }
 
     async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        self.readers().read(|connection| {
+        let record = self.readers().read(|connection| {
             let mut statement = connection.prepare_cached("SELECT body FROM tasks WHERE name = ?1")?;
             let body = statement.query_row([name.as_str()], body).optional()?;
             body.map(|body| record(&body)).transpose()
-        })
+        })?;
+        if let Some(record) = &record
+            && !self.shared().settled_tasks.has(record)
+        {
+            self.writer().settled().await?;
+            self.shared().settled_tasks.put(record);
+        }
+        Ok(record)
     }
 
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         let name = name.clone();
-        self.readers().read_aside(move |connection| stored_version(connection, &name, version)).await
+        self.read_settled(move |connection| stored_version(connection, &name, version)).await
     }
 
     async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
@@ -47,23 +60,47 @@ impl Tasks for Store {
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {
         let after = after.map_or_else(String::new, TaskName::to_string);
         let sql = "SELECT body FROM tasks WHERE deleted = 0 AND name > ?1 ORDER BY name LIMIT ?2";
-        self.readers().read_aside(move |connection| records(connection, sql, (after, bounded(most)))).await
+        self.read_settled(move |connection| records(connection, sql, (after, bounded(most)))).await
     }
 
     async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<DueTask>, PortError> {
         let sql = "SELECT body FROM tasks WHERE deleted = 0 AND next_due <= ?1 ORDER BY next_due LIMIT ?2";
         let due = (now.as_millis(), bounded(most));
-        let records = self.readers().read_aside(move |connection| records(connection, sql, due)).await?;
+        let records = self.read_settled(move |connection| records(connection, sql, due)).await?;
         Ok(records.into_iter().filter_map(|record| record.next_due.map(|due| DueTask { due, record })).collect())
     }
 
     async fn earliest_due(&self) -> Result<Option<Timestamp>, PortError> {
         let sql = "SELECT min(next_due) FROM tasks WHERE deleted = 0 AND next_due IS NOT NULL";
+        // It only says how long the scheduler sleeps: no caller learns of it before `due` is on the disk.
         let due = self.readers().read(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
             Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?)
         })?;
         Ok(due.map(Timestamp::from_millis))
+    }
+}
+
+/// The revisions of tasks that are on the disk, as far as this process knows: each start of a run reads its task, and must
+/// not wait for a sync each time.
+#[derive(Default)]
+pub(crate) struct SettledTasks(Mutex<HashMap<TaskName, u64>>);
+
+impl SettledTasks {
+    fn has(&self, record: &TaskRecord) -> bool {
+        self.lock().get(&record.name) == Some(&record.revision)
+    }
+
+    fn put(&self, record: &TaskRecord) {
+        let mut tasks = self.lock();
+        if tasks.len() >= MAX_SETTLED {
+            tasks.clear();
+        }
+        tasks.insert(record.name.clone(), record.revision);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TaskName, u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Notify;
 use windlass_engine::ports::QueueName;
 
-use crate::clock::now_ms;
+use crate::database::data_version;
+use crate::file_clock::FileClock;
 
 /// How often the file is asked whether it has changed, while somebody waits, in milliseconds.
 const POLL_MS: i64 = 8;
@@ -95,26 +96,31 @@ impl QueueWatch {
     }
 
     /// Watches the file, on a thread of its own, until it is closed. Sleeps while nobody waits.
-    pub(crate) fn run(&self, connection: &Connection) {
+    pub(crate) fn run(&self, connection: &Connection, clock: &FileClock) {
         let mut seen = None;
         let mut look_at = i64::MAX;
-        while let Some(turn) = self.next_turn(look_at) {
+        while let Some(turn) = self.next_turn(look_at.saturating_sub(clock.now_ms())) {
             let version = data_version(connection);
-            if version.is_some() && version == seen && !turn.unseen && now_ms() < look_at {
+            if version.is_some() && version == seen && !turn.unseen && clock.now_ms() < look_at {
                 continue;
             }
             seen = version;
-            look_at = self.wake_those_with_messages(connection, &turn.queues).unwrap_or_else(|error| {
-                tracing::warn!(error = %error, "the queues can not be watched");
-                now_ms() + POLL_MS
+            let now = clock.now_ms();
+            look_at = self.wake_those_with_messages(connection, &turn.queues, now).unwrap_or_else(|error| {
+                tracing::warn!(error = %error, "failed to watch the queues");
+                now + POLL_MS
             });
         }
     }
 
     /// Gives when there is something to see even if nobody writes.
-    fn wake_those_with_messages(&self, connection: &Connection, queues: &[QueueName]) -> rusqlite::Result<i64> {
+    fn wake_those_with_messages(
+        &self,
+        connection: &Connection,
+        queues: &[QueueName],
+        now: i64,
+    ) -> rusqlite::Result<i64> {
         let mut look_at = i64::MAX;
-        let now = now_ms();
         for queue in queues {
             let Some(at) = earliest(connection, queue)? else { continue };
             if at <= now {
@@ -125,9 +131,9 @@ impl QueueWatch {
         Ok(look_at)
     }
 
-    /// Sleeps until it is time to look again; `None` at the end.
-    fn next_turn(&self, look_at: i64) -> Option<Turn> {
-        let left = u64::try_from(look_at.saturating_sub(now_ms())).unwrap_or(0).clamp(1, POLL_MS.unsigned_abs());
+    /// Sleeps until it is time to look again, in so many milliseconds at most; `None` at the end.
+    fn next_turn(&self, left: i64) -> Option<Turn> {
+        let left = u64::try_from(left).unwrap_or(0).clamp(1, POLL_MS.unsigned_abs());
         let deadline = Instant::now() + Duration::from_millis(left);
         let mut state = self.lock();
         loop {
@@ -156,11 +162,6 @@ impl QueueWatch {
 struct Turn {
     queues: Vec<QueueName>,
     unseen: bool,
-}
-
-fn data_version(connection: &Connection) -> Option<i64> {
-    let mut statement = connection.prepare_cached("PRAGMA data_version").ok()?;
-    statement.query_row([], |row| row.get(0)).ok()
 }
 
 /// When the queue's earliest message is visible.

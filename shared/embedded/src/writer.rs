@@ -7,7 +7,6 @@
 //!
 //! Work never waits in here for anything but the file: it must not block, and must not call back into the store.
 
-use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,9 +19,10 @@ use windlass_engine::ports::PortError;
 
 use crate::condition::{Condition, not_synced};
 use crate::error::{Failure, closed, concerns_the_whole_file, port_error};
+use crate::file_clock::FileClock;
 use crate::meter::{Meter, add};
-use crate::schema::APPLICATION_ID;
 use crate::session::{Known, Session, roll_back};
+use crate::syncer::{Syncer, Unsynced};
 use crate::watch::QueueWatch;
 
 /// Requests of one transaction.
@@ -43,14 +43,12 @@ pub(crate) enum Durability {
 }
 
 /// A write that waits for its turn.
-trait Request: Send {
+trait Request: Unsynced {
     /// Whether somebody still waits for it; nobody minds if it is left out otherwise.
     fn is_wanted(&self) -> bool;
     fn must_be_synced(&self) -> bool;
     /// Does the work. May be called again after a rollback.
     fn perform(&mut self, session: &mut Session<'_>) -> rusqlite::Result<()>;
-    /// Answers: with what the work gave, if `fate` is good.
-    fn answer(self: Box<Self>, fate: Result<(), PortError>);
 }
 
 struct Asked<T, W, A> {
@@ -72,8 +70,9 @@ where
         !(self.droppable && self.reply.is_closed())
     }
 
+    /// Also if it was refused: it may have read a commit that is not on the disk, and its answer tells of that.
     fn must_be_synced(&self) -> bool {
-        self.durability == Durability::Synced && matches!(self.result, Some(Ok(_)))
+        self.durability == Durability::Synced
     }
 
     fn perform(&mut self, session: &mut Session<'_>) -> rusqlite::Result<()> {
@@ -84,7 +83,15 @@ where
         };
         Ok(())
     }
+}
 
+impl<T, W, A> Unsynced for Asked<T, W, A>
+where
+    T: Send,
+    W: FnMut(&mut Session<'_>) -> Result<T, Failure> + Send,
+    A: FnOnce(Result<T, PortError>, oneshot::Sender<Result<T, PortError>>) + Send,
+{
+    /// Answers with what the work gave, if `fate` is good.
     fn answer(self: Box<Self>, fate: Result<(), PortError>) {
         let Self { result, reply, answer, .. } = *self;
         let result = fate.and_then(|()| result.unwrap_or_else(|| Err(closed())));
@@ -118,6 +125,7 @@ impl<T: Default, U: FnOnce(T)> Drop for Answer<T, U> {
 #[derive(Clone)]
 pub(crate) struct Writer {
     requests: Sender<Box<dyn Request>>,
+    to_sync: Sender<Vec<Box<dyn Unsynced>>>,
 }
 
 /// The writer's threads, to be waited for.
@@ -136,26 +144,33 @@ impl WriterThreads {
 }
 
 impl Writer {
-    /// Starts the threads; `wal` is the log, to be synced.
+    /// Starts the threads.
     pub(crate) fn start(
         connection: Connection,
-        wal: File,
+        syncer: Syncer,
+        clock: FileClock,
         meter: Arc<Meter>,
         watch: Arc<QueueWatch>,
         condition: Arc<Condition>,
     ) -> Result<(Self, WriterThreads), std::io::Error> {
         let (requests, waiting) = channel();
-        let (committed, to_sync) = channel();
-        let syncer = Syncer { wal, meter: meter.clone(), condition: condition.clone() };
-        let syncer = spawn("windlass-sync", move || syncer.run(&to_sync))?;
-        let mut worker = Worker::new(connection, committed, meter, watch, condition);
+        let (to_sync, unsynced) = channel();
+        let syncer = spawn("windlass-sync", move || syncer.run(&unsynced))?;
+        let mut worker = Worker::new(connection, to_sync.clone(), clock, meter, watch, condition);
         let writer = spawn("windlass-write", move || {
             if let Err(error) = worker.count_wal_pages() {
                 tracing::warn!(error = %error, "the log's pages can not be counted");
             }
             worker.run(&waiting);
         })?;
-        Ok((Self { requests }, WriterThreads(Mutex::new(vec![writer, syncer]))))
+        Ok((Self { requests, to_sync }, WriterThreads(Mutex::new(vec![writer, syncer]))))
+    }
+
+    /// Waits until all that any process has committed by now is on the disk.
+    pub(crate) async fn settled(&self) -> Result<(), PortError> {
+        let (reply, answered) = oneshot::channel();
+        self.to_sync.send(vec![Box::new(reply)]).map_err(|_| closed())?;
+        answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
     /// Has work done in a transaction; gives what it gave once that holds.
@@ -235,7 +250,8 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<Joi
 struct Worker {
     connection: Connection,
     known: Known,
-    committed: Sender<Vec<Box<dyn Request>>>,
+    to_sync: Sender<Vec<Box<dyn Unsynced>>>,
+    clock: FileClock,
     meter: Arc<Meter>,
     watch: Arc<QueueWatch>,
     condition: Arc<Condition>,
@@ -251,13 +267,14 @@ struct Worker {
 impl Worker {
     fn new(
         connection: Connection,
-        committed: Sender<Vec<Box<dyn Request>>>,
+        to_sync: Sender<Vec<Box<dyn Unsynced>>>,
+        clock: FileClock,
         meter: Arc<Meter>,
         watch: Arc<QueueWatch>,
         condition: Arc<Condition>,
     ) -> Self {
         let (known, wal_pages, tried) = (Known::default(), Arc::default(), Instant::now());
-        Self { connection, known, committed, meter, watch, condition, wal_pages, seen: 0, copied: 0, tried }
+        Self { connection, known, to_sync, clock, meter, watch, condition, wal_pages, seen: 0, copied: 0, tried }
     }
 
     fn count_wal_pages(&mut self) -> rusqlite::Result<()> {
@@ -305,13 +322,13 @@ impl Worker {
         }
     }
 
-    /// Writes what is there already, unless that could not tell anything.
+    /// Writes the mark of the file's clock, unless that could not tell anything.
     fn try_to_write(&mut self) {
         self.tried = Instant::now();
         if self.condition.stays() {
             return;
         }
-        match self.connection.execute_batch(&format!("PRAGMA application_id = {APPLICATION_ID}")) {
+        match self.clock.mark(&self.connection) {
             Ok(()) => self.condition.wrote(),
             Err(error) => self.condition.failed(&port_error(&error)),
         }
@@ -337,7 +354,7 @@ impl Worker {
     /// One transaction. A failure names the request that is to blame, if the others can do without it.
     fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<(), (Option<usize>, PortError)> {
         let mut at = None;
-        let committed = Session::begin(&self.connection, &mut self.known).and_then(|mut session| {
+        let committed = Session::begin(&self.connection, &mut self.known, &self.clock).and_then(|mut session| {
             for (position, request) in batch.iter_mut().enumerate() {
                 at = Some(position);
                 request.perform(&mut session)?;
@@ -379,10 +396,13 @@ impl Worker {
 
     fn answer(&self, batch: Vec<Box<dyn Request>>) {
         let (durable, rest): (Vec<_>, Vec<_>) = batch.into_iter().partition(|request| request.must_be_synced());
+        let durable: Vec<Box<dyn Unsynced>> = durable.into_iter().map(|request| request as _).collect();
         if !durable.is_empty()
-            && let Err(unsent) = self.committed.send(durable)
+            && let Err(unsent) = self.to_sync.send(durable)
         {
-            answer_all(unsent.0, &Err(not_synced()));
+            for request in unsent.0 {
+                request.answer(Err(not_synced()));
+            }
         }
         answer_all(rest, &Ok(()));
     }
@@ -404,38 +424,6 @@ impl Worker {
     }
 }
 
-/// The thread that makes commits durable.
-struct Syncer {
-    wal: File,
-    meter: Arc<Meter>,
-    condition: Arc<Condition>,
-}
-
-impl Syncer {
-    fn run(self, to_sync: &Receiver<Vec<Box<dyn Request>>>) {
-        while let Ok(mut committed) = to_sync.recv() {
-            while let Ok(more) = to_sync.try_recv() {
-                committed.extend(more);
-            }
-            answer_all(committed, &self.sync());
-        }
-    }
-
-    /// After a failed sync nobody knows what is on the disk, and a second one may succeed without having written
-    /// it: from then on everything is refused until the store is opened again and reads what there is.
-    fn sync(&self) -> Result<(), PortError> {
-        add(&self.meter.syncs, 1);
-        if self.condition.is_broken() {
-            return Err(not_synced());
-        }
-        self.wal.sync_data().map_err(|error| {
-            tracing::error!(error = %error, "the log could not be synced; the store refuses writes until it is restarted");
-            self.condition.breaks();
-            not_synced()
-        })
-    }
-}
-
 fn answer_all(batch: Vec<Box<dyn Request>>, fate: &Result<(), PortError>) {
     for request in batch {
         request.answer(fate.clone());
@@ -443,85 +431,4 @@ fn answer_all(batch: Vec<Box<dyn Request>>, fate: &Result<(), PortError>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use windlass_engine::ports::ErrorClass;
-
-    use super::*;
-    use crate::error::NOT_SYNCED;
-
-    /// Nobody need write for that: whoever only asks is told nothing about the disk.
-    #[test]
-    fn writer_probes_a_failing_file_by_itself() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let connection = crate::database::open_or_make(&folder.path().join("store")).expect("a file");
-        let (committed, _to_sync) = channel();
-        let mut worker = Worker::new(connection, committed, Arc::default(), Arc::default(), Arc::default());
-        let (requests, waiting) = channel();
-        let ask = || {
-            let (reply, _) = oneshot::channel::<Result<(), PortError>>();
-            let work = |_: &mut Session<'_>| Ok(());
-            let answer = |_: Result<(), PortError>, _: oneshot::Sender<_>| ();
-            let durability = Durability::Ordered;
-            let asked: Box<dyn Request> =
-                Box::new(Asked { durability, droppable: false, work, result: None, reply, answer });
-            requests.send(asked).expect("it is waited for");
-        };
-        let full = PortError::new(ErrorClass::Retry, "WL0303", "write: the disk is full");
-        worker.condition.failed(&full);
-        ask();
-        assert!(worker.next(&waiting).is_some());
-        assert_eq!(worker.condition.failing.borrow().as_ref(), Some(&full), "it was tried just now");
-        worker.tried = Instant::now().checked_sub(TRY_EVERY).expect("this machine runs for longer than that");
-        ask();
-        assert!(worker.next(&waiting).is_some());
-        assert_eq!(*worker.condition.failing.borrow(), None);
-        worker.connection.execute_batch("PRAGMA query_only = ON").expect("a switch");
-        worker.tried = Instant::now().checked_sub(TRY_EVERY).expect("this machine runs for longer than that");
-        ask();
-        assert!(worker.next(&waiting).is_some());
-        assert!(worker.condition.failing.borrow().is_some());
-    }
-
-    /// A device takes what is written and can not sync it (EINVAL).
-    #[tokio::test]
-    async fn failed_sync_refuses_every_later_write() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let connection = crate::database::open_or_make(&folder.path().join("store")).expect("a file");
-        let wal = File::options().write(true).open("/dev/full").expect("every Linux has it");
-        let condition = Arc::<Condition>::default();
-        let mut told = condition.broken.subscribe();
-        let (meter, watch) = (Arc::<Meter>::default(), Arc::<QueueWatch>::default());
-        let (writer, threads) = Writer::start(connection, wal, meter, watch, condition.clone()).expect("threads");
-        let nothing = |_: &mut Session<'_>| Ok(());
-        writer.write(Durability::Ordered, nothing).await.expect("it needs no sync");
-        assert!(told.borrow().is_none());
-        let failed = writer.write(Durability::Synced, nothing).await.expect_err("it is not durable");
-        assert_eq!((failed.class, failed.code), (ErrorClass::Retry, NOT_SYNCED));
-        let reason = told.wait_for(Option::is_some).await.expect("told").clone().expect("told");
-        assert_eq!(reason.code, NOT_SYNCED);
-        assert_eq!(condition.failing.borrow().as_ref().map(|error| error.code), Some(NOT_SYNCED));
-        for durability in [Durability::Ordered, Durability::Synced] {
-            assert_eq!(writer.write(durability, nothing).await.expect_err("refused").code, NOT_SYNCED);
-        }
-        drop(writer);
-        threads.join();
-    }
-
-    #[tokio::test]
-    async fn request_to_ended_writer_is_an_error() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("store");
-        let connection = crate::database::open_or_make(&path).expect("a file");
-        let wal = File::options().write(true).open(path).expect("it is there");
-        let (meter, watch) = (Arc::<Meter>::default(), Arc::<QueueWatch>::default());
-        let (writer, _threads) = Writer::start(connection, wal, meter, watch, Arc::default()).expect("threads");
-        for is_fault in [true, false] {
-            let work = move |_: &mut Session<'_>| {
-                assert!(!is_fault, "by intent of the test");
-                Ok(())
-            };
-            let closed = writer.write(Durability::Ordered, work).await.expect_err("nobody writes");
-            assert_eq!((closed.class, closed.code), (ErrorClass::Retry, "WL0307"));
-        }
-    }
-}
+mod tests;

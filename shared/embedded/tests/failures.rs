@@ -172,23 +172,32 @@ fn a_file_of_a_later_version_is_refused() {
 #[tokio::test]
 async fn a_damaged_file_is_found() {
     let folder = folder();
-    let store = open(folder.path()).expect("the folder is empty");
+    drop(open(folder.path()).expect("the folder is empty"));
+    let path = folder.path().join(FILE_NAME);
+    let pages = || fs::metadata(&path).expect("it is there").len() / 4096;
+    let of_tables = pages();
+    let store = open(folder.path()).expect("it is ours");
     for number in 0..20 {
         store.send(&QueueName::Inbox, large(number)).await.expect("it can be written");
     }
     store.check().await.expect("the file is sound");
     drop(store);
-    let mut file = fs::File::options().write(true).open(folder.path().join(FILE_NAME)).expect("it is there");
-    let length = file.metadata().expect("it is there").len();
-    for page in 2..length / 4096 {
-        file.seek(SeekFrom::Start(page * 4096)).expect("it is a file");
-        file.write_all(&[0xa5; 64]).expect("it can be written");
-    }
-    drop(file);
-    // Opening does not read the whole file; whatever reads a damaged page says so.
+    damage(&path, of_tables..pages());
+    // Opening does not read the whole file; a read of a damaged page says so.
     let store = open(folder.path()).expect("its first pages are sound");
     let found = store.check().await.expect_err("it is damaged");
     assert_eq!((found.class, found.code), (ErrorClass::Bug, "WL0305"), "{found}");
+    drop(store);
+    damage(&path, 2..pages());
+    assert_eq!(code(open(folder.path())), Some("WL0305"), "the time of the file cannot be read");
+}
+
+fn damage(path: &Path, pages: std::ops::Range<u64>) {
+    let mut file = fs::File::options().write(true).open(path).expect("it is there");
+    for page in pages {
+        file.seek(SeekFrom::Start(page * 4096)).expect("it is a file");
+        file.write_all(&[0xa5; 64]).expect("it can be written");
+    }
 }
 
 #[tokio::test]

@@ -10,10 +10,11 @@ use windlass_engine::perform::{Attempt, AttemptControl, Performer};
 use windlass_engine::ports::Clock;
 
 use crate::error::FacadeError;
-use crate::exec::{Exec, ExecSettings, Time};
+use crate::exec::{Exec, ExecSettings};
 use crate::http::{Http, HttpSettings};
 use crate::kinds;
 use crate::native::Handlers;
+use crate::time::Time;
 
 /// What the facades of an agent are made of.
 #[derive(Clone)]
@@ -57,16 +58,15 @@ impl Performer for Facades {
         if control.stop.is_cancelled() {
             return Outcome::Cancelled;
         }
-        let now = self.clock.now();
-        let left = attempt.time_left(now);
-        if left == Some(Millis(0)) {
+        let time = Time::of(&attempt, &self.clock);
+        if time.left == Some(Millis(0)) {
             let error = ErrorInfo::new(kinds::TIMEOUT, "its time was over before it began");
             return Outcome::TimedOut { error };
         }
         match &attempt.work {
-            Work::Exec(work) => self.exec.perform(work, &attempt, Time { now, left }, &control).await,
-            Work::Native(work) => self.handlers.perform(work.clone(), left, &control).await,
-            Work::Http(work) => self.http.perform(work, &attempt, left, &control).await,
+            Work::Exec(work) => self.exec.perform(work, &attempt, &time, &control).await,
+            Work::Native(work) => self.handlers.perform(work.clone(), &time, &control).await,
+            Work::Http(work) => self.http.perform(work, &attempt, &time, &control).await,
         }
     }
 }

@@ -16,6 +16,7 @@ mod http;
 mod identity;
 pub mod kinds;
 mod native;
+mod time;
 
 pub use error::FacadeError;
 pub use exec::{ExecSettings, run_guard};

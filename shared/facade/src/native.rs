@@ -19,6 +19,7 @@ use windlass_engine::perform::AttemptControl;
 
 use crate::bounded::cut_end;
 use crate::kinds;
+use crate::time::Time;
 
 type Handler = Arc<dyn Fn(Value, AttemptControl) -> BoxFuture<'static, Result<Value, ErrorInfo>> + Send + Sync>;
 
@@ -64,7 +65,7 @@ impl Handlers {
     }
 
     /// Calls the handler of one attempt.
-    pub(crate) async fn perform(&self, work: NativeWork, left: Option<Millis>, control: &AttemptControl) -> Outcome {
+    pub(crate) async fn perform(&self, work: NativeWork, time: &Time, control: &AttemptControl) -> Outcome {
         let NativeWork { handler: name, input } = work;
         let Some(handler) = self.handlers.get(&name) else {
             let message = format!("this agent has no handler `{name}`");
@@ -79,7 +80,7 @@ impl Handlers {
             biased;
             // A handler that listens may be ahead of this very select.
             result = &mut call => (stop.is_cancelled().then_some(Asked::Stop), Ok(result)),
-            asked = asked_to_end(&stop, left) => {
+            asked = asked_to_end(&stop, time) => {
                 stop.cancel();
                 (Some(asked), timeout(self.grace, call).await)
             }
@@ -100,14 +101,15 @@ enum Asked {
     TimeOver(Millis),
 }
 
-async fn asked_to_end(stop: &CancellationToken, left: Option<Millis>) -> Asked {
-    let Some(left) = left else {
+async fn asked_to_end(stop: &CancellationToken, time: &Time) -> Asked {
+    let Some(left) = time.left else {
         stop.cancelled().await;
         return Asked::Stop;
     };
-    match timeout(left.as_duration(), stop.cancelled()).await {
-        Ok(()) => Asked::Stop,
-        Err(_) => Asked::TimeOver(left),
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Asked::Stop,
+        () = time.over() => Asked::TimeOver(left),
     }
 }
 

@@ -235,6 +235,10 @@ impl Clock for MemoryHost {
     fn now(&self) -> Timestamp {
         self.state().clock.now()
     }
+
+    fn elapsed(&self) -> Duration {
+        self.state().clock.elapsed()
+    }
 }
 
 #[async_trait]

@@ -74,6 +74,10 @@ impl Clock for Standing {
     fn now(&self) -> Timestamp {
         self.0
     }
+
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A process of its own, which remembers nothing.

@@ -1,9 +1,15 @@
 //! The clock.
 
+use std::time::Duration;
+
 use windlass_domain::time::Timestamp;
 
-/// What time it is. Sleeping is tokio's, whose clock a test can pause.
+/// What time it is, and how much time has passed. Sleeping is tokio's, whose clock a test can pause.
 pub trait Clock: Send + Sync {
-    /// The time, by this host's clock.
+    /// The wall clock of this host. A person or NTP may set it, also back.
     fn now(&self) -> Timestamp;
+
+    /// The time since some fixed instant. It goes on while the machine sleeps, and no step of the wall clock moves it.
+    /// The instant may differ from process to process, so no process stores or sends this time.
+    fn elapsed(&self) -> Duration;
 }

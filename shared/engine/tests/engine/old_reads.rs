@@ -2,6 +2,7 @@
 //! whose every read is the newest.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
@@ -24,6 +25,10 @@ struct Standing(Mutex<Timestamp>);
 impl Clock for Standing {
     fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::ZERO
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 use windlass_domain::run::{ErrorInfo, Outcome};
-use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::time::Timestamp;
 use windlass_domain::work::ExecWork;
 use windlass_engine::perform::{Attempt, AttemptControl};
 
@@ -25,6 +25,7 @@ pub use guard::run_guard;
 
 use crate::error::FacadeError;
 use crate::kinds;
+use crate::time::Time;
 use guard::Guard;
 use process::{Cause, Ended, Supervision};
 use progress::ProgressFile;
@@ -72,15 +73,6 @@ pub(crate) struct Exec {
     leftovers: Leftovers,
 }
 
-/// The time of an attempt.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Time {
-    /// When it begins.
-    pub(crate) now: Timestamp,
-    /// How long it may take.
-    pub(crate) left: Option<Millis>,
-}
-
 impl Exec {
     pub(crate) fn new(settings: ExecSettings) -> Result<Self, FacadeError> {
         let guard = settings.guard.as_deref().map(Guard::start).transpose()?;
@@ -92,7 +84,7 @@ impl Exec {
         &self,
         work: &ExecWork,
         attempt: &Attempt,
-        time: Time,
+        time: &Time,
         control: &AttemptControl,
     ) -> Outcome {
         self.try_perform(work, attempt, time, control).await.unwrap_or_else(|error| Outcome::Failed { error })
@@ -102,7 +94,7 @@ impl Exec {
         &self,
         work: &ExecWork,
         attempt: &Attempt,
-        time: Time,
+        time: &Time,
         control: &AttemptControl,
     ) -> Result<Outcome, ErrorInfo> {
         let until = time.left.map(|left| time.now.plus(left));
@@ -121,7 +113,7 @@ impl Exec {
         let supervision = Supervision {
             input: environment::stdin(work, attempt, until),
             stop: &control.stop,
-            left: time.left.map(Millis::as_duration),
+            time,
             grace: self.settings.grace,
             linger: self.settings.linger,
             progress_every: self.settings.progress_every,
@@ -163,7 +155,7 @@ impl Exec {
 }
 
 /// What the end of a program means, with what it has left in its files.
-async fn conclude(work: &ExecWork, time: Time, ended: &Ended, scratch: &Scratch) -> Outcome {
+async fn conclude(work: &ExecWork, time: &Time, ended: &Ended, scratch: &Scratch) -> Outcome {
     let result = match (ended.cause, ended.status.success()) {
         (Cause::Exit, true) => verdict::output(&ended.stdout, scratch.read_output().await),
         (Cause::Exit, false) => Err(verdict::failure(work, ended, scratch.read_error().await)),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::guard::kill_bearers;
 use super::progress::ProgressFile;
 use crate::bounded::{Head, Tail};
+use crate::time::Time;
 
 /// Bytes that are read from a pipe at once: what a pipe of Linux holds.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -61,7 +62,7 @@ pub(super) struct Supervision<'a> {
     /// Cancelled when it is to end.
     pub(super) stop: &'a CancellationToken,
     /// How long it may run.
-    pub(super) left: Option<Duration>,
+    pub(super) time: &'a Time,
     /// From SIGTERM to SIGKILL.
     pub(super) grace: Duration,
     /// From its exit to the SIGKILL of whatever it left running.
@@ -122,13 +123,8 @@ impl Supervision<'_> {
     ) -> io::Result<(Cause, Option<ExitStatus>)> {
         let mut ticks = interval_at(Instant::now() + self.progress_every, self.progress_every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let deadline = self.left.and_then(|left| Instant::now().checked_add(left));
-        let time_over = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline).await,
-                None => std::future::pending().await,
-            }
-        };
+        let time = self.time;
+        let time_over = time.over();
         tokio::pin!(time_over);
         loop {
             tokio::select! {

@@ -17,6 +17,7 @@ use windlass_engine::perform::{Attempt, AttemptControl};
 use crate::error::FacadeError;
 use crate::kinds;
 use network::network;
+use crate::time::Time;
 use request::{Ours, Prepared};
 
 /// How HTTP calls are made.
@@ -57,7 +58,7 @@ impl Http {
         &self,
         work: &HttpWork,
         attempt: &Attempt,
-        left: Option<Millis>,
+        time: &Time,
         control: &AttemptControl,
     ) -> Outcome {
         let ours = Ours { idempotency_key: &attempt.idempotency_key, trace: attempt.trace.as_deref() };
@@ -66,7 +67,7 @@ impl Http {
             Err(why) => return Outcome::Failed { error: ErrorInfo::new(kinds::HTTP_INVALID_REQUEST, why) },
         };
         let place = prepared.place.clone();
-        let limit = self.limit(attempt, left);
+        let limit = self.limit(attempt, time.left);
         tokio::select! {
             biased;
             outcome = self.call(prepared) => outcome.map_or_else(
@@ -74,7 +75,7 @@ impl Http {
                 |output| Outcome::Succeeded { output },
             ),
             () = control.stop.cancelled() => Outcome::Cancelled,
-            () = tokio::time::sleep(limit.duration()) => limit.passed(&place),
+            () = time.over_after(limit.duration()) => limit.passed(&place),
         }
     }
 

@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::ids::{ActionIndex, ActionName, RunId, TaskName};
 use windlass_domain::run::{ActionAt, ErrorInfo, Outcome, Progress};
@@ -18,17 +20,26 @@ use windlass_facade::{ExecSettings, FacadeSettings, Facades};
 /// What the clock of every test says, for ever: 2026-03-29T01:30:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_774_747_800_000);
 
-struct StoppedClock;
+/// A wall clock that stands still, on a machine that a test lets sleep.
+struct StoppedClock {
+    since: Instant,
+    slept_ms: Arc<AtomicU64>,
+}
 
 impl Clock for StoppedClock {
     fn now(&self) -> Timestamp {
         NOW
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.since.elapsed() + Duration::from_millis(self.slept_ms.load(Ordering::Relaxed))
     }
 }
 
 /// Facades and the folder that a test's programs work in.
 pub(crate) struct Bench {
     pub(crate) settings: FacadeSettings,
+    slept_ms: Arc<AtomicU64>,
     folder: tempfile::TempDir,
 }
 
@@ -46,8 +57,15 @@ impl Bench {
         let scratch = folder.path().join("scratch");
         std::fs::create_dir(&scratch).expect("a folder for attempts");
         let exec = ExecSettings { scratch: Some(scratch), ..ExecSettings::default() };
-        let settings = FacadeSettings { exec, ..FacadeSettings::new(Arc::new(StoppedClock)) };
-        Self { settings, folder }
+        let slept_ms = Arc::<AtomicU64>::default();
+        let clock = Arc::new(StoppedClock { since: Instant::now(), slept_ms: slept_ms.clone() });
+        let settings = FacadeSettings { exec, ..FacadeSettings::new(clock) };
+        Self { settings, slept_ms, folder }
+    }
+
+    /// The machine sleeps: time passes, and no timer of tokio notices.
+    pub(crate) fn sleep(&self, span: Millis) {
+        self.slept_ms.fetch_add(span.0, Ordering::Relaxed);
     }
 
     pub(crate) fn with_exec(mut self, change: impl FnOnce(&mut ExecSettings)) -> Self {

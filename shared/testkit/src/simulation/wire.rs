@@ -161,6 +161,10 @@ impl Clock for Wire {
     fn now(&self) -> Timestamp {
         self.simulation.now_of(&self.life)
     }
+
+    fn elapsed(&self) -> Duration {
+        self.simulation.began().elapsed()
+    }
 }
 
 #[async_trait]
