@@ -16,8 +16,8 @@ use windlass_engine::perform::{Attempt, AttemptControl};
 
 use crate::error::FacadeError;
 use crate::kinds;
-use network::network;
 use crate::time::Time;
+use network::network;
 use request::{Ours, Prepared};
 
 /// How HTTP calls are made.
