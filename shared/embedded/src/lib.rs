@@ -24,6 +24,7 @@ mod run_watch;
 mod runs;
 mod schema;
 mod session;
+mod settled;
 mod store;
 mod syncer;
 mod tasks;

@@ -21,8 +21,8 @@ use crate::host_lock::HostLock;
 use crate::meter::{Meter, Written};
 use crate::readers::Readers;
 use crate::run_watch::RunWatch;
+use crate::settled::SettledTasks;
 use crate::syncer::{SyncLog, Syncer};
-use crate::tasks::SettledTasks;
 use crate::watch::QueueWatch;
 use crate::writer::{Writer, WriterThreads};
 

@@ -1,8 +1,5 @@
 //! Tasks and their versions.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value;
@@ -15,9 +12,6 @@ use crate::error::{Failure, unreadable};
 use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
-
-/// Tasks whose revision is kept.
-const MAX_SETTLED: usize = 10_000;
 
 #[async_trait]
 impl Tasks for Store {
@@ -78,29 +72,6 @@ impl Tasks for Store {
             Ok(statement.query_row([], |row| row.get::<_, Option<i64>>(0))?)
         })?;
         Ok(due.map(Timestamp::from_millis))
-    }
-}
-
-/// The revisions of tasks that are on the disk, as far as this process knows: each start of a run reads its task, and must
-/// not wait for a sync each time.
-#[derive(Default)]
-pub(crate) struct SettledTasks(Mutex<HashMap<TaskName, u64>>);
-
-impl SettledTasks {
-    fn has(&self, record: &TaskRecord) -> bool {
-        self.lock().get(&record.name) == Some(&record.revision)
-    }
-
-    fn put(&self, record: &TaskRecord) {
-        let mut tasks = self.lock();
-        if tasks.len() >= MAX_SETTLED {
-            tasks.clear();
-        }
-        tasks.insert(record.name.clone(), record.revision);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<TaskName, u64>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
