@@ -107,9 +107,10 @@ pub(super) fn owns(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
             let is_confirmed = may_be_confirmed(state, report, step.given.now) && !is_stopping(run, of);
             is_confirmed && *fence == state.fence + 1 && is_counted
         }
-        Input::Started { .. } | Input::Renewed { .. } => becomes_owner(state, report) && *fence == state.fence,
+        Input::Started { .. } | Input::Renewed { .. } | Input::Progressed { .. } => {
+            becomes_owner(state, report) && *fence == state.fence
+        }
         Input::Start
-        | Input::Progressed { .. }
         | Input::HandedBack { .. }
         | Input::Completed { .. }
         | Input::DeadLettered { .. }

@@ -102,7 +102,10 @@ pub(super) fn progressed(
     progress: &Progress,
     checkpoint: Option<&Value>,
 ) -> Result<(), Rejection> {
-    heard(draft, of, Word::Progress, None)?;
+    if heard(draft, of, Word::Progress, None)? == Verdict::Owns {
+        // It has overtaken the report that the attempt began.
+        own(draft, of, draft.now, 0);
+    }
     if number == 0 || number > draft.state(of.action).progress_number {
         let refused = checkpointed(draft, of.action, number, checkpoint).err();
         let message = refused.map(|why| why.to_string()).or_else(|| progress.message.clone());
