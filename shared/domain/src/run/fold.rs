@@ -30,6 +30,7 @@ pub fn apply(run: &mut Run, fact: &Fact) {
         }
         FactKind::RunRetried { deadline, actions, caller } => {
             run.started_at.get_or_insert(at);
+            run.start_revision = next;
             retry(run, *deadline, actions);
             set_status(run, RunStatus::Running, Some(caller));
         }
