@@ -143,8 +143,8 @@ fn of_status(run: &Run) -> Vec<Fact> {
     let number = run.pauses;
     let (at, kind) = match run.status {
         RunStatus::Paused => (run.submitted_at, FactKind::RunPaused { number, caller }),
-        RunStatus::Running if run.status_revision == run.start_revision => return facts,
-        RunStatus::Running if run.retries > 0 => {
+        RunStatus::Running if run.status_revision == run.start_revision && run.retries == 0 => return facts,
+        RunStatus::Running if run.status_revision == run.start_revision => {
             (run.submitted_at, FactKind::RunRetried { deadline: run.deadline, actions: Vec::new(), caller })
         }
         RunStatus::Running => (run.submitted_at, FactKind::RunResumed { number, caller }),
@@ -232,7 +232,9 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
     }
     if let Some(at) = run.started_at {
         let fact = Fact { at, kind: FactKind::RunStarted { deadline: run.deadline } };
-        put(run.start_revision * PLACES, vec![fact]);
+        // Of a run that was retried, the revision of its first start is not kept: it was among the first.
+        let revision = if run.retries == 0 { run.start_revision } else { 1 };
+        put(revision * PLACES, vec![fact]);
     }
     put(run.status_revision * PLACES + PLACES - KINDS, of_status(run));
     placed.sort_by_key(|placed| placed.place);

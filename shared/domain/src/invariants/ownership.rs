@@ -57,15 +57,13 @@ pub(super) fn ends(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
     if !state.status.is_in_flight() {
         return is_cancelled || is_failed;
     }
+    let reports = step.reports_of(of.action);
     match step.given.input {
-        Input::Completed { of: report, .. } => report.action == of.action && counts(state, report),
-        Input::HandedBack { of: report, .. } => {
-            report.action == of.action && is_cancelled && stops && counts(state, report)
-        }
+        Input::Completed { .. } => reports.iter().any(|report| counts(state, report)),
+        Input::HandedBack { .. } => is_cancelled && stops && reports.iter().any(|report| counts(state, report)),
         Input::Claim { .. } => {
             let is_poison = is_failed && !stops && state.losses.len() == MAX_LOSSES;
-            let report = step.report_of(of.action);
-            let is_confirmed = report.is_some_and(|report| may_be_confirmed(state, &report, now));
+            let is_confirmed = reports.iter().any(|report| may_be_confirmed(state, report, now));
             is_confirmed && (is_cancelled && stops || is_poison)
         }
         Input::DeadLettered { action, delivery, message, .. } => {
@@ -94,20 +92,25 @@ pub(super) fn ends(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
 /// Whether an agent becomes the owner by this fact.
 pub(super) fn owns(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> bool {
     let FactKind::ActionStarted { delivery, owner, fence, .. } = &fact.kind else { return false };
-    let Some(report) = step.report_of(of.action) else { return false };
     let state = run.action(of.action);
-    let is_its = (*delivery, &owner.agent, owner.message) == (report.delivery, &report.agent, report.message);
+    let reports = step.reports_of(of.action);
+    let is_its =
+        |report: &&Report| (*delivery, &owner.agent, owner.message) == (report.delivery, &report.agent, report.message);
+    let Some(report) = reports.iter().find(is_its) else { return false };
     let is_new = owner.until.is_none() && owner.since == step.given.now && owner.renewal == 0;
     let is_entitled = match step.given.input {
         Input::Claim { .. } => {
-            let is_its = |fact: &&Fact| matches!(&fact.kind, FactKind::ActionLost { of: lost, .. } if *lost == of);
-            let counted = step.change.facts.iter().filter(is_its).count();
-            let losses = counted == usize::from(expected_loss(step.before.action(of.action), &report).is_some());
-            may_be_confirmed(state, &report, step.given.now) && *fence == state.fence + 1 && losses
+            let is_loss = |fact: &&Fact| matches!(&fact.kind, FactKind::ActionLost { of: lost, .. } if *lost == of);
+            let counted = step.change.facts.iter().filter(is_loss).count();
+            let expected = usize::from(expected_loss(step.before.action(of.action), report).is_some());
+            let is_counted = reports.len() > 1 || counted == expected;
+            let is_confirmed = may_be_confirmed(state, report, step.given.now) && !is_stopping(run, of);
+            is_confirmed && *fence == state.fence + 1 && is_counted
         }
-        Input::Started { .. } | Input::Renewed { .. } => becomes_owner(state, &report) && *fence == state.fence,
+        Input::Started { .. } | Input::Renewed { .. } | Input::Progressed { .. } => {
+            becomes_owner(state, report) && *fence == state.fence
+        }
         Input::Start
-        | Input::Progressed { .. }
         | Input::HandedBack { .. }
         | Input::Completed { .. }
         | Input::DeadLettered { .. }
@@ -120,7 +123,7 @@ pub(super) fn owns(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
         | Input::Wake { .. }
         | Input::Sweep { .. } => false,
     };
-    is_newest(run, of) && is_its && is_new && is_entitled && !is_stopping(run, of)
+    is_newest(run, of) && is_new && is_entitled
 }
 
 /// The delivery whose agent a confirmed claim displaces: the owner, or an agent that may have begun without asking.
@@ -136,20 +139,23 @@ fn expected_loss(before: &ActionState, claim: &Report) -> Option<Delivery> {
 
 /// Whether an agent is counted as lost.
 pub(super) fn loses(step: &Step<'_>, run: &Run, of: ActionAt, delivery: Delivery) -> bool {
-    let Input::Claim { .. } = step.given.input else { return false };
-    let (state, Some(report)) = (run.action(of.action), step.report_of(of.action)) else { return false };
-    let is_displaced = expected_loss(state, &report) == Some(delivery) && !is_stopping(run, of);
-    is_displaced && may_be_confirmed(state, &report, step.given.now) && is_newest(run, of)
+    let state = run.action(of.action);
+    let displaces = |claim: &Report| {
+        expected_loss(state, claim) == Some(delivery) && may_be_confirmed(state, claim, step.given.now)
+    };
+    let is_claim = matches!(step.given.input, Input::Claim { .. });
+    is_claim && step.reports_of(of.action).iter().any(displaces) && is_newest(run, of) && !is_stopping(run, of)
 }
 
 /// Whether progress or a checkpoint is kept.
 pub(super) fn saves(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> bool {
-    let Some(report) = step.report_of(of.action) else { return false };
-    let is_its = match &fact.kind {
-        FactKind::ActionProgressed { delivery, .. } => *delivery == report.delivery,
-        _ => true,
+    let is_its = |report: &Report| {
+        let FactKind::ActionProgressed { delivery, .. } = &fact.kind else { return true };
+        *delivery == report.delivery
     };
-    is_its && is_newest(run, of) && counts(run.action(of.action), &report)
+    let counts = |report: &Report| is_its(report) && counts(run.action(of.action), report);
+    let is_report = !matches!(step.given.input, Input::Claim { .. } | Input::Started { .. } | Input::Renewed { .. });
+    is_report && is_newest(run, of) && step.reports_of(of.action).iter().any(counts)
 }
 
 /// Whether an attempt is handed back, and that issue is reserved for its next message.
@@ -163,7 +169,8 @@ pub(super) fn hands_back(step: &Step<'_>, run: &Run, of: ActionAt, issue: u64) -
 /// Whether the owner has the attempt without a message until then.
 pub(super) fn leases(step: &Step<'_>, run: &Run, of: ActionAt, (until, renewal): (Timestamp, u32)) -> bool {
     let (state, now) = (run.action(of.action), step.given.now);
-    let (Some(owner), Some(report)) = (&state.owner, step.report_of(of.action)) else { return false };
+    let reports = step.reports_of(of.action);
+    let (Some(owner), [report]) = (&state.owner, &reports[..]) else { return false };
     let is_running = state.status == ActionStatus::Running && is_newest(run, of) && report.delivery == state.last;
     is_running
         && match step.given.input {

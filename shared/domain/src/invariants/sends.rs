@@ -1,6 +1,6 @@
 //! Invariants of what a change sends.
 
-use super::step::{Step, report};
+use super::step::{Step, reports};
 use super::{SG25, SG26, SG27, SG36};
 use crate::attempt::ActionStatus;
 use crate::ids::ActionIndex;
@@ -65,11 +65,10 @@ fn performed(step: &mut Step<'_>, perform: &Perform) {
 fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
     let state = step.change.run.action(confirm.action);
     let is_owners = state.owner.as_ref().is_some_and(|owner| {
-        let is_its_lease = confirm.until.is_none() || confirm.until == owner.until;
-        owner.agent == confirm.agent && confirm.delivery == state.last && is_its_lease
+        owner.agent == confirm.agent && confirm.delivery == state.last && confirm.until == owner.until
     });
     step.holds(SG36, is_owners, || format!("{confirm:?} while {state:?}"));
-    let is_answer = report(step.given.input, confirm.action).is_some_and(|of| {
+    let is_answer = reports(step.given.input).iter().any(|of| {
         (of.action, of.delivery, of.message, &of.agent)
             == (confirm.action, confirm.delivery, confirm.message, &confirm.agent)
     });
@@ -83,8 +82,7 @@ fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
 /// A stop answers the report that was given, or is for the owner as it was before or is now.
 fn stopped(step: &mut Step<'_>, stop: &Stop) {
     let named = (stop.action, stop.delivery, stop.message, &stop.agent);
-    let is_answer = report(step.given.input, stop.action)
-        .is_some_and(|of| (of.action, of.delivery, of.message, &of.agent) == named);
+    let is_answer = reports(step.given.input).iter().any(|of| (of.action, of.delivery, of.message, &of.agent) == named);
     let is_owners = [step.before, &step.change.run].iter().any(|run| {
         let state = run.action(stop.action);
         state.owner.as_ref().is_some_and(|owner| (stop.action, state.last, owner.message, &owner.agent) == named)

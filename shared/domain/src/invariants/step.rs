@@ -58,9 +58,9 @@ impl Step<'_> {
         }
     }
 
-    /// The report that was given of that action.
-    pub(super) fn report_of(&self, action: ActionIndex) -> Option<Report> {
-        report(self.given.input, action)
+    /// What was reported of that action. One message may have two claims of it.
+    pub(super) fn reports_of(&self, action: ActionIndex) -> Vec<Report> {
+        reports(self.given.input).into_iter().filter(|of| of.action == action).collect()
     }
 
     /// `run` is the record as it stood before this very fact.
@@ -102,7 +102,7 @@ impl Step<'_> {
             }
             FactKind::ActionNotLost { of, delivery } => {
                 let was_lost = run.action(of.action).losses.contains(delivery);
-                self.holds(SG33, was_lost && self.report_of(of.action).is_some(), || of_action(of));
+                self.holds(SG33, was_lost && !self.reports_of(of.action).is_empty(), || of_action(of));
             }
             FactKind::ActionCancelling { of, caller, .. } => self.killed(run, *of, caller),
             FactKind::ActionReady { action } | FactKind::ActionSkipped { action, .. } => {
@@ -198,8 +198,9 @@ impl Step<'_> {
             self.holds(SG22, is_kept, || format!("{action:?}: {old:?} became {new:?}"));
             let number = (new.last.attempt).checked_sub(old.last.attempt);
             let fence = new.fence.checked_sub(old.fence);
+            let most = self.reports_of(action).len().max(1) as u64;
             let is_above = new.last >= old.last || self.is_retry();
-            let in_order = number.is_some_and(|by| by <= 1) && fence.is_some_and(|by| by <= 1) && is_above;
+            let in_order = number.is_some_and(|by| by <= 1) && fence.is_some_and(|by| by <= most) && is_above;
             self.holds(SG23, in_order, || format!("{action:?}: {old:?} became {new:?}"));
         }
     }
@@ -266,22 +267,20 @@ impl Step<'_> {
             self.holds(SG37, stamp == next, || format!("{fact:?} is stamped with {stamp}, not {next}"));
         }
         let stands = self.change.stands;
-        let exists = stands.is_none_or(|at| at <= self.before.revision);
+        let exists = stands.is_none_or(|at| at <= self.before.revision && self.change.facts.is_empty());
         self.holds(SG37, exists, || format!("it stands in {stands:?} after {}", self.before.revision));
     }
 }
 
-/// What an input says of an action as the report of an agent.
-pub(super) fn report(input: &Input, action: ActionIndex) -> Option<Report> {
+/// The reports of an input.
+pub(super) fn reports(input: &Input) -> Vec<Report> {
     match input {
-        Input::Claim { agent, claims } => {
-            claims.iter().find(|claim| claim.action == action).map(|claim| Report::of_claim(agent, claim))
-        }
+        Input::Claim { agent, claims } => claims.iter().map(|claim| Report::of_claim(agent, claim)).collect(),
         Input::Started { of, .. }
         | Input::Renewed { of, .. }
         | Input::Progressed { of, .. }
         | Input::HandedBack { of, .. }
-        | Input::Completed { of, .. } => Some(of.clone()).filter(|of| of.action == action),
+        | Input::Completed { of, .. } => vec![of.clone()],
         Input::Start
         | Input::DeadLettered { .. }
         | Input::Unserved { .. }
@@ -291,6 +290,6 @@ pub(super) fn report(input: &Input, action: ActionIndex) -> Option<Report> {
         | Input::Resume { .. }
         | Input::Retry { .. }
         | Input::Wake { .. }
-        | Input::Sweep { .. } => None,
+        | Input::Sweep { .. } => Vec::new(),
     }
 }

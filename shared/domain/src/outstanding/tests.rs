@@ -118,6 +118,18 @@ fn commit_tells_people_who_asked() {
     assert_eq!(caller.who.as_deref(), Some("ann"));
 }
 
+/// A retried run may be paused and resumed: each request tells its own fact.
+#[test]
+fn resumption_of_a_retried_run_is_told_as_that() {
+    let mut life = Life::begun(CHAIN);
+    life.give(&completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") }));
+    let retried = life.give(&Input::Retry { retries: 0 });
+    assert_eq!(life.of_commit(retried).0, ["action.queued a", "run.retried"]);
+    life.give(&Input::Pause { pauses: 0, retries: 1 });
+    let resumed = life.give(&Input::Resume { pauses: 1 });
+    assert_eq!(life.of_commit(resumed).0, ["run.resumed"]);
+}
+
 #[test]
 fn cancellation_stops_the_owner_again() {
     let mut life = Life::begun(CHAIN);

@@ -127,7 +127,11 @@ fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
         | RunStatus::SucceededWithFaults
         | RunStatus::Failed
         | RunStatus::TimedOut
-        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+        | RunStatus::Cancelled => {
+            // This very request may have ended the run.
+            draft.stands = Some(draft.run.status_revision);
+            return Err(Rejection::RunEnded);
+        }
     }
     Ok(())
 }

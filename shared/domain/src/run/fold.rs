@@ -30,6 +30,7 @@ pub fn apply(run: &mut Run, fact: &Fact) {
         }
         FactKind::RunRetried { deadline, actions, caller } => {
             run.started_at.get_or_insert(at);
+            run.start_revision = next;
             retry(run, *deadline, actions);
             set_status(run, RunStatus::Running, Some(caller));
         }
@@ -110,11 +111,12 @@ fn own(run: &mut Run, of: ActionAt, delivery: Delivery, owner: &Owner, fence: u6
     (state.last, state.fence, state.owner) = (delivery, fence, Some(owner.clone()));
 }
 
-/// The attempt waits in its pool again. Its owner is still named: its end counts as long as no other agent is confirmed.
+/// The attempt waits in its pool again, from now on. Its owner is still named: its end counts as long as no other agent is
+/// confirmed.
 fn lapse(run: &mut Run, action: ActionIndex, at: Timestamp) {
     let state = change(run, action, ActionStatus::Queued);
     if let Some(owner) = &mut state.owner {
-        owner.until = Some(owner.until.map_or(at, |until| until.min(at)));
+        owner.until = Some(at);
     }
 }
 

@@ -39,6 +39,11 @@ pub(super) fn claim(draft: &mut Draft<'_>, of: &Report, asked: u32) -> Result<()
     let verdict = heard(draft, of, Word::Claim, Some(asked))?;
     let action = of.action;
     if draft.is_stopping(action) {
+        if verdict == Verdict::Again {
+            // The agent may perform it by now: only its own word, or time, ends it.
+            answer(draft, of, Some(asked), Fate::Report, CANCELLED);
+            return Ok(());
+        }
         if of.delivery.issue > 0 && may_begin_unasked(draft.state(action), draft.now) {
             return refuse(draft, of, Some(asked), Refused::Replaced { fate: Fate::Leave, costs_owner: false });
         }
@@ -98,7 +103,10 @@ pub(super) fn progressed(
     progress: &Progress,
     checkpoint: Option<&Value>,
 ) -> Result<(), Rejection> {
-    heard(draft, of, Word::Progress, None)?;
+    if heard(draft, of, Word::Progress, None)? == Verdict::Owns {
+        // It has overtaken the report that the attempt began.
+        own(draft, of, draft.now, 0);
+    }
     if number == 0 || number > draft.state(of.action).progress_number {
         let refused = checkpointed(draft, of.action, number, checkpoint).err();
         let message = refused.map(|why| why.to_string()).or_else(|| progress.message.clone());
@@ -130,7 +138,8 @@ pub(super) fn handed_back(draft: &mut Draft<'_>, of: &Report, checkpoint: Option
     let _kept = checkpointed(draft, action, 0, checkpoint);
     let state = draft.state(action);
     let waited = state.queued_at.map_or(0, |at| draft.now.since(at).0);
-    let issue = state.last.next_issue(waited);
+    // By another clock's number, the message that is handed back may be above what the record knows.
+    let issue = state.last.max(of.delivery).next_issue(waited);
     draft.emit(FactKind::ActionHandedBack { of: draft.at(action), issue });
     draft.resend(action);
     Ok(())

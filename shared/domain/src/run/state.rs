@@ -66,7 +66,7 @@ pub struct Run {
     /// Who asked for that change, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_caller: Option<Caller>,
-    /// Revision of its start; 0: it has not begun.
+    /// Revision of its start, or of the newest retry by hand, which starts it again; 0: it has not begun.
     #[serde(default, skip_serializing_if = "is_zero_64")]
     pub start_revision: u64,
     /// The sweeps of the last hour that changed something, at most [`MAX_SWEPT_KEPT`].

@@ -24,10 +24,16 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
             look_at(draft, action, true);
         }
         None => {
-            draft.stands = draft.run.cancellation.as_ref().map(|_| draft.run.status_revision);
+            let cancelled = draft.run.actions.iter().filter(|state| state.status == ActionStatus::Cancelled);
+            let last = cancelled.map(|state| state.revision).chain([draft.run.status_revision]).max();
+            draft.stands = last.filter(|_| draft.run.cancellation.is_some());
             look_at_run(draft)?;
         }
-        Some(_) => return Ok(()),
+        // This very timer may have ended the run.
+        Some(action) => {
+            draft.stands = Some(draft.state(action).revision);
+            return Ok(());
+        }
     }
     graph::follow(draft);
     if draft.facts.len() == before {
