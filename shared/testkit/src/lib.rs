@@ -1,6 +1,6 @@
 //! Conformance suites of the ports, the reference model and generators.
 
-// pub mod conformance;
+pub mod conformance;
 pub mod faults;
 pub mod generate;
 pub mod idle;
