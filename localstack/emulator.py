@@ -105,7 +105,7 @@ def schedule_of_its_group(asked, service, method, path, headers, body, query_par
 
 def with_leading_keys(asked, body):
     """Gaps: `dynamodb:LeadingKeys`, the partitions that a request writes or gets, is not known. `dynamodb:Attributes` lacks
-    what an item that is put has. Our table's key is `pk`.
+    those of an item that is put. Our table's key is `pk`.
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
     """
     context = asked(body)

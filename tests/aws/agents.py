@@ -90,7 +90,7 @@ def ended(stack: Stack, run: dict) -> dict:
 def foreign_agent(stack: Stack) -> str:
     """An agent in Python on a pool of its own, and a subscriber that hears exactly what happened."""
     subscription = Subscription(stack.name, "proof-foreign")
-    environment = os.environ | {"WINDLASS_POOL": "python"}
+    environment = os.environ | stack.agent_environments["python"]
     agent = stack.spawn([sys.executable, ROOT / "examples/aws/foreign-agent/agent.py"], environment, "agent-python")
     stack.apply((ROOT / "examples/aws/foreign-agent/upper.yaml").read_text())
     run = ended(stack, stack.start("upper", {"text": "windlass"}, "?wait=20s"))

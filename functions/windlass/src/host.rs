@@ -15,6 +15,7 @@ use windlass_domain::ids::PoolName;
 use windlass_domain::time::Millis;
 use windlass_embedded::{OpenError, Role, Store};
 use windlass_engine::definitions::Definitions;
+use windlass_facade::Credentials;
 
 use crate::failure::{Exit, Failure};
 pub(crate) use parts::{AgentPlan, run_agent};
@@ -38,6 +39,8 @@ pub(crate) struct HostPlan {
     pub(crate) pools: Vec<(PoolName, u32)>,
     /// How long what is running may take when the host ends.
     pub(crate) drain: Millis,
+    /// Whether programs get the credentials of this process.
+    pub(crate) credentials: Credentials,
 }
 
 /// A host that runs.
@@ -68,9 +71,10 @@ impl Host {
 
         let mut agents = Parts::new();
         if !plan.pools.is_empty() {
-            let performer = performer(&ports)?;
+            let performer = performer(&ports, plan.credentials)?;
             for (pool, slots) in &plan.pools {
-                let plan = AgentPlan { pool: pool.clone(), slots: *slots, drain: plan.drain };
+                let (drain, credentials) = (plan.drain, plan.credentials);
+                let plan = AgentPlan { pool: pool.clone(), slots: *slots, drain, credentials };
                 agents.start_agent(&ports, &definitions, &performer, plan);
             }
         }

@@ -18,7 +18,7 @@ pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
         tracing::warn!(data = %data.display(), "no host has worked on this data folder yet: is it the right one?");
     }
     let store = open(&data, Role::Agent)?;
-    let plan = AgentPlan { pool: args.pool, slots: args.slots, drain: args.drain };
+    let plan = AgentPlan { pool: args.pool, slots: args.slots, drain: args.drain, credentials: args.credentials };
     tracing::info!(pool = %plan.pool, slots = plan.slots, "the agent takes work");
     let ports = store.ports();
     let stop = signals.into_token();

@@ -7,6 +7,7 @@ use serde_json::json;
 use windlass_contract::view::RunView;
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::Millis;
+use windlass_facade::Credentials;
 
 use super::serve::pools_of;
 use super::{apply, events, exit_of, show, task_file};
@@ -30,8 +31,13 @@ const DRAIN: Millis = Millis::from_secs(5);
 pub(super) async fn run(globals: &Globals) -> Ended {
     let data = folder(globals)?;
     heading("A host of its own, on a free port of this machine");
-    let plan =
-        HostPlan { data: data.clone(), listen: ([127, 0, 0, 1], 0).into(), pools: pools_of(Vec::new()), drain: DRAIN };
+    let plan = HostPlan {
+        data: data.clone(),
+        listen: ([127, 0, 0, 1], 0).into(),
+        pools: pools_of(Vec::new()),
+        drain: DRAIN,
+        credentials: Credentials::None,
+    };
     let host = Host::start(plan).await?;
     say(&format!("{}  data in {}", host.url(), data.display()));
     let told = Box::pin(tell(globals, &host, &data)).await;

@@ -20,7 +20,13 @@ pub(super) async fn run(globals: &Globals, args: ServeArgs) -> Ended {
     check_listen(args.listen, args.allow_remote)?;
     let data = data_dir(globals)?;
     let pools = if args.no_agent { Vec::new() } else { pools_of(args.pools) };
-    let plan = HostPlan { data: data.clone(), listen: args.listen, pools: pools.clone(), drain: args.drain };
+    let plan = HostPlan {
+        data: data.clone(),
+        listen: args.listen,
+        pools: pools.clone(),
+        drain: args.drain,
+        credentials: args.credentials,
+    };
     let mut signals = EndSignals::listen()?;
     let mut host = Host::start(plan).await?;
     if globals.json {

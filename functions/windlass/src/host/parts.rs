@@ -16,7 +16,7 @@ use windlass_engine::perform::Performer;
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::scheduler::Scheduler;
 use windlass_engine::sweeper::Sweeper;
-use windlass_facade::{FacadeSettings, Facades, address, guard_command, made_id};
+use windlass_facade::{Credentials, ExecSettings, FacadeSettings, Facades, address, guard_command, made_id};
 
 use crate::failure::{Exit, Failure};
 
@@ -33,6 +33,8 @@ pub(crate) struct AgentPlan {
     pub(crate) slots: u32,
     /// How long what is running may take when it ends.
     pub(crate) drain: Millis,
+    /// Whether its programs get the credentials of this process.
+    pub(crate) credentials: Credentials,
 }
 
 impl Parts {
@@ -123,15 +125,15 @@ impl Parts {
 /// Runs one agent until `stop` is cancelled, or it was told to drain.
 pub(crate) async fn run_agent(ports: &Ports, plan: AgentPlan, stop: &CancellationToken) -> Result<(), Failure> {
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
-    let performer = performer(ports)?;
+    let performer = performer(ports, plan.credentials)?;
     Agent::new(ports.clone(), definitions, performer, settings_of(plan)).run(stop).await;
     Ok(())
 }
 
 /// What performs attempts: programs with a guard beside them, HTTP calls.
-pub(super) fn performer(ports: &Ports) -> Result<Arc<dyn Performer>, Failure> {
-    let mut settings = FacadeSettings::new(ports.clock.clone());
-    settings.exec.guard = guard_command();
+pub(super) fn performer(ports: &Ports, credentials: Credentials) -> Result<Arc<dyn Performer>, Failure> {
+    let exec = ExecSettings { guard: guard_command(), ..ExecSettings::passing(credentials) };
+    let settings = FacadeSettings { exec, ..FacadeSettings::new(ports.clock.clone()) };
     let facades = Facades::new(settings)
         .map_err(|error| Failure::new(error.code(), Exit::Usage, format!("failed to start an agent: {error}")))?;
     Ok(Arc::new(facades))

@@ -176,6 +176,8 @@ async fn a_message_that_did_not_arrive_whole_is_left_where_it_is() {
     let (_, input) = script.asked().pop().expect("it was asked");
     let asked = [&input["MaxNumberOfMessages"], &input["VisibilityTimeout"], &input["WaitTimeSeconds"]];
     assert_eq!(asked, [&json!(10), &json!(30), &json!(2)]);
+    let attributes = ["ApproximateReceiveCount", "SentTimestamp", "SenderId"];
+    assert_eq!(input["MessageSystemAttributeNames"], json!(attributes));
 }
 
 #[tokio::test]
