@@ -171,7 +171,7 @@ const POOLS: Expected =
     ("the pools of the stack, with commas between them, such as `default,gpu`", |text| pools_of(text).is_some());
 // https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
 const AGENT_ROLE: Expected = (
-    "with the pool's name in place of `POOL`, the id of the role of its agents, such as `AROACKCEVSQ6C2EXAMPLE`",
+    "the id of the role of the pool's agents, such as `AROACKCEVSQ6C2EXAMPLE`; `POOL` stands for the pool's name",
     is_role_id,
 );
 const HOST_ROLES: Expected =

@@ -90,7 +90,7 @@ fn pool_without_a_role_is_a_fault() {
     let without = [SENDERS[0], SENDERS[1], SENDERS[3]];
     check_faults(&without, program, &["WINDLASS_AGENT_ROLE_POOL"]);
     let error = read(&[LEAST.as_slice(), &without].concat(), program).expect_err("a fault").to_string();
-    assert!(error.contains("WINDLASS_AGENT_ROLE_POOL is `gpu=`: it must be, with the pool's name"), "{error}");
+    assert!(error.contains("WINDLASS_AGENT_ROLE_POOL is `gpu=`: it must be the id of the role"), "{error}");
 }
 
 #[test]
