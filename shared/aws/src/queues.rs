@@ -99,6 +99,7 @@ impl SqsQueues {
             .wait_time_seconds(whole_seconds(wait.min(MAX_WAIT)))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::SenderId)
             .send()
             .await;
         let answer = answer.map_err(|error| self.failed(queue, classify("ReceiveMessage", &name, &error)))?;

@@ -93,6 +93,8 @@ fn source_is_known_by_its_queue_name() {
     let pool = |name| Source::Dead(QueueName::Pool(PoolName::new(name).expect("a name")));
     check("acme-inbox", Some(&Source::Inbox));
     check("acme-inbox-dlq", Some(&Source::Dead(QueueName::Inbox)));
+    check("acme-schedules-dlq", Some(&Source::Schedules));
+    check("acme-schedules", None);
     check("acme-pool-big-dlq", Some(&pool("big")));
     check("acme-pool-a-dlq-dlq", Some(&pool("a-dlq")));
     check("acme-pool-big", None);
@@ -150,6 +152,65 @@ async fn dead_letter_is_kept_foreign_message_fails() {
     assert_eq!(ports.queues.depth(&QueueName::DeadLetter).await.expect("counted"), 1);
     let foreign = event("arn:aws:sqs:eu-central-1:123456789012:other-inbox", &[delivery]);
     assert_eq!(failed(&handle(&context, foreign, FAR).await.expect("answered")), ["m0"]);
+}
+
+/// The dead letter of a schedule, with what AWS says of it beside the body.
+fn given_up(body: &str, attributes: &[(&str, &str)]) -> SqsEvent {
+    let told: serde_json::Map<String, Value> = attributes
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!({ "stringValue": value, "dataType": "String" })))
+        .collect();
+    let record = json!({
+        "messageId": "m0", "receiptHandle": "r", "body": body,
+        "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:acme-schedules-dlq",
+        "attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": "1767225600000" }, "messageAttributes": told,
+    });
+    serde_json::from_value(json!({ "Records": [record] })).expect("an event")
+}
+
+#[tokio::test]
+async fn due_time_that_scheduler_gave_up_is_fired() {
+    let ports = host().ports();
+    put(&ports, "nightly").await;
+    let (task, time) = (TaskName::new("nightly").expect("a name"), "2025-12-31T23:00:00Z");
+    let body = r#"{"type":"due","v":1,"task":"nightly","nominal":"<aws.scheduler.scheduled-time>"}"#;
+    let arn = "arn:aws:scheduler:eu-central-1:123456789012:schedule/acme/nightly";
+    let told = [("SCHEDULE_ARN", arn), ("SCHEDULED_TIME", time), ("ERROR_CODE", "AccessDeniedException")];
+    let run = RunId::from_nominal_time(&task, Timestamp::parse_rfc3339(time).expect("a time"));
+    for _ in 0..2 {
+        let answer = handle(&context(ports.clone()), given_up(body, &told), FAR).await.expect("answered");
+        assert!(failed(&answer).is_empty());
+        assert!(ports.runs.load(run).await.expect("read").is_some(), "the run of the due time has begun");
+    }
+    let answer = handle(&context(ports.clone()), given_up(body, &[]), FAR).await.expect("answered");
+    assert!(failed(&answer).is_empty());
+    assert_eq!(
+        ports.queues.depth(&QueueName::DeadLetter).await.expect("counted"),
+        1,
+        "without its time it is a dead letter"
+    );
+}
+
+#[test]
+fn sender_is_read_from_its_message() {
+    let role = "AROAAGENTSOFDEFAULT01";
+    let senders = windlass_aws::sender::Senders::new(
+        ["AROACOORDINATOR000001".to_owned()],
+        [(PoolName::default(), role.to_owned())],
+    );
+    let context = Context { senders, ..context(host().ports()) };
+    let check = |source: &Source, attributes: Value, expected: &Sender| {
+        let message: SqsMessage =
+            serde_json::from_value(json!({ "attributes": attributes, "messageAttributes": {} })).expect("a message");
+        assert_eq!(sender_of(&context, source, &message), *expected, "{attributes}");
+    };
+    let named = |id: &str| json!({ "SenderId": id });
+    check(&Source::Inbox, named("AROAAGENTSOFDEFAULT01:task-1"), &Sender::AgentOf(PoolName::default()));
+    check(&Source::Inbox, named("AROACOORDINATOR000001:acme-coordinator"), &Sender::Host);
+    check(&Source::Inbox, named("123456789012"), &Sender::Unknown);
+    check(&Source::Inbox, json!({}), &Sender::Unknown);
+    check(&Source::Dead(QueueName::Inbox), named("AROAAGENTSOFDEFAULT01:x"), &Sender::AgentOf(PoolName::default()));
+    check(&Source::Schedules, json!({}), &Sender::Host);
 }
 
 #[tokio::test]

@@ -176,6 +176,8 @@ async fn message_with_a_wrong_digest_stays_queued() {
     let (_, input) = script.asked().pop().expect("it was asked");
     let asked = [&input["MaxNumberOfMessages"], &input["VisibilityTimeout"], &input["WaitTimeSeconds"]];
     assert_eq!(asked, [&json!(10), &json!(30), &json!(2)]);
+    let attributes = ["ApproximateReceiveCount", "SentTimestamp", "SenderId"];
+    assert_eq!(input["MessageSystemAttributeNames"], json!(attributes));
 }
 
 #[tokio::test]

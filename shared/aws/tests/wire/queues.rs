@@ -64,7 +64,8 @@ async fn control_queue_is_made_by_its_first_receive() {
     assert!(first.is_empty());
 
     let sqs = &host.clients().sqs;
-    let url = sqs.get_queue_url().queue_name("wire-control-agent-7").send().await.expect("it is there").queue_url;
+    let url =
+        sqs.get_queue_url().queue_name("wire-control-default-agent-7").send().await.expect("it is there").queue_url;
     let tags = sqs.list_queue_tags().set_queue_url(url.clone()).send().await.expect("it has tags").tags;
     let tags = tags.expect("it has tags");
     assert_eq!(tags.get("windlass:stack").map(String::as_str), Some("wire"));
