@@ -11,7 +11,7 @@ use windlass_domain::ids::PoolName;
 use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::time::Timestamp;
 use windlass_engine::backoff::again_after;
-use windlass_engine::ports::{Delivery, QueueName, Receipt};
+use windlass_engine::ports::{self, QueueName, Receipt, Received};
 
 use crate::context::Context;
 
@@ -41,7 +41,7 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) ->
     let mut answer = SqsBatchResponse::default();
     for (source, messages) in by_source(event.records, &context.queue_prefix) {
         tell_of_strangers(context, &source, &messages);
-        let (ids, deliveries) = deliveries(&source, messages)?;
+        let (ids, deliveries) = deliveries(context, &source, messages)?;
         let left = time.saturating_sub(begun.elapsed());
         let done = work(context, &source, &deliveries, left).await;
         let failed: Vec<usize> = (0..ids.len()).filter(|at| !done[*at]).collect();
@@ -59,7 +59,7 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) ->
 }
 
 /// Which deliveries are done: none, if the time is over before all are. Doing one again does no harm.
-async fn work(context: &Context, source: &Source, deliveries: &[Delivery], time: Duration) -> Vec<bool> {
+async fn work(context: &Context, source: &Source, deliveries: &[Received], time: Duration) -> Vec<bool> {
     let none = || vec![false; deliveries.len()];
     let until = Some(tokio::time::Instant::now() + time);
     let handled = async {
@@ -86,8 +86,8 @@ async fn work(context: &Context, source: &Source, deliveries: &[Delivery], time:
 
 /// Has failed inputs come again soon, and later each time, instead of when the queue's visibility timeout is over: a
 /// conflict is gone in a moment.
-async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Delivery>) {
-    let again = |delivery: &Delivery| (delivery.receipt.clone(), again_after(delivery.receive_count));
+async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Received>) {
+    let again = |delivery: &Received| (delivery.receipt.clone(), again_after(delivery.receive_count));
     let again: Vec<_> = failed.map(again).collect();
     let handing = futures::future::join_all(
         again.chunks(MAX_BATCH).map(|batch| context.ports.queues.extend(&QueueName::Inbox, batch.to_vec())),
@@ -147,7 +147,11 @@ fn tell_of_strangers(context: &Context, source: &Source, messages: &[SqsMessage]
 
 /// The messages' ids, and the messages as the engine knows them. One without an id cannot be named in the answer: it
 /// fails the batch, which then comes again as a whole.
-fn deliveries(source: &Source, messages: Vec<SqsMessage>) -> Result<(Vec<String>, Vec<Delivery>), Error> {
+fn deliveries(
+    context: &Context,
+    source: &Source,
+    messages: Vec<SqsMessage>,
+) -> Result<(Vec<String>, Vec<Received>), Error> {
     let mut read = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
     for message in messages {
         let attribute = |name: &str| message.attributes.get(name).and_then(|text| text.parse::<i64>().ok());
@@ -159,8 +163,13 @@ fn deliveries(source: &Source, messages: Vec<SqsMessage>) -> Result<(Vec<String>
         let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
             return Err("a message of the batch has no id or no receipt".into());
         };
-        read.0.push(id);
-        read.1.push(Delivery { receipt: Receipt(receipt), body, receive_count, sent_at });
+        // Principals that the stack does not know are people of the account.
+        let sender = match sender_of(context, source, &message) {
+            Sender::AgentOf(pool) => ports::Sender::Agents(pool),
+            Sender::Host | Sender::Unknown => ports::Sender::Host,
+        };
+        read.0.push(id.clone());
+        read.1.push(Received { receipt: Receipt(receipt), id, sender, body, receive_count, sent_at });
     }
     Ok(read)
 }

@@ -38,5 +38,6 @@ pub use windlass_domain::run::{ErrorInfo, Run, RunStatus};
 pub use windlass_domain::time::Millis;
 pub use windlass_engine::perform::{AttemptControl, Performer};
 pub use windlass_engine::ports::PortError;
-pub use windlass_engine::starter::StartRequest;
+pub use windlass_domain::caller::Caller;
+pub use windlass_engine::submit::StartRequest;
 pub use windlass_facade::{GUARD_COMMAND, Handlers, guard_command, run_guard};

@@ -32,8 +32,8 @@ fn context(ports: Ports) -> Context {
     Context { queue_prefix: "acme-".into(), ..over }
 }
 
-fn event(arn: &str, deliveries: &[Delivery]) -> SqsEvent {
-    let record = |(at, delivery): (usize, &Delivery)| {
+fn event(arn: &str, deliveries: &[Received]) -> SqsEvent {
+    let record = |(at, delivery): (usize, &Received)| {
         json!({
             "messageId": format!("m{at}"), "receiptHandle": delivery.receipt.0, "body": delivery.body,
             "eventSourceARN": arn,
@@ -57,7 +57,7 @@ async fn send(ports: &Ports, bodies: impl IntoIterator<Item = String>) {
     }
 }
 
-async fn receive(ports: &Ports) -> Vec<Delivery> {
+async fn receive(ports: &Ports) -> Vec<Received> {
     let received = ports.queues.receive(&QueueName::Inbox, 10, Duration::from_mins(3), Duration::ZERO).await;
     received.expect("received")
 }
@@ -145,7 +145,7 @@ async fn nothing_is_begun_when_the_time_is_over() {
 async fn dead_letter_is_kept_foreign_message_fails() {
     let ports = host().ports();
     let delivery =
-        Delivery { receipt: Receipt("r".into()), body: "no JSON".into(), receive_count: 1, sent_at: ports.clock.now() };
+        Received { receipt: Receipt("r".into()), body: "no JSON".into(), receive_count: 1, sent_at: ports.clock.now() };
     let context = context(ports.clone());
     let dead = event("arn:aws:sqs:eu-central-1:123456789012:acme-pool-big-dlq", std::slice::from_ref(&delivery));
     assert!(failed(&handle(&context, dead, FAR).await.expect("answered")).is_empty());

@@ -31,8 +31,7 @@ impl Names {
         match queue {
             QueueName::Inbox => shortened(format!("{prefix}inbox")),
             QueueName::Pool(pool) => shortened(format!("{prefix}pool-{pool}")),
-            // The name of the queue does not say the pool yet; agents of the pool `default` find each other.
-            QueueName::Control(agent) => self.control(&PoolName::default(), agent),
+            QueueName::Control { pool, agent } => self.control(pool, agent),
             QueueName::DeadLetter => shortened(format!("{prefix}dead-letters")),
         }
     }

@@ -166,7 +166,7 @@ async fn message_with_a_wrong_digest_stays_queued() {
     });
     let (queues, wait) = (queues(&script), Duration::from_millis(1500));
     let found = queues.receive(&QueueName::Inbox, 10, Duration::from_secs(30), wait).await.expect("something came");
-    let whole = Delivery {
+    let whole = Received {
         receipt: Receipt("whole".to_owned()),
         body: "whole".to_owned(),
         receive_count: 3,
