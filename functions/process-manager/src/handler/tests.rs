@@ -13,7 +13,7 @@ use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::Outgoing;
 use windlass_engine::registry::Registry;
-use windlass_engine::starter::{StartRequest, Starter};
+use windlass_engine::submit::{StartRequest, Starter};
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 
@@ -73,7 +73,7 @@ async fn put(ports: &Ports, name: &str) {
 async fn start(ports: &Ports, task: &str) -> (RunId, String) {
     let starter = Starter::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
     let task = TaskName::new(task).expect("a name");
-    let request = StartRequest { task, version: None, input: json!({}), key: None };
+    let request = StartRequest { task, version: None, input: json!({}), key: None, caller: Caller::default() };
     let run = starter.start(request).await.expect("started").run.id;
     (run, encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Pause { pauses: 0, retries: 0 } }))
 }
@@ -145,7 +145,14 @@ async fn nothing_is_begun_when_the_time_is_over() {
 async fn dead_letter_is_kept_foreign_message_fails() {
     let ports = host().ports();
     let delivery =
-        Received { receipt: Receipt("r".into()), body: "no JSON".into(), receive_count: 1, sent_at: ports.clock.now() };
+        Received {
+            receipt: Receipt("r".into()),
+            id: "m".into(),
+            sender: Sender::Host,
+            body: "no JSON".into(),
+            receive_count: 1,
+            sent_at: ports.clock.now(),
+        };
     let context = context(ports.clone());
     let dead = event("arn:aws:sqs:eu-central-1:123456789012:acme-pool-big-dlq", std::slice::from_ref(&delivery));
     assert!(failed(&handle(&context, dead, FAR).await.expect("answered")).is_empty());

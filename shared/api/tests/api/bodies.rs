@@ -209,7 +209,7 @@ async fn running_action_shows_that_its_agent_is_silent() {
     let world = World::with_report().await;
     let id = world.start().await;
     let now = world.ports.clock.now();
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let of = ActionAt { action: ActionIndex(0), attempt: 1 };
     world.feed(id, Input::Started { of, agent: an_agent().id, started_at: now }).await;
     let since = async |seconds_ago: i64| {
         let seen_at = Timestamp::from_millis(now.as_millis() - seconds_ago * 1000);
@@ -230,7 +230,7 @@ async fn drain_request_reaches_the_agent() {
     let asked = world.post("/v1/agents/agent-1/drain", json!({ "within": "90s" })).await.expect(StatusCode::ACCEPTED);
     assert_eq!(asked["id"], "agent-1");
     world.send(Call::new("POST", "/v1/agents/agent-1/drain")).await.expect(StatusCode::ACCEPTED);
-    let queue = QueueName::Control(AgentId::new("agent-1").unwrap());
+    let queue = QueueName::Control { pool: PoolName::default(), agent: AgentId::new("agent-1").unwrap() };
     let told = world.ports.queues.receive(&queue, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap();
     let told: Vec<ControlMessage> = told.iter().map(|message| decode(&message.body).unwrap()).collect();
     let drain = |secs| ControlMessage::Drain {

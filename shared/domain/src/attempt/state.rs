@@ -217,8 +217,14 @@ impl ActionState {
 
 impl Owner {
     /// An agent that ended an attempt of which the record knew no owner.
-    pub fn of_end(agent: AgentId, started_at: Timestamp, message: u32) -> Self {
-        Self { agent, started_at, since: Timestamp::from_millis(0), message, until: None, renewal: 0 }
+    pub fn of_end(agent: AgentId, started_at: Timestamp) -> Self {
+        Self { agent, started_at, since: Timestamp::from_millis(0), message: 0, until: None, renewal: 0 }
+    }
+
+    /// What is kept of it once the attempt has ended: who performed it, and since when.
+    #[must_use]
+    pub fn ended(self) -> Self {
+        Self::of_end(self.agent, self.started_at)
     }
 }
 

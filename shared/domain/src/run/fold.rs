@@ -153,7 +153,7 @@ fn cancel(run: &mut Run, (of, at): (ActionAt, Timestamp), agent: Option<&AgentId
     let state = settle(run, of.action, ActionStatus::Cancelled, at);
     let began = |agent: &AgentId| {
         let own = state.owner.clone().filter(|owner| owner.agent == *agent);
-        own.unwrap_or_else(|| Owner::of_end(agent.clone(), at, 0))
+        own.unwrap_or_else(|| Owner::of_end(agent.clone(), at))
     };
     state.owner = agent.map(began);
     if let Some((error, allowed)) = killed {
@@ -224,15 +224,13 @@ fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestam
     state.retry_at = None;
     state.checkpoint = None;
     state.losses.clear();
-    if let Some(owner) = &mut state.owner {
-        owner.until = None;
-    }
+    state.owner = state.owner.take().map(Owner::ended);
     state
 }
 
 fn performed(state: &mut ActionState, by: Option<&Owner>, error: Option<&ErrorInfo>) {
     if let Some(owner) = by {
-        state.owner = Some(Owner { until: None, ..owner.clone() });
+        state.owner = Some(owner.clone().ended());
     }
     state.error = error.cloned();
 }

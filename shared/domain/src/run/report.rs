@@ -158,7 +158,7 @@ pub(super) fn completed(
     survived(draft, action);
     let owner = draft.state(action).owner.clone();
     let started_at = held_within(draft, action, started_at);
-    let by = Some(owner.unwrap_or_else(|| Owner::of_end(of.agent.clone(), started_at, of.message)));
+    let by = Some(owner.unwrap_or_else(|| Owner::of_end(of.agent.clone(), started_at)));
     if !matches!(outcome, Outcome::Succeeded { .. }) {
         // A checkpoint that is too large was refused where it was saved.
         let _kept = checkpointed(draft, action, 0, checkpoint);
