@@ -108,12 +108,7 @@ impl RunTable {
 
 #[async_trait]
 impl Runs for RunTable {
-    async fn create(
-        &self,
-        run: &Run,
-        _: &[PublicEvent],
-        _: &[(QueueName, Outgoing)],
-    ) -> Result<Created, PortError> {
+    async fn create(&self, run: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
         self.enlist(&run.task).await?;
         Ok(if self.write(None, run).await? { Created::New } else { Created::Existing })
     }

@@ -8,8 +8,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use windlass_host::{
-    Caller,
-    Definition, Handlers, Host, HostError, PoolName, Run, RunStatus, SeparateAgent, StartRequest, TOKEN_FILE, URL_FILE,
+    Caller, Definition, Handlers, Host, HostError, PoolName, Run, RunStatus, SeparateAgent, StartRequest, TOKEN_FILE,
+    URL_FILE,
 };
 
 const TASK: &str = "task: echo\nactions:\n  say: { native: { handler: echo, input: \"${{ input }}\" } }\n\

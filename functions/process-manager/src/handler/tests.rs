@@ -144,15 +144,14 @@ async fn nothing_is_begun_when_the_time_is_over() {
 #[tokio::test]
 async fn dead_letter_is_kept_foreign_message_fails() {
     let ports = host().ports();
-    let delivery =
-        Received {
-            receipt: Receipt("r".into()),
-            id: "m".into(),
-            sender: Sender::Host,
-            body: "no JSON".into(),
-            receive_count: 1,
-            sent_at: ports.clock.now(),
-        };
+    let delivery = Received {
+        receipt: Receipt("r".into()),
+        id: "m".into(),
+        sender: Sender::Host,
+        body: "no JSON".into(),
+        receive_count: 1,
+        sent_at: ports.clock.now(),
+    };
     let context = context(ports.clone());
     let dead = event("arn:aws:sqs:eu-central-1:123456789012:acme-pool-big-dlq", std::slice::from_ref(&delivery));
     assert!(failed(&handle(&context, dead, FAR).await.expect("answered")).is_empty());

@@ -168,6 +168,8 @@ async fn message_with_a_wrong_digest_stays_queued() {
     let found = queues.receive(&QueueName::Inbox, 10, Duration::from_secs(30), wait).await.expect("something came");
     let whole = Received {
         receipt: Receipt("whole".to_owned()),
+        id: "m".to_owned(),
+        sender: Sender::Host,
         body: "whole".to_owned(),
         receive_count: 3,
         sent_at: Timestamp::from_millis(1_800_000_000_123),

@@ -323,9 +323,8 @@ impl Writer {
     fn push_marks(&self, columns: &mut Columns, own: u64, unserved: Option<&Unserved>, kill: Option<&Kill>) {
         let later = |revision: u64| revision.wrapping_sub(own).cast_signed();
         columns.unserved.push(unserved.map(|told| (since(told.since, self.queued), later(told.revision))));
-        let kill = kill.map(|kill| {
-            (since(kill.at, self.queued), later(kill.revision), kill.reason.clone(), kill.caller.clone())
-        });
+        let kill = kill
+            .map(|kill| (since(kill.at, self.queued), later(kill.revision), kill.reason.clone(), kill.caller.clone()));
         columns.kill.push(kill);
     }
 }

@@ -298,9 +298,8 @@ impl Body {
         } = run;
         let since = |at: Timestamp| at.as_millis().wrapping_sub(submitted_at.as_millis());
         let (generations, slots) = write_directory(&beside.directory);
-        let cancelled = |of: &Cancellation| {
-            (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone())
-        };
+        let cancelled =
+            |of: &Cancellation| (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone());
         Self {
             version: *version,
             nominal: nominal_of(origin).map(since),

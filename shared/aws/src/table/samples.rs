@@ -13,8 +13,8 @@ use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{
-    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Owner, Pages, Progress, Run, RunStatus,
-    Swept, Unserved,
+    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Owner, Pages, Progress, Run,
+    RunStatus, Swept, Unserved,
 };
 use windlass_domain::time::Timestamp;
 
@@ -108,8 +108,7 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
 pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run> {
     let causes = select(vec![CancelCause::Request, CancelCause::Deadline, CancelCause::Overlap]);
     let cancellation = (a_time(), causes, ".{0,20}", a_caller());
-    let cancellation =
-        cancellation.prop_map(|(at, cause, reason, caller)| Cancellation { at, cause, reason, caller });
+    let cancellation = cancellation.prop_map(|(at, cause, reason, caller)| Cancellation { at, cause, reason, caller });
     let origin =
         of(a_time()).prop_map(|nominal| nominal.map_or(Origin::Request, |nominal| Origin::Schedule { nominal }));
     let times = (a_time(), of(a_time()), of(a_time()), of(a_time()), of(a_time()));

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use windlass_domain::ids::{PoolName, RunId, TaskName};
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::Millis;
-use windlass_engine::ports::{Received, Outgoing, QueueName, Queues, Runs};
+use windlass_engine::ports::{Outgoing, QueueName, Queues, Received, Runs};
 
 use super::*;
 use crate::store::Surroundings;
