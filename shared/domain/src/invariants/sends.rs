@@ -65,7 +65,8 @@ fn performed(step: &mut Step<'_>, perform: &Perform) {
 fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
     let state = step.change.run.action(confirm.action);
     let is_owners = state.owner.as_ref().is_some_and(|owner| {
-        owner.agent == confirm.agent && confirm.delivery == state.last && confirm.until == owner.until
+        let is_its_lease = confirm.until.is_none() || confirm.until == owner.until;
+        owner.agent == confirm.agent && confirm.delivery == state.last && is_its_lease
     });
     step.holds(SG36, is_owners, || format!("{confirm:?} while {state:?}"));
     let is_answer = reports(step.given.input).iter().any(|of| {
