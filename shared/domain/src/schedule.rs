@@ -60,9 +60,6 @@ pub enum ScheduleError {
         /// The day of week.
         weekday: String,
     },
-    /// The fields can not be read together.
-    #[error("the cron rule is not valid: {0}")]
-    Rule(String),
     /// There is no such time zone.
     #[error("`{name}` is not a time zone of the IANA database{}", did_you_mean(.suggestion.as_deref()))]
     UnknownTimezone {
@@ -168,11 +165,11 @@ fn next_on_wall_clock(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<
     let start = zone.to_datetime(after.to_jiff());
     let mut date = start.date();
     for _ in 0..HORIZON_DAYS {
-        if !cron.has_month(date) {
+        if !cron.fields.has_month(date) {
             date = date.last_of_month().tomorrow().ok()?;
             continue;
         }
-        if cron.has_day(date) {
+        if cron.fields.days.contain(date) {
             let walls = cron.times.iter().map(|time| date.to_datetime(*time)).filter(|wall| *wall > start);
             let found = walls.filter_map(|wall| resolve(zone, wall)).find(|instant| *instant > after);
             if found.is_some() {
