@@ -21,6 +21,6 @@ mod time;
 pub use error::FacadeError;
 pub use exec::{ExecSettings, run_guard};
 pub use facades::{FacadeSettings, Facades};
-pub use http::HttpSettings;
+pub use http::{HttpSettings, http_client};
 pub use identity::{GUARD_COMMAND, address, guard_command, made_id};
 pub use native::Handlers;
