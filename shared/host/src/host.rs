@@ -18,7 +18,7 @@ use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
 use windlass_engine::ports::PortError;
 use windlass_engine::registry::Registry;
-use windlass_engine::starter::Starter;
+use windlass_engine::submit::Starter;
 use windlass_facade::Handlers;
 
 use crate::error::{HostError, store_broken};

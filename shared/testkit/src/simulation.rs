@@ -16,8 +16,6 @@ mod log;
 mod losses;
 mod plan;
 mod process;
-#[cfg(feature = "sabotage")]
-mod saboteur;
 mod script;
 mod undertaker;
 mod weather;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use windlass_domain::ids::{PoolName, RunId, TaskName};
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::Millis;
-use windlass_engine::ports::{Delivery, Outgoing, QueueName, Queues, Runs};
+use windlass_engine::ports::{Outgoing, QueueName, Queues, Received, Runs};
 
 use super::*;
 use crate::store::Surroundings;
@@ -94,7 +94,7 @@ async fn send(store: &Store, body: &str, delay: i64) {
 }
 
 /// What can be received at once. It is then hidden for a minute.
-async fn receive(store: &Store) -> Vec<Delivery> {
+async fn receive(store: &Store) -> Vec<Received> {
     store.receive(&pool(), 10, Duration::from_mins(1), Duration::ZERO).await.expect("it can be read")
 }
 

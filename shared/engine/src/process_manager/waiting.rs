@@ -4,27 +4,28 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use windlass_domain::ids::PoolName;
-use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
+use windlass_domain::run::{ActionStatus, Input, Run};
 use windlass_domain::time::Millis;
 
-use super::ProcessManager;
+use super::{Group, ProcessManager};
 use crate::effects::{Effects, unserved};
 use crate::ports::PortError;
 
 impl ProcessManager {
-    /// The inputs without those that say that nobody serves a pool which has an agent by now.
-    pub(super) async fn still_true<'i>(&self, inputs: &'i [Input]) -> Cow<'i, [Input]> {
-        if !inputs.iter().any(|input| matches!(input, Input::Unserved { .. })) {
-            return Cow::Borrowed(inputs);
+    /// The inputs without those that say that no agent serves a pool which has one by now.
+    pub(super) async fn still_true<'g>(&self, group: &'g Group) -> Cow<'g, Group> {
+        if !group.inputs.iter().any(|given| matches!(given.input, Input::Unserved { .. })) {
+            return Cow::Borrowed(group);
         }
-        let mut kept = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            if let Input::Unserved { pool, .. } = input
+        let mut kept = Group { run: group.run, inputs: Vec::new(), places: Vec::new() };
+        for (given, place) in group.inputs.iter().zip(&group.places) {
+            if let Input::Unserved { pool, .. } = &given.input
                 && self.pools.unserved_since(pool).await.is_none()
             {
                 continue;
             }
-            kept.push(input.clone());
+            kept.inputs.push(given.clone());
+            kept.places.push(*place);
         }
         Cow::Owned(kept)
     }
@@ -32,7 +33,7 @@ impl ProcessManager {
     /// Has a run that was looked at a second time say which pools of its queued attempts nobody serves, where it has not:
     /// their agents may have gone after the attempts were sent.
     pub(super) async fn tell_of_pools(&self, run: &Run, effects: &mut Effects) -> Result<(), PortError> {
-        if !matches!(run.status, RunStatus::Running | RunStatus::Paused) || run.in_flight == 0 {
+        if !run.status.goes_on() || run.in_flight == 0 {
             return Ok(());
         }
         let definition = self.definitions.get(&run.task, run.version).await?;
