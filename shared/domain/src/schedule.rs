@@ -48,7 +48,7 @@ impl Schedule {
     /// The fields of its rule; none if it has no cron rule that can be read.
     pub fn cron_fields(&self) -> Option<CronFields> {
         match &self.rule {
-            ScheduleRule::Cron(text) => Some(Cron::parse(text).ok()?.fields()),
+            ScheduleRule::Cron(text) => Some(Cron::parse(text).ok()?.fields),
             ScheduleRule::Every(_) => None,
         }
     }
@@ -124,11 +124,11 @@ fn next_on_wall_clock(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<
     let start = zone.to_datetime(after.to_jiff());
     let mut date = start.date();
     for _ in 0..HORIZON_DAYS {
-        if !cron.has_month(date) {
+        if !cron.fields.has_month(date) {
             date = date.last_of_month().tomorrow().ok()?;
             continue;
         }
-        if cron.has_day(date) {
+        if cron.fields.days.contain(date) {
             let walls = cron.times.iter().map(|time| date.to_datetime(*time)).filter(|wall| *wall > start);
             let found = walls.filter_map(|wall| resolve(zone, wall)).find(|instant| *instant > after);
             if found.is_some() {

@@ -34,9 +34,6 @@ pub enum ScheduleError {
         /// The day of week.
         weekday: String,
     },
-    /// The fields cannot be read together.
-    #[error("the cron rule is not valid: {0}")]
-    Rule(String),
     /// There is no such time zone.
     #[error("`{name}` is not a time zone of the IANA database{}", did_you_mean(.suggestion.as_deref()))]
     UnknownTimezone {

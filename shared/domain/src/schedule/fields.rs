@@ -3,6 +3,9 @@
 
 use std::fmt;
 
+use jiff::ToSpan;
+use jiff::civil::{Date, Weekday};
+
 /// A field of a cron rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CronField {
@@ -73,6 +76,42 @@ pub enum CronDays {
     NthOfWeek(u8, u8),
     /// That day of the week, 0 (Sunday) to 6, for the last time in the month.
     LastOfWeek(u8),
+}
+
+impl CronFields {
+    /// Whether the rule is due in the month of that date.
+    pub(super) fn has_month(&self, date: Date) -> bool {
+        self.months.contains(&date.month().unsigned_abs())
+    }
+}
+
+impl CronDays {
+    /// Whether the rule is due on that date, given that its month fits.
+    pub(super) fn contain(&self, date: Date) -> bool {
+        let (day, weekday) = (date.day().unsigned_abs(), date.weekday().to_sunday_zero_offset().unsigned_abs());
+        match self {
+            Self::All => true,
+            Self::OfMonth(days) => days.contains(&day),
+            Self::LastOfMonth => date == date.last_of_month(),
+            Self::NearestWeekday(wanted) => nearest_weekday(date, *wanted) == Some(date),
+            Self::OfWeek(days) => days.contains(&weekday),
+            Self::NthOfWeek(of, nth) => weekday == *of && (day - 1) / 7 + 1 == *nth,
+            Self::LastOfWeek(of) => weekday == *of && day + 7 > date.days_in_month().unsigned_abs(),
+        }
+    }
+}
+
+/// The weekday (Monday to Friday) of that month that is nearest to the day; none if the month has no such day.
+fn nearest_weekday(month: Date, day: u8) -> Option<Date> {
+    let date = month.with().day(i8::try_from(day).ok()?).build().ok()?;
+    let by = match date.weekday() {
+        Weekday::Saturday if date.day() == 1 => 2,
+        Weekday::Saturday => -1,
+        Weekday::Sunday if date == date.last_of_month() => -2,
+        Weekday::Sunday => 1,
+        Weekday::Monday | Weekday::Tuesday | Weekday::Wednesday | Weekday::Thursday | Weekday::Friday => 0,
+    };
+    date.checked_add(by.days()).ok()
 }
 
 #[cfg(test)]
