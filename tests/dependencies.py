@@ -40,7 +40,7 @@ SABOTAGE = "sabotage"
 
 # Crates that would let an inner crate know what only a host may know.
 FORBIDDEN = {
-    "windlass-domain": {"tokio", "rand", "fastrand", "rusqlite", "reqwest", "axum", "tracing", "async-trait"},
+    "windlass-domain": {"tokio", "rand", "getrandom", "fastrand", "rusqlite", "reqwest", "axum", "tracing", "async-trait"},
     "windlass-contract": {"tokio", "rusqlite", "reqwest", "axum"},
     "windlass-engine": {"rusqlite", "reqwest", "axum"},
     "windlass-api": {"rusqlite", "reqwest"},

@@ -70,7 +70,7 @@ impl Protection {
     pub(crate) fn new(ecs_agent: &str) -> Option<Self> {
         let endpoint = format!("{}/task-protection/v1/state", ecs_agent.trim_end_matches('/'));
         // The address is of the machine itself: no proxy leads there.
-        match reqwest::Client::builder().no_proxy().timeout(TIMEOUT).build() {
+        match windlass_facade::http_client().no_proxy().timeout(TIMEOUT).build() {
             Ok(http) => Some(Self { http, endpoint, state: State::default() }),
             Err(error) => {
                 tracing::warn!(%error, "failed to set up the protection of this task; it works without");

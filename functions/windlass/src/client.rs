@@ -56,7 +56,7 @@ impl Client {
     /// A client of the host that the connection names.
     pub(crate) fn new(connection: Connection) -> Result<Self, Failure> {
         let agent = concat!("windlass/", env!("CARGO_PKG_VERSION"));
-        let mut builder = reqwest::Client::builder().user_agent(agent).connect_timeout(CONNECT_TIMEOUT);
+        let mut builder = windlass_facade::http_client().user_agent(agent).connect_timeout(CONNECT_TIMEOUT);
         if is_loopback(&connection.url) {
             // A proxy of the environment has no way to this machine.
             builder = builder.no_proxy();

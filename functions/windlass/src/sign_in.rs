@@ -112,7 +112,7 @@ impl SignIn {
     }
 
     fn with_cache(credentials: ClientCredentials, folder: Option<std::path::PathBuf>) -> Result<Self, Failure> {
-        let mut builder = reqwest::Client::builder()
+        let mut builder = windlass_facade::http_client()
             .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(TIMEOUT)

@@ -7,6 +7,11 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::SharedCredentialsProvider;
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, ConnectorBuilder};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use crate::meter::Meter;
 use crate::settings::Settings;
@@ -52,6 +57,7 @@ impl Clients {
     ) -> Self {
         let loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(settings.region.clone()))
+            .http_client(http_client())
             .retry_config(retries())
             .timeout_config(timeouts(patience));
         let loader = match &settings.endpoint {
@@ -83,6 +89,17 @@ impl Clients {
             s3: aws_sdk_s3::Client::from_conf(s3.build()),
         }
     }
+}
+
+/// The SDK's default client, but with the cryptography of ring, which the facade's client has too.
+fn http_client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = ConnectorBuilder::default().tls_provider(Provider::Rustls(CryptoMode::Ring));
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.set_proxy_config(Some(ProxyConfig::from_env()));
+        connector.build()
+    })
 }
 
 fn retries() -> RetryConfig {

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 
-use rand::Rng;
 use windlass_domain::ids::{AgentId, PoolName};
 
 /// The argument by which an agent's program is run as the guard of its programs: see [`run_guard`](crate::run_guard).
@@ -40,7 +39,7 @@ pub fn made_id(pool: &PoolName) -> AgentId {
 }
 
 fn id_of(machine: &str, process: u32, pool: &PoolName) -> AgentId {
-    let chance: u32 = rand::rng().random();
+    let chance = getrandom::u32().expect("the system gives random bytes");
     let letters = |text: &str, most: usize| -> String {
         text.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(most).collect()
     };

@@ -21,6 +21,6 @@ mod time;
 pub use error::FacadeError;
 pub use exec::{Credentials, ExecSettings, run_guard};
 pub use facades::{FacadeSettings, Facades};
-pub use http::HttpSettings;
+pub use http::{HttpSettings, http_client};
 pub use identity::{GUARD_COMMAND, address, close_to_programs, guard_command, made_id};
 pub use native::Handlers;

@@ -5,9 +5,6 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rand::TryRngCore;
-use rand::rngs::OsRng;
-
 use crate::error::HostError;
 
 /// The file in a data folder that holds the token of its host.
@@ -68,7 +65,7 @@ fn keep(path: &Path, token: &str) -> io::Result<String> {
 
 fn make(path: &Path) -> io::Result<String> {
     let mut bytes = [0; TOKEN_BYTES];
-    OsRng.try_fill_bytes(&mut bytes).map_err(io::Error::other)?;
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
     let token = format!("{:032x}{:032x}", half(&bytes[..16]), half(&bytes[16..]));
     replace(path, &format!("{token}\n"))?;
     Ok(token)

@@ -100,7 +100,7 @@ fn in_zone(due: &str, zone: &str) -> String {
     let (Some(at), Ok(zone)) = (Timestamp::parse_rfc3339(due), TimeZone::get(zone)) else {
         return printable(due);
     };
-    at.to_jiff().to_zoned(zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string()
+    at.to_jiff().to_zoned_datetime(zone).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string()
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod response;
 
 use std::time::Duration;
 
-use reqwest::{Client, redirect};
+use reqwest::{Client, ClientBuilder, redirect};
 use windlass_domain::run::{ErrorInfo, Outcome};
 use windlass_domain::time::Millis;
 use windlass_domain::work::HttpWork;
@@ -35,6 +35,13 @@ impl Default for HttpSettings {
     }
 }
 
+/// A client to be set up, whose TLS is rustls with the cryptography of ring.
+pub fn http_client() -> ClientBuilder {
+    // The first call installs it for the process. A later call is refused and finds it there.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Client::builder()
+}
+
 /// The facade for HTTP: one client, and so one pool of connections, for the whole agent.
 pub(crate) struct Http {
     client: Client,
@@ -43,7 +50,7 @@ pub(crate) struct Http {
 
 impl Http {
     pub(crate) fn new(settings: &HttpSettings) -> Result<Self, FacadeError> {
-        let client = Client::builder()
+        let client = http_client()
             .connect_timeout(settings.connect_timeout)
             .redirect(redirect::Policy::none())
             .no_proxy()
