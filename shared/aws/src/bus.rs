@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_sdk_eventbridge::Client;
-use aws_sdk_eventbridge::primitives::DateTime;
+use aws_sdk_eventbridge::primitives::{DateTime, DateTimeFormat as Format};
 use aws_sdk_eventbridge::types::{PutEventsRequestEntry, PutEventsResultEntry};
 use serde_json::json;
 use windlass_contract::event::PublicEvent;
@@ -101,14 +101,14 @@ impl EventBridgeBus {
 
     fn entry_of(&self, event: &PublicEvent) -> Result<PutEventsRequestEntry, PortError> {
         let detail = serde_json::to_string(event).map_err(|error| unpublishable(event, &error.to_string()))?;
-        let time: jiff::Timestamp =
-            event.time.parse().map_err(|error: jiff::Error| unpublishable(event, &error.to_string()))?;
+        let time = DateTime::from_str(&event.time, Format::DateTime)
+            .map_err(|error| unpublishable(event, &error.to_string()))?;
         Ok(PutEventsRequestEntry::builder()
             .event_bus_name(&self.bus)
             .source(SOURCE)
             .detail_type(&event.kind)
             .detail(detail)
-            .time(DateTime::from_millis(time.as_millisecond()))
+            .time(time)
             .build())
     }
 }
