@@ -160,13 +160,13 @@ fn deliveries(
             attribute("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok()).unwrap_or(2);
         let sent_at = Timestamp::from_millis(attribute("SentTimestamp").unwrap_or_default());
         let body = body_of(source, &message);
-        let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
-            return Err("a message of the batch has no id or no receipt".into());
-        };
         // Principals that the stack does not know are people of the account.
         let sender = match sender_of(context, source, &message) {
             Sender::AgentOf(pool) => ports::Sender::Agents(pool),
             Sender::Host | Sender::Unknown => ports::Sender::Host,
+        };
+        let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
+            return Err("a message of the batch has no id or no receipt".into());
         };
         read.0.push(id.clone());
         read.1.push(Received { receipt: Receipt(receipt), id, sender, body, receive_count, sent_at });

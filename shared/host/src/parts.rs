@@ -31,8 +31,6 @@ pub(crate) struct AgentPlan {
     pub(crate) slots: u32,
     /// How long what is running may take when it ends.
     pub(crate) drain: Millis,
-    /// Whether its programs get the credentials of this process.
-    pub(crate) credentials: Credentials,
 }
 
 impl Parts {

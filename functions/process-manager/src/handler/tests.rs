@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass_aws::telemetry::Figures;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::{Input, RunStatus};
@@ -75,7 +76,15 @@ async fn start(ports: &Ports, task: &str) -> (RunId, String) {
     let task = TaskName::new(task).expect("a name");
     let request = StartRequest { task, version: None, input: json!({}), key: None, caller: Caller::default() };
     let run = starter.start(request).await.expect("started").run.id;
-    (run, encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Pause { pauses: 0, retries: 0 } }))
+    (
+        run,
+        encode(&InboxMessage::Run {
+            v: MESSAGE_VERSION,
+            run,
+            caller: Caller::default(),
+            input: Input::Pause { pauses: 0, retries: 0 },
+        }),
+    )
 }
 
 async fn is_paused(ports: &Ports, run: RunId) -> bool {
@@ -147,7 +156,7 @@ async fn dead_letter_is_kept_foreign_message_fails() {
     let delivery = Received {
         receipt: Receipt("r".into()),
         id: "m".into(),
-        sender: Sender::Host,
+        sender: ports::Sender::Host,
         body: "no JSON".into(),
         receive_count: 1,
         sent_at: ports.clock.now(),

@@ -10,13 +10,14 @@ use windlass_api::{AllowedHosts, ApiConfig, Auth};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, MESSAGE_VERSION, decode};
 use windlass_domain::delivery::Delivery;
-use windlass_domain::ids::{ActionIndex, AgentId, RunId};
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId};
 use windlass_domain::limits::{MAX_DEFINITION_BYTES, MAX_INPUT_BYTES};
 use windlass_domain::run::{Input, Report, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, PortError, QueueName, RunFilter, RunPage, Runs,
+    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter,
+    RunPage, Runs,
 };
 use windlass_testkit::memory::MemoryHost;
 
@@ -128,7 +129,7 @@ impl Agents for Failing {
 
 #[async_trait]
 impl Runs for Failing {
-    async fn create(&self, _: &Run, _: &[PublicEvent]) -> Result<Created, PortError> {
+    async fn create(&self, _: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
         Err(self.0.clone())
     }
     async fn load(&self, _: RunId) -> Result<Option<Run>, PortError> {

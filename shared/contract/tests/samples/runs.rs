@@ -80,7 +80,7 @@ pub(crate) fn run() -> Run {
         status_revision: 7,
         status_caller: Some(person()),
         start_revision: 1,
-        swept: Some(Swept { at: at(69), revision: 6 }),
+        swept: vec![Swept { at: at(69), revision: 6 }],
         open: 2,
         in_flight: 1,
         ready: 1,
@@ -179,7 +179,7 @@ fn lapsed(state: &mut ActionState) {
 
 /// An attempt that ended without a word before its end: the process manager has heard of its agent then only.
 fn short(state: &mut ActionState) {
-    let by = Owner::of_end(AgentId::new("agent-2").expect("a name"), at(2), 0);
+    let by = Owner::of_end(AgentId::new("agent-2").expect("a name"), at(2));
     *state =
         ActionState { status: ActionStatus::Succeeded, owner: Some(by), finished_at: Some(at(3)), ..state.clone() };
     (state.progress, state.progress_number, state.checkpoint) = (None, 0, None);

@@ -296,7 +296,7 @@ async fn wall_clock_step_makes_no_run_stale() {
     let task = TaskName::new("t").expect("a name");
     let id = RunId::from_key(&task, "a run");
     let run = Run::submitted(id, (task, 1), 1, serde_json::Value::Null, Origin::Request, now(&machine));
-    store.create(&run, &[]).await.expect("it can be written");
+    store.create(&run, &[], &[]).await.expect("it can be written");
     let untouched_for = async |span: i64| {
         let now = now(&machine);
         let since = Timestamp::from_millis(now.as_millis() - span / 1000);
