@@ -108,6 +108,10 @@ fn secrets_in(headers: &HeaderMap) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
 
+    fn client() -> Client {
+        crate::http_client().build().expect("a client can be made")
+    }
+
     fn work(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpWork {
         HttpWork {
             method: method.to_owned(),
@@ -122,13 +126,13 @@ mod tests {
 
     #[test]
     fn trace_is_sent_unless_the_author_sets_one() {
-        let sent = |headers| prepare(&Client::new(), &work("GET", "http://h/", headers), &OURS).expect("a request");
+        let sent = |headers| prepare(&client(), &work("GET", "http://h/", headers), &OURS).expect("a request");
         assert_eq!(sent(&[]).request.headers()["traceparent"], TRACE);
         assert_eq!(sent(&[("Traceparent", "mine")]).request.headers()["traceparent"], "mine");
     }
 
     fn check_refused(work: &HttpWork, message: &str) {
-        let why = prepare(&Client::new(), work, &OURS).expect_err("must be refused");
+        let why = prepare(&client(), work, &OURS).expect_err("must be refused");
         assert!(why.contains(message), "{why}");
         assert!(!why.contains("s3cret"), "{why}");
     }
@@ -147,13 +151,12 @@ mod tests {
 
     #[test]
     fn a_place_shows_no_secret() {
-        let prepared =
-            prepare(&Client::new(), &work("GET", "https://user:s3cret@h:8443/p/q?token=s3cret#f", &[]), &OURS);
+        let prepared = prepare(&client(), &work("GET", "https://user:s3cret@h:8443/p/q?token=s3cret#f", &[]), &OURS);
         let prepared = prepared.expect("a request");
         assert_eq!(prepared.place, "GET https://h:8443/p/q");
         assert_eq!(prepared.secrets, ["s3cret", "Basic dXNlcjpzM2NyZXQ=", "dXNlcjpzM2NyZXQ="]);
         let headers = [("authorization", "Bearer s3cret-token"), ("X-Api-Key", "s3cret-key"), ("Cookie", "a=1")];
-        let prepared = prepare(&Client::new(), &work("GET", "http://h/", &headers), &OURS).expect("a request");
+        let prepared = prepare(&client(), &work("GET", "http://h/", &headers), &OURS).expect("a request");
         assert_eq!(prepared.secrets, ["Bearer s3cret-token", "s3cret-token", "s3cret-key", "s3cret-key"]);
     }
 }

@@ -21,9 +21,11 @@ use windlass_engine::submit::{StartError, StartRequest, Starter};
 use windlass_engine::sweeper::Sweeper;
 
 use super::Simulation;
+use super::bug::Bug;
 use super::chance::Chance;
 use super::life::Life;
 use super::plan::{Asked, Kind, PlannedRun};
+use super::saboteur::sabotage;
 use super::script::Scripted;
 use super::undertaker;
 use super::wire::Wire;
@@ -72,7 +74,10 @@ type Place = Arc<std::sync::Mutex<Option<Running>>>;
 /// Starts every process, and what befalls them. They end when this is dropped.
 pub(super) fn start_all(simulation: &Arc<Simulation>) -> JoinSet<()> {
     let fleet = &simulation.plan.fleet;
-    let mut parts = vec![(Part::Sweeper, 0)];
+    let mut parts = match simulation.plan.bug {
+        Some(Bug::SweepOff) => Vec::new(),
+        _ => vec![(Part::Sweeper, 0)],
+    };
     if simulation.plan.kind == Kind::Scheduled {
         parts.push((Part::Scheduler, 0));
     }
@@ -148,7 +153,7 @@ fn main_of(
     life: &Arc<Life>,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let ports = Wire::ports(simulation, life);
+    let ports = sabotage(Wire::ports(simulation, life), simulation.plan.bug);
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
     let fleet = simulation.plan.fleet.clone();
     match part {
@@ -327,7 +332,7 @@ where
     F: Future<Output = T> + Send + 'static,
 {
     let life = Arc::new(Life::new(format!("api.{name}"), skew(simulation, chance)));
-    let ports = Wire::ports(simulation, &life);
+    let ports = sabotage(Wire::ports(simulation, &life), simulation.plan.bug);
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
     let mut doing = tokio::spawn(what(ports, definitions));
     tokio::select! {
