@@ -53,5 +53,5 @@ async fn a_drain_by_command_is_seen_keeps_its_time_and_spends_no_attempt() {
     let run = world.ended(id).await;
     assert_eq!(run.status, RunStatus::Succeeded);
     let long = run.action(ActionIndex(1));
-    assert_eq!((long.attempt, long.agent.as_ref().map(AgentId::as_str)), (1, Some("young")), "none is spent");
+    assert_eq!((long.attempt(), long.agent().map(AgentId::as_str)), (1, Some("young")), "none is spent");
 }

@@ -11,14 +11,15 @@ mod replaced;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode, encode};
+use windlass_domain::attempt::Fate;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::limits::MAX_DELIVERIES;
-use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, RunStatus};
+use windlass_domain::run::{ActionStatus, CancelCause, Input, Outcome, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_engine::ports::{Outgoing, QueueName};
 
-use crate::world::{Script, World};
+use crate::world::{Script, World, absent_run, report_of};
 use windlass_testkit::faults::Moment;
 
 fn chain() -> Value {
@@ -86,8 +87,8 @@ async fn the_network_is_retried_and_the_wrong_password_is_not() {
         .await;
     let run = world.ended(id).await;
     assert_eq!(run.status, RunStatus::SucceededWithFaults);
-    assert_eq!(run.action(ActionIndex(0)).attempt, 3);
-    assert_eq!(run.action(ActionIndex(1)).attempt, 1);
+    assert_eq!(run.action(ActionIndex(0)).attempt(), 3);
+    assert_eq!(run.action(ActionIndex(1)).attempt(), 1);
     let took = run.finished_at.expect("ended").since(run.submitted_at).0;
     assert!((3000..3500).contains(&took), "1 s and 2 s of waiting, not {took} ms");
 }
@@ -100,7 +101,7 @@ async fn an_output_that_is_nested_too_deep_is_told_as_a_failure() {
     let run = world.ended(world.submit(&one(&json!({ "retry": { "attempts": 3 } }))).await).await;
     let state = run.action(ActionIndex(0));
     let kind = state.error.as_ref().map(|error| error.kind.as_str());
-    assert_eq!((run.status, state.attempt, kind), (RunStatus::Failed, 1, Some("output.too_deep")));
+    assert_eq!((run.status, state.attempt(), kind), (RunStatus::Failed, 1, Some("output.too_deep")));
     assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
 }
 
@@ -168,28 +169,33 @@ async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout()
     let run = world.ended(id).await;
     assert!(world.now().since(died).0 <= 35_000);
     let state = run.action(ActionIndex(0));
-    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 2));
+    assert_eq!((run.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_zombie_reports_in_vain() {
     let world = World::new();
     let id = world.submit(&one(&json!({}))).await;
-    world.steal(Duration::from_secs(30)).await;
+    let taken = world.steal(Duration::from_secs(30)).await;
     world.agent("other", 4, Script::new(|_| Script::after(Duration::from_secs(5), json!("second"))));
-    world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
-    let zombie = AgentId::new("zombie").expect("a name");
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let run = world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
+    let of = report_of(&taken[0], "zombie");
+    assert_eq!(run.action(ActionIndex(0)).losses, [of.delivery], "the zombie counts as lost");
     let outcome = Outcome::Succeeded { output: json!("first") };
     let started_at = world.now();
-    world.input(id, Input::Completed { of, agent: zombie.clone(), started_at, outcome, checkpoint: None }).await;
-    world.input(id, Input::Started { of, agent: zombie.clone(), started_at }).await;
+    world.input(id, Input::Completed { of: of.clone(), started_at, outcome, checkpoint: None }).await;
+    world.input(id, Input::Started { of: of.clone(), started_at }).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let state = world.run(id).await.action(ActionIndex(0)).clone();
+    assert_eq!((state.status, state.losses), (ActionStatus::Running, vec![]), "it was not lost after all");
     let run = world.ended(id).await;
     assert_eq!(run.action(ActionIndex(0)).output, Some(json!("second")));
     let completions = world.events(id).await.iter().filter(|event| event.starts_with("action.succeeded")).count();
     assert_eq!(completions, 1);
-    let told = world.host.messages(&QueueName::Control(zombie));
-    assert_eq!(told.len(), 1, "it is told to stop");
+    let queue = QueueName::Control { pool: PoolName::default(), agent: of.agent };
+    let [told] = &world.host.messages(&queue)[..] else { panic!("the zombie is told once") };
+    let ControlMessage::Stop { stopped, .. } = decode(told).expect("a message") else { panic!("{told}") };
+    assert_eq!((stopped[0].delivery, stopped[0].fate), (of.delivery, Fate::Leave));
 }
 
 #[tokio::test(start_paused = true)]
@@ -203,8 +209,8 @@ async fn a_draining_agent_hands_back_and_spends_no_attempt() {
     first.drain().await;
     let run = world.ended(id).await;
     let state = run.action(ActionIndex(0));
-    assert_eq!((run.status, state.attempt), (RunStatus::Succeeded, 1));
-    assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some("second"));
+    assert_eq!((run.status, state.attempt()), (RunStatus::Succeeded, 1));
+    assert_eq!(state.agent().map(AgentId::as_str), Some("second"));
     let moved = world.now().since(before).0;
     assert!(moved < 61_000 + 2000, "handed back at the drain deadline, not at the visibility timeout: {moved}");
     assert_eq!(world.agents().await, ["second"], "it has left the register");
@@ -238,7 +244,7 @@ async fn a_failed_run_is_taken_up_where_it_failed() {
     assert_eq!(world.ended(id).await.status, RunStatus::Failed);
     world.input(id, Input::Retry { retries: 0 }).await;
     world.until(id, |run| run.status == RunStatus::Succeeded).await;
-    let attempts: Vec<_> = world.run(id).await.actions.iter().map(|state| state.attempt).collect();
+    let attempts: Vec<_> = world.run(id).await.actions.iter().map(|state| state.attempt()).collect();
     assert_eq!(attempts, [1, 2, 1]);
 }
 
@@ -247,8 +253,8 @@ async fn what_can_not_be_read_goes_to_the_dead_letters_with_a_reason() {
     let world = World::new();
     world.agent("agent", 4, Script::new(|_| Script::give(Value::Null)));
     let ports = world.host.ports();
-    let nobody = InboxMessage::Run { v: MESSAGE_VERSION, run: crate::world::nobody(), input: Input::Wake };
-    let inbox = ["no json".to_owned(), r#"{"v":7,"type":"run"}"#.to_owned(), encode(&nobody)];
+    let of_no_run = InboxMessage::of_run(absent_run(), Input::Wake { action: None });
+    let inbox = ["no json".to_owned(), r#"{"v":7,"type":"run"}"#.to_owned(), encode(&of_no_run)];
     let batch = inbox.map(Outgoing::now).to_vec();
     ports.queues.send(&QueueName::Inbox, batch).await.expect("sent");
     let pool = QueueName::Pool(PoolName::default());
@@ -287,14 +293,14 @@ async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
 async fn an_attempt_that_panics_comes_again_and_keeps_no_slot() {
     let world = World::new();
     let script = Script::new(|attempt| {
-        assert!(attempt.of.fence > 1, "by script");
+        assert!(attempt.fence > 1, "by script");
         Script::give(json!("done"))
     });
     world.agent("agent", 1, script);
     let id = world.submit(&one(&json!({}))).await;
     let run = world.ended(id).await;
     let state = run.action(ActionIndex(0));
-    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 2));
+    assert_eq!((run.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -379,12 +385,14 @@ async fn a_redelivery_is_not_admitted_on_an_old_record() {
     let performed = script.performed.clone();
     world.agent("other", 4, script);
     let state = world.ended(id).await.action(ActionIndex(0)).clone();
-    assert_eq!((state.attempt, state.fence), (1, 2));
+    assert_eq!((state.attempt(), state.fence), (1, 2));
 
     let pool = QueueName::Pool(PoolName::default());
     let mut message: PerformMessage = decode(&taken[0].body).expect("an attempt");
-    for (claim, fence) in [(true, 1), (true, 2), (false, 1)] {
-        (message.claim, message.of.fence) = (claim, fence);
+    // The last one is young enough for a look at the record; the agent claims by the others.
+    let young = world.now().plus(Millis::from_secs(290));
+    for (issue, queued_at) in [(1, message.queued_at), (5, message.queued_at), (0, message.queued_at), (0, young)] {
+        (message.issue, message.queued_at) = (issue, queued_at);
         let waited = Outgoing { body: encode(&message), delay: Millis::from_secs(300) };
         world.host.ports().queues.send(&pool, vec![waited]).await.expect("sent");
     }

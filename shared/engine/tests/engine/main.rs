@@ -11,6 +11,6 @@ mod publishing;
 mod reaping;
 mod registry;
 mod schedule;
-mod starter;
+mod submit;
 mod unserved;
 mod world;

@@ -7,19 +7,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
-use windlass_domain::run::{ActionAt, ActionStatus, Input, Origin, Outcome, Progress, Run, RunStatus};
+use windlass_domain::ids::{ActionIndex, PoolName, RunId, TaskName};
+use windlass_domain::run::{ActionStatus, Input, Origin, Outcome, Progress, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Received};
 use windlass_engine::process_manager::ProcessManager;
-use windlass_engine::starter::{StartRequest, Starter};
+use windlass_engine::submit::{StartRequest, Starter};
 use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
+
+use crate::world::first_report;
 
 /// Two actions in one pool, then one that needs both; `side` is in a pool of its own and may fail.
 fn source() -> Value {
@@ -57,7 +60,7 @@ impl World {
         let task = TaskName::new("t").unwrap();
         let id = RunId::from_key(&task, key);
         let run = Run::submitted(id, (task, 1), 3, Value::Null, Origin::Request, self.ports.clock.now());
-        self.host.ports().runs.create(&run, &[]).await.unwrap();
+        self.host.ports().runs.create(&run, &[], &[]).await.unwrap();
         id
     }
 
@@ -65,15 +68,20 @@ impl World {
     async fn start(&self) -> RunId {
         let starter = Starter::new(self.ports.clone(), Arc::new(Definitions::new(self.ports.tasks.clone())));
         let task = TaskName::new("t").unwrap();
-        starter.start(StartRequest { task, version: None, input: Value::Null, key: None }).await.unwrap().run.id
+        let caller = Caller::by(Way::Api);
+        let request = StartRequest { task, version: None, input: Value::Null, key: None, caller };
+        starter.start(request).await.unwrap().run.id
     }
 
     async fn send(&self, run: RunId, input: Input) {
-        let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
-        self.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
+        self.send_body(encode(&InboxMessage::of_run(run, input))).await;
     }
 
-    async fn receive(&self, queue: &QueueName) -> Vec<Delivery> {
+    async fn send_body(&self, body: String) {
+        self.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(body)]).await.unwrap();
+    }
+
+    async fn receive(&self, queue: &QueueName) -> Vec<Received> {
         let queues = self.host.ports().queues;
         queues.receive(queue, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap()
     }
@@ -152,11 +160,9 @@ async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
     }
     world.manage().await;
     for perform in world.attempts(&default_pool()) {
-        let (agent, started_at) = (AgentId::new("agent").unwrap(), world.ports.clock.now());
+        let (of, started_at) = (first_report(&perform, "agent"), world.ports.clock.now());
         let outcome = Outcome::Succeeded { output: Value::Null };
-        world
-            .send(perform.run, Input::Completed { of: perform.of, agent, started_at, outcome, checkpoint: None })
-            .await;
+        world.send(perform.run, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
     }
     let batch = world.receive(&QueueName::Inbox).await;
     let queues = WatchedQueues::new(world.host.ports().queues);
@@ -171,7 +177,7 @@ async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
     let world = World::new().await;
     let started = world.start().await;
     let recorded = world.record("k").await;
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let of = first_report(&world.attempts(&default_pool())[0], "agent");
     let progress = Progress { percent: Some(1.0), message: None };
     world.send(recorded, Input::Start).await;
     world.send(started, Input::Progressed { of, number: 0, progress, checkpoint: None }).await;
@@ -183,7 +189,7 @@ async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
     assert_eq!(world.run(recorded).await.revision, 1, "it is committed all the same");
 
     world.host.advance(Millis::from_secs(30));
-    let again: Vec<Delivery> = world.receive(&QueueName::Inbox).await;
+    let again: Vec<Received> = world.receive(&QueueName::Inbox).await;
     assert_eq!(world.manager().handle(&again[..1], None).await, [true]);
     let sent = world.attempts(&default_pool());
     assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
@@ -210,7 +216,7 @@ async fn a_pool_out_of_reach_has_nothing_of_another_pool_sent_twice() {
     world.host.advance(Millis::from_secs(30));
     world.manage().await;
     let sent = world.attempts(&default_pool());
-    assert_eq!(sent.iter().filter(|perform| !perform.claim).count(), 3, "what comes again must be claimed: {sent:?}");
+    assert_eq!(sent.iter().filter(|perform| perform.issue == 0).count(), 3, "an agent must claim what is sent again: {sent:?}");
     assert_eq!(world.attempts(&pool("side")).len(), 3);
 }
 
@@ -273,20 +279,21 @@ async fn a_run_that_is_started_on_a_pool_that_refuses_is_answered_and_its_action
 async fn an_agent_that_is_gone_can_not_be_told_and_nobody_minds() {
     let world = World::new().await;
     let id = world.start().await;
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
-    let agent = AgentId::new("gone").unwrap();
-    world.send(id, Input::Started { of, agent: agent.clone(), started_at: world.ports.clock.now() }).await;
+    let of = first_report(&world.attempts(&default_pool())[0], "gone");
+    let agent = of.agent.clone();
+    world.send(id, Input::Started { of, started_at: world.ports.clock.now() }).await;
     world.manage().await;
     let cause = windlass_domain::run::CancelCause::Request;
     world.send(id, Input::Cancel { reason: "enough".into(), cause, retries: 0 }).await;
     let gone = move |queue: &QueueName, _: &Outgoing| {
         let refused = PortError::new(ErrorClass::Reject, "WL0331", "send: there is no such queue");
-        (*queue == QueueName::Control(agent.clone())).then_some(refused)
+        let control = QueueName::Control { pool: PoolName::default(), agent: agent.clone() };
+        (*queue == control).then_some(refused)
     };
     let queues = WatchedQueues::refusing(world.host.ports().queues, gone);
     let world = World { ports: queues.on(&world.ports), ..world };
     world.manage().await;
-    assert!(queues.sends().iter().any(|(queue, _)| matches!(queue, QueueName::Control(_))));
+    assert!(queues.sends().iter().any(|(queue, _)| matches!(queue, QueueName::Control { .. })));
     assert_eq!((world.run(id).await.status, world.letters().len()), (RunStatus::Cancelling, 0));
 }
 
@@ -294,9 +301,9 @@ async fn an_agent_that_is_gone_can_not_be_told_and_nobody_minds() {
 async fn an_attempt_that_its_pool_gave_up_fails_and_is_kept() {
     let world = World::new().await;
     let (id, other) = (world.start().await, world.start().await);
-    let given_up: Vec<Delivery> = world.receive(&default_pool()).await;
-    let of_it = |delivery: &&Delivery| decode::<PerformMessage>(&delivery.body).unwrap().run == id;
-    let given_up: Vec<Delivery> = given_up.iter().filter(of_it).cloned().collect();
+    let given_up: Vec<Received> = world.receive(&default_pool()).await;
+    let of_it = |delivery: &&Received| decode::<PerformMessage>(&delivery.body).unwrap().run == id;
+    let given_up: Vec<Received> = given_up.iter().filter(of_it).cloned().collect();
     assert_eq!(world.manager().handle_dead(&default_pool(), &given_up).await, [true]);
     world.manage().await;
     let run = world.run(id).await;
@@ -322,7 +329,7 @@ async fn an_input_that_the_inbox_gave_up_is_kept_and_nothing_else() {
     let before = world.run(id).await;
     world.send(id, Input::Pause { pauses: 0, retries: 0 }).await;
     let mut given_up = world.receive(&QueueName::Inbox).await;
-    let no_json = Delivery { body: "no json".into(), ..given_up[0].clone() };
+    let no_json = Received { body: "no json".into(), ..given_up[0].clone() };
     given_up.push(no_json);
     assert_eq!(world.manager().handle_dead(&QueueName::Inbox, &given_up).await, [true, true]);
     assert_eq!(world.run(id).await, before, "it is not handled after all");
@@ -359,17 +366,15 @@ async fn a_sweep_message_looks_at_what_has_not_changed_and_wakes_what_is_due() {
     world.send(fresh, Input::Start).await;
     world.manage().await;
     let nominal = world.ports.clock.now();
-    let message = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal });
-    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(message)]).await.unwrap();
+    world.send_body(encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal })).await;
     let batch = world.receive(&QueueName::Inbox).await;
     assert_eq!(world.manager().handle(&batch, None).await, [true]);
     let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
     world.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
 
-    let since = Timestamp::from_millis(nominal.as_millis() - 16 * 60_000);
     let bodies = world.host.messages(&QueueName::Inbox);
     let swept: Vec<InboxMessage> = bodies.iter().map(|body| decode(body).unwrap()).collect();
-    assert_eq!(swept, [InboxMessage::Run { v: MESSAGE_VERSION, run: lost, input: Input::Sweep { since } }]);
+    assert_eq!(swept, [InboxMessage::of_run(lost, Input::Sweep { at: nominal })]);
     world.manage().await;
     assert_eq!(world.run(lost).await.status, RunStatus::Running);
     assert_eq!(world.attempts(&default_pool()).len(), 2);
@@ -380,8 +385,8 @@ async fn a_sweep_that_fails_comes_again() {
     let world = World::new().await;
     world.record("lost").await;
     world.host.advance(Millis::from_secs(180));
-    let message = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: world.ports.clock.now() });
-    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(message)]).await.unwrap();
+    let nominal = world.ports.clock.now();
+    world.send_body(encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal })).await;
     let batch = world.receive(&QueueName::Inbox).await;
     let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
@@ -412,8 +417,7 @@ async fn a_sweep_that_panics_comes_again_and_stops_nothing_else() {
     world.record("lost").await;
     world.host.advance(Millis::from_secs(180));
     let now = world.ports.clock.now();
-    let sweep = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: now });
-    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(sweep)]).await.unwrap();
+    world.send_body(encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: now })).await;
     let other = world.record("other").await;
     world.send(other, Input::Start).await;
     let deliveries = world.receive(&QueueName::Inbox).await;
@@ -441,6 +445,6 @@ async fn no_run_is_asked_for_while_the_inbox_is_deep() {
         inbox.send(&QueueName::Inbox, vec![Outgoing::now("{}".to_owned()); 10]).await.unwrap();
     }
     let counted = FaultyHost::failing(world.ports.clone(), usize::MAX, Moment::Before);
-    Sweeper::new(counted.ports(), Duration::from_secs(1)).wake(world.ports.clock.now()).await.unwrap();
+    Sweeper::new(counted.ports(), Duration::from_secs(1)).sweep(world.ports.clock.now()).await.unwrap();
     assert_eq!(counted.calls(), 1, "the depth alone");
 }

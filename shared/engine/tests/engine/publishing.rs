@@ -4,18 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_contract::message::{InboxMessage, PerformMessage, decode, encode};
+use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::ids::{ActionIndex, PoolName, RunId, TaskName};
 use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Delivery, Outgoing, QueueName};
+use windlass_engine::ports::{Outgoing, QueueName, Received};
 use windlass_engine::process_manager::ProcessManager;
-use windlass_engine::starter::{StartRequest, Starter};
+use windlass_engine::submit::{StartRequest, Starter};
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
+
+use crate::world::first_report;
 
 /// One action, then two that need it, all of which the bus is told of.
 fn source() -> Value {
@@ -38,20 +41,21 @@ async fn host() -> MemoryHost {
 /// Whether it was answered.
 async fn start(ports: &Ports) -> Option<RunId> {
     let starter = Starter::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
-    let request = StartRequest { task: TaskName::new("t").unwrap(), version: None, input: Value::Null, key: None };
+    let (task, caller) = (TaskName::new("t").unwrap(), Caller::by(Way::Api));
+    let request = StartRequest { task, version: None, input: Value::Null, key: None, caller };
     starter.start(request).await.ok().map(|started| started.run.id)
 }
 
 async fn send(host: &MemoryHost, run: RunId, input: Input) {
-    let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
+    let message = InboxMessage::of_run(run, input);
     host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
 }
 
-async fn receive(host: &MemoryHost) -> Vec<Delivery> {
+async fn receive(host: &MemoryHost) -> Vec<Received> {
     host.ports().queues.receive(&QueueName::Inbox, 10, Duration::from_mins(1), Duration::ZERO).await.unwrap()
 }
 
-async fn handle(ports: &Ports, batch: &[Delivery]) -> bool {
+async fn handle(ports: &Ports, batch: &[Received]) -> bool {
     let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
     manager.handle(batch, None).await.iter().all(|done| *done)
 }
@@ -83,20 +87,9 @@ fn check_told(host: &MemoryHost, place: &str) {
 /// A report that `first` is done.
 async fn first_is_done(host: &MemoryHost) -> RunId {
     let run = start(&host.ports()).await.unwrap();
-    let of = attempts(host)[0].of;
-    let (agent, started_at) = (AgentId::new("agent").unwrap(), host.ports().clock.now());
-    send(
-        host,
-        run,
-        Input::Completed {
-            of,
-            agent,
-            started_at,
-            outcome: Outcome::Succeeded { output: Value::Null },
-            checkpoint: None,
-        },
-    )
-    .await;
+    let (of, started_at) = (first_report(&attempts(host)[0], "agent"), host.ports().clock.now());
+    let outcome = Outcome::Succeeded { output: Value::Null };
+    send(host, run, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
     run
 }
 
@@ -143,13 +136,13 @@ async fn an_attempt_that_has_ended_before_its_input_came_again_is_told_of_all_th
         send(&host, run, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
         assert!(handle(&host.ports(), &receive(&host).await).await);
         host.advance(Millis::from_secs(40));
-        send(&host, run, Input::Wake).await;
+        send(&host, run, Input::Wake { action: None }).await;
         assert!(handle(&host.ports(), &receive(&host).await).await);
         host.advance(Millis::from_secs(40));
         let again = receive(&host).await;
         assert!(handle(&host.ports(), &again).await);
         let ended = host.ports().runs.load(run).await.unwrap().unwrap();
-        let queued = ended.actions.iter().filter(|action| action.attempt > 0).count();
+        let queued = ended.actions.iter().filter(|action| action.attempt() > 0).count();
         let place = format!("the process manager died before call {call}");
         assert_eq!((ended.status, told_once(&host)), (RunStatus::Cancelled, queued), "{place}");
         if survived {
@@ -165,14 +158,13 @@ async fn a_retry_that_the_sweeper_began_is_told_of_all_the_same() {
     for call in 0.. {
         let host = host().await;
         let run = start(&host.ports()).await.unwrap();
-        let of = attempts(&host)[0].of;
-        let (agent, started_at) = (AgentId::new("agent").unwrap(), host.ports().clock.now());
+        let (of, started_at) = (first_report(&attempts(&host)[0], "agent"), host.ports().clock.now());
         let outcome = Outcome::Failed { error: ErrorInfo::new("exit.1", "by script") };
-        send(&host, run, Input::Completed { of, agent, started_at, outcome, checkpoint: None }).await;
+        send(&host, run, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
         let batch = receive(&host).await;
         let survived = handle(&FaultyHost::crashing(host.ports(), call, Moment::Before).ports(), &batch).await;
         host.advance(Millis::from_secs(40));
-        send(&host, run, Input::Wake).await;
+        send(&host, run, Input::Sweep { at: host.ports().clock.now() }).await;
         while let batch = receive(&host).await
             && !batch.is_empty()
         {

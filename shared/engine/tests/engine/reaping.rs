@@ -24,7 +24,7 @@ fn id(name: &str) -> AgentId {
 }
 
 fn control(name: &str) -> QueueName {
-    QueueName::Control(id(name))
+    QueueName::Control { pool: PoolName::default(), agent: id(name) }
 }
 
 fn record(name: &str, seen_at: Timestamp) -> AgentRecord {

@@ -4,11 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_domain::ids::{ActionIndex, AgentId};
-use windlass_domain::run::{ActionAt, ActionStatus, Input, Progress, Run, RunStatus};
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::run::{ActionStatus, Input, Progress, Run, RunStatus};
 use windlass_testkit::faults::Moment;
 
-use crate::world::{Act, Script, World};
+use crate::world::{Act, Script, World, report_of};
 
 const ACTION: ActionIndex = ActionIndex(0);
 
@@ -77,7 +77,7 @@ async fn the_next_owner_takes_up_where_a_draining_agent_stopped() {
         let run = world.ended(id).await;
         assert_eq!(starts.seen(), [(1, None), (1, Some(7))], "saved after {after:?}");
         // One fence is the hand-back's, one the claim's.
-        assert_eq!((run.status, run.action(ACTION).attempt, run.action(ACTION).fence), (RunStatus::Succeeded, 1, 3));
+        assert_eq!((run.status, run.action(ACTION).attempt(), run.action(ACTION).fence), (RunStatus::Succeeded, 1, 3));
         assert_eq!(world.left_over().await, Vec::<String>::new());
     }
 }
@@ -122,7 +122,7 @@ async fn the_next_attempt_takes_up_where_a_failed_one_stopped() {
         );
         let id = world.submit(&task()).await;
         let run = world.ended(id).await;
-        assert_eq!((run.status, run.action(ACTION).attempt), (RunStatus::Succeeded, 2));
+        assert_eq!((run.status, run.action(ACTION).attempt()), (RunStatus::Succeeded, 2));
         assert_eq!(starts.seen(), [(1, None), (2, Some(7))], "saved after {after:?}");
     }
 }
@@ -133,10 +133,10 @@ async fn the_next_owner_takes_up_where_a_lost_agent_reported_last() {
     let id = world.submit(&task()).await;
     let taken = world.steal(secs(30)).await;
     assert_eq!(taken.len(), 1);
-    let (of, agent) = (ActionAt { action: ACTION, attempt: 1, fence: 1 }, AgentId::new("dead").expect("a name"));
-    world.input(id, Input::Started { of, agent, started_at: world.now() }).await;
+    let of = report_of(&taken[0], "dead");
+    world.input(id, Input::Started { of: of.clone(), started_at: world.now() }).await;
     let report = |number, rows: i64| Input::Progressed {
-        of,
+        of: of.clone(),
         number,
         progress: Progress::default(),
         checkpoint: Some(rows.into()),

@@ -5,9 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId};
-use windlass_domain::run::{ActionStatus, RunStatus};
-use windlass_domain::time::Millis;
+use windlass_domain::run::{ActionStatus, Run, RunStatus};
+use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::agent::AgentSettings;
 use windlass_engine::ports::{Outgoing, QueueName};
 use windlass_testkit::memory::QueueLimits;
@@ -32,6 +33,11 @@ fn messages(world: &World) -> usize {
     world.host.messages(&QueueName::Pool(PoolName::default())).len()
 }
 
+/// Until when the owner of the attempt has it without a message.
+fn lease(run: &Run) -> Option<Timestamp> {
+    run.action(ACTION).owner.as_ref().and_then(|owner| owner.until)
+}
+
 fn lasting(span: Duration) -> Script {
     Script::new(move |_| Script::after(span, json!("done")))
 }
@@ -44,7 +50,7 @@ async fn follow(world: &World, id: RunId, every: Duration) -> usize {
         if run.status.is_final() {
             return leases.len();
         }
-        leases.extend(run.action(ACTION).leased_until);
+        leases.extend(lease(&run));
         tokio::time::sleep(every).await;
     }
 }
@@ -52,8 +58,8 @@ async fn follow(world: &World, id: RunId, every: Duration) -> usize {
 async fn check_one_owner(world: &World, id: RunId, owner: &str) {
     let run = world.run(id).await;
     let state = run.action(ACTION);
-    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 1), "one attempt, one owner");
-    assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some(owner));
+    assert_eq!((run.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 1), "one attempt, one owner");
+    assert_eq!(state.agent().map(AgentId::as_str), Some(owner));
     assert_eq!(world.left_over().await, Vec::<String>::new(), "every message is gone in the end");
     assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
 }
@@ -98,7 +104,7 @@ async fn a_backlog_does_not_take_a_long_attempt_from_its_agent() {
     assert!(renewed > 30, "renewed {renewed} times");
     assert_eq!(performed.load(Ordering::SeqCst), 31);
     let run = world.run(id).await;
-    assert!(run.actions.iter().all(|state| (state.attempt, state.fence) == (1, 1)), "{run:?}");
+    assert!(run.actions.iter().all(|state| (state.attempt(), state.fence) == (1, 1)), "{run:?}");
     check_one_owner(&world, id, "owner").await;
 }
 
@@ -118,14 +124,14 @@ async fn an_agent_that_dies_leaves_a_message_or_a_lease_that_runs_out() {
         let performed = next.performed.clone();
         world.agent_with("next", 4, next, early);
         let run =
-            world.until(id, |run| run.action(ACTION).agent.as_ref().is_some_and(|it| it.as_str() == "next")).await;
+            world.until(id, |run| run.action(ACTION).agent().as_ref().is_some_and(|it| it.as_str() == "next")).await;
         let waited = world.now().since(killed_at).0;
         assert!(waited <= within, "killed after {minutes} min, claimed after {waited} ms");
-        assert_eq!(run.action(ACTION).lost, [1], "killed after {minutes} min");
+        assert_eq!(run.action(ACTION).losses, [Delivery::new(1, 0, 1)], "killed after {minutes} min");
         tokio::time::sleep(Duration::from_mins(55)).await;
         let run = world.run(id).await;
         let state = run.action(ACTION);
-        assert_eq!((run.status, state.attempt), (RunStatus::Succeeded, 1), "killed after {minutes} min");
+        assert_eq!((run.status, state.attempt()), (RunStatus::Succeeded, 1), "killed after {minutes} min");
         assert_eq!(performed.load(Ordering::SeqCst), 1, "killed after {minutes} min");
         assert_eq!(world.left_over().await, Vec::<String>::new(), "killed after {minutes} min");
     }
@@ -141,7 +147,7 @@ async fn no_message_takes_a_leased_attempt_from_its_agent() {
     let pool = QueueName::Pool(PoolName::default());
     let twin = world.host.messages(&pool).pop().expect("the attempt's message");
     world.agent_with("owner", 4, lasting(Duration::from_mins(30)), at_once);
-    world.until(id, |run| run.action(ACTION).leased_until.is_some() && messages(&world) == 0).await;
+    world.until(id, |run| lease(run).is_some() && messages(&world) == 0).await;
     world.host.ports().queues.send(&pool, vec![Outgoing::now(twin)]).await.expect("sent");
     // Somebody received it and died, so it must be claimed.
     world.steal(Duration::ZERO).await;
@@ -191,7 +197,7 @@ async fn a_leased_attempt_that_is_handed_back_is_sent_again_at_once() {
         tokio::time::sleep(Duration::from_mins(25)).await;
         let run = world.run(id).await;
         let state = run.action(ACTION);
-        assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 3), "drained after {seconds} s");
+        assert_eq!((run.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 3), "drained after {seconds} s");
         assert_eq!(performed.load(Ordering::SeqCst), 1, "drained after {seconds} s");
         assert_eq!(world.left_over().await, Vec::<String>::new(), "drained after {seconds} s");
     }
@@ -211,7 +217,7 @@ async fn hand_backs_wear_out_no_message() {
     world.agent("last", 4, lasting(Duration::ZERO));
     let run = world.ended(id).await;
     let state = run.action(ACTION);
-    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 101));
+    assert_eq!((run.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 101));
     assert_eq!(world.left_over().await, Vec::<String>::new());
     assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
 }

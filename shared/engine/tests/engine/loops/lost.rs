@@ -19,7 +19,7 @@ fn task() -> Value {
 async fn without_message(hurry: bool) -> (World, RunId, Running) {
     let world = World::new();
     let script =
-        Script::new(|attempt| if attempt.of.fence == 1 { Script::hang() } else { Script::give(json!("done")) });
+        Script::new(|attempt| if attempt.fence == 1 { Script::hang() } else { Script::give(json!("done")) });
     let owner = world.agent_with("owner", 1, script, |settings| {
         if hurry {
             settings.drain_deadline = Duration::ZERO;
@@ -35,8 +35,8 @@ async fn check_done(world: &World, id: RunId, by: &str, within_ms: u64) {
     let since = world.now();
     let run = world.ended(id).await;
     let (state, waited) = (run.action(ACTION), world.now().since(since).0);
-    assert_eq!((run.status, state.attempt), (RunStatus::Succeeded, 1));
-    assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some(by));
+    assert_eq!((run.status, state.attempt()), (RunStatus::Succeeded, 1));
+    assert_eq!(state.agent().map(AgentId::as_str), Some(by));
     assert!(waited <= within_ms, "it went on after {waited} ms");
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(world.left_over().await, Vec::<String>::new());
