@@ -318,12 +318,8 @@ fn action_state() -> impl Strategy<Value = ActionState> {
 }
 
 fn cancellation() -> impl Strategy<Value = Cancellation> {
-    (instant(), cause(), any::<String>(), caller()).prop_map(|(at, cause, reason, caller)| Cancellation {
-        at,
-        cause,
-        reason,
-        caller,
-    })
+    (instant(), cause(), any::<String>(), caller(), any::<u64>())
+        .prop_map(|(at, cause, reason, caller, revision)| Cancellation { at, cause, reason, caller, revision })
 }
 
 fn run() -> impl Strategy<Value = Run> {

@@ -48,6 +48,7 @@ pub fn of_commit(definition: &Definition, run: &Run, revision: u64, now: Timesta
             found.commands.extend(send_of(definition, run, action, now));
         }
     }
+    found.facts.extend(of_cancellation(run).filter(|(at, _)| *at == revision).map(|(_, fact)| fact));
     if run.status_revision == revision {
         found.facts.extend(of_status(run));
         found.commands.extend(sends_of_status(definition, run, now));
@@ -129,26 +130,25 @@ fn of_unserved(definition: &Definition, run: &Run, action: ActionIndex) -> Optio
     Some(Fact { at: since, kind: FactKind::ActionUnserved { of: at(run, action), pool, since } })
 }
 
-/// What the run's status tells beside its start.
-fn of_status(run: &Run) -> Vec<Fact> {
-    let mut facts: Vec<Fact> = run
-        .cancellation
-        .iter()
-        .map(|why| {
-            let (cause, reason, caller) = (why.cause, why.reason.clone(), why.caller.clone());
-            Fact { at: why.at, kind: FactKind::RunCancelling { cause, reason, caller } }
-        })
-        .collect();
+/// That the run was cancelled, and the revision of the commit that said so.
+fn of_cancellation(run: &Run) -> Option<(u64, Fact)> {
+    let why = run.cancellation.as_ref()?;
+    let (cause, reason, caller) = (why.cause, why.reason.clone(), why.caller.clone());
+    Some((why.revision, Fact { at: why.at, kind: FactKind::RunCancelling { cause, reason, caller } }))
+}
+
+/// What the run's status tells beside its start and its cancellation.
+fn of_status(run: &Run) -> Option<Fact> {
     let caller = run.status_caller.clone().unwrap_or_default();
     let number = run.pauses;
     let (at, kind) = match run.status {
         RunStatus::Paused => (run.submitted_at, FactKind::RunPaused { number, caller }),
-        RunStatus::Running if run.status_revision == run.start_revision && run.retries == 0 => return facts,
+        RunStatus::Running if run.status_revision == run.start_revision && run.retries == 0 => return None,
         RunStatus::Running if run.status_revision == run.start_revision => {
             (run.submitted_at, FactKind::RunRetried { deadline: run.deadline, actions: Vec::new(), caller })
         }
         RunStatus::Running => (run.submitted_at, FactKind::RunResumed { number, caller }),
-        RunStatus::Submitted | RunStatus::Cancelling => return facts,
+        RunStatus::Submitted | RunStatus::Cancelling => return None,
         RunStatus::Succeeded
         | RunStatus::SucceededWithFaults
         | RunStatus::Failed
@@ -158,8 +158,7 @@ fn of_status(run: &Run) -> Vec<Fact> {
             (run.finished_at.unwrap_or(run.submitted_at), FactKind::RunFinished { status: run.status, output, error })
         }
     };
-    facts.push(Fact { at, kind });
-    facts
+    Some(Fact { at, kind })
 }
 
 fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {
@@ -236,7 +235,10 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
         let revision = if run.retries == 0 { run.start_revision } else { 1 };
         put(revision * PLACES, vec![fact]);
     }
-    put(run.status_revision * PLACES + PLACES - KINDS, of_status(run));
+    if let Some((revision, fact)) = of_cancellation(run) {
+        put(revision * PLACES + PLACES - KINDS, vec![fact]);
+    }
+    put(run.status_revision * PLACES + PLACES - KINDS + 1, of_status(run).into_iter().collect());
     placed.sort_by_key(|placed| placed.place);
     placed
 }

@@ -179,6 +179,7 @@ fn ended() -> Run {
             cause: CancelCause::Overlap,
             reason: "not needed".into(),
             caller: Caller::by(Way::Api),
+            revision: 6,
         }),
         retries: 1,
         status_revision: 7,

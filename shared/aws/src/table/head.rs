@@ -193,7 +193,7 @@ struct Body {
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     wake: Option<i64>,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
-    cancellation: Option<(i64, u8, String, Caller)>,
+    cancellation: Option<(i64, u8, String, Caller, u64)>,
     /// Who asked for the run; absent: the host.
     #[serde(rename = "C", default, skip_serializing_if = "Option::is_none")]
     caller: Option<Caller>,
@@ -298,8 +298,9 @@ impl Body {
         } = run;
         let since = |at: Timestamp| at.as_millis().wrapping_sub(submitted_at.as_millis());
         let (generations, slots) = write_directory(&beside.directory);
-        let cancelled =
-            |of: &Cancellation| (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone());
+        let cancelled = |of: &Cancellation| {
+            (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone(), of.revision)
+        };
         Self {
             version: *version,
             nominal: nominal_of(origin).map(since),
@@ -352,8 +353,8 @@ impl Body {
         };
         let (error, message) = read_error(&self.error)?;
         wanted.extend(message.map(|reference| (Field::ErrorMessage, reference)));
-        let cancelled = |(at, cause, reason, caller): (i64, u8, String, Caller)| {
-            Ok::<_, Damage>(Cancellation { at: after(at), cause: cause_of(cause)?, reason, caller })
+        let cancelled = |(at, cause, reason, caller, revision): (i64, u8, String, Caller, u64)| {
+            Ok::<_, Damage>(Cancellation { at: after(at), cause: cause_of(cause)?, reason, caller, revision })
         };
         let run = Run {
             id: run_of(item)?,

@@ -107,8 +107,14 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
 /// Any run at all, of so many actions.
 pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run> {
     let causes = select(vec![CancelCause::Request, CancelCause::Deadline, CancelCause::Overlap]);
-    let cancellation = (a_time(), causes, ".{0,20}", a_caller());
-    let cancellation = cancellation.prop_map(|(at, cause, reason, caller)| Cancellation { at, cause, reason, caller });
+    let cancellation = (a_time(), causes, ".{0,20}", a_caller(), 0u64..9);
+    let cancellation = cancellation.prop_map(|(at, cause, reason, caller, revision)| Cancellation {
+        at,
+        cause,
+        reason,
+        caller,
+        revision,
+    });
     let origin =
         of(a_time()).prop_map(|nominal| nominal.map_or(Origin::Request, |nominal| Origin::Schedule { nominal }));
     let times = (a_time(), of(a_time()), of(a_time()), of(a_time()), of(a_time()));

@@ -75,6 +75,7 @@ pub(crate) fn run() -> Run {
             cause: CancelCause::Request,
             reason: "not needed".into(),
             caller: person(),
+            revision: 6,
         }),
         retries: 1,
         status_revision: 7,

@@ -21,9 +21,8 @@ pub(crate) const CANCELLED: &str = "its run is being cancelled, or it alone was 
 pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {
     match draft.run.status {
         RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
-        // A run that had nothing in flight was cancelled and ended by one commit.
         RunStatus::Cancelling | RunStatus::Cancelled => {
-            draft.stands = Some(draft.run.status_revision);
+            draft.stands = draft.run.cancellation.as_ref().map(|cancellation| cancellation.revision);
             return Ok(());
         }
         RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut => {

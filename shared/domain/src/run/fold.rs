@@ -25,7 +25,7 @@ pub fn apply(run: &mut Run, fact: &Fact) {
         FactKind::RunResumed { caller, .. } => set_status(run, RunStatus::Running, Some(caller)),
         FactKind::RunCancelling { cause, reason, caller } => {
             let (reason, caller) = (reason.clone(), caller.clone());
-            run.cancellation = Some(Cancellation { at, cause: *cause, reason, caller });
+            run.cancellation = Some(Cancellation { at, cause: *cause, reason, caller, revision: next });
             set_status(run, RunStatus::Cancelling, None);
         }
         FactKind::RunRetried { deadline, actions, caller } => {

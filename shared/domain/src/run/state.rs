@@ -142,6 +142,8 @@ pub struct Cancellation {
     /// Who asked for it.
     #[serde(default)]
     pub caller: Caller,
+    /// The revision whose commit said so.
+    pub revision: u64,
 }
 
 /// Which commit a sweep has made.
