@@ -181,6 +181,12 @@ pub(crate) fn fold(
         folded.again.extend(outstanding.facts.iter().filter_map(public));
         folded.commands.extend(outstanding.commands);
     }
+    // An input that is handled again may have sent by itself what its commit led to.
+    let mut sent = BTreeSet::new();
+    folded.commands.retain(|command| match command {
+        Command::Perform(perform) => sent.insert((perform.of, perform.issue)),
+        Command::Confirm(_) | Command::Stop(_) | Command::Wake { .. } | Command::Ended => true,
+    });
     let mut told: BTreeSet<_> = folded.events.iter().map(|event| event.id).collect();
     folded.again.retain(|event| told.insert(event.id));
     if is_changed(before, &folded.run) {

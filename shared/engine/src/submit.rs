@@ -31,6 +31,9 @@ const HELD_BACK: Millis = Millis::from_secs(60);
 /// given up by then.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a run that has begun may be without any report before its start is sent again.
+const UNHEARD_OF: Millis = Millis::from_secs(10);
+
 /// Submits runs.
 #[derive(Clone)]
 pub struct Starter {
@@ -271,12 +274,15 @@ impl Begun {
     }
 }
 
-/// Has the process manager send the start of a run again, if no agent has reported anything of it.
+/// Has the process manager send the start of a run again, if no agent has reported anything of it. Most likely its first
+/// attempts are with their agents, so a run that has begun is given time for a report.
 pub(crate) async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortError> {
     if !run.is_unheard_of() || run.status.is_final() {
         return Ok(());
     }
-    Effects::start_of(run).send(ports).await
+    let age = run.started_at.map_or(UNHEARD_OF, |begun| ports.clock.now().since(begun));
+    let delay = Millis(UNHEARD_OF.0.saturating_sub(age.0));
+    send_all(ports.queues.as_ref(), &[to_run(run.id, Input::Start, delay)]).await
 }
 
 fn check_key(key: &str) -> Result<(), StartError> {

@@ -404,8 +404,7 @@ async fn each_lost_attempt_of_a_start_is_resent() {
         let id = starter(&host.ports()).start(request(None)).await.unwrap().run.id;
         let (of, started_at) = (first_report(&attempts(&host, id)[0], "agent-1"), host.ports().clock.now());
         host.ports().queues.remove(&QueueName::Pool(PoolName::default())).await.unwrap();
-        let input =
-            if is_paused { Input::Pause { pauses: 0, retries: 0 } } else { Input::Started { of, started_at } };
+        let input = if is_paused { Input::Pause { pauses: 0, retries: 0 } } else { Input::Started { of, started_at } };
         report(&host, id, input).await;
         // The queued attempts have their first mark after ten minutes.
         pass(&host, 10).await;

@@ -18,8 +18,7 @@ fn task() -> Value {
 /// A world in which an agent performs an attempt that has no message any more.
 async fn without_message(hurry: bool) -> (World, RunId, Running) {
     let world = World::new();
-    let script =
-        Script::new(|attempt| if attempt.fence == 1 { Script::hang() } else { Script::give(json!("done")) });
+    let script = Script::new(|attempt| if attempt.fence == 1 { Script::hang() } else { Script::give(json!("done")) });
     let owner = world.agent_with("owner", 1, script, |settings| {
         if hurry {
             settings.drain_deadline = Duration::ZERO;

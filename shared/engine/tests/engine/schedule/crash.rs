@@ -113,7 +113,8 @@ async fn performable_after(actions: usize, redelivered: bool, call: usize, momen
         world.manage().await;
     }
     let sweeper = Sweeper::new(world.ports.clone(), Duration::from_secs(1));
-    for _ in 0..if redelivered { 0 } else { 3 } {
+    // An attempt that was never sent has its first mark after ten minutes.
+    for _ in 0..if redelivered { 0 } else { 11 } {
         world.host.advance(Millis::from_secs(60));
         sweeper.round(world.ports.clock.now()).await.unwrap();
         world.manage().await;
