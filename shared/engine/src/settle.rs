@@ -172,7 +172,9 @@ pub(crate) fn fold(
         folded.events.extend(change.facts.iter().filter_map(public));
         folded.commands.extend(change.commands);
         folded.answers.push(change.answer);
-        stands.extend(change.stands.filter(|_| given.repeated || met_conflict));
+        if given.repeated || met_conflict {
+            stands.extend(change.stands);
+        }
         folded.run = change.run;
     }
     for revision in stands {

@@ -266,8 +266,8 @@ impl Step<'_> {
             };
             self.holds(SG37, stamp == next, || format!("{fact:?} is stamped with {stamp}, not {next}"));
         }
-        let stands = self.change.stands;
-        let exists = stands.is_none_or(|at| at <= self.before.revision);
+        let stands = &self.change.stands;
+        let exists = stands.iter().all(|at| *at <= self.before.revision);
         self.holds(SG37, exists, || format!("it stands in {stands:?} after {}", self.before.revision));
     }
 }

@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 /// that recorded it may have died.
 pub(super) fn start(draft: &mut Draft<'_>) {
     if draft.run.status != RunStatus::Submitted {
-        draft.stands = Some(draft.run.start_revision);
+        draft.stands_in(draft.run.start_revision);
         if draft.run.status == RunStatus::Running && draft.run.is_unheard_of() {
             let start = outstanding::of_commit(draft.definition, &draft.run, draft.run.start_revision, draft.now);
             draft.again.extend(start.facts);
@@ -82,7 +82,7 @@ pub(super) fn pause_as_asked(draft: &mut Draft<'_>, pauses: u32, retries: u32) -
     }
     match pauses.cmp(&draft.run.pauses) {
         Ordering::Less => {
-            draft.stands = Some(draft.run.status_revision);
+            draft.stands_in(draft.run.status_revision);
             Ok(())
         }
         Ordering::Equal => pause(draft),
@@ -121,7 +121,7 @@ fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
             draft.emit(FactKind::RunResumed { number: draft.run.pauses, caller: draft.caller.clone() });
             graph::follow(draft);
         }
-        RunStatus::Running => draft.stands = Some(draft.run.status_revision),
+        RunStatus::Running => draft.stands_in(draft.run.status_revision),
         RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
         RunStatus::Succeeded
         | RunStatus::SucceededWithFaults
@@ -129,7 +129,7 @@ fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
         | RunStatus::TimedOut
         | RunStatus::Cancelled => {
             // This very request may have ended the run.
-            draft.stands = Some(draft.run.status_revision);
+            draft.stands_in(draft.run.status_revision);
             return Err(Rejection::RunEnded);
         }
     }
@@ -139,13 +139,13 @@ fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
 /// Starts over what did not succeed and all that needs it; what succeeded beside it stays.
 pub(super) fn retry(draft: &mut Draft<'_>, retries: u32) -> Result<(), Rejection> {
     if !is_of_this_life(draft, retries)? {
-        draft.stands = Some(draft.run.status_revision);
+        draft.stands_in(draft.run.status_revision);
         return Ok(());
     }
     match draft.run.status {
         RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => {}
         RunStatus::Running if draft.run.retries > 0 => {
-            draft.stands = Some(draft.run.status_revision);
+            draft.stands_in(draft.run.status_revision);
             return Ok(());
         }
         RunStatus::Submitted

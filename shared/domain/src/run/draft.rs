@@ -1,6 +1,6 @@
 //! One decision in the making: facts are folded as they are decided, so that what follows sees them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use super::command::{Command, Stop, resend};
 use super::fact::{Fact, FactKind};
@@ -22,8 +22,8 @@ pub(super) struct Draft<'a> {
     /// Facts of earlier commits whose events are to be published again.
     pub(super) again: Vec<Fact>,
     pub(super) commands: Vec<Command>,
-    /// The commit that did what this input asks for, when it was handled before.
-    pub(super) stands: Option<u64>,
+    /// The commits that may have done what this input asks for, when it was handled before.
+    pub(super) stands: BTreeSet<u64>,
     /// Actions whose settling has not been looked at yet.
     pub(super) settled: VecDeque<ActionIndex>,
     /// The run's `wake_at` has been set to the exact instant.
@@ -40,10 +40,15 @@ impl<'a> Draft<'a> {
             facts: Vec::new(),
             again: Vec::new(),
             commands: Vec::new(),
-            stands: None,
+            stands: BTreeSet::new(),
             settled: VecDeque::new(),
             is_wake_set: false,
         }
+    }
+
+    /// The input may have been handled before, by the commit of that revision.
+    pub(super) fn stands_in(&mut self, revision: u64) {
+        self.stands.insert(revision);
     }
 
     /// Decides a fact: it is folded at once, and the action that it settles is remembered.

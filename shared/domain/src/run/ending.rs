@@ -22,7 +22,7 @@ pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) ->
     match draft.run.status {
         RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
         RunStatus::Cancelling | RunStatus::Cancelled => {
-            draft.stands = draft.run.cancellation.as_ref().map(|cancellation| cancellation.revision);
+            draft.stands.extend(draft.run.cancellation.as_ref().map(|cancellation| cancellation.revision));
             return Ok(());
         }
         RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut => {
@@ -54,7 +54,7 @@ pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) ->
 pub(super) fn kill(draft: &mut Draft<'_>, action: ActionIndex, reason: &str) -> Result<(), Rejection> {
     let status = draft.state(action).status;
     if let Some(kill) = &draft.state(action).kill {
-        draft.stands = Some(kill.revision);
+        draft.stands_in(kill.revision);
         return if status.is_in_flight() || status == ActionStatus::Cancelled {
             Ok(())
         } else {

@@ -27,7 +27,7 @@ pub(super) fn started(draft: &mut Draft<'_>, of: &Report, started_at: Timestamp)
     match heard(draft, of, Word::Started, None)? {
         Verdict::Owns => own(draft, of, started_at, 0),
         Verdict::Again | Verdict::Counts | Verdict::Confirmed { .. } => {
-            draft.stands = Some(draft.state(of.action).revision);
+            draft.stands_in(draft.state(of.action).revision);
         }
     }
     stop_if_stopping(draft, of.action);
@@ -198,7 +198,7 @@ pub(super) fn dead_lettered(
 ) -> Result<(), Rejection> {
     let said = Said { word: Word::DeadLetter, delivery, message, agent: None };
     if let Err(refused) = judge(draft.state(action), &said, draft.now) {
-        draft.stands = Some(draft.state(action).revision);
+        draft.stands_in(draft.state(action).revision);
         return Err(rejection(draft, action, refused));
     }
     draft.fail(action, None, ErrorInfo::new("dead_letter", reason), false);
@@ -236,7 +236,7 @@ fn refuse_word(
                 let until = draft.now.plus(Millis(2 * VISIBILITY_MS));
                 draft.emit(FactKind::ActionLeased { of: draft.at(of.action), until, renewal: 0 });
             }
-            draft.stands = Some(draft.state(of.action).revision);
+            draft.stands_in(draft.state(of.action).revision);
             Err(rejection(draft, of.action, refused))
         }
     }
@@ -244,7 +244,7 @@ fn refuse_word(
 
 /// Refuses a report, and tells its agent what to do with its message.
 fn refuse(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, refused: Refused) -> Result<(), Rejection> {
-    draft.stands = Some(draft.state(of.action).revision);
+    draft.stands_in(draft.state(of.action).revision);
     let why = rejection(draft, of.action, refused);
     if !matches!(refused, Refused::Unknown) {
         answer(draft, of, asked, refused.fate(), &why.to_string());

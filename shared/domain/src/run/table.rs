@@ -3,6 +3,8 @@
 //! An input may come twice. Handled again, it changes nothing, and names the commit in which its first handling stands: the
 //! caller then sends what that commit led to, for the process that decided it may have died before it sent.
 
+use std::collections::BTreeSet;
+
 use super::command::Command;
 use super::draft::Draft;
 use super::fact::Fact;
@@ -27,8 +29,8 @@ pub struct Change {
     pub commands: Vec<Command>,
     /// Whether the input was accepted. A refusal may send, too.
     pub answer: Result<(), Rejection>,
-    /// The commit in which an earlier handling of this input stands, as far as the record tells; none: it was not handled.
-    pub stands: Option<u64>,
+    /// The commits in which an earlier handling of this input may stand, as far as the record tells; none: it was not handled.
+    pub stands: BTreeSet<u64>,
 }
 
 /// Why an input is refused.
@@ -61,7 +63,7 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller
     if !draft.facts.is_empty() && !draft.is_wake_set {
         timers::keep_wake(&mut draft);
     }
-    let stands = draft.stands.filter(|revision| *revision <= run.revision);
+    let stands = draft.stands.into_iter().filter(|revision| *revision <= run.revision).collect();
     let Draft { run, facts, again, commands, .. } = draft;
     Change { run, facts, again, commands, answer, stands }
 }

@@ -20,18 +20,19 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
     let before = draft.facts.len();
     match action {
         Some(action) if draft.run.status.goes_on() => {
-            draft.stands = Some(draft.state(action).revision);
+            draft.stands_in(draft.state(action).revision);
             look_at(draft, action, true);
         }
         None => {
-            let cancelled = draft.run.actions.iter().filter(|state| state.status == ActionStatus::Cancelled);
-            let last = cancelled.map(|state| state.revision).chain([draft.run.status_revision]).max();
-            draft.stands = last.filter(|_| draft.run.cancellation.is_some());
+            // The deadline has its timer, and the end of what was cancelled has another: this may be either.
+            if let Some(cancellation) = &draft.run.cancellation {
+                draft.stands.extend([cancellation.revision, draft.run.status_revision]);
+            }
             look_at_run(draft)?;
         }
         // This very timer may have ended the run.
         Some(action) => {
-            draft.stands = Some(draft.state(action).revision);
+            draft.stands_in(draft.state(action).revision);
             return Ok(());
         }
     }
@@ -39,7 +40,7 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
     if draft.facts.len() == before {
         timers::ask_again(draft, action);
     } else {
-        draft.stands = None;
+        draft.stands.clear();
     }
     let is_done = action.is_some() || draft.run.status.phase() == Phase::Ending;
     if is_done {
@@ -52,7 +53,7 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
 pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp) -> Result<(), Rejection> {
     if let Some(before) = draft.run.swept.iter().find(|swept| swept.at == at) {
         // The sweep was handled before. What is due since then is for the next one.
-        draft.stands = Some(before.revision);
+        draft.stands_in(before.revision);
         return Ok(());
     }
     match draft.run.status.phase() {
@@ -172,7 +173,7 @@ pub(super) fn unserved(draft: &mut Draft<'_>, pool: &PoolName, since: Timestamp)
             continue;
         }
         if let Some(unserved) = state.unserved {
-            draft.stands = draft.stands.max(Some(unserved.revision));
+            draft.stands_in(unserved.revision);
             continue;
         }
         let since = state.queued_at.map_or(since, |queued_at| queued_at.max(since));

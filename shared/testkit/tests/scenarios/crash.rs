@@ -67,7 +67,7 @@ impl Faulty {
                 return;
             }
         }
-        if let Some(revision) = decision.stands.filter(|_| self.lost.as_ref() == Some(input)) {
+        for revision in decision.stands.iter().copied().filter(|_| self.lost.as_ref() == Some(input)) {
             let world = &self.world;
             let found = outstanding::of_commit(&world.definition, &world.run, revision, world.now);
             decision.again.extend(found.facts);

@@ -123,8 +123,14 @@ pub(crate) fn times(world: &World, kind: &str, name: Option<&str>) -> usize {
 pub(crate) fn repeated(world: &World, input: &Input) -> Outstanding {
     let change = world.ask(input);
     assert_eq!(change.facts, [], "{input:?} changes something the second time");
-    let revision = change.stands.expect("it stands in a commit");
-    outstanding::of_commit(&world.definition, &world.run, revision, world.now)
+    assert!(!change.stands.is_empty(), "it stands in a commit");
+    let mut found = Outstanding::default();
+    for revision in change.stands {
+        let of_commit = outstanding::of_commit(&world.definition, &world.run, revision, world.now);
+        found.facts.extend(of_commit.facts);
+        found.commands.extend(of_commit.commands);
+    }
+    found
 }
 
 pub(crate) fn kinds(facts: &[Fact]) -> Vec<&'static str> {
