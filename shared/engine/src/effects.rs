@@ -61,9 +61,8 @@ impl Effects {
         effects
     }
 
-    /// What waits for less than a minute is told of half-way, so that it can say why it waited in vain.
     fn wait_of(&mut self, run: RunId, perform: &Perform, queue_timeout: Option<Millis>) {
-        let tell_after = queue_timeout.map_or(TELL_AFTER, |timeout| TELL_AFTER.min(Millis(timeout.0 / 2)));
+        let tell_after = tell_after(queue_timeout);
         match self.waits.iter_mut().find(|wait| wait.pool == perform.pool) {
             Some(wait) => wait.tell_after = wait.tell_after.min(tell_after),
             None => self.waits.push(Wait { run, pool: perform.pool.clone(), tell_after }),
@@ -168,6 +167,12 @@ pub(crate) async fn report_dead(
     let message = id.map_or(0, message_hash);
     let input = Input::DeadLettered { action: perform.of.action, delivery, message, reason };
     send_all(ports.queues.as_ref(), &[to_run(perform.run, input, Millis(0))]).await
+}
+
+/// How long an attempt lies in a pool without an agent before it is said. What waits for less than a minute is told of
+/// half-way, so that it can say why it waited in vain.
+pub(crate) fn tell_after(queue_timeout: Option<Millis>) -> Millis {
+    queue_timeout.map_or(TELL_AFTER, |timeout| TELL_AFTER.min(Millis(timeout.0 / 2)))
 }
 
 /// Tells a run that no agent serves a pool since then, if that is still so after a delay.

@@ -419,27 +419,3 @@ async fn attempts_that_waited_share_one_look_at_the_record() {
     let (one, ten) = (calls(1).await, calls(10).await);
     assert!(ten < one + 5, "ten attempts take {ten} calls where one takes {one}");
 }
-
-#[tokio::test(start_paused = true)]
-async fn zz_debug() {
-    let world = World::failing(28, Moment::Before);
-    let host = world.host.clone();
-    tokio::spawn(async move {
-        let mut last = String::new();
-        for _ in 0..1000 {
-            let pool = host.messages(&QueueName::Pool(PoolName::default()));
-            let inbox = host.messages(&QueueName::Inbox);
-            let control = host.messages(&QueueName::Control {
-                pool: PoolName::default(),
-                agent: windlass_domain::ids::AgentId::new("agent").unwrap(),
-            });
-            let now = format!("POOL {pool:#?}\nINBOX {inbox:#?}\nCONTROL {control:#?}");
-            if now != last {
-                eprintln!("--- {:?}\n{now}", windlass_engine::ports::Clock::now(&host));
-                last = now;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    });
-    eprintln!("{:?}", diamond(&world).await);
-}

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use windlass_contract::event::PublicEvent;
-use windlass_contract::message::{PerformMessage, decode};
+use windlass_contract::message::{ControlMessage, PerformMessage, decode};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Claim, Input, Origin, Outcome, Report, Run};
@@ -83,7 +83,16 @@ impl World {
         let pool = PoolName::default;
         let agents = (0..4).map(agent_of).map(|agent| QueueName::Control { pool: pool(), agent });
         let pools = [QueueName::Inbox, QueueName::Pool(pool()), QueueName::DeadLetter];
-        pools.into_iter().chain(agents).flat_map(|queue| self.host.messages(&queue)).collect()
+        pools.into_iter().chain(agents).flat_map(|queue| self.host.messages(&queue)).flat_map(apart).collect()
+    }
+}
+
+/// Each thing that a message says: what one agent is told of one run goes into one message.
+fn apart(body: String) -> Vec<String> {
+    match decode(&body) {
+        Ok(ControlMessage::Confirm { confirmed, .. }) => confirmed.iter().map(|one| format!("{one:?}")).collect(),
+        Ok(ControlMessage::Stop { stopped, .. }) => stopped.iter().map(|one| format!("{one:?}")).collect(),
+        Ok(ControlMessage::Drain { .. }) | Err(_) => vec![body],
     }
 }
 
