@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use windlass_contract::event::PublicEvent;
-use windlass_contract::message::{ControlMessage, PerformMessage, decode};
+use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Claim, Input, Origin, Outcome, Report, Run};
@@ -103,20 +103,22 @@ fn once(mut events: Vec<PublicEvent>) -> Vec<PublicEvent> {
     events
 }
 
-/// An old read ends in a conflict, and the write that met it may have been the process's own. So the process may repeat what
-/// stands: the very messages, or attempts that an agent must claim.
+/// An old read ends in a conflict, and the write that met it may have been the process's own. So the process may repeat
+/// what stands: the very messages, wakes, and attempts that an agent must claim.
 fn check_sent(old: &[String], new: &[String]) {
     let mut surplus = old.to_vec();
     for body in new {
         let at = surplus.iter().position(|sent| sent == body);
         surplus.swap_remove(at.unwrap_or_else(|| panic!("never sent: {body}")));
     }
-    let attempt = |body: &String| decode::<PerformMessage>(body).ok();
-    let attempts: Vec<PerformMessage> = new.iter().filter_map(attempt).collect();
-    for body in surplus.iter().filter(|body| !new.contains(body)) {
-        let sent = attempt(body).unwrap_or_else(|| panic!("sent only after an old read: {body}"));
-        assert!(sent.issue > 0 && attempts.iter().any(|attempt| attempt.of == sent.of), "{body}");
-    }
+    let attempts: Vec<PerformMessage> = new.iter().filter_map(|body| decode(body).ok()).collect();
+    let is_claimed = |body: &str| {
+        let sent = decode::<PerformMessage>(body).ok().filter(|sent| sent.issue > 0);
+        sent.is_some_and(|sent| attempts.iter().any(|attempt| attempt.of == sent.of))
+    };
+    let is_wake = |body: &str| matches!(decode(body), Ok(InboxMessage::Run { input: Input::Wake { .. }, .. }));
+    let surplus: Vec<&String> = surplus.iter().filter(|body| !new.contains(body)).collect();
+    assert!(surplus.iter().all(|body| is_claimed(body) || is_wake(body)), "sent only after old reads: {surplus:?}");
 }
 
 async fn drive(sketch: &Sketch, moves: &[(Move, bool)]) {

@@ -104,7 +104,7 @@ async fn a_pool_whose_last_agent_dies_is_told() {
     let begun = Instant::now();
     let id = world.submit(&one(&json!({}))).await;
     let run = world.until(id, is_told).await;
-    assert!(begun.elapsed() <= Duration::from_secs(45), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() <= Duration::from_mins(1), "{:?}", begun.elapsed());
     assert_eq!(run.action(ActionIndex(0)).unserved.unwrap().since, run.action(ActionIndex(0)).queued_at.unwrap());
     tokio::time::sleep(Duration::from_mins(20)).await;
     assert_eq!(published(&world, "action.unserved"), 1);
