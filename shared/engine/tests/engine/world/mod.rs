@@ -197,15 +197,26 @@ impl World {
     }
 
     fn swept(host: MemoryHost, ports: Ports, at: usize, moment: Moment, every: Duration) -> Self {
-        let faulty = FaultyHost::failing(ports, at, moment);
-        let ports = faulty.ports();
-        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
-        let world = Self { host, ports, definitions, faulty };
+        let world = Self::still(host, ports, at, moment);
         let manager = ProcessManager::new(world.ports.clone(), world.definitions.clone());
         tokio::spawn(async move { manager.run(2, &CancellationToken::new()).await });
         let sweeper = Sweeper::new(world.ports.clone(), every);
         tokio::spawn(async move { sweeper.run(&CancellationToken::new()).await });
         world
+    }
+
+    /// A world in which no loop runs: the test handles the inbox by hand.
+    pub(crate) fn idle() -> Self {
+        let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
+        let ports = host.ports();
+        Self::still(host, ports, usize::MAX, Moment::Before)
+    }
+
+    fn still(host: MemoryHost, ports: Ports, at: usize, moment: Moment) -> Self {
+        let faulty = FaultyHost::failing(ports, at, moment);
+        let ports = faulty.ports();
+        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+        Self { host, ports, definitions, faulty }
     }
 
     /// How many calls the loops have made.
