@@ -113,7 +113,7 @@ async fn later_receive_displaces_and_stops_the_owner() {
     let id = world.submit(&wide(1)).await;
     let first = world.steal(Duration::from_secs(10)).await;
     claims(&world, id, "first", vec![claim_of(&first[0], 1)]).await;
-    let again = world.steal(Duration::from_secs(60)).await;
+    let again = world.steal(Duration::from_mins(1)).await;
     claims(&world, id, "second", vec![claim_of(&again[0], 1)]).await;
     assert_eq!(confirmed(&world, "second").delivery, Delivery::new(1, 0, 2));
     let order = stopped(&world, "first");
@@ -178,7 +178,9 @@ async fn repeated_confirm_changes_nothing() {
 async fn handle(world: &World, sender: &Sender) -> (Vec<Received>, Vec<bool>) {
     let ports = world.host.ports();
     let mut batch = ports.queues.receive(&QueueName::Inbox, 10, Duration::ZERO, Duration::ZERO).await.unwrap();
-    batch.iter_mut().for_each(|received| received.sender = sender.clone());
+    for received in &mut batch {
+        received.sender = sender.clone();
+    }
     let done = again(world, &batch).await;
     (batch, done)
 }

@@ -39,7 +39,7 @@ fn message(issue: u64, queued_at: Timestamp) -> String {
 
 /// A draining agent receives another message of what it performs. It goes on until its deadline, and hands back once.
 #[tokio::test(start_paused = true)]
-async fn what_an_open_receive_brings_of_an_attempt_that_goes_on_takes_it_from_nobody() {
+async fn draining_agent_leaves_second_message_of_attempt() {
     let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
     let ports = WatchedQueues::polling_on(host.ports().queues).on(&host.ports());
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
@@ -67,7 +67,7 @@ async fn what_an_open_receive_brings_of_an_attempt_that_goes_on_takes_it_from_no
 
 /// The agent hands back a first message. It makes any other visible, so that the next agent claims it.
 #[tokio::test(start_paused = true)]
-async fn what_an_open_receive_brings_during_a_drain_is_handed_back_at_once() {
+async fn open_receive_during_drain_is_handed_back() {
     let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
     let ports = WatchedQueues::polling_on(host.ports().queues).on(&host.ports());
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));

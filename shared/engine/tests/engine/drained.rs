@@ -17,7 +17,7 @@ fn source() -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_by_command_is_seen_keeps_its_time_and_spends_no_attempt() {
+async fn drain_command_keeps_deadline_and_spends_no_attempt() {
     let world = World::new();
     let ports = world.host.ports();
     let control = Control::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));

@@ -142,7 +142,7 @@ async fn drive(sketch: &Sketch, moves: &[(Move, bool)]) {
 }
 
 #[test]
-fn an_old_read_changes_no_answer_and_nothing_that_follows() {
+fn old_read_changes_no_decision() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     let config = Config { cases: 300, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]));

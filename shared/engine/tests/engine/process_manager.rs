@@ -55,7 +55,7 @@ impl World {
         ProcessManager::new(self.ports.clone(), Arc::new(Definitions::new(self.ports.tasks.clone())))
     }
 
-    /// Records a run whose start nobody has sent.
+    /// Records a run whose start no submitter has sent.
     async fn record(&self, key: &str) -> RunId {
         let task = TaskName::new("t").unwrap();
         let id = RunId::from_key(&task, key);
@@ -104,7 +104,7 @@ impl World {
         self.host.ports().runs.load(id).await.unwrap().unwrap()
     }
 
-    /// The letters that nobody could handle.
+    /// The dead letters.
     fn letters(&self) -> Vec<Value> {
         let bodies = self.host.messages(&QueueName::DeadLetter);
         bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
@@ -131,7 +131,7 @@ fn state(run: &Run, action: u32) -> (ActionStatus, Option<String>, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_of_ten_runs_is_one_request_a_queue() {
+async fn ten_runs_are_one_request_per_queue() {
     let world = World::new().await;
     let mut ids = Vec::new();
     for n in 0..10 {
@@ -152,7 +152,7 @@ async fn a_batch_of_ten_runs_is_one_request_a_queue() {
 
 /// Ten reports of one action each: what follows goes out after all of them are committed, in one request.
 #[tokio::test(start_paused = true)]
-async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
+async fn ten_reports_are_followed_by_one_request() {
     let world = World::new().await;
     for n in 0..10 {
         let id = world.record(&n.to_string()).await;
@@ -173,7 +173,7 @@ async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
 
 /// If what follows can not be sent, every input that something follows from comes again; the others are done.
 #[tokio::test(start_paused = true)]
-async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
+async fn input_is_acknowledged_after_its_sends() {
     let world = World::new().await;
     let started = world.start().await;
     let recorded = world.record("k").await;
@@ -195,10 +195,10 @@ async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
     assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
 }
 
-/// A request that carries messages of several runs fails as one: those that were sent beside it are not sent again, for
-/// whoever got them may be at work by now.
+/// A request that carries messages of several runs fails as one. What was sent beside it must be claimed when it is sent
+/// again, for the agents that have it may be at work.
 #[tokio::test(start_paused = true)]
-async fn a_pool_out_of_reach_has_nothing_of_another_pool_sent_twice() {
+async fn unreachable_pool_repeats_no_first_message_elsewhere() {
     let world = World::new().await;
     for n in 0..3 {
         let id = world.record(&n.to_string()).await;
@@ -225,7 +225,7 @@ async fn a_pool_out_of_reach_has_nothing_of_another_pool_sent_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_refuses_fails_its_own_action_and_nobody_elses() {
+async fn refusing_pool_fails_only_its_own_action() {
     let world = World::new().await;
     let ids = [world.record("0").await, world.record("1").await, world.record("2").await];
     for id in ids {
@@ -264,7 +264,7 @@ async fn a_pool_that_refuses_fails_its_own_action_and_nobody_elses() {
 
 /// The same when the run begins with its record.
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_started_on_a_pool_that_refuses_is_answered_and_its_action_fails() {
+async fn submitter_answers_though_a_pool_refuses() {
     let world = World::new().await;
     let gone = |queue: &QueueName, _: &Outgoing| {
         (*queue == pool("side")).then(|| PortError::new(ErrorClass::Reject, "WL0331", "send: there is no such queue"))
@@ -280,7 +280,7 @@ async fn a_run_that_is_started_on_a_pool_that_refuses_is_answered_and_its_action
 
 /// An agent that has ended took its control queue along: that is no failure of the run that stops it.
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_is_gone_can_not_be_told_and_nobody_minds() {
+async fn stop_to_missing_control_queue_is_dropped() {
     let world = World::new().await;
     let id = world.start().await;
     let of = first_report(&world.attempts(&default_pool())[0], "gone");
@@ -302,7 +302,7 @@ async fn an_agent_that_is_gone_can_not_be_told_and_nobody_minds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_its_pool_gave_up_fails_and_is_kept() {
+async fn attempt_given_up_by_pool_fails() {
     let world = World::new().await;
     let (id, other) = (world.start().await, world.start().await);
     let given_up: Vec<Received> = world.receive(&default_pool()).await;
@@ -327,7 +327,7 @@ async fn an_attempt_that_its_pool_gave_up_fails_and_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_input_that_the_inbox_gave_up_is_kept_and_nothing_else() {
+async fn input_given_up_by_inbox_is_only_kept() {
     let world = World::new().await;
     let id = world.start().await;
     let before = world.run(id).await;
@@ -349,7 +349,7 @@ async fn an_input_that_the_inbox_gave_up_is_kept_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_can_not_be_kept_comes_again() {
+async fn unkept_dead_letter_comes_again() {
     let world = World::new().await;
     world.start().await;
     let given_up = world.receive(&default_pool()).await;
@@ -364,7 +364,7 @@ async fn a_dead_letter_that_can_not_be_kept_comes_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_message_looks_at_what_has_not_changed_and_wakes_what_is_due() {
+async fn sweep_message_sweeps_only_due_runs() {
     let world = World::new().await;
     let (lost, fresh) = (world.record("lost").await, world.record("fresh").await);
     world.host.advance(Millis::from_secs(180));
@@ -399,9 +399,9 @@ async fn a_sweep_that_fails_comes_again() {
     assert_eq!(cut_off.manager().handle(&batch, None).await, [false]);
 }
 
-/// Whoever was held up has inputs that have come to others since: what they decided, and acknowledged, is theirs.
+/// A process manager that was held up has inputs that others may have decided and acknowledged since.
 #[tokio::test(start_paused = true)]
-async fn what_others_may_have_by_now_is_not_decided() {
+async fn late_inputs_are_not_decided() {
     let world = World::new().await;
     let run = world.record("held up").await;
     world.send(run, Input::Start).await;
@@ -417,7 +417,7 @@ async fn what_others_may_have_by_now_is_not_decided() {
 
 /// A bug in a sweep fails its own message, and nothing beside it.
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_panics_comes_again_and_stops_nothing_else() {
+async fn panicking_sweep_comes_again_and_stops_nothing() {
     let world = World::new().await;
     world.record("lost").await;
     world.host.advance(Millis::from_secs(180));
@@ -442,7 +442,7 @@ async fn a_sweep_that_panics_comes_again_and_stops_nothing_else() {
 
 /// A run that is handed out rests for a while on some hosts: none is, if its wake would not be sent.
 #[tokio::test(start_paused = true)]
-async fn no_run_is_asked_for_while_the_inbox_is_deep() {
+async fn deep_inbox_stops_the_sweep() {
     let world = World::new().await;
     world.record("due").await;
     let inbox = world.host.ports().queues;

@@ -21,7 +21,7 @@ use windlass_testkit::memory::MemoryHost;
 
 use crate::world::first_report;
 
-/// One action, then two that need it, all of which the bus is told of.
+/// One action, then two that need it. The bus gets every event.
 fn source() -> Value {
     json!({ "task": "t", "events": "all", "actions": {
         "first": { "native": { "handler": "x" }, "retry": { "attempts": 2, "delay": "1s" } },
@@ -66,14 +66,14 @@ fn attempts(host: &MemoryHost) -> Vec<PerformMessage> {
     host.messages(&QueueName::Pool(PoolName::default())).iter().map(|body| decode(body).unwrap()).collect()
 }
 
-/// Of which actions it was told that they are queued.
+/// The actions whose queueing was published.
 fn told(host: &MemoryHost) -> Vec<String> {
     let queued = host.published().into_iter().filter(|event| event.kind == "action.queued");
     queued.map(|event| event.action.unwrap().to_string()).collect()
 }
 
-/// Nobody can have an attempt that was not told of: once somebody has, the run goes on, and a redelivery tells only of
-/// what still stands.
+/// No agent can have an attempt whose queueing was not published. Once an agent has it the run goes on, and a redelivery
+/// publishes only what still stands.
 fn check_told(host: &MemoryHost, place: &str) {
     let told = told(host);
     for attempt in attempts(host) {
@@ -95,7 +95,7 @@ async fn first_is_done(host: &MemoryHost) -> RunId {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_is_told_of_before_anybody_can_have_it() {
+async fn queueing_is_published_before_attempt_is_sent() {
     for moment in [Moment::Before, Moment::After] {
         for call in 0.. {
             let host = host().await;
@@ -112,7 +112,7 @@ async fn an_attempt_is_told_of_before_anybody_can_have_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_begins_with_its_record_is_told_of_before_anybody_can_have_its_attempts() {
+async fn start_is_published_before_attempts_are_sent() {
     for moment in [Moment::Before, Moment::After] {
         for call in 0.. {
             let host = host().await;
@@ -161,10 +161,10 @@ async fn ends_are_published_though_the_run_goes_on() {
     }
 }
 
-/// Whoever decided a retry dies before it can tell of it, and the sweeper begins the next attempt before the report of
-/// the failed one comes again.
+/// The process manager that decided a retry dies before it publishes that. The sweeper begins the next attempt before the
+/// report of the failed one comes again.
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_the_sweeper_began_is_told_of_all_the_same() {
+async fn retry_begun_by_sweeper_is_published() {
     for call in 0.. {
         let host = host().await;
         let run = start(&host.ports()).await.unwrap();

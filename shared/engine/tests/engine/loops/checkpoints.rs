@@ -1,4 +1,4 @@
-//! Where an attempt can be taken up: kept by the record, given to whoever goes on with the action.
+//! Where an attempt can be taken up: the record keeps it, and the next agent of the action gets it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl Starts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_record_keeps_the_newest_until_the_action_ends() {
+async fn record_keeps_newest_checkpoint_until_action_ends() {
     let world = World::new();
     let saves = || [(secs(3), json!(1)), (secs(3), json!(2))];
     world.agent("agent", 4, Script::new(move |_| Script::save(saves(), Script::after(secs(9), json!("done")))));
@@ -64,7 +64,7 @@ async fn the_record_keeps_the_newest_until_the_action_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_owner_takes_up_where_a_draining_agent_stopped() {
+async fn next_owner_gets_checkpoint_of_draining_agent() {
     // The checkpoint is saved long before the hand-back; in the very moment of it; and before it was ever reported.
     for (after, drained) in [(secs(5), secs(20)), (secs(64), secs(5)), (secs(1), secs(0))] {
         let (world, starts) = (World::new(), Starts::default());
@@ -111,7 +111,7 @@ async fn a_failure_while_handing_back_loses_no_checkpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_attempt_takes_up_where_a_failed_one_stopped() {
+async fn next_attempt_gets_checkpoint_of_failed_one() {
     // One failed before it was ever reported as started, one a moment after it saved.
     for after in [Duration::from_millis(500), secs(9)] {
         let (world, starts) = (World::new(), Starts::default());
@@ -128,7 +128,7 @@ async fn the_next_attempt_takes_up_where_a_failed_one_stopped() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_owner_takes_up_where_a_lost_agent_reported_last() {
+async fn next_owner_gets_last_checkpoint_of_lost_agent() {
     let (world, starts) = (World::new(), Starts::default());
     let id = world.submit(&task()).await;
     let taken = world.steal(secs(30)).await;

@@ -50,7 +50,7 @@ async fn until_settled(world: &World, id: RunId) -> Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_is_stopped_and_the_rest_goes_on() {
+async fn killed_action_stops_and_rest_goes_on() {
     use ActionStatus::{Cancelled, Skipped, Succeeded};
     let world = World::new();
     world.agent("agent", 4, script());
@@ -85,7 +85,7 @@ async fn what_runs_is_stopped_and_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_allowed_to_fail_is_allowed_to_be_killed() {
+async fn killed_action_may_be_allowed_to_fail() {
     use ActionStatus::{Cancelled, Succeeded};
     let world = World::new();
     world.agent("agent", 4, script());
@@ -97,9 +97,9 @@ async fn what_is_allowed_to_fail_is_allowed_to_be_killed() {
     assert_eq!(statuses(&run), [Cancelled, Succeeded, Succeeded, Succeeded]);
 }
 
-/// Nobody has it: it ends after the grace, and whoever comes later finds nothing to begin.
+/// No agent has it. It ends after the grace, and a later agent finds nothing to begin.
 #[tokio::test(start_paused = true)]
-async fn what_is_queued_ends_after_the_grace_and_is_not_begun_later() {
+async fn killed_queued_attempt_ends_after_grace() {
     let world = World::new();
     let id = world.submit(&task(&json!({}))).await;
     world.until(id, |run| run.action(LONG).status == ActionStatus::Queued).await;
@@ -117,7 +117,7 @@ async fn what_is_queued_ends_after_the_grace_and_is_not_begun_later() {
 
 /// It waits in its pool, and an agent takes it after the kill: it is not begun, and the agent says so.
 #[tokio::test(start_paused = true)]
-async fn whoever_receives_it_does_not_begin_it() {
+async fn late_agent_does_not_begin_killed_attempt() {
     let world = World::new();
     let id = world.submit(&task(&json!({}))).await;
     world.until(id, |run| run.action(LONG).status == ActionStatus::Queued).await;
@@ -138,9 +138,9 @@ async fn whoever_receives_it_does_not_begin_it() {
     assert_eq!(world.left_over().await, Vec::<String>::new());
 }
 
-/// It was handed back a moment ago, so whoever receives it next may say at once that it is not begun.
+/// Its agent handed it back, so the next agent that claims it ends it at once.
 #[tokio::test(start_paused = true)]
-async fn what_was_handed_back_ends_as_soon_as_somebody_receives_it() {
+async fn killed_attempt_after_hand_back_ends_at_receipt() {
     let world = World::new();
     let at_once = |settings: &mut AgentSettings| settings.drain_deadline = Duration::ZERO;
     let first = world.agent_with("first", 4, Script::new(|_| Script::hang()), at_once);
@@ -159,7 +159,7 @@ async fn what_was_handed_back_ends_as_soon_as_somebody_receives_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_its_next_attempt_has_none() {
+async fn killed_action_gets_no_next_attempt() {
     let world = World::new();
     let fails = Script::new(|attempt| match attempt.name.as_str() {
         "long" => Script::fail("network.reset"),
@@ -177,7 +177,7 @@ async fn what_waits_for_its_next_attempt_has_none() {
 
 /// Its agent is dead: the next one that gets the message says that it does not run; if none does, time says it.
 #[tokio::test(start_paused = true)]
-async fn what_a_dead_agent_had_ends_all_the_same() {
+async fn killed_action_of_dead_agent_ends() {
     for comes in [true, false] {
         let world = World::new();
         let agent = world.agent("dies", 4, script());

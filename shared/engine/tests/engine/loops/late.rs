@@ -18,7 +18,7 @@ fn task() -> Value {
 
 /// The run ends while the attempt is prepared: it does not begin any more.
 #[tokio::test(start_paused = true)]
-async fn what_ends_while_it_is_prepared_does_not_begin() {
+async fn attempt_ended_while_prepared_does_not_begin() {
     let world = World::new();
     let script = Script::new(|_| Script::prepare(Duration::from_secs(3), Script::give(Value::Null)));
     let (performed, began) = (script.performed.clone(), script.began.clone());
@@ -37,7 +37,7 @@ async fn what_ends_while_it_is_prepared_does_not_begin() {
 
 /// What always takes long begins all the same, once.
 #[tokio::test(start_paused = true)]
-async fn what_takes_long_to_prepare_begins_once() {
+async fn long_preparation_begins_once() {
     for seconds in [1, 3, 8, 25, 100] {
         let world = World::new();
         let span = Duration::from_secs(seconds);

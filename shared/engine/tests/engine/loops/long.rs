@@ -66,7 +66,7 @@ async fn check_one_owner(world: &World, id: RunId, owner: &str) {
 
 /// SCENARIOS 4.
 #[tokio::test(start_paused = true)]
-async fn an_action_of_72_hours_has_one_attempt_and_one_owner() {
+async fn action_of_72_hours_keeps_one_owner() {
     let world = World::limited(QueueLimits::SQS);
     let script = lasting(Duration::from_hours(72));
     let performed = script.performed.clone();
@@ -87,7 +87,7 @@ async fn an_action_of_72_hours_has_one_attempt_and_one_owner() {
 
 /// A pool that has more to do than it can: what waits there for hours neither ends the attempt nor is worn out by it.
 #[tokio::test(start_paused = true)]
-async fn a_backlog_does_not_take_a_long_attempt_from_its_agent() {
+async fn backlog_takes_no_long_attempt_from_agent() {
     let world = World::limited(QueueLimits { retention: None, ..SHORT });
     let script = Script::new(|attempt| {
         let span = if attempt.name.as_str() == "a" { Duration::from_hours(3) } else { Duration::ZERO };
@@ -111,7 +111,7 @@ async fn a_backlog_does_not_take_a_long_attempt_from_its_agent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_dies_leaves_a_message_or_a_lease_that_runs_out() {
+async fn dead_agents_message_or_lease_runs_out() {
     // Killed while it has the message, and after it leased the attempt.
     for (minutes, within) in [(14, 35_000), (16, 680_000), (31, 680_000)] {
         let world = World::limited(SHORT);
@@ -141,7 +141,7 @@ async fn an_agent_that_dies_leaves_a_message_or_a_lease_that_runs_out() {
 
 /// A message of the attempt that was not deleted, or was sent twice, takes nothing from an agent that has a lease.
 #[tokio::test(start_paused = true)]
-async fn no_message_takes_a_leased_attempt_from_its_agent() {
+async fn no_message_takes_attempt_from_leaseholder() {
     let world = World::limited(SHORT);
     let at_once = |settings: &mut AgentSettings| settings.lease_after = Duration::ZERO;
     let id = world.submit(&task()).await;
@@ -151,7 +151,7 @@ async fn no_message_takes_a_leased_attempt_from_its_agent() {
     world.agent_with("owner", 4, lasting(Duration::from_mins(30)), at_once);
     world.until(id, |run| lease(run).is_some() && messages(&world) == 0).await;
     world.host.ports().queues.send(&pool, vec![Outgoing::now(twin)]).await.expect("sent");
-    // Somebody received it and died, so it must be claimed.
+    // An agent received it and died, so the next one must claim it.
     world.steal(Duration::ZERO).await;
     let other = lasting(Duration::ZERO);
     let elsewhere = other.performed.clone();
@@ -161,8 +161,7 @@ async fn no_message_takes_a_leased_attempt_from_its_agent() {
     check_one_owner(&world, id, "owner").await;
 }
 
-/// An attempt that ends, or is handed back, while it is being leased: every message is deleted in the end, and it is
-/// performed once by whoever it is handed to.
+/// An attempt that ends while its lease is asked for: every message is deleted in the end, and one agent performs it.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_may_end_while_it_is_leased() {
     for seconds in [899, 900, 902, 905, 906, 907, 910, 920] {
@@ -178,7 +177,7 @@ async fn an_attempt_may_end_while_it_is_leased() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_leased_attempt_that_is_handed_back_is_sent_again_at_once() {
+async fn leased_attempt_handed_back_is_resent_at_once() {
     for seconds in [890, 900, 903, 905, 906, 907, 910, 960, 1900] {
         let world = World::limited(SHORT);
         let drains_at_once = |settings: &mut AgentSettings| {
@@ -209,7 +208,7 @@ async fn a_leased_attempt_that_is_handed_back_is_sent_again_at_once() {
     }
 }
 
-/// Many deployments in a row: the attempt is handed on and on, and is never taken for one that nobody can perform.
+/// Many deployments in a row: agents hand the attempt on, and it never becomes a dead letter.
 #[tokio::test(start_paused = true)]
 async fn hand_backs_wear_out_no_message() {
     let world = World::new();

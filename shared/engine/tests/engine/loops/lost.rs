@@ -1,4 +1,4 @@
-//! Attempts whose message is lost while they are performed: SQS gives it up, or somebody empties the queue.
+//! Attempts whose message is lost while they are performed: SQS gives it up, or a person empties the queue.
 
 use std::time::Duration;
 
@@ -43,23 +43,23 @@ async fn check_done(world: &World, id: RunId, by: &str, within_ms: u64) {
 
 /// Its agent finds out when it extends, and stops it.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_stopped_for_want_of_its_message_is_sent_again() {
+async fn attempt_stopped_for_lost_message_is_resent() {
     let (world, id, _owner) = without_message(false).await;
     check_done(&world, id, "owner", 20_000).await;
 }
 
 /// Its agent drains, and has nothing to hand back.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_handed_back_without_its_message_is_sent_again() {
+async fn attempt_handed_back_without_message_is_resent() {
     let (world, id, owner) = without_message(true).await;
     owner.drain().await;
     world.agent("next", 4, Script::new(|_| Script::give(json!("done"))));
     check_done(&world, id, "next", 2_000).await;
 }
 
-/// Its agent dies, and there is no message to come to another, nor a timeout: it is found when nobody can have it any more.
+/// Its agent dies, and no message comes to another. The process manager sends it again when no agent can have it.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_without_message_and_agent_is_sent_again_at_last() {
+async fn attempt_without_message_and_agent_lapses() {
     let (world, id, owner) = without_message(false).await;
     owner.kill();
     world.agent("next", 4, Script::new(|_| Script::give(json!("done"))));

@@ -58,7 +58,7 @@ fn poison(world_run: &Run) -> ActionIndex {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poison_is_given_up_and_innocents_beside_it_succeed() {
+async fn poison_is_given_up_and_innocents_succeed() {
     for (agents, slots) in [(1, 10), (1, 1), (1, 30), (3, 4), (4, 10)] {
         let world = World::new();
         let id = world.submit(&task()).await;

@@ -60,7 +60,7 @@ async fn an_agent_is_replaced_with_few_writes() {
 
 /// A machine that goes down three times with all that it performs. None of that is poison, and it is not begun one by one.
 #[tokio::test(start_paused = true)]
-async fn what_went_down_together_again_and_again_goes_on() {
+async fn actions_of_crashing_machine_are_not_poison() {
     let world = World::new();
     let (id, mut agent) = in_flight(&world, "machine-0", WIDTH).await;
     for number in 1..3 {
@@ -101,7 +101,7 @@ async fn losses(world: &World) -> (usize, [usize; 2]) {
     (lost, [before, world.calls()])
 }
 
-/// A stop that could not be sent to a dead agent, say, takes nothing from whoever has claimed.
+/// A stop that cannot be sent to a dead agent, say, takes nothing from the agent that claimed.
 #[tokio::test(start_paused = true)]
 async fn no_call_that_fails_takes_others_for_lost() {
     let (lost, [from, to]) = losses(&World::new()).await;

@@ -79,12 +79,12 @@ impl World {
         self.ports.runs.load(RunId::from_nominal_time(&task(), at(minute))).await.unwrap()
     }
 
-    /// The run of that minute is heard of: an agent has its attempt.
+    /// An agent has reported the attempt of that minute's run.
     pub(crate) async fn begin(&self, minute: i64) {
         self.become_status(minute, RunStatus::Running).await;
     }
 
-    /// The run of that minute ends; who waits has not been told yet.
+    /// The run of that minute ends; the task has not heard of it yet.
     pub(crate) async fn end(&self, minute: i64) {
         self.become_status(minute, RunStatus::Succeeded).await;
     }

@@ -310,7 +310,7 @@ impl World {
         queues.receive(&pool, 10, visibility, Duration::from_secs(20)).await.expect("received")
     }
 
-    /// Messages that nobody acknowledged, after everybody had the time to.
+    /// Messages that no process acknowledged, after each had the time to.
     pub(crate) async fn left_over(&self) -> Vec<String> {
         // A look whether a pool has an agent comes after 45 s.
         tokio::time::sleep(Duration::from_mins(1)).await;
