@@ -17,8 +17,8 @@ import zoneinfo
 from datetime import datetime, timezone
 
 from ministack import app
-from ministack.core import iam_actions, lambda_runtime
-from ministack.services import eventbridge, lambda_svc, scheduler
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.services import eventbridge, iam, lambda_svc, scheduler, sqs
 
 TICK_SECONDS = 1
 
@@ -27,6 +27,7 @@ def main() -> None:
     logs = pathlib.Path(sys.argv.pop(1)).resolve()
     take_numbers_as_numbers()
     authorize_as_aws_does()
+    name_senders()
     write_logs_while_they_are_printed(logs)
     tick_each_second()
     scheduler._tick_schedules = Schedules().tick
@@ -103,19 +104,62 @@ def schedule_of_its_group(asked, service, method, path, headers, body, query_par
 
 
 def with_leading_keys(asked, body):
-    """Gap: `dynamodb:LeadingKeys`, the partitions that a request writes or gets, is not known. Our table's key is `pk`."""
+    """Gaps: `dynamodb:LeadingKeys`, the partitions that a request writes or gets, is not known. `dynamodb:Attributes` lacks
+    those of an item that is put. Our table's key is `pk`.
+    https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/specifying-conditions.html
+    """
     context = asked(body)
-    keys = partitions(json.loads(body or b"{}"))
-    return context | {"dynamodb:LeadingKeys": keys} if keys else context
+    named = list(items_and_keys(json.loads(body or b"{}")))
+    keys = [item["pk"]["S"] for item in named if "pk" in item]
+    attributes = sorted({*context.get("dynamodb:Attributes", []), *(attribute for item in named for attribute in item)})
+    return context | ({"dynamodb:LeadingKeys": keys} if keys else {}) | ({"dynamodb:Attributes": attributes} if attributes else {})
 
 
-def partitions(value) -> list[str]:
+def items_and_keys(value):
+    """What a request puts, gets or deletes: `Item` and `Key` of one, `Keys` of a batch, in a transaction each of its parts."""
     if isinstance(value, list):
-        return [key for inner in value for key in partitions(inner)]
-    if not isinstance(value, dict):
-        return []
-    own = [value[part]["pk"]["S"] for part in ("Item", "Key") if "pk" in (value.get(part) or {})]
-    return own + [key for part, inner in value.items() if part not in ("Item", "Key") for key in partitions(inner)]
+        for inner in value:
+            yield from items_and_keys(inner)
+    elif isinstance(value, dict):
+        for part, inner in value.items():
+            if part in ("Item", "Key"):
+                yield inner or {}
+            elif part == "Keys":
+                yield from inner
+            else:
+                yield from items_and_keys(inner)
+
+
+def name_senders() -> None:
+    """Gap: the attribute `SenderId` of every message is the account. On AWS it is the id of who sent the message: of a role
+    `ROLE-ID:SESSION`, of a user the user's id.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html
+    """
+    put_around(sqs, "_build_send_sys_attrs", with_sender)
+    put_around(lambda_svc, "_run_sqs_batch", with_senders_of_batch)
+
+
+def with_sender(asked, *given):
+    return asked(*given) | {"SenderId": sender_id(iam_evaluator.caller_arn())}
+
+
+def sender_id(arn: str) -> str:
+    account, kind_and_name = arn.split(":")[4], arn.split(":", 5)[5]
+    kind, _, name = kind_and_name.partition("/")
+    if kind == "assumed-role":
+        role, _, session = name.partition("/")
+        return f"{(iam._roles.get(role) or {}).get('RoleId', role)}:{session}"
+    if kind == "user":
+        return (iam._users.get(name.rpartition("/")[2]) or {}).get("UserId", name)
+    return account
+
+
+def with_senders_of_batch(run, esm, function, event, batch, *rest):
+    """The same for the messages that a Lambda gets."""
+    senders = {message["id"]: message["sys"]["SenderId"] for message in batch}
+    for record in event["Records"]:
+        record["attributes"]["SenderId"] = senders[record["messageId"]]
+    return run(esm, function, event, batch, *rest)
 
 
 def loopback_as_tls(asked, address, secure):
@@ -132,7 +176,8 @@ def tick_each_second() -> None:
 
 class Schedules:
     """Gaps: a schedule's time zone is ignored, its target's input keeps `<aws.scheduler...>` as it stands, and a recurring
-    schedule drifts, because its next time is counted from when it was looked at rather than from when it was due.
+    schedule drifts, because its next time is counted from when it was looked at rather than from when it was due. What a
+    queue does not take is dropped, where AWS puts it into the schedule's dead-letter queue.
 
     The rules: https://docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html and
     https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html
@@ -214,23 +259,55 @@ def next_cron_time(fields, zone: zoneinfo.ZoneInfo, after: float) -> float | Non
 
 def send(key: tuple, schedule: dict, due: float) -> None:
     account, region, _name = key
-    previous = scheduler.get_account_id(), scheduler.get_region()
+    previous = scheduler.get_account_id(), scheduler.get_region(), iam_evaluator.caller_arn()
     scheduler.set_request_account_id(account)
     scheduler.set_request_region(region)
-    target = dict(schedule.get("Target") or {})
-    target["Input"] = with_context(target.get("Input", ""), schedule, due)
-    event = {"Source": "aws.scheduler", "DetailType": "Scheduled Event", "Detail": "{}", "Time": due, "EventId": str(uuid.uuid4()),
-             "Resources": [schedule.get("Arn", "")], "Account": account, "Region": region}
+    target = schedule.get("Target") or {}
+    role = target.get("RoleArn", "").rpartition("/")[2]
+    iam_evaluator._request_caller_arn.set(f"arn:aws:sts::{account}:assumed-role/{role}/scheduler")
+    body = with_context(target.get("Input", ""), schedule, due)
     try:
-        eventbridge._invoke_target(target, event, schedule)
+        failure = put_into_queue(target.get("Arn", ""), body, {})
+        given_up = (target.get("DeadLetterConfig") or {}).get("Arn")
+        if failure and given_up:
+            put_into_queue(given_up, body, dead_letter_attributes(schedule, due, failure))
     finally:
         scheduler.set_request_account_id(previous[0])
         scheduler.set_request_region(previous[1])
+        iam_evaluator._request_caller_arn.set(previous[2])
+
+
+def put_into_queue(arn: str, body: str, attributes: dict[str, str]) -> Exception | None:
+    """Why it failed, if it did. Our schedules have no other targets than queues."""
+    told = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    try:
+        sqs._act_send_message({"MessageBody": body, "MessageAttributes": told}, sqs._queue_url(arn.rpartition(":")[2]))
+    except sqs._Err as error:
+        return error
+    return None
+
+
+def dead_letter_attributes(schedule: dict, due: float, failure: Exception) -> dict[str, str]:
+    """What Scheduler says of a message that it gives up. A queue that is not there is not tried again."""
+    return {
+        "ERROR_CODE": getattr(failure, "code", type(failure).__name__),
+        "ERROR_MESSAGE": str(failure) or "no message",
+        "EXECUTION_ID": str(uuid.uuid4()),
+        "IS_PAYLOAD_TRUNCATED": "false",
+        "RETRY_ATTEMPTS": "0",
+        "SCHEDULED_TIME": rfc3339(due),
+        "SCHEDULE_ARN": schedule.get("Arn", ""),
+        "TARGET_ARN": (schedule.get("Target") or {}).get("Arn", ""),
+    }
+
+
+def rfc3339(time_of: float) -> str:
+    return datetime.fromtimestamp(int(time_of), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def with_context(text: str, schedule: dict, due: float) -> str:
     values = {
-        "scheduled-time": datetime.fromtimestamp(int(due), timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "scheduled-time": rfc3339(due),
         "schedule-arn": schedule.get("Arn", ""),
         "execution-id": str(uuid.uuid4()),
         "attempt-number": "1",

@@ -31,7 +31,7 @@ def export_lines(variables: dict[str, str]) -> list[str]:
     return [f"export {name}={shlex.quote(value)}" for name, value in variables.items()]
 
 
-def write(settings: Settings, variables: dict[str, str], deployment: Deployment, agent: dict[str, str], owns_emulator: bool) -> None:
+def write(settings: Settings, variables: dict[str, str], deployment: Deployment, agents: dict[str, dict[str, str]], owns_emulator: bool) -> None:
     """For shells, and the same for programs. Both hold the client's secret, so they are for their owner alone."""
     write_private(settings.env_file, "\n".join(export_lines(variables)) + "\n")
     told = {
@@ -39,8 +39,8 @@ def write(settings: Settings, variables: dict[str, str], deployment: Deployment,
         "endpoint": settings.endpoint,
         "owns_emulator": owns_emulator,
         "environment": variables,
-        # For agents that somebody else starts: that of the first pool.
-        "agent_environment": agent,
+        # By pool, for an agent of your own.
+        "agent_environments": agents,
         "outputs": deployment.outputs,
     }
     write_private(settings.stack_file, json.dumps(told, indent=2) + "\n")

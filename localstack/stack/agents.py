@@ -36,12 +36,12 @@ class Crew:
             "WINDLASS_NAME": self.settings.name,
             "WINDLASS_TABLE": outputs["TableName"],
             "WINDLASS_BUCKET": outputs["BucketName"],
-            "WINDLASS_BUS": outputs["BusName"],
             "WINDLASS_QUEUE_PREFIX": f"{self.settings.name}-",
             "WINDLASS_POOL": pool.name,
             "WINDLASS_SLOTS": str(pool.slots),
             "WINDLASS_VERSION": "1",
             "WINDLASS_DRAIN": f"{DRAIN_SECONDS}s",
+            "WINDLASS_CREDENTIALS": self.settings.parameters.get("AgentCredentials", "none"),
             "WINDLASS_METER_READS": "sized",
         }
 

@@ -149,7 +149,7 @@ class Deployer:
         return {} if stack["StackStatus"] == "DELETE_COMPLETE" else stack
 
     def enable_time_to_live(self, table: str) -> None:
-        """Gap of ministack: the template's TimeToLiveSpecification is ignored."""
+        """Gap of ministack: the template's TimeToLiveSpecification is ignored, for a table and for a global table."""
         dynamodb = self.client("dynamodb")
         if dynamodb.describe_time_to_live(TableName=table)["TimeToLiveDescription"]["TimeToLiveStatus"] not in ("ENABLED", "ENABLING"):
             dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification={"Enabled": True, "AttributeName": "expires_at"})

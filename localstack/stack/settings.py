@@ -28,7 +28,7 @@ class Pool:
 
     @classmethod
     def parse(cls, text: str) -> "Pool":
-        found = re.fullmatch(r"([A-Za-z][A-Za-z0-9]{0,47})(?::(\d{1,3}))?(?::(\d{1,4}))?", text)
+        found = re.fullmatch(r"([A-Za-z][A-Za-z0-9]{0,31})(?::(\d{1,3}))?(?::(\d{1,4}))?", text)
         if not found:
             raise Refused(f"`{text}` is not a pool: say NAME, NAME:AGENTS or NAME:AGENTS:SLOTS, such as default:2:10")
         name, agents, slots = found.groups()

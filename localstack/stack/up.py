@@ -64,7 +64,7 @@ def bring_up(chosen: settings.Settings, processes: Processes) -> bool:
     say(f"infra/template.yaml deployed as `{chosen.name}` in {time.monotonic() - began:.1f} s")
     crew = agents.Crew(chosen, deployment, programs, identities.ensure(chosen, deployer, deployment))
     variables = access.variables(chosen, deployment)
-    access.write(chosen, variables, deployment, crew.environment(chosen.pools[0]), ours)
+    access.write(chosen, variables, deployment, {pool.name: crew.environment(pool) for pool in chosen.pools}, ours)
     started = agents.ensure(crew, processes)
     access.wait_for_api(variables)
     say(f"API at {variables['WINDLASS_URL']}; agents: {', '.join(started) or 'none'}")

@@ -108,7 +108,8 @@ class Stack:
         self.took = time.monotonic() - started
         exported = (line.removeprefix("export ") for line in up.stdout.splitlines() if line.startswith("export "))
         self.exports = dict(shlex.split(line)[0].split("=", 1) for line in exported)
-        self.outputs = json.loads((self.state / "stack.json").read_text())["outputs"]
+        told = json.loads((self.state / "stack.json").read_text())
+        self.outputs, self.agent_environments = told["outputs"], told["agent_environments"]
         os.environ.update(self.exports, WINDLASS_NAME=self.name)
         import boto3
 
@@ -207,17 +208,10 @@ class Stack:
         return sum(map(int, got.values()))
 
     def agent(self, pool: str, slots: int = 10, drain: str = "20s", **variables: str) -> subprocess.Popen:
-        """An agent of ours as a process of this test."""
-        environment = os.environ | {
-            "WINDLASS_TABLE": self.outputs["TableName"],
-            "WINDLASS_BUCKET": self.outputs["BucketName"],
-            "WINDLASS_BUS": self.outputs["BusName"],
-            "WINDLASS_QUEUE_PREFIX": f"{self.name}-",
-            "WINDLASS_POOL": pool,
+        """An agent of ours as a process of this test, with the role of its pool."""
+        environment = self.agent_environments[pool] | {
             "WINDLASS_SLOTS": str(slots),
-            "WINDLASS_VERSION": "1",
             "WINDLASS_DRAIN": drain,
-            "WINDLASS_METER_READS": "sized",
             "WINDLASS_HEALTH_ADDR": f"127.0.0.1:{free_port()}",
         }
         return self.spawn([program("windlass-agent")], environment | variables, f"agent-{pool}")

@@ -1,5 +1,6 @@
 """What must hold of the template: one function per rule, each returns its faults, each begins with the resource."""
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -14,6 +15,27 @@ LAST_STATION = "DeadLetters"
 # Lambda's advice for a queue that it reads: https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 VISIBILITY_PER_TIMEOUT = 6
 OPEN_ROUTES = {"GET /healthz"}
+CONTROL_QUEUES = "arn:?:sqs:?:?:?-control-${Pool}-*"
+# All that an agent may do, by the resource. It writes no run's record, uses no other pool's queues and tells no other system.
+AGENT_MAY = {
+    "PoolQueue${Pool}": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueUrl"},
+    "Inbox": {"sqs:SendMessage", "sqs:GetQueueUrl"},
+    "DeadLetters": {"sqs:SendMessage", "sqs:GetQueueUrl"},
+    CONTROL_QUEUES: {"sqs:CreateQueue", "sqs:TagQueue", "sqs:DeleteQueue", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl"},
+    "Table": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"},
+    "?/payload/*": {"s3:GetObject"},
+    "?/definition/*": {"s3:GetObject"},
+    "arn:?:ecs:?:?:task/?/*": {"ecs:GetTaskProtection", "ecs:UpdateTaskProtection"},
+}
+# By the action, what an agent's requests to the table must be about.
+LEADING_KEYS = {
+    "dynamodb:GetItem": ["RUN#*", "TASK#*"],
+    "dynamodb:BatchGetItem": ["RUN#*", "TASK#*"],
+    "dynamodb:PutItem": [{"Fn::Sub": "AGENTS#${Pool}"}],
+    "dynamodb:DeleteItem": [{"Fn::Sub": "AGENTS#${Pool}"}],
+}
+# The right to a call that no program makes under this name: SQS wants it of who makes a queue with tags.
+CALLED_BY_ANOTHER_NAME = {"sqs:TagQueue"}
 
 
 def statements(template: dict) -> Iterator[tuple[str, dict]]:
@@ -94,6 +116,101 @@ def shared_roles(template: dict) -> list[str]:
     return faults
 
 
+def agents(template: dict) -> Iterator[tuple[str, dict]]:
+    """Each statement of what an agent may do."""
+    for name, statement in statements(template):
+        if name in ("AgentRole${Pool}", "AgentProtection${Pool}") and "Principal" not in statement:
+            yield name, statement
+
+
+def named(resource) -> str:
+    """The resource of the template, or as much of an ARN as the template says; the pool stays `${Pool}`."""
+    found = resource.get("Fn::GetAtt") if isinstance(resource, dict) else None
+    if found:
+        return found[0] if isinstance(found[0], str) else found[0]["Fn::Sub"]
+    text = json.dumps(resource).replace("${Pool}", "$Pool")
+    return text_of(json.loads(text)).replace("$Pool", "${Pool}")
+
+
+def rights_of_agents(template: dict) -> list[str]:
+    return [
+        f"{name} allows {action} on {named(resource)}"
+        for name, statement in agents(template)
+        for resource in as_list(statement["Resource"])
+        for action in as_list(statement["Action"])
+        if action not in AGENT_MAY.get(named(resource), set())
+    ]
+
+
+def partitions_of_agents(template: dict) -> list[str]:
+    """An agent reads runs and versions of tasks, and writes its pool's register; in an item of that, no column of an index."""
+    faults = []
+    for name, statement in agents(template):
+        for action in as_list(statement["Action"]):
+            if not action.startswith("dynamodb:"):
+                continue
+            condition = statement.get("Condition", {})
+            held = {key: value for operator, keys in condition.items() if operator.startswith("ForAllValues:") for key, value in keys.items()}
+            if held.get("dynamodb:LeadingKeys") != LEADING_KEYS.get(action):
+                faults.append(f"{name} allows {action} on other partitions")
+            if action == "dynamodb:PutItem" and held.get("dynamodb:Attributes") != ["pk", "sk", "b", "expires_at"]:
+                faults.append(f"{name} allows {action} with other attributes")
+    return faults
+
+
+def unguarded_conditions(template: dict) -> list[str]:
+    """`ForAllValues` holds of a request that does not have the key at all:
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-single-vs-multi-valued-context-keys.html
+    """
+    return [
+        f"{name} allows {', '.join(as_list(statement['Action']))} without {key}"
+        for name, statement in statements(template)
+        for operator, keys in statement.get("Condition", {}).items()
+        if operator.startswith("ForAllValues:")
+        for key in keys
+        # An agent's request always has attributes or needs none; its partitions are what counts.
+        if key != "dynamodb:Attributes" and statement["Condition"].get("Null", {}).get(key) != "false"
+    ]
+
+
+def known_senders(template: dict) -> list[str]:
+    """The process manager knows every role that may send to the inbox."""
+    variables = of_type(template, "AWS::Lambda::Function")["ProcessManager"]["Environment"]["Variables"]
+    told = json.dumps(variables)
+    senders = {
+        name
+        for name, statement in statements(template)
+        if "sqs:SendMessage" in as_list(statement.get("Action", []))
+        and "Inbox" in [named(resource) for resource in as_list(statement["Resource"])]
+    }
+    return [f"{name} may send to the inbox and the process manager does not know it" for name in sorted(senders)
+            if json.dumps([name, "RoleId"]) not in told and json.dumps([{"Fn::Sub": name}, "RoleId"]) not in told]
+
+
+def uncalled_actions(template: dict) -> list[str]:
+    """A right that no program uses goes. All calls of our programs are in shared/aws; those of a mapping are Lambda's own."""
+    source = "".join(path.read_text() for path in sorted((REPOSITORY / "shared" / "aws" / "src").rglob("*.rs")))
+    return sorted({
+        f"{name} allows {action}, which no program calls"
+        for name, statement in statements(template)
+        if statement["Effect"] == "Allow"
+        for action in as_list(statement.get("Action", []))
+        if action.split(":")[0] in ("dynamodb", "sqs", "s3", "scheduler", "events") and action not in CALLED_BY_ANOTHER_NAME
+        and not re.search(rf"\.{snake_case(action.split(':')[1])}(_batch)?\(\)", source)
+    })
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def unread_dead_letters(template: dict) -> list[str]:
+    """What a queue or a schedule gives up reaches the process manager."""
+    read = [named(mapping["EventSourceArn"]) for mapping in of_type(template, "AWS::Lambda::EventSourceMapping").values()]
+    return [f"{name} is read by nothing" for name in of_type(template, "AWS::SQS::Queue")
+            if ("Dlq" in name) and name not in read]
+
+
 def queues(template: dict) -> list[str]:
     faults = []
     tried = deliveries()
@@ -140,15 +257,19 @@ def batch_failures(template: dict) -> list[str]:
 
 
 def tables(template: dict) -> list[str]:
+    """A plain table cannot become a global one later, so each is global from the first day."""
     wanted = {
-        "point-in-time recovery": ("PointInTimeRecoverySpecification", "PointInTimeRecoveryEnabled", True),
         "encryption by a key of the account": ("SSESpecification", "SSEEnabled", True),
-        "a time to live": ("TimeToLiveSpecification", "Enabled", True),
-        "a stream of both images": ("StreamSpecification", "StreamViewType", "NEW_AND_OLD_IMAGES"),
+        "time to live": ("TimeToLiveSpecification", "Enabled", True),
+        "stream of both images": ("StreamSpecification", "StreamViewType", "NEW_AND_OLD_IMAGES"),
     }
-    faults = kept(template, "AWS::DynamoDB::Table")
-    for name, properties in of_type(template, "AWS::DynamoDB::Table").items():
+    faults = kept(template, "AWS::DynamoDB::GlobalTable")
+    faults += [f"{name} cannot become a global table" for name in of_type(template, "AWS::DynamoDB::Table")]
+    for name, properties in of_type(template, "AWS::DynamoDB::GlobalTable").items():
         faults += [f"{name} has no {what}" for what, (group, key, value) in wanted.items() if properties.get(group, {}).get(key) != value]
+        recovery = [replica.get("PointInTimeRecoverySpecification", {}).get("PointInTimeRecoveryEnabled") for replica in properties["Replicas"]]
+        if recovery != [True] * len(recovery):
+            faults.append(f"{name} has no point-in-time recovery")
     return faults
 
 
@@ -210,6 +331,7 @@ def unexplained_parameters(template: dict) -> list[str]:
 
 
 RULES = (
-    wildcard_actions, wildcard_resources, open_principals, shared_roles, queues, visibility, log_groups, batch_failures,
+    wildcard_actions, wildcard_resources, open_principals, shared_roles, rights_of_agents, partitions_of_agents,
+    unguarded_conditions, known_senders, uncalled_actions, unread_dead_letters, queues, visibility, log_groups, batch_failures,
     tables, buckets, open_routes, unwatched_queues, unexplained_parameters,
 )

@@ -27,7 +27,7 @@ class TheTemplate(unittest.TestCase):
     def test_it_has_what_the_rules_are_about(self):
         """A rule about nothing holds: these are what the rules must have found."""
         for kind, least in {"AWS::SQS::Queue": 5, "AWS::Logs::LogGroup": 3, "AWS::Lambda::EventSourceMapping": 3, "AWS::IAM::Role": 5,
-                            "AWS::ApiGatewayV2::Route": 2, "AWS::DynamoDB::Table": 1, "AWS::S3::Bucket": 1, "AWS::Lambda::Function": 2}.items():
+                            "AWS::ApiGatewayV2::Route": 2, "AWS::DynamoDB::GlobalTable": 1, "AWS::S3::Bucket": 1, "AWS::Lambda::Function": 2}.items():
             self.assertGreaterEqual(len(template.of_type(LOADED, kind)), least, kind)
         self.assertGreaterEqual(len(list(policy.statements(LOADED))), 25)
 
@@ -47,8 +47,8 @@ class EveryRuleBites(unittest.TestCase):
         self.check(policy.wildcard_actions, "CoordinatorRole allows sqs:Send*", widen(["events:PutEvents", "sqs:Send*"]))
 
     def test_actions_of_a_policy_in_a_loop(self):
-        self.check(policy.wildcard_actions, "AgentPolicy${Pool} allows s3:*",
-                   lambda broken: statement(broken, "AgentPolicy${Pool}", "Payloads").update(Action="s3:*"))
+        self.check(policy.wildcard_actions, "AgentRole${Pool} allows s3:*",
+                   lambda broken: statement(broken, "AgentRole${Pool}", "ReadObjects").update(Action="s3:*"))
 
     def test_resources(self):
         def widen(to):
@@ -76,6 +76,58 @@ class EveryRuleBites(unittest.TestCase):
         self.check(policy.shared_roles, "Coordinator has the role of ProcessManager",
                    lambda broken: resource(broken, "Coordinator").update(Role=resource(broken, "ProcessManager")["Role"]))
 
+    def test_rights_of_agents(self):
+        role = "AgentRole${Pool}"
+
+        def grant(sid, **changed):
+            return lambda broken: statement(broken, role, sid).update(changed)
+
+        control = "arn:${AWS::Partition}:sqs:${AWS::Region}:${AWS::AccountId}:${Name}-control-*"
+        self.check(policy.rights_of_agents, f"{role} allows sqs:ReceiveMessage on Inbox",
+                   grant("Report", Action=["sqs:SendMessage", "sqs:ReceiveMessage"], Resource={"Fn::GetAtt": ["Inbox", "Arn"]}))
+        self.check(policy.rights_of_agents, f"{role} allows sqs:DeleteQueue on arn:?:sqs:?:?:?-control-*",
+                   grant("ControlQueue", Action="sqs:DeleteQueue", Resource={"Fn::Sub": control}))
+        self.check(policy.rights_of_agents, f"{role} allows dynamodb:UpdateItem on Table", grant("Register", Action="dynamodb:UpdateItem"))
+        self.check(policy.rights_of_agents, f"{role} allows s3:PutObject on ?/payload/*",
+                   grant("ReadObjects", Action="s3:PutObject", Resource={"Fn::Sub": "${Bucket.Arn}/payload/*"}))
+        self.check(policy.rights_of_agents, f"{role} allows events:PutEvents on Bus",
+                   grant("ReadObjects", Action="events:PutEvents", Resource={"Fn::GetAtt": ["Bus", "Arn"]}))
+
+    def test_partitions_of_agents(self):
+        role = "AgentRole${Pool}"
+
+        def keys(sid, operator, key, value):
+            return lambda broken: statement(broken, role, sid)["Condition"][operator].update({key: value})
+
+        own = {"Fn::Sub": "AGENTS#${Pool}"}
+        equals, leading = "ForAllValues:StringEquals", "dynamodb:LeadingKeys"
+        faults = [f"{role} allows dynamodb:{call} on other partitions" for call in ("PutItem", "DeleteItem")]
+        for wider in (["AGENTS#*"], [own, "RUN#*"]):
+            broken = copy.deepcopy(LOADED)
+            keys("Register", equals, leading, wider)(broken)
+            self.assertEqual(policy.partitions_of_agents(broken), faults)
+        self.check(policy.partitions_of_agents, f"{role} allows dynamodb:PutItem with other attributes",
+                   keys("Register", equals, "dynamodb:Attributes", ["pk", "sk", "b", "expires_at", "due_shard"]))
+
+    def test_conditions_on_absent_keys(self):
+        self.check(policy.unguarded_conditions, "AgentRole${Pool} allows dynamodb:PutItem, dynamodb:DeleteItem without dynamodb:LeadingKeys",
+                   lambda broken: statement(broken, "AgentRole${Pool}", "Register")["Condition"].pop("Null"))
+
+    def test_senders(self):
+        variables = lambda broken: resource(broken, "ProcessManager")["Environment"]["Variables"]
+        self.check(policy.known_senders, "AgentRole${Pool} may send to the inbox and the process manager does not know it",
+                   lambda broken: variables(broken).pop("Fn::ForEach::AgentRoleIds"))
+        hosts = [{"Fn::GetAtt": [role, "RoleId"]} for role in ("ProcessManagerRole", "CoordinatorRole")]
+        self.check(policy.known_senders, "ScheduleRole may send to the inbox and the process manager does not know it",
+                   lambda broken: variables(broken).update(WINDLASS_HOST_ROLES={"Fn::Join": [",", hosts]}))
+
+    def test_uncalled_actions(self):
+        self.check(policy.uncalled_actions, "CoordinatorRole allows dynamodb:BatchWriteItem, which no program calls",
+                   lambda broken: statement(broken, "CoordinatorRole", "Records")["Action"].append("dynamodb:BatchWriteItem"))
+
+    def test_dead_letters(self):
+        self.check(policy.unread_dead_letters, "SchedulesDlq is read by nothing", lambda broken: broken["Resources"].pop("SchedulesDlqToProcessManager"))
+
     def test_queues(self):
         self.check(policy.queues, "PoolQueue${Pool} has no redrive to a dead-letter queue",
                    lambda broken: resource(broken, "PoolQueue${Pool}").pop("RedrivePolicy"))
@@ -100,7 +152,11 @@ class EveryRuleBites(unittest.TestCase):
                    lambda broken: resource(broken, "InboxToProcessManager").pop("FunctionResponseTypes"))
 
     def test_table(self):
-        self.check(policy.tables, "Table has no point-in-time recovery", lambda broken: resource(broken, "Table").pop("PointInTimeRecoverySpecification"))
+        self.check(policy.tables, "Table has no point-in-time recovery",
+                   lambda broken: resource(broken, "Table")["Replicas"][0].pop("PointInTimeRecoverySpecification"))
+        self.check(policy.tables, "Table has no stream of both images", lambda broken: resource(broken, "Table").pop("StreamSpecification"))
+        self.check(policy.tables, "Table has no time to live", lambda broken: resource(broken, "Table").pop("TimeToLiveSpecification"))
+        self.check(policy.tables, "Table cannot become a global table", lambda broken: broken["Resources"]["Table"].update(Type="AWS::DynamoDB::Table"))
         self.check(policy.tables, "Table goes with the stack", lambda broken: broken["Resources"]["Table"].pop("DeletionPolicy"))
 
     def test_bucket(self):

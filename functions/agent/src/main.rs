@@ -1,7 +1,7 @@
 //! An agent of one pool on AWS: a program that runs until it is asked to end, in a container or as a process.
 //!
-//! `windlass-agent` takes work; `windlass-agent health` asks the one that runs on this machine how it does, for a
-//! container's health check, and ends with 0 or 1. What it is told stands in `settings.rs`.
+//! `windlass-agent [--credentials none|inherit]` takes work; `windlass-agent health` asks the one that runs on this
+//! machine how it does, for a container's health check, and ends with 0 or 1. Its settings stand in `settings.rs`.
 //!
 //! Codes: 0, it was asked to end and nothing is left with it; 2, a setting is missing or wrong (WL0801); 3, it could
 //! not start (WL0501, WL0502, WL0802).
@@ -23,21 +23,29 @@ const SETTINGS: u8 = 2;
 const NOT_STARTED: u8 = 3;
 
 fn main() -> ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        None => run(),
-        Some(windlass_facade::GUARD_COMMAND) => windlass_facade::run_guard(),
-        Some("health") => health::ask(),
-        Some(other) => {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
+        [] => run(None),
+        ["--credentials", credentials] => run(Some(credentials.to_owned())),
+        [windlass_facade::GUARD_COMMAND, ..] => windlass_facade::run_guard(),
+        ["health"] => health::ask(),
+        _ => {
             telemetry::set_up("agent");
-            tracing::error!(argument = other, "there is no such command; `health` is the only one");
+            let arguments = arguments.join(" ");
+            tracing::error!(
+                arguments,
+                "there is no such command: say `health`, `--credentials none|inherit` or nothing"
+            );
             SETTINGS.into()
         }
     }
 }
 
-fn run() -> ExitCode {
+/// Works until it is asked to end. `credentials` is what the command line says of them.
+fn run(credentials: Option<String>) -> ExitCode {
     let figures = telemetry::set_up("agent");
-    let program = match AgentProgram::from_env() {
+    let program = match AgentProgram::from_env(credentials) {
         Ok(program) => program,
         Err(error) => {
             tracing::error!(error.code = error.code(), %error, "failed to start");

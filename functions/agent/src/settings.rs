@@ -7,19 +7,22 @@
 //! | `WINDLASS_VERSION` | its version, as the register of agents shows it | Windlass's own |
 //! | `WINDLASS_DRAIN` | how long attempts may go on once it is asked to end | `100s`: ECS kills 120 s after it asks |
 //! | `WINDLASS_HEALTH_ADDR` | where it tells how it does | `127.0.0.1:8081` |
+//! | `WINDLASS_CREDENTIALS` | `inherit`: its programs get its credentials of AWS; the option `--credentials` wins | `none` |
 //! | `ECS_AGENT_URI` | set by ECS: where its task is protected | no protection |
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use windlass_aws::settings::SettingFault;
-use windlass_aws::{Needs, Settings, SettingsError};
+use windlass_aws::{Program, Settings, SettingsError};
 use windlass_domain::ids::PoolName;
 use windlass_domain::time::Millis;
+use windlass_facade::Credentials;
 
 const POOL: &str = "the name of a pool: letters, digits, `-` and `_`, a letter first";
 const SLOTS: &str = "a number of slots from 1 to 10000";
 const DRAIN: &str = "a span of time with its unit, such as `100s`";
+const CREDENTIALS: &str = "`none` or `inherit`";
 const HEALTH: &str = "an address and a port, such as `127.0.0.1:8081`";
 
 const DEFAULT_SLOTS: u32 = 4;
@@ -27,6 +30,7 @@ const MOST_SLOTS: u32 = 10_000;
 const DEFAULT_DRAIN: Millis = Millis::from_secs(100);
 const DEFAULT_HEALTH: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8081);
 const HEALTH_ADDR: &str = "WINDLASS_HEALTH_ADDR";
+const CREDENTIALS_OF: &str = "WINDLASS_CREDENTIALS";
 
 /// The settings of an agent's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +41,22 @@ pub(crate) struct AgentProgram {
     pub(crate) version: String,
     pub(crate) drain: Duration,
     pub(crate) health: SocketAddr,
+    /// Whether programs get the agent's credentials.
+    pub(crate) credentials: Credentials,
     /// The address of ECS's agent, if this is a task of ECS.
     pub(crate) ecs_agent: Option<String>,
 }
 
 impl AgentProgram {
-    /// Reads this process's environment.
-    pub(crate) fn from_env() -> Result<Self, SettingsError> {
-        Self::read(|name| std::env::var(name).ok())
+    /// Reads this process's environment; what the command line says of credentials wins.
+    pub(crate) fn from_env(credentials: Option<String>) -> Result<Self, SettingsError> {
+        Self::read(|name| credentials.clone().filter(|_| name == CREDENTIALS_OF).or_else(|| std::env::var(name).ok()))
     }
 
     /// Reads the settings; all faults are told together. A value that is empty counts as absent.
     fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut faults = Vec::new();
-        let aws = Settings::read(&lookup, Needs::NoSchedules).map_err(|error| faults.extend(error.faults)).ok();
+        let aws = Settings::read(&lookup, Program::Agent).map_err(|error| faults.extend(error.faults)).ok();
         let set = |name: &str| lookup(name).filter(|text| !text.is_empty());
         let mut one = |name, expected, fits: &dyn Fn(&str) -> bool, required| {
             let found = set(name);
@@ -67,6 +73,7 @@ impl AgentProgram {
         let slots = one("WINDLASS_SLOTS", SLOTS, &|text| slots_of(text).is_some(), false);
         let drain = one("WINDLASS_DRAIN", DRAIN, &|text| Millis::parse(text).is_some(), false);
         let health = one(HEALTH_ADDR, HEALTH, &|text| text.parse::<SocketAddr>().is_ok(), false);
+        let credentials = one(CREDENTIALS_OF, CREDENTIALS, &|text| Credentials::parse(text).is_some(), false);
         let pool = pool.and_then(|text| PoolName::new(&text).ok());
         let (Some(aws), Some(pool), true) = (aws, pool, faults.is_empty()) else {
             return Err(SettingsError { faults });
@@ -78,6 +85,7 @@ impl AgentProgram {
             version: set("WINDLASS_VERSION").unwrap_or_else(|| env!("CARGO_PKG_VERSION").to_owned()),
             drain: drain.and_then(|text| Millis::parse(&text)).unwrap_or(DEFAULT_DRAIN).as_duration(),
             health: health.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_HEALTH),
+            credentials: credentials.and_then(|text| Credentials::parse(&text)).unwrap_or_default(),
             ecs_agent: set("ECS_AGENT_URI"),
         })
     }
@@ -113,10 +121,16 @@ mod tests {
         let program = read(&LEAST).expect("whole");
         assert_eq!((program.slots, program.drain), (4, Duration::from_secs(100)));
         assert_eq!((program.health, program.ecs_agent), (DEFAULT_HEALTH, None));
-        let more = [("WINDLASS_SLOTS", "20"), ("WINDLASS_DRAIN", "1m30s"), ("WINDLASS_HEALTH_ADDR", "0.0.0.0:9000")];
+        assert_eq!(program.credentials, Credentials::None);
+        let more = [
+            ("WINDLASS_SLOTS", "20"),
+            ("WINDLASS_DRAIN", "1m30s"),
+            ("WINDLASS_HEALTH_ADDR", "0.0.0.0:9000"),
+            ("WINDLASS_CREDENTIALS", "inherit"),
+        ];
         let program = read(&[LEAST.as_slice(), &more].concat()).expect("whole");
         assert_eq!((program.slots, program.drain), (20, Duration::from_secs(90)));
-        assert_eq!(program.health.port(), 9000);
+        assert_eq!((program.health.port(), program.credentials), (9000, Credentials::Inherit));
     }
 
     #[test]
@@ -130,8 +144,9 @@ mod tests {
             ("WINDLASS_SLOTS", "0"),
             ("WINDLASS_DRAIN", "100"),
             ("WINDLASS_HEALTH_ADDR", "here"),
+            ("WINDLASS_CREDENTIALS", "all"),
         ];
-        let all = ["WINDLASS_POOL", "WINDLASS_SLOTS", "WINDLASS_DRAIN", "WINDLASS_HEALTH_ADDR"];
+        let all = ["WINDLASS_POOL", "WINDLASS_SLOTS", "WINDLASS_DRAIN", "WINDLASS_HEALTH_ADDR", "WINDLASS_CREDENTIALS"];
         assert_eq!(names(&[LEAST.as_slice(), &wrong].concat()), all);
     }
 }

@@ -14,7 +14,9 @@ use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
-use windlass_facade::{FacadeError, FacadeSettings, Facades, address, guard_command, made_id};
+use windlass_facade::{
+    Credentials, ExecSettings, FacadeError, FacadeSettings, Facades, address, close_to_programs, guard_command, made_id,
+};
 
 use crate::health;
 use crate::protection::Protection;
@@ -73,8 +75,11 @@ pub(crate) async fn run(program: AgentProgram, figures: &Figures) -> Result<(), 
 }
 
 fn agent(program: &AgentProgram, (ports, definitions): (Ports, Arc<Definitions>)) -> Result<Agent, FacadeError> {
-    let mut facade = FacadeSettings::new(ports.clock.clone());
-    facade.exec.guard = guard_command();
+    if program.credentials == Credentials::None {
+        close_to_programs();
+    }
+    let exec = ExecSettings { guard: guard_command(), ..ExecSettings::passing(program.credentials) };
+    let facade = FacadeSettings { exec, ..FacadeSettings::new(ports.clock.clone()) };
     let performer: Arc<dyn Performer> = Arc::new(Facades::new(facade)?);
     let settings = AgentSettings {
         drain_deadline: program.drain,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use windlass_aws::meter::Meter;
+use windlass_aws::sender::Senders;
 use windlass_aws::telemetry::Figures;
 use windlass_aws::{AwsHost, Settings};
 use windlass_engine::Ports;
@@ -17,6 +18,8 @@ pub(crate) struct Context {
     pub(crate) figures: Figures,
     /// What the names of the stack's queues begin with.
     pub(crate) queue_prefix: String,
+    /// The roles of the programs that send to the inbox.
+    pub(crate) senders: Senders,
     pub(crate) meter: Option<Meter>,
     pub(crate) stack: String,
 }
@@ -26,14 +29,15 @@ impl Context {
     pub(crate) async fn new(settings: Settings, figures: Figures) -> Self {
         let host = AwsHost::connect(settings).await;
         let (queue_prefix, stack) = (host.settings().queue_prefix.clone(), host.settings().name.clone());
-        let meter = Some(host.meter().clone());
-        Self { queue_prefix, meter, stack, ..Self::over(host.ports(), figures) }
+        let (senders, meter) = (host.settings().senders.clone(), Some(host.meter().clone()));
+        Self { queue_prefix, senders, meter, stack, ..Self::over(host.ports(), figures) }
     }
 
     /// Over these ports, of a stack without a name.
     pub(crate) fn over((ports, definitions): (Ports, Arc<Definitions>), figures: Figures) -> Self {
         let manager = ProcessManager::new(ports.clone(), definitions);
-        Self { manager, ports, figures, queue_prefix: String::new(), meter: None, stack: String::new() }
+        let (queue_prefix, senders, stack) = (String::new(), Senders::default(), String::new());
+        Self { manager, ports, figures, queue_prefix, senders, meter: None, stack }
     }
 
     /// Writes what was counted: between two invocations the process stands still.

@@ -5,11 +5,13 @@ use std::time::{Duration, Instant};
 
 use aws_lambda_events::event::sqs::{SqsBatchResponse, SqsEvent, SqsMessage};
 use lambda_runtime::Error;
+use windlass_aws::due_of_dead_letter;
+use windlass_aws::sender::{SENDER_ID, Sender};
 use windlass_domain::ids::PoolName;
 use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::time::Timestamp;
 use windlass_engine::backoff::again_after;
-use windlass_engine::ports::{Delivery, QueueName, Receipt};
+use windlass_engine::ports::{self, QueueName, Receipt, Received};
 
 use crate::context::Context;
 
@@ -25,6 +27,8 @@ enum Source {
     Inbox,
     /// What SQS took out of that queue after too many receives.
     Dead(QueueName),
+    /// Due times that Scheduler could not bring to the inbox.
+    Schedules,
     /// A queue that is none of the stack's.
     Foreign(String),
 }
@@ -36,7 +40,8 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) ->
     let time = Duration::from_millis(deadline).saturating_sub(now(context)).saturating_sub(MARGIN);
     let mut answer = SqsBatchResponse::default();
     for (source, messages) in by_source(event.records, &context.queue_prefix) {
-        let (ids, deliveries) = deliveries(messages)?;
+        tell_of_strangers(context, &source, &messages);
+        let (ids, deliveries) = deliveries(context, &source, messages)?;
         let left = time.saturating_sub(begun.elapsed());
         let done = work(context, &source, &deliveries, left).await;
         let failed: Vec<usize> = (0..ids.len()).filter(|at| !done[*at]).collect();
@@ -54,12 +59,12 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) ->
 }
 
 /// Which deliveries are done: none, if the time is over before all are. Doing one again does no harm.
-async fn work(context: &Context, source: &Source, deliveries: &[Delivery], time: Duration) -> Vec<bool> {
+async fn work(context: &Context, source: &Source, deliveries: &[Received], time: Duration) -> Vec<bool> {
     let none = || vec![false; deliveries.len()];
     let until = Some(tokio::time::Instant::now() + time);
     let handled = async {
         match source {
-            Source::Inbox => context.manager.handle(deliveries, until).await,
+            Source::Inbox | Source::Schedules => context.manager.handle(deliveries, until).await,
             Source::Dead(queue) => context.manager.handle_dead(queue, deliveries).await,
             Source::Foreign(arn) => {
                 tracing::error!(
@@ -81,8 +86,8 @@ async fn work(context: &Context, source: &Source, deliveries: &[Delivery], time:
 
 /// Has failed inputs come again soon, and later each time, instead of when the queue's visibility timeout is over: a
 /// conflict is gone in a moment.
-async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Delivery>) {
-    let again = |delivery: &Delivery| (delivery.receipt.clone(), again_after(delivery.receive_count));
+async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Received>) {
+    let again = |delivery: &Received| (delivery.receipt.clone(), again_after(delivery.receive_count));
     let again: Vec<_> = failed.map(again).collect();
     let handing = futures::future::join_all(
         again.chunks(MAX_BATCH).map(|batch| context.ports.queues.extend(&QueueName::Inbox, batch.to_vec())),
@@ -112,14 +117,41 @@ fn source_of(arn: &str, prefix: &str) -> Source {
     match (name, name.and_then(|name| name.strip_suffix("-dlq"))) {
         (Some("inbox"), _) => Source::Inbox,
         (_, Some("inbox")) => Source::Dead(QueueName::Inbox),
+        (_, Some("schedules")) => Source::Schedules,
         (_, Some(dead)) => pool(dead).map_or_else(|| Source::Foreign(arn.to_owned()), Source::Dead),
         (_, None) => Source::Foreign(arn.to_owned()),
     }
 }
 
-/// The messages' ids, and the messages as the engine knows them. One without an id can not be named in the answer: it
+/// Who sent a message. Scheduler alone may send to the queue of what it gives up.
+fn sender_of(context: &Context, source: &Source, message: &SqsMessage) -> Sender {
+    if *source == Source::Schedules {
+        return Sender::Host;
+    }
+    context.senders.of(message.attributes.get(SENDER_ID).map(String::as_str))
+}
+
+/// Tells in the log of inputs whose sender is neither an agent nor a program of the host.
+fn tell_of_strangers(context: &Context, source: &Source, messages: &[SqsMessage]) {
+    let is_strange = |message: &&SqsMessage| sender_of(context, source, message) == Sender::Unknown;
+    for message in messages.iter().filter(is_strange).filter(|_| *source == Source::Inbox) {
+        let sender = message.attributes.get(SENDER_ID).map_or("", String::as_str);
+        tracing::warn!(
+            sender.id = sender,
+            message.id = message.message_id,
+            "the sender of an input is not of the stack"
+        );
+        context.figures.add("UnknownSenders", 1.0);
+    }
+}
+
+/// The messages' ids, and the messages as the engine knows them. One without an id cannot be named in the answer: it
 /// fails the batch, which then comes again as a whole.
-fn deliveries(messages: Vec<SqsMessage>) -> Result<(Vec<String>, Vec<Delivery>), Error> {
+fn deliveries(
+    context: &Context,
+    source: &Source,
+    messages: Vec<SqsMessage>,
+) -> Result<(Vec<String>, Vec<Received>), Error> {
     let mut read = (Vec::with_capacity(messages.len()), Vec::with_capacity(messages.len()));
     for message in messages {
         let attribute = |name: &str| message.attributes.get(name).and_then(|text| text.parse::<i64>().ok());
@@ -127,18 +159,41 @@ fn deliveries(messages: Vec<SqsMessage>) -> Result<(Vec<String>, Vec<Delivery>),
         let receive_count =
             attribute("ApproximateReceiveCount").and_then(|count| u32::try_from(count).ok()).unwrap_or(2);
         let sent_at = Timestamp::from_millis(attribute("SentTimestamp").unwrap_or_default());
+        let body = body_of(source, &message);
+        // Principals that the stack does not know are people of the account.
+        let sender = match sender_of(context, source, &message) {
+            Sender::AgentOf(pool) => ports::Sender::Agents(pool),
+            Sender::Host | Sender::Unknown => ports::Sender::Host,
+        };
         let (Some(id), Some(receipt)) = (message.message_id, message.receipt_handle) else {
             return Err("a message of the batch has no id or no receipt".into());
         };
-        let body = message.body.unwrap_or_default();
-        read.0.push(id);
-        read.1.push(Delivery { receipt: Receipt(receipt), body, receive_count, sent_at });
+        read.0.push(id.clone());
+        read.1.push(Received { receipt: Receipt(receipt), id, sender, body, receive_count, sent_at });
     }
     Ok(read)
 }
 
+/// The input in a message. A dead letter of Scheduler is the input of its due time.
+fn body_of(source: &Source, message: &SqsMessage) -> String {
+    let body = message.body.as_deref().unwrap_or_default();
+    if *source != Source::Schedules {
+        return body.to_owned();
+    }
+    let told = |name: &str| message.message_attributes.get(name).and_then(|value| value.string_value.as_deref());
+    tracing::warn!(
+        schedule.arn = told("SCHEDULE_ARN"),
+        nominal = told("SCHEDULED_TIME"),
+        error.code = told("ERROR_CODE"),
+        error.message = told("ERROR_MESSAGE"),
+        "Scheduler gave up a due time; it is fired late"
+    );
+    due_of_dead_letter(body, told)
+}
+
 fn figure_of(source: &Source) -> &'static str {
     match source {
+        Source::Schedules => "LateDueTimes",
         Source::Inbox => "Inputs",
         Source::Dead(_) => "DeadLetters",
         Source::Foreign(_) => "ForeignMessages",

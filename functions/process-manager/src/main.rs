@@ -7,7 +7,7 @@ mod handler;
 use std::process::ExitCode;
 
 use lambda_runtime::{LambdaEvent, service_fn};
-use windlass_aws::{Needs, Settings, telemetry};
+use windlass_aws::{Program, Settings, telemetry};
 
 use context::Context;
 
@@ -17,7 +17,7 @@ const SETTINGS: u8 = 2;
 #[tokio::main]
 async fn main() -> ExitCode {
     let figures = telemetry::set_up("process-manager");
-    let settings = match Settings::from_env(Needs::NoSchedules) {
+    let settings = match Settings::from_env(Program::ProcessManager) {
         Ok(settings) => settings,
         Err(error) => {
             tracing::error!(error.code = error.code(), %error, "failed to start");

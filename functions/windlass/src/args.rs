@@ -8,7 +8,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use windlass_domain::ids::{ActionName, AgentId, PoolName, TaskName};
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
-use windlass_facade::GUARD_COMMAND;
+use windlass_facade::{Credentials, GUARD_COMMAND};
 
 use crate::bench::Workload;
 use crate::run_ref::RunRef;
@@ -133,6 +133,9 @@ pub(crate) struct ServeArgs {
     /// How long what is running may take when the host is asked to end; the rest is handed back
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span)]
     pub(crate) drain: Millis,
+    /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
+    #[arg(long, value_name = "WHICH", default_value = "none", value_parser = credentials)]
+    pub(crate) credentials: Credentials,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -148,6 +151,9 @@ pub(crate) struct AgentArgs {
     /// How long what is running may take when the agent is asked to end; the rest is handed back
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
     pub(crate) drain: Millis,
+    /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
+    #[arg(long, value_name = "WHICH", default_value = "none", value_parser = credentials)]
+    pub(crate) credentials: Credentials,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -344,6 +350,10 @@ fn pool_slots(text: &str) -> Result<(PoolName, u32), String> {
 
 fn span(text: &str) -> Result<Millis, String> {
     Millis::parse(text).ok_or_else(|| "write a time with its unit, such as 500ms, 20s, 10m or 1h30m".to_owned())
+}
+
+fn credentials(text: &str) -> Result<Credentials, String> {
+    Credentials::parse(text).ok_or_else(|| "write `none` or `inherit`".to_owned())
 }
 
 fn wait(text: &str) -> Result<Wait, String> {

@@ -5,10 +5,11 @@ use std::fmt;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{Extensions, HeaderMap};
 use subtle::ConstantTimeEq;
+use windlass_domain::caller::{Caller, Way};
 
 use crate::problem::{Kind, Refusal};
 
-/// Characters of a caller's name that the log keeps.
+/// Characters of a caller's name that are kept.
 const MAX_CALLER_CHARS: usize = 128;
 
 /// How callers prove who they are.
@@ -32,10 +33,6 @@ pub struct Verified {
 #[derive(Clone)]
 pub struct Token(String);
 
-/// Who calls, as far as it is known: for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Caller(pub(crate) String);
-
 impl Auth {
     /// Admission by one shared token.
     pub fn token(token: impl Into<String>) -> Self {
@@ -45,7 +42,7 @@ impl Auth {
     /// Who calls, or a refusal that says how to prove it.
     pub(crate) fn check(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<Caller, Refusal> {
         match self {
-            Self::Token(expected) if expected.matches(bearer(headers)?) => Ok(Caller("token".to_owned())),
+            Self::Token(expected) if expected.matches(bearer(headers)?) => Ok(Caller::by(Way::Api)),
             Self::Token(_) => Err(Refusal::new(&Kind::UNAUTHENTICATED, "the token is not the one that is wanted")
                 .challenge("Bearer realm=\"windlass\", error=\"invalid_token\"")),
             Self::Gateway => verified(extensions),
@@ -78,7 +75,8 @@ fn verified(extensions: &Extensions) -> Result<Caller, Refusal> {
         return Err(Refusal::new(&Kind::UNAUTHENTICATED, "the call has no token that a gateway has verified")
             .challenge("Bearer realm=\"windlass\""));
     }
-    Ok(Caller(subject.chars().filter(|c| !c.is_control()).take(MAX_CALLER_CHARS).collect()))
+    let who = subject.chars().filter(|c| !c.is_control()).take(MAX_CALLER_CHARS).collect();
+    Ok(Caller { who: Some(who), ..Caller::by(Way::Api) })
 }
 
 fn bearer(headers: &HeaderMap) -> Result<&str, Refusal> {

@@ -5,7 +5,7 @@ use windlass_domain::definition::{Faults, InputFaults};
 use windlass_engine::control::{ControlError, DrainError};
 use windlass_engine::ports::{ErrorClass, PortError, ScheduleRefusal};
 use windlass_engine::registry::{DeleteError, PutError};
-use windlass_engine::starter::StartError;
+use windlass_engine::submit::StartError;
 
 use crate::problem::{Fault, Kind, Refusal};
 

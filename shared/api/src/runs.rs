@@ -9,6 +9,7 @@ use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windlass_contract::view::RunView;
+use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_INPUT_BYTES;
@@ -16,9 +17,8 @@ use windlass_domain::run::{ActionStatus, Run, RunStatus};
 use windlass_engine::control::ControlRequest;
 use windlass_engine::pools::silent_agents;
 use windlass_engine::ports::RunFilter;
-use windlass_engine::starter::{StartRequest, Started};
+use windlass_engine::submit::{StartRequest, Started};
 
-use crate::auth::Caller;
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
 use crate::request::{self, ActionPath, Parameters, RunPath, TaskPath};
@@ -69,9 +69,10 @@ pub(crate) async fn start(
     let wait = parameters.of(Operation::StartRun)?.wait()?;
     let key = request::header(&headers, IDEMPOTENCY_KEY)?.map(str::to_owned);
     let StartBody { input, version } = request::json(&headers, body, MAX_START_BYTES).await?;
-    let started = api.starter().start(StartRequest { task, version, input, key }).await?;
+    let who = caller.who.clone();
+    let started = api.starter().start(StartRequest { task, version, input, key, caller }).await?;
     let Started { run, definition, created } = started;
-    tracing::info!(caller = %caller.0, run.id = %run.id, task = %run.task, created, "a run was asked for");
+    tracing::info!(caller.who = who, run.id = %run.id, task = %run.task, created, "a run was asked for");
     let run = api.wait_for_end(run, wait).await;
     let status = if run.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = [(LOCATION, format!("/v1/runs/{}", run.id))];
@@ -192,9 +193,9 @@ pub(crate) async fn retry(
 /// Passes a request on and answers with the run as it stood then: the request has its effect afterwards.
 async fn control(api: &ApiState, caller: &Caller, id: RunId, request: ControlRequest) -> Result<Response, Refusal> {
     let name = request.name();
-    let accepted = api.control().request(id, request).await.map_err(Refusal::from);
+    let accepted = api.control().request(id, request, caller.clone()).await.map_err(Refusal::from);
     let accepted = accepted.map_err(|problem| problem.about(format!("/v1/runs/{id}")))?;
-    tracing::info!(caller = %caller.0, run.id = %id, request = name, "a request to a run was accepted");
+    tracing::info!(caller.who, run.id = %id, request = name, "a request to a run was accepted");
     let definition: &Definition = &accepted.definition;
     Ok((StatusCode::ACCEPTED, Json(RunView::of(definition, &accepted.run))).into_response())
 }

@@ -6,10 +6,10 @@ use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
+use windlass_domain::caller::Caller;
 use windlass_domain::time::Millis;
 use windlass_engine::control::DRAIN_WITHIN;
 
-use crate::auth::Caller;
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
 use crate::request::{self, AgentPath, Parameters};
@@ -57,7 +57,7 @@ pub(crate) async fn drain(
     let DrainBody { within } = request::json(&headers, body, MAX_DRAIN_BYTES).await?;
     let within = within.map_or(Ok(DRAIN_WITHIN), |text| span(&text))?;
     let agent = api.control().drain(&id, within).await?;
-    tracing::info!(caller = %caller.0, agent.id = %id, within_ms = within.0, "an agent was told to drain");
+    tracing::info!(caller.who, agent.id = %id, within_ms = within.0, "an agent was told to drain");
     Ok((StatusCode::ACCEPTED, Json(AgentView::of(agent))).into_response())
 }
 

@@ -12,7 +12,7 @@ use windlass_engine::control::Control;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::PortError;
 use windlass_engine::registry::Registry;
-use windlass_engine::starter::Starter;
+use windlass_engine::submit::Starter;
 
 use crate::auth::Auth;
 use crate::hosts::AllowedHosts;

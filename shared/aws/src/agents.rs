@@ -1,4 +1,7 @@
-//! The register of agents in the table.
+//! The register of agents in the table: one partition for each pool, so that an agent may write that of its own.
+//!
+//! To list all agents is one query for each pool of the stack. The template names the pools to the programs that list, so
+//! no index of pools has to be kept.
 //!
 //! An agent says that it is there every ten seconds. That is written when anything but the time has changed, and once
 //! a minute: an idle agent costs one write unit a minute instead of six.
@@ -8,7 +11,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use windlass_domain::ids::AgentId;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::time::Millis;
 use windlass_engine::ports::{AgentRecord, Agents, PortError, REGISTER_EVERY};
 
@@ -19,24 +23,48 @@ use crate::table::{Item, PK, SK, agent, text};
 
 /// A registration that changes nothing but its time is written when the one before is this old.
 const WRITE_AFTER: Millis = Millis::from_secs(60);
-/// Agents of one list.
+/// Agents that are listed of one pool.
 const MAX_AGENTS: usize = 10_000;
+/// Queries that are open at once.
+const MAX_REQUESTS: usize = 16;
 
 /// The register of agents in `DynamoDB`.
 pub struct AgentTable {
     table: Table,
+    /// The pools of the stack; none in an agent's process, which lists no agents.
+    pools: Vec<PoolName>,
     /// What this program wrote last: of its own agent, in an agent's process.
     written: Mutex<HashMap<AgentId, AgentRecord>>,
+    /// The pools of the agents that this program listed last.
+    listed: Mutex<HashMap<AgentId, PoolName>>,
 }
 
 impl AgentTable {
     /// The register of a stack.
     pub fn new(clients: &Clients, settings: &Settings) -> Self {
-        Self { table: Table::new(clients.dynamodb.clone(), &settings.table), written: Mutex::default() }
+        let table = Table::new(clients.dynamodb.clone(), &settings.table);
+        Self { table, pools: settings.pools.clone(), written: Mutex::default(), listed: Mutex::default() }
     }
 
     fn written(&self) -> MutexGuard<'_, HashMap<AgentId, AgentRecord>> {
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listed(&self) -> MutexGuard<'_, HashMap<AgentId, PoolName>> {
+        self.listed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn list_pool(&self, pool: &PoolName) -> Result<Vec<AgentRecord>, PortError> {
+        let query = Query {
+            index: None,
+            key: "#pk = :pk",
+            expression: Expression::names(&[PK]).value(PK, text(agent::partition(pool))),
+            ascending: true,
+            limit: None,
+            after: None,
+        };
+        let items = self.table.query_all(query, MAX_AGENTS).await?;
+        Ok(items.iter().filter_map(|item| read(pool, item)).collect())
     }
 }
 
@@ -62,32 +90,30 @@ impl Agents for AgentTable {
     }
 
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
-        self.written().remove(id);
-        self.table.remove(agent::agent_key(id)).await
+        let written = self.written().remove(id).map(|agent| agent.pool);
+        let listed = self.listed().remove(id);
+        // An agent forgets itself, the sweeper one that it listed: a program that did neither knows of none to forget.
+        let Some(pool) = written.or(listed) else { return Ok(()) };
+        self.table.remove(agent::agent_key(&pool, id)).await
     }
 
     async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
-        let query = Query {
-            index: None,
-            key: "#pk = :pk",
-            expression: Expression::names(&[PK]).value(PK, text(agent::PARTITION)),
-            ascending: true,
-            limit: None,
-            after: None,
-        };
-        let items = self.table.query_all(query, MAX_AGENTS).await?;
-        Ok(items.iter().filter_map(read).collect())
+        let queries: Vec<_> = self.pools.iter().map(|pool| self.list_pool(pool)).collect();
+        let agents: Vec<Vec<AgentRecord>> = stream::iter(queries).buffered(MAX_REQUESTS).try_collect().await?;
+        let agents: Vec<AgentRecord> = agents.into_iter().flatten().collect();
+        *self.listed() = agents.iter().map(|agent| (agent.id.clone(), agent.pool.clone())).collect();
+        Ok(agents)
     }
 }
 
-/// One that can not be read is told in the log and left out: lists and the sweeper go on for all other agents, and the
-/// agent itself, if it lives, writes its registration anew within a minute.
-fn read(item: &Item) -> Option<AgentRecord> {
+/// A registration that cannot be read is left out, and the log says so: lists and the sweeper go on for all other agents.
+/// The agent itself, if it lives, writes its registration anew within a minute.
+fn read(pool: &PoolName, item: &Item) -> Option<AgentRecord> {
     let id = item.get(SK).and_then(|id| id.as_s().ok()).map_or("without an id", String::as_str);
-    match agent::decode(item).map_err(|damage| damage.of(format_args!("agent {id}"))) {
+    match agent::decode(pool, item).map_err(|damage| damage.of(format_args!("agent {id}"))) {
         Ok(agent) => Some(agent),
         Err(error) => {
-            tracing::error!(error.code = error.code, error = %error, "an agent's registration can not be read; it is left out");
+            tracing::error!(error.code = error.code, error = %error, "an agent's registration cannot be read; it is left out");
             None
         }
     }
@@ -95,7 +121,6 @@ fn read(item: &Item) -> Option<AgentRecord> {
 
 #[cfg(test)]
 mod tests {
-    use windlass_domain::ids::PoolName;
     use windlass_domain::time::Timestamp;
 
     use super::*;

@@ -14,6 +14,7 @@ mod runs;
 mod schedules;
 #[cfg(test)]
 mod scripted;
+pub mod sender;
 pub mod settings;
 mod table;
 mod tasks;
@@ -33,8 +34,8 @@ pub use clients::Clients;
 pub use clock::SystemClock;
 pub use queues::SqsQueues;
 pub use runs::RunTable;
-pub use schedules::AwsSchedules;
-pub use settings::{Needs, ScheduleTarget, Settings, SettingsError};
+pub use schedules::{AwsSchedules, due_of_dead_letter};
+pub use settings::{Program, ScheduleTarget, Settings, SettingsError};
 pub use tasks::TaskTable;
 
 /// A stack on AWS, as one program sees it.

@@ -18,7 +18,7 @@ use aws_smithy_types::error::operation::BuildError;
 use md5::{Digest, Md5};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::time::{Millis, Timestamp};
-use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt, Received, Sender};
 
 use crate::clients::Clients;
 use crate::error::{NO_QUEUE, OVER_LIMIT, UNEXPECTED, classify};
@@ -89,7 +89,7 @@ impl SqsQueues {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
+    ) -> Result<Vec<Received>, PortError> {
         let (url, name) = (self.url(queue).await?, self.names.of(queue));
         let request = self.clients.sqs_receive.receive_message();
         let answer = request
@@ -99,6 +99,7 @@ impl SqsQueues {
             .wait_time_seconds(whole_seconds(wait.min(MAX_WAIT)))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_system_attribute_names(MessageSystemAttributeName::SenderId)
             .send()
             .await;
         let answer = answer.map_err(|error| self.failed(queue, classify("ReceiveMessage", &name, &error)))?;
@@ -192,18 +193,25 @@ impl Queues for SqsQueues {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
+    ) -> Result<Vec<Received>, PortError> {
         check_batch(most)?;
         if most == 0 {
             return Err(over_limit("receive messages: none are asked for".to_owned()));
         }
         let received = self.receive_some(queue, most, visibility, wait).await;
         match (received, queue) {
-            (Err(error), QueueName::Control(_)) if error.code == NO_QUEUE => {
+            (Err(error), QueueName::Control { .. }) if error.code == NO_QUEUE => {
                 self.urls.make(queue, &self.names.of(queue)).await?;
                 self.receive_some(queue, most, visibility, wait).await
             }
             (received, _) => received,
+        }
+    }
+
+    async fn make(&self, queue: &QueueName) -> Result<(), PortError> {
+        match queue {
+            QueueName::Control { .. } => self.urls.make(queue, &self.names.of(queue)).await,
+            QueueName::Inbox | QueueName::Pool(_) | QueueName::DeadLetter => Ok(()),
         }
     }
 
@@ -244,10 +252,10 @@ impl Queues for SqsQueues {
     }
 }
 
-/// What to do about a queue that is not there: nobody misses what is about the queue of an agent that has ended.
+/// What to do about a queue that is not there: the control queue of an agent that has ended is not missed.
 fn unless_gone<T>(queue: &QueueName, done: Result<T, PortError>, gone: T) -> Result<T, PortError> {
     match (done, queue) {
-        (Err(error), QueueName::Control(agent)) if error.code == NO_QUEUE => {
+        (Err(error), QueueName::Control { agent, .. }) if error.code == NO_QUEUE => {
             tracing::info!(agent.id = %agent, "the agent's control queue is gone");
             Ok(gone)
         }
@@ -344,7 +352,7 @@ fn answer_to_send(
 }
 
 /// A message as it was received. One that did not arrive as SQS has it is left where it is, and comes again.
-fn delivery(queue: &str, message: Message) -> Option<Delivery> {
+fn delivery(queue: &str, message: Message) -> Option<Received> {
     let id = message.message_id.clone().unwrap_or_default();
     let delivery = whole(message);
     if delivery.is_none() {
@@ -353,13 +361,14 @@ fn delivery(queue: &str, message: Message) -> Option<Delivery> {
     delivery
 }
 
-fn whole(message: Message) -> Option<Delivery> {
+fn whole(message: Message) -> Option<Received> {
     let attribute = |name| message.attributes().and_then(|attributes| attributes.get(&name));
     let receive_count = attribute(MessageSystemAttributeName::ApproximateReceiveCount)?.parse().ok()?;
     let sent_at = Timestamp::from_millis(attribute(MessageSystemAttributeName::SentTimestamp)?.parse().ok()?);
-    let (receipt, body) = (Receipt(message.receipt_handle?), message.body?);
+    let (receipt, id, body) = (Receipt(message.receipt_handle?), message.message_id?, message.body?);
     let is_whole = message.md5_of_body.is_some_and(|expected| expected == digest(&body));
-    is_whole.then_some(Delivery { receipt, body, receive_count, sent_at })
+    // Only the inbox has several senders, and its messages come by the process manager's event source.
+    is_whole.then_some(Received { receipt, id, sender: Sender::Host, body, receive_count, sent_at })
 }
 
 /// The MD5 of a body in hexadecimal digits, which SQS gives with each message. It guards against accidents only.

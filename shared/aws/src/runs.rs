@@ -17,12 +17,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::decide::history;
 use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::outstanding::history;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Clock, Created, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
+use windlass_engine::ports::{
+    Clock, Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+};
 
 use crate::Clients;
 use crate::payload::Payloads;
@@ -106,7 +108,7 @@ impl RunTable {
 
 #[async_trait]
 impl Runs for RunTable {
-    async fn create(&self, run: &Run, _: &[PublicEvent]) -> Result<Created, PortError> {
+    async fn create(&self, run: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
         self.enlist(&run.task).await?;
         Ok(if self.write(None, run).await? { Created::New } else { Created::Existing })
     }
@@ -152,7 +154,7 @@ impl Runs for RunTable {
         let after = after.map_or(0, |cursor| cursor.0);
         let placed = history(&definition, run).into_iter().filter(|placed| placed.place > after);
         let logged = placed.filter_map(|placed| {
-            let event = PublicEvent::of(&definition, run, &placed.event)?;
+            let event = PublicEvent::of(&definition, run, &placed.fact)?;
             Some(LoggedEvent { cursor: EventCursor(placed.place), event })
         });
         Ok(logged.take(most).collect())

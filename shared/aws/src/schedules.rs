@@ -2,9 +2,11 @@
 //! stack, that sends the task's due message to the inbox.
 //!
 //! A due time reaches the inbox within a minute of its time, at least once (AWS: "60 second precision"); its run is
-//! the same however often it comes, because the run's id is derived from the nominal time in the message.
+//! the same however often it comes, because the run's id is derived from the nominal time in the message. One that
+//! Scheduler gives up goes to a dead-letter queue, from which the process manager fires it after all.
 
 mod expression;
+mod given_up;
 
 use async_trait::async_trait;
 use aws_sdk_scheduler::Client;
@@ -27,6 +29,7 @@ use windlass_engine::ports::{ErrorClass, PortError, ScheduleRefusal, Schedules};
 use crate::error::{UNEXPECTED, classify};
 use crate::settings::{ScheduleTarget, Settings};
 use expression::Expression;
+pub use given_up::due_of_dead_letter;
 
 /// The shortest and the longest time for which Scheduler tries to deliver (API reference, `RetryPolicy`).
 const EVENT_AGE_SECS: std::ops::RangeInclusive<u64> = 60..=86_400;
@@ -44,7 +47,6 @@ pub struct AwsSchedules {
     client: Client,
     group: String,
     target: Option<ScheduleTarget>,
-    dead_letters: Option<String>,
 }
 
 /// Everything that a schedule of ours says.
@@ -59,30 +61,22 @@ impl AwsSchedules {
     /// change is refused: the program was not meant to make any.
     pub fn new(client: Client, settings: &Settings) -> Self {
         let (group, target) = (settings.schedule_group.clone(), settings.schedule_target.clone());
-        Self { client, group, target, dead_letters: None }
-    }
-
-    /// Due messages that could not be delivered within the catch-up window go to that queue, with AWS's reason.
-    #[must_use]
-    pub fn with_dead_letters(mut self, queue_arn: Option<String>) -> Self {
-        self.dead_letters = queue_arn;
-        self
+        Self { client, group, target }
     }
 
     fn wanted(&self, task: &TaskName, schedule: &Schedule) -> Result<Wanted, PortError> {
-        let ScheduleTarget { role_arn, inbox_arn } = self.target.as_ref().ok_or_else(|| no_target(task))?;
+        let to = self.target.as_ref().ok_or_else(|| no_target(task))?;
         let refused = |refusal: ScheduleRefusal| PortError::new(ErrorClass::Reject, refusal.code, refusal.message);
         let expression = Expression::of(schedule).map_err(refused)?;
-        let dead_letters = self.dead_letters.as_ref().map(|arn| DeadLetterConfig::builder().arn(arn).build());
         let retry = RetryPolicy::builder()
             .maximum_event_age_in_seconds(event_age(schedule.catch_up.0))
             .maximum_retry_attempts(MAX_ATTEMPTS);
         let target = Target::builder()
-            .arn(inbox_arn)
-            .role_arn(role_arn)
+            .arn(&to.inbox_arn)
+            .role_arn(&to.role_arn)
             .input(due_message(task))
             .retry_policy(retry.build())
-            .set_dead_letter_config(dead_letters)
+            .dead_letter_config(DeadLetterConfig::builder().arn(&to.dead_letters_arn).build())
             .build();
         Ok(Wanted { expression, target: target.map_err(|error| unbuilt(&error))? })
     }
@@ -229,8 +223,8 @@ fn unbuilt(error: &BuildError) -> PortError {
 
 fn no_target(task: &TaskName) -> PortError {
     let message = format!(
-        "change the schedule of task `{task}`: this program was started without WINDLASS_SCHEDULE_ROLE_ARN and \
-         WINDLASS_INBOX_ARN"
+        "change the schedule of task `{task}`: this program was started without WINDLASS_SCHEDULE_ROLE_ARN, \
+         WINDLASS_INBOX_ARN and WINDLASS_SCHEDULES_DLQ_ARN"
     );
     PortError::new(ErrorClass::Reject, "WL0341", message)
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::clients::Clients;
 use crate::meter::{Meter, ReadUnits};
-use crate::settings::{Needs, Settings};
+use crate::settings::{Program, Settings};
 
 /// What was asked: the operation, and its input.
 pub(crate) type Asked = (String, Value);
@@ -83,5 +83,5 @@ pub(crate) fn settings() -> Settings {
         "WINDLASS_BUCKET" => Some("payloads".to_owned()),
         _ => None,
     };
-    Settings::read(lookup, Needs::NoSchedules).expect("nothing is missing")
+    Settings::read(lookup, Program::Agent).expect("nothing is missing")
 }

@@ -9,26 +9,35 @@
 //! | `WINDLASS_BUS` | the event bus | `NAME` |
 //! | `WINDLASS_QUEUE_PREFIX` | what the names of queues begin with | `NAME-` |
 //! | `WINDLASS_SCHEDULE_GROUP` | the schedule group of the tasks | `NAME` |
-//! | `WINDLASS_SCHEDULE_ROLE_ARN` | the role by which Scheduler sends to the inbox | a fault where schedules are written |
-//! | `WINDLASS_INBOX_ARN` | the inbox, as the schedules' target | a fault where schedules are written |
+//! | `WINDLASS_SCHEDULE_ROLE_ARN` | the role by which Scheduler sends to the inbox | a fault of the coordinator |
+//! | `WINDLASS_INBOX_ARN` | the inbox, as the schedules' target | a fault of the coordinator |
+//! | `WINDLASS_SCHEDULES_DLQ_ARN` | the queue of due times that Scheduler gives up | a fault of the coordinator |
+//! | `WINDLASS_POOLS` | the pools of the stack, with commas | a fault of the coordinator and the process manager |
+//! | `WINDLASS_AGENT_ROLE_POOL` | for each pool, in place of `POOL`, the id of its agents' role | a fault of the process manager |
+//! | `WINDLASS_HOST_ROLES` | the ids of the roles of all other programs, with commas | a fault of the process manager |
 //! | `AWS_ENDPOINT_URL` | where all services are, instead of AWS | AWS |
 //! | `WINDLASS_METER_READS` | `reported`, or `sized`: see [`ReadUnits`] | `reported` |
 
 use std::fmt;
 
+use windlass_domain::ids::PoolName;
+
 use crate::meter::ReadUnits;
+use crate::sender::Senders;
 
 /// Characters of a stack's name. With the longest fixed part of a queue's name (`-pool-`, `-dlq`) this leaves 38 of
 /// SQS's 80 for a pool's name.
 const MAX_STACK_NAME_BYTES: usize = 32;
 
-/// Whether a program writes the schedules of tasks.
+/// Which program reads the settings: each needs some that others do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Needs {
-    /// It does: the coordinator, and whoever registers tasks.
-    Schedules,
-    /// It does not: agents.
-    NoSchedules,
+pub enum Program {
+    /// It writes the schedules of tasks, and lists agents.
+    Coordinator,
+    /// It lists agents, and asks who sent an input.
+    ProcessManager,
+    /// It needs the least.
+    Agent,
 }
 
 /// The settings of every program on AWS.
@@ -52,17 +61,23 @@ pub struct Settings {
     pub schedule_group: String,
     /// What a schedule is made of beside its time; present if the program asked for it, or if it is set.
     pub schedule_target: Option<ScheduleTarget>,
+    /// The pools of the stack; none if the program was not told.
+    pub pools: Vec<PoolName>,
+    /// The roles of the programs that send to the inbox; none if the program was not told.
+    pub senders: Senders,
     /// How the meter counts reads.
     pub meter_reads: ReadUnits,
 }
 
-/// Where schedules send, and as whom.
+/// Where schedules send, and by which role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScheduleTarget {
     /// The role that Scheduler takes on.
     pub role_arn: String,
     /// The inbox.
     pub inbox_arn: String,
+    /// The queue of due times that Scheduler could not bring to the inbox.
+    pub dead_letters_arn: String,
 }
 
 /// What is wrong with one setting.
@@ -102,12 +117,12 @@ impl SettingsError {
 
 impl Settings {
     /// Reads the settings of this process's environment.
-    pub fn from_env(needs: Needs) -> Result<Self, SettingsError> {
-        Self::read(|name| std::env::var(name).ok(), needs)
+    pub fn from_env(program: Program) -> Result<Self, SettingsError> {
+        Self::read(|name| std::env::var(name).ok(), program)
     }
 
     /// Reads the settings. A value that is empty counts as absent, as a template has no other way to leave one out.
-    pub fn read(lookup: impl Fn(&str) -> Option<String>, needs: Needs) -> Result<Self, SettingsError> {
+    pub fn read(lookup: impl Fn(&str) -> Option<String>, program: Program) -> Result<Self, SettingsError> {
         let mut reader = Reader { lookup, faults: Vec::new() };
         let name = reader.required("WINDLASS_NAME", STACK_NAME).unwrap_or_default();
         let settings = Self {
@@ -117,7 +132,9 @@ impl Settings {
             bus: reader.optional("WINDLASS_BUS", BUS).unwrap_or_else(|| name.clone()),
             queue_prefix: reader.optional("WINDLASS_QUEUE_PREFIX", QUEUE_PREFIX).unwrap_or_else(|| format!("{name}-")),
             schedule_group: reader.optional("WINDLASS_SCHEDULE_GROUP", GROUP).unwrap_or_else(|| name.clone()),
-            schedule_target: reader.schedule_target(needs),
+            schedule_target: reader.schedule_target(program),
+            pools: reader.pools(program),
+            senders: reader.senders(program),
             endpoint: reader.optional("AWS_ENDPOINT_URL", ENDPOINT),
             meter_reads: reader.meter_reads(),
             name,
@@ -150,6 +167,15 @@ const ROLE_ARN: Expected =
     ("the ARN of a role, such as `arn:aws:iam::123456789012:role/NAME`", |text| is_arn(text, "iam"));
 const QUEUE_ARN: Expected =
     ("the ARN of a queue, such as `arn:aws:sqs:eu-central-1:123456789012:NAME`", |text| is_arn(text, "sqs"));
+const POOLS: Expected =
+    ("the pools of the stack, with commas between them, such as `default,gpu`", |text| pools_of(text).is_some());
+// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
+const AGENT_ROLE: Expected = (
+    "the id of the role of the pool's agents, such as `AROACKCEVSQ6C2EXAMPLE`; `POOL` stands for the pool's name",
+    is_role_id,
+);
+const HOST_ROLES: Expected =
+    ("the ids of the roles of the host's programs, with commas between them", |text| text.split(',').all(is_role_id));
 const ENDPOINT: Expected = ("an address that begins with `http://` or `https://`", is_address);
 const READS: Expected = ("`reported` or `sized`", |text| matches!(text, "reported" | "sized"));
 
@@ -168,6 +194,14 @@ fn is_bucket(text: &str) -> bool {
 fn is_arn(text: &str, service: &str) -> bool {
     let parts: Vec<&str> = text.split(':').collect();
     parts.len() == 6 && parts[0] == "arn" && parts[2] == service && !parts[5].is_empty()
+}
+
+fn is_role_id(text: &str) -> bool {
+    of(text, 16..=128, "")
+}
+
+fn pools_of(text: &str) -> Option<Vec<PoolName>> {
+    text.split(',').map(|name| PoolName::new(name).ok()).collect()
 }
 
 fn is_address(text: &str) -> bool {
@@ -206,16 +240,50 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
         region.unwrap_or_default()
     }
 
-    /// One without the other is a fault, whatever the program needs.
-    fn schedule_target(&mut self, needs: Needs) -> Option<ScheduleTarget> {
-        const NAMES: [(&str, Expected); 2] =
-            [("WINDLASS_SCHEDULE_ROLE_ARN", ROLE_ARN), ("WINDLASS_INBOX_ARN", QUEUE_ARN)];
+    /// One of the three without the others is a fault of each program.
+    fn schedule_target(&mut self, program: Program) -> Option<ScheduleTarget> {
+        const NAMES: [(&str, Expected); 3] = [
+            ("WINDLASS_SCHEDULE_ROLE_ARN", ROLE_ARN),
+            ("WINDLASS_INBOX_ARN", QUEUE_ARN),
+            ("WINDLASS_SCHEDULES_DLQ_ARN", QUEUE_ARN),
+        ];
         let is_set = |name| (self.lookup)(name).is_some_and(|value| !value.is_empty());
-        if needs == Needs::NoSchedules && !NAMES.iter().any(|(name, _)| is_set(name)) {
+        if program != Program::Coordinator && !NAMES.iter().any(|(name, _)| is_set(name)) {
             return None;
         }
-        let [role_arn, inbox_arn] = NAMES.map(|(name, expected)| self.required(name, expected).unwrap_or_default());
-        Some(ScheduleTarget { role_arn, inbox_arn })
+        let read = NAMES.map(|(name, expected)| self.required(name, expected).unwrap_or_default());
+        let [role_arn, inbox_arn, dead_letters_arn] = read;
+        Some(ScheduleTarget { role_arn, inbox_arn, dead_letters_arn })
+    }
+
+    fn pools(&mut self, program: Program) -> Vec<PoolName> {
+        let told = match program {
+            Program::Coordinator | Program::ProcessManager => self.required("WINDLASS_POOLS", POOLS),
+            Program::Agent => self.optional("WINDLASS_POOLS", POOLS),
+        };
+        told.and_then(|text| pools_of(&text)).unwrap_or_default()
+    }
+
+    fn senders(&mut self, program: Program) -> Senders {
+        if program != Program::ProcessManager {
+            return Senders::default();
+        }
+        let pools = (self.lookup)("WINDLASS_POOLS").and_then(|text| pools_of(&text)).unwrap_or_default();
+        let agents: Vec<(PoolName, String)> =
+            pools.into_iter().filter_map(|pool| Some((pool.clone(), self.agent_role(&pool)?))).collect();
+        let hosts = self.required("WINDLASS_HOST_ROLES", HOST_ROLES).unwrap_or_default();
+        Senders::new(hosts.split(',').map(str::to_owned), agents)
+    }
+
+    /// The id of the role of a pool's agents.
+    fn agent_role(&mut self, pool: &PoolName) -> Option<String> {
+        let found = (self.lookup)(&format!("WINDLASS_AGENT_ROLE_{pool}")).unwrap_or_default();
+        if !is_role_id(&found) {
+            let (name, found) = ("WINDLASS_AGENT_ROLE_POOL", Some(format!("{pool}={found}")));
+            self.faults.push(SettingFault { name, found, expected: AGENT_ROLE.0 });
+            return None;
+        }
+        Some(found)
     }
 
     fn meter_reads(&mut self) -> ReadUnits {
@@ -227,100 +295,4 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    const ROLE: &str = "arn:aws:iam::123456789012:role/windlass-scheduler";
-    const INBOX: &str = "arn:aws:sqs:eu-central-1:123456789012:windlass-inbox";
-    const LEAST: [(&str, &str); 3] =
-        [("WINDLASS_NAME", "prod"), ("AWS_REGION", "eu-central-1"), ("WINDLASS_BUCKET", "prod-payloads")];
-
-    fn read(set: &[(&str, &str)], needs: Needs) -> Result<Settings, SettingsError> {
-        let set: BTreeMap<&str, &str> = set.iter().copied().collect();
-        Settings::read(|name| set.get(name).map(|value| (*value).to_owned()), needs)
-    }
-
-    fn check_faults(more: &[(&str, &str)], needs: Needs, expected: &[&str]) {
-        let set: Vec<_> = LEAST.iter().chain(more).copied().collect();
-        let faults = read(&set, needs).map_or_else(
-            |error| {
-                assert_eq!(error.code(), "WL0801");
-                error.faults
-            },
-            |_| Vec::new(),
-        );
-        let names: Vec<&str> = faults.iter().map(|fault| fault.name).collect();
-        assert_eq!(names, expected, "{more:?}");
-    }
-
-    #[test]
-    fn the_least_is_enough_for_an_agent() {
-        let settings = read(&LEAST, Needs::NoSchedules).expect("nothing is missing");
-        let names = [&settings.table, &settings.bus, &settings.queue_prefix, &settings.schedule_group];
-        assert_eq!(names, ["prod", "prod", "prod-", "prod"]);
-        assert_eq!(settings.schedule_target, None);
-        assert_eq!(settings.meter_reads, ReadUnits::Reported);
-    }
-
-    #[test]
-    fn everything_can_be_set() {
-        let more = [
-            ("WINDLASS_TABLE", "table"),
-            ("WINDLASS_BUS", "bus"),
-            ("WINDLASS_QUEUE_PREFIX", "q_"),
-            ("WINDLASS_SCHEDULE_GROUP", "group"),
-            ("WINDLASS_SCHEDULE_ROLE_ARN", ROLE),
-            ("WINDLASS_INBOX_ARN", INBOX),
-            ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
-            ("WINDLASS_METER_READS", "sized"),
-        ];
-        let set: Vec<_> = LEAST.iter().chain(&more).copied().collect();
-        let settings = read(&set, Needs::Schedules).expect("all is well");
-        let target = ScheduleTarget { role_arn: ROLE.to_owned(), inbox_arn: INBOX.to_owned() };
-        assert_eq!(settings.schedule_target, Some(target));
-        assert_eq!(settings.endpoint.as_deref(), Some("http://127.0.0.1:4566"));
-        assert_eq!((settings.queue_prefix.as_str(), settings.meter_reads), ("q_", ReadUnits::Sized));
-    }
-
-    #[test]
-    fn all_faults_are_reported_together() {
-        let error = read(&[("WINDLASS_TABLE", "a b"), ("WINDLASS_NAME", "")], Needs::Schedules).expect_err("faults");
-        let names: Vec<&str> = error.faults.iter().map(|fault| fault.name).collect();
-        let expected = [
-            "WINDLASS_NAME",
-            "AWS_REGION",
-            "WINDLASS_BUCKET",
-            "WINDLASS_TABLE",
-            "WINDLASS_SCHEDULE_ROLE_ARN",
-            "WINDLASS_INBOX_ARN",
-        ];
-        assert_eq!(names, expected);
-        let text = error.to_string();
-        assert!(text.contains("WINDLASS_BUCKET is missing: set it to the name of an S3 bucket"), "{text}");
-        assert!(text.contains("WINDLASS_TABLE is `a b`: it must be the name of a DynamoDB table"), "{text}");
-    }
-
-    #[test]
-    fn each_setting_is_checked() {
-        let agent = Needs::NoSchedules;
-        check_faults(&[], agent, &[]);
-        check_faults(&[("WINDLASS_NAME", "1st")], agent, &["WINDLASS_NAME"]);
-        check_faults(&[("WINDLASS_NAME", &"n".repeat(33))], agent, &["WINDLASS_NAME"]);
-        check_faults(&[("AWS_REGION", "eu central")], agent, &["AWS_REGION"]);
-        check_faults(&[("WINDLASS_BUCKET", "Upper")], agent, &["WINDLASS_BUCKET"]);
-        check_faults(&[("WINDLASS_QUEUE_PREFIX", "a.b")], agent, &["WINDLASS_QUEUE_PREFIX"]);
-        check_faults(&[("AWS_ENDPOINT_URL", "localhost:4566")], agent, &["AWS_ENDPOINT_URL"]);
-        check_faults(&[("WINDLASS_METER_READS", "guessed")], agent, &["WINDLASS_METER_READS"]);
-        check_faults(&[("WINDLASS_INBOX_ARN", INBOX)], agent, &["WINDLASS_SCHEDULE_ROLE_ARN"]);
-        let swapped = [("WINDLASS_SCHEDULE_ROLE_ARN", INBOX), ("WINDLASS_INBOX_ARN", ROLE)];
-        check_faults(&swapped, agent, &["WINDLASS_SCHEDULE_ROLE_ARN", "WINDLASS_INBOX_ARN"]);
-    }
-
-    #[test]
-    fn the_default_region_will_do() {
-        let set = [("WINDLASS_NAME", "prod"), ("AWS_DEFAULT_REGION", "us-east-1"), ("WINDLASS_BUCKET", "bucket")];
-        assert_eq!(read(&set, Needs::NoSchedules).expect("it is set").region, "us-east-1");
-    }
-}
+mod tests;

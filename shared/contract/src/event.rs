@@ -5,14 +5,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
+use windlass_domain::attempt::Owner;
+use windlass_domain::caller::Caller;
 use windlass_domain::definition::{Definition, PublishedEvents};
-use windlass_domain::ids::{ActionName, RunId, TaskName, TaskVersion};
-use windlass_domain::run::{Event, EventKind, Run};
+use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::run::{Fact, FactKind, Run};
+use windlass_domain::time::Timestamp;
 
 /// The version of every event that is published.
 pub const EVENT_VERSION: u32 = 1;
 
-/// The events that a bus gets only of tasks that ask for them: each is paid for, and says that all is well.
+/// The events that go to a bus only if their task asks for them: each costs money and says that all is well.
 pub const ON_REQUEST: [&str; 7] = [
     "run.started",
     "action.queued",
@@ -37,9 +40,9 @@ pub struct PublicEvent {
     /// When it was decided, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub time: String,
-    /// The run it is of.
+    /// The run.
     pub run: RunId,
-    /// The task it is of.
+    /// The run's task.
     pub task: TaskName,
     /// The task's version.
     pub version: TaskVersion,
@@ -52,13 +55,13 @@ pub struct PublicEvent {
     /// The attempt it is about, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// What else there is to say, by type.
+    /// Its details, by type.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub data: Value,
 }
 
 impl PublicEvent {
-    /// Whether it goes to the bus: how runs end and whatever fails always does, the rest if the task asks for it.
+    /// Whether it goes to the bus. The ends of runs and all failures always do; the rest does if the task asks for it.
     pub fn is_published(&self, definition: &Definition) -> bool {
         match definition.events {
             PublishedEvents::All => true,
@@ -66,15 +69,15 @@ impl PublicEvent {
         }
     }
 
-    /// The public form of an event; `None` if it is not published.
-    pub fn of(definition: &Definition, run: &Run, event: &Event) -> Option<Self> {
-        let data = data_of(&event.kind)?;
-        let about = event.kind.about();
+    /// The public form of a fact; `None` if it is not published.
+    pub fn of(definition: &Definition, run: &Run, fact: &Fact) -> Option<Self> {
+        let data = data_of(run, &fact.kind)?;
+        let about = fact.kind.about();
         Some(Self {
             v: EVENT_VERSION,
-            id: event.kind.id(run.id, run.retries, event.at),
-            kind: event.kind.name().to_owned(),
-            time: event.at.to_string(),
+            id: fact.kind.id(run.id, run.retries, fact.at),
+            kind: fact.kind.name().to_owned(),
+            time: fact.at.to_string(),
             run: run.id,
             task: run.task.clone(),
             version: run.version,
@@ -86,45 +89,63 @@ impl PublicEvent {
     }
 }
 
-fn data_of(kind: &EventKind) -> Option<Value> {
+fn data_of(run: &Run, kind: &FactKind) -> Option<Value> {
     Some(match kind {
-        EventKind::ActionReady { .. }
-        | EventKind::ActionCheckpointed { .. }
-        | EventKind::ActionLost { .. }
-        | EventKind::ActionNotLost { .. }
-        | EventKind::ActionLeased { .. }
-        | EventKind::ActionLapsed { .. }
-        | EventKind::ActionHandedBack { .. } => {
+        FactKind::RunSwept { .. }
+        | FactKind::ActionReady { .. }
+        | FactKind::ActionCheckpointed { .. }
+        | FactKind::ActionLost { .. }
+        | FactKind::ActionNotLost { .. }
+        | FactKind::ActionLeased { .. }
+        | FactKind::ActionLapsed { .. }
+        | FactKind::ActionHandedBack { .. } => {
             return None;
         }
-        EventKind::RunStarted { deadline } | EventKind::RunRetried { deadline, .. } => match deadline {
-            Some(deadline) => json!({ "deadline": deadline.to_string() }),
-            None => Value::Null,
-        },
-        EventKind::RunPaused { .. }
-        | EventKind::RunResumed { .. }
-        | EventKind::ActionQueued { .. }
-        | EventKind::ActionCancelled { agent: None, error: None, .. } => Value::Null,
-        EventKind::ActionCancelled { agent: Some(agent), error: None, .. } => json!({ "agent": agent }),
-        EventKind::ActionCancelling { reason, .. } => json!({ "reason": reason }),
-        EventKind::RunCancelling { cause, reason } => json!({ "cause": cause, "reason": reason }),
-        EventKind::RunFinished { status, output, error } => {
+        FactKind::RunStarted { deadline } => asked_for(deadline_of(deadline.as_ref()), &run.caller),
+        FactKind::RunRetried { deadline, caller, .. } => asked_for(deadline_of(deadline.as_ref()), caller),
+        FactKind::RunPaused { caller, .. } | FactKind::RunResumed { caller, .. } => asked_for(Value::Null, caller),
+        FactKind::ActionQueued { .. } | FactKind::ActionCancelled { agent: None, error: None, .. } => Value::Null,
+        FactKind::ActionCancelled { agent: Some(agent), error: None, .. } => json!({ "agent": agent }),
+        FactKind::ActionCancelling { reason, caller, .. } => asked_for(json!({ "reason": reason }), caller),
+        FactKind::RunCancelling { cause, reason, caller } => {
+            asked_for(json!({ "cause": cause, "reason": reason }), caller)
+        }
+        FactKind::RunFinished { status, output, error } => {
             json!({ "status": status, "output": output, "error": error })
         }
-        EventKind::ActionUnserved { pool, since, .. } => json!({ "pool": pool, "since": since.to_string() }),
-        EventKind::ActionStarted { agent, started_at, .. } => {
-            json!({ "agent": agent, "started_at": started_at.to_string() })
+        FactKind::ActionUnserved { pool, since, .. } => json!({ "pool": pool, "since": since.to_string() }),
+        FactKind::ActionStarted { owner, .. } => {
+            json!({ "agent": owner.agent, "started_at": owner.started_at.to_string() })
         }
-        EventKind::ActionProgressed { progress, .. } => json!({ "progress": progress }),
-        EventKind::ActionSucceeded { agent, output, .. } => json!({ "agent": agent, "output": output }),
-        EventKind::ActionRetrying { agent, error, retry_at, .. } => {
-            json!({ "agent": agent, "error": error, "retry_at": retry_at.to_string() })
+        FactKind::ActionProgressed { progress, .. } => json!({ "progress": progress }),
+        FactKind::ActionSucceeded { by, output, .. } => json!({ "agent": agent_of(by.as_ref()), "output": output }),
+        FactKind::ActionRetrying { by, error, retry_at, .. } => {
+            json!({ "agent": agent_of(by.as_ref()), "error": error, "retry_at": retry_at.to_string() })
         }
-        EventKind::ActionFailed { agent, error, allowed, .. }
-        | EventKind::ActionTimedOut { agent, error, allowed, .. }
-        | EventKind::ActionCancelled { agent, error: Some(error), allowed, .. } => {
+        FactKind::ActionFailed { by, error, allowed, .. } | FactKind::ActionTimedOut { by, error, allowed, .. } => {
+            json!({ "agent": agent_of(by.as_ref()), "error": error, "allowed": allowed })
+        }
+        FactKind::ActionCancelled { agent, error: Some(error), allowed, .. } => {
             json!({ "agent": agent, "error": error, "allowed": allowed })
         }
-        EventKind::ActionSkipped { reason, .. } => json!({ "reason": reason }),
+        FactKind::ActionSkipped { reason, .. } => json!({ "reason": reason }),
     })
+}
+
+fn deadline_of(deadline: Option<&Timestamp>) -> Value {
+    deadline.map_or(Value::Null, |deadline| json!({ "deadline": deadline.to_string() }))
+}
+
+fn agent_of(by: Option<&Owner>) -> Option<&AgentId> {
+    by.map(|owner| &owner.agent)
+}
+
+/// The data of what a caller asked for, with that caller; the host itself is not named.
+fn asked_for(data: Value, caller: &Caller) -> Value {
+    if *caller == Caller::HOST {
+        return data;
+    }
+    let mut data = if data.is_null() { json!({}) } else { data };
+    data["caller"] = json!(caller);
+    data
 }

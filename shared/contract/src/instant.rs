@@ -1,4 +1,4 @@
-//! Instants in messages that a clock of somebody else writes: a number of milliseconds, or RFC 3339.
+//! Instants in messages that another service writes: a number of milliseconds, or RFC 3339.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_is_a_number_or_rfc_3339() {
+    fn instant_is_a_number_or_rfc_3339() {
         check("1774747800000", Some(1_774_747_800_000));
         check("-1", Some(-1));
         check("\"2026-03-29T01:30:00Z\"", Some(1_774_747_800_000));

@@ -3,7 +3,10 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::attempt::Fate;
+use windlass_domain::caller::Caller;
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{ActionAt, Input};
 use windlass_domain::time::{Millis, Timestamp};
@@ -17,6 +20,7 @@ pub const MESSAGE_VERSION: u32 = 1;
 /// A message to the inbox: the one way to the process manager.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "nearly every message is the large one, of a run")]
 pub enum InboxMessage {
     /// Something happened to a run.
     Run {
@@ -27,6 +31,9 @@ pub enum InboxMessage {
         run: RunId,
         /// What happened.
         input: Input,
+        /// Who asks, by which way, and why; absent: an agent or the host itself.
+        #[serde(default, skip_serializing_if = "is_host")]
+        caller: Caller,
     },
     /// A task is due by its schedule.
     Due {
@@ -67,8 +74,17 @@ pub struct PerformMessage {
     pub version: TaskVersion,
     /// The action's name.
     pub name: ActionName,
-    /// The action, the attempt and the fence, to be given back in every report.
+    /// The action and the number of its attempt.
     pub of: ActionAt,
+    /// Which of the attempt's messages this is. Reports name the delivery `ATTEMPT.ISSUE.RECEIVE`. The first receipt of
+    /// issue 0 may begin without asking while it is fresh; any other delivery claims first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub issue: u64,
+    /// What programs compare: a greater number is of a later owner. A confirmed claim brings a greater one.
+    pub fence: u64,
+    /// How many agents the action has cost.
+    #[serde(default, skip_serializing_if = "is_zero_usize")]
+    pub losses: usize,
     /// What to perform.
     pub work: Work,
     /// How long the attempt may take, in milliseconds; absent: no limit of its own.
@@ -79,17 +95,10 @@ pub struct PerformMessage {
     pub deadline: Option<Timestamp>,
     /// When the attempt was queued, in milliseconds since the epoch.
     pub queued_at: Timestamp,
-    /// The attempt may already be with an agent: it must be claimed before it starts.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub claim: bool,
-    /// Which copy of the attempt's message this is: it is sent again where the first one may be lost. 0: the first one.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub copy: u32,
-    /// Where the attempt before this one said that the work can be taken up. Whoever claims finds a newer one in the
-    /// record.
+    /// Where the attempt before this one said that the work can be taken up. A confirmed claim brings a newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
-    /// The attempt's trace context, a W3C `traceparent`: to be passed on to whatever performs it.
+    /// The attempt's trace context, a W3C `traceparent`: the agent passes it on to the program or endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<String>,
 }
@@ -98,15 +107,25 @@ pub struct PerformMessage {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ControlMessage {
-    /// Stop an attempt, and report it as cancelled (or as whatever it was before it could be stopped).
+    /// Attempts are the agent's own: it may begin each, or keep it without its message.
+    Confirm {
+        /// The format's version: 1.
+        #[schemars(extend("const" = MESSAGE_VERSION))]
+        v: u32,
+        /// The run that they are of.
+        run: RunId,
+        /// Which, and what the agent needs to know.
+        confirmed: Vec<Confirmed>,
+    },
+    /// Stop attempts, or do not begin them.
     Stop {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
-        /// The run it is of.
+        /// The run that they are of.
         run: RunId,
-        /// Which attempt.
-        of: ActionAt,
+        /// Which, and what becomes of their messages.
+        stopped: Vec<Stopped>,
     },
     /// Finish what runs, take nothing further, and exit.
     Drain {
@@ -120,9 +139,72 @@ pub enum ControlMessage {
     },
 }
 
+/// An attempt that is the agent's own.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Confirmed {
+    /// The action.
+    pub action: ActionIndex,
+    /// The delivery that was claimed or renewed.
+    pub delivery: Delivery,
+    /// The hash of the message's id, as the agent gave it.
+    pub message: u32,
+    /// The number that the agent gave to its request. The agent's right counts from when it sent that request.
+    pub asked: u32,
+    /// Until when the agent has the attempt without its message; absent: as long as it keeps its message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// Where the work can be taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<Value>,
+    /// How many agents the action has cost.
+    #[serde(default, skip_serializing_if = "is_zero_usize")]
+    pub losses: usize,
+    /// What programs compare.
+    pub fence: u64,
+}
+
+/// An attempt that the agent stops, or does not begin. It ignores one that is not for what it asks or performs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Stopped {
+    /// The action.
+    pub action: ActionIndex,
+    /// The delivery that is meant.
+    pub delivery: Delivery,
+    /// The hash of the message's id, as the agent gave it.
+    pub message: u32,
+    /// The number of the request that this answers; absent: it answers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u32>,
+    /// What to do: `report` how the attempt ended, `leave` its message to come again, or `delete` it.
+    pub fate: Fate,
+    /// Why, in words.
+    pub reason: String,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
-fn is_zero(number: &u32) -> bool {
+fn is_zero(number: &u64) -> bool {
     *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero_usize(number: &usize) -> bool {
+    *number == 0
+}
+
+fn is_host(caller: &Caller) -> bool {
+    *caller == Caller::HOST
+}
+
+/// The hash of a message's id by which reports name it: its CRC-32 (as of zlib), and 1 instead of 0.
+pub fn message_hash(id: &str) -> u32 {
+    crc32fast::hash(id.as_bytes()).max(1)
+}
+
+impl InboxMessage {
+    /// An input of a run that no person asked for.
+    pub fn of_run(run: RunId, input: Input) -> Self {
+        Self::Run { v: MESSAGE_VERSION, run, input, caller: Caller::HOST }
+    }
 }
 
 /// What is sent between the parts.
@@ -148,12 +230,12 @@ impl Message for PerformMessage {
 impl Message for ControlMessage {
     fn format_version(&self) -> u32 {
         match self {
-            Self::Stop { v, .. } | Self::Drain { v, .. } => *v,
+            Self::Confirm { v, .. } | Self::Stop { v, .. } | Self::Drain { v, .. } => *v,
         }
     }
 }
 
-/// Why a message can not be read. It goes to the dead-letter queue with this as its reason.
+/// Why a message cannot be read. It goes to the dead-letter queue with this as its reason.
 #[derive(Debug, thiserror::Error)]
 pub enum MessageError {
     /// It is larger than any message may be.
@@ -175,9 +257,9 @@ pub fn encode<M: Serialize>(message: &M) -> String {
     serde_json::to_string(message).expect("messages are maps with text keys")
 }
 
-/// Reads a message, whatever its bytes are.
+/// Reads a message. Any text may come here.
 ///
-/// A message of another version is refused as such, also where its shape happens to be one that is known.
+/// A message of another version is refused as such, even if its shape is a known one.
 pub fn decode<M: Message>(body: &str) -> Result<M, MessageError> {
     if body.len() > MAX_MESSAGE_BYTES {
         return Err(MessageError::TooLarge(body.len()));

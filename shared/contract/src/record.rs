@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
-use windlass_domain::run::{Cancellation, ErrorInfo, Origin, Page, Pages, Run, RunStatus};
+use windlass_domain::run::{Cancellation, ErrorInfo, Origin, Page, Pages, Run, RunStatus, Swept};
 use windlass_domain::time::Timestamp;
 
 use crate::message::version_of;
@@ -20,7 +21,7 @@ pub struct StoredRun {
     pub pages: Vec<(usize, String)>,
 }
 
-/// Why a stored record can not be read: it is damaged, or of a version this reader does not know.
+/// Why a stored record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// It is of a version that this reader does not know.
@@ -95,6 +96,7 @@ struct BareRun<'a> {
     version: TaskVersion,
     revision: u64,
     origin: &'a Origin,
+    caller: &'a Caller,
     status: RunStatus,
     input: &'a Value,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +119,11 @@ struct BareRun<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     pauses: u32,
     status_revision: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_caller: Option<&'a Caller>,
+    start_revision: u64,
+    #[serde(skip_serializing_if = "<[Swept]>::is_empty")]
+    swept: &'a [Swept],
     open: u32,
     in_flight: u32,
     #[serde(skip_serializing_if = "is_zero")]
@@ -131,7 +138,7 @@ struct BareRun<'a> {
 }
 
 impl<'a> BareRun<'a> {
-    /// Takes the record apart field by field, so that a field that is added to it can not be forgotten here.
+    /// Takes the record apart field by field, so that a field that is added to it cannot be forgotten here.
     fn of(run: &'a Run) -> Self {
         let Run {
             id,
@@ -139,6 +146,7 @@ impl<'a> BareRun<'a> {
             version,
             revision,
             origin,
+            caller,
             status,
             input,
             output,
@@ -152,6 +160,9 @@ impl<'a> BareRun<'a> {
             retries,
             pauses,
             status_revision,
+            status_caller,
+            start_revision,
+            swept,
             open,
             in_flight,
             ready,
@@ -166,6 +177,7 @@ impl<'a> BareRun<'a> {
             version: *version,
             revision: *revision,
             origin,
+            caller,
             status: *status,
             input,
             output: output.as_ref(),
@@ -179,6 +191,9 @@ impl<'a> BareRun<'a> {
             retries: *retries,
             pauses: *pauses,
             status_revision: *status_revision,
+            status_caller: status_caller.as_ref(),
+            start_revision: *start_revision,
+            swept,
             open: *open,
             in_flight: *in_flight,
             ready: *ready,

@@ -3,6 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Value, json};
+use windlass_domain::caller::Caller;
 use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::run::{CancelCause, ErrorInfo, Progress, RunStatus, SkipReason};
 
@@ -79,19 +80,23 @@ enum Data {
 
 /// Each type of event and its data.
 fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
-    let deadline = Data::Maybe(object(generator, &[("deadline", Field::Time)]));
+    let caller = ("caller", Field::Caller);
+    let begun = Data::Maybe(object_of(generator, &[], &[("deadline", Field::Time), caller]));
+    let asked = Data::Maybe(object_of(generator, &[], &[caller]));
+    let cancelling = object_of(generator, &[("cause", Field::Cause), ("reason", Field::Text)], &[caller]);
+    let killing = object_of(generator, &[("reason", Field::Text)], &[caller]);
     let stopped = object(generator, &[("agent", Field::Agent)]);
-    // Of an action that alone was killed it is said why, as of one that failed.
+    // An action that alone was killed has an error that says why, as one that failed has.
     let killed = object(generator, &[("agent", Field::MaybeAgent), ("error", Field::Error), ("allowed", Field::Flag)]);
     let mut of = |fields: &[(&str, Field)]| Data::Always(object(generator, fields));
     let failure = of(&[("agent", Field::MaybeAgent), ("error", Field::Error), ("allowed", Field::Flag)]);
     let end = of(&[("status", Field::Status), ("output", Field::Anything), ("error", Field::MaybeError)]);
     vec![
-        ("run.started", deadline.clone()),
-        ("run.retried", deadline),
-        ("run.paused", Data::Never),
-        ("run.resumed", Data::Never),
-        ("run.cancelling", of(&[("cause", Field::Cause), ("reason", Field::Text)])),
+        ("run.started", begun.clone()),
+        ("run.retried", begun),
+        ("run.paused", asked.clone()),
+        ("run.resumed", asked),
+        ("run.cancelling", Data::Always(cancelling)),
         ("run.succeeded", end.clone()),
         ("run.succeeded_with_faults", end.clone()),
         ("run.failed", end.clone()),
@@ -106,7 +111,7 @@ fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
         ("action.failed", failure.clone()),
         ("action.timed_out", failure),
         ("action.skipped", of(&[("reason", Field::Skip)])),
-        ("action.cancelling", of(&[("reason", Field::Text)])),
+        ("action.cancelling", Data::Always(killing)),
         ("action.cancelled", Data::Maybe(json!({ "anyOf": [stopped, killed] }))),
     ]
 }
@@ -117,6 +122,7 @@ enum Field {
     Agent,
     MaybeAgent,
     Anything,
+    Caller,
     Cause,
     Error,
     MaybeError,
@@ -135,6 +141,7 @@ impl Field {
             Self::Agent => generator.subschema_for::<AgentId>().to_value(),
             Self::MaybeAgent => generator.subschema_for::<Option<AgentId>>().to_value(),
             Self::Anything => Value::Bool(true),
+            Self::Caller => generator.subschema_for::<Caller>().to_value(),
             Self::Cause => generator.subschema_for::<CancelCause>().to_value(),
             Self::Error => generator.subschema_for::<ErrorInfo>().to_value(),
             Self::MaybeError => generator.subschema_for::<Option<ErrorInfo>>().to_value(),
@@ -149,9 +156,18 @@ impl Field {
     }
 }
 
+/// An object that has all of these fields.
 fn object(generator: &mut SchemaGenerator, fields: &[(&str, Field)]) -> Value {
-    let properties = fields.iter().map(|(name, field)| ((*name).to_owned(), field.schema(generator)));
+    object_of(generator, fields, &[])
+}
+
+/// An object that has the first fields, and may have the others.
+fn object_of(generator: &mut SchemaGenerator, always: &[(&str, Field)], maybe: &[(&str, Field)]) -> Value {
+    let properties = always.iter().chain(maybe).map(|(name, field)| ((*name).to_owned(), field.schema(generator)));
     let properties: serde_json::Map<String, Value> = properties.collect();
-    let required: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    let mut object = json!({ "type": "object", "properties": properties, "additionalProperties": false });
+    if !always.is_empty() {
+        object["required"] = always.iter().map(|(name, _)| *name).collect();
+    }
+    object
 }

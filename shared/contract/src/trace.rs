@@ -1,7 +1,7 @@
-//! Trace context (W3C Trace Context, level 1), derived and never stored: whoever knows a run and an attempt knows it.
+//! Trace context (W3C Trace Context, level 1). It is derived from a run and an attempt, and never stored.
 //!
-//! The run is the trace, and its id is the trace's. An attempt is a span, which is the parent of whatever a program or
-//! an endpoint records about its own work.
+//! The run is the trace, and its id is the trace's. An attempt is a span. It is the parent of what a program or an endpoint
+//! records about its own work.
 
 use windlass_domain::ids::{RunId, derive};
 use windlass_domain::run::ActionAt;
@@ -22,7 +22,7 @@ pub fn traceparent(run: RunId, of: ActionAt) -> String {
     format!("00-{}-{:016x}-01", trace_id(run), span.as_u64_pair().0)
 }
 
-/// Whether a text is a `traceparent` of version 00, so that it may be given to others.
+/// Whether a text is a `traceparent` of version 00, so that an agent may pass it on.
 pub fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
     let hex = |part: &str| part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -44,19 +44,18 @@ mod tests {
     use super::*;
     use windlass_domain::ids::{ActionIndex, TaskName};
 
-    fn at(action: u32, attempt: u32, fence: u32) -> ActionAt {
-        ActionAt { action: ActionIndex(action), attempt, fence }
+    fn at(action: u32, attempt: u32) -> ActionAt {
+        ActionAt { action: ActionIndex(action), attempt }
     }
 
     #[test]
     fn attempt_is_a_span_of_its_run() {
         let run = RunId::from_key(&TaskName::new("t").expect("a name"), "k");
-        let first = traceparent(run, at(0, 1, 1));
+        let first = traceparent(run, at(0, 1));
         assert!(is_traceparent(&first), "{first}");
         assert_eq!(first[3..35], run.to_string().replace('-', ""));
-        assert_eq!(first, traceparent(run, at(0, 1, 2)), "a redelivery is the same attempt");
-        assert_ne!(first, traceparent(run, at(0, 2, 2)));
-        assert_ne!(first, traceparent(run, at(1, 1, 1)));
+        assert_ne!(first, traceparent(run, at(0, 2)));
+        assert_ne!(first, traceparent(run, at(1, 1)));
     }
 
     fn check(text: &str, valid: bool) {
@@ -64,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_known_shape_is_passed_on() {
+    fn other_shapes_are_not_passed_on() {
         check("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true);
         check("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g", false);
         check("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false);

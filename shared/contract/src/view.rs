@@ -9,10 +9,10 @@ use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Progress, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 
-/// A run. Times are RFC 3339; what has not come to be is `null`.
+/// A run. Times are RFC 3339; a time that has not come is `null`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunView {
-    /// Who it is.
+    /// Its id.
     pub id: RunId,
     /// The task it is of.
     pub task: TaskName,
@@ -34,7 +34,7 @@ pub struct RunView {
     /// When it was recorded.
     #[schemars(extend("format" = "date-time"))]
     pub submitted_at: String,
-    /// When its first actions were let go.
+    /// When its first actions were queued.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
     /// When it ended.
@@ -57,8 +57,8 @@ pub struct ActionView {
     pub attempts: u32,
     /// The agent that last reported.
     pub agent: Option<AgentId>,
-    /// When that agent was last heard of: only while it should perform the action and has been silent since. Another one
-    /// goes on when its message comes again.
+    /// When that agent last wrote to its register: only while the action is running and the agent is silent. Another agent
+    /// goes on when the message comes again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub agent_silent_since: Option<String>,
@@ -69,7 +69,7 @@ pub struct ActionView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub unserved_since: Option<String>,
-    /// Since when it is being killed, as somebody asked: only while it is queued or running.
+    /// When a caller asked to kill it: only while it is queued or running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub cancelling_since: Option<String>,
@@ -95,7 +95,7 @@ pub struct ActionView {
 /// A run in a list: without its actions, input and output.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RunSummary {
-    /// Who it is.
+    /// Its id.
     pub id: RunId,
     /// The task it is of.
     pub task: TaskName,
@@ -106,7 +106,7 @@ pub struct RunSummary {
     /// When it was recorded.
     #[schemars(extend("format" = "date-time"))]
     pub submitted_at: String,
-    /// When its first actions were let go.
+    /// When its first actions were queued.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: Option<String>,
     /// When it ended.
@@ -140,7 +140,7 @@ impl RunView {
 }
 
 impl RunView {
-    /// Marks the running actions whose agents have not been heard of since then.
+    /// Marks the running actions of agents that are silent since then.
     pub fn mark_silent(&mut self, silent: &BTreeMap<AgentId, Timestamp>) {
         for action in self.actions.values_mut().filter(|action| action.status == ActionStatus::Running) {
             let since = action.agent.as_ref().and_then(|agent| silent.get(agent));
@@ -153,13 +153,13 @@ impl ActionView {
     fn of(state: &ActionState) -> Self {
         Self {
             status: state.status,
-            attempts: state.attempt,
-            agent: state.agent.clone(),
+            attempts: state.attempt(),
+            agent: state.agent().cloned(),
             agent_silent_since: None,
             queued_at: shown(state.queued_at),
             unserved_since: shown(state.unserved.map(|unserved| unserved.since)),
             cancelling_since: shown(state.kill.as_ref().filter(|_| state.status.is_in_flight()).map(|kill| kill.at)),
-            started_at: shown(state.started_at),
+            started_at: shown(state.started_at()),
             finished_at: shown(state.finished_at),
             retry_at: shown(state.retry_at),
             progress: state.progress.clone(),

@@ -1,7 +1,8 @@
-//! One file for everything that was ever sent or stored, read and written byte for byte.
+//! One file for each form of what is sent or stored, read and written byte for byte.
 //!
-//! A format that has been shipped keeps its files for ever. `UPDATE_GOLDEN=1 cargo test -p windlass-contract` writes
-//! files that are missing, and never one that exists: to change what was shipped, make another version.
+//! `UPDATE_GOLDEN=1 cargo test -p windlass-contract --test golden` writes files that are missing. It never writes one that
+//! exists, because a format that was shipped keeps its files for ever: to change it, make another version. As long as
+//! nothing has been shipped, delete `golden/v1` and write it again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod samples;
@@ -17,7 +18,7 @@ use windlass_contract::message::{self, ControlMessage, InboxMessage, Message, Pe
 use windlass_contract::record;
 use windlass_contract::schema;
 use windlass_contract::view::{RunSummary, RunView};
-use windlass_domain::run::Run;
+use windlass_domain::run::{Fact, Run};
 
 fn folder(of: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/v1").join(of)
@@ -88,11 +89,12 @@ fn control_messages() {
 #[test]
 fn events() {
     let definition = samples::definition();
-    let run = samples::run();
-    let samples: Vec<(String, PublicEvent)> = samples::events()
-        .iter()
-        .filter_map(|(name, event)| Some(((*name).to_owned(), PublicEvent::of(&definition, &run, event)?)))
-        .collect();
+    let public = |(name, run, fact): &(&str, Run, Fact)| {
+        let event = PublicEvent::of(&definition, run, fact);
+        assert_eq!(event.is_some(), fact.kind.is_public(), "{name}: what is public is published");
+        Some(((*name).to_owned(), event?))
+    };
+    let samples: Vec<(String, PublicEvent)> = samples::events().iter().filter_map(public).collect();
     check_shown("event", "event.v1", &samples);
     let schema = schema::all().into_iter().find(|published| published.name == "event.v1").unwrap().schema;
     let described: BTreeSet<&str> = schema["allOf"]

@@ -1,4 +1,4 @@
-//! Whatever is written is read back as the same, and nothing that is read can do harm.
+//! What is written reads back as the same, and no text that is read does harm.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;
@@ -9,14 +9,18 @@ use proptest::prelude::*;
 use serde_json::Value;
 use uuid::Uuid;
 use windlass_contract::message::{
-    ControlMessage, InboxMessage, MESSAGE_VERSION, Message, MessageError, PerformMessage, decode, encode,
+    Confirmed, ControlMessage, InboxMessage, MESSAGE_VERSION, Message, MessageError, PerformMessage, Stopped, decode,
+    encode, message_hash,
 };
 use windlass_contract::record;
+use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Fate, Kill, Owner, Unserved};
+use windlass_domain::caller::{Caller, Way};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{
-    ActionAt, ActionState, ActionStatus, CancelCause, ErrorInfo, Input, Kill, Origin, Outcome, Page, Pages, Progress,
-    Run, RunStatus, Unserved,
+    ActionAt, CancelCause, Cancellation, Claim, Input, Origin, Outcome, Page, Pages, Progress, Report, Run, RunStatus,
+    Swept,
 };
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -56,11 +60,34 @@ fn some_json() -> impl Strategy<Value = Option<Value>> {
 }
 
 fn of() -> impl Strategy<Value = ActionAt> {
-    (any::<u32>(), any::<u32>(), any::<u32>()).prop_map(|(action, attempt, fence)| ActionAt {
+    any::<(u32, u32)>().prop_map(|(action, attempt)| ActionAt { action: ActionIndex(action), attempt })
+}
+
+fn delivery() -> impl Strategy<Value = Delivery> {
+    any::<(u32, u64, u32)>().prop_map(|(attempt, issue, receive)| Delivery::new(attempt, issue, receive))
+}
+
+fn report() -> impl Strategy<Value = Report> {
+    (any::<(u32, u32)>(), delivery(), agent()).prop_map(|((action, message), delivery, agent)| Report {
         action: ActionIndex(action),
-        attempt,
-        fence,
+        delivery,
+        message,
+        agent,
     })
+}
+
+fn claim() -> impl Strategy<Value = Claim> {
+    (any::<(u32, u32, u32)>(), delivery()).prop_map(|((action, message, asked), delivery)| Claim {
+        action: ActionIndex(action),
+        delivery,
+        message,
+        asked,
+    })
+}
+
+fn caller() -> impl Strategy<Value = Caller> {
+    let way = prop_oneof![Just(Way::Host), Just(Way::Agent), Just(Way::Schedule), Just(Way::Api)];
+    (option::of(any::<String>()), way, option::of(any::<String>())).prop_map(|(who, way, why)| Caller { who, way, why })
 }
 
 fn agent() -> impl Strategy<Value = AgentId> {
@@ -88,37 +115,61 @@ fn cause() -> impl Strategy<Value = CancelCause> {
     prop_oneof![Just(CancelCause::Request), Just(CancelCause::Deadline), Just(CancelCause::Overlap)]
 }
 
-fn input() -> impl Strategy<Value = Input> {
+fn reported() -> impl Strategy<Value = Input> {
+    let dead = (any::<(u32, u32)>(), delivery(), any::<String>());
+    prop_oneof![
+        (report(), instant()).prop_map(|(of, started_at)| Input::Started { of, started_at }),
+        (agent(), vec(claim(), 0..4)).prop_map(|(agent, claims)| Input::Claim { agent, claims }),
+        (report(), instant(), any::<u32>()).prop_map(|(of, started_at, number)| Input::Renewed {
+            of,
+            started_at,
+            number
+        }),
+        (report(), any::<u32>(), progress(), some_json())
+            .prop_map(|(of, number, progress, checkpoint)| Input::Progressed { of, number, progress, checkpoint }),
+        (report(), some_json()).prop_map(|(of, checkpoint)| Input::HandedBack { of, checkpoint }),
+        (report(), instant(), outcome(), some_json()).prop_map(|(of, started_at, outcome, checkpoint)| {
+            Input::Completed { of, started_at, outcome, checkpoint }
+        }),
+        dead.prop_map(|((action, message), delivery, reason)| Input::DeadLettered {
+            action: ActionIndex(action),
+            delivery,
+            message,
+            reason,
+        }),
+    ]
+}
+
+fn asked() -> impl Strategy<Value = Input> {
     prop_oneof![
         Just(Input::Start),
-        (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Started { of, agent, started_at }),
-        (of(), agent(), any::<u32>(), any::<u32>(), any::<bool>())
-            .prop_map(|(of, agent, received, copy, again)| { Input::Claim { of, agent, received, copy, again } }),
-        (of(), agent(), instant()).prop_map(|(of, agent, started_at)| Input::Renewed { of, agent, started_at }),
-        (of(), any::<u32>(), progress(), some_json())
-            .prop_map(|(of, number, progress, checkpoint)| { Input::Progressed { of, number, progress, checkpoint } }),
-        (of(), agent(), any::<u32>(), some_json())
-            .prop_map(|(of, agent, copy, checkpoint)| { Input::HandedBack { of, agent, copy, checkpoint } }),
-        (of(), agent(), instant(), outcome(), some_json()).prop_map(|(of, agent, started_at, outcome, checkpoint)| {
-            Input::Completed { of, agent, started_at, outcome, checkpoint }
-        }),
-        (of(), any::<u32>(), any::<String>()).prop_map(|(of, copy, reason)| Input::DeadLettered { of, copy, reason }),
         (any::<String>(), cause(), any::<u32>()).prop_map(|(reason, cause, retries)| Input::Cancel {
             reason,
             cause,
             retries
         }),
+        (any::<[u32; 2]>(), any::<String>()).prop_map(|([action, retries], reason)| Input::Kill {
+            action: ActionIndex(action),
+            reason,
+            retries
+        }),
         any::<[u32; 2]>().prop_map(|[pauses, retries]| Input::Pause { pauses, retries }),
         any::<u32>().prop_map(|pauses| Input::Resume { pauses }),
         any::<u32>().prop_map(|retries| Input::Retry { retries }),
-        Just(Input::Wake),
-        instant().prop_map(|since| Input::Sweep { since }),
+        option::of(any::<u32>()).prop_map(|action| Input::Wake { action: action.map(ActionIndex) }),
+        instant().prop_map(|at| Input::Sweep { at }),
     ]
 }
 
 fn inbox_message() -> impl Strategy<Value = InboxMessage> {
+    let input = prop_oneof![reported(), asked()];
     prop_oneof![
-        (run_id(), input()).prop_map(|(run, input)| InboxMessage::Run { v: MESSAGE_VERSION, run, input }),
+        (run_id(), input, caller()).prop_map(|(run, input, caller)| InboxMessage::Run {
+            v: MESSAGE_VERSION,
+            run,
+            input,
+            caller
+        }),
         (name(), option::of(instant())).prop_map(|(task, nominal)| InboxMessage::Due {
             v: MESSAGE_VERSION,
             task: TaskName::new(&task).unwrap(),
@@ -144,92 +195,147 @@ fn work() -> impl Strategy<Value = Work> {
 
 fn perform_message() -> impl Strategy<Value = PerformMessage> {
     let who = (run_id(), name(), any::<u32>(), name(), of());
-    let what = (work(), option::of(any::<u64>()), option::of(instant()), instant(), any::<bool>(), some_json());
-    (who, what).prop_map(|((run, task, version, name, of), (work, timeout, deadline, queued_at, claim, checkpoint))| {
-        PerformMessage {
-            v: MESSAGE_VERSION,
-            run,
-            task: TaskName::new(&task).unwrap(),
-            version,
-            name: ActionName::new(&name).unwrap(),
-            of,
-            work,
-            timeout_ms: timeout.map(Millis),
-            deadline,
-            queued_at,
-            claim,
-            copy: of.fence / 2,
+    let numbers = any::<(u64, u64, usize)>();
+    let what = (work(), option::of(any::<u64>()), option::of(instant()), instant(), numbers, some_json());
+    (who, what).prop_map(
+        |((run, task, version, name, of), (work, timeout, deadline, queued_at, numbers, checkpoint))| {
+            let (issue, fence, losses) = numbers;
+            PerformMessage {
+                v: MESSAGE_VERSION,
+                run,
+                task: TaskName::new(&task).unwrap(),
+                version,
+                name: ActionName::new(&name).unwrap(),
+                of,
+                issue,
+                fence,
+                losses,
+                work,
+                timeout_ms: timeout.map(Millis),
+                deadline,
+                queued_at,
+                checkpoint,
+                trace: timeout.map(|_| windlass_contract::trace::traceparent(run, of)),
+            }
+        },
+    )
+}
+
+fn confirmed() -> impl Strategy<Value = Confirmed> {
+    let stands = (any::<(u32, usize, u64)>(), option::of(instant()), some_json());
+    (any::<(u32, u32)>(), delivery(), stands).prop_map(
+        |((action, message), delivery, ((asked, losses, fence), until, checkpoint))| Confirmed {
+            action: ActionIndex(action),
+            delivery,
+            message,
+            asked,
+            until,
             checkpoint,
-            trace: timeout.map(|_| windlass_contract::trace::traceparent(run, of)),
-        }
-    })
+            losses,
+            fence,
+        },
+    )
+}
+
+fn stopped() -> impl Strategy<Value = Stopped> {
+    let fate = prop_oneof![Just(Fate::Report), Just(Fate::Leave), Just(Fate::Delete)];
+    (any::<(u32, u32)>(), delivery(), option::of(any::<u32>()), fate, any::<String>()).prop_map(
+        |((action, message), delivery, asked, fate, reason)| {
+            let action = ActionIndex(action);
+            Stopped { action, delivery, message, asked, fate, reason }
+        },
+    )
 }
 
 fn control_message() -> impl Strategy<Value = ControlMessage> {
+    let v = MESSAGE_VERSION;
     prop_oneof![
-        (run_id(), of()).prop_map(|(run, of)| ControlMessage::Stop { v: MESSAGE_VERSION, run, of }),
-        (any::<u64>(), agent()).prop_map(|(deadline, agent)| ControlMessage::Drain {
-            v: MESSAGE_VERSION,
+        (run_id(), vec(confirmed(), 0..4)).prop_map(move |(run, confirmed)| ControlMessage::Confirm {
+            v,
+            run,
+            confirmed
+        }),
+        (run_id(), vec(stopped(), 0..4)).prop_map(move |(run, stopped)| ControlMessage::Stop { v, run, stopped }),
+        (any::<u64>(), agent()).prop_map(move |(deadline, agent)| ControlMessage::Drain {
+            v,
             deadline_ms: Millis(deadline),
             agent,
         }),
     ]
 }
 
+fn owner() -> impl Strategy<Value = Owner> {
+    let times = (instant(), instant(), option::of(instant()));
+    (agent(), times, any::<(u32, u32)>()).prop_map(|(agent, (started_at, since, until), (message, renewal))| Owner {
+        agent,
+        started_at,
+        since,
+        message,
+        until,
+        renewal,
+    })
+}
+
+fn kill() -> impl Strategy<Value = Kill> {
+    (instant(), any::<String>(), caller(), any::<u64>()).prop_map(|(at, reason, caller, revision)| Kill {
+        at,
+        reason,
+        caller,
+        revision,
+    })
+}
+
 fn action_state() -> impl Strategy<Value = ActionState> {
-    let status = prop_oneof![
-        Just(ActionStatus::Waiting),
-        Just(ActionStatus::Queued),
-        Just(ActionStatus::Running),
-        Just(ActionStatus::RetryWaiting),
-        Just(ActionStatus::Succeeded),
-        Just(ActionStatus::Failed),
-        Just(ActionStatus::Skipped),
-    ];
-    let said = (option::of(agent()), option::of(progress()), some_json(), some_json(), option::of(error()));
-    (status, any::<(bool, u32, u32, u64)>(), option::of(instant()), said).prop_map(
-        |(status, (ready, attempt, fence, revision), at, (agent, progress, checkpoint, output, error))| ActionState {
-            status,
-            ready,
-            attempt,
-            attempt_base: attempt / 2,
-            fence,
-            agent,
-            first_queued_at: at,
-            queued_at: at,
-            started_at: at,
-            finished_at: at,
-            retry_at: at,
-            revision,
-            progress,
-            unserved: at.map(|since| Unserved { since, revision }),
-            progress_number: fence / 2,
-            checkpoint,
-            handed_back: ready,
-            kill: at.map(|at| Kill { at, reason: "r".repeat(fence as usize % 4), revision }),
-            copy: attempt / 3,
-            received: attempt / 2,
-            leased_until: at,
-            lost: (0..attempt % 4).collect(),
-            output,
-            error,
+    let had = (delivery(), vec(delivery(), 0..3), option::of(owner()), option::of(kill()));
+    let said = (option::of(progress()), some_json(), some_json(), option::of(error()));
+    let numbers = any::<(bool, u32, u64, u64)>();
+    (prop::sample::select(&ActionStatus::ALL[..]), numbers, option::of(instant()), had, said).prop_map(
+        |(status, (ready, number, fence, revision), at, (last, losses, owner, kill), said)| {
+            let (progress, checkpoint, output, error) = said;
+            ActionState {
+                status,
+                ready,
+                last,
+                attempt_base: number / 2,
+                fence,
+                owner,
+                first_queued_at: at,
+                queued_at: at,
+                finished_at: at,
+                retry_at: at,
+                revision,
+                progress,
+                progress_number: number,
+                unserved: at.map(|since| Unserved { since, revision }),
+                checkpoint,
+                kill,
+                losses,
+                output,
+                error,
+            }
         },
     )
 }
 
+fn cancellation() -> impl Strategy<Value = Cancellation> {
+    (instant(), cause(), any::<String>(), caller(), any::<u64>())
+        .prop_map(|(at, cause, reason, caller, revision)| Cancellation { at, cause, reason, caller, revision })
+}
+
 fn run() -> impl Strategy<Value = Run> {
     let head = (run_id(), name(), json(), some_json(), option::of(error()), option::of(instant()));
-    (head, any::<(u32, u64)>(), vec(action_state(), 1..4), 1usize..200).prop_map(
-        |((id, task, input, output, error, at), (count, revision), states, actions)| {
+    let asked = (caller(), option::of(caller()), option::of(cancellation()));
+    (head, any::<(u32, u64)>(), asked, vec(action_state(), 1..4), 1usize..200).prop_map(
+        |((id, task, input, output, error, at), (count, revision), asked, states, actions)| {
             let task = TaskName::new(&task).unwrap();
             let mut run = Run::submitted(id, (task, 3), actions, input, Origin::Request, Timestamp::from_millis(5));
-            run.output = output;
-            run.error = error;
-            run.revision = revision;
-            (run.started_at, run.deadline, run.wake_at) = (at, at, at);
-            run.status = RunStatus::Running;
+            (run.output, run.error, run.revision) = (output, error, revision);
+            (run.caller, run.status_caller, run.cancellation) = asked;
+            (run.started_at, run.finished_at, run.deadline, run.wake_at) = (at, at, at, at);
+            (run.status, run.status_revision, run.start_revision) = (RunStatus::Running, revision / 2, revision / 3);
+            run.swept = at.map(|at| Swept { at, revision }).into_iter().collect();
             (run.retries, run.ready, run.failed, run.faults) = (count, count / 2, count % 3, count % 2);
-            run.ready_from = count / 3;
+            (run.ready_from, run.pauses) = (count / 3, count % 5);
             let all: Vec<ActionState> = states.iter().cycle().take(actions).cloned().collect();
             run.actions = Pages::from_pages(all.chunks(64).map(<[_]>::to_vec).collect::<Vec<Page>>());
             run
@@ -313,7 +419,14 @@ fn record_of_another_version_is_refused() {
     assert!(matches!(record::decode(&record::encode(&run, None).head, &pages), Err(record::RecordError::Shape(_))));
 }
 
-/// A number that a program gave is the number that the next one gets.
+/// The published check value of CRC-32 is that of `123456789`. The CRC-32 of an empty text is 0.
+#[test]
+fn message_hash_is_crc_32_but_never_zero() {
+    assert_eq!(message_hash("123456789"), 0xcbf4_3926);
+    assert_eq!(message_hash(""), 1);
+}
+
+/// The next program gets the number that a program gave.
 #[test]
 fn numbers_keep_their_value() {
     for text in ["0.1", "0.30000000000000004", "1.7976931348623157e308", "5e-324", "2.2250738585072014e-308"] {

@@ -1,9 +1,11 @@
 //! The invariants of a run, each with a name: what tests, simulation and metrics check.
 //!
-//! [`check`] looks at a record, [`check_step`] at one decision, [`EventIds`] at a run's whole life. Each rule is
-//! computed here from scratch, slowly and plainly, and shares no code with [`crate::decide`]: a rule that is wrong
-//! there is not wrong here in the same way.
+//! [`check`] looks at a record, [`check_step`] at one change, [`EventIds`] at a run's whole life. Each rule is computed here
+//! from scratch, slowly and plainly, and shares no code with [`crate::attempt::judge`] and [`crate::run::decide`]: a rule
+//! that is wrong there is not wrong here in the same way.
 
+mod ownership;
+mod sends;
 mod state;
 mod step;
 
@@ -12,13 +14,13 @@ use std::fmt;
 
 use uuid::Uuid;
 
-use crate::decide::Decision;
+use crate::attempt::ActionStatus;
 use crate::definition::{Definition, Trigger};
 use crate::ids::ActionIndex;
-use crate::run::{ActionStatus, EventKind, Run, RunStatus};
+use crate::run::{Change, FactKind, Run, RunStatus};
 
 pub use state::check;
-pub use step::check_step;
+pub use step::{Given, check_step};
 
 /// A rule that holds for every run, always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +52,7 @@ macro_rules! catalogue {
             #[doc = $sentence]
             pub const $name: Invariant = Invariant { name: stringify!($name), sentence: $sentence };
         )*
-        /// Every invariant: first those of a record, then those of a decision, then those of a life.
+        /// Every invariant: first those of a record, then those of a change, then those of a life.
         pub const CATALOGUE: &[Invariant] = &[$($name),*];
     };
 }
@@ -59,38 +61,40 @@ catalogue! {
     SG1: "the record has exactly the definition's actions";
     SG2: "the counters equal what the actions say";
     SG3: "no more actions are in flight than the definition allows at once";
-    SG4: "a final run has no open action, an end and no timer; any other has an open action and no end";
-    SG5: "what is ready, in flight or retried has a trigger that holds";
-    SG6: "a submitted run has begun nothing";
-    SG7: "in a run that goes on, no waiting action is overlooked whose trigger holds or never will";
-    SG8: "a running run leaves no room empty while an action is ready, but for a deadline that has passed";
-    SG9: "attempts stay within the policy, and every attempt has a fence of its own";
-    SG10: "each status has just the times, the agent and the result that belong to it";
-    SG11: "a cancelled run waits for nothing but what is in flight, and only a cancelled run has cancelled actions that nobody killed";
-    SG12: "every open run has a message, a timer or somebody who must resume it";
-    SG13: "a run asks to be woken no later than the earliest instant at which time alone changes the run";
-    SG14: "the final status tells what became of the actions";
-    SG15: "nothing is stamped with a revision later than the next commit's";
+    SG4: "an ended run has an end time, no open action and no timer; any other run has an open action and no end time";
+    SG5: "the trigger of an action that is ready, in flight or waiting for its retry holds";
+    SG6: "no action of a run that has not begun has changed";
+    SG7: "in a run that goes on, an action waits only while its trigger may still come to hold";
+    SG8: "a running run with room has no action that is ready, unless its deadline has passed";
+    SG9: "attempts stay within the policy, and the fence has risen at least once with each attempt";
+    SG10: "each status has just the times and the result that belong to it";
+    SG11: "a cancelled run waits only for attempts in flight, and an action is cancelled only with its run or by a kill";
+    SG12: "every open run has a message, a timer, or a caller who must resume it";
+    SG13: "the record's wake is no later than the earliest time at which time alone changes the run";
+    SG14: "the status of a run agrees with what cancelled it and with how its actions ended";
+    SG15: "no stamp is later than the revision of the next commit";
     SG16: "no action before the cursor of ready actions is ready";
-    SG17: "a checkpoint is kept within its limits, until its action is settled; only what is queued was handed back";
-    SG18: "what was lost is of earlier fences, fewer than make an action poison, and forgotten when it is settled";
-    SG20: "the events, folded over the record, give the decision's record";
-    SG21: "an ended run changes only by a retry that was asked for in this life of it";
-    SG22: "a settled action changes only by being retried";
-    SG23: "attempts and fences never decrease, and one decision makes at most one attempt and one fence";
-    SG24: "nothing is queued unless the run is running, has room, has time, and the trigger holds";
-    SG25: "each queued attempt has one Perform, to be claimed if it cost agents or may soon have waited too long; a repeated Perform is of a queued attempt and must be claimed";
-    SG26: "Perform and Stop name attempts that exist";
+    SG17: "a checkpoint is within its limits, and an action that has ended keeps none";
+    SG18: "losses are ordered deliveries below `last`, fewer than make an action poison; an action that has ended keeps none";
+    SG19: "a running attempt has an owner, a queued one has none or an owner whose lease ran out, and no agent's clock decides since when";
+    SG20: "the record is what the facts make of the record before";
+    SG21: "an ended run changes only by a retry that was asked for in this life of the run";
+    SG22: "an action that has ended changes only when its run is retried";
+    SG23: "the attempt's number, `last` and the fence never decrease, and one input raises number and fence by one at most";
+    SG24: "an attempt is queued only while its run is running and has room and time, and the trigger holds";
+    SG25: "each queued attempt has one Perform, of issue 1 if it is suspect or has a short time to wait, else of issue 0; a resend is of a queued attempt and has an issue above `last`";
+    SG26: "every command names an attempt that exists, and the agent that owns it or asked";
     SG27: "each retry has a Wake or is covered by the run's next wake";
-    SG28: "an attempt has one accepted end, while it is in flight and under its newest fence";
-    SG29: "a run's end is the last event of its decision, and a scheduled run then says so";
-    SG30: "an input that changes nothing leaves the record as it was, its next wake aside";
-    SG31: "only the deadline cancels a run, or somebody who asked in this life of it";
-    SG32: "only the agent that has an attempt hands it back, and only a report of the newest fence sets a checkpoint";
-    SG33: "a claim is by the message that counts, and says that an agent was lost only if none handed it back";
-    SG34: "only an action that somebody asked to kill, in this life of its open run, is cancelled alone, and it is not tried again";
-    SG35: "a run is paused and resumed only by somebody who knew of all its pauses, and they are numbered without a gap";
-    SG36: "only its own agent leases an attempt that runs; until the lease has run out nobody else claims it, and it is not taken for lost";
+    SG28: "an attempt has one accepted end, while it is in flight: by its owner under `last` or, without an owner, under no delivery below `last`";
+    SG29: "a run's end is the last fact of its change, and a scheduled run then says so";
+    SG30: "an input without facts leaves the record as it was, but for its next wake";
+    SG31: "only the deadline, or a caller who asked in this life of the run, cancels a run";
+    SG32: "only the owner under `last`, or an agent of an attempt without an owner, hands an attempt back or saves a checkpoint";
+    SG33: "a confirmed claim is above `last` and displaces no owner that may still have its message, and it counts one loss at most";
+    SG34: "only a caller who asked in this life of the open run kills an action, and the action is not tried again";
+    SG35: "a run is paused and resumed only by a caller who knew of all its pauses, and they are numbered without a gap";
+    SG36: "only its owner's renewal extends a lease, and while a lease is ahead no other agent is confirmed and the attempt does not lapse";
+    SG37: "each fact that leads to a send or a lasting event stamps what it is about, and a repeated input stands in a commit that exists";
     SG40: "no two events of a run's life have the same id";
 }
 
@@ -99,17 +103,16 @@ catalogue! {
 pub struct EventIds(BTreeSet<Uuid>);
 
 impl EventIds {
-    /// Adds the events of one committed decision; what is not published has no id of its own.
-    pub fn check_decision(&mut self, before: &Run, decision: &Decision) -> Vec<Violation> {
+    /// Adds the events of one committed change. A fact that is not published has no id of its own.
+    pub fn check_change(&mut self, before: &Run, change: &Change) -> Vec<Violation> {
         let mut found = Vec::new();
         let mut retries = before.retries;
-        for event in &decision.events {
-            if matches!(event.kind, EventKind::RunRetried { .. }) {
+        for fact in &change.facts {
+            if matches!(fact.kind, FactKind::RunRetried { .. }) {
                 retries += 1;
             }
-            let is_published = event.kind.is_public();
-            if is_published && !self.0.insert(event.kind.id(before.id, retries, event.at)) {
-                found.push(violated(SG40, format!("{:?} has the id of an earlier event", event.kind)));
+            if fact.kind.is_public() && !self.0.insert(fact.kind.id(before.id, retries, fact.at)) {
+                found.push(violated(SG40, format!("{:?} has the id of an earlier event", fact.kind)));
             }
         }
         found
@@ -128,12 +131,12 @@ enum Holds {
     Never,
 }
 
-/// What a trigger says about its needs as they stand, from scratch.
+/// What a trigger says of its needs as they stand.
 fn trigger_holds(definition: &Definition, run: &Run, action: ActionIndex) -> Holds {
     let author = definition.action(action);
     let needs = || author.needs.iter().map(|need| (run.action(*need).status, definition.action(*need).allow_failure));
     let all_settled = needs().all(|(status, _)| status.is_settled());
-    // In a run that goes on, what is cancelled was killed, and that is a failure to whatever needs it.
+    // In a run that goes on, a cancelled action was killed, and that is a failure to the actions that need it.
     let is_fault = |status: ActionStatus| status.is_failure() || status == ActionStatus::Cancelled;
     let some_failed = needs().any(|(status, _)| is_fault(status));
     let some_succeeded = needs().any(|(status, _)| status == ActionStatus::Succeeded);
@@ -155,7 +158,7 @@ fn trigger_holds(definition: &Definition, run: &Run, action: ActionIndex) -> Hol
     }
 }
 
-/// Whether the run is one in which actions are still taken up, or held for a while.
+/// Whether the run takes up actions, or holds them for a while.
 const fn goes_on(status: RunStatus) -> bool {
     matches!(status, RunStatus::Running | RunStatus::Paused)
 }
@@ -165,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_unique_and_every_one_says_something() {
+    fn invariants_have_unique_names_and_sentences() {
         let names: BTreeSet<_> = CATALOGUE.iter().map(|invariant| invariant.name).collect();
         assert_eq!(names.len(), CATALOGUE.len());
         assert!(CATALOGUE.iter().all(|invariant| invariant.sentence.len() > 20));

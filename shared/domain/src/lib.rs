@@ -4,17 +4,19 @@
 //! Nothing here is async, does I/O, reads a clock or draws randomness: time comes in as a value, chance as a
 //! seed. The same input gives the same decision on every host.
 
-pub mod decide;
+pub mod attempt;
+pub mod caller;
 pub mod definition;
+pub mod delivery;
 pub mod depth;
 pub mod expression;
 pub mod ids;
 pub mod invariants;
 pub mod limits;
+pub mod outstanding;
 pub mod overlap;
 pub mod retry;
 pub mod run;
-pub mod sabotage;
 pub mod schedule;
 pub mod time;
 pub mod work;

@@ -1,5 +1,7 @@
 //! Every limit, with its unit in its name. A limit that is met is a typed error at the place that met it.
 
+/// How long a message stays hidden without being extended, unless its agent's settings say otherwise, in milliseconds.
+pub const VISIBILITY_MS: u64 = 30_000;
 /// How far the clocks of two processes may differ, wherever one decides by what another has timed.
 pub const CLOCKS_DIFFER_MS: u64 = 10_000;
 
@@ -65,6 +67,8 @@ pub const MAX_CATCH_UP_DUE: usize = 1000;
 pub const MAX_BATCH: usize = 10;
 /// Entries of one page of a list.
 pub const MAX_LISTED: usize = 1000;
+/// Claims of one message to the inbox.
+pub const MAX_CLAIMS: usize = 64;
 /// The longest delay of a message (SQS's limit): 15 minutes, in milliseconds.
 pub const MAX_DELAY_MS: u64 = 15 * 60_000;
 /// An action that waited in its pool for longer than this is checked against the record before it starts.
@@ -92,9 +96,12 @@ pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
-/// A run of which nothing has been heard since its start, and whose attempts nobody reported for this long, has them
-/// sent again, to be claimed, in milliseconds: whoever recorded it may have died before it sent them.
-pub const RESTART_AFTER_MS: u64 = 2 * 60_000;
+/// A run that was recorded and has not begun is begun by the sweeper after that, in milliseconds.
+pub const START_AGAIN_AFTER_MS: u64 = 2 * 60_000;
+/// Sweeps of a run that are remembered, so that one that comes again is known.
+pub const MAX_SWEPT_KEPT: usize = 16;
+/// How long a sweep is remembered, in milliseconds: an hour.
+pub const SWEPT_KEPT_FOR_MS: u64 = 3_600_000;
 /// Actions in one page of a run's record.
 pub const ACTIONS_PER_PAGE: usize = 64;
 /// Agents that may be lost while they perform one action, before it is given up as poison.

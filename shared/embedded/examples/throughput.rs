@@ -12,7 +12,7 @@ use serde_json::json;
 use uuid::Uuid;
 use windlass_contract::event::{EVENT_VERSION, PublicEvent};
 use windlass_domain::ids::{ActionIndex, PoolName, RunId, TaskName};
-use windlass_domain::run::{ActionAt, Event, EventKind, Origin, Run, apply};
+use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Run, apply};
 use windlass_domain::time::Timestamp;
 use windlass_embedded::{Role, Store, Written};
 use windlass_engine::ports::{Outgoing, PortError, QueueName, Queues, Runs};
@@ -117,7 +117,7 @@ async fn drain(store: &Store, queue: &QueueName) -> Result<(), PortError> {
 /// A message of the usual size.
 fn message(number: usize) -> String {
     json!({ "v": 1, "type": "run", "run": Uuid::from_u128(number as u128), "input": { "type": "completed",
-        "of": { "action": 3, "attempt": 1, "fence": 1 }, "agent": "agent-0123456789abcdef", "started_at": 1_800_000_000_000_u64,
+        "of": { "action": 3, "attempt": 1 }, "agent": "agent-0123456789abcdef", "started_at": 1_800_000_000_000_u64,
         "outcome": { "result": "succeeded", "output": { "rows": number } } } })
     .to_string()
 }
@@ -125,7 +125,7 @@ fn message(number: usize) -> String {
 async fn measure_commits(store: &Store) -> Result<(), PortError> {
     measure(store, "commits of runs, with two events", CALLERS, |store, caller, turn| async move {
         let mut run = new_run(caller * 1_000_000 + turn);
-        store.create(&run, &[]).await?;
+        store.create(&run, &[], &[]).await?;
         for action in 0..BATCH {
             run = commit(&store, &run, action).await?;
         }
@@ -139,7 +139,7 @@ async fn measure_actions(store: &Store, callers: usize) -> Result<(), PortError>
     measure(store, "whole actions", callers, |store, caller, turn| async move {
         let pool = QueueName::Pool(PoolName::default());
         let mut run = new_run((caller + 1000) * 1_000_000 + turn);
-        store.create(&run, &[]).await?;
+        store.create(&run, &[], &[]).await?;
         for action in 0..BATCH {
             let loaded = store.load(run.id).await?.expect("the run has been created");
             run = commit(&store, &loaded, action).await?;
@@ -170,7 +170,7 @@ async fn measure_one(store: &Store) -> Result<(), PortError> {
             store.delete(&pool, received.into_iter().map(|delivery| delivery.receipt).collect()).await
         };
         let decided = async {
-            store.create(&run, &[]).await?;
+            store.create(&run, &[], &[]).await?;
             store.send(&QueueName::Inbox, vec![Outgoing::now(message(turn))]).await?;
             let mut run = run.clone();
             for action in 0..2 {
@@ -202,8 +202,8 @@ fn new_run(number: usize) -> Run {
 
 async fn commit(store: &Store, before: &Run, action: usize) -> Result<Run, PortError> {
     let mut after = before.clone();
-    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1, fence: 1 };
-    apply(&mut after, &Event { at: Timestamp::from_millis(0), kind: EventKind::ActionQueued { of } });
+    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1 };
+    apply(&mut after, &Fact { at: Timestamp::from_millis(0), kind: FactKind::ActionQueued { of, issue: 0 } });
     after.revision += 1;
     store.commit(before, &after, &[event(before), event(before)]).await?;
     Ok(after)

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt, Received, Sender};
 
 use crate::error::{Failure, OVER_LIMIT};
 use crate::session::Session;
@@ -33,7 +33,7 @@ impl Queues for Store {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
+    ) -> Result<Vec<Received>, PortError> {
         check_batch(most)?;
         if most == 0 {
             return Err(over_limit("receive messages: none are asked for".to_owned()));
@@ -88,11 +88,11 @@ impl Queues for Store {
 
 impl Store {
     /// Receives what there is; what comes too late for the caller is handed back.
-    async fn take(&self, queue: &QueueName, most: usize, visibility: Duration) -> Result<Vec<Delivery>, PortError> {
+    async fn take(&self, queue: &QueueName, most: usize, visibility: Duration) -> Result<Vec<Received>, PortError> {
         let name = queue.clone();
         let take = move |session: &mut Session<'_>| take(session, &name, most, visibility);
         let (name, writer) = (queue.clone(), self.writer().clone());
-        let hand_back = move |unheard: Vec<Delivery>| {
+        let hand_back = move |unheard: Vec<Received>| {
             if !unheard.is_empty() {
                 writer.write_unheard(move |session| hand_back(session, &name, &unheard));
             }
@@ -101,12 +101,12 @@ impl Store {
     }
 }
 
-/// What goes to the inbox is somebody's word and is nowhere else; what goes to a pool or an agent follows from a
-/// record that is durable, and is sent again from it.
+/// A message to the inbox stands nowhere else. A message to a pool or an agent follows from a record that is durable, and is
+/// sent again from it.
 fn durability_of(queue: &QueueName) -> Durability {
     match queue {
         QueueName::Inbox | QueueName::DeadLetter => Durability::Synced,
-        QueueName::Pool(_) | QueueName::Control(_) => Durability::Ordered,
+        QueueName::Pool(_) | QueueName::Control { .. } => Durability::Ordered,
     }
 }
 
@@ -117,7 +117,7 @@ fn check_batch(entries: usize) -> Result<(), PortError> {
     Err(over_limit(format!("use a queue: the batch has {entries} entries; at most {MAX_BATCH} are allowed")))
 }
 
-fn check_message(message: &Outgoing) -> Result<(), PortError> {
+pub(crate) fn check_message(message: &Outgoing) -> Result<(), PortError> {
     let bytes = message.body.len();
     let cause = if bytes > MAX_MESSAGE_BYTES {
         format!("the message has {bytes} bytes; at most {MAX_MESSAGE_BYTES} are allowed")
@@ -133,7 +133,7 @@ fn over_limit(message: String) -> PortError {
     PortError::new(ErrorClass::Reject, OVER_LIMIT, message)
 }
 
-fn insert(session: &mut Session<'_>, queue: &QueueName, batch: &[Outgoing]) -> Result<(), Failure> {
+pub(crate) fn insert(session: &mut Session<'_>, queue: &QueueName, batch: &[Outgoing]) -> Result<(), Failure> {
     let id = session.queue_or_make(queue)?;
     let (now, sent_at) = (session.clock.now_ms(), session.clock.wall_ms());
     let sql = "INSERT INTO messages (id, queue, visible_at, receives, sent_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
@@ -155,7 +155,7 @@ fn take(
     queue: &QueueName,
     most: usize,
     visibility: Duration,
-) -> Result<Vec<Delivery>, Failure> {
+) -> Result<Vec<Received>, Failure> {
     let Some(id) = session.queue(queue)? else { return Ok(Vec::new()) };
     let now = session.clock.now_ms();
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives + 1
@@ -169,7 +169,8 @@ fn take(
         let sent_at = Timestamp::from_millis(row.get(2)?);
         let receipt = Receipt(format!("{message}:{receives}"));
         let receive_count = u32::try_from(receives - NEVER_RECEIVED).unwrap_or(u32::MAX);
-        Ok((message, Delivery { receipt, body: row.get(3)?, receive_count, sent_at }))
+        let (id, sender) = (message.to_string(), Sender::Host);
+        Ok((message, Received { receipt, id, sender, body: row.get(3)?, receive_count, sent_at }))
     })?;
     let mut received = rows.collect::<Result<Vec<_>, _>>()?;
     // The order of RETURNING is not promised.
@@ -199,7 +200,7 @@ fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duratio
 }
 
 /// Makes messages visible again that were received for somebody who had gone; that was no receipt.
-fn hand_back(session: &mut Session<'_>, queue: &QueueName, unheard: &[Delivery]) -> Result<(), Failure> {
+fn hand_back(session: &mut Session<'_>, queue: &QueueName, unheard: &[Received]) -> Result<(), Failure> {
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives - 1 WHERE id = ?2 AND receives = ?3";
     let now = session.clock.now_ms();
     for delivery in unheard {

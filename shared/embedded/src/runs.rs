@@ -11,10 +11,13 @@ use windlass_contract::record::{StoredRun, decode, encode};
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{Created, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
+use windlass_engine::ports::{
+    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+};
 
 use crate::error::{Failure, unreadable};
 use crate::event_log;
+use crate::queues;
 use crate::run_list;
 use crate::run_status::status_number;
 use crate::session::Session;
@@ -26,7 +29,18 @@ const POLL: Duration = Duration::from_millis(100);
 
 #[async_trait]
 impl Runs for Store {
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+    fn sends_with_record(&self) -> bool {
+        true
+    }
+
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
+        messages.iter().try_for_each(|(_, message)| queues::check_message(message))?;
+        let messages = messages.to_vec();
         let (row, events) = (Row::of(run, encode(run, None)), event_log::encode(events));
         let shared = self.shared().clone();
         let (run, bytes) = (run.clone(), row.bytes());
@@ -35,7 +49,16 @@ impl Runs for Store {
                 shared.run_cache.put(run, bytes);
             }
         };
-        self.writer().write_and(Durability::Synced, move |session| row.insert(session, &events), keep).await
+        let insert = move |session: &mut Session<'_>| {
+            let created = row.insert(session, &events)?;
+            if created == Created::New {
+                for (queue, message) in &messages {
+                    queues::insert(session, queue, std::slice::from_ref(message))?;
+                }
+            }
+            Ok(created)
+        };
+        self.writer().write_and(Durability::Synced, insert, keep).await
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {

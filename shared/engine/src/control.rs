@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, encode};
-use windlass_domain::decide::decide;
+use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_REASON_BYTES;
-use windlass_domain::run::{ActionStatus, CancelCause, Input, Run, RunStatus};
+use windlass_domain::run::{ActionStatus, CancelCause, Input, Run, RunStatus, decide};
 use windlass_domain::time::Millis;
 
 use crate::Ports;
@@ -116,8 +116,8 @@ impl Control {
         Self { ports, definitions }
     }
 
-    /// Passes the request on, if the run allows it.
-    pub async fn request(&self, id: RunId, request: ControlRequest) -> Result<Accepted, ControlError> {
+    /// Passes the request of that caller on, if the run allows it.
+    pub async fn request(&self, id: RunId, request: ControlRequest, caller: Caller) -> Result<Accepted, ControlError> {
         let passive = request.in_passive();
         request.check()?;
         let run = self.ports.runs.load(id).await?.ok_or(ControlError::UnknownRun(id))?;
@@ -126,10 +126,10 @@ impl Control {
             return Err(ControlError::Refused { request: passive, status: run.status });
         }
         let input = request.into_input(&definition, &run)?;
-        if decide(&definition, &run, &input, self.ports.clock.now()).is_err() {
+        if decide(&definition, &run, &input, &caller, self.ports.clock.now()).answer.is_err() {
             return Err(refused(passive, &input, &definition, &run));
         }
-        let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input };
+        let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input, caller };
         self.ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await?;
         Ok(Accepted { run, definition })
     }
@@ -155,7 +155,7 @@ impl Control {
         let agent = agents.into_iter().find(|agent| agent.id == *id);
         let agent = agent.ok_or_else(|| DrainError::UnknownAgent(id.clone()))?;
         let message = ControlMessage::Drain { v: MESSAGE_VERSION, deadline_ms: within, agent: id.clone() };
-        let queue = QueueName::Control(id.clone());
+        let queue = QueueName::Control { pool: agent.pool.clone(), agent: id.clone() };
         self.ports.queues.send(&queue, vec![Outgoing::now(encode(&message))]).await?;
         Ok(agent)
     }

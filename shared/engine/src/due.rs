@@ -10,20 +10,20 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::{Definition, Overlap};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::MAX_QUEUED_DUE;
 use windlass_domain::overlap::{self, Active, Fate, Turns};
 use windlass_domain::run::{CancelCause, ErrorInfo, Input, Origin, Run};
-use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
-use crate::begin::{begin, start_again};
 use crate::definitions::Definitions;
 use crate::pools::Pools;
 use crate::ports::{Created, Outgoing, PortError, QueueName, TaskRecord};
+use crate::submit::{Begun, start_again};
 
 /// Conflicting writes after which the message is left to be redelivered.
 const MAX_CONFLICTS: usize = 10;
@@ -135,7 +135,8 @@ async fn active(ports: &Ports, record: &TaskRecord) -> Result<Option<(Active, Op
 }
 
 async fn send(ports: &Ports, run: RunId, input: Input) -> Result<(), PortError> {
-    let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
+    let caller = Caller::by(Way::Schedule);
+    let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input, caller };
     ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await
 }
 
@@ -183,17 +184,17 @@ impl Turn<'_> {
         let Ok(input) = input(&self.definition) else {
             return self.pass_over(nominal).await;
         };
-        let takes_turn = takes_turn && !sabotaged(Bug::NoTurn);
         self.keep(nominal, &Fate::Start { nominal, takes_turn }).await?;
         let id = RunId::from_nominal_time(&self.record.name, nominal);
         let of = (self.record.name.clone(), self.record.version);
         let (origin, now) = (Origin::Schedule { nominal }, self.ports.clock.now());
         let run = Run::submitted(id, of, self.definition.actions.len(), input, origin, now);
-        let begun = begin(self.ports, &self.definition, run, now).await?;
-        if begun.created == Created::New {
-            return begun.send(self.ports, self.pools).await;
+        let run = run.asked_by(Caller::by(Way::Schedule));
+        let begun = Begun::of(self.pools, &self.definition, run, now).await;
+        if begun.record(self.ports).await? == Created::New {
+            return begun.send(self.ports).await;
         }
-        // By somebody who may have died since, or by this very call: an answer may be lost on its way, and the request
+        // By a process that may have died since, or by this very call: an answer may be lost on its way, and the request
         // made again.
         let run = self.ports.runs.load(id).await?.ok_or_else(PortError::conflict)?;
         start_again(self.ports, &run).await

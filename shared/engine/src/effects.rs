@@ -3,22 +3,25 @@
 //! The effects of all runs of one batch go out together, because a request that carries ten messages costs what a
 //! request with one does.
 
-use futures::future::join_all;
+use std::collections::BTreeMap;
+
 use windlass_contract::event::PublicEvent;
-use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_contract::message::{
+    Confirmed, ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, Stopped, decode, encode, message_hash,
+};
 use windlass_contract::trace::traceparent;
-use windlass_domain::decide::{Command, Perform};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{PoolName, RunId};
-use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS};
-use windlass_domain::run::{Input, Run};
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{AgentId, PoolName, RunId};
+use windlass_domain::limits::{MAX_BATCH, MAX_CLAIMS, MAX_DELAY_MS};
+use windlass_domain::run::{Command, Confirm, Input, Perform, Run, Stop};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
 use crate::dead_letter::bury;
 use crate::pools::{Pools, TELL_AFTER};
 use crate::ports::{ErrorClass, Outgoing, PortError, QueueName};
-use crate::send::{send_all, send_each};
+use crate::send::{send_all, send_each, together};
 
 /// Messages and events that are to be sent. Sending them twice does no harm.
 #[derive(Debug, Default)]
@@ -47,8 +50,7 @@ impl Effects {
         mut events: Vec<PublicEvent>,
     ) -> Self {
         events.retain(|event| event.is_published(definition));
-        let message = |command| message_of(now, definition, run, command);
-        let mut effects = Self { messages: commands.iter().filter_map(message).collect(), events, waits: Vec::new() };
+        let mut effects = Self { messages: messages_of(now, definition, run, commands), events, waits: Vec::new() };
         for command in commands {
             if let Command::Perform(perform) = command
                 && run.action(perform.of.action).unserved.is_none()
@@ -59,9 +61,8 @@ impl Effects {
         effects
     }
 
-    /// What waits for less than a minute is told of half-way, so that it can say why it waited in vain.
     fn wait_of(&mut self, run: RunId, perform: &Perform, queue_timeout: Option<Millis>) {
-        let tell_after = queue_timeout.map_or(TELL_AFTER, |timeout| TELL_AFTER.min(Millis(timeout.0 / 2)));
+        let tell_after = tell_after(queue_timeout);
         match self.waits.iter_mut().find(|wait| wait.pool == perform.pool) {
             Some(wait) => wait.tell_after = wait.tell_after.min(tell_after),
             None => self.waits.push(Wait { run, pool: perform.pool.clone(), tell_after }),
@@ -80,13 +81,7 @@ impl Effects {
 
     /// The start of a run, for the process manager.
     pub(crate) fn start_of(run: &Run) -> Self {
-        let message = InboxMessage::Run { v: MESSAGE_VERSION, run: run.id, input: Input::Start };
-        Self { messages: vec![(QueueName::Inbox, Outgoing::now(encode(&message)))], ..Self::default() }
-    }
-
-    /// Publishes the events alone, before anything else is sent.
-    pub(crate) async fn publish(&mut self, ports: &Ports) -> Result<(), PortError> {
-        publish(ports, &std::mem::take(&mut self.events)).await.into_iter().collect()
+        Self { messages: vec![to_run(run.id, Input::Start, Millis(0))], ..Self::default() }
     }
 
     /// Sends everything. An error means that some of it may not have been sent.
@@ -97,14 +92,13 @@ impl Effects {
     /// Sends the effects of several runs together; says for each whether all of its own were sent, so that one queue out
     /// of reach holds up only those who need it.
     ///
-    /// Nothing is sent a second time here: an attempt may be begun unasked by whoever gets its first message, so only a
-    /// redelivered input, whose attempts must be claimed, may send it again.
+    /// Nothing is sent a second time here: the agent that gets an attempt's first message may begin it without asking, so only
+    /// a redelivered input, whose attempts must be claimed, sends it again.
     pub(crate) async fn send_together(all: Vec<Self>, ports: &Ports) -> Vec<Result<(), PortError>> {
         let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
         let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
         let (messages, events) = (messages.concat(), events.concat());
-        // First what is told, then what makes the run go on: who dies in between is followed by a redelivery, which tells
-        // only of what still stands.
+        // Events first, then what makes the run go on: whatever a message of this commit leads to comes after its events.
         let mut published = publish(ports, &events).await.into_iter();
         let mut sent = send(ports, &messages).await.into_iter();
         let of_one = |(messages, events): (usize, usize)| {
@@ -124,13 +118,13 @@ async fn send(ports: &Ports, messages: &[(QueueName, Outgoing)]) -> Vec<Result<(
         Err(error) if error.class == ErrorClass::Reject => undeliverable(ports, queue, message, error).await,
         sent => sent,
     });
-    join_all(settled).await
+    together(settled.collect()).await
 }
 
 /// Publishes the events, in as few requests as can be; those of one request fail together.
 async fn publish(ports: &Ports, events: &[PublicEvent]) -> Vec<Result<(), PortError>> {
     let published = events.chunks(MAX_BATCH).map(async |batch| vec![ports.bus.publish(batch).await; batch.len()]);
-    join_all(published).await.concat()
+    together(published.collect()).await.concat()
 }
 
 /// A message that its queue will never take. An attempt fails with the reason, and is kept where a person finds it; an
@@ -142,8 +136,8 @@ async fn undeliverable(
     error: PortError,
 ) -> Result<(), PortError> {
     match queue {
-        QueueName::Control(agent) => {
-            tracing::warn!(agent = %agent, error.code = error.code, error = %error, "an agent can not be told anything");
+        QueueName::Control { agent, .. } => {
+            tracing::warn!(agent = %agent, error.code = error.code, error = %error, "an agent's control queue takes nothing");
             Ok(())
         }
         QueueName::Pool(pool) => fail_attempt(ports, pool, &message.body, &error).await,
@@ -153,51 +147,107 @@ async fn undeliverable(
 
 async fn fail_attempt(ports: &Ports, pool: &PoolName, body: &str, error: &PortError) -> Result<(), PortError> {
     let reason = format!("the pool `{pool}` does not take it: failed to {error}");
-    tracing::error!(pool = %pool, error.code = error.code, error = %error, "an attempt can not be sent to its pool");
+    tracing::error!(pool = %pool, error.code = error.code, error = %error, "the pool does not take an attempt");
     bury(ports.queues.as_ref(), &QueueName::Pool(pool.clone()), body, &reason).await?;
     match decode::<PerformMessage>(body) {
-        Ok(perform) => report_dead(ports, &perform, reason).await,
-        // It was written a moment ago: nobody could do anything with it.
+        Ok(perform) => report_dead(ports, &perform, None, reason).await,
+        // It was written a moment ago: no agent could do anything with it.
         Err(_) => Ok(()),
     }
 }
 
-/// Tells a run that an attempt will not be performed by anybody.
-pub(crate) async fn report_dead(ports: &Ports, perform: &PerformMessage, reason: String) -> Result<(), PortError> {
-    let input = Input::DeadLettered { of: perform.of, copy: perform.copy, reason };
-    let message = InboxMessage::Run { v: MESSAGE_VERSION, run: perform.run, input };
-    send_all(ports.queues.as_ref(), &[(QueueName::Inbox, Outgoing::now(encode(&message)))]).await
+/// Tells a run that no agent will perform an attempt's message; `id`: the message's, if it ever was in its queue.
+pub(crate) async fn report_dead(
+    ports: &Ports,
+    perform: &PerformMessage,
+    id: Option<&str>,
+    reason: String,
+) -> Result<(), PortError> {
+    let delivery = Delivery::new(perform.of.attempt, perform.issue, 0);
+    let message = id.map_or(0, message_hash);
+    let input = Input::DeadLettered { action: perform.of.action, delivery, message, reason };
+    send_all(ports.queues.as_ref(), &[to_run(perform.run, input, Millis(0))]).await
 }
 
-/// Tells a run that nobody serves a pool since then, if that is still so after a delay.
+/// How long an attempt lies in a pool without an agent before it is said. What waits for less than a minute is told of
+/// half-way, so that it can say why it waited in vain.
+pub(crate) fn tell_after(queue_timeout: Option<Millis>) -> Millis {
+    queue_timeout.map_or(TELL_AFTER, |timeout| TELL_AFTER.min(Millis(timeout.0 / 2)))
+}
+
+/// Tells a run that no agent serves a pool since then, if that is still so after a delay.
 pub(crate) fn unserved(run: RunId, pool: PoolName, since: Timestamp, delay: Millis) -> (QueueName, Outgoing) {
-    let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Unserved { pool, since } };
-    (QueueName::Inbox, Outgoing { body: encode(&message), delay })
+    to_run(run, Input::Unserved { pool, since }, delay)
 }
 
-fn message_of(now: Timestamp, definition: &Definition, run: &Run, command: &Command) -> Option<(QueueName, Outgoing)> {
-    Some(match command {
-        Command::Perform(perform) => {
-            let body = encode(&perform_message(definition, run, perform));
-            (QueueName::Pool(perform.pool.clone()), Outgoing { body, delay: perform.delay })
-        }
-        Command::Stop { agent, of } => {
-            let message = ControlMessage::Stop { v: MESSAGE_VERSION, run: run.id, of: *of };
-            (QueueName::Control(agent.clone()), Outgoing::now(encode(&message)))
-        }
-        Command::Wake { at } => {
-            let delay = at.since(now);
-            if delay.0 > MAX_DELAY_MS {
-                return None;
+/// An input of a run, for the inbox.
+pub(crate) fn to_run(run: RunId, input: Input, delay: Millis) -> (QueueName, Outgoing) {
+    (QueueName::Inbox, Outgoing { body: encode(&InboxMessage::of_run(run, input)), delay })
+}
+
+/// The messages that carry the commands. What one agent is told of one run goes into one message.
+fn messages_of(now: Timestamp, definition: &Definition, run: &Run, commands: &[Command]) -> Vec<(QueueName, Outgoing)> {
+    let mut messages = Vec::new();
+    let mut told = Told::default();
+    for command in commands {
+        match command {
+            Command::Perform(perform) => {
+                let body = encode(&perform_message(definition, run, perform));
+                messages.push((QueueName::Pool(perform.pool.clone()), Outgoing { body, delay: perform.delay }));
             }
-            let message = InboxMessage::Run { v: MESSAGE_VERSION, run: run.id, input: Input::Wake };
-            (QueueName::Inbox, Outgoing { body: encode(&message), delay })
+            Command::Confirm(confirm) => told.of(&confirm.pool, &confirm.agent).0.push(confirmed(confirm)),
+            Command::Stop(stop) => told.of(&stop.pool, &stop.agent).1.push(stopped(stop)),
+            Command::Wake { action, at } => {
+                let delay = at.since(now);
+                if delay.0 <= MAX_DELAY_MS {
+                    messages.push(to_run(run.id, Input::Wake { action: *action }, delay));
+                }
+            }
+            Command::Ended => {
+                let due = InboxMessage::Due { v: MESSAGE_VERSION, task: run.task.clone(), nominal: None };
+                messages.push((QueueName::Inbox, Outgoing::now(encode(&due))));
+            }
         }
-        Command::Ended => {
-            let message = InboxMessage::Due { v: MESSAGE_VERSION, task: run.task.clone(), nominal: None };
-            (QueueName::Inbox, Outgoing::now(encode(&message)))
+    }
+    messages.extend(told.into_messages(run.id));
+    messages
+}
+
+/// What agents are told, by agent.
+#[derive(Default)]
+struct Told(BTreeMap<(PoolName, AgentId), (Vec<Confirmed>, Vec<Stopped>)>);
+
+impl Told {
+    fn of(&mut self, pool: &PoolName, agent: &AgentId) -> &mut (Vec<Confirmed>, Vec<Stopped>) {
+        self.0.entry((pool.clone(), agent.clone())).or_default()
+    }
+
+    fn into_messages(self, run: RunId) -> Vec<(QueueName, Outgoing)> {
+        let mut messages = Vec::new();
+        for ((pool, agent), (confirmed, stopped)) in self.0 {
+            let queue = QueueName::Control { pool, agent };
+            let v = MESSAGE_VERSION;
+            for stopped in stopped.chunks(MAX_CLAIMS) {
+                let body = encode(&ControlMessage::Stop { v, run, stopped: stopped.to_vec() });
+                messages.push((queue.clone(), Outgoing::now(body)));
+            }
+            for confirmed in confirmed.chunks(MAX_CLAIMS) {
+                let body = encode(&ControlMessage::Confirm { v, run, confirmed: confirmed.to_vec() });
+                messages.push((queue.clone(), Outgoing::now(body)));
+            }
         }
-    })
+        messages
+    }
+}
+
+fn confirmed(confirm: &Confirm) -> Confirmed {
+    let Confirm { action, delivery, message, asked, until, losses, fence, .. } = *confirm;
+    Confirmed { action, delivery, message, asked, until, checkpoint: confirm.checkpoint.clone(), losses, fence }
+}
+
+fn stopped(stop: &Stop) -> Stopped {
+    let Stop { action, delivery, message, asked, fate, .. } = *stop;
+    Stopped { action, delivery, message, asked, fate, reason: stop.reason.clone() }
 }
 
 fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> PerformMessage {
@@ -208,12 +258,13 @@ fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> Per
         version: run.version,
         name: definition.action(perform.of.action).name.clone(),
         of: perform.of,
+        issue: perform.issue,
+        fence: perform.fence,
+        losses: perform.losses,
         work: perform.work.clone(),
         timeout_ms: perform.timeout,
         deadline: run.deadline,
         queued_at: perform.queued_at,
-        claim: perform.claim,
-        copy: perform.copy,
         checkpoint: perform.checkpoint.clone(),
         trace: Some(traceparent(run.id, perform.of)),
     }

@@ -4,10 +4,8 @@
 
 use std::sync::Arc;
 
-pub mod advance;
 pub mod agent;
 pub mod backoff;
-mod begin;
 pub mod control;
 mod dead_letter;
 pub mod definitions;
@@ -20,7 +18,8 @@ pub mod process_manager;
 pub mod registry;
 pub mod scheduler;
 mod send;
-pub mod starter;
+pub mod settle;
+pub mod submit;
 pub mod sweeper;
 
 use ports::{Agents, Bus, Clock, Queues, Runs, Schedules, Tasks};

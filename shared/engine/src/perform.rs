@@ -25,8 +25,10 @@ pub struct Attempt {
     pub version: TaskVersion,
     /// The name of its action.
     pub name: ActionName,
-    /// Its action's place, its number and its fence.
+    /// Its action's place and its number.
     pub of: ActionAt,
+    /// What programs compare: a greater number is of a later owner.
+    pub fence: u64,
     /// What there is to do, every expression evaluated.
     pub work: Work,
     /// How long it may take.
@@ -182,7 +184,8 @@ mod tests {
             task: TaskName::new("t").expect("a name"),
             version: 1,
             name: ActionName::new("a").expect("a name"),
-            of: ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 },
+            of: ActionAt { action: ActionIndex(0), attempt: 1 },
+            fence: 1,
             work: Work::Native(NativeWork { handler: "h".into(), input: serde_json::Value::Null }),
             timeout: timeout.map(Millis),
             deadline: deadline.map(Timestamp::from_millis),

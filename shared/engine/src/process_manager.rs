@@ -20,19 +20,18 @@ use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_contract::trace::trace_id;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES, MAX_FAILED_DELIVERIES};
-use windlass_domain::run::Input;
-use windlass_domain::sabotage::{Bug, sabotaged};
-use windlass_domain::time::Timestamp;
+use windlass_domain::run::{Input, Rejection, Run};
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
-use crate::advance::{Advanced, Delivered, settle};
 use crate::backoff::{Backoff, again_after};
 use crate::dead_letter::bury;
 use crate::definitions::Definitions;
 use crate::due::{Handled, handle_due};
 use crate::effects::{Effects, report_dead};
 use crate::pools::Pools;
-use crate::ports::{Delivery, ErrorClass, PortError, QueueName, Receipt};
+use crate::ports::{ErrorClass, PortError, QueueName, Receipt, Received, Sender};
+use crate::settle::{Given, Settled, settle};
 use crate::sweeper::Sweeper;
 
 /// How long an input stays hidden while it is worked on.
@@ -41,6 +40,10 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_secs(10);
 /// By how much the clocks of a queue and of a process manager may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
+/// A start whose run does not exist comes again for that long: its submitter may be about to write the record.
+const AWAITED_FOR: Millis = Millis::from_secs(3 * 60);
+/// Receives after which the inputs of one run are no longer decided together.
+const TOGETHER: u32 = 2;
 /// Locks over runs: inputs of one run that come to one process wait for each other instead of meeting in conflicts.
 const LOCKS: usize = 256;
 
@@ -53,11 +56,9 @@ pub struct ProcessManager {
     locks: Vec<Mutex<()>>,
 }
 
-/// A batch of deliveries, sorted by what they are about; each is known by its place among them.
+/// A batch of messages, sorted by what they are about; each is known by its place among them.
 #[derive(Default)]
 struct Batch {
-    /// Until when nobody else has the deliveries.
-    until: Option<Instant>,
     groups: BTreeMap<RunId, Group>,
     others: Vec<(usize, Other)>,
 }
@@ -66,22 +67,22 @@ struct Batch {
 enum Other {
     Due(TaskName, Option<Timestamp>),
     Sweep(Timestamp),
+    /// An agent sent what only the host may send.
+    Forbidden,
 }
 
 impl Batch {
-    fn add(&mut self, at: usize, delivery: &Delivery, message: InboxMessage) {
+    fn add(&mut self, at: usize, received: &Received, message: InboxMessage) {
         match message {
-            InboxMessage::Run { run, input, .. } => {
-                let delivered = Delivered { repeated: None, until: self.until };
-                let empty = || Group { run, inputs: Vec::new(), deliveries: Vec::new(), delivered };
-                let group = self.groups.entry(run).or_insert_with(empty);
-                group.inputs.push(input);
-                group.deliveries.push(at);
-                if delivery.receive_count > 1 {
-                    let since = before(delivery.sent_at);
-                    let repeated = group.delivered.repeated;
-                    group.delivered.repeated = repeated.into_iter().chain([since]).min();
-                }
+            InboxMessage::Run { run, input, caller, .. } => {
+                let (sender, repeated) = (received.sender.clone(), received.receive_count > 1);
+                let group =
+                    self.groups.entry(run).or_insert_with(|| Group { run, inputs: Vec::new(), places: Vec::new() });
+                group.inputs.push(Given { input, caller, sender, repeated });
+                group.places.push(at);
+            }
+            InboxMessage::Due { .. } | InboxMessage::Sweep { .. } if received.sender != Sender::Host => {
+                self.others.push((at, Other::Forbidden));
             }
             InboxMessage::Due { task, nominal, .. } => self.others.push((at, Other::Due(task, nominal))),
             InboxMessage::Sweep { nominal, .. } => self.others.push((at, Other::Sweep(nominal))),
@@ -89,12 +90,25 @@ impl Batch {
     }
 }
 
-/// What the inputs of one group ask for, and the deliveries that brought them.
+/// The inputs of one run, and the places of the messages that brought them.
+#[derive(Clone)]
 struct Group {
     run: RunId,
-    inputs: Vec<Input>,
-    deliveries: Vec<usize>,
-    delivered: Delivered,
+    inputs: Vec<Given>,
+    places: Vec<usize>,
+}
+
+impl Group {
+    /// The group, or each of its inputs by itself once they have failed together twice: one that panics takes no other along.
+    fn apart(self, received: &[Received]) -> Vec<Self> {
+        let has_failed_twice = self.places.iter().any(|at| received[*at].receive_count > TOGETHER);
+        if self.places.len() == 1 || !has_failed_twice {
+            return vec![self];
+        }
+        let run = self.run;
+        let one = |(given, at)| Self { run, inputs: vec![given], places: vec![at] };
+        self.inputs.into_iter().zip(self.places).map(one).collect()
+    }
 }
 
 impl ProcessManager {
@@ -134,11 +148,11 @@ impl ProcessManager {
         }
     }
 
-    async fn work_on(&self, deliveries: Vec<Delivery>, until: Instant) {
+    async fn work_on(&self, deliveries: Vec<Received>, until: Instant) {
         let done = self.handle(&deliveries, Some(until)).await;
         let (good, bad): (Vec<_>, Vec<_>) = deliveries.into_iter().zip(done).partition(|(_, done)| *done);
         let good: Vec<Receipt> = good.into_iter().map(|(delivery, _)| delivery.receipt).collect();
-        let again = |(delivery, _): (Delivery, bool)| (delivery.receipt, again_after(delivery.receive_count));
+        let again = |(delivery, _): (Received, bool)| (delivery.receipt, again_after(delivery.receive_count));
         let bad: Vec<(Receipt, Duration)> = bad.into_iter().map(again).collect();
         if !good.is_empty()
             && let Err(error) = self.ports.queues.delete(&QueueName::Inbox, good).await
@@ -152,31 +166,32 @@ impl ProcessManager {
         }
     }
 
-    /// Handles a batch; says for each delivery whether it may be acknowledged. Nothing is decided after `until`, when others
-    /// may have them; none: they never do.
-    pub async fn handle(&self, deliveries: &[Delivery], until: Option<Instant>) -> Vec<bool> {
-        let mut done = vec![false; deliveries.len()];
-        let mut batch = Batch { until, ..Batch::default() };
-        for (at, delivery) in deliveries.iter().enumerate() {
-            if delivery.receive_count > MAX_DELIVERIES {
-                let reason = format!("it was delivered {} times and could not be handled", delivery.receive_count);
-                done[at] = self.bury(&QueueName::Inbox, delivery, &reason).await;
+    /// Handles a batch; says for each message whether it may be acknowledged. Nothing is decided after `until`, when other
+    /// processes may have the messages; none: they never do.
+    pub async fn handle(&self, received: &[Received], until: Option<Instant>) -> Vec<bool> {
+        let mut done = vec![false; received.len()];
+        let mut batch = Batch::default();
+        for (at, one) in received.iter().enumerate() {
+            if one.receive_count > MAX_DELIVERIES {
+                let reason = format!("it was delivered {} times and could not be handled", one.receive_count);
+                done[at] = self.bury(&QueueName::Inbox, one, &reason).await;
                 continue;
             }
-            match decode(&delivery.body) {
-                Ok(message) => batch.add(at, delivery, message),
-                Err(error) => done[at] = self.bury(&QueueName::Inbox, delivery, &error.to_string()).await,
+            match decode(&one.body) {
+                Ok(message) => batch.add(at, one, message),
+                Err(error) => done[at] = self.bury(&QueueName::Inbox, one, &error.to_string()).await,
             }
         }
-        let advanced = self.advance_all(&batch.groups, deliveries);
-        let others = join_all(batch.others.iter().map(|(at, other)| self.handle_other(other, &deliveries[*at])));
-        let (advanced, others) = join(advanced, others).await;
+        let groups: Vec<Group> = batch.groups.into_values().flat_map(|group| group.apart(received)).collect();
+        let settled = self.settle_all(&groups, received, until);
+        let others = join_all(batch.others.iter().map(|(at, other)| self.handle_other(other, &received[*at])));
+        let (settled, others) = join(settled, others).await;
         for ((at, _), handled) in batch.others.iter().zip(others) {
             done[*at] = handled;
         }
-        for (group, advanced) in batch.groups.values().zip(advanced) {
-            for at in &group.deliveries {
-                done[*at] = advanced || sabotaged(Bug::AcknowledgeFailed);
+        for (group, settled) in groups.iter().zip(settled) {
+            for at in &group.places {
+                done[*at] = settled;
             }
         }
         done
@@ -184,26 +199,27 @@ impl ProcessManager {
 
     /// Handles what a queue of the host has given up: messages that were received too often. An attempt fails with that
     /// reason; everything is kept, with it, where a person finds it.
-    pub async fn handle_dead(&self, queue: &QueueName, deliveries: &[Delivery]) -> Vec<bool> {
+    pub async fn handle_dead(&self, queue: &QueueName, deliveries: &[Received]) -> Vec<bool> {
         let reason = format!("the queue `{queue}` gave it up: it was received too often and never acknowledged");
         join_all(deliveries.iter().map(|delivery| self.handle_dead_one(queue, delivery, &reason))).await
     }
 
-    async fn handle_dead_one(&self, queue: &QueueName, delivery: &Delivery, reason: &str) -> bool {
+    async fn handle_dead_one(&self, queue: &QueueName, delivery: &Received, reason: &str) -> bool {
         if !self.bury(queue, delivery, reason).await {
             return false;
         }
         match (queue, decode::<PerformMessage>(&delivery.body)) {
-            (QueueName::Pool(_), Ok(perform)) => {
-                report("report a dead letter", report_dead(&self.ports, &perform, reason.to_owned()).await)
-            }
-            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control(_) | QueueName::DeadLetter, _) => true,
+            (QueueName::Pool(_), Ok(perform)) => report(
+                "report a dead letter",
+                report_dead(&self.ports, &perform, Some(&delivery.id), reason.to_owned()).await,
+            ),
+            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control { .. } | QueueName::DeadLetter, _) => true,
         }
     }
 
-    /// Advances each run with one write, then sends what follows from all of them together.
-    async fn advance_all(&self, groups: &BTreeMap<RunId, Group>, deliveries: &[Delivery]) -> Vec<bool> {
-        let settled = join_all(groups.values().map(|group| self.settle(group, deliveries))).await;
+    /// Settles each run with one write, then sends what follows from all of them together.
+    async fn settle_all(&self, groups: &[Group], received: &[Received], until: Option<Instant>) -> Vec<bool> {
+        let settled = join_all(groups.iter().map(|group| self.settle(group, received, until))).await;
         let is_settled: Vec<bool> = settled.iter().map(Option::is_some).collect();
         let mut effects: Vec<Effects> = settled.into_iter().map(Option::unwrap_or_default).collect();
         for one in &mut effects {
@@ -213,56 +229,91 @@ impl ProcessManager {
         is_settled.into_iter().zip(sent).map(|(settled, sent)| report("send what follows", sent) && settled).collect()
     }
 
-    /// Advances one run; gives what is to be sent, or nothing if its inputs must come again.
-    async fn settle(&self, group: &Group, deliveries: &[Delivery]) -> Option<Effects> {
-        let inputs = self.still_true(&group.inputs).await;
-        if inputs.is_empty() {
+    /// Settles one run; gives what is to be sent, or nothing if its inputs must come again.
+    async fn settle(&self, group: &Group, received: &[Received], until: Option<Instant>) -> Option<Effects> {
+        let group = self.still_true(group).await;
+        let group = group.as_ref();
+        if group.inputs.is_empty() {
             return Some(Effects::default());
         }
         let settled = {
             let _guard = self.locks[lock_of(group.run)].lock().await;
             let span = tracing::info_span!("run", trace.id = trace_id(group.run), run.id = %group.run);
-            let settled = settle(&self.ports, &self.definitions, group.run, &inputs, group.delivered);
+            let settled = settle(&self.ports, &self.definitions, group.run, &group.inputs, until);
             let settled = settled.instrument(span);
             // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(PortError::panicked()))
         };
-        let given_up = match settled {
-            Ok((Advanced::Decided { run, answers }, mut effects)) => {
-                for rejection in answers.into_iter().flatten() {
-                    tracing::debug!(run.id = %group.run, rejection = %rejection, "refused an input");
-                }
-                if inputs.iter().any(|input| matches!(input, Input::Sweep { .. })) {
-                    report("tell which pools have no agent", self.tell_of_pools(&run, &mut effects).await);
-                }
-                return Some(effects);
+        match settled {
+            Ok((Settled::Decided { run, answers }, effects)) => {
+                self.decided(group, received, (&run, &answers), effects).await
             }
-            Ok((Advanced::Unknown, _)) => "there is no such run".to_owned(),
-            Ok((Advanced::Late, _)) => {
+            Ok((Settled::Unknown, _)) if self.is_awaited(group, received) => None,
+            // The submitter of a run that has only a start gave up before it wrote the record, and has told its caller so.
+            Ok((Settled::Unknown, _)) if group.inputs.iter().all(is_start) => Some(Effects::default()),
+            Ok((Settled::Unknown, _)) => self.bury_all(group, received, "there is no such run").await,
+            Ok((Settled::Late, _)) => {
                 tracing::warn!(run.id = %group.run, "inputs were not decided in time; they come again");
+                None
+            }
+            Err(error) => self.failed(group, received, error).await,
+        }
+    }
+
+    /// What was forbidden is kept as a dead letter; the rest follows.
+    async fn decided(
+        &self,
+        group: &Group,
+        received: &[Received],
+        (run, answers): (&Run, &[Result<(), Rejection>]),
+        mut effects: Effects,
+    ) -> Option<Effects> {
+        for (answer, at) in answers.iter().zip(&group.places) {
+            let Err(rejection) = answer else { continue };
+            tracing::debug!(run.id = %group.run, rejection = %rejection, "refused an input");
+            if *rejection == Rejection::Forbidden
+                && !self.bury(&QueueName::Inbox, &received[*at], &rejection.to_string()).await
+            {
                 return None;
             }
-            Err(error) => {
-                let most = match error.class {
-                    ErrorClass::Retry | ErrorClass::Conflict => MAX_DELIVERIES,
-                    ErrorClass::Reject | ErrorClass::Bug => MAX_FAILED_DELIVERIES,
-                };
-                let is_last = |at: &usize| deliveries[*at].receive_count >= most;
-                let reason = format!("failed to {error}");
-                report("advance a run", Err(error));
-                if !group.deliveries.iter().all(is_last) {
-                    return None;
-                }
-                reason
-            }
+        }
+        if group.inputs.iter().any(|given| matches!(given.input, Input::Sweep { .. })) {
+            report("tell which pools have no agent", self.tell_of_pools(run, &mut effects).await);
+        }
+        Some(effects)
+    }
+
+    /// Whether a run may still come to be: its submitter sends the start before it writes the record.
+    fn is_awaited(&self, group: &Group, received: &[Received]) -> bool {
+        let oldest = group.places.iter().map(|at| received[*at].sent_at).min();
+        let age = oldest.map_or(0, |sent_at| self.ports.clock.now().since(sent_at).0);
+        group.inputs.iter().any(is_start) && age < AWAITED_FOR.0
+    }
+
+    /// Inputs that failed come again, until they have come too often.
+    async fn failed(&self, group: &Group, received: &[Received], error: PortError) -> Option<Effects> {
+        let most = match error.class {
+            ErrorClass::Retry | ErrorClass::Conflict => MAX_DELIVERIES,
+            ErrorClass::Reject | ErrorClass::Bug => MAX_FAILED_DELIVERIES,
         };
-        let bury = |at: &usize| self.bury(&QueueName::Inbox, &deliveries[*at], &given_up);
-        let buried = join_all(group.deliveries.iter().map(bury)).await.into_iter().all(|done| done);
+        let reason = format!("failed to {error}");
+        report("settle a run", Err(error));
+        let is_last = |at: &usize| received[*at].receive_count >= most;
+        if !group.places.iter().all(is_last) {
+            return None;
+        }
+        self.bury_all(group, received, &reason).await
+    }
+
+    async fn bury_all(&self, group: &Group, received: &[Received], reason: &str) -> Option<Effects> {
+        let bury = |at: &usize| self.bury(&QueueName::Inbox, &received[*at], reason);
+        let buried = join_all(group.places.iter().map(bury)).await.into_iter().all(|done| done);
         buried.then(Effects::default)
     }
 
-    async fn handle_other(&self, other: &Other, delivery: &Delivery) -> bool {
+    async fn handle_other(&self, other: &Other, delivery: &Received) -> bool {
         match other {
+            Other::Forbidden => self.bury(&QueueName::Inbox, delivery, "an agent may not send it").await,
             Other::Due(task, nominal) => self.handle_due(task, *nominal, delivery).await,
             Other::Sweep(nominal) => {
                 let swept = AssertUnwindSafe(self.sweeper.round(*nominal)).catch_unwind().await;
@@ -271,7 +322,7 @@ impl ProcessManager {
         }
     }
 
-    async fn handle_due(&self, task: &TaskName, nominal: Option<Timestamp>, delivery: &Delivery) -> bool {
+    async fn handle_due(&self, task: &TaskName, nominal: Option<Timestamp>, delivery: &Received) -> bool {
         let handled = AssertUnwindSafe(handle_due(&self.ports, &self.definitions, &self.pools, task, nominal))
             .catch_unwind()
             .await;
@@ -285,17 +336,15 @@ impl ProcessManager {
         }
     }
 
-    /// Puts a message that can not be handled where a person finds it, with the reason.
-    async fn bury(&self, queue: &QueueName, delivery: &Delivery, reason: &str) -> bool {
-        tracing::error!(queue = %queue, reason, "a message can not be handled; it goes to the dead-letter queue");
+    /// Puts a message that no process can handle where a person finds it, with the reason.
+    async fn bury(&self, queue: &QueueName, delivery: &Received, reason: &str) -> bool {
+        tracing::error!(queue = %queue, reason, "a message goes to the dead-letter queue");
         report("bury a message", bury(self.ports.queues.as_ref(), queue, &delivery.body, reason).await)
     }
 }
 
-/// A little before that: the queue's clock and ours may differ.
-fn before(sent_at: Timestamp) -> Timestamp {
-    let skew = i64::try_from(CLOCK_SKEW.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(sent_at.as_millis().saturating_sub(skew))
+fn is_start(given: &Given) -> bool {
+    given.input == Input::Start
 }
 
 /// Run ids are evenly spread: the last byte of each is a hash's, or random.

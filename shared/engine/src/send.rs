@@ -2,10 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::join_all;
+use futures::stream::{self, StreamExt};
 use windlass_domain::limits::{MAX_BATCH, MAX_MESSAGE_BYTES};
 
 use crate::ports::{Outgoing, PortError, QueueName, Queues};
+
+/// Requests that one process has under way at a time, for one batch of inputs.
+const MAX_REQUESTS: usize = 32;
+
+/// Awaits all of them, [`MAX_REQUESTS`] at a time; gives what they give, in their order.
+pub(crate) async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+    stream::iter(futures).buffered(MAX_REQUESTS).collect().await
+}
 
 /// Sends every message to its queue: batches of at most ten messages and one message's bytes (SQS bounds both).
 pub(crate) async fn send_all(queues: &dyn Queues, outgoing: &[(QueueName, Outgoing)]) -> Result<(), PortError> {
@@ -33,7 +41,7 @@ pub(crate) async fn send_each(queues: &dyn Queues, outgoing: &[(QueueName, Outgo
         let sent = queues.send_each(queue, batch).await;
         places.iter().copied().zip(sent).collect::<Vec<_>>()
     });
-    let mut sent: Vec<_> = join_all(sends).await.concat();
+    let mut sent = together(sends.collect()).await.concat();
     sent.sort_unstable_by_key(|(place, _)| *place);
     sent.into_iter().map(|(_, sent)| sent).collect()
 }

@@ -6,32 +6,28 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::ids::RunId;
-use windlass_domain::limits::{CLOCKS_DIFFER_MS, RESTART_AFTER_MS};
 use windlass_domain::run::Input;
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
+use crate::effects::to_run;
 use crate::pools::{Served, silent_after};
-use crate::ports::{LONGEST_REST, Outgoing, PortError, QueueName, REGISTER_EVERY};
+use crate::ports::{PortError, QueueName, REGISTER_EVERY};
 use crate::send::send_all;
 
-/// A run that nobody wrote to for this long is looked at a second time: by so much less than the time after which a
-/// start is repeated that no round misses it because the run was recorded a little after its start was decided.
-const UNTOUCHED: Duration = Duration::from_secs(100);
-const _: () = assert!(UNTOUCHED.as_millis() + 10_000 < RESTART_AFTER_MS as u128);
-/// By how much each look reaches back before the one before: who decides may have another clock.
-const CLOCKS_DIFFER: Duration = Duration::from_millis(CLOCKS_DIFFER_MS);
-/// How often runs are looked at a second time.
-const SWEEP_EVERY: Duration = Duration::from_mins(1);
 /// Runs of one round; the rest have their turn in the next.
 const MAX_RUNS: usize = 10_000;
 
-/// Inputs that wait in the inbox above which no run is woken.
+/// Before every run: only what is due is asked for.
+const NEVER: Timestamp = Timestamp::from_millis(i64::MIN);
+/// Inputs that wait in the inbox above which no run is swept.
 const MAX_INBOX: u64 = 10_000;
 
-/// Wakes runs that are due, and sweeps those that have not changed for a while.
+/// Finds the runs that are due. Every open run has a time at which it is looked at next ([`Run::wake_at`]), so none is
+/// overlooked; only a paused run with nothing in flight waits for a person.
+///
+/// [`Run::wake_at`]: windlass_domain::run::Run::wake_at
 pub struct Sweeper {
     ports: Ports,
     /// How often the due index is read: a second on one machine, a minute on AWS.
@@ -46,30 +42,19 @@ impl Sweeper {
     }
 
     /// Works until it is told to stop.
-    ///
-    /// Its first look reaches back for ever: what fell due while nothing ran was sent by none.
     pub async fn run(&self, shutdown: &CancellationToken) {
-        let mut swept = self.ports.clock.now();
-        let (mut since, mut counted) = (Timestamp::from_millis(0), swept);
+        let mut counted = self.ports.clock.elapsed();
         loop {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(self.every) => {}
             }
-            let now = self.ports.clock.now();
-            let mut untouched = UNTOUCHED;
-            if now.since(counted).as_duration() >= REGISTER_EVERY {
-                counted = now;
-                if self.has_lost_a_pool().await {
-                    untouched = Duration::ZERO;
-                }
-            }
-            let is_sweep = now.since(swept).as_duration() >= SWEEP_EVERY || untouched.is_zero();
-            let round = if is_sweep { self.look(now, since, untouched).await } else { self.wake(now).await };
-            if is_sweep && round.is_ok() {
-                swept = now;
-                since = earlier(now, CLOCKS_DIFFER);
+            let (now, elapsed) = (self.ports.clock.now(), self.ports.clock.elapsed());
+            let is_count = elapsed.saturating_sub(counted) >= REGISTER_EVERY;
+            let round = if is_count { self.round(now).await } else { self.sweep(now).await };
+            if is_count {
+                counted = elapsed;
             }
             if let Err(error) = round {
                 tracing::warn!(error.code = error.code, error = %error, "failed to sweep; the next round tries again");
@@ -77,12 +62,12 @@ impl Sweeper {
         }
     }
 
-    /// One round, for a host that has no loop of its own: `nominal` is the minute whose turn it is. Not every round hands
-    /// out every run, so each looks back as far as the round may lie that did: what fell due in between was sent by none.
+    /// One round: the runs that are due at `nominal`, and the agents that are gone. If a pool has lost its last agent, every
+    /// open run is looked at: what waits there was sent when the pool had one.
     pub async fn round(&self, nominal: Timestamp) -> Result<(), PortError> {
-        let since = earlier(nominal, LONGEST_REST + SWEEP_EVERY);
-        let untouched = if self.has_lost_a_pool().await { Duration::ZERO } else { UNTOUCHED };
-        self.look(nominal, since, untouched).await
+        let everything = self.has_lost_a_pool().await;
+        self.look(nominal, if everything { nominal } else { NEVER }).await?;
+        self.reap(nominal).await
     }
 
     /// Whether a pool has lost its last agent since this was asked before. What waits in it was sent when it had one, so
@@ -104,40 +89,20 @@ impl Sweeper {
         is_lost
     }
 
-    /// Wakes the runs that are due by now, unless the inbox has more than is handled soon: it may hold the wakes of the
-    /// rounds before, and each round would add as many again. That is asked first: a run that was handed out rests for a
-    /// while.
-    pub async fn wake(&self, now: Timestamp) -> Result<(), PortError> {
+    /// Has every run swept that is due by now.
+    pub async fn sweep(&self, now: Timestamp) -> Result<(), PortError> {
+        self.look(now, NEVER).await
+    }
+
+    /// Unless the inbox has more than is handled soon: it may hold the sweeps of the rounds before, and each round would add
+    /// as many again. That is asked first: a run that was handed out rests for a while.
+    async fn look(&self, now: Timestamp, untouched_since: Timestamp) -> Result<(), PortError> {
         if self.ports.queues.depth(&QueueName::Inbox).await? > MAX_INBOX {
             return Ok(());
         }
-        let runs = self.ports.runs.stale(now, Timestamp::from_millis(i64::MIN), MAX_RUNS).await?;
-        self.send(runs, &Input::Wake).await
-    }
-
-    /// Looks a second time at every open run that has not changed for a while, and for agents that are gone; `since` is
-    /// when that was done last.
-    pub async fn sweep(&self, now: Timestamp, since: Timestamp) -> Result<(), PortError> {
-        self.look(now, since, UNTOUCHED).await
-    }
-
-    async fn look(&self, now: Timestamp, since: Timestamp, untouched: Duration) -> Result<(), PortError> {
-        let runs = self.ports.runs.stale(now, earlier(now, untouched), MAX_RUNS).await?;
-        self.send(runs, &Input::Sweep { since }).await?;
-        self.reap(now).await
-    }
-
-    async fn send(&self, runs: Vec<RunId>, input: &Input) -> Result<(), PortError> {
-        let message = |run| {
-            let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input: input.clone() };
-            (QueueName::Inbox, Outgoing::now(encode(&message)))
-        };
+        let runs = self.ports.runs.stale(now, untouched_since, MAX_RUNS).await?;
+        let message = |run: RunId| to_run(run, Input::Sweep { at: now }, Millis(0));
         let messages: Vec<_> = runs.into_iter().map(message).collect();
         send_all(self.ports.queues.as_ref(), &messages).await
     }
-}
-
-fn earlier(at: Timestamp, by: Duration) -> Timestamp {
-    let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_millis(at.as_millis().saturating_sub(by))
 }

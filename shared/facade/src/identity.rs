@@ -7,8 +7,8 @@ use windlass_domain::ids::{AgentId, PoolName};
 /// The argument by which an agent's program is run as the guard of its programs: see [`run_guard`](crate::run_guard).
 pub const GUARD_COMMAND: &str = "exec-guard";
 
-/// Characters of the machine's name in an agent's. With the longest name of a stack on AWS, an agent's control queue
-/// stays within the 80 characters of an SQS queue's name.
+/// Characters of the machine's name in an agent's. In a stack on AWS with the longest name, the control queue of an
+/// agent has fewer than the 80 characters from which on its name would end with a hash, if its pool has up to eight.
 const MACHINE_CHARS: usize = 8;
 /// Characters of the pool's name in an agent's.
 const POOL_CHARS: usize = 8;
@@ -17,6 +17,15 @@ const POOL_CHARS: usize = 8;
 pub fn guard_command() -> Option<Vec<OsString>> {
     let program = std::env::current_exe().ok()?;
     Some(vec![program.into_os_string(), GUARD_COMMAND.into()])
+}
+
+/// Keeps other processes of the same user, such as programs that actions run, from reading this one's environment and
+/// memory. Only Linux can; a failure is logged and stops nothing.
+pub fn close_to_programs() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!(%error, "programs can read the environment of this process");
+    }
 }
 
 /// The machine and the process, as the register of agents shows them: `host/pid`.
@@ -47,6 +56,14 @@ fn machine_name() -> String {
 mod tests {
     use super::*;
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn process_is_closed_to_programs() {
+        use rustix::process::{DumpableBehavior, dumpable_behavior};
+        close_to_programs();
+        assert_eq!(dumpable_behavior().expect("it is known"), DumpableBehavior::NotDumpable);
+    }
+
     #[test]
     fn made_names_are_names_and_differ() {
         let pool = PoolName::new("a_pool-of-many").expect("a name");
@@ -54,7 +71,7 @@ mod tests {
         let (one, other) = (id_of(machine, u32::MAX, &pool), id_of(machine, u32::MAX, &pool));
         assert_ne!(one, other);
         assert!(one.as_str().starts_with("a-machine--a-pool-o-4294967295-"), "{one}");
-        let queue = format!("{}-control-{one}", "s".repeat(32));
-        assert!(queue.len() <= 80, "{queue}");
+        let queue = format!("{}-control-{}-{one}", "s".repeat(20), "p".repeat(8));
+        assert!(queue.len() < 80, "{queue}");
     }
 }

@@ -19,8 +19,8 @@ mod native;
 mod time;
 
 pub use error::FacadeError;
-pub use exec::{ExecSettings, run_guard};
+pub use exec::{Credentials, ExecSettings, run_guard};
 pub use facades::{FacadeSettings, Facades};
 pub use http::{HttpSettings, http_client};
-pub use identity::{GUARD_COMMAND, address, guard_command, made_id};
+pub use identity::{GUARD_COMMAND, address, close_to_programs, guard_command, made_id};
 pub use native::Handlers;

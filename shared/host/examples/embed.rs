@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use windlass_host::{Definition, ErrorInfo, Handlers, Host, RunStatus, StartRequest};
+use windlass_host::{Caller, Definition, ErrorInfo, Handlers, Host, RunStatus, StartRequest};
 
 const TASK: &str = r#"
 task: word-count
@@ -33,7 +33,7 @@ async fn run(folder: &Path, text: &str) -> anyhow::Result<Value> {
     let definition = Definition::from_text(TASK)?;
     host.registry().put(&definition).await?;
     let input = json!({ "text": text });
-    let request = StartRequest { task: definition.task, version: None, input, key: None };
+    let request = StartRequest { task: definition.task, version: None, input, key: None, caller: Caller::default() };
     let started = host.starter().start(request).await?;
     let run = host.wait_for_end(started.run.id).await?.context("the run is gone")?;
     host.shutdown().await?;

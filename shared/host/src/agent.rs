@@ -11,7 +11,7 @@ use windlass_embedded::{Role, Store};
 use windlass_engine::agent::Agent;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
-use windlass_facade::Handlers;
+use windlass_facade::{Credentials, Handlers};
 
 use crate::error::{HostError, store_broken};
 use crate::parts::{AgentPlan, settings_of};
@@ -52,6 +52,13 @@ impl SeparateAgent {
     #[must_use]
     pub fn guard(mut self, command: Option<Vec<OsString>>) -> Self {
         self.performing.guard = command;
+        self
+    }
+
+    /// As [`HostBuilder::credentials`](crate::HostBuilder::credentials).
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.performing.credentials = credentials;
         self
     }
 

@@ -18,8 +18,8 @@ use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
 use windlass_engine::ports::PortError;
 use windlass_engine::registry::Registry;
-use windlass_engine::starter::Starter;
-use windlass_facade::Handlers;
+use windlass_engine::submit::Starter;
+use windlass_facade::{Credentials, Handlers};
 
 use crate::error::{HostError, store_broken};
 use crate::folder::DataFolder;
@@ -100,6 +100,13 @@ impl HostBuilder {
     #[must_use]
     pub fn guard(mut self, command: Option<Vec<OsString>>) -> Self {
         self.performing.guard = command;
+        self
+    }
+
+    /// Whether `exec` programs get the `AWS_` and `ECS_` variables of this process. They do not unless said.
+    #[must_use]
+    pub fn credentials(mut self, credentials: Credentials) -> Self {
+        self.performing.credentials = credentials;
         self
     }
 

@@ -32,11 +32,12 @@ pub use folder::{TOKEN_FILE, URL_FILE};
 pub use host::{Host, HostBuilder};
 
 // What a program needs beside the host itself: to write handlers, to put tasks, to start runs and to read how they end.
+pub use windlass_domain::caller::Caller;
 pub use windlass_domain::definition::Definition;
 pub use windlass_domain::ids::{PoolName, RunId, TaskName};
 pub use windlass_domain::run::{ErrorInfo, Run, RunStatus};
 pub use windlass_domain::time::Millis;
 pub use windlass_engine::perform::{AttemptControl, Performer};
 pub use windlass_engine::ports::PortError;
-pub use windlass_engine::starter::StartRequest;
-pub use windlass_facade::{GUARD_COMMAND, Handlers, guard_command, run_guard};
+pub use windlass_engine::submit::StartRequest;
+pub use windlass_facade::{Credentials, GUARD_COMMAND, Handlers, guard_command, run_guard};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use windlass_engine::perform::Performer;
 use windlass_engine::ports::Clock;
-use windlass_facade::{FacadeSettings, Facades, Handlers};
+use windlass_facade::{Credentials, ExecSettings, FacadeSettings, Facades, Handlers};
 
 use crate::error::HostError;
 
@@ -15,6 +15,7 @@ pub(crate) struct Performing {
     pub(crate) handlers: Handlers,
     /// The command that ends programs whose agent was killed.
     pub(crate) guard: Option<Vec<OsString>>,
+    pub(crate) credentials: Credentials,
     /// Takes the place of everything else.
     pub(crate) performer: Option<Arc<dyn Performer>>,
 }
@@ -24,8 +25,8 @@ impl Performing {
         if let Some(performer) = self.performer {
             return Ok(performer);
         }
-        let mut settings = FacadeSettings { handlers: self.handlers, ..FacadeSettings::new(clock) };
-        settings.exec.guard = self.guard;
+        let exec = ExecSettings { guard: self.guard, ..ExecSettings::passing(self.credentials) };
+        let settings = FacadeSettings { handlers: self.handlers, exec, ..FacadeSettings::new(clock) };
         Ok(Arc::new(Facades::new(settings)?))
     }
 }

@@ -8,7 +8,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use windlass_host::{
-    Definition, Handlers, Host, HostError, PoolName, Run, RunStatus, SeparateAgent, StartRequest, TOKEN_FILE, URL_FILE,
+    Caller, Definition, Handlers, Host, HostError, PoolName, Run, RunStatus, SeparateAgent, StartRequest, TOKEN_FILE,
+    URL_FILE,
 };
 
 const TASK: &str = "task: echo\nactions:\n  say: { native: { handler: echo, input: \"${{ input }}\" } }\n\
@@ -21,7 +22,7 @@ fn handlers() -> Handlers {
 async fn submit(host: &Host, input: Value) -> Run {
     let definition = Definition::from_text(TASK).expect("a definition");
     host.registry().put(&definition).await.expect("put");
-    let request = StartRequest { task: definition.task, version: None, input, key: None };
+    let request = StartRequest { task: definition.task, version: None, input, key: None, caller: Caller::default() };
     host.starter().start(request).await.expect("started").run
 }
 

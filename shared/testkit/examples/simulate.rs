@@ -1,13 +1,13 @@
 //! Simulates seeds: `cargo run --release -p windlass-testkit --example simulate -- 0..2000`, or one of them with its log:
-//! `... -- 1234`. Ends with 1 if anything promised did not hold. With the feature `sabotage`, `--bug NAME` switches a
-//! deliberate bug on (docs/sabotage.md).
+//! `... -- 1234`. Ends with 1 if anything promised did not hold. `--bug NAME` gives the
+//! processes a deliberate bug (docs/sabotage.md).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for people")]
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use windlass_testkit::simulation::{Verdict, simulate};
+use windlass_testkit::simulation::{Bug, Verdict, simulate};
 
 /// After how many seeds a search says how far it has come.
 const PROGRESS_EVERY: u64 = 10_000;
@@ -16,13 +16,16 @@ const MAX_DETAIL: usize = 400;
 
 fn main() -> ExitCode {
     let Some(argument) = std::env::args().nth(1) else {
-        println!("usage: simulate SEED | simulate FROM..TO");
+        println!("usage: simulate SEED [--bug NAME] | simulate FROM..TO [--bug NAME]");
         return ExitCode::from(2);
     };
-    if let Some(unknown) = bug::asked().err() {
-        println!("{unknown}");
-        return ExitCode::from(2);
-    }
+    let bug = match asked() {
+        Ok(bug) => bug,
+        Err(unknown) => {
+            println!("{unknown}");
+            return ExitCode::from(2);
+        }
+    };
     let parse = |text: &str| text.parse::<u64>().ok();
     let seeds = match argument.split_once("..") {
         Some((from, to)) => parse(from).zip(parse(to)),
@@ -32,53 +35,30 @@ fn main() -> ExitCode {
         println!("`{argument}` is neither a seed nor a range of seeds that goes up");
         return ExitCode::from(2);
     };
-    if to == from + 1 { tell(from) } else { search(from, to) }
+    if to == from + 1 { tell(from, bug) } else { search(from, to, bug) }
 }
 
-#[cfg(feature = "sabotage")]
-mod bug {
-    use windlass_domain::sabotage::{Bug, sabotage};
-
-    /// The bug that is asked for.
-    pub(super) fn asked() -> Result<Option<Bug>, String> {
-        let mut arguments = std::env::args().skip(2);
-        match (arguments.next().as_deref(), arguments.next()) {
-            (None, _) => Ok(None),
-            (Some("--bug"), Some(name)) => {
-                let bug = Bug::ALL.iter().copied().find(|bug| bug.name() == name);
-                bug.map(Some).ok_or_else(|| format!("there is no bug `{name}`: see docs/sabotage.md"))
-            }
-            (Some(other), _) => Err(format!("`{other}` is not understood: after the seeds comes `--bug NAME`")),
+/// The bug that is asked for.
+fn asked() -> Result<Option<Bug>, String> {
+    let mut arguments = std::env::args().skip(2);
+    match (arguments.next().as_deref(), arguments.next()) {
+        (None, _) => Ok(None),
+        (Some("--bug"), Some(name)) => {
+            let bug = Bug::ALL.iter().copied().find(|bug| bug.name() == name);
+            bug.map(Some).ok_or_else(|| format!("there is no bug `{name}`: see docs/sabotage.md"))
         }
+        (Some(other), _) => Err(format!("`{other}` is not understood: after the seeds comes `--bug NAME`")),
     }
-
-    /// Switches it on in this thread.
-    pub(super) fn switch_on() {
-        sabotage(asked().ok().flatten());
-    }
-}
-
-#[cfg(not(feature = "sabotage"))]
-mod bug {
-    pub(super) fn asked() -> Result<(), String> {
-        match std::env::args().nth(2) {
-            None => Ok(()),
-            Some(other) => Err(format!("`{other}` needs `--features sabotage`")),
-        }
-    }
-
-    pub(super) fn switch_on() {}
 }
 
 /// Simulates a seed on a runtime of its own.
-fn live(seed: u64, keeps_lines: bool) -> Verdict {
-    bug::switch_on();
+fn live(seed: u64, bug: Option<Bug>, keeps_lines: bool) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime can be made").block_on(simulate(seed, keeps_lines))
+    runtime.expect("a runtime can be made").block_on(simulate(seed, bug, keeps_lines))
 }
 
-fn tell(seed: u64) -> ExitCode {
-    let verdict = live(seed, true);
+fn tell(seed: u64, bug: Option<Bug>) -> ExitCode {
+    let verdict = live(seed, bug, true);
     for line in &verdict.lines {
         println!("{line}");
     }
@@ -95,7 +75,7 @@ fn tell(seed: u64) -> ExitCode {
     ExitCode::from(u8::from(!verdict.broken.is_empty()))
 }
 
-fn search(from: u64, to: u64) -> ExitCode {
+fn search(from: u64, to: u64, bug: Option<Bug>) -> ExitCode {
     let (next, runs, repeats, virtual_secs, failed) =
         (AtomicU64::new(from), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let began = Instant::now();
@@ -111,7 +91,7 @@ fn search(from: u64, to: u64) -> ExitCode {
                         let failed = failed.load(Ordering::Relaxed);
                         eprintln!("{} seeds in {:.0?}, {failed} broken", seed - from, began.elapsed());
                     }
-                    let verdict = live(seed, false);
+                    let verdict = live(seed, bug, false);
                     runs.fetch_add(verdict.runs as u64, Ordering::Relaxed);
                     repeats.fetch_add(verdict.repeats, Ordering::Relaxed);
                     virtual_secs.fetch_add(verdict.took.as_secs(), Ordering::Relaxed);

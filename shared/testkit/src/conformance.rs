@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
-use windlass_domain::ids::AgentId;
+use windlass_domain::ids::{AgentId, PoolName};
 use windlass_engine::Ports;
 use windlass_engine::ports::{ErrorClass, PortError, QueueName};
 
@@ -144,5 +144,6 @@ fn fresh_name(prefix: &str) -> String {
 
 /// A queue that anybody may make: pools are part of a stack on some hosts.
 fn fresh_queue() -> QueueName {
-    QueueName::Control(AgentId::new(&fresh_name("conformance")).expect("the name has only letters, digits and dashes"))
+    let agent = AgentId::new(&fresh_name("conformance")).expect("the name has only letters, digits and dashes");
+    QueueName::Control { pool: PoolName::default(), agent }
 }

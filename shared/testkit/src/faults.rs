@@ -14,8 +14,8 @@ use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Bus, Created, Delivery, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError,
-    PutTask, QueueName, Queues, Receipt, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules, StoredVersion,
+    AgentRecord, Agents, Bus, Created, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, PutTask,
+    QueueName, Queues, Receipt, Received, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules, StoredVersion,
     TaskRecord, Tasks,
 };
 
@@ -151,7 +151,7 @@ impl Queues for FaultyHost {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
+    ) -> Result<Vec<Received>, PortError> {
         self.call(|| self.inner.queues.receive(queue, most, visibility, wait)).await
     }
 
@@ -178,8 +178,17 @@ impl Queues for FaultyHost {
 
 #[async_trait]
 impl Runs for FaultyHost {
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
-        self.call(|| self.inner.runs.create(run, events)).await
+    fn sends_with_record(&self) -> bool {
+        self.inner.runs.sends_with_record()
+    }
+
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
+        self.call(|| self.inner.runs.create(run, events, messages)).await
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {

@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::Value;
 use windlass_domain::definition::Trigger;
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::limits::MAX_CHECKPOINT_BYTES;
-use windlass_domain::run::{ActionAt, CancelCause, ErrorInfo, Input, Outcome, Progress, Run};
+use windlass_domain::run::{CancelCause, Claim, ErrorInfo, Input, Outcome, Progress, Report as Of, Run};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::sketch::{ActionSketch, Given, NEVER_RETRIED, RETRIED, RetrySketch, Sketch, When};
@@ -24,7 +25,7 @@ pub fn sketches() -> impl Strategy<Value = Sketch> {
     (shapes().prop_flat_map(actions), limits()).prop_map(|(actions, limits)| with_limits(actions, limits))
 }
 
-/// Tasks in which the order of reports can not matter: as many at once as there are, no expression that looks at
+/// Tasks in which the order of reports cannot matter: as many at once as there are, no expression that looks at
 /// actions, and no deadline.
 pub fn unordered_sketches() -> impl Strategy<Value = Sketch> {
     sketches().prop_map(|mut sketch| {
@@ -190,10 +191,12 @@ pub enum What {
     Report {
         /// Which action: of those in flight if there are some, else of all.
         pick: Index,
-        /// Which of its attempts.
+        /// Which delivery of it.
         aim: Aim,
-        /// Who reports.
-        agent: u8,
+        /// The number of the agent that reports; none: its owner's agent, if it has an owner.
+        agent: Option<u8>,
+        /// It is another message than the one that counts.
+        is_twin: bool,
         /// What.
         report: Report,
     },
@@ -204,9 +207,9 @@ pub enum What {
 pub enum RunInput {
     /// The run begins.
     Start,
-    /// Somebody, or the schedule, wants its end.
+    /// A caller, or the schedule, wants its end.
     Cancel(CancelCause, Asked),
-    /// Somebody wants one action, or one that there is not, to end.
+    /// A caller wants one action, or one that does not exist, to end.
     Kill(Index, Asked),
     /// It is held: when that was asked, by its pauses and by its retries.
     Pause(Asked, Asked),
@@ -214,11 +217,11 @@ pub enum RunInput {
     Resume(Asked),
     /// It starts over.
     Retry(Asked),
-    /// Time has passed.
-    Wake,
-    /// The sweeper looks; it did so before, that long ago.
-    Sweep(Millis),
-    /// Nobody serves the pool of the actions, or another; since that long ago.
+    /// A timer has run down: of that action, or of the run.
+    Wake(Option<Index>),
+    /// The sweeper found it.
+    Sweep,
+    /// No agent serves the pool of the actions, or another; since that long ago.
     Unserved(bool, Millis),
 }
 
@@ -235,22 +238,26 @@ pub enum Asked {
     Later,
 }
 
-/// Which attempt a report names.
+/// Which delivery a report names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Aim {
-    /// The newest of an action in flight.
+    /// The last one of an action in flight.
     InFlight,
-    /// The newest of any action.
+    /// The last one of any action.
     Any,
+    /// A later receive of the same message.
+    Received(u32),
+    /// A later message of the same attempt.
+    Resent(u64),
+    /// An earlier receive of the same message.
+    OldReceive,
+    /// The message before.
+    OldIssue,
     /// The attempt before the newest.
     OldAttempt,
-    /// The newest, with the fence before the newest.
-    OldFence,
-    /// The newest, with a fence that was never given.
-    LaterFence,
     /// An attempt that was never made.
     LaterAttempt,
-    /// An action that the definition has not.
+    /// An action that the definition does not have.
     Unknown,
 }
 
@@ -259,18 +266,18 @@ pub enum Aim {
 pub enum Report {
     /// It has begun; that long ago.
     Started(Millis),
-    /// An agent asks to perform it: by a message received so often, by which copy, and whether it asks again.
-    Claim(u32, u32, bool),
-    /// Its agent keeps it without a message; it has begun that long ago.
-    Renewed(Millis),
+    /// An agent asks to own it, by its request of that number; it may ask twice in one message.
+    Claim(u32, bool),
+    /// Its agent keeps it without a message, by its renewal of that number; it has begun that long ago.
+    Renewed(Millis, u32),
     /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
     Progressed(u8, u32, Option<Value>),
-    /// Its agent gives it back, by which copy; it may not hold its message any more.
-    HandedBack(u32, Option<Value>),
+    /// Its agent gives it back.
+    HandedBack(Option<Value>),
     /// It has ended, and said where the work can be taken up.
     Completed(Outcome, Option<Value>),
     /// No agent could perform it.
-    DeadLettered(u32),
+    DeadLettered,
 }
 
 /// Sequences of what happens to one run, mostly starting with its start.
@@ -294,7 +301,7 @@ fn a_move() -> impl Strategy<Value = Move> {
 fn a_what() -> impl Strategy<Value = What> {
     let cause = select(vec![CancelCause::Request, CancelCause::Overlap]);
     let ago = select(vec![60_u64, 600, 7200]).prop_map(Millis::from_secs);
-    let unserved = (proptest::bool::weighted(0.8), ago.clone()).prop_map(|(own, ago)| RunInput::Unserved(own, ago));
+    let unserved = (proptest::bool::weighted(0.8), ago).prop_map(|(own, ago)| RunInput::Unserved(own, ago));
     let of_run = prop_oneof![
         2 => Just(RunInput::Start),
         2 => (cause, asked()).prop_map(|(cause, asked)| RunInput::Cancel(cause, asked)),
@@ -302,16 +309,14 @@ fn a_what() -> impl Strategy<Value = What> {
         4 => (asked(), asked()).prop_map(|(pauses, retries)| RunInput::Pause(pauses, retries)),
         5 => asked().prop_map(RunInput::Resume),
         6 => asked().prop_map(RunInput::Retry),
-        8 => Just(RunInput::Wake),
-        4 => ago.prop_map(RunInput::Sweep),
+        4 => Just(RunInput::Wake(None)),
+        6 => any::<Index>().prop_map(|pick| RunInput::Wake(Some(pick))),
+        6 => Just(RunInput::Sweep),
         4 => unserved,
     ];
-    let report = (any::<Index>(), aims(), 0..3_u8, a_report()).prop_map(|(pick, aim, agent, report)| What::Report {
-        pick,
-        aim,
-        agent,
-        report,
-    });
+    let agent = weighted(0.5, 0..3_u8);
+    let report = (any::<Index>(), aims(), agent, prop::bool::weighted(0.1), a_report())
+        .prop_map(|(pick, aim, agent, is_twin, report)| What::Report { pick, aim, agent, is_twin, report });
     prop_oneof![1 => of_run.prop_map(What::Of), 3 => report]
 }
 
@@ -327,10 +332,12 @@ fn asked() -> impl Strategy<Value = Asked> {
 fn aims() -> impl Strategy<Value = Aim> {
     prop_oneof![
         20 => Just(Aim::InFlight),
-        4 => Just(Aim::Any),
+        3 => Just(Aim::Any),
+        8 => (1..3_u32).prop_map(Aim::Received),
+        3 => prop_oneof![1_u64..3, 600_000_u64..700_000].prop_map(Aim::Resent),
+        1 => Just(Aim::OldReceive),
+        1 => Just(Aim::OldIssue),
         1 => Just(Aim::OldAttempt),
-        1 => Just(Aim::OldFence),
-        1 => Just(Aim::LaterFence),
         1 => Just(Aim::LaterAttempt),
         1 => Just(Aim::Unknown),
     ]
@@ -360,14 +367,13 @@ fn a_checkpoint() -> impl Strategy<Value = Option<Value>> {
 fn a_report() -> impl Strategy<Value = Report> {
     prop_oneof![
         3 => (0..3000_u64).prop_map(|ms| Report::Started(Millis(ms))),
-        5 => (1..6_u32, prop_oneof![4 => Just(0), 1 => 0..3_u32], prop::bool::weighted(0.2))
-            .prop_map(|(received, copy, again)| Report::Claim(received, copy, again)),
-        2 => (0..3000_u64).prop_map(|ms| Report::Renewed(Millis(ms))),
+        6 => (1..4_u32, prop::bool::weighted(0.1)).prop_map(|(asked, twice)| Report::Claim(asked, twice)),
+        2 => (0..3000_u64, 1..4_u32).prop_map(|(ms, number)| Report::Renewed(Millis(ms), number)),
         2 => (0..100_u8, 0..4_u32, a_checkpoint())
             .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
-        2 => (0..2_u32, a_checkpoint()).prop_map(|(copy, checkpoint)| Report::HandedBack(copy, checkpoint)),
+        2 => a_checkpoint().prop_map(Report::HandedBack),
         8 => (an_outcome(), a_checkpoint()).prop_map(|(outcome, saved)| Report::Completed(outcome, saved)),
-        1 => prop_oneof![4 => Just(0), 1 => 0..3_u32].prop_map(Report::DeadLettered),
+        1 => Just(Report::DeadLettered),
     ]
 }
 
@@ -386,9 +392,8 @@ impl What {
     pub fn input(&self, run: &Run, now: Timestamp) -> Input {
         match self {
             Self::Of(of) => of.input(run, now),
-            Self::Report { pick, aim, agent, report } => {
-                let of = aim.attempt(run, *pick);
-                report.input(of, agent_of(*agent), now)
+            Self::Report { pick, aim, agent, is_twin, report } => {
+                report.input(aim.report(run, *pick, (*agent, *is_twin)), now)
             }
         }
     }
@@ -411,12 +416,15 @@ impl RunInput {
             }
             Self::Resume(asked) => Input::Resume { pauses: asked.number(run.pauses) },
             Self::Retry(asked) => Input::Retry { retries: asked.number(run.retries) },
-            Self::Wake => Input::Wake,
+            Self::Wake(pick) => {
+                let action = pick.map(|pick| ActionIndex::from_usize(pick.index(run.actions.len() + 1)));
+                Input::Wake { action }
+            }
             Self::Unserved(own, ago) => {
                 let pool = if own { PoolName::default() } else { elsewhere() };
                 Input::Unserved { pool, since: earlier(now, ago) }
             }
-            Self::Sweep(ago) => Input::Sweep { since: earlier(now, ago) },
+            Self::Sweep => Input::Sweep { at: now },
         }
     }
 }
@@ -434,52 +442,75 @@ impl Asked {
 }
 
 impl Aim {
-    fn attempt(self, run: &Run, pick: Index) -> ActionAt {
+    fn report(self, run: &Run, pick: Index, (agent, is_twin): (Option<u8>, bool)) -> Of {
         let count = run.actions.len();
         let in_flight = |at: &usize| run.action(ActionIndex::from_usize(*at)).status.is_in_flight();
         let candidates: Vec<usize> = match self {
-            Self::InFlight => (0..count).filter(in_flight).collect(),
-            Self::Any | Self::OldAttempt | Self::OldFence | Self::LaterFence | Self::LaterAttempt => Vec::new(),
+            Self::InFlight | Self::Received(_) | Self::Resent(_) | Self::OldReceive | Self::OldIssue => {
+                (0..count).filter(in_flight).collect()
+            }
+            Self::Any | Self::OldAttempt | Self::LaterAttempt => Vec::new(),
             Self::Unknown => vec![count],
         };
         let at = if candidates.is_empty() { pick.index(count) } else { candidates[pick.index(candidates.len())] };
         let action = ActionIndex::from_usize(at);
+        let twin = if is_twin { 5000 } else { 0 };
         if at >= count {
-            return ActionAt { action, attempt: 1, fence: 1 };
+            return Of { action, delivery: Delivery::new(1, 0, 1), message: 1, agent: agent_of(agent.unwrap_or(0)) };
         }
-        let (attempt, fence) = (run.action(action).attempt, run.action(action).fence);
-        let (attempt, fence) = match self {
-            Self::InFlight | Self::Any | Self::Unknown => (attempt, fence),
-            Self::OldAttempt => (attempt.saturating_sub(1), fence.saturating_sub(1)),
-            Self::OldFence => (attempt, fence.saturating_sub(1)),
-            Self::LaterFence => (attempt, fence + 1),
-            Self::LaterAttempt => (attempt + 1, fence + 1),
+        let state = run.action(action);
+        let delivery = self.delivery(state.last);
+        let agent = match (agent, &state.owner) {
+            (None, Some(owner)) => owner.agent.clone(),
+            (number, _) => agent_of(number.unwrap_or(0)),
         };
-        ActionAt { action, attempt, fence }
+        Of { action, delivery, message: message_of(delivery) + twin, agent }
+    }
+
+    fn delivery(self, last: Delivery) -> Delivery {
+        let Delivery { attempt, issue, receive } = last;
+        match self {
+            Self::InFlight | Self::Any | Self::Unknown => Delivery::new(attempt, issue, receive.max(1)),
+            Self::Received(by) => Delivery::new(attempt, issue, receive + by),
+            Self::Resent(by) => Delivery::new(attempt, issue + by, 1),
+            Self::OldReceive => Delivery::new(attempt, issue, receive.saturating_sub(1).max(1)),
+            Self::OldIssue => Delivery::new(attempt, issue.saturating_sub(1), receive.max(1)),
+            Self::OldAttempt => Delivery::new(attempt.saturating_sub(1), issue, receive.max(1)),
+            Self::LaterAttempt => Delivery::new(attempt + 1, 0, 1),
+        }
     }
 }
 
+/// A hash of the id of the message by which that delivery came.
+pub fn message_of(delivery: Delivery) -> u32 {
+    1 + u32::try_from(delivery.issue % 1000).unwrap_or_default()
+}
+
 impl Report {
-    fn input(&self, of: ActionAt, agent: AgentId, now: Timestamp) -> Input {
+    fn input(&self, of: Of, now: Timestamp) -> Input {
         match self {
-            Self::Started(ago) => Input::Started { of, agent, started_at: earlier(now, *ago) },
-            Self::Claim(received, copy, again) => {
-                Input::Claim { of, agent, received: *received, copy: *copy, again: *again }
+            Self::Started(ago) => Input::Started { of, started_at: earlier(now, *ago) },
+            Self::Claim(asked, is_twice) => {
+                let Of { action, delivery, message, agent } = of;
+                let claim = Claim { action, delivery, message, asked: *asked };
+                let again = Claim { asked: asked + 1, ..claim };
+                Input::Claim { agent, claims: if *is_twice { vec![claim, again] } else { vec![claim] } }
             }
-            Self::Renewed(ago) => Input::Renewed { of, agent, started_at: earlier(now, *ago) },
+            Self::Renewed(ago, number) => Input::Renewed { of, started_at: earlier(now, *ago), number: *number },
             Self::Progressed(percent, number, checkpoint) => {
                 let percent = Some(f64::from(*percent)).filter(|percent| *percent > 0.0);
                 let progress = Progress { percent, message: None };
                 Input::Progressed { of, number: *number, progress, checkpoint: checkpoint.clone() }
             }
-            Self::HandedBack(copy, checkpoint) => {
-                Input::HandedBack { of, agent, copy: *copy, checkpoint: checkpoint.clone() }
-            }
+            Self::HandedBack(checkpoint) => Input::HandedBack { of, checkpoint: checkpoint.clone() },
             Self::Completed(outcome, checkpoint) => {
                 let (outcome, checkpoint) = (outcome.clone(), checkpoint.clone());
-                Input::Completed { of, agent, started_at: now, outcome, checkpoint }
+                Input::Completed { of, started_at: now, outcome, checkpoint }
             }
-            Self::DeadLettered(copy) => Input::DeadLettered { of, copy: *copy, reason: "twenty deliveries".into() },
+            Self::DeadLettered => {
+                let Of { action, delivery, message, .. } = of;
+                Input::DeadLettered { action, delivery, message, reason: "twenty deliveries".into() }
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
-use windlass_engine::ports::{Created, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
+use windlass_engine::ports::{
+    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+};
 
 /// The records of another host, with old glances.
 pub struct OldGlances {
@@ -33,8 +35,17 @@ impl OldGlances {
 
 #[async_trait]
 impl Runs for OldGlances {
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
-        let created = self.inner.create(run, events).await?;
+    fn sends_with_record(&self) -> bool {
+        self.inner.sends_with_record()
+    }
+
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
+        let created = self.inner.create(run, events, messages).await?;
         if created == Created::New {
             self.keep(run.id, None);
         }

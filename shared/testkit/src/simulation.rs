@@ -7,6 +7,7 @@
 //! started again. A witness holds every step against the catalogue. Nothing is left to chance but the seed's: the same
 //! seed gives the same log, line by line.
 
+mod bug;
 mod chance;
 mod end;
 mod history;
@@ -16,7 +17,6 @@ mod log;
 mod losses;
 mod plan;
 mod process;
-#[cfg(feature = "sabotage")]
 mod saboteur;
 mod script;
 mod undertaker;
@@ -46,6 +46,7 @@ use log::Log;
 use weather::Weather;
 use witness::Witness;
 
+pub use bug::Bug;
 pub use plan::{Act, Asked, Faults, Fleet, Kind, Limits, Plan, PlannedRun, PlannedTask, Strike};
 pub use witness::{Broken, CATALOGUE, Performed, invariants};
 
@@ -237,11 +238,12 @@ impl Verdict {
     }
 }
 
-/// Simulates one seed, and the same world without faults: their ends must be the same if nothing depends on time.
+/// Simulates one seed, and the same world without faults and without the bug: their ends must be the same if nothing
+/// depends on time. With a bug, the processes have it.
 ///
 /// It must be called on a runtime of one thread whose clock is paused.
-pub async fn simulate(seed: u64, keeps_lines: bool) -> Verdict {
-    let plan = Plan::of(seed);
+pub async fn simulate(seed: u64, bug: Option<Bug>, keeps_lines: bool) -> Verdict {
+    let plan = Plan { bug, ..Plan::of(seed) };
     let calm = match plan.kind {
         Kind::Timeless | Kind::Blackout => Calm::EndsAlike,
         Kind::Timed | Kind::Scheduled | Kind::Story => Calm::Apart,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_engine::Ports;
-use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
+use windlass_engine::ports::{Outgoing, PortError, QueueName, Queues, Receipt, Received};
 
 type Refusal = Box<dyn Fn(&QueueName, &Outgoing) -> Option<PortError> + Send + Sync>;
 type ReceiveRefusal = Box<dyn Fn(&QueueName, usize) -> Option<PortError> + Send + Sync>;
@@ -95,7 +95,7 @@ impl Queues for WatchedQueues {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
+    ) -> Result<Vec<Received>, PortError> {
         let before = self.receives(queue);
         self.receives.lock().unwrap_or_else(PoisonError::into_inner).push(queue.clone());
         if let Some(error) = (self.receive_refusal)(queue, before) {

@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use serde_json::json;
-use windlass_domain::ids::{AgentId, RunId, TaskName};
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
-use windlass_engine::ports::{Created, Delivery, Outgoing, PutTask, QueueName, RunFilter};
+use windlass_engine::ports::{Created, Outgoing, PutTask, QueueName, Received, RunFilter};
 use windlass_testkit::memory::{MemoryHost, QueueLimits};
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -24,7 +24,7 @@ async fn send(ports: &Ports, body: &str, delay: Millis) {
     ports.queues.send(&QueueName::Inbox, vec![Outgoing { body: body.to_owned(), delay }]).await.unwrap();
 }
 
-async fn receive(ports: &Ports, wait: Duration) -> Vec<Delivery> {
+async fn receive(ports: &Ports, wait: Duration) -> Vec<Received> {
     ports.queues.receive(&QueueName::Inbox, 10, VISIBILITY, wait).await.unwrap()
 }
 
@@ -102,7 +102,7 @@ async fn bounds_are_refused_and_nothing_of_the_batch_is_sent() {
     assert!(ports.queues.send(&QueueName::Inbox, late).await.is_err());
     assert!(ports.queues.receive(&QueueName::Inbox, 11, VISIBILITY, Duration::ZERO).await.is_err());
     assert!(host.messages(&QueueName::Inbox).is_empty());
-    let control = QueueName::Control(AgentId::new("a").unwrap());
+    let control = QueueName::Control { pool: PoolName::default(), agent: AgentId::new("a").unwrap() };
     ports.queues.remove(&control).await.unwrap();
 }
 
@@ -110,8 +110,8 @@ async fn bounds_are_refused_and_nothing_of_the_batch_is_sent() {
 async fn a_run_is_created_once_and_written_on_its_revision() {
     let (_, ports) = host();
     let before = run("a");
-    assert_eq!(ports.runs.create(&before, &[]).await.unwrap(), Created::New);
-    assert_eq!(ports.runs.create(&before, &[]).await.unwrap(), Created::Existing);
+    assert_eq!(ports.runs.create(&before, &[], &[]).await.unwrap(), Created::New);
+    assert_eq!(ports.runs.create(&before, &[], &[]).await.unwrap(), Created::Existing);
     let after = Run { revision: 1, ..before.clone() };
     ports.runs.commit(&before, &after, &[]).await.unwrap();
     assert!(ports.runs.commit(&before, &after, &[]).await.unwrap_err().is_conflict());
@@ -127,8 +127,8 @@ async fn a_run_is_created_once_and_written_on_its_revision() {
 async fn stale_runs_are_those_that_are_due_or_untouched() {
     let (host, ports) = host();
     let due = Run { wake_at: Some(START), ..run("due") };
-    ports.runs.create(&due, &[]).await.unwrap();
-    ports.runs.create(&run("quiet"), &[]).await.unwrap();
+    ports.runs.create(&due, &[], &[]).await.unwrap();
+    ports.runs.create(&run("quiet"), &[], &[]).await.unwrap();
     assert_eq!(ports.runs.stale(START, START, 10).await.unwrap(), [due.id]);
     host.advance(Millis(1));
     assert_eq!(ports.runs.stale(START, START.plus(Millis(1)), 10).await.unwrap().len(), 2);
@@ -138,7 +138,7 @@ async fn stale_runs_are_those_that_are_due_or_untouched() {
 async fn runs_are_listed_from_the_newest_page_by_page() {
     let (_, ports) = host();
     for key in ["a", "b", "c"] {
-        ports.runs.create(&run(key), &[]).await.unwrap();
+        ports.runs.create(&run(key), &[], &[]).await.unwrap();
     }
     let filter = RunFilter { limit: 2, ..RunFilter::default() };
     let first = ports.runs.list(&filter).await.unwrap();

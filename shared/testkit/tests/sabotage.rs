@@ -11,18 +11,14 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use windlass_domain::sabotage::{Bug, sabotage};
-use windlass_testkit::simulation::{Verdict, simulate};
+use windlass_testkit::simulation::{Bug, Verdict, simulate};
 
 /// A bug that is not found in so many worlds is not found.
 const SEEDS: u64 = 2_000;
 
 fn live(seed: u64, bug: Option<Bug>) -> Verdict {
-    sabotage(bug);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    let verdict = runtime.expect("a runtime can be made").block_on(simulate(seed, false));
-    sabotage(None);
-    verdict
+    runtime.expect("a runtime can be made").block_on(simulate(seed, bug, false))
 }
 
 /// What found a bug, or that nothing did.
@@ -100,7 +96,7 @@ fn page() -> PathBuf {
 }
 
 fn row_of(bug: Bug) -> String {
-    format!("| `{}` | {} |", bug.name(), bug.sentence())
+    format!("| `{}` | {} |", bug.name(), bug.wrong())
 }
 
 fn document(found: &[Verdict]) -> String {

@@ -17,7 +17,7 @@ const ENOUGH_FOR_ALL: usize = 1_000;
 
 fn live(seed: u64, keeps_lines: bool) -> Verdict {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime can be made").block_on(simulate(seed, keeps_lines))
+    runtime.expect("a runtime can be made").block_on(simulate(seed, None, keeps_lines))
 }
 
 fn seeds() -> Range<u64> {

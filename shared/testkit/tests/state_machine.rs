@@ -1,4 +1,4 @@
-//! The state machine of a run against the reference model, over generated tasks and whatever may happen to them.
+//! The state machine of a run against the model of what people see, over drawn tasks and all that may happen to them.
 //!
 //! The draws come from fixed seeds, so that a run of this test is the same everywhere. `WINDLASS_CASES=100000` draws
 //! more, `WINDLASS_SEED=7` others. The table of transitions that were seen is written to `docs/transitions.md`
@@ -16,16 +16,17 @@ use coverage::Coverage;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestRng, TestRunner};
 use uuid::Uuid;
-use windlass_domain::decide::{Decision, decide};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::run::{ActionAt, Event, Input, Origin, Outcome, Run};
-use windlass_domain::time::Millis;
-use windlass_testkit::generate::{Move, agent_of, an_outcome, moves, sketches, unordered_sketches};
+use windlass_domain::outstanding;
+use windlass_domain::run::{Change, Command, Fact, Input, Origin, Outcome, Report, Run, decide};
+use windlass_domain::time::{Millis, Timestamp};
+use windlass_testkit::generate::{Move, agent_of, an_outcome, message_of, moves, sketches, unordered_sketches};
 use windlass_testkit::model::Model;
 use windlass_testkit::sketch::{Sketch, name_of};
 use windlass_testkit::world::{World, performs};
 
-/// Cases that are drawn if nobody says otherwise.
+/// Cases that are drawn by default.
 const CASES: u32 = 10_000;
 /// Inputs of one case at most.
 const MOVES: usize = 40;
@@ -83,8 +84,7 @@ fn decisions_agree_with_the_model_and_keep_every_invariant() {
     }
 }
 
-/// The reports of one batch, in whatever order they are folded, leave the same run: if all may run at once, and no
-/// expression looks at what has not been settled.
+/// The reports of one batch leave the same run in any order: if all may run at once, and no expression looks at actions.
 #[test]
 fn the_order_of_a_batch_does_not_matter() {
     let outcomes = proptest::collection::vec(an_outcome(), 12);
@@ -94,19 +94,14 @@ fn the_order_of_a_batch_does_not_matter() {
         let mut world = World::new(sketch.definition(), Origin::Request, "drawn");
         for a_move in moves {
             world.now = a_move.pass.after(&world.run, world.now).plus(Millis(1));
-            let _ = world.give(&a_move.what.input(&world.run, world.now));
+            world.give(&a_move.what.input(&world.run, world.now));
         }
         let in_flight = world.definition.indexes().filter(|at| world.run.action(*at).status.is_in_flight());
-        let report = |(action, outcome): (ActionIndex, &Outcome)| {
-            let state = world.run.action(action);
-            let of = ActionAt { action, attempt: state.attempt, fence: state.fence };
-            Input::Completed {
-                of,
-                agent: agent_of(0),
-                started_at: world.now,
-                outcome: outcome.clone(),
-                checkpoint: None,
-            }
+        let report = |(action, outcome): (ActionIndex, &Outcome)| Input::Completed {
+            of: of_owner(&world.run, action),
+            started_at: world.now,
+            outcome: outcome.clone(),
+            checkpoint: None,
         };
         let batch: Vec<Input> = in_flight.zip(&outcomes).map(report).collect();
         let shuffled: Vec<&Input> = order.iter().filter_map(|at| batch.get(*at)).collect();
@@ -118,19 +113,23 @@ fn the_order_of_a_batch_does_not_matter() {
     }
 }
 
+/// A report that counts: of the owner, or of an agent that began the last message without asking.
+fn of_owner(run: &Run, action: ActionIndex) -> Report {
+    let state = run.action(action);
+    let delivery = Delivery { receive: state.last.receive.max(1), ..state.last };
+    let agent = state.agent().cloned().unwrap_or_else(|| agent_of(0));
+    Report { action, delivery, message: message_of(delivery), agent }
+}
+
 /// Folds a batch without a commit between, as the process manager does.
 fn fold<'a>(world: &World, batch: impl Iterator<Item = &'a Input>) -> Run {
-    batch.fold(world.run.clone(), |run, input| {
-        let decided = decide(&world.definition, &run, input, world.now);
-        decided.map(|decision| decision.run).unwrap_or(run)
-    })
+    batch.fold(world.run.clone(), |run, input| decide(&world.definition, &run, input, &world.caller, world.now).run)
 }
 
 fn drive(sketch: &Sketch, moves: &[Move], coverage: &mut Coverage) -> Result<(), TestCaseError> {
-    let definition = sketch.definition();
-    let nominal = windlass_domain::time::Timestamp::from_millis(0);
+    let nominal = Timestamp::from_millis(0);
     let origin = if moves.len().is_multiple_of(2) { Origin::Request } else { Origin::Schedule { nominal } };
-    let mut world = World::new(definition, origin, "drawn");
+    let mut world = World::new(sketch.definition(), origin, "drawn");
     let mut model = Model::new(sketch);
     for a_move in moves {
         world.now = a_move.pass.after(&world.run, world.now);
@@ -142,121 +141,89 @@ fn drive(sketch: &Sketch, moves: &[Move], coverage: &mut Coverage) -> Result<(),
 
 fn step(world: &mut World, model: &mut Model, input: &Input, coverage: &mut Coverage) -> Result<(), TestCaseError> {
     let before = world.run.clone();
-    let asked = world.ask(input);
-    prop_assert_eq!(&asked, &world.ask(input), "the same question has one answer");
-    coverage.count(&before, input, &asked);
-    let order = asked.as_ref().map(|decision| world.order_of(decision)).unwrap_or_default();
-    let answer = model.take(input, world.now, before.revision + 1, &order);
-    prop_assert_eq!(asked.as_ref().err().copied(), answer.refused, "refused: {:?} to {:?}", input, model.status);
-    let Ok(decision) = asked else { return Ok(()) };
-    let sent: BTreeSet<(ActionAt, bool)> = performs(&decision).iter().map(|sent| (sent.of, sent.claim)).collect();
-    prop_assert_eq!(sent, answer.sent, "sent after {:?}", input);
-    let broken = world.try_commit(input, &decision);
-    prop_assert!(broken.is_empty(), "{}\nevents {:#?}", broken.join("\n"), decision.events);
+    let change = world.ask(input);
+    prop_assert_eq!(&change, &world.ask(input), "the same question has one answer");
+    coverage.count(&before, input, &change);
+    let broken = world.try_commit(input, &change);
+    prop_assert!(broken.is_empty(), "{}\nfacts {:#?}", broken.join("\n"), change.facts);
+    for fact in &change.facts {
+        let told = model.follow(fact);
+        prop_assert!(told.is_ok(), "{:?}: {:?}", input, told);
+    }
+    let told = model.check_whole(input, world.now);
+    prop_assert!(told.is_ok(), "{:?}: {:?}", input, told);
     agree(world, model, input)?;
-    repeat(world, input, &before, &decision)
+    repeat(world, input, &change)
 }
 
 fn agree(world: &World, model: &Model, input: &Input) -> Result<(), TestCaseError> {
-    let (actual, expected) = ((world.run.status, world.run.pauses), (model.status, model.pauses));
-    prop_assert_eq!(actual, expected, "the run after {:?}", input);
-    for (at, state) in world.run.actions.iter().enumerate() {
-        let row = &model.actions[&name_of(at)];
-        let told = state.unserved.map(|unserved| unserved.since);
-        prop_assert_eq!(told, row.unserved, "{} unserved after {:?}", name_of(at), input);
-        let lost: Vec<u32> = row.lost.iter().copied().collect();
-        prop_assert_eq!(state.leased_until, row.leased, "{} leased after {:?}", name_of(at), input);
-        prop_assert_eq!(&state.lost, &lost, "{} lost after {:?}", name_of(at), input);
-        let expected = (row.stand.status(), row.attempt, row.fence, row.handed_back, row.checkpoint.as_ref());
-        let actual = (state.status, state.attempt, state.fence, state.handed_back, state.checkpoint.as_ref());
-        let killed = state.kill.as_ref().map(|kill| kill.at);
-        prop_assert_eq!(killed, row.killed, "{} killed after {:?}", name_of(at), input);
-        prop_assert_eq!(actual, expected, "{} after {:?}: {:?} instead of {:?}", name_of(at), input, state, row);
+    prop_assert_eq!(world.run.status, model.status, "the run after {:?}", input);
+    for (at, (state, row)) in world.run.actions.iter().zip(&model.actions).enumerate() {
+        let (actual, expected) = ((state.status, state.attempt()), (row.status, row.attempt));
+        prop_assert_eq!(actual, expected, "{} after {:?}", name_of(at), input);
     }
     Ok(())
 }
 
-/// The same input once more: whoever decided may have died before it sent anything.
-fn repeat(world: &World, input: &Input, before: &Run, first: &Decision) -> Result<(), TestCaseError> {
-    let repeated = asked_again(input);
-    let again = world.ask(repeated.as_ref().unwrap_or(input));
-    let Ok(again) = again else {
-        // That an owner was not lost is said once, and nobody else hears of it.
-        let is_inner = !first.events.is_empty() && first.events.iter().all(|event| !event.kind.is_public());
-        prop_assert!(is_inner || !sends_again(input), "{:?} is refused the second time: {:?}", input, again);
-        return Ok(());
-    };
-    prop_assert!(again.events.is_empty(), "{:?} the second time: {:?}", input, again.events);
-    let has_ended = action_of(input).is_some_and(|action| world.run.action(action).status.is_settled());
-    let is_sent_again =
-        sends_again(input) || matches!(input, Input::HandedBack { .. }) || repeated.is_some() && has_ended;
-    if !is_sent_again || first.events.is_empty() {
+/// The same input once more, after its process manager died before it sent anything: it changes nothing, and names the commit
+/// that it made. That commit tells what the first time would have published and sent.
+fn repeat(world: &World, input: &Input, first: &Change) -> Result<(), TestCaseError> {
+    let again = world.ask(input);
+    prop_assert!(again.facts.is_empty(), "{:?} the second time: {:?}", input, again.facts);
+    let public: BTreeSet<Uuid> = ids(world, &first.facts);
+    if public.is_empty() || !is_resent(input, first) {
         return Ok(());
     }
-    let sent: BTreeSet<ActionAt> = performs(first).iter().map(|sent| sent.of).collect();
-    let sent_again: BTreeSet<ActionAt> = performs(&again).iter().map(|sent| sent.of).collect();
-    prop_assert_eq!(&sent, &sent_again, "sent by {:?} the second time", input);
-    let retries = (before.retries, world.run.retries);
-    let published = ids(world, &first.events, retries.1);
-    let published_again = ids(world, &again.again, retries.1);
-    let lost: Vec<_> = published.difference(&published_again).collect();
-    prop_assert!(lost.is_empty(), "{:?} publishes {:?}, then {:?}", input, first.events, again.again);
-    let ends = |decision: &Decision| decision.commands.contains(&windlass_domain::decide::Command::Ended);
-    prop_assert_eq!(ends(first), ends(&again), "the end is told again");
+    prop_assert_eq!(again.stands, Some(world.run.revision), "{:?} made that commit", input);
+    let found = outstanding::of_commit(&world.definition, &world.run, world.run.revision, world.now);
+    let told = ids(world, &[&again.again[..], &found.facts[..]].concat());
+    let lost: Vec<_> = public.difference(&told).collect();
+    prop_assert!(lost.is_empty(), "{:?} publishes {:?}, then {:?}", input, first.facts, found.facts);
+    // What a sweep sends again because it has waited for long is no change of the record.
+    let changed: BTreeSet<_> = first.facts.iter().filter_map(|fact| fact.kind.about()).map(|of| of.action).collect();
+    let sent: BTreeSet<_> = attempts(&first.commands).into_iter().filter(|(at, _)| changed.contains(at)).collect();
+    prop_assert_eq!(sent, attempts(&[found.commands.clone(), again.commands].concat()), "sent by {:?}", input);
+    let ends = |commands: &[Command]| commands.contains(&Command::Ended);
+    prop_assert_eq!(ends(&first.commands), ends(&found.commands), "the end is said again");
     Ok(())
 }
 
-/// A claim says itself that it is asked again.
-fn asked_again(input: &Input) -> Option<Input> {
-    let Input::Claim { of, agent, received, copy, again: _ } = input else { return None };
-    Some(Input::Claim { of: *of, agent: agent.clone(), received: *received, copy: *copy, again: true })
+fn attempts(commands: &[Command]) -> BTreeSet<(ActionIndex, u32)> {
+    performs(commands).iter().map(|sent| (sent.of.action, sent.of.attempt)).collect()
 }
 
-/// Inputs whose repetition finds in the record what they sent.
-fn sends_again(input: &Input) -> bool {
-    match input {
-        Input::Start
-        | Input::Cancel { .. }
-        | Input::Kill { .. }
-        | Input::Retry { .. }
-        | Input::Unserved { .. }
-        | Input::Completed { .. }
-        | Input::DeadLettered { .. }
-        | Input::Pause { .. } => true,
-        Input::Resume { .. }
-        | Input::Wake
-        | Input::Sweep { .. }
-        | Input::Started { .. }
-        | Input::Claim { .. }
-        | Input::Renewed { .. }
-        | Input::Progressed { .. }
-        | Input::HandedBack { .. } => false,
-    }
+/// Whether the commit of that input is found when the input comes again. That an attempt is under way is told once.
+fn is_resent(input: &Input, first: &Change) -> bool {
+    let is_way = matches!(input, Input::Started { .. } | Input::Renewed { .. } | Input::Progressed { .. });
+    let begins = |fact: &Fact| fact.kind.name() == "action.started";
+    !is_way && !(matches!(input, Input::Claim { .. }) && first.facts.iter().any(begins))
 }
 
-fn ids(world: &World, events: &[Event], retries: u32) -> BTreeSet<Uuid> {
-    let is_published = |event: &&Event| event.kind.is_public();
-    events.iter().filter(is_published).map(|event| event.kind.id(world.run.id, retries, event.at)).collect()
+/// The ids of the facts that are published again. A request that ended its run at once is known by that end.
+fn ids(world: &World, facts: &[Fact]) -> BTreeSet<Uuid> {
+    let has_ended = world.run.status.is_final();
+    let is_way = |name: &str| name == "action.progressed" || has_ended && matches!(name, "run.retried" | "run.resumed");
+    let is_lasting = |fact: &&Fact| fact.kind.is_public() && !is_way(fact.kind.name());
+    facts.iter().filter(is_lasting).map(|fact| fact.kind.id(world.run.id, world.run.retries, fact.at)).collect()
 }
 
-/// The state of the action that an input is about.
+/// The action that an input is about.
 fn action_of(input: &Input) -> Option<ActionIndex> {
     match input {
+        Input::Claim { claims, .. } => claims.first().map(|claim| claim.action),
         Input::Started { of, .. }
-        | Input::Claim { of, .. }
         | Input::Renewed { of, .. }
         | Input::Progressed { of, .. }
         | Input::HandedBack { of, .. }
-        | Input::Completed { of, .. }
-        | Input::DeadLettered { of, .. } => Some(of.action),
-        Input::Kill { action, .. } => Some(*action),
+        | Input::Completed { of, .. } => Some(of.action),
+        Input::DeadLettered { action, .. } | Input::Kill { action, .. } => Some(*action),
         Input::Start
         | Input::Cancel { .. }
         | Input::Pause { .. }
         | Input::Resume { .. }
         | Input::Retry { .. }
         | Input::Unserved { .. }
-        | Input::Wake
+        | Input::Wake { .. }
         | Input::Sweep { .. } => None,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass_aws::telemetry::Figures;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::{Input, RunStatus};
@@ -13,7 +14,7 @@ use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::Outgoing;
 use windlass_engine::registry::Registry;
-use windlass_engine::starter::{StartRequest, Starter};
+use windlass_engine::submit::{StartRequest, Starter};
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 
@@ -32,8 +33,8 @@ fn context(ports: Ports) -> Context {
     Context { queue_prefix: "acme-".into(), ..over }
 }
 
-fn event(arn: &str, deliveries: &[Delivery]) -> SqsEvent {
-    let record = |(at, delivery): (usize, &Delivery)| {
+fn event(arn: &str, deliveries: &[Received]) -> SqsEvent {
+    let record = |(at, delivery): (usize, &Received)| {
         json!({
             "messageId": format!("m{at}"), "receiptHandle": delivery.receipt.0, "body": delivery.body,
             "eventSourceARN": arn,
@@ -57,7 +58,7 @@ async fn send(ports: &Ports, bodies: impl IntoIterator<Item = String>) {
     }
 }
 
-async fn receive(ports: &Ports) -> Vec<Delivery> {
+async fn receive(ports: &Ports) -> Vec<Received> {
     let received = ports.queues.receive(&QueueName::Inbox, 10, Duration::from_mins(3), Duration::ZERO).await;
     received.expect("received")
 }
@@ -73,9 +74,17 @@ async fn put(ports: &Ports, name: &str) {
 async fn start(ports: &Ports, task: &str) -> (RunId, String) {
     let starter = Starter::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
     let task = TaskName::new(task).expect("a name");
-    let request = StartRequest { task, version: None, input: json!({}), key: None };
+    let request = StartRequest { task, version: None, input: json!({}), key: None, caller: Caller::default() };
     let run = starter.start(request).await.expect("started").run.id;
-    (run, encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input: Input::Pause { pauses: 0, retries: 0 } }))
+    (
+        run,
+        encode(&InboxMessage::Run {
+            v: MESSAGE_VERSION,
+            run,
+            caller: Caller::default(),
+            input: Input::Pause { pauses: 0, retries: 0 },
+        }),
+    )
 }
 
 async fn is_paused(ports: &Ports, run: RunId) -> bool {
@@ -93,6 +102,8 @@ fn source_is_known_by_its_queue_name() {
     let pool = |name| Source::Dead(QueueName::Pool(PoolName::new(name).expect("a name")));
     check("acme-inbox", Some(&Source::Inbox));
     check("acme-inbox-dlq", Some(&Source::Dead(QueueName::Inbox)));
+    check("acme-schedules-dlq", Some(&Source::Schedules));
+    check("acme-schedules", None);
     check("acme-pool-big-dlq", Some(&pool("big")));
     check("acme-pool-a-dlq-dlq", Some(&pool("a-dlq")));
     check("acme-pool-big", None);
@@ -142,14 +153,79 @@ async fn nothing_is_begun_when_the_time_is_over() {
 #[tokio::test]
 async fn dead_letter_is_kept_foreign_message_fails() {
     let ports = host().ports();
-    let delivery =
-        Delivery { receipt: Receipt("r".into()), body: "no JSON".into(), receive_count: 1, sent_at: ports.clock.now() };
+    let delivery = Received {
+        receipt: Receipt("r".into()),
+        id: "m".into(),
+        sender: ports::Sender::Host,
+        body: "no JSON".into(),
+        receive_count: 1,
+        sent_at: ports.clock.now(),
+    };
     let context = context(ports.clone());
     let dead = event("arn:aws:sqs:eu-central-1:123456789012:acme-pool-big-dlq", std::slice::from_ref(&delivery));
     assert!(failed(&handle(&context, dead, FAR).await.expect("answered")).is_empty());
     assert_eq!(ports.queues.depth(&QueueName::DeadLetter).await.expect("counted"), 1);
     let foreign = event("arn:aws:sqs:eu-central-1:123456789012:other-inbox", &[delivery]);
     assert_eq!(failed(&handle(&context, foreign, FAR).await.expect("answered")), ["m0"]);
+}
+
+/// The dead letter of a schedule, with what AWS says of it beside the body.
+fn given_up(body: &str, attributes: &[(&str, &str)]) -> SqsEvent {
+    let told: serde_json::Map<String, Value> = attributes
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!({ "stringValue": value, "dataType": "String" })))
+        .collect();
+    let record = json!({
+        "messageId": "m0", "receiptHandle": "r", "body": body,
+        "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:acme-schedules-dlq",
+        "attributes": { "ApproximateReceiveCount": "1", "SentTimestamp": "1767225600000" }, "messageAttributes": told,
+    });
+    serde_json::from_value(json!({ "Records": [record] })).expect("an event")
+}
+
+#[tokio::test]
+async fn due_time_that_scheduler_gave_up_is_fired() {
+    let ports = host().ports();
+    put(&ports, "nightly").await;
+    let (task, time) = (TaskName::new("nightly").expect("a name"), "2025-12-31T23:00:00Z");
+    let body = r#"{"type":"due","v":1,"task":"nightly","nominal":"<aws.scheduler.scheduled-time>"}"#;
+    let arn = "arn:aws:scheduler:eu-central-1:123456789012:schedule/acme/nightly";
+    let told = [("SCHEDULE_ARN", arn), ("SCHEDULED_TIME", time), ("ERROR_CODE", "AccessDeniedException")];
+    let run = RunId::from_nominal_time(&task, Timestamp::parse_rfc3339(time).expect("a time"));
+    for _ in 0..2 {
+        let answer = handle(&context(ports.clone()), given_up(body, &told), FAR).await.expect("answered");
+        assert!(failed(&answer).is_empty());
+        assert!(ports.runs.load(run).await.expect("read").is_some(), "the run of the due time has begun");
+    }
+    let answer = handle(&context(ports.clone()), given_up(body, &[]), FAR).await.expect("answered");
+    assert!(failed(&answer).is_empty());
+    assert_eq!(
+        ports.queues.depth(&QueueName::DeadLetter).await.expect("counted"),
+        1,
+        "without its time it is a dead letter"
+    );
+}
+
+#[test]
+fn sender_is_read_from_its_message() {
+    let role = "AROAAGENTSOFDEFAULT01";
+    let senders = windlass_aws::sender::Senders::new(
+        ["AROACOORDINATOR000001".to_owned()],
+        [(PoolName::default(), role.to_owned())],
+    );
+    let context = Context { senders, ..context(host().ports()) };
+    let check = |source: &Source, attributes: Value, expected: &Sender| {
+        let message: SqsMessage =
+            serde_json::from_value(json!({ "attributes": attributes, "messageAttributes": {} })).expect("a message");
+        assert_eq!(sender_of(&context, source, &message), *expected, "{attributes}");
+    };
+    let named = |id: &str| json!({ "SenderId": id });
+    check(&Source::Inbox, named("AROAAGENTSOFDEFAULT01:task-1"), &Sender::AgentOf(PoolName::default()));
+    check(&Source::Inbox, named("AROACOORDINATOR000001:acme-coordinator"), &Sender::Host);
+    check(&Source::Inbox, named("123456789012"), &Sender::Unknown);
+    check(&Source::Inbox, json!({}), &Sender::Unknown);
+    check(&Source::Dead(QueueName::Inbox), named("AROAAGENTSOFDEFAULT01:x"), &Sender::AgentOf(PoolName::default()));
+    check(&Source::Schedules, json!({}), &Sender::Host);
 }
 
 #[tokio::test]

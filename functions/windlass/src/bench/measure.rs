@@ -8,6 +8,7 @@ use futures::stream;
 use serde_json::Value;
 use uuid::Uuid;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::{Input, Origin, Run, RunStatus};
@@ -41,8 +42,8 @@ async fn run_one(ports: &Ports, definition: &Definition) -> anyhow::Result<Durat
         Origin::Request,
         ports.clock.now(),
     );
-    ports.runs.create(&run, &[]).await?;
-    let start = encode(&InboxMessage::Run { v: MESSAGE_VERSION, run: id, input: Input::Start });
+    ports.runs.create(&run, &[], &[]).await?;
+    let start = encode(&InboxMessage::Run { v: MESSAGE_VERSION, run: id, caller: Caller::HOST, input: Input::Start });
     ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(start)]).await?;
     let ended = wait(ports, id).await?;
     if ended.status != RunStatus::Succeeded {

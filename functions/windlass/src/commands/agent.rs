@@ -18,7 +18,8 @@ pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
         tracing::warn!(data = %data.display(), "no host has worked on this data folder yet: is it the right one?");
     }
     tracing::info!(pool = %args.pool, slots = args.slots, "the agent takes work");
-    let agent = SeparateAgent::new(data, args.pool, args.slots).drain(args.drain).guard(guard_command());
+    let agent = SeparateAgent::new(data, args.pool, args.slots).drain(args.drain);
+    let agent = agent.guard(guard_command()).credentials(args.credentials);
     agent.run(&signals.into_token()).await?;
     tracing::info!("the agent has ended: nothing is left with it");
     Ok(ExitCode::SUCCESS)

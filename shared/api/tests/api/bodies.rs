@@ -9,13 +9,15 @@ use tokio_util::sync::CancellationToken;
 use windlass_api::{AllowedHosts, ApiConfig, Auth};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, MESSAGE_VERSION, decode};
-use windlass_domain::ids::{ActionIndex, AgentId, RunId};
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId};
 use windlass_domain::limits::{MAX_DEFINITION_BYTES, MAX_INPUT_BYTES};
-use windlass_domain::run::{ActionAt, Input, Run};
+use windlass_domain::run::{Input, Report, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, PortError, QueueName, RunFilter, RunPage, Runs,
+    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter,
+    RunPage, Runs,
 };
 use windlass_testkit::memory::MemoryHost;
 
@@ -127,7 +129,7 @@ impl Agents for Failing {
 
 #[async_trait]
 impl Runs for Failing {
-    async fn create(&self, _: &Run, _: &[PublicEvent]) -> Result<Created, PortError> {
+    async fn create(&self, _: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
         Err(self.0.clone())
     }
     async fn load(&self, _: RunId) -> Result<Option<Run>, PortError> {
@@ -209,8 +211,8 @@ async fn running_action_shows_that_its_agent_is_silent() {
     let world = World::with_report().await;
     let id = world.start().await;
     let now = world.ports.clock.now();
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
-    world.feed(id, Input::Started { of, agent: an_agent().id, started_at: now }).await;
+    let of = Report { action: ActionIndex(0), delivery: Delivery::new(1, 0, 1), message: 7, agent: an_agent().id };
+    world.feed(id, Input::Started { of, started_at: now }).await;
     let since = async |seconds_ago: i64| {
         let seen_at = Timestamp::from_millis(now.as_millis() - seconds_ago * 1000);
         world.ports.agents.register(&AgentRecord { seen_at, ..an_agent() }).await.unwrap();
@@ -230,7 +232,7 @@ async fn drain_request_reaches_the_agent() {
     let asked = world.post("/v1/agents/agent-1/drain", json!({ "within": "90s" })).await.expect(StatusCode::ACCEPTED);
     assert_eq!(asked["id"], "agent-1");
     world.send(Call::new("POST", "/v1/agents/agent-1/drain")).await.expect(StatusCode::ACCEPTED);
-    let queue = QueueName::Control(AgentId::new("agent-1").unwrap());
+    let queue = QueueName::Control { pool: PoolName::default(), agent: AgentId::new("agent-1").unwrap() };
     let told = world.ports.queues.receive(&queue, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap();
     let told: Vec<ControlMessage> = told.iter().map(|message| decode(&message.body).unwrap()).collect();
     let drain = |secs| ControlMessage::Drain {

@@ -54,7 +54,7 @@ async fn run_is_recorded_before_its_attempts_are_sent() {
     let sent = world.host.messages(&QueueName::Pool(PoolName::default()));
     let sent: Vec<PerformMessage> = sent.iter().map(|body| decode(body).unwrap()).collect();
     assert_eq!(sent.iter().map(|perform| (perform.run, perform.name.as_str())).collect::<Vec<_>>(), [(id, "extract")]);
-    assert!(!sent[0].claim, "the first message of an attempt costs its agent no read");
+    assert_eq!(sent[0].issue, 0, "an agent begins by the first message of an attempt without a claim");
     let log = world.ports.runs.events(id, None, 10).await.unwrap();
     let told: Vec<&str> = log.iter().map(|logged| logged.event.kind.as_str()).collect();
     assert_eq!(told, ["run.started", "action.queued"]);

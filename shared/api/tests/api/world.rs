@@ -9,13 +9,14 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth, Verified, app};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, RunId};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
-use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Run};
+use windlass_domain::run::{ErrorInfo, Input, Outcome, Report, Run};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
-use windlass_engine::advance::{Delivered, advance};
 use windlass_engine::definitions::Definitions;
+use windlass_engine::settle::{Given, advance};
 use windlass_testkit::memory::MemoryHost;
 
 use crate::document::check_answer;
@@ -154,16 +155,17 @@ impl World {
 
     /// Gives the run an input, as the process manager would.
     pub(crate) async fn feed(&self, id: RunId, input: Input) {
-        advance(&self.ports, &self.definitions, id, &[input], Delivered::default()).await.unwrap();
+        advance(&self.ports, &self.definitions, id, &[Given::new(input)], None).await.unwrap();
     }
 
     /// Ends the newest attempt of an action, as its agent would.
     pub(crate) async fn complete(&self, id: RunId, action: u32, outcome: Outcome) {
         let state = self.run(id).await.action(ActionIndex(action)).clone();
-        let of = ActionAt { action: ActionIndex(action), attempt: state.attempt, fence: state.fence };
+        let delivery = Delivery::new(state.attempt(), 0, 1);
         let agent = AgentId::new("agent-1").unwrap();
+        let of = Report { action: ActionIndex(action), delivery, message: 7, agent };
         let started_at = self.ports.clock.now();
-        self.feed(id, Input::Completed { of, agent, started_at, outcome, checkpoint: None }).await;
+        self.feed(id, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
     }
 
     pub(crate) async fn succeed(&self, id: RunId, action: u32) {

@@ -166,8 +166,10 @@ async fn message_with_a_wrong_digest_stays_queued() {
     });
     let (queues, wait) = (queues(&script), Duration::from_millis(1500));
     let found = queues.receive(&QueueName::Inbox, 10, Duration::from_secs(30), wait).await.expect("something came");
-    let whole = Delivery {
+    let whole = Received {
         receipt: Receipt("whole".to_owned()),
+        id: "m".to_owned(),
+        sender: Sender::Host,
         body: "whole".to_owned(),
         receive_count: 3,
         sent_at: Timestamp::from_millis(1_800_000_000_123),
@@ -176,6 +178,8 @@ async fn message_with_a_wrong_digest_stays_queued() {
     let (_, input) = script.asked().pop().expect("it was asked");
     let asked = [&input["MaxNumberOfMessages"], &input["VisibilityTimeout"], &input["WaitTimeSeconds"]];
     assert_eq!(asked, [&json!(10), &json!(30), &json!(2)]);
+    let attributes = ["ApproximateReceiveCount", "SentTimestamp", "SenderId"];
+    assert_eq!(input["MessageSystemAttributeNames"], json!(attributes));
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ impl Urls {
     pub(super) async fn make(&self, queue: &QueueName, name: &str) -> Result<(), PortError> {
         const OPERATION: &str = "CreateQueue";
         let mut request = self.client.create_queue().queue_name(name).tags(STACK_TAG, &self.stack);
-        if let QueueName::Control(agent) = queue {
+        if let QueueName::Control { agent, .. } = queue {
             request = request
                 .attributes(QueueAttributeName::MessageRetentionPeriod, CONTROL_RETENTION_SECONDS)
                 .tags(AGENT_TAG, agent.as_str());

@@ -1,4 +1,4 @@
-//! An agent, as it says of itself. All agents are one partition.
+//! An agent, as it says of itself. The agents of a pool are one partition, the only one that they may write.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -9,8 +9,11 @@ use windlass_engine::ports::AgentRecord;
 
 use super::{BODY, Damage, EXPIRES_AT, Item, SK, key, number, packing, read_bytes, read_text};
 
-/// The partition of the agents.
-pub(crate) const PARTITION: &str = "AGENTS";
+/// The partition of a pool's agents. The role of the pool's agents names it in `infra/template.yaml`, as it names the
+/// attributes of [`encode`].
+pub(crate) fn partition(pool: &PoolName) -> String {
+    format!("AGENTS#{pool}")
+}
 
 /// After this `DynamoDB` deletes an agent that nobody has forgotten. It is the longest that SQS keeps a message
 /// (`MessageRetentionPeriod`), and far longer than the sweeper may stand still: it takes the agent from here to know
@@ -18,16 +21,14 @@ pub(crate) const PARTITION: &str = "AGENTS";
 const KEPT_FOR_SECS: i64 = 14 * 86_400;
 
 /// The key of an agent.
-pub(crate) fn agent_key(agent: &AgentId) -> Item {
-    key(PARTITION, agent.as_str())
+pub(crate) fn agent_key(pool: &PoolName, agent: &AgentId) -> Item {
+    key(partition(pool), agent.as_str())
 }
 
 /// What is packed. Times are in milliseconds since the epoch.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {
-    #[serde(rename = "p")]
-    pool: PoolName,
     #[serde(rename = "s")]
     slots: u32,
     #[serde(rename = "b")]
@@ -50,7 +51,6 @@ struct Body {
 /// Never: the body is plain data.
 pub(crate) fn encode(agent: &AgentRecord) -> Item {
     let body = Body {
-        pool: agent.pool.clone(),
         slots: agent.slots,
         busy: agent.busy,
         version: agent.version.clone(),
@@ -60,20 +60,20 @@ pub(crate) fn encode(agent: &AgentRecord) -> Item {
         seen_at: agent.seen_at.as_millis(),
     };
     let packed = packing::pack(&serde_json::to_vec(&body).expect("bodies are plain data"));
-    let mut item = agent_key(&agent.id);
+    let mut item = agent_key(&agent.pool, &agent.id);
     item.insert(BODY.to_owned(), AttributeValue::B(Blob::new(packed)));
     let expires_at = agent.seen_at.as_millis().div_euclid(1000).saturating_add(KEPT_FOR_SECS);
     item.insert(EXPIRES_AT.to_owned(), number(expires_at));
     item
 }
 
-/// Reads an agent.
-pub(crate) fn decode(item: &Item) -> Result<AgentRecord, Damage> {
+/// Reads an agent of the pool whose partition it is in.
+pub(crate) fn decode(pool: &PoolName, item: &Item) -> Result<AgentRecord, Damage> {
     let json = packing::unpack(read_bytes(item, BODY)?)?;
     let body: Body = serde_json::from_slice(&json).map_err(Damage::broken)?;
     Ok(AgentRecord {
         id: AgentId::new(read_text(item, SK)?).map_err(Damage::broken)?,
-        pool: body.pool,
+        pool: pool.clone(),
         slots: body.slots,
         busy: body.busy,
         version: body.version,
@@ -114,13 +114,12 @@ mod tests {
     proptest! {
         #[test]
         fn an_agent_is_read_as_it_was_written(agent in agents()) {
-            prop_assert_eq!(decode(&encode(&agent)), Ok(agent));
+            prop_assert_eq!(decode(&agent.pool, &encode(&agent)), Ok(agent));
         }
     }
 
-    #[test]
-    fn an_agent_is_one_write_unit_and_expires() {
-        let agent = AgentRecord {
+    fn largest() -> AgentRecord {
+        AgentRecord {
             id: AgentId::new(&"a".repeat(64)).unwrap(),
             pool: PoolName::new(&"p".repeat(64)).unwrap(),
             slots: 100,
@@ -130,8 +129,22 @@ mod tests {
             draining: true,
             started_at: Timestamp::from_millis(1_800_000_000_000),
             seen_at: Timestamp::from_millis(1_800_000_000_999),
-        };
-        let item = encode(&agent);
+        }
+    }
+
+    /// The role of a pool's agents allows these, in `infra/template.yaml`.
+    #[test]
+    fn registration_has_the_attributes_of_the_role() {
+        let item = encode(&largest());
+        let mut names: Vec<&str> = item.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["b", "expires_at", "pk", "sk"]);
+        assert_eq!(item[crate::table::PK], crate::table::text(format!("AGENTS#{}", "p".repeat(64))));
+    }
+
+    #[test]
+    fn an_agent_is_one_write_unit_and_expires() {
+        let item = encode(&largest());
         assert!(crate::meter::item_size::item_bytes(&item) <= 1024);
         assert_eq!(item[EXPIRES_AT], number(1_801_209_600));
     }

@@ -5,8 +5,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use windlass_domain::caller::Caller;
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId};
-use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Kill, Progress, Unserved};
+use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Progress, Unserved};
 use windlass_domain::time::Timestamp;
 
 use super::Damage;
@@ -26,8 +28,13 @@ pub(crate) struct Columns {
     status: Vec<u8>,
     #[serde(rename = "r", skip_serializing_if = "Vec::is_empty")]
     ready: Vec<u8>,
+    /// Of `last`: the attempt, the issue and the receive.
     #[serde(rename = "a", skip_serializing_if = "Vec::is_empty")]
     attempt: Vec<u32>,
+    #[serde(rename = "k", skip_serializing_if = "Vec::is_empty")]
+    issue: Vec<u64>,
+    #[serde(rename = "R", skip_serializing_if = "Vec::is_empty")]
+    receive: Vec<u32>,
     #[serde(rename = "b", skip_serializing_if = "Vec::is_empty")]
     attempt_base: Vec<u32>,
     /// Less the attempt.
@@ -36,7 +43,7 @@ pub(crate) struct Columns {
     /// The names of the agents.
     #[serde(rename = "G", skip_serializing_if = "Vec::is_empty")]
     agents: Vec<String>,
-    /// The place of the agent in the names, from 1; 0: none.
+    /// The place of the owner's agent in the names, from 1; 0: there is none.
     #[serde(rename = "g", skip_serializing_if = "Vec::is_empty")]
     agent: Vec<usize>,
     /// Since the last one that there is in this column.
@@ -48,6 +55,15 @@ pub(crate) struct Columns {
     /// Since `queued`.
     #[serde(rename = "t", skip_serializing_if = "Vec::is_empty")]
     started: Vec<Option<i64>>,
+    /// When the owner was heard of, since `started`.
+    #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
+    heard: Vec<Option<i64>>,
+    /// The hash of the owner's message.
+    #[serde(rename = "m", skip_serializing_if = "Vec::is_empty")]
+    message: Vec<u32>,
+    /// The owner's renewals.
+    #[serde(rename = "W", skip_serializing_if = "Vec::is_empty")]
+    renewal: Vec<u32>,
     /// Since `started`, or `queued`.
     #[serde(rename = "e", skip_serializing_if = "Vec::is_empty")]
     finished: Vec<Option<i64>>,
@@ -67,20 +83,14 @@ pub(crate) struct Columns {
     /// Cells, see [`super::held`].
     #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
     checkpoint: Vec<Value>,
-    #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
-    handed_back: Vec<u8>,
-    /// When, since `queued`, the revision less the state's own, and why.
+    /// When, since `queued`, the revision less the state's own, why, and who asked.
     #[serde(rename = "d", skip_serializing_if = "Vec::is_empty")]
-    kill: Vec<Option<(i64, i64, String)>>,
-    #[serde(rename = "k", skip_serializing_if = "Vec::is_empty")]
-    copy: Vec<u32>,
-    #[serde(rename = "R", skip_serializing_if = "Vec::is_empty")]
-    received: Vec<u32>,
+    kill: Vec<Option<(i64, i64, String, Caller)>>,
     /// Since `queued`.
     #[serde(rename = "U", skip_serializing_if = "Vec::is_empty")]
     leased: Vec<Option<i64>>,
     #[serde(rename = "L", skip_serializing_if = "Vec::is_empty")]
-    lost: Vec<Vec<u32>>,
+    losses: Vec<Vec<Delivery>>,
     /// Cells, see [`super::held`].
     #[serde(rename = "o", skip_serializing_if = "Vec::is_empty")]
     output: Vec<Value>,
@@ -191,12 +201,17 @@ impl Columns {
         cut(&mut self.status, &0);
         cut(&mut self.ready, &0);
         cut(&mut self.attempt, &0);
+        cut(&mut self.issue, &0);
+        cut(&mut self.receive, &0);
         cut(&mut self.attempt_base, &0);
         cut(&mut self.fence, &0);
         cut(&mut self.agent, &0);
         cut(&mut self.queued, &None);
         cut(&mut self.first_queued, &None);
         cut(&mut self.started, &None);
+        cut(&mut self.heard, &None);
+        cut(&mut self.message, &0);
+        cut(&mut self.renewal, &0);
         cut(&mut self.finished, &None);
         cut(&mut self.retry, &None);
         cut(&mut self.revision, &0);
@@ -204,12 +219,9 @@ impl Columns {
         cut(&mut self.unserved, &None);
         cut(&mut self.progress_number, &0);
         cut(&mut self.checkpoint, &json!(0));
-        cut(&mut self.handed_back, &0);
         cut(&mut self.kill, &None);
-        cut(&mut self.copy, &0);
-        cut(&mut self.received, &0);
         cut(&mut self.leased, &None);
-        cut(&mut self.lost, &Vec::new());
+        cut(&mut self.losses, &Vec::new());
         cut(&mut self.output, &json!(0));
         cut(&mut self.error, &json!(0));
     }
@@ -248,13 +260,12 @@ impl Writer {
         let ActionState {
             status,
             ready,
-            attempt,
+            last,
             attempt_base,
             fence,
-            agent,
+            owner,
             first_queued_at,
             queued_at,
-            started_at,
             finished_at,
             retry_at,
             revision,
@@ -262,12 +273,8 @@ impl Writer {
             unserved,
             progress_number,
             checkpoint,
-            handed_back,
             kill,
-            copy,
-            received,
-            leased_until,
-            lost,
+            losses,
             output,
             error,
         } = state;
@@ -276,16 +283,16 @@ impl Writer {
         self.next = index + 1;
         columns.status.push(status_number(*status));
         columns.ready.push(u8::from(*ready));
-        columns.attempt.push(*attempt);
+        columns.attempt.push(last.attempt);
+        columns.issue.push(last.issue);
+        columns.receive.push(last.receive);
         columns.attempt_base.push(*attempt_base);
-        columns.fence.push(i64::from(*fence) - i64::from(*attempt));
-        let agent = agent.as_ref().map_or(0, |agent| place_of(&mut columns.agents, agent.as_str()));
-        columns.agent.push(agent);
+        columns.fence.push(fence.cast_signed().wrapping_sub(i64::from(last.attempt)));
         columns.queued.push(queued_at.map(|at| since(at, self.queued)));
         self.queued = queued_at.unwrap_or(self.queued);
-        let began = started_at.unwrap_or(self.queued);
+        self.push_owner(columns, owner.as_ref());
+        let began = owner.as_ref().map_or(self.queued, |owner| owner.started_at);
         columns.first_queued.push(first_queued_at.map(|at| since(at, self.queued)));
-        columns.started.push(started_at.map(|at| since(at, self.queued)));
         columns.finished.push(finished_at.map(|at| since(at, began)));
         columns.retry.push(retry_at.map(|at| since(at, self.queued)));
         self.push_marks(columns, *revision, unserved.as_ref(), kill.as_ref());
@@ -295,22 +302,29 @@ impl Writer {
         columns.progress_number.push(*progress_number);
         let mut cell = |value: &Option<Value>| value.as_ref().map_or(json!(0), |value| outgoing.cell(value));
         columns.checkpoint.push(cell(checkpoint));
-        columns.handed_back.push(u8::from(*handed_back));
-        columns.copy.push(*copy);
-        columns.received.push(*received);
-        columns.leased.push(leased_until.map(|at| since(at, self.queued)));
-        columns.lost.push(lost.clone());
+        columns.losses.push(losses.clone());
         columns.output.push(cell(output));
         columns.error.push(error_cell(error.as_ref(), outgoing));
     }
 }
 
 impl Writer {
+    fn push_owner(&self, columns: &mut Columns, owner: Option<&Owner>) {
+        columns.agent.push(owner.map_or(0, |owner| place_of(&mut columns.agents, owner.agent.as_str())));
+        columns.started.push(owner.map(|owner| since(owner.started_at, self.queued)));
+        let heard = owner.filter(|owner| owner.since.as_millis() != 0);
+        columns.heard.push(heard.map(|owner| since(owner.since, owner.started_at)));
+        columns.message.push(owner.map_or(0, |owner| owner.message));
+        columns.leased.push(owner.and_then(|owner| owner.until).map(|at| since(at, self.queued)));
+        columns.renewal.push(owner.map_or(0, |owner| owner.renewal));
+    }
+
     /// What else happened to the action, relative to when it was queued and to the state's own revision.
     fn push_marks(&self, columns: &mut Columns, own: u64, unserved: Option<&Unserved>, kill: Option<&Kill>) {
         let later = |revision: u64| revision.wrapping_sub(own).cast_signed();
         columns.unserved.push(unserved.map(|told| (since(told.since, self.queued), later(told.revision))));
-        let kill = kill.map(|kill| (since(kill.at, self.queued), later(kill.revision), kill.reason.clone()));
+        let kill = kill
+            .map(|kill| (since(kill.at, self.queued), later(kill.revision), kill.reason.clone(), kill.caller.clone()));
         columns.kill.push(kill);
     }
 }
@@ -339,11 +353,12 @@ impl Reader {
         let span = |column: &[Option<i64>]| column.get(at).copied().flatten();
         let queued_at = span(&columns.queued).map(|span| after(self.queued, span));
         self.queued = queued_at.unwrap_or(self.queued);
-        let started_at = span(&columns.started).map(|span| after(self.queued, span));
+        let owner = read_owner(columns, at, self.queued)?;
+        let began = owner.as_ref().map_or(self.queued, |owner| owner.started_at);
         self.revision = self.revision.wrapping_add(value(&columns.revision, at).cast_unsigned());
         let (unserved, kill) = read_marks(columns, at, self.queued, self.revision);
         let attempt = value(&columns.attempt, at);
-        let fence = value(&columns.fence, at).checked_add(i64::from(attempt)).map(u32::try_from);
+        let fence = value(&columns.fence, at).wrapping_add(i64::from(attempt)).cast_unsigned();
         let mut held = |column: &mut Vec<Value>, field| match column.get_mut(at).map(Value::take).map(Cell::read) {
             None | Some(Ok(Cell::Absent)) => Ok(None),
             Some(Ok(Cell::Inline(value))) => Ok(Some(value)),
@@ -360,26 +375,21 @@ impl Reader {
         let state = ActionState {
             status: status_of(value(&columns.status, at))?,
             ready: value(&columns.ready, at) > 0,
-            attempt,
+            last: Delivery::new(attempt, value(&columns.issue, at), value(&columns.receive, at)),
             attempt_base: value(&columns.attempt_base, at),
-            fence: fence.and_then(Result::ok).ok_or_else(|| Damage::broken("a fence is out of range"))?,
-            agent: agent_of(&columns.agents, value(&columns.agent, at))?,
+            fence,
+            owner,
             first_queued_at: span(&columns.first_queued).map(|span| after(self.queued, span)),
             queued_at,
-            started_at,
-            finished_at: span(&columns.finished).map(|span| after(started_at.unwrap_or(self.queued), span)),
+            finished_at: span(&columns.finished).map(|span| after(began, span)),
             retry_at: span(&columns.retry).map(|span| after(self.queued, span)),
             revision: self.revision,
             progress: columns.progress.get_mut(at).and_then(Option::take),
             unserved,
             progress_number: value(&columns.progress_number, at),
             checkpoint,
-            handed_back: value(&columns.handed_back, at) > 0,
             kill,
-            copy: value(&columns.copy, at),
-            received: value(&columns.received, at),
-            leased_until: span(&columns.leased).map(|span| after(self.queued, span)),
-            lost: columns.lost.get_mut(at).map(std::mem::take).unwrap_or_default(),
+            losses: columns.losses.get_mut(at).map(std::mem::take).unwrap_or_default(),
             output,
             error,
         };
@@ -394,8 +404,26 @@ fn read_marks(columns: &mut Columns, at: usize, queued: Timestamp, own: u64) -> 
     let unserved = columns.unserved.get(at).copied().flatten();
     let unserved = unserved.map(|(span, later)| Unserved { since: after(queued, span), revision: revision(later) });
     let kill = columns.kill.get_mut(at).and_then(Option::take);
-    let kill = kill.map(|(span, later, reason)| Kill { at: after(queued, span), revision: revision(later), reason });
+    let kill = kill.map(|(span, later, reason, caller)| {
+        let (at, revision) = (after(queued, span), revision(later));
+        Kill { at, revision, reason, caller }
+    });
     (unserved, kill)
+}
+
+/// What `push_owner` wrote.
+fn read_owner(columns: &Columns, at: usize, queued: Timestamp) -> Result<Option<Owner>, Damage> {
+    let Some(agent) = agent_of(&columns.agents, value(&columns.agent, at))? else { return Ok(None) };
+    let span = |column: &[Option<i64>]| column.get(at).copied().flatten();
+    let started_at = after(queued, span(&columns.started).unwrap_or_default());
+    Ok(Some(Owner {
+        agent,
+        started_at,
+        since: span(&columns.heard).map_or(Timestamp::from_millis(0), |span| after(started_at, span)),
+        message: value(&columns.message, at),
+        until: span(&columns.leased).map(|span| after(queued, span)),
+        renewal: value(&columns.renewal, at),
+    }))
 }
 
 fn value<T: Copy + Default>(column: &[T], at: usize) -> T {
@@ -480,8 +508,6 @@ mod tests {
         check(r#"{"n":1,"s":[9]}"#);
         check(r#"{"n":1,"g":[1]}"#);
         check(r#"{"n":1,"G":["not a name"],"g":[1]}"#);
-        check(r#"{"n":1,"f":[-1]}"#);
-        check(r#"{"n":1,"f":[9223372036854775807],"a":[1]}"#);
         check(r#"{"n":1,"c":[[]]}"#);
         check(r#"{"n":1,"o":[[]]}"#);
         check(r#"{"n":1,"x":[["kind"]]}"#);

@@ -12,9 +12,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use windlass_domain::caller::{Caller, Way};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::run::{
-    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Pages, Progress, Run, RunStatus,
+    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Owner, Pages, Progress, Run, RunStatus,
 };
 use windlass_domain::time::Timestamp;
 
@@ -94,18 +96,17 @@ fn submitted() -> Run {
 
 /// A state of each kind that has fields of its own.
 fn states() -> Vec<ActionState> {
-    let agent = AgentId::new("agent-7").ok();
+    let agent = AgentId::new("agent-7").unwrap();
     let long = "x".repeat(1100);
     vec![
         ActionState {
             status: ActionStatus::Succeeded,
-            attempt: 2,
+            last: Delivery { attempt: 2, issue: 0, receive: 1 },
             attempt_base: 1,
             fence: 3,
-            agent: agent.clone(),
+            owner: Some(Owner::of_end(agent.clone(), at(3))),
             first_queued_at: Some(at(1)),
             queued_at: Some(at(2)),
-            started_at: Some(at(3)),
             finished_at: Some(at(4)),
             revision: 5,
             progress: Some(Progress { percent: Some(100.0), message: Some("done".into()) }),
@@ -115,7 +116,7 @@ fn states() -> Vec<ActionState> {
         ActionState { ready: true, ..ActionState::default() },
         ActionState {
             status: ActionStatus::RetryWaiting,
-            attempt: 1,
+            last: Delivery { attempt: 1, ..Delivery::default() },
             fence: 1,
             first_queued_at: Some(at(4)),
             queued_at: Some(at(4)),
@@ -127,7 +128,7 @@ fn states() -> Vec<ActionState> {
         ActionState { status: ActionStatus::Succeeded, output: Some(json!(long)), ..ActionState::default() },
         ActionState {
             status: ActionStatus::Failed,
-            agent,
+            owner: Some(Owner::of_end(agent, at(3))),
             error: Some(ErrorInfo::new("exit.1", long)),
             ..ActionState::default()
         },
@@ -138,12 +139,11 @@ fn states() -> Vec<ActionState> {
 fn taken_up() -> Run {
     let running = ActionState {
         status: ActionStatus::Running,
-        attempt: 1,
+        last: Delivery { attempt: 1, issue: 0, receive: 1 },
         fence: 2,
-        agent: AgentId::new("agent-7").ok(),
+        owner: Some(Owner { since: at(4), message: 77, ..Owner::of_end(AgentId::new("agent-7").unwrap(), at(3)) }),
         first_queued_at: Some(at(1)),
         queued_at: Some(at(1)),
-        started_at: Some(at(3)),
         revision: 3,
         progress_number: 7,
         checkpoint: Some(json!({ "rows": 3 })),
@@ -151,11 +151,10 @@ fn taken_up() -> Run {
     };
     let handed_back = ActionState {
         status: ActionStatus::Queued,
-        agent: None,
-        started_at: None,
+        last: Delivery { attempt: 1, issue: 2001, receive: 0 },
+        owner: None,
         progress_number: 0,
         checkpoint: Some(json!("x".repeat(1100))),
-        handed_back: true,
         ..running.clone()
     };
     let actions = vec![running, handed_back, ActionState::default(), ActionState::default(), ActionState::default()];
@@ -175,7 +174,13 @@ fn ended() -> Run {
         finished_at: Some(at(70)),
         deadline: Some(at(7200)),
         wake_at: Some(at(60)),
-        cancellation: Some(Cancellation { at: at(65), cause: CancelCause::Overlap, reason: "not needed".into() }),
+        cancellation: Some(Cancellation {
+            at: at(65),
+            cause: CancelCause::Overlap,
+            reason: "not needed".into(),
+            caller: Caller::by(Way::Api),
+            revision: 6,
+        }),
         retries: 1,
         status_revision: 7,
         open: 2,
@@ -207,11 +212,12 @@ fn heads() {
     check_head("head-submitted", &submitted(), Pages::new(5), (vec![], &[]));
     check_head("head-taken-up", &taken_up(), Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     let mut claimed: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
-    (claimed[0].fence, claimed[0].lost, claimed[0].copy) = (5, vec![2, 4], 6);
+    let lost = |receive| Delivery { attempt: 1, issue: 0, receive };
+    (claimed[0].fence, claimed[0].losses, claimed[0].last) = (5, vec![lost(1), lost(2)], lost(3));
     let lost = Run { actions: Pages::from_pages(vec![claimed]), ..taken_up() };
     check_head("head-lost", &lost, Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     let mut leased: Vec<ActionState> = lost.actions.iter().cloned().collect();
-    (leased[0].received, leased[0].leased_until) = (2, Some(at(190)));
+    leased[0].owner = leased[0].owner.take().map(|owner| Owner { until: Some(at(190)), renewal: 2, ..owner });
     let leased = Run { actions: Pages::from_pages(vec![leased]), ..taken_up() };
     check_head("head-leased", &leased, Pages::new(5), (vec![], &[0, 1, 2, 3, 4]));
     let paused = Run { status: RunStatus::Paused, pauses: 2, ..lost };

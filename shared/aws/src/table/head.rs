@@ -8,9 +8,10 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::MAX_ACTIONS;
-use windlass_domain::run::{CancelCause, Cancellation, Origin, Pages, Run, RunStatus};
+use windlass_domain::run::{CancelCause, Cancellation, Origin, Pages, Run, RunStatus, Swept};
 use windlass_domain::time::Timestamp;
 
 use super::columns::{Columns, Read, error_cell, fill_error, read_error};
@@ -192,13 +193,23 @@ struct Body {
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     wake: Option<i64>,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
-    cancellation: Option<(i64, u8, String)>,
+    cancellation: Option<(i64, u8, String, Caller, u64)>,
+    /// Who asked for the run; absent: the host.
+    #[serde(rename = "C", default, skip_serializing_if = "Option::is_none")]
+    caller: Option<Caller>,
+    #[serde(rename = "S", default, skip_serializing_if = "Option::is_none")]
+    status_caller: Option<Caller>,
     #[serde(rename = "y", default, skip_serializing_if = "is_zero")]
     retries: u32,
     #[serde(rename = "j", default, skip_serializing_if = "is_zero")]
     pauses: u32,
     #[serde(rename = "z", default, skip_serializing_if = "is_zero_revision")]
     status_revision: u64,
+    #[serde(rename = "t", default, skip_serializing_if = "is_zero_revision")]
+    start_revision: u64,
+    /// When, and the revision, of each sweep that is remembered.
+    #[serde(rename = "P", default, skip_serializing_if = "Vec::is_empty")]
+    swept: Vec<(i64, u64)>,
     #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
     open: u32,
     #[serde(rename = "q", default, skip_serializing_if = "is_zero")]
@@ -260,6 +271,7 @@ impl Body {
             version,
             revision: _,
             origin,
+            caller,
             status,
             input,
             output,
@@ -273,6 +285,9 @@ impl Body {
             retries,
             pauses,
             status_revision,
+            status_caller,
+            start_revision,
+            swept,
             open,
             in_flight,
             ready,
@@ -283,7 +298,9 @@ impl Body {
         } = run;
         let since = |at: Timestamp| at.as_millis().wrapping_sub(submitted_at.as_millis());
         let (generations, slots) = write_directory(&beside.directory);
-        let cancelled = |of: &Cancellation| (since(of.at), cause_number(of.cause), of.reason.clone());
+        let cancelled = |of: &Cancellation| {
+            (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone(), of.revision)
+        };
         Self {
             version: *version,
             nominal: nominal_of(origin).map(since),
@@ -296,9 +313,13 @@ impl Body {
             deadline: deadline.map(since),
             wake: wake_at.map(since),
             cancellation: cancellation.as_ref().map(cancelled),
+            caller: Some(caller.clone()).filter(|caller| *caller != Caller::HOST),
+            status_caller: status_caller.clone(),
             retries: *retries,
             pauses: *pauses,
             status_revision: *status_revision,
+            start_revision: *start_revision,
+            swept: swept.iter().map(|swept| (since(swept.at), swept.revision)).collect(),
             open: *open,
             in_flight: *in_flight,
             ready: *ready,
@@ -332,8 +353,8 @@ impl Body {
         };
         let (error, message) = read_error(&self.error)?;
         wanted.extend(message.map(|reference| (Field::ErrorMessage, reference)));
-        let cancelled = |(at, cause, reason): (i64, u8, String)| {
-            Ok::<_, Damage>(Cancellation { at: after(at), cause: cause_of(cause)?, reason })
+        let cancelled = |(at, cause, reason, caller, revision): (i64, u8, String, Caller, u64)| {
+            Ok::<_, Damage>(Cancellation { at: after(at), cause: cause_of(cause)?, reason, caller, revision })
         };
         let run = Run {
             id: run_of(item)?,
@@ -341,6 +362,7 @@ impl Body {
             version: self.version,
             revision: read_number(item, REVISION)?,
             origin: self.nominal.map_or(Origin::Request, |nominal| Origin::Schedule { nominal: after(nominal) }),
+            caller: self.caller.unwrap_or(Caller::HOST),
             status: status_of(self.status)?,
             input,
             output,
@@ -354,6 +376,9 @@ impl Body {
             retries: self.retries,
             pauses: self.pauses,
             status_revision: self.status_revision,
+            status_caller: self.status_caller,
+            start_revision: self.start_revision,
+            swept: self.swept.into_iter().map(|(at, revision)| Swept { at: after(at), revision }).collect(),
             open: self.open,
             in_flight: self.in_flight,
             ready: self.ready,

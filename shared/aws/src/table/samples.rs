@@ -8,11 +8,13 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Value, json};
 use uuid::Uuid;
+use windlass_domain::caller::{Caller, Way};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{
-    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Pages, Progress, Run, RunStatus,
-    Unserved,
+    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Owner, Pages, Progress, Run,
+    RunStatus, Swept, Unserved,
 };
 use windlass_domain::time::Timestamp;
 
@@ -49,39 +51,52 @@ fn an_agent() -> impl Strategy<Value = AgentId> {
     "[a-z][a-z0-9-]{0,40}".prop_map(|name| AgentId::new(&name).expect("a name"))
 }
 
+fn a_caller() -> impl Strategy<Value = Caller> {
+    let ways = select(vec![Way::Host, Way::Agent, Way::Schedule, Way::Api]);
+    (of("[a-z@.]{1,20}"), ways, of(".{1,20}")).prop_map(|(who, way, why)| Caller { who, way, why })
+}
+
+fn an_owner() -> impl Strategy<Value = Owner> {
+    let drawn = (an_agent(), a_time(), a_time(), any::<u32>(), of(a_time()), any::<u32>());
+    drawn.prop_map(|(agent, started_at, since, message, until, renewal)| Owner {
+        agent,
+        started_at,
+        since,
+        message,
+        until,
+        renewal,
+    })
+}
+
 /// Any state at all.
 pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
     use ActionStatus::{Cancelled, Failed, Queued, RetryWaiting, Running, Skipped, Succeeded, TimedOut, Waiting};
     let statuses = vec![Waiting, Queued, Running, RetryWaiting, Succeeded, Failed, TimedOut, Skipped, Cancelled];
     let progress = (of(0.0..100.0), of(".{0,20}")).prop_map(|(percent, message)| Progress { percent, message });
-    let numbers = (any::<u32>(), any::<u32>(), any::<u32>(), any::<u64>());
+    let numbers = (any::<u32>(), any::<u32>(), any::<u64>(), any::<u64>());
     let times = (of(a_time()), of(a_time()), of(a_time()), of(a_time()), of(a_time()));
     let unserved = (a_time(), any::<u64>()).prop_map(|(since, revision)| Unserved { since, revision });
     let values = (of(progress), of(a_value()), of(an_error()), of(unserved), of(a_value()));
-    let kill = (a_time(), any::<u64>(), ".{0,20}").prop_map(|(at, revision, reason)| Kill { at, reason, revision });
-    let drawn = (select(statuses), any::<bool>(), numbers, of(an_agent()), times, values, of(kill));
-    let drawn = drawn.prop_map(|(status, ready, numbers, agent, times, values, kill)| ActionState {
+    let kill = (a_time(), any::<u64>(), ".{0,20}", a_caller());
+    let kill = kill.prop_map(|(at, revision, reason, caller)| Kill { at, reason, caller, revision });
+    let drawn = (select(statuses), any::<bool>(), numbers, of(an_owner()), times, values, of(kill));
+    let drawn = drawn.prop_map(|(status, ready, numbers, owner, times, values, kill)| ActionState {
         status,
         ready,
-        attempt: numbers.0,
+        last: Delivery::new(numbers.0, numbers.2 / 3, numbers.1 % 7),
         attempt_base: numbers.1,
         fence: numbers.2,
         revision: numbers.3,
-        agent,
+        owner,
         first_queued_at: times.0,
         queued_at: times.1,
-        started_at: times.2,
         finished_at: times.3,
         retry_at: times.4,
         progress: values.0,
         progress_number: numbers.0 / 2,
         checkpoint: values.4,
-        handed_back: numbers.2 % 3 == 0,
         kill,
-        copy: numbers.1 % 4,
-        received: numbers.2 % 4,
-        leased_until: times.1.filter(|_| numbers.1 % 2 == 0),
-        lost: (0..numbers.2 % 5).collect(),
+        losses: (0..numbers.2 % 5).map(|issue| Delivery::new(numbers.0, issue, 1)).collect(),
         output: values.1,
         error: values.2,
         unserved: values.3,
@@ -92,11 +107,18 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
 /// Any run at all, of so many actions.
 pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run> {
     let causes = select(vec![CancelCause::Request, CancelCause::Deadline, CancelCause::Overlap]);
-    let cancellation = (a_time(), causes, ".{0,20}").prop_map(|(at, cause, reason)| Cancellation { at, cause, reason });
+    let cancellation = (a_time(), causes, ".{0,20}", a_caller(), 0u64..9);
+    let cancellation = cancellation.prop_map(|(at, cause, reason, caller, revision)| Cancellation {
+        at,
+        cause,
+        reason,
+        caller,
+        revision,
+    });
     let origin =
         of(a_time()).prop_map(|nominal| nominal.map_or(Origin::Request, |nominal| Origin::Schedule { nominal }));
     let times = (a_time(), of(a_time()), of(a_time()), of(a_time()), of(a_time()));
-    let values = (a_value(), of(a_value()), of(an_error()), of(cancellation));
+    let values = (a_value(), of(a_value()), of(an_error()), of(cancellation), a_caller(), of(a_caller()));
     let states = proptest::collection::vec(a_state(), actions);
     let numbers = proptest::collection::vec(any::<u32>(), 9);
     let drawn = (any::<u128>(), select(RunStatus::ALL.to_vec()), origin, times, values, states, numbers);
@@ -106,6 +128,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         version: numbers[0],
         revision: u64::from(numbers[1]),
         origin,
+        caller: values.4,
         status,
         input: values.0,
         output: values.1,
@@ -119,6 +142,9 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         retries: numbers[2],
         pauses: numbers[8],
         status_revision: u64::from(numbers[3]),
+        status_caller: values.5,
+        start_revision: u64::from(numbers[2]),
+        swept: (0..numbers[8] % 4).map(|at| Swept { at: times.0, revision: u64::from(at) }).collect(),
         open: numbers[4],
         in_flight: numbers[5],
         ready: numbers[6],
@@ -156,12 +182,11 @@ pub(crate) fn performed(actions: usize) -> Run {
         let queued = index as u64 * 40 + noise(index, 30);
         ActionState {
             status: ActionStatus::Succeeded,
-            attempt: 1,
+            last: Delivery::none_of(1),
             fence: 1,
-            agent: Some(agent(noise(index + 7, 10))),
+            owner: Some(Owner::of_end(agent(noise(index + 7, 10)), at(queued + 20 + noise(index + 1, 60)))),
             first_queued_at: Some(at(queued)),
             queued_at: Some(at(queued)),
-            started_at: Some(at(queued + 20 + noise(index + 1, 60))),
             finished_at: Some(at(queued + 100 + noise(index + 2, 900))),
             revision: index as u64 * 2 + 3,
             output: Some(json!({ "rows": noise(index + 3, 10_000) })),
@@ -180,6 +205,7 @@ pub(crate) fn performed(actions: usize) -> Run {
         deadline: Some(at(3_600_060)),
         wake_at: Some(at(3_600_060)),
         status_revision: 1,
+        start_revision: 1,
         open: 1,
         in_flight: 1,
         actions: Pages::from_pages(states.chunks(ACTIONS_PER_PAGE).map(<[_]>::to_vec).collect()),

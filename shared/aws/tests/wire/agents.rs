@@ -76,11 +76,35 @@ async fn an_agent_that_was_reaped_registers_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn agents_of_each_pool_are_listed() {
+    let host = Stack::get().host().await;
+    let (agents, now) = (host.agents(), host.clock().now());
+    let other = PoolName::new("other").expect("a name");
+    let of_each = [agent("listed-1", now), AgentRecord { pool: other.clone(), ..agent("listed-2", now) }];
+    for agent in &of_each {
+        agents.register(agent).await.expect("it is registered");
+    }
+    // Another program, such as the sweeper's, which wrote neither of them.
+    let sweepers = Stack::get().host().await.agents();
+    let mut listed = sweepers.list().await.expect("they are listed");
+    listed.retain(|agent| agent.id.as_str().starts_with("listed-"));
+    assert_eq!(listed, of_each);
+
+    let pk = AttributeValue::S(format!("AGENTS#{other}"));
+    let key = [("pk", pk), ("sk", AttributeValue::S("listed-2".to_owned()))];
+    let key = key.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+    sweepers.deregister(&of_each[1].id).await.expect("it is forgotten");
+    let get = host.clients().dynamodb.get_item().table_name(&host.settings().table).set_key(Some(key)).send().await;
+    assert_eq!(get.expect("it is read").item, None);
+    agents.deregister(&of_each[0].id).await.expect("it is forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn unreadable_registration_hides_no_other() {
     let host = Stack::get().host().await;
     let (agents, now) = (host.agents(), host.clock().now());
     agents.register(&agent("readable", now)).await.expect("it is registered");
-    let item = [("pk", AttributeValue::S("AGENTS".to_owned())), ("sk", AttributeValue::S("broken".to_owned()))];
+    let item = [("pk", AttributeValue::S("AGENTS#default".to_owned())), ("sk", AttributeValue::S("broken".to_owned()))];
     let item = item.into_iter().chain([("b", AttributeValue::B(Blob::new([9, 1, 2])))]);
     let item = item.map(|(name, value)| (name.to_owned(), value)).collect();
     let put = host.clients().dynamodb.put_item().table_name(&host.settings().table).set_item(Some(item));

@@ -57,14 +57,18 @@ async fn missing_pool_is_named_until_it_exists() {
 #[tokio::test(flavor = "multi_thread")]
 async fn control_queue_is_made_by_its_first_receive() {
     let host = Stack::get().host().await;
-    let (queues, queue) = (host.queues(), QueueName::Control(AgentId::new("agent-7").expect("a name")));
+    let (queues, queue) = (
+        host.queues(),
+        QueueName::Control { pool: PoolName::default(), agent: AgentId::new("agent-7").expect("a name") },
+    );
     queues.send(&queue, message("nobody hears it")).await.expect("it is dropped");
     assert_eq!(queues.depth(&queue).await.expect("nothing is there"), 0);
     let first = queues.receive(&queue, 1, MINUTE, Duration::ZERO).await.expect("the queue is made");
     assert!(first.is_empty());
 
     let sqs = &host.clients().sqs;
-    let url = sqs.get_queue_url().queue_name("wire-control-agent-7").send().await.expect("it is there").queue_url;
+    let url =
+        sqs.get_queue_url().queue_name("wire-control-default-agent-7").send().await.expect("it is there").queue_url;
     let tags = sqs.list_queue_tags().set_queue_url(url.clone()).send().await.expect("it has tags").tags;
     let tags = tags.expect("it has tags");
     assert_eq!(tags.get("windlass:stack").map(String::as_str), Some("wire"));

@@ -10,13 +10,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use windlass_aws::{AwsHost, RunTable};
 use windlass_contract::event::PublicEvent;
+use windlass_domain::caller::Caller;
 use windlass_domain::ids::{ActionIndex, AgentId, RunId, TaskName};
-use windlass_domain::run::{ActionAt, Event, EventKind, Origin, Run, RunStatus, apply};
+use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Owner, Run, RunStatus, apply};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{
-    Clock, Created, ErrorClass, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs,
+    Clock, Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
 };
 use windlass_testkit::conformance::{self, Timing};
 use windlass_testkit::memory::MemoryHost;
@@ -38,8 +39,13 @@ impl InTurn {
 
 #[async_trait]
 impl Runs for InTurn {
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
-        self.next().create(run, events).await
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
+        self.next().create(run, events, messages).await
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
@@ -109,21 +115,21 @@ fn run_of(name: &str, actions: usize, input: Value, now: Timestamp) -> Run {
     Run::submitted(id, (task(name), 1), actions, input, Origin::Request, now)
 }
 
-fn changed(before: &Run, at: Timestamp, kind: EventKind) -> Run {
+fn changed(before: &Run, at: Timestamp, kind: FactKind) -> Run {
     let mut after = before.clone();
-    apply(&mut after, &Event { at, kind });
+    apply(&mut after, &Fact { at, kind });
     after.revision += 1;
     after
 }
 
-fn succeeded(action: usize, output: Value) -> EventKind {
-    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1, fence: 1 };
+fn succeeded(action: usize, output: Value) -> FactKind {
+    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1 };
     let agent = AgentId::new("a-ip-10-0-3-7-default-11-6ba7b810").ok();
-    EventKind::ActionSucceeded { of, agent, started_at: None, output }
+    FactKind::ActionSucceeded { of, by: agent.map(|agent| Owner::of_end(agent, Timestamp::from_millis(0))), output }
 }
 
-fn finished(status: RunStatus) -> EventKind {
-    EventKind::RunFinished { status, output: None, error: None }
+fn finished(status: RunStatus) -> FactKind {
+    FactKind::RunFinished { status, output: None, error: None }
 }
 
 /// Whenever a run is written, and whenever the sweeper looks: as long as it is open, it is found within minutes.
@@ -135,12 +141,12 @@ async fn a_run_is_never_out_of_sight(host: &AwsHost) {
         let at = |after: i64| Timestamp::from_millis(4_000_000_000_000 + number * 200 * MINUTE + after);
         let at_time = |after: i64| process(host, &others, Arc::new(Standing(at(after))));
         let run = run_of("in-sight", 2, json!(null), at(0));
-        at_time(0).create(&run, &[]).await.expect("it is created");
+        at_time(0).create(&run, &[], &[]).await.expect("it is created");
         let (mut current, mut found_at) = (run.clone(), Vec::new());
         for minute in 1..16 {
             let now = minute * MINUTE + 500;
             if current.revision == 0 && now > written_at {
-                current = changed(&run, at(written_at), EventKind::RunStarted { deadline: None });
+                current = changed(&run, at(written_at), FactKind::RunStarted { deadline: None });
                 at_time(written_at).commit(&run, &current, &[]).await.expect("it is written");
             }
             let found = at_time(now).stale(at(now), at(now - 2 * MINUTE), 10_000).await.expect("the sweeper looks");
@@ -162,7 +168,7 @@ async fn transition_of_small_run_is_one_write_unit() {
     let runs = process(&host, &others(), host.clock());
     let now = host.clock().now();
     let run = run_of("small", 10, json!({ "day": "today" }), now);
-    runs.create(&run, &[]).await.expect("it is created");
+    runs.create(&run, &[], &[]).await.expect("it is created");
     let before = host.meter().snapshot();
     for action in 0..10 {
         let read = runs.glance(run.id).await.expect("it is read").expect("it is there");
@@ -183,10 +189,10 @@ async fn payload_is_put_once_and_loss_reported() {
     let (one, other) = (process(&host, &others(), host.clock()), process(&host, &others(), host.clock()));
     let run = run_of("payload", 2, input.clone(), now);
     let before = host.meter().snapshot();
-    one.create(&run, &[]).await.expect("it is created");
-    one.create(&run_of("payload", 2, input.clone(), now.plus(Millis(1))), &[]).await.expect("another one");
+    one.create(&run, &[], &[]).await.expect("it is created");
+    one.create(&run_of("payload", 2, input.clone(), now.plus(Millis(1))), &[], &[]).await.expect("another one");
     assert_eq!(other.load(run.id).await.expect("it is read"), Some(run.clone()));
-    let after = changed(&run, now, EventKind::RunStarted { deadline: None });
+    let after = changed(&run, now, FactKind::RunStarted { deadline: None });
     other.commit(&run, &after, &[]).await.expect("it is written");
     assert_eq!(other.load(run.id).await.expect("it is read"), Some(after.clone()));
     let counted = host.meter().snapshot().since(&before);
@@ -209,7 +215,7 @@ async fn payload_is_put_once_and_loss_reported() {
 async fn damaged_item_is_reported() {
     let host = Stack::get().host().await;
     let run = run_of("damaged", 2, json!(null), host.clock().now());
-    process(&host, &others(), host.clock()).create(&run, &[]).await.expect("it is created");
+    process(&host, &others(), host.clock()).create(&run, &[], &[]).await.expect("it is created");
     let update = host.clients().dynamodb.update_item().table_name(&host.settings().table);
     let update = update.key("pk", AttributeValue::S(format!("RUN#{}", run.id)));
     let update = update.key("sk", AttributeValue::S("HEAD".to_owned())).update_expression("SET b = :b");
@@ -221,7 +227,7 @@ async fn damaged_item_is_reported() {
     // It stays there for the other tests: no list and no sweep stops at it.
     let other = run_of("damaged", 2, json!(null), host.clock().now().plus(Millis(5)));
     let runs = process(&host, &others(), host.clock());
-    runs.create(&other, &[]).await.expect("it is created");
+    runs.create(&other, &[], &[]).await.expect("it is created");
     let filter = RunFilter { task: Some(task("damaged")), limit: 10, ..RunFilter::default() };
     let listed = runs.list(&filter).await.expect("the others are listed").runs;
     assert_eq!(listed.iter().map(|run| run.id).collect::<Vec<_>>(), [other.id]);
@@ -234,16 +240,16 @@ async fn retried_run_keeps_its_pages() {
     let mut run = run_of("again", 300, json!(null), now);
     for action in 0..300 {
         let output = json!((action as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
-        apply(&mut run, &Event { at: now, kind: succeeded(action, output) });
+        apply(&mut run, &Fact { at: now, kind: succeeded(action, output) });
     }
-    runs.create(&run, &[]).await.expect("it is created");
+    runs.create(&run, &[], &[]).await.expect("it is created");
     let ended = changed(&run, now, finished(RunStatus::Failed));
     runs.commit(&run, &ended, &[]).await.expect("it ends");
     let (items, expiring) = items_of(&host, run.id).await;
     assert!(items > 4, "it has pages");
     assert_eq!(expiring, items, "the head and its pages expire");
 
-    let again = EventKind::RunRetried { deadline: None, actions: vec![ActionIndex(7)] };
+    let again = FactKind::RunRetried { deadline: None, actions: vec![ActionIndex(7)], caller: Caller::HOST };
     let again = changed(&ended, now.plus(Millis(1000)), again);
     runs.commit(&ended, &again, &[]).await.expect("it is taken up again");
     let (after, expiring) = items_of(&host, run.id).await;
@@ -258,12 +264,12 @@ async fn writers_that_died_do_not_stop_the_run() {
     let host = Stack::get().host().await;
     let (runs, now) = (process(&host, &others(), host.clock()), host.clock().now());
     let run = run_of("slots", 300, json!(null), now);
-    runs.create(&run, &[]).await.expect("it is created");
+    runs.create(&run, &[], &[]).await.expect("it is created");
     let all_done = |before: &Run| {
         let mut after = before.clone();
         for action in 0..300 {
             let output = json!((action as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
-            apply(&mut after, &Event { at: now, kind: succeeded(action, output) });
+            apply(&mut after, &Fact { at: now, kind: succeeded(action, output) });
         }
         Run { revision: before.revision + 1, ..after }
     };
@@ -297,16 +303,16 @@ async fn expired_run_frees_its_id() {
     let on = |days| process(&host, &others(), Arc::new(Standing(at(days))));
     let first = run_of("expired", 2, json!("first"), start);
     let runs = on(0);
-    runs.create(&first, &[]).await.expect("it is created");
+    runs.create(&first, &[], &[]).await.expect("it is created");
     let ended = changed(&first, start, finished(RunStatus::Failed));
     runs.commit(&first, &ended, &[]).await.expect("it ends");
 
     let second = Run { submitted_at: at(91), input: json!("second"), ..first.clone() };
-    assert_eq!(on(89).create(&second, &[]).await.expect("asked"), Created::Existing);
+    assert_eq!(on(89).create(&second, &[], &[]).await.expect("asked"), Created::Existing);
     let later = on(91);
     assert_eq!(later.load(first.id).await.expect("asked"), None, "it is not seen");
-    assert_eq!(later.create(&second, &[]).await.expect("it is created"), Created::New);
-    assert_eq!(later.create(&second, &[]).await.expect("asked"), Created::Existing);
+    assert_eq!(later.create(&second, &[], &[]).await.expect("it is created"), Created::New);
+    assert_eq!(later.create(&second, &[], &[]).await.expect("asked"), Created::Existing);
     assert_eq!(on(91).load(first.id).await.expect("it is read"), Some(second.clone()));
     // Also by a process that remembers the first one.
     assert_eq!(runs.load(first.id).await.expect("it is read"), Some(second));
@@ -328,10 +334,9 @@ async fn events_are_read_back_from_the_record() {
     others.tasks.put(&task("told"), &source, None, Timestamp::from_millis(0)).await.expect("it is a task");
     let (runs, now) = (process(&host, &others, host.clock()), host.clock().now());
     let mut run = run_of("told", 2, json!(null), now);
-    runs.create(&run, &[]).await.expect("it is created");
-    let queued =
-        |action| EventKind::ActionQueued { of: ActionAt { action: ActionIndex(action), attempt: 1, fence: 1 } };
-    for kind in [EventKind::RunStarted { deadline: None }, queued(0), succeeded(0, json!(1))] {
+    runs.create(&run, &[], &[]).await.expect("it is created");
+    let queued = |action| FactKind::ActionQueued { of: ActionAt { action: ActionIndex(action), attempt: 1 }, issue: 0 };
+    for kind in [FactKind::RunStarted { deadline: None }, queued(0), succeeded(0, json!(1))] {
         let after = changed(&run, now, kind);
         runs.commit(&run, &after, &[]).await.expect("it is written");
         run = after;

@@ -3,12 +3,12 @@
 use aws_sdk_scheduler::operation::get_schedule::{GetScheduleError, GetScheduleOutput};
 use aws_sdk_scheduler::types::{DeadLetterConfig, FlexibleTimeWindowMode, RetryPolicy, ScheduleState};
 use serde_json::{Value, json};
-use windlass_aws::{AwsHost, AwsSchedules, Settings};
+use windlass_aws::{AwsHost, Settings};
 use windlass_domain::definition::{CatchUp, Overlap, Schedule, ScheduleRule};
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
-use windlass_engine::ports::{ErrorClass, Schedules};
+use windlass_engine::ports::ErrorClass;
 use windlass_testkit::conformance;
 use windlass_testkit::memory::MemoryHost;
 
@@ -60,11 +60,8 @@ async fn the_suite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn schedule_sends_due_message_to_the_inbox() {
     let host = Stack::get().host().await;
-    let queue = "arn:aws:sqs:eu-central-1:000000000000:wire-dead-letters";
-    let schedules = AwsSchedules::new(host.clients().scheduler.clone(), host.settings());
-    let schedules = schedules.with_dead_letters(Some(queue.to_owned()));
     let (task, now) = (task("nightly"), host.clock().now());
-    schedules.put(&task, &cron("30 2 * * MON-FRI", "Europe/Berlin"), now).await.expect("it is put");
+    host.schedules().put(&task, &cron("30 2 * * MON-FRI", "Europe/Berlin"), now).await.expect("it is put");
 
     let found = get(&host, &task).await.expect("it is there");
     assert_eq!(found.schedule_expression(), Some("cron(30 2 ? * MON-FRI *)"));
@@ -75,7 +72,8 @@ async fn schedule_sends_due_message_to_the_inbox() {
     let target = found.target().expect("it has a target");
     let expected = host.settings().schedule_target.clone().expect("the stack has one");
     assert_eq!((target.arn(), target.role_arn()), (expected.inbox_arn.as_str(), expected.role_arn.as_str()));
-    assert_eq!(target.dead_letter_config().and_then(DeadLetterConfig::arn), Some(queue));
+    let dead_letters = target.dead_letter_config().and_then(DeadLetterConfig::arn);
+    assert_eq!(dead_letters, Some("arn:aws:sqs:eu-central-1:000000000000:wire-schedules-dlq"));
     assert_eq!(target.retry_policy().and_then(RetryPolicy::maximum_event_age_in_seconds), Some(7200));
     let message: Value = serde_json::from_str(target.input().expect("it has a message")).expect("it is JSON");
     let nominal = "<aws.scheduler.scheduled-time>";

@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
 };
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
-use windlass_aws::{AwsHost, Needs, Settings};
+use windlass_aws::{AwsHost, Program, Settings};
 
 use crate::emulator::Emulator;
 
@@ -18,9 +18,11 @@ use crate::emulator::Emulator;
 const PATIENCE: u32 = 12;
 pub(crate) const REGION: &str = "eu-central-1";
 const NAME: &str = "wire";
+const POOLS: &str = "default,other";
 const BUCKET: &str = "wire-payloads";
 const ROLE_ARN: &str = "arn:aws:iam::000000000000:role/wire-scheduler";
 const INBOX_ARN: &str = "arn:aws:sqs:eu-central-1:000000000000:wire-inbox";
+const SCHEDULES_DLQ_ARN: &str = "arn:aws:sqs:eu-central-1:000000000000:wire-schedules-dlq";
 
 /// The stack of this binary.
 pub(crate) struct Stack {
@@ -61,13 +63,15 @@ impl Stack {
                 "WINDLASS_BUCKET" => Some(BUCKET),
                 "WINDLASS_SCHEDULE_ROLE_ARN" => Some(ROLE_ARN),
                 "WINDLASS_INBOX_ARN" => Some(INBOX_ARN),
+                "WINDLASS_SCHEDULES_DLQ_ARN" => Some(SCHEDULES_DLQ_ARN),
+                "WINDLASS_POOLS" => Some(POOLS),
                 "AWS_ENDPOINT_URL" => Some(self.emulator.endpoint.as_str()),
                 "WINDLASS_METER_READS" => Some("sized"),
                 _ => None,
             });
             value.map(str::to_owned)
         };
-        Settings::read(lookup, Needs::Schedules).expect("the settings are whole")
+        Settings::read(lookup, Program::Coordinator).expect("the settings are whole")
     }
 
     /// The stack as a program sees it, with clients of its own.

@@ -1,33 +1,43 @@
 //! One of each event, and one with those fields left out that may be absent.
 
 use serde_json::json;
+use windlass_domain::attempt::ErrorInfo;
+use windlass_domain::caller::Caller;
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
-use windlass_domain::run::{
-    ActionAt, CancelCause, ClaimedBy, ErrorInfo, Event, EventKind, Progress, RunStatus, SkipReason,
-};
+use windlass_domain::run::{ActionAt, CancelCause, Fact, FactKind, Progress, Run, RunStatus, SkipReason};
 
-use super::{agent, at, of};
+use super::{agent, at, of, owner, person};
 
-pub(crate) fn events() -> Vec<(&'static str, Event)> {
-    let kinds = of_the_run().into_iter().chain(of_its_actions());
-    kinds.map(|(name, kind)| (name, Event { at: at(9), kind })).collect()
+/// Each fact, with the run that it is of: one that a person asked for, or one that the host began by itself.
+pub(crate) fn events() -> Vec<(&'static str, Run, Fact)> {
+    let (hosts, persons) = (super::run(), super::run().asked_by(person()));
+    let kinds = of_the_run().into_iter().chain(of_its_actions()).map(|(name, kind)| (name, hosts.clone(), kind));
+    let started = FactKind::RunStarted { deadline: None };
+    let began = [("run.started-asked", persons, started)];
+    kinds.chain(began).map(|(name, run, kind)| (name, run, Fact { at: at(9), kind })).collect()
 }
 
-fn of_the_run() -> Vec<(&'static str, EventKind)> {
-    let ended = |status| EventKind::RunFinished {
+fn of_the_run() -> Vec<(&'static str, FactKind)> {
+    let ended = |status| FactKind::RunFinished {
         status,
         output: None,
         error: Some(ErrorInfo::new("action.failed", "`totals` failed")),
     };
-    let well = |status| EventKind::RunFinished { status, output: Some(json!({ "pages": 7 })), error: None };
+    let well = |status| FactKind::RunFinished { status, output: Some(json!({ "pages": 7 })), error: None };
+    let cancelling = |cause, caller| FactKind::RunCancelling { cause, reason: "not needed".into(), caller };
+    let retried = |deadline, caller| FactKind::RunRetried { deadline, actions: vec![ActionIndex(1)], caller };
     vec![
-        ("run.started", EventKind::RunStarted { deadline: Some(at(7200)) }),
-        ("run.started-bare", EventKind::RunStarted { deadline: None }),
-        ("run.paused", EventKind::RunPaused { number: 3 }),
-        ("run.resumed", EventKind::RunResumed { number: 3 }),
-        ("run.cancelling", EventKind::RunCancelling { cause: CancelCause::Request, reason: "not needed".into() }),
-        ("run.retried", EventKind::RunRetried { deadline: Some(at(7200)), actions: vec![ActionIndex(1)] }),
-        ("run.retried-bare", EventKind::RunRetried { deadline: None, actions: vec![] }),
+        ("run.started", FactKind::RunStarted { deadline: Some(at(7200)) }),
+        ("run.started-bare", FactKind::RunStarted { deadline: None }),
+        ("run.paused", FactKind::RunPaused { number: 3, caller: person() }),
+        ("run.paused-bare", FactKind::RunPaused { number: 3, caller: Caller::HOST }),
+        ("run.resumed", FactKind::RunResumed { number: 3, caller: person() }),
+        ("run.cancelling", cancelling(CancelCause::Request, person())),
+        ("run.cancelling-deadline", cancelling(CancelCause::Deadline, Caller::HOST)),
+        ("run.retried", retried(Some(at(7200)), person())),
+        ("run.retried-bare", retried(None, Caller::HOST)),
+        ("run.swept", FactKind::RunSwept { at: at(9) }),
         ("run.succeeded", well(RunStatus::Succeeded)),
         ("run.succeeded_with_faults", well(RunStatus::SucceededWithFaults)),
         ("run.failed", ended(RunStatus::Failed)),
@@ -36,99 +46,81 @@ fn of_the_run() -> Vec<(&'static str, EventKind)> {
     ]
 }
 
-fn of_its_actions() -> Vec<(&'static str, EventKind)> {
+fn of_its_actions() -> Vec<(&'static str, FactKind)> {
     let error = || ErrorInfo::new("auth.password", "the password is wrong");
-    let (agent, started_at) = (Some(agent()), Some(at(2)));
-    let progress = Progress { percent: Some(12.5), message: Some("reading".into()) };
+    let (of, by, delivery) = (of(), || Some(owner()), Delivery::new(2, 0, 1));
+    let cancelling = |caller| FactKind::ActionCancelling { of, reason: "it hangs".into(), caller };
+    let skipped = |reason| FactKind::ActionSkipped { action: ActionIndex(2), reason };
+    let unattempted = ActionAt { action: ActionIndex(3), attempt: 0 };
     vec![
-        ("action.ready", EventKind::ActionReady { action: ActionIndex(1) }),
-        ("action.queued", EventKind::ActionQueued { of: of() }),
+        ("action.ready", FactKind::ActionReady { action: ActionIndex(1) }),
+        ("action.queued", FactKind::ActionQueued { of, issue: 0 }),
         ("action.unserved", unserved()),
-        (
-            "action.started",
-            EventKind::ActionStarted { of: of(), agent: super::agent(), started_at: at(2), by: ClaimedBy::default() },
-        ),
-        ("action.leased", EventKind::ActionLeased { of: of(), until: at(9) }),
-        ("action.lapsed", EventKind::ActionLapsed { of: of() }),
-        ("action.lost", EventKind::ActionLost { of: of() }),
-        ("action.not_lost", EventKind::ActionNotLost { of: of() }),
-        ("action.progressed", EventKind::ActionProgressed { of: of(), number: 0, progress }),
-        (
-            "action.checkpointed",
-            EventKind::ActionCheckpointed { of: of(), number: 1, checkpoint: json!({ "rows": 3 }) },
-        ),
-        ("action.handed_back", EventKind::ActionHandedBack { of: of() }),
-        (
-            "action.succeeded",
-            EventKind::ActionSucceeded { of: of(), agent: agent.clone(), started_at, output: json!({ "rows": 3 }) },
-        ),
-        (
-            "action.succeeded-bare",
-            EventKind::ActionSucceeded { of: of(), agent: None, started_at: None, output: json!(null) },
-        ),
-        (
-            "action.retrying",
-            EventKind::ActionRetrying { of: of(), agent: agent.clone(), started_at, error: error(), retry_at: at(60) },
-        ),
-        (
-            "action.failed",
-            EventKind::ActionFailed { of: of(), agent: agent.clone(), started_at, error: error(), allowed: true },
-        ),
-        (
-            "action.timed_out",
-            EventKind::ActionTimedOut { of: of(), agent: None, started_at: None, error: error(), allowed: false },
-        ),
-        ("action.skipped", EventKind::ActionSkipped { action: ActionIndex(2), reason: SkipReason::Trigger }),
-        (
-            "action.skipped-condition",
-            EventKind::ActionSkipped { action: ActionIndex(2), reason: SkipReason::Condition },
-        ),
-        ("action.cancelled", cancelled(of(), None, None)),
-        ("action.cancelled-by", cancelled(of(), agent, None)),
-        (
-            "action.cancelled-unattempted",
-            cancelled(ActionAt { action: ActionIndex(3), attempt: 0, fence: 0 }, None, None),
-        ),
-        ("action.cancelling", EventKind::ActionCancelling { of: of(), reason: "it hangs".into() }),
-        ("action.cancelled-killed", cancelled(of(), None, Some(ErrorInfo::new("killed", "it hangs")))),
+        ("action.started", FactKind::ActionStarted { of, delivery, owner: owner(), fence: 3 }),
+        ("action.leased", FactKind::ActionLeased { of, until: at(9), renewal: 1 }),
+        ("action.lapsed", FactKind::ActionLapsed { of }),
+        ("action.lost", FactKind::ActionLost { of, delivery }),
+        ("action.not_lost", FactKind::ActionNotLost { of, delivery }),
+        ("action.progressed", progressed(delivery)),
+        ("action.checkpointed", FactKind::ActionCheckpointed { of, number: 1, checkpoint: json!({ "rows": 3 }) }),
+        ("action.handed_back", FactKind::ActionHandedBack { of, issue: 72_182 }),
+        ("action.succeeded", FactKind::ActionSucceeded { of, by: by(), output: json!({ "rows": 3 }) }),
+        ("action.succeeded-bare", FactKind::ActionSucceeded { of, by: None, output: json!(null) }),
+        ("action.retrying", FactKind::ActionRetrying { of, by: by(), error: error(), retry_at: at(60) }),
+        ("action.failed", FactKind::ActionFailed { of, by: by(), error: error(), allowed: true }),
+        ("action.timed_out", FactKind::ActionTimedOut { of, by: None, error: error(), allowed: false }),
+        ("action.skipped", skipped(SkipReason::Trigger)),
+        ("action.skipped-condition", skipped(SkipReason::Condition)),
+        ("action.cancelled", cancelled(of, None, None)),
+        ("action.cancelled-by", cancelled(of, Some(agent()), None)),
+        ("action.cancelled-unattempted", cancelled(unattempted, None, None)),
+        ("action.cancelling", cancelling(person())),
+        ("action.cancelling-bare", cancelling(Caller::HOST)),
+        ("action.cancelled-killed", cancelled(of, None, Some(ErrorInfo::new("killed", "it hangs")))),
     ]
 }
 
-fn cancelled(of: ActionAt, agent: Option<AgentId>, error: Option<ErrorInfo>) -> EventKind {
-    EventKind::ActionCancelled { of, agent, error, allowed: false }
+fn progressed(delivery: Delivery) -> FactKind {
+    let progress = Progress { percent: Some(12.5), message: Some("reading".into()) };
+    FactKind::ActionProgressed { of: of(), delivery, number: 0, progress }
 }
 
-fn unserved() -> EventKind {
-    EventKind::ActionUnserved { of: of(), pool: PoolName::new("linux-gpu").expect("a name"), since: at(3) }
+fn cancelled(of: ActionAt, agent: Option<AgentId>, error: Option<ErrorInfo>) -> FactKind {
+    FactKind::ActionCancelled { of, agent, error, allowed: false }
+}
+
+fn unserved() -> FactKind {
+    FactKind::ActionUnserved { of: of(), pool: PoolName::new("linux-gpu").expect("a name"), since: at(3) }
 }
 
 /// Fails to compile when a kind is added: give it a sample above, then name it here.
 #[expect(dead_code, reason = "it is for the compiler")]
-fn every_kind_has_a_sample(kind: &EventKind) {
+fn every_kind_has_a_sample(kind: &FactKind) {
     match kind {
-        EventKind::RunStarted { .. }
-        | EventKind::RunPaused { .. }
-        | EventKind::RunResumed { .. }
-        | EventKind::RunCancelling { .. }
-        | EventKind::RunRetried { .. }
-        | EventKind::RunFinished { .. }
-        | EventKind::ActionReady { .. }
-        | EventKind::ActionQueued { .. }
-        | EventKind::ActionUnserved { .. }
-        | EventKind::ActionLeased { .. }
-        | EventKind::ActionLapsed { .. }
-        | EventKind::ActionStarted { .. }
-        | EventKind::ActionProgressed { .. }
-        | EventKind::ActionLost { .. }
-        | EventKind::ActionNotLost { .. }
-        | EventKind::ActionCheckpointed { .. }
-        | EventKind::ActionHandedBack { .. }
-        | EventKind::ActionSucceeded { .. }
-        | EventKind::ActionRetrying { .. }
-        | EventKind::ActionFailed { .. }
-        | EventKind::ActionTimedOut { .. }
-        | EventKind::ActionSkipped { .. }
-        | EventKind::ActionCancelling { .. }
-        | EventKind::ActionCancelled { .. } => {}
+        FactKind::RunStarted { .. }
+        | FactKind::RunPaused { .. }
+        | FactKind::RunResumed { .. }
+        | FactKind::RunCancelling { .. }
+        | FactKind::RunRetried { .. }
+        | FactKind::RunSwept { .. }
+        | FactKind::RunFinished { .. }
+        | FactKind::ActionReady { .. }
+        | FactKind::ActionQueued { .. }
+        | FactKind::ActionUnserved { .. }
+        | FactKind::ActionLeased { .. }
+        | FactKind::ActionLapsed { .. }
+        | FactKind::ActionStarted { .. }
+        | FactKind::ActionProgressed { .. }
+        | FactKind::ActionLost { .. }
+        | FactKind::ActionNotLost { .. }
+        | FactKind::ActionCheckpointed { .. }
+        | FactKind::ActionHandedBack { .. }
+        | FactKind::ActionSucceeded { .. }
+        | FactKind::ActionRetrying { .. }
+        | FactKind::ActionFailed { .. }
+        | FactKind::ActionTimedOut { .. }
+        | FactKind::ActionSkipped { .. }
+        | FactKind::ActionCancelling { .. }
+        | FactKind::ActionCancelled { .. } => {}
     }
 }

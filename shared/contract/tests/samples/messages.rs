@@ -1,53 +1,71 @@
 //! One of each message, with every field set, and one with those left out that may be absent.
 
 use serde_json::{Value, json};
-use windlass_contract::message::{ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage};
+use windlass_contract::message::{Confirmed, ControlMessage, InboxMessage, MESSAGE_VERSION, PerformMessage, Stopped};
 use windlass_contract::trace::traceparent;
+use windlass_domain::attempt::{ErrorInfo, Fate};
+use windlass_domain::caller::{Caller, Way};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, ActionName, PoolName, TaskName};
-use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, Progress};
+use windlass_domain::run::{CancelCause, Claim, Input, Outcome, Progress};
 use windlass_domain::time::Millis;
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
 
-use super::{agent, at, id, of};
+use super::{agent, at, id, message, of, person, report};
 
 /// One input of each kind, and its file's name. The match below names every kind there is.
 fn inputs() -> Vec<(&'static str, Input)> {
-    let ended =
-        |outcome, checkpoint| Input::Completed { of: of(), agent: agent(), started_at: at(2), outcome, checkpoint };
+    reported().into_iter().chain(asked()).collect()
+}
+
+/// What agents say, and queues that gave a message up.
+fn reported() -> Vec<(&'static str, Input)> {
+    let ended = |outcome, checkpoint| Input::Completed { of: report(), started_at: at(2), outcome, checkpoint };
     let completed = |outcome| ended(outcome, None);
     let checkpoint = || Some(json!({ "rows": 3 }));
     let error = || ErrorInfo::new("auth.password", "the password is wrong");
     let progress = || Progress { percent: Some(12.5), message: Some("reading".into()) };
+    let progressed = |number, progress, checkpoint| Input::Progressed { of: report(), number, progress, checkpoint };
+    let (action, received) = (ActionIndex(1), Delivery::new(2, 0, 101));
+    let claim = |action, delivery, asked| Claim { action: ActionIndex(action), delivery, message: message(), asked };
+    let claims = |claims| Input::Claim { agent: agent(), claims };
+    let (redelivered, resent) = (claim(1, Delivery::new(2, 0, 2), 1), claim(2, Delivery::new(1, 600_421, 1), 2));
+    let reason = || "received 101 times".to_owned();
     vec![
-        ("start", Input::Start),
-        ("started", Input::Started { of: of(), agent: agent(), started_at: at(2) }),
-        ("claim", Input::Claim { of: of(), agent: agent(), received: 2, copy: 0, again: false }),
-        ("claim_copy", Input::Claim { of: of(), agent: agent(), received: 1, copy: 6, again: false }),
-        ("claim_again", Input::Claim { of: of(), agent: agent(), received: 1, copy: 6, again: true }),
-        ("renewed", Input::Renewed { of: of(), agent: agent(), started_at: at(2) }),
-        ("progressed", Input::Progressed { of: of(), number: 0, progress: progress(), checkpoint: None }),
-        ("progressed_bare", Input::Progressed { of: of(), number: 0, progress: Progress::default(), checkpoint: None }),
-        ("progressed_saved", Input::Progressed { of: of(), number: 7, progress: progress(), checkpoint: checkpoint() }),
-        ("kill", Input::Kill { action: ActionIndex(2), reason: "it hangs".into(), retries: 1 }),
-        ("handed_back", Input::HandedBack { of: of(), agent: agent(), copy: 0, checkpoint: None }),
-        ("handed_back_copy", Input::HandedBack { of: of(), agent: agent(), copy: 6, checkpoint: None }),
-        ("handed_back_saved", Input::HandedBack { of: of(), agent: agent(), copy: 0, checkpoint: checkpoint() }),
+        ("started", Input::Started { of: report(), started_at: at(2) }),
+        ("claim", claims(vec![redelivered])),
+        ("claim_two", claims(vec![redelivered, resent])),
+        ("renewed", Input::Renewed { of: report(), started_at: at(2), number: 1 }),
+        ("progressed", progressed(0, progress(), None)),
+        ("progressed_bare", progressed(0, Progress::default(), None)),
+        ("progressed_saved", progressed(7, progress(), checkpoint())),
+        ("handed_back", Input::HandedBack { of: report(), checkpoint: None }),
+        ("handed_back_saved", Input::HandedBack { of: report(), checkpoint: checkpoint() }),
         ("failed_saved", ended(Outcome::Failed { error: error() }, checkpoint())),
         ("succeeded", completed(Outcome::Succeeded { output: json!({ "rows": 3, "mean": 0.1 }) })),
         ("failed", completed(Outcome::Failed { error: error() })),
         ("timed_out", completed(Outcome::TimedOut { error: error() })),
         ("cancelled", completed(Outcome::Cancelled)),
-        ("dead_lettered", Input::DeadLettered { of: of(), copy: 0, reason: "received 20 times".into() }),
-        ("dead_lettered_copy", Input::DeadLettered { of: of(), copy: 72_182, reason: "received 20 times".into() }),
+        ("dead_lettered", Input::DeadLettered { action, delivery: received, message: message(), reason: reason() }),
+        ("dead_lettered_bare", Input::DeadLettered { action, delivery: received, message: 0, reason: reason() }),
+    ]
+}
+
+/// What callers and the host itself say.
+fn asked() -> Vec<(&'static str, Input)> {
+    vec![
+        ("start", Input::Start),
         ("unserved", Input::Unserved { pool: PoolName::new("linux-gpu").expect("a name"), since: at(3) }),
         ("cancel", Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request, retries: 1 }),
+        ("kill", Input::Kill { action: ActionIndex(2), reason: "it hangs".into(), retries: 1 }),
         ("pause", Input::Pause { pauses: 0, retries: 0 }),
         ("pause_again", Input::Pause { pauses: 2, retries: 1 }),
         ("resume", Input::Resume { pauses: 0 }),
         ("resume_first", Input::Resume { pauses: 1 }),
         ("retry", Input::Retry { retries: 1 }),
-        ("wake", Input::Wake),
-        ("sweep", Input::Sweep { since: at(9) }),
+        ("wake", Input::Wake { action: None }),
+        ("wake_action", Input::Wake { action: Some(ActionIndex(1)) }),
+        ("sweep", Input::Sweep { at: at(60) }),
     ]
 }
 
@@ -69,19 +87,22 @@ fn every_input_has_a_sample(input: &Input) {
         | Input::Pause { .. }
         | Input::Resume { .. }
         | Input::Retry { .. }
-        | Input::Wake
+        | Input::Wake { .. }
         | Input::Sweep { .. } => {}
     }
 }
 
 pub(crate) fn inbox() -> Vec<(&'static str, InboxMessage)> {
-    let run = |(name, input)| (name, InboxMessage::Run { v: MESSAGE_VERSION, run: id(), input });
+    let run = |(name, input)| (name, InboxMessage::of_run(id(), input));
+    let cancel = || Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request, retries: 0 };
+    let asked = |caller| InboxMessage::Run { v: MESSAGE_VERSION, run: id(), input: cancel(), caller };
     let task = || TaskName::new("nightly-report").expect("a name");
     let due = |nominal| InboxMessage::Due { v: MESSAGE_VERSION, task: task(), nominal };
     let sweep = InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: at(60) };
     inputs()
         .into_iter()
         .map(run)
+        .chain([("cancel_by_person", asked(person())), ("cancel_by_schedule", asked(Caller::by(Way::Schedule)))])
         .chain([("due", due(Some(at(0)))), ("due_next", due(None)), ("sweep_minute", sweep)])
         .collect()
 }
@@ -94,12 +115,13 @@ fn performed(work: Work) -> PerformMessage {
         version: 3,
         name: ActionName::new("extract").expect("a name"),
         of: of(),
+        issue: 72_182,
+        fence: 3,
+        losses: 1,
         work,
         timeout_ms: Some(Millis(600_000)),
         deadline: Some(at(7200)),
         queued_at: at(1),
-        claim: true,
-        copy: 0,
         checkpoint: None,
         trace: None,
     }
@@ -123,12 +145,12 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
         HttpWork { method: "GET".into(), url: "https://example.com/".into(), headers: [].into(), body: None };
     let native = NativeWork { handler: "noop".into(), input: json!("text") };
     let bare_native = NativeWork { handler: "noop".into(), input: Value::Null };
-    let least = PerformMessage { timeout_ms: None, deadline: None, claim: false, ..performed(Work::Exec(bare)) };
+    let least = performed(Work::Exec(bare));
+    let least = PerformMessage { issue: 0, losses: 0, timeout_ms: None, deadline: None, ..least };
     let traced = PerformMessage { trace: Some(traceparent(id(), of())), ..performed(Work::Exec(exec.clone())) };
     let taken_up = PerformMessage { checkpoint: Some(json!({ "rows": 3 })), ..performed(Work::Exec(exec.clone())) };
     vec![
         ("exec_taken_up", taken_up),
-        ("exec_copy", PerformMessage { copy: 6, ..performed(Work::Exec(exec.clone())) }),
         ("exec", performed(Work::Exec(exec))),
         ("exec_traced", traced),
         ("exec_bare", least),
@@ -141,6 +163,49 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
 
 pub(crate) fn control() -> Vec<(&'static str, ControlMessage)> {
     let drain = ControlMessage::Drain { v: MESSAGE_VERSION, deadline_ms: Millis(30_000), agent: agent() };
-    let stop = ControlMessage::Stop { v: MESSAGE_VERSION, run: id(), of: of() };
-    vec![("stop", stop), ("drain", drain)]
+    let (v, run) = (MESSAGE_VERSION, id());
+    let confirm = |confirmed| ControlMessage::Confirm { v, run, confirmed };
+    let stop = |stopped| ControlMessage::Stop { v, run, stopped };
+    let (delivery, message) = (Delivery::new(2, 0, 2), message());
+    let stopped = |asked, fate, reason: &str| Stopped {
+        action: ActionIndex(1),
+        delivery,
+        message,
+        asked,
+        fate,
+        reason: reason.into(),
+    };
+    let begins = Confirmed {
+        action: ActionIndex(1),
+        delivery,
+        message,
+        asked: 1,
+        until: None,
+        checkpoint: None,
+        losses: 0,
+        fence: 4,
+    };
+    let checkpoint = || Some(json!({ "rows": 3 }));
+    let taken_up = Confirmed {
+        action: ActionIndex(2),
+        delivery: Delivery::new(1, 600_421, 1),
+        asked: 2,
+        checkpoint: checkpoint(),
+        losses: 1,
+        ..begins.clone()
+    };
+    let renewed = Confirmed { until: Some(at(610)), checkpoint: checkpoint(), ..begins.clone() };
+    let cancelled = stopped(None, Fate::Report, "its run is being cancelled, or it alone was killed");
+    let replaced = stopped(Some(1), Fate::Leave, "another attempt or delivery has replaced it");
+    let ended = stopped(Some(1), Fate::Delete, "the action has ended");
+    vec![
+        ("confirm", confirm(vec![begins.clone()])),
+        ("confirm_two", confirm(vec![begins, taken_up])),
+        ("confirm_renewed", confirm(vec![renewed])),
+        ("stop_report", stop(vec![cancelled.clone()])),
+        ("stop_leave", stop(vec![replaced])),
+        ("stop_delete", stop(vec![ended.clone()])),
+        ("stop_two", stop(vec![cancelled, Stopped { action: ActionIndex(2), ..ended }])),
+        ("drain", drain),
+    ]
 }

@@ -4,8 +4,11 @@ mod events;
 mod messages;
 mod runs;
 
+use windlass_domain::attempt::Owner;
+use windlass_domain::caller::{Caller, Way};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, RunId};
-use windlass_domain::run::ActionAt;
+use windlass_domain::run::{ActionAt, Report};
 use windlass_domain::time::Timestamp;
 
 pub(crate) use events::events;
@@ -22,9 +25,29 @@ fn id() -> RunId {
 }
 
 fn of() -> ActionAt {
-    ActionAt { action: ActionIndex(1), attempt: 2, fence: 3 }
+    ActionAt { action: ActionIndex(1), attempt: 2 }
+}
+
+/// The hash of the message's id `4ef4a9a0-3f52-4b3c-9a55-6d0a1b7e0d11`, which the protocol's page has as its example.
+fn message() -> u32 {
+    windlass_contract::message::message_hash("4ef4a9a0-3f52-4b3c-9a55-6d0a1b7e0d11")
+}
+
+/// A report of the first receipt of an attempt's first message.
+fn report() -> Report {
+    Report { action: ActionIndex(1), delivery: Delivery::new(2, 0, 1), message: message(), agent: agent() }
 }
 
 fn agent() -> AgentId {
     AgentId::new("agent-1").expect("a name")
+}
+
+/// The agent that has an attempt by its message.
+fn owner() -> Owner {
+    Owner { agent: agent(), started_at: at(2), since: at(3), message: message(), until: None, renewal: 0 }
+}
+
+/// A person who asked by the API and said why.
+fn person() -> Caller {
+    Caller { who: Some("ada@example.com".into()), ..Caller::by(Way::Api) }.because("the supplier called")
 }

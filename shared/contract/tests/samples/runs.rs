@@ -1,14 +1,14 @@
 //! Records in every shape that is stored.
 
 use serde_json::json;
+use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};
+use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::TaskName;
-use windlass_domain::run::{
-    ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Page, Pages, Progress, Run,
-    RunStatus, Unserved,
-};
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{AgentId, TaskName};
+use windlass_domain::run::{CancelCause, Cancellation, Origin, Page, Pages, Progress, Run, RunStatus, Swept};
 
-use super::{agent, at, id};
+use super::{at, id, owner, person};
 
 /// The task that the runs are of.
 pub(crate) fn definition() -> Definition {
@@ -34,13 +34,12 @@ pub(crate) fn submitted() -> Run {
 pub(crate) fn run() -> Run {
     let succeeded = ActionState {
         status: ActionStatus::Succeeded,
-        attempt: 2,
+        last: Delivery::new(2, 0, 1),
         attempt_base: 1,
         fence: 3,
-        agent: Some(agent()),
+        owner: Some(owner()),
         first_queued_at: Some(at(1)),
         queued_at: Some(at(2)),
-        started_at: Some(at(3)),
         finished_at: Some(at(4)),
         revision: 5,
         progress: Some(Progress { percent: Some(100.0), message: Some("done".into()) }),
@@ -50,7 +49,8 @@ pub(crate) fn run() -> Run {
     let waiting = ActionState { ready: true, ..ActionState::default() };
     let retrying = ActionState {
         status: ActionStatus::RetryWaiting,
-        attempt: 1,
+        last: Delivery::none_of(1),
+        fence: 1,
         first_queued_at: Some(at(4)),
         queued_at: Some(at(4)),
         retry_at: Some(at(60)),
@@ -62,6 +62,7 @@ pub(crate) fn run() -> Run {
     Run {
         revision: 7,
         origin: Origin::Schedule { nominal: at(0) },
+        caller: Caller::by(Way::Schedule),
         status: RunStatus::Failed,
         output: Some(json!("text")),
         error: Some(ErrorInfo::new("run.failed", "an action failed")),
@@ -69,9 +70,18 @@ pub(crate) fn run() -> Run {
         finished_at: Some(at(70)),
         deadline: Some(at(7200)),
         wake_at: Some(at(60)),
-        cancellation: Some(Cancellation { at: at(65), cause: CancelCause::Request, reason: "not needed".into() }),
+        cancellation: Some(Cancellation {
+            at: at(65),
+            cause: CancelCause::Request,
+            reason: "not needed".into(),
+            caller: person(),
+            revision: 6,
+        }),
         retries: 1,
         status_revision: 7,
+        status_caller: Some(person()),
+        start_revision: 1,
+        swept: vec![Swept { at: at(69), revision: 6 }],
         open: 2,
         in_flight: 1,
         ready: 1,
@@ -87,7 +97,7 @@ pub(crate) fn run() -> Run {
 pub(crate) fn unserved() -> Run {
     let waiting = ActionState {
         status: ActionStatus::Queued,
-        attempt: 1,
+        last: Delivery::none_of(1),
         fence: 1,
         first_queued_at: Some(at(2)),
         queued_at: Some(at(2)),
@@ -101,49 +111,22 @@ pub(crate) fn unserved() -> Run {
         status: RunStatus::Running,
         started_at: Some(at(2)),
         status_revision: 1,
+        start_revision: 1,
         in_flight: 1,
         actions: Pages::from_pages(vec![states]),
         ..submitted()
     }
 }
 
-/// A run with an attempt that cost two agents and is performed by a copy of its message.
-fn lost() -> Run {
-    let mut states: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
-    if let Some(first) = states.first_mut() {
-        (first.fence, first.lost, first.copy) = (5, vec![2, 4], 6);
-    }
-    Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
-}
-
-/// A run with an attempt that was claimed and is leased.
-fn leased() -> Run {
-    let mut states: Vec<ActionState> = lost().actions.iter().cloned().collect();
-    if let Some(first) = states.first_mut() {
-        (first.received, first.leased_until) = (2, Some(at(9)));
-    }
-    Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
-}
-
-/// A run with an attempt that somebody has killed and its agent has not answered.
-fn killed() -> Run {
-    let mut states: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
-    if let Some(first) = states.first_mut() {
-        first.kill = Some(Kill { at: at(3), reason: "it hangs".into(), revision: 4 });
-    }
-    Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
-}
-
 /// A run with an attempt that said where it can be taken up, and one that was handed back.
 fn taken_up() -> Run {
     let running = ActionState {
         status: ActionStatus::Running,
-        attempt: 1,
-        fence: 2,
-        agent: Some(agent()),
+        last: Delivery::new(1, 0, 1),
+        fence: 1,
+        owner: Some(owner()),
         first_queued_at: Some(at(1)),
         queued_at: Some(at(1)),
-        started_at: Some(at(3)),
         revision: 3,
         progress: Some(Progress { percent: Some(12.5), message: None }),
         progress_number: 7,
@@ -152,10 +135,10 @@ fn taken_up() -> Run {
     };
     let handed_back = ActionState {
         status: ActionStatus::Queued,
-        agent: None,
-        started_at: None,
+        last: Delivery::new(1, 2001, 0),
+        fence: 2,
+        owner: None,
         progress_number: 0,
-        handed_back: true,
         ..running.clone()
     };
     Run {
@@ -163,10 +146,49 @@ fn taken_up() -> Run {
         status: RunStatus::Running,
         started_at: Some(at(1)),
         status_revision: 1,
+        start_revision: 1,
         in_flight: 2,
         actions: Pages::from_pages(vec![vec![running, handed_back, ActionState::default(), ActionState::default()]]),
         ..submitted()
     }
+}
+
+/// That run, with another state of its first action.
+fn with_first(change: impl FnMut(&mut ActionState)) -> Run {
+    let mut states: Vec<ActionState> = taken_up().actions.iter().cloned().collect();
+    states.first_mut().into_iter().for_each(change);
+    Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
+}
+
+/// An attempt that cost two agents, and that a third has claimed by a message that was sent again.
+fn lost(state: &mut ActionState) {
+    state.last = Delivery::new(1, 600_421, 1);
+    (state.fence, state.losses) = (4, vec![Delivery::new(1, 0, 1), Delivery::new(1, 0, 3)]);
+}
+
+/// An attempt that its agent keeps without a message.
+fn leased(state: &mut ActionState) {
+    lost(state);
+    state.owner = Some(Owner { until: Some(at(9)), renewal: 2, ..owner() });
+}
+
+/// An attempt whose lease has run out: it is queued again, and its agent is still named.
+fn lapsed(state: &mut ActionState) {
+    leased(state);
+    state.status = ActionStatus::Queued;
+}
+
+/// An attempt that ended without a word before its end: the process manager has heard of its agent then only.
+fn short(state: &mut ActionState) {
+    let by = Owner::of_end(AgentId::new("agent-2").expect("a name"), at(2));
+    *state =
+        ActionState { status: ActionStatus::Succeeded, owner: Some(by), finished_at: Some(at(3)), ..state.clone() };
+    (state.progress, state.progress_number, state.checkpoint) = (None, 0, None);
+}
+
+/// An attempt that a person has killed and its agent has not answered.
+fn killed(state: &mut ActionState) {
+    state.kill = Some(Kill { at: at(3), reason: "it hangs".into(), caller: person(), revision: 4 });
 }
 
 /// Each form of a stored record: as created, with every field, and in pages.
@@ -181,9 +203,11 @@ pub(crate) fn records() -> Vec<(&'static str, Run)> {
         ("paged", large),
         ("unserved", unserved()),
         ("taken_up", taken_up()),
-        ("lost", lost()),
-        ("leased", leased()),
-        ("killed", killed()),
-        ("paused", Run { status: RunStatus::Paused, pauses: 2, ..killed() }),
+        ("lost", with_first(lost)),
+        ("leased", with_first(leased)),
+        ("lapsed", with_first(lapsed)),
+        ("short", with_first(short)),
+        ("killed", with_first(killed)),
+        ("paused", Run { status: RunStatus::Paused, pauses: 2, ..with_first(killed) }),
     ]
 }

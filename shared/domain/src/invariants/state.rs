@@ -2,13 +2,16 @@
 
 use super::{
     Holds, Invariant, SG1, SG2, SG3, SG4, SG5, SG6, SG7, SG8, SG9, SG10, SG11, SG12, SG13, SG14, SG15, SG16, SG17,
-    SG18, SG34, Violation, goes_on, trigger_holds, violated,
+    SG18, SG19, SG34, Violation, goes_on, trigger_holds, violated,
 };
+use crate::attempt::{ActionState, ActionStatus, Owner};
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
-use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_LOSSES, TIMEOUT_MARGIN_MS};
+use crate::limits::{
+    CANCEL_FORCE_MS, CANCEL_GRACE_MS, MAX_LOSSES, START_AGAIN_AFTER_MS, TIMEOUT_MARGIN_MS, UNLEASED_MS,
+};
 use crate::retry::Attempts;
-use crate::run::{ActionState, ActionStatus, CancelCause, Run, RunStatus, check_checkpoint};
+use crate::run::{CancelCause, Run, RunStatus, check_checkpoint};
 use crate::time::{Millis, Timestamp};
 
 /// Every invariant of the record that does not hold.
@@ -31,36 +34,40 @@ pub fn check(definition: &Definition, run: &Run) -> Vec<Violation> {
     look.found
 }
 
-/// The earliest instant at which time alone changes the run, computed from every action.
+/// The earliest time at which time alone changes the run, computed from every action. The times at which a queued attempt is
+/// sent again depend on when that was done last: [`super::check_step`] judges these.
 fn earliest_timer(definition: &Definition, run: &Run) -> Option<Timestamp> {
-    let of_action = |action: ActionIndex| {
-        let (author, state) = (definition.action(action), run.action(action));
-        let cancelled_at = run.cancellation.as_ref().map(|cancellation| cancellation.at);
-        match (run.status, state.status) {
-            (RunStatus::Cancelling, ActionStatus::Queued) => Some(cancelled_at?.plus(Millis(CANCEL_GRACE_MS))),
-            (RunStatus::Cancelling, ActionStatus::Running) => {
-                Some(cancelled_at?.plus(Millis(CANCEL_FORCE_MS))).max(state.leased_until)
-            }
-            (RunStatus::Running | RunStatus::Paused, ActionStatus::Queued) if state.kill.is_some() => {
-                Some(state.kill.as_ref()?.at.plus(Millis(CANCEL_GRACE_MS)))
-            }
-            (RunStatus::Running | RunStatus::Paused, ActionStatus::Running) if state.kill.is_some() => {
-                Some(state.kill.as_ref()?.at.plus(Millis(CANCEL_FORCE_MS))).max(state.leased_until)
-            }
-            (RunStatus::Running | RunStatus::Paused, ActionStatus::Queued) => {
-                Some(state.queued_at?.plus(author.queue_timeout?))
-            }
-            (RunStatus::Running | RunStatus::Paused, ActionStatus::Running) => {
-                let timeout = author.timeout.and_then(|timeout| Some(state.started_at?.plus(timeout)));
-                let given_up = timeout.map(|at| at.plus(Millis(TIMEOUT_MARGIN_MS)));
-                given_up.into_iter().chain(state.leased_until).min()
-            }
-            (RunStatus::Running | RunStatus::Paused, ActionStatus::RetryWaiting) => state.retry_at,
-            _ => None,
-        }
-    };
+    if run.status == RunStatus::Submitted {
+        return Some(run.submitted_at.plus(Millis(START_AGAIN_AFTER_MS)));
+    }
     let deadline = run.deadline.filter(|_| goes_on(run.status));
-    definition.indexes().filter_map(of_action).chain(deadline).min()
+    definition.indexes().filter_map(|action| timer_of(definition, run, action)).chain(deadline).min()
+}
+
+fn timer_of(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Timestamp> {
+    let (author, state) = (definition.action(action), run.action(action));
+    let asked_at = if run.status == RunStatus::Cancelling {
+        run.cancellation.as_ref().map(|cancellation| cancellation.at)
+    } else {
+        state.kill.as_ref().map(|kill| kill.at)
+    };
+    let until = state.owner.as_ref().and_then(|owner| owner.until);
+    match (state.status, asked_at) {
+        (ActionStatus::Queued, Some(at)) => Some(at.plus(Millis(CANCEL_GRACE_MS))),
+        (ActionStatus::Running, Some(at)) => Some(at.plus(Millis(CANCEL_FORCE_MS))).max(until),
+        (ActionStatus::Queued, None) => {
+            let since = state.queued_at.max(until.filter(|_| state.owner.is_some()))?;
+            Some(since.plus(author.queue_timeout?))
+        }
+        (ActionStatus::Running, None) => {
+            let since = state.owner.as_ref()?.since;
+            let given_up = author.timeout.map(|timeout| since.plus(timeout).plus(Millis(TIMEOUT_MARGIN_MS)));
+            let lapses = until.unwrap_or(since.plus(Millis(UNLEASED_MS)));
+            given_up.into_iter().chain([lapses]).min()
+        }
+        (ActionStatus::RetryWaiting, _) => state.retry_at,
+        _ => None,
+    }
 }
 
 struct Look<'a> {
@@ -122,7 +129,7 @@ impl Look<'_> {
         });
         let cause = run.cancellation.as_ref().map(|cancellation| cancellation.cause);
         let agrees = match run.status {
-            RunStatus::Submitted => cause.is_none() && run.started_at.is_none() && run.revision == 0,
+            RunStatus::Submitted => cause.is_none() && run.started_at.is_none() && run.start_revision == 0,
             RunStatus::Running | RunStatus::Paused => cause.is_none() && run.started_at.is_some(),
             RunStatus::Cancelling => cause.is_some(),
             RunStatus::Succeeded => cause.is_none() && run.failed == 0 && run.faults == 0 && run.error.is_none(),
@@ -135,7 +142,13 @@ impl Look<'_> {
             format!("{:?} with cause {cause:?}, {} failed, {} faults", run.status, run.failed, run.faults)
         });
         let next = run.revision + 1;
-        let latest = run.actions.iter().map(|state| state.revision).chain([run.status_revision]).max();
+        let of_action = |state: &ActionState| {
+            let kill = state.kill.as_ref().map_or(0, |kill| kill.revision);
+            let unserved = state.unserved.map_or(0, |unserved| unserved.revision);
+            state.revision.max(kill).max(unserved)
+        };
+        let of_run = [run.status_revision, run.start_revision, run.swept.last().map_or(0, |swept| swept.revision)];
+        let latest = run.actions.iter().map(of_action).chain(of_run).max();
         self.holds(SG15, latest <= Some(next), || format!("{latest:?} after {}", run.revision));
     }
 
@@ -144,9 +157,8 @@ impl Look<'_> {
         let is_awaited = run.in_flight > 0 || run.wake_at.is_some();
         let lives = match run.status {
             RunStatus::Running => is_awaited,
-            RunStatus::Cancelling => run.wake_at.is_some(),
-            RunStatus::Submitted
-            | RunStatus::Paused
+            RunStatus::Cancelling | RunStatus::Submitted => run.wake_at.is_some(),
+            RunStatus::Paused
             | RunStatus::Succeeded
             | RunStatus::SucceededWithFaults
             | RunStatus::Failed
@@ -176,13 +188,29 @@ impl Look<'_> {
 
     fn attempts(&mut self, action: ActionIndex) {
         let state = self.run.action(action);
+        let attempt = state.last.attempt;
         let within = match self.definition.action(action).retry.attempts {
-            Attempts::Limited(most) => state.attempt - state.attempt_base.min(state.attempt) <= most,
+            Attempts::Limited(most) => attempt - state.attempt_base.min(attempt) <= most,
             Attempts::Forever => true,
         };
         self.of_action(SG9, action, within, "it has had more attempts than its policy allows");
-        let numbered = state.attempt_base <= state.attempt && state.attempt <= state.fence;
+        let numbered = state.attempt_base <= attempt && u64::from(attempt) <= state.fence && state.fence <= 1 << 53;
         self.of_action(SG9, action, numbered, "its numbers are out of order");
+        let owner = state.owner.as_ref();
+        let owned = match state.status {
+            ActionStatus::Running => owner.is_some(),
+            ActionStatus::Queued => owner.is_none_or(|owner| owner.until.is_some()),
+            ActionStatus::Waiting
+            | ActionStatus::RetryWaiting
+            | ActionStatus::Succeeded
+            | ActionStatus::Failed
+            | ActionStatus::TimedOut
+            | ActionStatus::Skipped
+            | ActionStatus::Cancelled => owner.is_none_or(|owner| owner.until.is_none()),
+        };
+        let is_of_end = |owner: &Owner| owner.since.as_millis() == 0 && !state.status.is_in_flight();
+        let in_time = owner.is_none_or(|owner| owner.started_at <= owner.since || is_of_end(owner));
+        self.of_action(SG19, action, owned && in_time, "its owner does not belong to its status");
     }
 
     fn fields(&mut self, action: ActionIndex) {
@@ -193,11 +221,8 @@ impl Look<'_> {
             ("retry_at", (status == ActionStatus::RetryWaiting) == state.retry_at.is_some()),
             ("finished_at", status.is_settled() == state.finished_at.is_some()),
             ("queued_at", !status.is_in_flight() || state.queued_at.is_some() && state.first_queued_at.is_some()),
-            ("started_at", status != ActionStatus::Running || state.started_at.is_some()),
             ("unserved", status == ActionStatus::Queued || state.unserved.is_none()),
-            ("agent", status != ActionStatus::Running || state.agent.is_some()),
-            ("leased_until", status == ActionStatus::Running || state.leased_until.is_none()),
-            ("attempt", !status.is_in_flight() || state.attempt > state.attempt_base),
+            ("last", !status.is_in_flight() || state.last.attempt > state.attempt_base),
             ("output", (status == ActionStatus::Succeeded) == state.output.is_some()),
             ("error", !(status.is_failure() || status == ActionStatus::RetryWaiting) || state.error.is_some()),
         ];
@@ -213,18 +238,18 @@ impl Look<'_> {
             None => true,
         };
         self.of_action(SG17, action, fits, "it keeps a checkpoint that it should not");
-        let lost = &state.lost;
-        let in_order = lost.is_sorted_by(|one, next| one < next) && lost.last().is_none_or(|last| *last < state.fence);
-        let few = lost.len() < MAX_LOSSES && (lost.is_empty() || !state.status.is_settled());
-        self.of_action(SG18, action, in_order && few, "it has lost agents that it should not");
-        let is_in_pool = state.status == ActionStatus::Queued && state.agent.is_none();
-        self.of_action(SG17, action, !state.handed_back || is_in_pool, "it can not be handed back");
-        let is_over = state.status.is_in_flight() || state.status == ActionStatus::Cancelled;
-        self.of_action(SG34, action, state.kill.is_none() || is_over, "it was killed and is to be tried again");
+        let losses = &state.losses;
+        let in_order =
+            losses.is_sorted_by(|one, next| one < next) && losses.last().is_none_or(|lost| *lost < state.last);
+        let few = losses.len() < MAX_LOSSES && (losses.is_empty() || !state.status.is_settled());
+        self.of_action(SG18, action, in_order && few, "it keeps losses that it should not");
     }
 
     fn run_of(&mut self, action: ActionIndex) {
         let (run, state) = (self.run, self.run.action(action));
+        // A completion that was faster than the kill stands; a retry that came of it does not.
+        let is_over = state.status.is_in_flight() || state.status.is_settled();
+        self.of_action(SG34, action, state.kill.is_none() || is_over, "it was killed and is to be tried again");
         let fits = match run.status {
             RunStatus::Submitted => *state == ActionState::default(),
             RunStatus::Running | RunStatus::Paused => state.status != ActionStatus::Cancelled || state.kill.is_some(),

@@ -1,319 +1,295 @@
-//! Invariants of one decision: what stood before, what was asked, what was decided.
+//! Invariants of one change: what stood before, what was given, what was decided.
 
+use super::ownership::{ends, hands_back, is_newest, lapses, leases, loses, owns, saves};
 use super::{
-    Holds, Invariant, SG20, SG21, SG22, SG23, SG24, SG25, SG26, SG27, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35,
-    SG36, Violation, goes_on, trigger_holds, violated,
+    Holds, Invariant, SG13, SG20, SG21, SG22, SG23, SG24, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35, SG36, SG37,
+    Violation, goes_on, sends, trigger_holds, violated,
 };
-use crate::decide::{Command, Decision, Perform};
+use crate::attempt::ActionStatus;
+use crate::caller::Caller;
 use crate::definition::Definition;
-use crate::limits::{CLAIM_BELOW_MS, SUSPECT_LOSSES, UNLEASED_MS};
-use crate::run::{ActionAt, ActionStatus, CancelCause, Event, EventKind, Input, Origin, Run, RunStatus, apply};
+use crate::ids::ActionIndex;
+use crate::limits::REISSUE_QUEUED_AFTER_MS;
+use crate::run::{
+    ActionAt, CancelCause, Change, Command, Fact, FactKind, Input, Origin, Phase, Report, Run, RunStatus, apply,
+};
 use crate::time::{Millis, Timestamp};
 
-/// Every invariant that the decision breaks. A refused input has no decision and changes nothing.
-pub fn check_step(definition: &Definition, before: &Run, input: &Input, decision: &Decision) -> Vec<Violation> {
-    let mut step = Step { definition, before, input, decision, found: Vec::new() };
+/// What a run was given.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    /// The input.
+    pub input: &'a Input,
+    /// Who gave it.
+    pub caller: &'a Caller,
+    /// When it was decided.
+    pub now: Timestamp,
+}
+
+/// Every invariant that the change breaks. The change of a refused input may have facts, too.
+pub fn check_step(definition: &Definition, before: &Run, given: Given<'_>, change: &Change) -> Vec<Violation> {
+    let mut step = Step { definition, before, given, change, found: Vec::new() };
     let mut run = before.clone();
-    for event in &decision.events {
-        step.event(&run, event);
-        apply(&mut run, event);
+    for fact in &change.facts {
+        step.fact(&run, fact);
+        apply(&mut run, fact);
     }
     step.result(run);
     step.actions();
-    step.performs();
-    step.stops();
-    step.timers();
+    step.wake();
     step.end();
+    step.stamps();
+    sends::check(&mut step);
     step.found
 }
 
-struct Step<'a> {
-    definition: &'a Definition,
-    before: &'a Run,
-    input: &'a Input,
-    decision: &'a Decision,
+pub(super) struct Step<'a> {
+    pub(super) definition: &'a Definition,
+    pub(super) before: &'a Run,
+    pub(super) given: Given<'a>,
+    pub(super) change: &'a Change,
     found: Vec<Violation>,
 }
 
 impl Step<'_> {
-    fn holds(&mut self, invariant: Invariant, holds: bool, detail: impl FnOnce() -> String) {
+    pub(super) fn holds(&mut self, invariant: Invariant, holds: bool, detail: impl FnOnce() -> String) {
         if !holds {
-            self.found.push(violated(invariant, format!("{:?}: {}", self.input, detail())));
+            self.found.push(violated(invariant, format!("{:?}: {}", self.given.input, detail())));
         }
     }
 
-    /// `run` is the record as it stood before this very event.
-    fn event(&mut self, run: &Run, event: &Event) {
-        match &event.kind {
-            EventKind::ActionQueued { of } => self.queued(run, event, *of),
-            EventKind::ActionSucceeded { of, .. }
-            | EventKind::ActionRetrying { of, .. }
-            | EventKind::ActionStarted { of, .. } => self.in_flight(run, *of, event),
-            EventKind::ActionProgressed { of, .. } => {
-                let is_running = run.action(of.action).status == ActionStatus::Running;
-                self.holds(SG28, is_running && at(run, *of) == *of, || format!("{event:?}"));
+    /// What was reported of that action. One message may have two claims of it.
+    pub(super) fn reports_of(&self, action: ActionIndex) -> Vec<Report> {
+        reports(self.given.input).into_iter().filter(|of| of.action == action).collect()
+    }
+
+    /// `run` is the record as it stood before this very fact.
+    fn fact(&mut self, run: &Run, fact: &Fact) {
+        let of_action = |of: &ActionAt| format!("{fact:?} while {:?}", run.action(of.action));
+        match &fact.kind {
+            FactKind::ActionQueued { of, .. } => self.queued(run, fact, *of),
+            FactKind::ActionSucceeded { of, .. }
+            | FactKind::ActionRetrying { of, .. }
+            | FactKind::ActionFailed { of, .. }
+            | FactKind::ActionTimedOut { of, .. } => self.holds(SG28, ends(self, run, *of, fact), || of_action(of)),
+            FactKind::ActionCancelled { of, error, .. } => {
+                self.holds(SG28, ends(self, run, *of, fact), || of_action(of));
+                let is_killed = run.action(of.action).kill.is_some();
+                let fits = error.is_some() == is_killed && (is_killed || run.status == RunStatus::Cancelling);
+                self.holds(SG34, fits, || of_action(of));
             }
-            EventKind::ActionUnserved { of, .. } => {
+            FactKind::ActionStarted { of, .. } => {
+                let invariant = if matches!(self.given.input, Input::Claim { .. }) { SG33 } else { SG28 };
+                self.holds(invariant, owns(self, run, *of, fact), || of_action(of));
+            }
+            FactKind::ActionProgressed { of, .. } | FactKind::ActionCheckpointed { of, .. } => {
+                self.holds(SG32, saves(self, run, *of, fact), || of_action(of));
+            }
+            FactKind::ActionUnserved { of, .. } => {
                 let state = run.action(of.action);
-                let is_untold = state.status == ActionStatus::Queued && state.unserved.is_none();
-                self.holds(SG28, is_untold && at(run, *of) == *of, || format!("{event:?} while {state:?}"));
+                let is_new = state.status == ActionStatus::Queued && state.unserved.is_none();
+                self.holds(SG28, is_new && is_newest(run, *of), || of_action(of));
             }
-            EventKind::ActionCheckpointed { of, .. } => {
-                let is_newest = run.action(of.action).status.is_in_flight() && at(run, *of) == *of;
-                self.holds(SG32, is_newest, || format!("{event:?} while {:?}", run.action(of.action)));
+            FactKind::ActionHandedBack { of, issue } => {
+                self.holds(SG32, hands_back(self, run, *of, *issue), || of_action(of));
             }
-            EventKind::ActionHandedBack { of } => self.handed_back(run, *of),
-            EventKind::ActionLeased { of, until } => self.leased(run, event, *of, *until),
-            EventKind::ActionLapsed { of } => {
-                self.holds(SG36, has_lapsed(run, event.at, *of), || {
-                    format!("{of:?} lapsed while {:?}", run.action(of.action))
-                });
+            FactKind::ActionLeased { of, until, renewal } => {
+                self.holds(SG36, leases(self, run, *of, (*until, *renewal)), || of_action(of));
             }
-            EventKind::ActionLost { of } => self.lost(run, event.at, *of),
-            EventKind::ActionNotLost { of } => {
-                let was_lost = run.action(of.action).lost.contains(&of.fence);
-                self.holds(SG33, was_lost, || format!("{event:?} while {:?}", run.action(of.action)));
+            FactKind::ActionLapsed { of } => self.holds(SG36, lapses(self, run, *of), || of_action(of)),
+            FactKind::ActionLost { of, delivery } => {
+                self.holds(SG33, loses(self, run, *of, *delivery), || of_action(of));
             }
-            EventKind::ActionCancelling { of, .. } => self.killed(run, *of),
-            EventKind::ActionFailed { of, .. }
-            | EventKind::ActionTimedOut { of, .. }
-            | EventKind::ActionCancelled { of, .. } => {
-                if let EventKind::ActionCancelled { of, error, .. } = &event.kind {
-                    self.cancelled_alone(run, *of, error.is_some());
-                }
-                self.holds(SG28, at(run, *of) == *of && !run.action(of.action).status.is_settled(), || {
-                    format!("{event:?} while {:?}", run.action(of.action))
-                });
+            FactKind::ActionNotLost { of, delivery } => {
+                let was_lost = run.action(of.action).losses.contains(delivery);
+                self.holds(SG33, was_lost && !self.reports_of(of.action).is_empty(), || of_action(of));
             }
-            EventKind::ActionReady { action } | EventKind::ActionSkipped { action, .. } => {
+            FactKind::ActionCancelling { of, caller, .. } => self.killed(run, *of, caller),
+            FactKind::ActionReady { action } | FactKind::ActionSkipped { action, .. } => {
                 let state = run.action(*action);
                 let waits = matches!(state.status, ActionStatus::Waiting | ActionStatus::RetryWaiting) && !state.ready;
-                self.holds(SG22, waits, || format!("{event:?} while {state:?}"));
+                self.holds(SG22, waits, || format!("{fact:?} while {state:?}"));
             }
-            EventKind::RunCancelling { cause, .. } => self.cancelled(run, *cause),
-            EventKind::RunPaused { number } => self.paused(run, *number),
-            EventKind::RunResumed { number } => self.resumed(run, *number),
-            EventKind::RunStarted { .. } | EventKind::RunRetried { .. } | EventKind::RunFinished { .. } => {}
+            FactKind::RunStarted { .. }
+            | FactKind::RunPaused { .. }
+            | FactKind::RunResumed { .. }
+            | FactKind::RunCancelling { .. }
+            | FactKind::RunRetried { .. }
+            | FactKind::RunSwept { .. }
+            | FactKind::RunFinished { .. } => self.of_run(run, fact),
         }
     }
 
-    fn queued(&mut self, run: &Run, event: &Event, of: ActionAt) {
+    fn queued(&mut self, run: &Run, fact: &Fact, of: ActionAt) {
         let state = run.action(of.action);
         let has_room = self.definition.max_parallel.is_none_or(|most| run.in_flight < most);
-        let has_time = run.deadline.is_none_or(|deadline| event.at < deadline);
+        let has_time = run.deadline.is_none_or(|deadline| fact.at < deadline);
         let holds = trigger_holds(self.definition, run, of.action) == Holds::Yes;
         let was_waiting = matches!(state.status, ActionStatus::Waiting | ActionStatus::RetryWaiting);
         let fits = run.status == RunStatus::Running && has_room && has_time && holds && was_waiting;
         self.holds(SG24, fits, || {
             let (status, deadline) = (run.status, run.deadline);
-            format!("{of:?} queued at {} ({status:?}, room {has_room}, deadline {deadline:?}, {holds})", event.at)
+            format!("{of:?} queued at {} ({status:?}, room {has_room}, deadline {deadline:?}, {holds})", fact.at)
         });
-        let next = (state.attempt + 1, state.fence + 1);
-        self.holds(SG23, (of.attempt, of.fence) == next, || format!("{of:?} after {state:?}"));
+        self.holds(SG23, of.attempt == state.last.attempt + 1, || format!("{of:?} after {state:?}"));
     }
 
-    fn handed_back(&mut self, run: &Run, of: ActionAt) {
+    fn killed(&mut self, run: &Run, of: ActionAt, caller: &Caller) {
         let state = run.action(of.action);
-        let is_asked = if let Input::HandedBack { of: asked, agent, .. } = self.input {
-            *asked == of && state.agent.as_ref().is_none_or(|holder| holder == agent)
-        } else {
-            false
-        };
-        let fits = is_asked && state.status.is_in_flight() && at(run, of) == of;
-        self.holds(SG32, fits, || format!("{of:?} handed back while {state:?}"));
-    }
-
-    fn killed(&mut self, run: &Run, of: ActionAt) {
-        let state = run.action(of.action);
-        let is_asked = if let Input::Kill { action, retries, .. } = self.input {
-            *action == of.action && *retries == run.retries
+        let is_asked = if let Input::Kill { action, retries, .. } = self.given.input {
+            *action == of.action && *retries == run.retries && caller == self.given.caller
         } else {
             false
         };
         let fits = is_asked && goes_on(run.status) && !state.status.is_settled() && state.kill.is_none();
-        self.holds(SG34, fits && at(run, of) == of, || format!("{of:?} killed while {state:?}"));
+        self.holds(SG34, fits && is_newest(run, of), || format!("{of:?} killed while {state:?}"));
     }
 
-    fn cancelled_alone(&mut self, run: &Run, of: ActionAt, says_so: bool) {
-        let state = run.action(of.action);
-        let fits = says_so == state.kill.is_some() && (says_so || run.status == RunStatus::Cancelling);
-        self.holds(SG34, fits, || format!("{of:?} cancelled while {:?}, {state:?}", run.status));
-    }
-
-    fn leased(&mut self, run: &Run, event: &Event, of: ActionAt, until: Timestamp) {
-        let state = run.action(of.action);
-        let is_its_own = matches!(self.input, Input::Renewed { agent, .. } if state.agent.as_ref() == Some(agent));
-        let fits = is_its_own && state.status == ActionStatus::Running && at(run, of) == of && until > event.at;
-        self.holds(SG36, fits, || format!("{of:?} leased until {until} while {state:?}"));
-    }
-
-    fn lost(&mut self, run: &Run, now: Timestamp, of: ActionAt) {
-        let state = run.action(of.action);
-        let by_another = if let Input::Claim { agent, received, .. } = self.input {
-            *received > 1 && state.agent.as_ref() != Some(agent)
-        } else {
-            has_lapsed(run, now, of)
+    fn of_run(&mut self, run: &Run, fact: &Fact) {
+        let asked_by = |caller: &Caller| caller == self.given.caller;
+        let (invariant, fits) = match (&fact.kind, self.given.input) {
+            (FactKind::RunStarted { .. }, input) => {
+                (SG21, run.status == RunStatus::Submitted && matches!(input, Input::Start | Input::Sweep { .. }))
+            }
+            (FactKind::RunPaused { number, caller }, Input::Pause { pauses, retries }) => {
+                let knew = (*pauses, *retries) == (run.pauses, run.retries) && asked_by(caller);
+                (SG35, knew && run.status == RunStatus::Running && *number == run.pauses + 1)
+            }
+            (FactKind::RunResumed { number, caller }, Input::Resume { pauses }) => {
+                let knew = *pauses == run.pauses && asked_by(caller);
+                (SG35, knew && run.status == RunStatus::Paused && *number == run.pauses)
+            }
+            (FactKind::RunPaused { .. } | FactKind::RunResumed { .. }, _) => (SG35, false),
+            (FactKind::RunCancelling { cause, caller, .. }, Input::Cancel { cause: asked, retries, .. }) => {
+                (SG31, cause == asked && *retries == run.retries && asked_by(caller))
+            }
+            (FactKind::RunCancelling { cause, .. }, _) => (SG31, *cause == CancelCause::Deadline),
+            (FactKind::RunRetried { caller, .. }, _) => (SG21, self.is_retry() && asked_by(caller)),
+            (FactKind::RunSwept { at }, input) => (SG21, *input == Input::Sweep { at: *at }),
+            (FactKind::RunFinished { status, .. }, _) => (SG29, status.is_final() && run.open == 0),
+            (_, _) => (SG20, true),
         };
-        let fits = by_another && !state.handed_back && state.status.is_in_flight() && at(run, of) == of;
-        self.holds(SG33, fits, || format!("{of:?} lost while {state:?}"));
-    }
-
-    fn in_flight(&mut self, run: &Run, of: ActionAt, event: &Event) {
-        let state = run.action(of.action);
-        let is_claim = matches!((self.input, &event.kind), (Input::Claim { .. }, EventKind::ActionStarted { .. }));
-        let fence = if is_claim { state.fence + 1 } else { state.fence };
-        let input = self.input;
-        if let (true, Input::Claim { of: message, copy, received, .. }) = (is_claim, input) {
-            let counts = (*copy, *received) > (state.copy, state.received)
-                && (*copy == state.copy
-                    || state.status == ActionStatus::Queued
-                        && message.fence + u32::from(state.handed_back) >= state.fence);
-            let is_free = state.leased_until.is_none_or(|until| event.at >= until);
-            self.holds(SG36, is_free, || format!("{message:?} claimed while {state:?}"));
-            self.holds(SG33, counts, || format!("{message:?} while {state:?}"));
-        }
-        let accepted = state.status.is_in_flight() && (of.attempt, of.fence) == (state.attempt, fence);
-        self.holds(SG28, accepted, || format!("{event:?} while {state:?}"));
+        self.holds(invariant, fits, || format!("{fact:?} while {:?}, paused {} times", run.status, run.pauses));
     }
 
     fn result(&mut self, mut folded: Run) {
-        let decided = &self.decision.run;
+        let decided = &self.change.run;
         folded.wake_at = decided.wake_at;
-        self.holds(SG20, folded == *decided, || "the record is not what its events make of it".into());
-        let changes = !self.decision.events.is_empty();
-        let is_retry = self.is_retry();
-        self.holds(SG21, !changes || !self.before.status.is_final() || is_retry, || {
-            format!("{:?} changed by {:?}", self.before.status, self.decision.events)
+        self.holds(SG20, folded == *decided, || "the record is not what its facts make of it".into());
+        let changes = !self.change.facts.is_empty();
+        self.holds(SG21, !changes || !self.before.status.is_final() || self.is_retry(), || {
+            format!("{:?} changed by {:?}", self.before.status, self.change.facts)
         });
         if !changes {
             let mut same = self.before.clone();
             same.wake_at = decided.wake_at;
-            self.holds(SG30, same == *decided, || "the record changed without an event".into());
+            self.holds(SG30, same == *decided, || "the record changed without a fact".into());
         }
     }
 
     fn is_retry(&self) -> bool {
-        matches!(self.input, Input::Retry { retries } if *retries == self.before.retries)
-    }
-
-    fn cancelled(&mut self, run: &Run, asked: CancelCause) {
-        let is_asked = if let Input::Cancel { cause, retries, .. } = self.input {
-            *cause == asked && *retries == run.retries
-        } else {
-            asked == CancelCause::Deadline
-        };
-        self.holds(SG31, is_asked, || format!("cancelled by {asked:?}, retried {} times", run.retries));
-    }
-
-    fn paused(&mut self, run: &Run, number: u32) {
-        let is_asked = if let Input::Pause { pauses, retries } = self.input {
-            (*pauses, *retries) == (run.pauses, run.retries)
-        } else {
-            false
-        };
-        let fits = is_asked && run.status == RunStatus::Running && number == run.pauses + 1;
-        self.holds(SG35, fits, || format!("pause {number} while {:?}, paused {} times", run.status, run.pauses));
-    }
-
-    fn resumed(&mut self, run: &Run, number: u32) {
-        let is_asked = if let Input::Resume { pauses } = self.input { *pauses == run.pauses } else { false };
-        let fits = is_asked && run.status == RunStatus::Paused && number == run.pauses;
-        self.holds(SG35, fits, || format!("end of pause {number} while {:?}, paused {} times", run.status, run.pauses));
+        matches!(self.given.input, Input::Retry { retries } if *retries == self.before.retries)
     }
 
     fn actions(&mut self) {
         for action in self.definition.indexes() {
-            let (old, new) = (self.before.action(action), self.decision.run.action(action));
+            let (old, new) = (self.before.action(action), self.change.run.action(action));
             let is_kept = !old.status.is_settled() || self.is_retry() || old == new;
             self.holds(SG22, is_kept, || format!("{action:?}: {old:?} became {new:?}"));
-            let grows = |old: u32, new: u32| new == old || new == old + 1;
-            let in_order = grows(old.attempt, new.attempt) && grows(old.fence, new.fence);
+            let number = (new.last.attempt).checked_sub(old.last.attempt);
+            let fence = new.fence.checked_sub(old.fence);
+            let most = self.reports_of(action).len().max(1) as u64;
+            let is_above = new.last >= old.last || self.is_retry();
+            let in_order = number.is_some_and(|by| by <= 1) && fence.is_some_and(|by| by <= most) && is_above;
             self.holds(SG23, in_order, || format!("{action:?}: {old:?} became {new:?}"));
         }
     }
 
-    fn performs(&mut self) {
-        let performs: Vec<&Perform> = self.decision.commands.iter().filter_map(as_perform).collect();
-        let queued: Vec<ActionAt> = self.decision.events.iter().filter_map(as_queued).collect();
-        for of in &queued {
-            let sent = performs.iter().filter(|perform| perform.of == *of).count();
-            self.holds(SG25, sent == 1, || format!("{of:?} was queued and sent {sent} times"));
+    /// A queued attempt is sent again when it has waited for 10 minutes, 20, 40 and so on: the run is awake by the next of
+    /// these times.
+    fn wake(&mut self) {
+        let run = &self.change.run;
+        if self.change.facts.is_empty() && run.wake_at == self.before.wake_at || !goes_on(run.status) {
+            return;
         }
-        for perform in performs {
-            let is_first = queued.contains(&perform.of);
-            let state = self.decision.run.action(perform.of.action);
-            let is_repeat = state.status == ActionStatus::Queued && perform.claim;
-            let queue_timeout = self.definition.action(perform.of.action).queue_timeout;
-            let may_end_soon = queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);
-            let must_claim = may_end_soon || state.lost.len() >= SUSPECT_LOSSES;
-            self.holds(SG25, if is_first { perform.claim == must_claim } else { is_repeat }, || format!("{perform:?}"));
-            let is_newest = at(&self.decision.run, perform.of) == perform.of;
-            let is_whole = perform.pool == self.definition.action(perform.of.action).pool
-                && perform.timeout == self.definition.action(perform.of.action).timeout
-                && Some(perform.queued_at) == state.queued_at;
-            self.holds(SG26, is_newest && is_whole, || format!("{perform:?} while {state:?}"));
-        }
-    }
-
-    fn stops(&mut self) {
-        for command in &self.decision.commands {
-            let Command::Stop { agent, of } = command else { continue };
-            let old = self.before.action(of.action);
-            let exists = of.attempt > 0
-                && (at(self.before, *of) == *of || at(&self.decision.run, *of) == *of)
-                && (old.agent.as_ref() == Some(agent)
-                    || self.decision.run.action(of.action).agent.as_ref() == Some(agent));
-            self.holds(SG26, exists, || format!("{command:?} while {old:?}"));
-        }
-    }
-
-    fn timers(&mut self) {
-        for event in &self.decision.events {
-            let EventKind::ActionRetrying { retry_at, of, .. } = &event.kind else { continue };
-            let decided = &self.decision.run;
-            let is_over = decided.action(of.action).status != ActionStatus::RetryWaiting;
-            let is_sent = self.decision.commands.contains(&Command::Wake { at: *retry_at });
-            let is_covered = decided.wake_at.is_some_and(|wake| wake <= *retry_at);
-            self.holds(SG27, is_over || is_sent || is_covered, || format!("{event:?}"));
+        for action in self.definition.indexes() {
+            let state = run.action(action);
+            if state.status != ActionStatus::Queued || state.kill.is_some() {
+                continue;
+            }
+            let lapsed_at = state.owner.as_ref().and_then(|owner| owner.until);
+            let Some(since) = state.queued_at.max(lapsed_at) else { continue };
+            let mut mark = REISSUE_QUEUED_AFTER_MS;
+            while since.plus(Millis(mark)) <= self.given.now {
+                mark *= 2;
+            }
+            let at = since.plus(Millis(mark));
+            let is_awake = run.wake_at.is_some_and(|wake| wake <= at);
+            self.holds(SG13, is_awake, || format!("{action:?} is sent again at {at}, the run wakes {:?}", run.wake_at));
         }
     }
 
     fn end(&mut self) {
-        let events = &self.decision.events;
-        let is_end = |event: &Event| matches!(event.kind, EventKind::RunFinished { .. });
-        let ends = events.iter().filter(|event| is_end(event)).count();
-        let is_last = events.last().is_some_and(is_end);
-        self.holds(SG29, ends <= 1 && (ends == 1) == is_last, || format!("{ends} ends in {events:?}"));
-        let said = self.decision.commands.iter().filter(|command| matches!(command, Command::Ended)).count();
+        let facts = &self.change.facts;
+        let is_end = |fact: &Fact| matches!(fact.kind, FactKind::RunFinished { .. });
+        let ends = facts.iter().filter(|fact| is_end(fact)).count();
+        let is_last = facts.last().is_some_and(is_end);
+        self.holds(SG29, ends <= 1 && (ends == 1) == is_last, || format!("{ends} ends in {facts:?}"));
+        let said = self.change.commands.iter().filter(|command| matches!(command, Command::Ended)).count();
         let is_scheduled = matches!(self.before.origin, Origin::Schedule { .. });
         let is_due = ends == 1 && is_scheduled;
-        let is_allowed = is_scheduled && self.decision.run.status.is_final();
+        let is_allowed = is_scheduled && self.change.run.status.phase() == Phase::Ended;
         let fits = if is_due { said == 1 } else { said == 0 || said == 1 && is_allowed };
         self.holds(SG29, fits, || format!("said {said} times that the run has ended, with {ends} ends"));
     }
-}
 
-/// Whether the attempt is one whose lease has run out, or that should have one by now.
-fn has_lapsed(run: &Run, now: Timestamp, of: ActionAt) -> bool {
-    let state = run.action(of.action);
-    let unleased = state.started_at.map(|at| at.plus(Millis(UNLEASED_MS)));
-    let is_over = state.leased_until.or(unleased).is_some_and(|until| until <= now);
-    state.status == ActionStatus::Running && at(run, of) == of && is_over
-}
-
-/// The newest attempt of the action that `of` names.
-fn at(run: &Run, of: ActionAt) -> ActionAt {
-    let state = run.action(of.action);
-    ActionAt { action: of.action, attempt: state.attempt, fence: state.fence }
-}
-
-fn as_perform(command: &Command) -> Option<&Perform> {
-    match command {
-        Command::Perform(perform) => Some(perform.as_ref()),
-        Command::Stop { .. } | Command::Wake { .. } | Command::Ended => None,
+    /// What follows from a commit is read from the record by its stamps.
+    fn stamps(&mut self) {
+        let (run, next) = (&self.change.run, self.before.revision + 1);
+        for fact in &self.change.facts {
+            let stamp = match &fact.kind {
+                FactKind::ActionProgressed { .. }
+                | FactKind::ActionCheckpointed { .. }
+                | FactKind::ActionLeased { .. }
+                | FactKind::ActionLost { .. }
+                | FactKind::ActionNotLost { .. } => next,
+                FactKind::ActionCancelling { of, .. } => {
+                    run.action(of.action).kill.as_ref().map_or(0, |by| by.revision)
+                }
+                FactKind::ActionUnserved { of, .. } => {
+                    let state = run.action(of.action);
+                    state.unserved.map_or(state.revision, |unserved| unserved.revision)
+                }
+                FactKind::RunStarted { .. } => run.start_revision,
+                FactKind::RunSwept { .. } => run.swept.last().map_or(0, |swept| swept.revision),
+                kind => kind.about().map_or(run.status_revision, |of| run.action(of.action).revision),
+            };
+            self.holds(SG37, stamp == next, || format!("{fact:?} is stamped with {stamp}, not {next}"));
+        }
+        let stands = &self.change.stands;
+        let exists = stands.iter().all(|at| *at <= self.before.revision);
+        self.holds(SG37, exists, || format!("it stands in {stands:?} after {}", self.before.revision));
     }
 }
 
-fn as_queued(event: &Event) -> Option<ActionAt> {
-    if let EventKind::ActionQueued { of } = &event.kind { Some(*of) } else { None }
+/// The reports of an input.
+pub(super) fn reports(input: &Input) -> Vec<Report> {
+    match input {
+        Input::Claim { agent, claims } => claims.iter().map(|claim| Report::of_claim(agent, claim)).collect(),
+        Input::Started { of, .. }
+        | Input::Renewed { of, .. }
+        | Input::Progressed { of, .. }
+        | Input::HandedBack { of, .. }
+        | Input::Completed { of, .. } => vec![of.clone()],
+        Input::Start
+        | Input::DeadLettered { .. }
+        | Input::Unserved { .. }
+        | Input::Cancel { .. }
+        | Input::Kill { .. }
+        | Input::Pause { .. }
+        | Input::Resume { .. }
+        | Input::Retry { .. }
+        | Input::Wake { .. }
+        | Input::Sweep { .. } => Vec::new(),
+    }
 }

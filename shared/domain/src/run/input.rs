@@ -3,56 +3,49 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::record::ErrorInfo;
+use super::fact::CancelCause;
+use crate::attempt::ErrorInfo;
+use crate::delivery::Delivery;
 use crate::ids::{ActionIndex, AgentId, PoolName};
 use crate::time::Timestamp;
 
-/// Something that happened to a run. Any input may come twice, late, or never in order.
+/// Something that happened to a run. Any input may come twice, late, or out of order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Input {
-    /// The run has been recorded and may begin.
+    /// The run has been recorded and may begin; or it has begun, and this sees to it that its first attempts were sent.
     Start,
-    /// An agent has performed an attempt for a while.
+    /// An agent has performed an attempt for a while, which it began without asking.
     Started {
-        /// Which.
-        of: ActionAt,
-        /// Who.
-        agent: AgentId,
+        /// Of which delivery, and by whom.
+        of: Report,
         /// When the attempt began, by the agent's clock.
         started_at: Timestamp,
     },
-    /// An agent that holds a message asks to perform it: a redelivery, or a message that waited.
+    /// An agent asks to own attempts whose messages may have been with another agent before. The process manager answers
+    /// each by a `confirm` or a `stop` in the agent's control queue.
     Claim {
-        /// Which attempt, with the fence of the message.
-        of: ActionAt,
-        /// Who.
+        /// Which agent.
         agent: AgentId,
-        /// How often the message has been received, this time included: above 1, whoever held it has lost it.
-        received: u32,
-        /// Which copy of the attempt's message it is: it is sent again if the first one may be lost. 0: the first one.
-        #[serde(default, skip_serializing_if = "is_zero")]
-        copy: u32,
-        /// It was asked before, by the very same delivery, and the answer was lost: what it led to then holds.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        again: bool,
+        /// What it claims: at most [`crate::limits::MAX_CLAIMS`].
+        claims: Vec<Claim>,
     },
-    /// An agent keeps an attempt without its message, which the queue would give up soon: nobody else may have it for
-    /// [`crate::limits::LEASE_MS`].
+    /// An agent asks to keep an attempt without its message, which the queue would give up soon: no other agent may have
+    /// it for [`crate::limits::LEASE_MS`]. The process manager answers by a `confirm` with `until`, or by a `stop`.
     Renewed {
-        /// Which.
-        of: ActionAt,
-        /// Who.
-        agent: AgentId,
+        /// Of which delivery, and by whom.
+        of: Report,
         /// When the attempt began, by the agent's clock.
         started_at: Timestamp,
+        /// The number of the renewal, from 1: only a greater one extends the lease. The answer names it.
+        number: u32,
     },
     /// An attempt has come further.
     Progressed {
-        /// Which.
-        of: ActionAt,
-        /// Which report it is of this attempt and fence, from 1: an earlier one that comes later changes nothing. 0: its
-        /// agent does not count.
+        /// Of which delivery, and by whom.
+        of: Report,
+        /// Which report it is of this delivery, from 1: an earlier one that comes later changes nothing. 0: its agent does
+        /// not count.
         #[serde(default, skip_serializing_if = "is_zero")]
         number: u32,
         /// How far; one that says nothing leaves what was said before.
@@ -62,26 +55,18 @@ pub enum Input {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
     },
-    /// An agent that drains, or that can not keep the attempt's message, has stopped the attempt: it is sent again, unless
-    /// somebody has claimed it since.
+    /// An agent that drains, or that cannot keep the attempt's message, has stopped the attempt: it is sent again.
     HandedBack {
-        /// Which, with the fence that the agent had.
-        of: ActionAt,
-        /// Who.
-        agent: AgentId,
-        /// Which of the attempt's messages it had: what that says. 0: the first.
-        #[serde(default, skip_serializing_if = "is_zero")]
-        copy: u32,
+        /// Of which delivery, and by whom.
+        of: Report,
         /// Where the work can be taken up; absent: where it was said last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,
     },
     /// An attempt has ended.
     Completed {
-        /// Which.
-        of: ActionAt,
-        /// Who.
-        agent: AgentId,
+        /// Of which delivery, and by whom.
+        of: Report,
         /// When the attempt began, by the agent's clock.
         started_at: Timestamp,
         /// How it ended.
@@ -93,11 +78,13 @@ pub enum Input {
     /// The attempt's message could not be performed by any agent and went to the dead-letter queue. If another message of
     /// the attempt counts by now, that changes nothing.
     DeadLettered {
-        /// Which.
-        of: ActionAt,
-        /// Which of the attempt's messages: what that says. 0: the first.
+        /// The action.
+        action: ActionIndex,
+        /// Which of the attempt's messages.
+        delivery: Delivery,
+        /// A hash of the message's id; 0: not known.
         #[serde(default, skip_serializing_if = "is_zero")]
-        copy: u32,
+        message: u32,
         /// Why.
         reason: String,
     },
@@ -105,19 +92,19 @@ pub enum Input {
     Unserved {
         /// Which pool.
         pool: PoolName,
-        /// Since when nobody serves it, as far as is known.
+        /// Since when no agent serves it, as far as is known.
         since: Timestamp,
     },
-    /// Somebody wants the run to end.
+    /// A caller wants the run to end.
     Cancel {
         /// Why, in words.
         reason: String,
         /// Because of what.
-        cause: super::CancelCause,
+        cause: CancelCause,
         /// How often the run had been retried when this was asked: a run that was retried since is left alone.
         retries: u32,
     },
-    /// Somebody wants one action to end, and the rest of the run to go on.
+    /// A caller wants one action to end, and the rest of the run to go on.
     Kill {
         /// Which.
         action: ActionIndex,
@@ -126,7 +113,7 @@ pub enum Input {
         /// How often the run had been retried when this was asked: a run that was retried since is left alone.
         retries: u32,
     },
-    /// Somebody wants nothing further to be queued.
+    /// A caller wants nothing further to be queued.
     Pause {
         /// How often the run had been paused when this was asked: each pause is asked for anew.
         #[serde(default, skip_serializing_if = "is_zero")]
@@ -135,35 +122,71 @@ pub enum Input {
         #[serde(default, skip_serializing_if = "is_zero")]
         retries: u32,
     },
-    /// Somebody wants the run to go on.
+    /// A caller wants the run to go on.
     Resume {
         /// How often the run had been paused when this was asked: it ends that pause and no later one.
         #[serde(default, skip_serializing_if = "is_zero")]
         pauses: u32,
     },
-    /// Somebody wants the unsuccessful actions of an ended run to start over.
+    /// A caller wants the unsuccessful actions of an ended run to start over.
     Retry {
         /// How often the run had been retried when this was asked: each end is answered by one retry at most.
         retries: u32,
     },
-    /// Time has passed: whatever is due by now is to be done.
-    Wake,
-    /// The sweeper has not seen this run change for a while: whatever may have been lost is sent again.
+    /// A timer of the run has run down.
+    Wake {
+        /// The action whose timer it is; absent: the run's own.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        action: Option<ActionIndex>,
+    },
+    /// The sweeper has found the run: all that is due by now is done, and what may have been lost is sent again.
     Sweep {
-        /// When the sweeper looked at this run the time before, or earlier.
-        since: Timestamp,
+        /// When the sweeper found it: a sweep that comes again is known by that.
+        at: Timestamp,
     },
 }
 
-/// One attempt of one action, as the message that carries it knows it.
+/// A claim of one attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Claim {
+    /// The action's place in its definition.
+    pub action: ActionIndex,
+    /// The delivery by which the agent holds the attempt's message.
+    pub delivery: Delivery,
+    /// A hash of the id of that message.
+    pub message: u32,
+    /// The number that the agent gave to this request: the answer names it.
+    pub asked: u32,
+}
+
+/// Of which delivery of which action a report is, and which agent makes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Report {
+    /// The action's place in its definition.
+    pub action: ActionIndex,
+    /// The delivery by which the agent has the attempt.
+    pub delivery: Delivery,
+    /// A hash of the id of the message that was delivered.
+    pub message: u32,
+    /// Which agent.
+    pub agent: AgentId,
+}
+
+impl Report {
+    /// The report of a claim by that agent.
+    pub fn of_claim(agent: &AgentId, claim: &Claim) -> Self {
+        let Claim { action, delivery, message, .. } = *claim;
+        Self { action, delivery, message, agent: agent.clone() }
+    }
+}
+
+/// One attempt of one action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ActionAt {
     /// The action's place in its definition.
     pub action: ActionIndex,
     /// The attempt's number, from 1.
     pub attempt: u32,
-    /// The attempt's fence: grows with each claim.
-    pub fence: u32,
 }
 
 /// How an attempt ended.

@@ -1,16 +1,36 @@
-//! The run: its saved state (the saga record), the events that change it, and the inputs it answers.
+//! The run: its saved state (the saga record), the facts that change it, the inputs that it answers, and what they do to it.
+//!
+//! [`decide`] is pure: it reads no clock and draws no chance. [`apply`] folds a fact and holds no rule.
 
-mod apply;
 mod checkpoint;
-mod event;
+mod command;
+mod control;
+mod draft;
+mod ending;
+mod fact;
+mod fold;
+mod graph;
 mod input;
 mod pages;
-mod record;
+mod readiness;
+mod report;
+mod state;
+mod table;
+mod time;
+mod timers;
+mod work;
 
-pub use apply::apply;
 pub use checkpoint::{CheckpointError, check_checkpoint};
-pub use event::{CancelCause, ClaimedBy, Event, EventKind, SkipReason};
-pub use input::{ActionAt, Input, Outcome, Progress};
+pub(crate) use command::resend;
+pub use command::{Command, Confirm, Perform, Stop};
+pub(crate) use ending::CANCELLED;
+pub use fact::{CancelCause, Fact, FactKind, SkipReason};
+pub use fold::apply;
+pub use input::{ActionAt, Claim, Input, Outcome, Progress, Report};
 pub use pages::{Page, Pages};
-pub(crate) use record::STARTING_REVISION;
-pub use record::{ActionState, ActionStatus, Cancellation, ErrorInfo, Kill, Origin, Run, RunStatus, Unserved};
+pub(crate) use readiness::skip_reason;
+pub(crate) use report::failed_attempt;
+pub use state::{Cancellation, Origin, Phase, Run, RunStatus, Swept};
+pub use table::{Change, Rejection, decide};
+
+pub use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};

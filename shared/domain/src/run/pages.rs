@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::ActionState;
+use crate::attempt::ActionState;
 use crate::ids::ActionIndex;
 use crate::limits::ACTIONS_PER_PAGE;
 

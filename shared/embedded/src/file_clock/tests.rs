@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use windlass_domain::ids::{PoolName, RunId, TaskName};
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::Millis;
-use windlass_engine::ports::{Delivery, Outgoing, QueueName, Queues, Runs};
+use windlass_engine::ports::{Outgoing, QueueName, Queues, Received, Runs};
 
 use super::*;
 use crate::store::Surroundings;
@@ -94,7 +94,7 @@ async fn send(store: &Store, body: &str, delay: i64) {
 }
 
 /// What can be received at once. It is then hidden for a minute.
-async fn receive(store: &Store) -> Vec<Delivery> {
+async fn receive(store: &Store) -> Vec<Received> {
     store.receive(&pool(), 10, Duration::from_mins(1), Duration::ZERO).await.expect("it can be read")
 }
 
@@ -296,7 +296,7 @@ async fn wall_clock_step_makes_no_run_stale() {
     let task = TaskName::new("t").expect("a name");
     let id = RunId::from_key(&task, "a run");
     let run = Run::submitted(id, (task, 1), 1, serde_json::Value::Null, Origin::Request, now(&machine));
-    store.create(&run, &[]).await.expect("it can be written");
+    store.create(&run, &[], &[]).await.expect("it can be written");
     let untouched_for = async |span: i64| {
         let now = now(&machine);
         let since = Timestamp::from_millis(now.as_millis() - span / 1000);

@@ -77,13 +77,13 @@ async fn check<T>(asked: impl Future<Output = T>, let_go: &Sender<()>) -> T {
 async fn a_repeated_submit_waits_for_the_sync() {
     let (_folder, store, let_go) = slow();
     let first = run();
-    commit_without_sync(&store, "runs", Box::pin(store.create(&first, &[]))).await;
+    commit_without_sync(&store, "runs", Box::pin(store.create(&first, &[], &[]))).await;
     let found = check(store.load(first.id), &let_go).await.expect("it can be read").expect("it is recorded");
     assert_eq!(found.id, first.id);
 
     let (_folder, store, let_go) = slow();
-    commit_without_sync(&store, "runs", Box::pin(store.create(&first, &[]))).await;
-    let created = check(store.create(&first, &[]), &let_go).await.expect("it can be read");
+    commit_without_sync(&store, "runs", Box::pin(store.create(&first, &[], &[]))).await;
+    let created = check(store.create(&first, &[], &[]), &let_go).await.expect("it can be read");
     assert_eq!(created, Created::Existing);
 }
 
@@ -91,7 +91,7 @@ async fn a_repeated_submit_waits_for_the_sync() {
 async fn a_refused_commit_waits_for_the_sync() {
     let (_folder, store, let_go) = slow();
     let first = run();
-    commit_without_sync(&store, "runs", Box::pin(store.create(&first, &[]))).await;
+    commit_without_sync(&store, "runs", Box::pin(store.create(&first, &[], &[]))).await;
     let stale = Run { revision: 7, ..first.clone() };
     let refused = check(store.commit(&stale, &stale, &[]), &let_go).await.expect_err("the revision is another");
     assert!(refused.is_conflict(), "{refused}");
@@ -103,7 +103,7 @@ async fn every_read_of_a_run_waits_for_sync() {
     for read in 0..4 {
         let (_folder, store, let_go) = slow();
         let events: [PublicEvent; 0] = [];
-        commit_without_sync(&store, "runs", Box::pin(store.create(&first, &events))).await;
+        commit_without_sync(&store, "runs", Box::pin(store.create(&first, &events, &[]))).await;
         let reading = async {
             match read {
                 0 => Runs::list(&store, &RunFilter::default()).await.map(|page| page.runs.len()),
@@ -149,7 +149,7 @@ async fn read_of_synced_record_needs_no_sync() {
         let_go.send(()).expect("the disk waits");
     }
     let (first, name) = (run(), task());
-    store.create(&first, &[]).await.expect("it can be written");
+    store.create(&first, &[], &[]).await.expect("it can be written");
     store.put(&name, &json!({ "task": "t" }), None, NOW).await.expect("it can be written");
     store.get(&name).await.expect("it can be read").expect("it is recorded");
     assert_eq!(store.written().syncs, 2, "the put was synced already");
@@ -164,7 +164,7 @@ async fn read_of_synced_record_needs_no_sync() {
 async fn unsynced_record_is_never_answered() {
     let (_folder, store) = on(Box::new(|| Err(std::io::Error::other("by intent of the test"))));
     let first = run();
-    store.create(&first, &[]).await.expect_err("it is not on the disk");
+    store.create(&first, &[], &[]).await.expect_err("it is not on the disk");
     for told in [store.load(first.id).await.map(drop), Runs::list(&store, &RunFilter::default()).await.map(drop)] {
         let refused = told.expect_err("it is not on the disk");
         assert_eq!((refused.class, refused.code), (ErrorClass::Retry, crate::error::NOT_SYNCED));

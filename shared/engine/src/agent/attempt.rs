@@ -6,108 +6,127 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tracing::Instrument;
-use windlass_contract::message::{PerformMessage, decode};
+use windlass_contract::message::{PerformMessage, decode, message_hash};
 use windlass_contract::trace::{is_traceparent, trace_id};
+use windlass_domain::attempt::Fate;
+use windlass_domain::delivery::Delivery;
 use windlass_domain::depth::is_too_deep;
-use windlass_domain::ids::RunId;
 use windlass_domain::limits::{CHECK_AFTER_MS, MAX_DELIVERIES, MAX_VALUE_DEPTH};
-use windlass_domain::run::{ActionAt, ErrorInfo, Input, Outcome, Progress};
+use windlass_domain::run::{ErrorInfo, Input, Outcome, Progress, Report};
 use windlass_domain::time::Timestamp;
 
 use super::admission::{Admission, Right};
-use super::apart::{Probation, losses};
-use super::held::{Hold, Stopped};
+use super::gate::Probation;
+use super::hold::{Answer, Hold, Key, Stopped};
 use super::{Agent, Inner};
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, RightToBegin, idempotency_key};
-use crate::ports::{Delivery, ErrorClass, PortError, QueueName};
+use crate::ports::{ErrorClass, QueueName, Received};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
-/// What is known of an attempt when it has stopped.
-struct Last {
-    run: RunId,
-    of: ActionAt,
-    /// Which of the attempt's messages it was.
-    copy: u32,
+
+/// With what an attempt begins.
+struct Beginning {
+    fence: u64,
+    checkpoint: Option<Value>,
+    right: Right,
+}
+
+/// How an attempt came to its end here.
+struct Ended {
+    outcome: Outcome,
     started_at: Timestamp,
-    /// What it saved last, if it saved anything.
+    /// What it saved last, if that is news.
     checkpoint: Option<Value>,
 }
 
 impl Agent {
-    pub(super) async fn attempt(&self, delivery: Delivery, hold: Arc<Hold>) {
-        let reporter = &self.inner.reporter;
-        match decode::<PerformMessage>(&delivery.body) {
-            Ok(message) if delivery.receive_count > MAX_DELIVERIES => {
-                let times = delivery.receive_count - 1;
-                let reason = format!("it was delivered to agents {times} times and none came to its end");
-                self.bury(&delivery, &reason).await;
-                reporter.report(message.run, Input::DeadLettered { of: message.of, copy: message.copy, reason }, None);
-                self.give_up(&hold);
-            }
-            Ok(message) => self.admit(message, &delivery, &hold).await,
+    pub(super) async fn attempt(&self, received: Received, hold: Arc<Hold>) {
+        let message = match decode::<PerformMessage>(&received.body) {
+            Ok(message) => message,
             Err(error) => {
-                self.bury(&delivery, &error.to_string()).await;
-                self.give_up(&hold);
+                self.bury(&received, &error.to_string()).await;
+                return self.give_up(&hold);
             }
+        };
+        let delivery = Delivery::new(message.of.attempt, message.issue, received.receive_count);
+        let key = Key { run: message.run, action: message.of.action, delivery, message: message_hash(&received.id) };
+        if received.receive_count > MAX_DELIVERIES {
+            let times = received.receive_count - 1;
+            let reason = format!("it was delivered to agents {times} times and none came to its end");
+            self.bury(&received, &reason).await;
+            let input = Input::DeadLettered { action: key.action, delivery, message: key.message, reason };
+            self.inner.reporter.report(message.run, input, None);
+            return self.give_up(&hold);
         }
+        if !self.inner.held.identify(&hold, key) {
+            tracing::info!(run.id = %key.run, delivery = %delivery, "the attempt is here already; another message of it is let be");
+            return;
+        }
+        self.admit(message, key, &received, &hold).await;
     }
 
-    async fn admit(&self, message: PerformMessage, delivery: &Delivery, hold: &Arc<Hold>) {
+    async fn admit(&self, message: PerformMessage, key: Key, received: &Received, hold: &Arc<Hold>) {
         let inner = &self.inner;
-        let losses = self.losses(&message, delivery).await;
+        let losses = self.losses(&message, key).await;
         // While it waits it is kept hidden, and a drain gives it back.
         let probation = tokio::select! {
             biased;
             probation = inner.gate.enter(losses) => probation,
-            () = hold.stop.cancelled() => return self.give_back(delivery, hold).await,
+            () = hold.stop.cancelled() => return self.give_back(key, received, hold).await,
         };
-        match self.admission(&message, delivery.receive_count).await {
-            Ok(Admission::Perform(of, checkpoint, right)) => {
-                let span = tracing::info_span!("attempt", trace.id = trace_id(message.run), run.id = %message.run, action = %message.name, attempt = of.attempt);
-                self.perform(message, (of, checkpoint), (probation, right), hold).instrument(span).await;
-            }
-            other => self.refuse(message.run, message.of, other, hold),
+        if !inner.known.meets(key) {
+            tracing::info!(run.id = %key.run, delivery = %key.delivery, "a delivery came twice; its message is let be");
+            return inner.held.release(hold);
         }
-    }
-
-    /// What is not performed: it is answered, deleted, or left to come again.
-    fn refuse(&self, run: RunId, of: ActionAt, admitted: Result<Admission, PortError>, hold: &Arc<Hold>) {
-        match admitted {
+        match self.admission(&message, key).await {
+            Ok(Admission::Begin(fence, checkpoint, right)) => {
+                self.perform(message, key, Beginning { fence, checkpoint, right }, (probation, hold)).await;
+            }
+            Ok(Admission::Claim) => self.claim_and_perform(message, key, probation, hold).await,
             Ok(Admission::Cancelled) => {
-                let started_at = self.inner.ports.clock.now();
-                self.complete(Last { run, of, copy: 0, started_at, checkpoint: None }, Outcome::Cancelled, hold);
+                let started_at = inner.ports.clock.now();
+                self.complete(key, Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None }, hold);
             }
-            Ok(Admission::Leave) => self.inner.held.release(hold),
-            // Whoever may have the message by now deletes it.
-            Ok(Admission::Drop | Admission::Perform(..)) if !hold.is_safe_for(Duration::ZERO) => {
-                self.inner.held.release(hold);
-            }
-            Ok(Admission::Drop | Admission::Perform(..)) => self.give_up(hold),
+            Ok(Admission::Delete) => self.give_up_if_held(hold),
             Err(error) => {
-                tracing::warn!(run.id = %run, error.code = error.code, error = %error, "failed to claim");
-                self.inner.held.release(hold);
+                tracing::warn!(run.id = %key.run, error.code = error.code, error = %error, "failed to look at a record");
+                inner.held.release(hold);
             }
         }
     }
 
-    /// Gives back what was never begun here. What comes for the first time is handed back as what had begun is: it is
-    /// sent again, and nobody was lost who had it. What came before is made visible: what became of its owner is for its
-    /// next one to find out.
-    pub(super) async fn give_back(&self, delivery: &Delivery, hold: &Arc<Hold>) {
-        let Inner { ports, held, settings, .. } = &*self.inner;
-        let message = decode::<PerformMessage>(&delivery.body).ok();
-        if let Some(PerformMessage { run, of, copy, .. }) = message.filter(|_| delivery.receive_count == 1) {
-            // It is not to be taken from this very agent.
-            if !held.keep_beside(hold, run, of) {
-                let started_at = ports.clock.now();
-                self.hand_back(Last { run, of, copy, started_at, checkpoint: None }, hold);
+    async fn claim_and_perform(&self, message: PerformMessage, key: Key, probation: Probation, hold: &Arc<Hold>) {
+        match self.claim(key, hold).await {
+            Some(Answer::Confirmed(confirmed)) => {
+                let (fence, checkpoint) = (confirmed.fence, confirmed.checkpoint);
+                let beginning = Beginning { fence, checkpoint, right: Right::Confirmed };
+                self.perform(message, key, beginning, (probation, hold)).await;
             }
-            return;
+            Some(Answer::Refused(fate)) => self.let_go(fate, hold),
+            // The record may count on this agent: it is told that it need not.
+            None => self.hand_back(key, None, hold),
+        }
+    }
+
+    /// Lets go of a message as the process manager says.
+    fn let_go(&self, fate: Fate, hold: &Arc<Hold>) {
+        match fate {
+            Fate::Delete => self.give_up_if_held(hold),
+            Fate::Report | Fate::Leave => self.inner.held.release(hold),
+        }
+    }
+
+    /// Gives back what was neither begun nor claimed here. A first message that comes for the first time is handed back as an
+    /// attempt that had begun is: it is sent again, and no agent was lost. Any other is made visible: what became of its
+    /// owner is for the next agent to find out.
+    pub(super) async fn give_back(&self, key: Key, received: &Received, hold: &Arc<Hold>) {
+        let Inner { ports, held, settings, .. } = &*self.inner;
+        if key.delivery.is_first() {
+            return self.hand_back(key, None, hold);
         }
         held.release(hold);
         if !hold.is_safe_for(Duration::ZERO) {
@@ -115,49 +134,62 @@ impl Agent {
             return;
         }
         let pool = QueueName::Pool(settings.pool.clone());
-        if let Err(error) = ports.queues.extend(&pool, vec![(delivery.receipt.clone(), Duration::ZERO)]).await {
+        if let Err(error) = ports.queues.extend(&pool, vec![(received.receipt.clone(), Duration::ZERO)]).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
         }
     }
 
-    /// How many agents its action will have cost, as far as its record says. One that comes for the first time and need
-    /// not be claimed is none that does.
-    async fn losses(&self, message: &PerformMessage, delivery: &Delivery) -> usize {
-        let redelivered = delivery.receive_count > 1;
-        if !redelivered && !message.claim {
-            return 0;
+    /// Gives back a message that came too late to be begun: the agent drains.
+    pub(super) async fn give_back_unread(&self, received: Received, hold: Arc<Hold>) {
+        let Ok(message) = decode::<PerformMessage>(&received.body) else { return self.inner.held.release(&hold) };
+        let delivery = Delivery::new(message.of.attempt, message.issue, received.receive_count);
+        let key = Key { run: message.run, action: message.of.action, delivery, message: message_hash(&received.id) };
+        if self.inner.held.identify(&hold, key) {
+            self.give_back(key, &received, &hold).await;
         }
-        let run = self.inner.records.lately(self.inner.ports.runs.as_ref(), message.run).await;
-        // Without the record it can not be claimed either.
-        let run = run.ok().flatten().filter(|run| message.of.action.as_usize() < run.actions.len());
-        run.map_or(0, |run| losses(run.action(message.of.action), &self.inner.settings.id, redelivered))
     }
 
     async fn perform(
         &self,
         message: PerformMessage,
-        (of, mut given): (ActionAt, Option<Value>),
-        (probation, mut right): (Probation, Right),
-        hold: &Arc<Hold>,
+        key: Key,
+        beginning: Beginning,
+        (probation, hold): (Probation, &Arc<Hold>),
     ) {
-        let inner = &self.inner;
-        let (run, copy) = (message.run, message.copy);
-        let message = PerformMessage { of, ..message };
-        if !inner.held.identify(hold, message.clone(), inner.ports.clock.now()) {
-            tracing::info!("the attempt is performed here already; its message was delivered twice");
-            return;
+        let span = tracing::info_span!("attempt", trace.id = trace_id(key.run), run.id = %key.run, action = %message.name, attempt = key.delivery.attempt);
+        let ended = self.perform_to_end(message, key, beginning, (probation, hold)).instrument(span).await;
+        let Some(ended) = ended else { return };
+        match (hold.stopped(), &ended.outcome) {
+            (Some(Stopped::Lost), Outcome::Cancelled) => self.hand_back_unheld(key, ended.checkpoint, hold),
+            (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(key, ended.checkpoint, hold),
+            (Some(Stopped::Told(fate @ (Fate::Leave | Fate::Delete))), Outcome::Cancelled) => self.let_go(fate, hold),
+            _ => self.complete(key, ended, hold),
         }
+    }
+
+    /// Performs the attempt; none: its right to begin was over, and what followed has been done.
+    async fn perform_to_end(
+        &self,
+        message: PerformMessage,
+        key: Key,
+        mut beginning: Beginning,
+        (probation, hold): (Probation, &Arc<Hold>),
+    ) -> Option<Ended> {
+        let inner = &self.inner;
         let mut probation = pin!(probation.pass());
-        let (outcome, started_at, saved) = loop {
+        loop {
             let started_at = inner.ports.clock.now();
-            let right_to_begin = self.right_to_begin(right, hold);
+            let right_to_begin = self.right_to_begin(beginning.right, hold);
+            let given = beginning.checkpoint.clone();
             let (control, progress) = AttemptControl::new(hold.stop.clone());
             let control = control.taking_up(given.clone()).beginning_by(right_to_begin.clone());
             let saved = control.saved();
-            let watched = self.watch((run, of, started_at), progress, (given.clone(), saved.clone()));
             // Between the receive and this point the process may have been held up; the right to begin may be gone.
             let outcome = if control.may_begin() {
-                let attempt = attempt_of(message.clone(), of, given.clone());
+                inner.known.begins(key);
+                hold.begins(started_at);
+                let watched = self.watch((key, started_at), progress, (given.clone(), saved.clone()));
+                let attempt = attempt_of(message.clone(), beginning.fence, given.clone());
                 tokio::select! {
                     biased;
                     outcome = inner.performer.perform(attempt, control) => outcome,
@@ -168,26 +200,30 @@ impl Agent {
                 Outcome::Cancelled
             };
             if !right_to_begin.was_missed() || hold.stopped().is_some() {
-                break (outcome, started_at, saved);
+                // What was given is known already.
+                let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
+                return Some(Ended { outcome, started_at, checkpoint });
             }
             // Nothing has begun.
-            if !hold.is_safe_for(inner.settings.visibility / 3) {
-                self.let_go(Last { run, of, copy, started_at, checkpoint: None }, hold);
-                return;
+            if beginning.right == Right::Confirmed || !hold.is_safe_for(inner.settings.visibility / 3) {
+                self.hand_back_unheld(key, None, hold);
+                return None;
             }
-            tracing::info!("the attempt could not begin in time; looking at its record again");
-            match self.admission_again(run, of).await {
-                Ok(Admission::Perform(_, checkpoint, again)) => (given, right) = (checkpoint, again),
-                other => return self.refuse(run, of, other, hold),
+            tracing::info!("the attempt could not begin in time; it is claimed");
+            match self.claim(key, hold).await {
+                Some(Answer::Confirmed(confirmed)) => {
+                    let (fence, checkpoint) = (confirmed.fence, confirmed.checkpoint);
+                    beginning = Beginning { fence, checkpoint, right: Right::Confirmed };
+                }
+                Some(Answer::Refused(fate)) => {
+                    self.let_go(fate, hold);
+                    return None;
+                }
+                None => {
+                    self.hand_back(key, None, hold);
+                    return None;
+                }
             }
-        };
-        // What was given is known already.
-        let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
-        let last = Last { run, of, copy, started_at, checkpoint };
-        match (hold.stopped(), &outcome) {
-            (Some(Stopped::Lost), Outcome::Cancelled) => self.let_go(last, hold),
-            (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(last, hold),
-            _ => self.complete(last, outcome, hold),
         }
     }
 
@@ -195,31 +231,30 @@ impl Agent {
     /// stopped.
     fn right_to_begin(&self, right: Right, hold: &Arc<Hold>) -> RightToBegin {
         let within = Duration::from_millis(CHECK_AFTER_MS);
-        let (time, instant) = match right {
-            Right::Fresh(until) => (Some(until), Some(Instant::now() + within)),
+        let clock = self.inner.ports.clock.clone();
+        let (time, elapsed) = match right {
+            Right::Fresh(until) => (Some(until), Some(clock.elapsed() + within)),
             Right::Read(at) => (None, Some(at + within)),
-            Right::Claimed => (None, None),
+            Right::Confirmed => (None, None),
         };
         let (hold, margin) = (hold.clone(), self.inner.settings.visibility / 3);
-        let clock = self.inner.ports.clock.clone();
         RightToBegin::new(move || {
-            let is_fresh = instant.is_none_or(|until| Instant::now() <= until);
+            let is_fresh = elapsed.is_none_or(|until| clock.elapsed() <= until);
             is_fresh && time.is_none_or(|until| clock.now() <= until) && hold.is_safe_for(margin)
         })
     }
 
     /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes. One
-    /// report at a time: while it can not be sent, the next one is what was said last.
+    /// report at a time: while it cannot be sent, the next one is what was said last.
     async fn watch(
         &self,
-        (run, of, started_at): (RunId, ActionAt, Timestamp),
+        (key, started_at): (Key, Timestamp),
         mut progress: watch::Receiver<Option<Progress>>,
         (mut known, mut saved): (Option<Value>, watch::Receiver<Option<Value>>),
     ) -> std::convert::Infallible {
         let inner = &self.inner;
         tokio::time::sleep(inner.settings.started_after).await;
-        let agent = inner.settings.id.clone();
-        inner.reporter.tell(run, Input::Started { of, agent, started_at }).await;
+        inner.reporter.tell(key.run, Input::Started { of: self.report_of(key), started_at }).await;
         for number in 1.. {
             let said = progress.borrow_and_update().clone();
             let newest = saved.borrow_and_update().clone();
@@ -227,7 +262,8 @@ impl Agent {
             known = newest;
             if said.is_some() || checkpoint.is_some() {
                 let progress = said.unwrap_or_default();
-                inner.reporter.tell(run, Input::Progressed { of, number, progress, checkpoint }).await;
+                let of = self.report_of(key);
+                inner.reporter.tell(key.run, Input::Progressed { of, number, progress, checkpoint }).await;
             }
             tokio::time::sleep(PROGRESS_EVERY).await;
             let changed = tokio::select! {
@@ -242,54 +278,64 @@ impl Agent {
         std::future::pending().await
     }
 
-    fn complete(&self, last: Last, outcome: Outcome, hold: &Arc<Hold>) {
-        let Last { run, of, started_at, checkpoint, .. } = last;
+    fn report_of(&self, key: Key) -> Report {
+        let agent = self.inner.settings.id.clone();
+        Report { action: key.action, delivery: key.delivery, message: key.message, agent }
+    }
+
+    fn complete(&self, key: Key, ended: Ended, hold: &Arc<Hold>) {
+        let Ended { outcome, started_at, checkpoint } = ended;
         let checkpoint = checkpoint.filter(|_| !matches!(outcome, Outcome::Succeeded { .. }));
         let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");
         if matches!(outcome, Outcome::Failed { .. } | Outcome::TimedOut { .. }) {
             tracing::trace!(metric = "Failures");
         }
-        let agent = self.inner.settings.id.clone();
-        let input = Input::Completed { of, agent, started_at, outcome, checkpoint };
-        self.inner.reporter.report(run, input, Some(hold.clone()));
+        let input = Input::Completed { of: self.report_of(key), started_at, outcome, checkpoint };
+        self.inner.reporter.report(key.run, input, Some(hold.clone()));
     }
 
-    /// The message is of no use: it is deleted.
+    /// No agent needs the message: it is deleted.
     fn give_up(&self, hold: &Arc<Hold>) {
         self.inner.reporter.acknowledge(hold.clone());
     }
 
-    /// Gives the attempt back: it goes on elsewhere, and none is spent. Its message is deleted, and whoever decides the
-    /// report sends another, so that nobody can claim the attempt before the record has its last checkpoint.
-    fn hand_back(&self, last: Last, hold: &Arc<Hold>) {
-        if !hold.is_safe_for(Duration::ZERO) {
-            return self.let_go(last, hold);
+    /// No agent needs the message: it is deleted, unless another agent may have it by now.
+    fn give_up_if_held(&self, hold: &Arc<Hold>) {
+        if hold.is_safe_for(Duration::ZERO) {
+            self.give_up(hold);
+        } else {
+            self.inner.held.release(hold);
         }
-        let Last { run, of, copy, checkpoint, .. } = last;
-        let agent = self.inner.settings.id.clone();
-        let input = Input::HandedBack { of, agent, copy, checkpoint };
-        self.inner.reporter.report(run, input, Some(hold.clone()));
     }
 
-    /// The message may be with another agent, or will be soon, or it is gone: it is left to itself. The attempt has been
-    /// stopped, so nobody was lost: that is told, before or after the next agent's claim.
-    fn let_go(&self, last: Last, hold: &Hold) {
-        let Last { run, of, copy, checkpoint, .. } = last;
-        let agent = self.inner.settings.id.clone();
-        self.inner.reporter.report(run, Input::HandedBack { of, agent, copy, checkpoint }, None);
+    /// Gives the attempt back: it goes on elsewhere, and none is spent. Its message is deleted, and the process manager that
+    /// decides the report sends another, so that no agent gets the attempt before the record has its last checkpoint.
+    fn hand_back(&self, key: Key, checkpoint: Option<Value>, hold: &Arc<Hold>) {
+        if !hold.is_safe_for(Duration::ZERO) {
+            return self.hand_back_unheld(key, checkpoint, hold);
+        }
+        let input = Input::HandedBack { of: self.report_of(key), checkpoint };
+        self.inner.reporter.report(key.run, input, Some(hold.clone()));
+    }
+
+    /// Gives the attempt back whose message may be with another agent, or will be soon, or is gone: it is left to itself. The
+    /// attempt has been stopped, so no agent was lost: that is told, before or after the next agent's claim.
+    fn hand_back_unheld(&self, key: Key, checkpoint: Option<Value>, hold: &Hold) {
+        let input = Input::HandedBack { of: self.report_of(key), checkpoint };
+        self.inner.reporter.report(key.run, input, None);
         self.inner.held.release(hold);
     }
 
-    /// Puts a message that can not be performed where a person finds it, with the reason.
-    async fn bury(&self, delivery: &Delivery, reason: &str) {
-        tracing::error!(reason, "an attempt can not be performed; its message goes to the dead-letter queue");
+    /// Puts a message that cannot be performed where a person finds it, with the reason.
+    async fn bury(&self, received: &Received, reason: &str) {
+        tracing::error!(reason, "an attempt cannot be performed; its message goes to the dead-letter queue");
         let queues = self.inner.ports.queues.as_ref();
         let pool = QueueName::Pool(self.inner.settings.pool.clone());
         let mut backoff = Backoff::of_failures();
-        while let Err(error) = bury(queues, &pool, &delivery.body, reason).await {
+        while let Err(error) = bury(queues, &pool, &received.body, reason).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to bury a message");
-            if error.class == ErrorClass::Reject {
+            if error.class != ErrorClass::Retry {
                 return;
             }
             backoff.wait().await;
@@ -297,7 +343,7 @@ impl Agent {
     }
 }
 
-/// An output that no reader could read again is a failure, told while there is still somebody to tell it.
+/// An output that no reader could read again is a failure, told while there is still an agent to tell it.
 fn readable(outcome: Outcome) -> Outcome {
     match outcome {
         Outcome::Succeeded { output } if is_too_deep(&output) => {
@@ -308,14 +354,15 @@ fn readable(outcome: Outcome) -> Outcome {
     }
 }
 
-fn attempt_of(message: PerformMessage, of: ActionAt, checkpoint: Option<Value>) -> Attempt {
+fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>) -> Attempt {
     Attempt {
-        idempotency_key: idempotency_key(message.run, of.action),
+        idempotency_key: idempotency_key(message.run, message.of.action),
         run: message.run,
         task: message.task,
         version: message.version,
         name: message.name,
-        of,
+        of: message.of,
+        fence,
         work: message.work,
         timeout: message.timeout_ms,
         deadline: message.deadline,

@@ -1,14 +1,17 @@
-//! What an agent is told: stop an attempt, drain.
+//! What an agent is told: its claims are confirmed or refused, attempts are stopped, it drains.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windlass_contract::message::{ControlMessage, decode};
+use windlass_contract::message::{Confirmed, ControlMessage, decode};
+use windlass_domain::ids::RunId;
 use windlass_domain::limits::MAX_BATCH;
+use windlass_domain::run::{Input, Report};
 
 use super::Agent;
+use super::hold::Key;
 use crate::backoff::Backoff;
-use crate::ports::{Delivery, QueueName, Receipt};
+use crate::ports::{QueueName, Receipt, Received};
 
 /// How long a control message stays hidden while it is obeyed.
 const VISIBILITY: Duration = Duration::from_secs(30);
@@ -16,9 +19,15 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_secs(20);
 
 impl Agent {
+    /// The queue in which this agent is told.
+    pub(super) fn control_queue(&self) -> QueueName {
+        let settings = &self.inner.settings;
+        QueueName::Control { pool: settings.pool.clone(), agent: settings.id.clone() }
+    }
+
     /// Obeys until the agent has ended: a draining agent still stops what it is told to stop.
     pub(super) async fn obey(self, ended: CancellationToken) {
-        let queue = QueueName::Control(self.inner.settings.id.clone());
+        let queue = self.control_queue();
         let queues = &self.inner.ports.queues;
         let mut backoff = Backoff::of_failures();
         loop {
@@ -28,11 +37,11 @@ impl Agent {
                 received = queues.receive(&queue, MAX_BATCH, VISIBILITY, WAIT) => received,
             };
             let obeyed = match received {
-                Ok(deliveries) if deliveries.is_empty() => continue,
-                Ok(deliveries) => {
-                    let receipts: Vec<Receipt> = deliveries.iter().map(receipt).collect();
-                    for delivery in &deliveries {
-                        self.obey_one(delivery);
+                Ok(received) if received.is_empty() => continue,
+                Ok(received) => {
+                    let receipts: Vec<Receipt> = received.iter().map(|one| one.receipt.clone()).collect();
+                    for one in &received {
+                        self.obey_one(one);
                     }
                     queues.delete(&queue, receipts).await
                 }
@@ -48,11 +57,18 @@ impl Agent {
         }
     }
 
-    fn obey_one(&self, delivery: &Delivery) {
-        match decode(&delivery.body) {
-            Ok(ControlMessage::Stop { run, of, .. }) => {
-                let found = self.inner.held.stop_attempt(run, of);
-                tracing::info!(run.id = %run, action = of.action.0, attempt = of.attempt, found, "told to stop an attempt");
+    fn obey_one(&self, received: &Received) {
+        match decode(&received.body) {
+            Ok(ControlMessage::Confirm { run, confirmed, .. }) => {
+                for one in &confirmed {
+                    self.confirmed(run, one);
+                }
+            }
+            Ok(ControlMessage::Stop { run, stopped, .. }) => {
+                for one in &stopped {
+                    let found = self.inner.held.obey(run, one);
+                    tracing::info!(run.id = %run, action = one.action.0, delivery = %one.delivery, found, reason = one.reason, "told to stop an attempt");
+                }
             }
             Ok(ControlMessage::Drain { agent, deadline_ms, .. }) if agent == self.inner.settings.id => {
                 tracing::info!(deadline_ms = deadline_ms.0, "told to drain");
@@ -60,11 +76,19 @@ impl Agent {
                 self.inner.draining.cancel();
             }
             Ok(ControlMessage::Drain { .. }) => {}
-            Err(error) => tracing::error!(error = %error, "a control message can not be read; it is dropped"),
+            Err(error) => tracing::error!(error = %error, "a control message is dropped: it has no known shape"),
         }
     }
-}
 
-fn receipt(delivery: &Delivery) -> Receipt {
-    delivery.receipt.clone()
+    /// A claim that this agent has let go of, and never began, is handed back: the record counts on this agent now.
+    fn confirmed(&self, run: RunId, confirmed: &Confirmed) {
+        let Confirmed { action, delivery, message, .. } = *confirmed;
+        let key = Key { run, action, delivery, message };
+        if self.inner.held.confirm(run, confirmed) || self.inner.known.has_begun(&key) {
+            return;
+        }
+        tracing::info!(run.id = %run, action = action.0, delivery = %delivery, "a claim is confirmed too late; it is handed back");
+        let of = Report { action, delivery, message, agent: self.inner.settings.id.clone() };
+        self.inner.reporter.report(run, Input::HandedBack { of, checkpoint: None }, None);
+    }
 }

@@ -1,15 +1,17 @@
 //! The agent: takes attempts from its pool, performs them, reports.
 //!
 //! It never receives above its free slots, keeps what it holds hidden by extending it in batches, and reports through
-//! one queue of completions that are sent together. An attempt that begins at once costs no read and no write; only a
-//! message that came before, or waited, is held against the record first.
+//! one queue of completions that are sent together. It writes no record: what it wants to own it asks of the process
+//! manager by the inbox, and is answered in its control queue. An attempt that begins at once costs no read and no write.
 
 mod admission;
-mod apart;
+mod asks;
 mod attempt;
-mod claims;
 mod control;
-mod held;
+mod gate;
+mod hold;
+mod keep;
+mod known;
 mod lease;
 mod records;
 mod reporter;
@@ -21,7 +23,6 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use windlass_domain::ids::{AgentId, PoolName};
@@ -31,11 +32,12 @@ use crate::Ports;
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
 use crate::perform::Performer;
-use crate::ports::{AgentRecord, Delivery, PortError, QueueName, REGISTER_EVERY};
+use crate::ports::{AgentRecord, PortError, QueueName, REGISTER_EVERY, Received};
 
-use apart::Gate;
-use claims::Claims;
-use held::Held;
+use asks::Asks;
+use gate::Gate;
+use hold::Held;
+use known::Known;
 use records::Records;
 use reporter::Reporter;
 
@@ -113,7 +115,8 @@ struct Inner {
     settings: AgentSettings,
     held: Arc<Held>,
     records: Records,
-    claims: Claims,
+    asks: Asks,
+    known: Known,
     reporter: Reporter,
     slots: Arc<Semaphore>,
     gate: Gate,
@@ -123,7 +126,7 @@ struct Inner {
     /// The deadline of a drain that a control message asked for.
     drain_within: OnceLock<Duration>,
     /// When the first of the receives failed that have failed since; absent: the last one was answered.
-    failing_since: Mutex<Option<Instant>>,
+    failing_since: Mutex<Option<Duration>>,
 }
 
 impl Agent {
@@ -134,7 +137,7 @@ impl Agent {
         performer: Arc<dyn Performer>,
         settings: AgentSettings,
     ) -> Self {
-        let held = Arc::new(Held::new(settings.visibility));
+        let held = Arc::new(Held::new(settings.visibility, ports.clock.clone()));
         let pool = QueueName::Pool(settings.pool.clone());
         let reporter = Reporter::new(ports.queues.clone(), pool, held.clone());
         let (slots, gate) = (Arc::new(Semaphore::new(settings.slots as usize)), Gate::new(settings.slots));
@@ -148,7 +151,8 @@ impl Agent {
                 settings,
                 held,
                 records: Records::default(),
-                claims: Claims::default(),
+                asks: Asks::default(),
+                known: Known::default(),
                 reporter,
                 slots,
                 gate,
@@ -165,6 +169,7 @@ impl Agent {
     pub async fn run(&self, shutdown: &CancellationToken) {
         let ended = CancellationToken::new();
         let beside = TaskTracker::new();
+        self.make_control_queue().await;
         for receiver in 0..self.inner.settings.receivers {
             let agent = self.clone();
             self.inner.attempts.spawn(async move { agent.receive(receiver).await });
@@ -192,7 +197,7 @@ impl Agent {
             busy: self.inner.held.len(),
             slots: self.inner.settings.slots,
             draining: self.inner.draining.is_cancelled(),
-            failing_for: failing_since.map(|since| since.elapsed()),
+            failing_for: failing_since.map(|since| self.inner.ports.clock.elapsed().saturating_sub(since)),
         }
     }
 
@@ -201,7 +206,19 @@ impl Agent {
         if answered {
             *failing_since = None;
         } else {
-            failing_since.get_or_insert_with(Instant::now);
+            failing_since.get_or_insert_with(|| self.inner.ports.clock.elapsed());
+        }
+    }
+
+    /// The control queue is there before anything is received: what is told to a queue that is not there is dropped.
+    async fn make_control_queue(&self) {
+        let mut backoff = Backoff::of_failures();
+        while let Err(error) = self.inner.ports.queues.make(&self.control_queue()).await {
+            tracing::warn!(error.code = error.code, error = %error, "failed to make the control queue");
+            if self.inner.draining.is_cancelled() {
+                return;
+            }
+            backoff.wait().await;
         }
     }
 
@@ -216,7 +233,7 @@ impl Agent {
                 permits = self.free_slots() => permits,
             };
             let visibility = self.inner.settings.visibility;
-            let asked_at = Instant::now();
+            let asked_at = self.inner.ports.clock.elapsed();
             // What comes at the end of the wait must be safe for long enough to begin it.
             let wait = WAIT.min(visibility / 3);
             let mut receiving = self.inner.ports.queues.receive(&pool, permits.len(), visibility, wait);
@@ -258,8 +275,8 @@ impl Agent {
     /// others, is waited for and given back.
     async fn receive_last(
         &self,
-        receiving: impl Future<Output = Result<Vec<Delivery>, PortError>>,
-        asked_at: Instant,
+        receiving: impl Future<Output = Result<Vec<Received>, PortError>>,
+        asked_at: Duration,
         permits: Vec<OwnedSemaphorePermit>,
     ) {
         if self.inner.ports.queues.forgets_dropped_receives() {
@@ -268,12 +285,12 @@ impl Agent {
         let late = receiving.await.unwrap_or_default();
         let holds = late.into_iter().zip(permits).map(|(delivery, permit)| {
             let hold = self.inner.held.take(&delivery, asked_at, permit);
-            async move { self.give_back(&delivery, &hold).await }
+            self.give_back_unread(delivery, hold)
         });
         join_all(holds).await;
     }
 
-    fn take(&self, delivery: Delivery, asked_at: Instant, slot: OwnedSemaphorePermit) {
+    fn take(&self, delivery: Received, asked_at: Duration, slot: OwnedSemaphorePermit) {
         if delivery.receive_count == 1 {
             let waited = self.inner.ports.clock.now().since(delivery.sent_at);
             tracing::trace!(metric = "QueueWaitMs", value = waited.0);
@@ -342,7 +359,7 @@ impl Agent {
     async fn leave(&self) {
         let id = &self.inner.settings.id;
         let gone = self.inner.ports.agents.deregister(id).await;
-        let removed = self.inner.ports.queues.remove(&QueueName::Control(id.clone())).await;
+        let removed = self.inner.ports.queues.remove(&self.control_queue()).await;
         for error in gone.err().into_iter().chain(removed.err()) {
             tracing::warn!(error.code = error.code, error = %error, "failed to leave the register");
         }

@@ -1,18 +1,18 @@
 //! What an agent has read of runs a moment ago: one read serves all attempts of a run that are looked up together.
 //!
 //! It may only ever be the reason to perform something, or to perform it with fewer others. It may be older than the
-//! message that asks, so whoever would not perform because of it must read anew.
+//! message that asks, so an agent that would not perform because of it reads anew.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 
-use crate::ports::{PortError, Runs};
+use crate::Ports;
+use crate::ports::PortError;
 
 /// How long a record counts as read a moment ago: far below the two seconds that a message may lie unread before it is
 /// looked up at all.
@@ -20,7 +20,8 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Runs that are remembered; when more come, all are forgotten, and read again.
 const MAX_RUNS: usize = 64;
 
-type Slot = Arc<Mutex<Option<(Instant, Arc<Run>)>>>;
+/// When a record was read, by the clock that goes on, and what it said.
+type Slot = Arc<Mutex<Option<(Duration, Arc<Run>)>>>;
 
 /// The records of a few runs.
 #[derive(Debug, Default)]
@@ -29,17 +30,17 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// The run as it was a moment ago. Those who ask at the same time wait for one read.
-    pub(super) async fn lately(&self, runs: &dyn Runs, id: RunId) -> Result<Option<Arc<Run>>, PortError> {
+    /// The run as it was a moment ago. Attempts that ask at the same time wait for one read.
+    pub(super) async fn lately(&self, ports: &Ports, id: RunId) -> Result<Option<Arc<Run>>, PortError> {
         let slot = self.slot(id);
         let mut kept = slot.lock().await;
+        let asked_at = ports.clock.elapsed();
         if let Some((read_at, run)) = kept.as_ref()
-            && read_at.elapsed() < FRESH
+            && asked_at.saturating_sub(*read_at) < FRESH
         {
             return Ok(Some(run.clone()));
         }
-        let asked_at = Instant::now();
-        let run = runs.load(id).await?.map(Arc::new);
+        let run = ports.runs.load(id).await?.map(Arc::new);
         *kept = run.clone().map(|run| (asked_at, run));
         Ok(run)
     }

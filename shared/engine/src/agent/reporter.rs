@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_contract::message::{InboxMessage, encode};
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::run::Input;
 
 use crate::backoff::Backoff;
-use crate::ports::{Outgoing, QueueName, Queues};
+use crate::ports::{ErrorClass, Outgoing, QueueName, Queues};
 
-use super::held::{Held, Hold};
-use crate::send::send_all;
+use super::hold::{Held, Hold};
+use crate::send::send_each;
 
 /// What is to be told, and the message that is answered by it.
 enum Report {
@@ -75,7 +75,7 @@ impl Reporter {
 }
 
 fn body_of(run: RunId, input: Input) -> String {
-    encode(&InboxMessage::Run { v: MESSAGE_VERSION, run, input })
+    encode(&InboxMessage::of_run(run, input))
 }
 
 async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut waiting: mpsc::UnboundedReceiver<Report>) {
@@ -102,7 +102,7 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
             let _nobody_waits = sent.send(());
         }
         let released = answered.iter().inspect(|hold| held.release(hold));
-        let receipts: Vec<_> = released.flat_map(|hold| hold.receipts()).collect();
+        let receipts: Vec<_> = released.filter_map(|hold| hold.receipt()).collect();
         drop(answered);
         for batch in receipts.chunks(MAX_BATCH) {
             if let Err(error) = queues.delete(&pool, batch.to_vec()).await {
@@ -116,11 +116,29 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
     }
 }
 
-/// Sends until it is sent: a report that is lost is work done in vain.
-async fn send(queues: &dyn Queues, bodies: Vec<(QueueName, Outgoing)>) {
+/// Sends until all is sent: a report that is lost is work done in vain. A report that the inbox will never take is told in
+/// the log; the attempt's timeout, or its redelivery, ends it.
+async fn send(queues: &dyn Queues, mut bodies: Vec<(QueueName, Outgoing)>) {
     let mut backoff = Backoff::of_failures();
-    while let Err(error) = send_all(queues, &bodies).await {
-        tracing::warn!(error.code = error.code, error = %error, "failed to report; trying again");
+    loop {
+        let sent = send_each(queues, &bodies).await;
+        let mut left = Vec::new();
+        for (message, sent) in bodies.into_iter().zip(sent) {
+            match sent {
+                Ok(()) => {}
+                Err(error) if matches!(error.class, ErrorClass::Reject | ErrorClass::Bug) => {
+                    tracing::error!(error.code = error.code, error = %error, "the inbox does not take a report; it is dropped");
+                }
+                Err(error) => {
+                    tracing::warn!(error.code = error.code, error = %error, "failed to report; trying again");
+                    left.push(message);
+                }
+            }
+        }
+        if left.is_empty() {
+            return;
+        }
+        bodies = left;
         backoff.wait().await;
     }
 }

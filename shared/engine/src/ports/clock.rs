@@ -9,7 +9,7 @@ pub trait Clock: Send + Sync {
     /// The wall clock of this host. A person or NTP may set it, also back.
     fn now(&self) -> Timestamp;
 
-    /// The time since some fixed instant. It goes on while the machine sleeps, and no step of the wall clock moves it.
-    /// The instant may differ from process to process, so no process stores or sends this time.
+    /// The time since some fixed instant: it goes on while the machine sleeps, and no step of the wall clock moves it
+    /// (Linux: `CLOCK_BOOTTIME`). Rights that run out are measured by it.
     fn elapsed(&self) -> Duration;
 }

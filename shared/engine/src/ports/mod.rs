@@ -14,7 +14,7 @@ pub use agents::{AgentRecord, Agents, REGISTER_EVERY};
 pub use bus::Bus;
 pub use clock::Clock;
 pub use error::{ErrorClass, PortError};
-pub use queues::{Delivery, Outgoing, QueueName, Queues, Receipt};
+pub use queues::{Outgoing, QueueName, Queues, Receipt, Received, Sender};
 pub use runs::{Created, EventCursor, LONGEST_REST, LoggedEvent, RunFilter, RunPage, Runs};
 pub use schedules::{OwnScheduler, ScheduleRefusal, Schedules};
 pub use tasks::{DueTask, PutTask, StoredVersion, TaskRecord, Tasks};

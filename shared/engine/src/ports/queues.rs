@@ -17,8 +17,13 @@ pub enum QueueName {
     /// The attempts of one pool.
     Pool(PoolName),
     /// What one agent is told.
-    Control(AgentId),
-    /// Messages that nobody could read or perform, with the reason.
+    Control {
+        /// The agent's pool.
+        pool: PoolName,
+        /// Which agent.
+        agent: AgentId,
+    },
+    /// Messages that no process could read or perform, with the reason.
     DeadLetter,
 }
 
@@ -27,7 +32,7 @@ impl fmt::Display for QueueName {
         match self {
             Self::Inbox => f.write_str("inbox"),
             Self::Pool(pool) => write!(f, "pool.{pool}"),
-            Self::Control(agent) => write!(f, "control.{agent}"),
+            Self::Control { pool, agent } => write!(f, "control.{pool}.{agent}"),
             Self::DeadLetter => f.write_str("dead-letter"),
         }
     }
@@ -53,11 +58,25 @@ impl Outgoing {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Receipt(pub String);
 
+/// Who sent a message, as far as the host can prove it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Sender {
+    /// The host itself: its process manager, its API, its schedules. On one machine all are one user.
+    #[default]
+    Host,
+    /// An agent of that pool.
+    Agents(PoolName),
+}
+
 /// A message as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
+pub struct Received {
     /// For extending and deleting.
     pub receipt: Receipt,
+    /// The message's id: the same at each receipt.
+    pub id: String,
+    /// Who sent it.
+    pub sender: Sender,
     /// What was sent.
     pub body: String,
     /// How often it has been received, this time included.
@@ -73,8 +92,8 @@ pub trait Queues: Send + Sync {
     /// anything is sent; beyond that each message is sent by itself, so after an error some may have been, and are
     /// again when the caller repeats the batch.
     ///
-    /// A control queue is made by its agent's [`Queues::receive`], never by a send: nobody would remove the one of an
-    /// agent that has ended. What is sent to one that is gone is dropped, for nobody is there to be told; a host on
+    /// A control queue is made by its agent ([`Queues::make`], [`Queues::receive`]), never by a send: no agent would remove
+    /// the one of an agent that has ended. What is sent to one that is gone is dropped; a host on
     /// which a queue is nothing but its messages may keep it until [`Queues::remove`]. Any other queue that is missing is
     /// an error ([`super::ErrorClass::Reject`]) where queues are part of a stack.
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError>;
@@ -94,6 +113,12 @@ pub trait Queues: Send + Sync {
         apart
     }
 
+    /// Makes an agent's control queue, if it is not there. On a host where a queue is nothing but its messages there is
+    /// nothing to do.
+    async fn make(&self, _queue: &QueueName) -> Result<(), PortError> {
+        Ok(())
+    }
+
     /// Receives up to `most` messages and hides them for `visibility`; waits up to `wait` for the first one. A control
     /// queue that does not exist is made.
     async fn receive(
@@ -102,7 +127,7 @@ pub trait Queues: Send + Sync {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError>;
+    ) -> Result<Vec<Received>, PortError>;
 
     /// Whether a receive that its caller drops takes no message with it. SQS goes on with a long poll whose caller is
     /// gone, and hides what it then finds.

@@ -9,7 +9,7 @@ use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::{Run, RunStatus};
 use windlass_domain::time::Timestamp;
 
-use super::PortError;
+use super::{Outgoing, PortError, QueueName};
 
 /// Whether a run was created by this call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,20 @@ pub const LONGEST_REST: Duration = Duration::from_mins(15);
 /// Saga records, conditional on their revision, and the log of what was decided.
 #[async_trait]
 pub trait Runs: Send + Sync {
-    /// Writes a record that does not exist yet, and logs the events with it: a run may have begun by then. What it
-    /// gives is durable when it returns.
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError>;
+    /// Whether [`Runs::create`] sends messages in the very transaction that writes the record.
+    fn sends_with_record(&self) -> bool {
+        false
+    }
+
+    /// Writes a record that does not exist yet, and logs the events with it: a run may have begun by then. Where
+    /// [`Runs::sends_with_record`] says so, it sends the messages with it; elsewhere it leaves them alone. What it gives is
+    /// durable when it returns.
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError>;
 
     /// Reads a record, with every write that was acknowledged before.
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError>;

@@ -1,48 +1,55 @@
 //! What waits in a pool that nobody serves: looked at again before it is said, and when a run is looked at again.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use windlass_domain::ids::PoolName;
-use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
+use windlass_domain::run::{ActionStatus, Input, Run};
 use windlass_domain::time::Millis;
 
-use super::ProcessManager;
-use crate::effects::{Effects, unserved};
+use super::{Group, ProcessManager};
+use crate::effects::{Effects, tell_after, unserved};
 use crate::ports::PortError;
 
 impl ProcessManager {
-    /// The inputs without those that say that nobody serves a pool which has an agent by now.
-    pub(super) async fn still_true<'i>(&self, inputs: &'i [Input]) -> Cow<'i, [Input]> {
-        if !inputs.iter().any(|input| matches!(input, Input::Unserved { .. })) {
-            return Cow::Borrowed(inputs);
+    /// The inputs without those that say that no agent serves a pool which has one by now.
+    pub(super) async fn still_true<'g>(&self, group: &'g Group) -> Cow<'g, Group> {
+        if !group.inputs.iter().any(|given| matches!(given.input, Input::Unserved { .. })) {
+            return Cow::Borrowed(group);
         }
-        let mut kept = Vec::with_capacity(inputs.len());
-        for input in inputs {
-            if let Input::Unserved { pool, .. } = input
+        let mut kept = Group { run: group.run, inputs: Vec::new(), places: Vec::new() };
+        for (given, place) in group.inputs.iter().zip(&group.places) {
+            if let Input::Unserved { pool, .. } = &given.input
                 && self.pools.unserved_since(pool).await.is_none()
             {
                 continue;
             }
-            kept.push(input.clone());
+            kept.inputs.push(given.clone());
+            kept.places.push(*place);
         }
         Cow::Owned(kept)
     }
 
     /// Has a run that was looked at a second time say which pools of its queued attempts nobody serves, where it has not:
-    /// their agents may have gone after the attempts were sent.
+    /// their agents may have gone after the attempts were sent. What was sent a moment ago is given its time: an agent that
+    /// is being replaced comes back.
     pub(super) async fn tell_of_pools(&self, run: &Run, effects: &mut Effects) -> Result<(), PortError> {
-        if !matches!(run.status, RunStatus::Running | RunStatus::Paused) || run.in_flight == 0 {
+        if !run.status.goes_on() || run.in_flight == 0 {
             return Ok(());
         }
         let definition = self.definitions.get(&run.task, run.version).await?;
-        let is_untold = |status, told: bool| status == ActionStatus::Queued && !told;
-        let waiting = definition.indexes().zip(run.actions.iter());
-        let untold = waiting.filter(|(_, state)| is_untold(state.status, state.unserved.is_some()));
-        let pools: BTreeSet<&PoolName> = untold.map(|(action, _)| &definition.action(action).pool).collect();
-        for pool in pools {
+        let now = self.ports.clock.now();
+        let mut pools: BTreeMap<&PoolName, Millis> = BTreeMap::new();
+        for (action, state) in definition.indexes().zip(run.actions.iter()) {
+            if state.status == ActionStatus::Queued && state.unserved.is_none() {
+                let (author, waited) = (definition.action(action), state.queued_at.map_or(0, |at| now.since(at).0));
+                let left = Millis(tell_after(author.queue_timeout).0.saturating_sub(waited));
+                pools.entry(&author.pool).and_modify(|least| *least = left.min(*least)).or_insert(left);
+            }
+        }
+        for (pool, left) in pools {
             if let Some(since) = self.pools.unserved_since(pool).await {
-                effects.messages.push(unserved(run.id, pool.clone(), since, Millis(0)));
+                effects.messages.push(unserved(run.id, pool.clone(), since, left));
             }
         }
         Ok(())

@@ -24,7 +24,8 @@ impl Sweeper {
             let silent_ms = now.since(agent.seen_at).0;
             tracing::info!(agent.id = %agent.id, agent.address = %agent.address, silent_ms, "an agent is gone; it is forgotten");
             // The queue first: a crash in between leaves the agent in the register, and the next round finds it again.
-            self.ports.queues.remove(&QueueName::Control(agent.id.clone())).await?;
+            let queue = QueueName::Control { pool: agent.pool.clone(), agent: agent.id.clone() };
+            self.ports.queues.remove(&queue).await?;
             self.ports.agents.deregister(&agent.id).await?;
         }
         Ok(())

@@ -22,7 +22,7 @@ async fn check(stored: &Value, version: TaskVersion, code: &str) {
 }
 
 #[tokio::test]
-async fn a_version_that_is_not_stored_or_can_not_be_read_is_told() {
+async fn missing_or_unreadable_version_is_an_error() {
     let sound = json!({ "task": "t", "actions": { "a": { "exec": ["true"] } } });
     check(&sound, 2, "WL0701").await;
     check(&json!({ "task": "t", "actions": {} }), 1, "WL0702").await;

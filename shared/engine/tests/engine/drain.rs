@@ -28,19 +28,18 @@ impl Performer for Endless {
     }
 }
 
-fn message(copy: u32, queued_at: Timestamp) -> String {
-    let of = json!({ "action": 0, "attempt": 1, "fence": 1 });
+fn message(issue: u64, queued_at: Timestamp) -> String {
+    let of = json!({ "action": 0, "attempt": 1 });
     json!({
         "v": 1, "run": "0190b36e-0000-7000-8000-000000000001", "task": "long", "version": 1, "name": "a", "of": of,
-        "work": { "facade": "native", "handler": "x", "input": null }, "queued_at": queued_at, "claim": copy > 0,
-        "copy": copy,
+        "work": { "facade": "native", "handler": "x", "input": null }, "queued_at": queued_at, "issue": issue, "fence": 1,
     })
     .to_string()
 }
 
-/// Another message of what this very agent performs: it goes on until its deadline, and is handed back once.
+/// A draining agent receives another message of what it performs. It goes on until its deadline, and hands back once.
 #[tokio::test(start_paused = true)]
-async fn what_an_open_receive_brings_of_an_attempt_that_goes_on_takes_it_from_nobody() {
+async fn draining_agent_leaves_second_message_of_attempt() {
     let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
     let ports = WatchedQueues::polling_on(host.ports().queues).on(&host.ports());
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
@@ -56,18 +55,19 @@ async fn what_an_open_receive_brings_of_an_attempt_that_goes_on_takes_it_from_no
 
     shutdown.cancel();
     tokio::time::sleep(Duration::from_secs(1)).await;
-    ports.queues.send(&pool, vec![Outgoing::now(message(5, ports.clock.now()))]).await.expect("sent");
+    let other = message(5, ports.clock.now());
+    ports.queues.send(&pool, vec![Outgoing::now(other.clone())]).await.expect("sent");
     let handed_back = || host.messages(&QueueName::Inbox).iter().filter(|body| body.contains("handed_back")).count();
     tokio::time::sleep(Duration::from_secs(50)).await;
     assert_eq!(handed_back(), 0, "it still performs it");
     running.await.expect("the agent ends by itself");
     assert_eq!(handed_back(), 1);
-    assert_eq!(host.messages(&pool), Vec::<String>::new(), "both of its messages are gone");
+    assert_eq!(host.messages(&pool), [other], "the agent deletes its own message, and lets the other one be");
 }
 
-/// What comes for the first time is handed back for good; what was delivered before is left to whoever gets it next.
+/// The agent hands back a first message. It makes any other visible, so that the next agent claims it.
 #[tokio::test(start_paused = true)]
-async fn what_an_open_receive_brings_during_a_drain_is_handed_back_at_once() {
+async fn open_receive_during_drain_is_handed_back() {
     let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
     let ports = WatchedQueues::polling_on(host.ports().queues).on(&host.ports());
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));

@@ -17,7 +17,7 @@ fn source() -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_drain_by_command_is_seen_keeps_its_time_and_spends_no_attempt() {
+async fn drain_command_keeps_deadline_and_spends_no_attempt() {
     let world = World::new();
     let ports = world.host.ports();
     let control = Control::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
@@ -53,5 +53,5 @@ async fn a_drain_by_command_is_seen_keeps_its_time_and_spends_no_attempt() {
     let run = world.ended(id).await;
     assert_eq!(run.status, RunStatus::Succeeded);
     let long = run.action(ActionIndex(1));
-    assert_eq!((long.attempt, long.agent.as_ref().map(AgentId::as_str)), (1, Some("young")), "none is spent");
+    assert_eq!((long.attempt(), long.agent().map(AgentId::as_str)), (1, Some("young")), "none is spent");
 }

@@ -11,14 +11,15 @@ mod replaced;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode, encode};
+use windlass_domain::attempt::Fate;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::limits::MAX_DELIVERIES;
-use windlass_domain::run::{ActionAt, ActionStatus, CancelCause, Input, Outcome, RunStatus};
+use windlass_domain::run::{ActionState, ActionStatus, CancelCause, Input, Outcome, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_engine::ports::{Outgoing, QueueName};
 
-use crate::world::{Script, World};
+use crate::world::{Script, World, absent_run, report_of};
 use windlass_testkit::faults::Moment;
 
 fn chain() -> Value {
@@ -37,7 +38,7 @@ fn one(extra: &Value) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_chain_runs_to_its_end_and_every_event_is_logged_once() {
+async fn chain_ends_and_logs_each_event_once() {
     let world = World::new();
     world.agent(
         "agent",
@@ -66,7 +67,7 @@ async fn a_chain_runs_to_its_end_and_every_event_is_logged_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_network_is_retried_and_the_wrong_password_is_not() {
+async fn network_failure_is_retried_unlike_wrong_password() {
     let world = World::new();
     world.agent(
         "agent",
@@ -86,21 +87,21 @@ async fn the_network_is_retried_and_the_wrong_password_is_not() {
         .await;
     let run = world.ended(id).await;
     assert_eq!(run.status, RunStatus::SucceededWithFaults);
-    assert_eq!(run.action(ActionIndex(0)).attempt, 3);
-    assert_eq!(run.action(ActionIndex(1)).attempt, 1);
+    assert_eq!(run.action(ActionIndex(0)).attempt(), 3);
+    assert_eq!(run.action(ActionIndex(1)).attempt(), 1);
     let took = run.finished_at.expect("ended").since(run.submitted_at).0;
     assert!((3000..3500).contains(&took), "1 s and 2 s of waiting, not {took} ms");
 }
 
 /// The agent itself does not send what no reader of messages could read: its report would be a dead letter.
 #[tokio::test(start_paused = true)]
-async fn an_output_that_is_nested_too_deep_is_told_as_a_failure() {
+async fn too_deeply_nested_output_is_a_failure() {
     let world = World::new();
     world.agent("agent", 4, Script::new(|_| Script::give((0..200).fold(json!("x"), |inner, _| json!([inner])))));
     let run = world.ended(world.submit(&one(&json!({ "retry": { "attempts": 3 } }))).await).await;
     let state = run.action(ActionIndex(0));
     let kind = state.error.as_ref().map(|error| error.kind.as_str());
-    assert_eq!((run.status, state.attempt, kind), (RunStatus::Failed, 1, Some("output.too_deep")));
+    assert_eq!((run.status, state.attempt(), kind), (RunStatus::Failed, 1, Some("output.too_deep")));
     assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
 }
 
@@ -118,7 +119,7 @@ async fn a_cancelled_run_stops_what_runs() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cancelled_run_without_agents_ends_after_the_grace_and_its_message_is_refused_later() {
+async fn cancelled_run_without_agents_ends_after_grace() {
     let world = World::new();
     let id = world.submit(&one(&json!({}))).await;
     world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Queued).await;
@@ -136,7 +137,7 @@ async fn a_cancelled_run_without_agents_ends_after_the_grace_and_its_message_is_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_the_run_and_nothing_starts_later() {
+async fn deadline_ends_run_and_nothing_starts_later() {
     let world = World::new();
     world.agent(
         "agent",
@@ -158,7 +159,7 @@ async fn a_deadline_ends_the_run_and_nothing_starts_later() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout() {
+async fn dead_agents_work_moves_within_visibility_timeout() {
     let world = World::new();
     let id = world.submit(&one(&json!({}))).await;
     let taken = world.steal(Duration::from_secs(30)).await;
@@ -168,32 +169,37 @@ async fn the_work_of_a_dead_agent_runs_elsewhere_within_the_visibility_timeout()
     let run = world.ended(id).await;
     assert!(world.now().since(died).0 <= 35_000);
     let state = run.action(ActionIndex(0));
-    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 2));
+    assert_eq!((run.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_zombie_reports_in_vain() {
+async fn displaced_agent_reports_in_vain() {
     let world = World::new();
     let id = world.submit(&one(&json!({}))).await;
-    world.steal(Duration::from_secs(30)).await;
+    let taken = world.steal(Duration::from_secs(30)).await;
     world.agent("other", 4, Script::new(|_| Script::after(Duration::from_secs(5), json!("second"))));
-    world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
-    let zombie = AgentId::new("zombie").expect("a name");
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let run = world.until(id, |run| run.action(ActionIndex(0)).status == ActionStatus::Running).await;
+    let of = report_of(&taken[0], "zombie");
+    assert_eq!(run.action(ActionIndex(0)).losses, [of.delivery], "the zombie counts as lost");
     let outcome = Outcome::Succeeded { output: json!("first") };
     let started_at = world.now();
-    world.input(id, Input::Completed { of, agent: zombie.clone(), started_at, outcome, checkpoint: None }).await;
-    world.input(id, Input::Started { of, agent: zombie.clone(), started_at }).await;
+    world.input(id, Input::Completed { of: of.clone(), started_at, outcome, checkpoint: None }).await;
+    world.input(id, Input::Started { of: of.clone(), started_at }).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let state = world.run(id).await.action(ActionIndex(0)).clone();
+    assert_eq!((state.status, state.losses), (ActionStatus::Running, vec![]), "it was not lost after all");
     let run = world.ended(id).await;
     assert_eq!(run.action(ActionIndex(0)).output, Some(json!("second")));
     let completions = world.events(id).await.iter().filter(|event| event.starts_with("action.succeeded")).count();
     assert_eq!(completions, 1);
-    let told = world.host.messages(&QueueName::Control(zombie));
-    assert_eq!(told.len(), 1, "it is told to stop");
+    let queue = QueueName::Control { pool: PoolName::default(), agent: of.agent };
+    let [told] = &world.host.messages(&queue)[..] else { panic!("the zombie is told once") };
+    let ControlMessage::Stop { stopped, .. } = decode(told).expect("a message") else { panic!("{told}") };
+    assert_eq!((stopped[0].delivery, stopped[0].fate), (of.delivery, Fate::Leave));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_draining_agent_hands_back_and_spends_no_attempt() {
+async fn draining_agent_hands_back_without_spending_attempt() {
     let world = World::new();
     let first = world.agent("first", 4, Script::new(|_| Script::hang()));
     let id = world.submit(&one(&json!({}))).await;
@@ -203,15 +209,15 @@ async fn a_draining_agent_hands_back_and_spends_no_attempt() {
     first.drain().await;
     let run = world.ended(id).await;
     let state = run.action(ActionIndex(0));
-    assert_eq!((run.status, state.attempt), (RunStatus::Succeeded, 1));
-    assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some("second"));
+    assert_eq!((run.status, state.attempt()), (RunStatus::Succeeded, 1));
+    assert_eq!(state.agent().map(AgentId::as_str), Some("second"));
     let moved = world.now().since(before).0;
     assert!(moved < 61_000 + 2000, "handed back at the drain deadline, not at the visibility timeout: {moved}");
     assert_eq!(world.agents().await, ["second"], "it has left the register");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pause_holds_back_and_a_resume_lets_go() {
+async fn pause_holds_back_until_resume() {
     let world = World::new();
     world.agent("agent", 4, Script::new(|_| Script::after(Duration::from_secs(5), Value::Null)));
     let id = world.submit(&chain()).await;
@@ -227,7 +233,7 @@ async fn a_pause_holds_back_and_a_resume_lets_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_run_is_taken_up_where_it_failed() {
+async fn retried_run_continues_where_it_failed() {
     let world = World::new();
     let script = Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
         ("b", 1) => Script::fail("exit.1"),
@@ -238,17 +244,17 @@ async fn a_failed_run_is_taken_up_where_it_failed() {
     assert_eq!(world.ended(id).await.status, RunStatus::Failed);
     world.input(id, Input::Retry { retries: 0 }).await;
     world.until(id, |run| run.status == RunStatus::Succeeded).await;
-    let attempts: Vec<_> = world.run(id).await.actions.iter().map(|state| state.attempt).collect();
+    let attempts: Vec<_> = world.run(id).await.actions.iter().map(ActionState::attempt).collect();
     assert_eq!(attempts, [1, 2, 1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_can_not_be_read_goes_to_the_dead_letters_with_a_reason() {
+async fn unreadable_messages_become_dead_letters_with_reason() {
     let world = World::new();
     world.agent("agent", 4, Script::new(|_| Script::give(Value::Null)));
     let ports = world.host.ports();
-    let nobody = InboxMessage::Run { v: MESSAGE_VERSION, run: crate::world::nobody(), input: Input::Wake };
-    let inbox = ["no json".to_owned(), r#"{"v":7,"type":"run"}"#.to_owned(), encode(&nobody)];
+    let of_no_run = InboxMessage::of_run(absent_run(), Input::Wake { action: None });
+    let inbox = ["no json".to_owned(), r#"{"v":7,"type":"run"}"#.to_owned(), encode(&of_no_run)];
     let batch = inbox.map(Outgoing::now).to_vec();
     ports.queues.send(&QueueName::Inbox, batch).await.expect("sent");
     let pool = QueueName::Pool(PoolName::default());
@@ -268,11 +274,11 @@ async fn what_can_not_be_read_goes_to_the_dead_letters_with_a_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
+async fn attempt_delivered_too_often_is_given_up() {
     let world = World::new();
     let id = world.submit(&one(&json!({ "retry": { "attempts": 9 } }))).await;
     for _ in 0..MAX_DELIVERIES {
-        // All before the sweep finds that nothing was heard of the run, and has it sent again.
+        // All before the attempt is sent again at its first mark.
         assert_eq!(world.steal(Duration::from_millis(100)).await.len(), 1);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -284,17 +290,17 @@ async fn an_attempt_that_no_agent_survives_is_given_up_with_a_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_panics_comes_again_and_keeps_no_slot() {
+async fn panicking_attempt_comes_again_and_frees_slot() {
     let world = World::new();
     let script = Script::new(|attempt| {
-        assert!(attempt.of.fence > 1, "by script");
+        assert!(attempt.fence > 1, "by script");
         Script::give(json!("done"))
     });
     world.agent("agent", 1, script);
     let id = world.submit(&one(&json!({}))).await;
     let run = world.ended(id).await;
     let state = run.action(ActionIndex(0));
-    assert_eq!((run.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 2));
+    assert_eq!((run.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,7 +347,7 @@ async fn diamond(world: &World) -> (Vec<String>, RunStatus) {
 
 /// SCENARIOS 11: whichever call of a queue or of the store fails, before or after its effect, the end is the same.
 #[tokio::test(start_paused = true)]
-async fn a_failure_at_every_call_changes_nothing() {
+async fn failure_at_any_call_changes_nothing() {
     let plain = World::new();
     let expected = diamond(&plain).await;
     assert_eq!(expected.1, RunStatus::SucceededWithFaults);
@@ -357,7 +363,7 @@ async fn a_failure_at_every_call_changes_nothing() {
 
 /// The same where a read may be an old one, as it may on `DynamoDB`: nothing is lost and nothing is taken twice.
 #[tokio::test(start_paused = true)]
-async fn a_failure_at_every_call_changes_nothing_where_reads_are_old() {
+async fn failures_beside_old_reads_change_nothing() {
     let expected = diamond(&World::new()).await;
     let plain = World::failing_with_old_reads(usize::MAX, Moment::Before);
     assert_eq!(diamond(&plain).await, expected);
@@ -371,7 +377,7 @@ async fn a_failure_at_every_call_changes_nothing_where_reads_are_old() {
 
 /// A message that comes again after its attempt has ended: the old record would still let it be performed.
 #[tokio::test(start_paused = true)]
-async fn a_redelivery_is_not_admitted_on_an_old_record() {
+async fn redelivery_of_ended_attempt_is_not_performed() {
     let world = World::failing_with_old_reads(usize::MAX, Moment::Before);
     let id = world.submit(&one(&json!({}))).await;
     let taken = world.steal(Duration::from_secs(30)).await;
@@ -379,12 +385,14 @@ async fn a_redelivery_is_not_admitted_on_an_old_record() {
     let performed = script.performed.clone();
     world.agent("other", 4, script);
     let state = world.ended(id).await.action(ActionIndex(0)).clone();
-    assert_eq!((state.attempt, state.fence), (1, 2));
+    assert_eq!((state.attempt(), state.fence), (1, 2));
 
     let pool = QueueName::Pool(PoolName::default());
     let mut message: PerformMessage = decode(&taken[0].body).expect("an attempt");
-    for (claim, fence) in [(true, 1), (true, 2), (false, 1)] {
-        (message.claim, message.of.fence) = (claim, fence);
+    // The last one is young enough for a look at the record; the agent claims by the others.
+    let young = world.now().plus(Millis::from_secs(290));
+    for (issue, queued_at) in [(1, message.queued_at), (5, message.queued_at), (0, message.queued_at), (0, young)] {
+        (message.issue, message.queued_at) = (issue, queued_at);
         let waited = Outgoing { body: encode(&message), delay: Millis::from_secs(300) };
         world.host.ports().queues.send(&pool, vec![waited]).await.expect("sent");
     }
@@ -395,13 +403,13 @@ async fn a_redelivery_is_not_admitted_on_an_old_record() {
 
 /// Attempts of one run that waited are looked up together: one read, however many they are.
 #[tokio::test(start_paused = true)]
-async fn attempts_that_waited_share_one_look_at_the_record() {
+async fn waiting_attempts_share_one_read_of_record() {
     let calls = async |width: usize| {
         let world = World::failing_with_old_reads(usize::MAX, Moment::Before);
         let actions = (0..width).map(|at| (format!("a{at}"), json!({ "exec": ["x"] })));
         let actions: serde_json::Map<_, _> = actions.collect();
         let id = world.submit(&json!({ "task": "wide", "actions": actions })).await;
-        // So long nobody takes them.
+        // No agent takes them before.
         tokio::time::sleep(Duration::from_secs(10)).await;
         let before = world.calls();
         world.agent("late", 10, Script::new(|_| Script::give(json!(null))));

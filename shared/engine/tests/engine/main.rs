@@ -1,6 +1,7 @@
 //! The loops of the engine on the host in memory.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod claims;
 mod definitions;
 mod drain;
 mod drained;
@@ -11,6 +12,6 @@ mod publishing;
 mod reaping;
 mod registry;
 mod schedule;
-mod starter;
+mod submit;
 mod unserved;
 mod world;

@@ -7,19 +7,22 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
-use windlass_domain::run::{ActionAt, ActionStatus, Input, Origin, Outcome, Progress, Run, RunStatus};
+use windlass_domain::ids::{ActionIndex, PoolName, RunId, TaskName};
+use windlass_domain::run::{ActionStatus, Input, Origin, Outcome, Progress, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Received};
 use windlass_engine::process_manager::ProcessManager;
-use windlass_engine::starter::{StartRequest, Starter};
+use windlass_engine::submit::{StartRequest, Starter};
 use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
+
+use crate::world::first_report;
 
 /// Two actions in one pool, then one that needs both; `side` is in a pool of its own and may fail.
 fn source() -> Value {
@@ -52,12 +55,12 @@ impl World {
         ProcessManager::new(self.ports.clone(), Arc::new(Definitions::new(self.ports.tasks.clone())))
     }
 
-    /// Records a run whose start nobody has sent.
+    /// Records a run whose start no submitter has sent.
     async fn record(&self, key: &str) -> RunId {
         let task = TaskName::new("t").unwrap();
         let id = RunId::from_key(&task, key);
         let run = Run::submitted(id, (task, 1), 3, Value::Null, Origin::Request, self.ports.clock.now());
-        self.host.ports().runs.create(&run, &[]).await.unwrap();
+        self.host.ports().runs.create(&run, &[], &[]).await.unwrap();
         id
     }
 
@@ -65,15 +68,20 @@ impl World {
     async fn start(&self) -> RunId {
         let starter = Starter::new(self.ports.clone(), Arc::new(Definitions::new(self.ports.tasks.clone())));
         let task = TaskName::new("t").unwrap();
-        starter.start(StartRequest { task, version: None, input: Value::Null, key: None }).await.unwrap().run.id
+        let caller = Caller::by(Way::Api);
+        let request = StartRequest { task, version: None, input: Value::Null, key: None, caller };
+        starter.start(request).await.unwrap().run.id
     }
 
     async fn send(&self, run: RunId, input: Input) {
-        let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
-        self.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
+        self.send_body(encode(&InboxMessage::of_run(run, input))).await;
     }
 
-    async fn receive(&self, queue: &QueueName) -> Vec<Delivery> {
+    async fn send_body(&self, body: String) {
+        self.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(body)]).await.unwrap();
+    }
+
+    async fn receive(&self, queue: &QueueName) -> Vec<Received> {
         let queues = self.host.ports().queues;
         queues.receive(queue, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap()
     }
@@ -96,7 +104,7 @@ impl World {
         self.host.ports().runs.load(id).await.unwrap().unwrap()
     }
 
-    /// The letters that nobody could handle.
+    /// The dead letters.
     fn letters(&self) -> Vec<Value> {
         let bodies = self.host.messages(&QueueName::DeadLetter);
         bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect()
@@ -123,7 +131,7 @@ fn state(run: &Run, action: u32) -> (ActionStatus, Option<String>, String) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_of_ten_runs_is_one_request_a_queue() {
+async fn ten_runs_are_one_request_per_queue() {
     let world = World::new().await;
     let mut ids = Vec::new();
     for n in 0..10 {
@@ -144,7 +152,7 @@ async fn a_batch_of_ten_runs_is_one_request_a_queue() {
 
 /// Ten reports of one action each: what follows goes out after all of them are committed, in one request.
 #[tokio::test(start_paused = true)]
-async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
+async fn ten_reports_are_followed_by_one_request() {
     let world = World::new().await;
     for n in 0..10 {
         let id = world.record(&n.to_string()).await;
@@ -152,11 +160,9 @@ async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
     }
     world.manage().await;
     for perform in world.attempts(&default_pool()) {
-        let (agent, started_at) = (AgentId::new("agent").unwrap(), world.ports.clock.now());
+        let (of, started_at) = (first_report(&perform, "agent"), world.ports.clock.now());
         let outcome = Outcome::Succeeded { output: Value::Null };
-        world
-            .send(perform.run, Input::Completed { of: perform.of, agent, started_at, outcome, checkpoint: None })
-            .await;
+        world.send(perform.run, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
     }
     let batch = world.receive(&QueueName::Inbox).await;
     let queues = WatchedQueues::new(world.host.ports().queues);
@@ -167,11 +173,11 @@ async fn ten_reports_of_ten_runs_are_followed_by_one_request() {
 
 /// If what follows can not be sent, every input that something follows from comes again; the others are done.
 #[tokio::test(start_paused = true)]
-async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
+async fn input_is_acknowledged_after_its_sends() {
     let world = World::new().await;
     let started = world.start().await;
     let recorded = world.record("k").await;
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
+    let of = first_report(&world.attempts(&default_pool())[0], "agent");
     let progress = Progress { percent: Some(1.0), message: None };
     world.send(recorded, Input::Start).await;
     world.send(started, Input::Progressed { of, number: 0, progress, checkpoint: None }).await;
@@ -183,16 +189,16 @@ async fn an_input_is_acknowledged_only_when_what_follows_is_sent() {
     assert_eq!(world.run(recorded).await.revision, 1, "it is committed all the same");
 
     world.host.advance(Millis::from_secs(30));
-    let again: Vec<Delivery> = world.receive(&QueueName::Inbox).await;
+    let again: Vec<Received> = world.receive(&QueueName::Inbox).await;
     assert_eq!(world.manager().handle(&again[..1], None).await, [true]);
     let sent = world.attempts(&default_pool());
     assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
 }
 
-/// A request that carries messages of several runs fails as one: those that were sent beside it are not sent again, for
-/// whoever got them may be at work by now.
+/// A request that carries messages of several runs fails as one. What was sent beside it must be claimed when it is sent
+/// again, for the agents that have it may be at work.
 #[tokio::test(start_paused = true)]
-async fn a_pool_out_of_reach_has_nothing_of_another_pool_sent_twice() {
+async fn unreachable_pool_repeats_no_first_message_elsewhere() {
     let world = World::new().await;
     for n in 0..3 {
         let id = world.record(&n.to_string()).await;
@@ -210,12 +216,16 @@ async fn a_pool_out_of_reach_has_nothing_of_another_pool_sent_twice() {
     world.host.advance(Millis::from_secs(30));
     world.manage().await;
     let sent = world.attempts(&default_pool());
-    assert_eq!(sent.iter().filter(|perform| !perform.claim).count(), 3, "what comes again must be claimed: {sent:?}");
+    assert_eq!(
+        sent.iter().filter(|perform| perform.issue == 0).count(),
+        3,
+        "an agent must claim what is sent again: {sent:?}"
+    );
     assert_eq!(world.attempts(&pool("side")).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_refuses_fails_its_own_action_and_nobody_elses() {
+async fn refusing_pool_fails_only_its_own_action() {
     let world = World::new().await;
     let ids = [world.record("0").await, world.record("1").await, world.record("2").await];
     for id in ids {
@@ -254,7 +264,7 @@ async fn a_pool_that_refuses_fails_its_own_action_and_nobody_elses() {
 
 /// The same when the run begins with its record.
 #[tokio::test(start_paused = true)]
-async fn a_run_that_is_started_on_a_pool_that_refuses_is_answered_and_its_action_fails() {
+async fn submitter_answers_though_a_pool_refuses() {
     let world = World::new().await;
     let gone = |queue: &QueueName, _: &Outgoing| {
         (*queue == pool("side")).then(|| PortError::new(ErrorClass::Reject, "WL0331", "send: there is no such queue"))
@@ -270,33 +280,34 @@ async fn a_run_that_is_started_on_a_pool_that_refuses_is_answered_and_its_action
 
 /// An agent that has ended took its control queue along: that is no failure of the run that stops it.
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_is_gone_can_not_be_told_and_nobody_minds() {
+async fn stop_to_missing_control_queue_is_dropped() {
     let world = World::new().await;
     let id = world.start().await;
-    let of = ActionAt { action: ActionIndex(0), attempt: 1, fence: 1 };
-    let agent = AgentId::new("gone").unwrap();
-    world.send(id, Input::Started { of, agent: agent.clone(), started_at: world.ports.clock.now() }).await;
+    let of = first_report(&world.attempts(&default_pool())[0], "gone");
+    let agent = of.agent.clone();
+    world.send(id, Input::Started { of, started_at: world.ports.clock.now() }).await;
     world.manage().await;
     let cause = windlass_domain::run::CancelCause::Request;
     world.send(id, Input::Cancel { reason: "enough".into(), cause, retries: 0 }).await;
     let gone = move |queue: &QueueName, _: &Outgoing| {
         let refused = PortError::new(ErrorClass::Reject, "WL0331", "send: there is no such queue");
-        (*queue == QueueName::Control(agent.clone())).then_some(refused)
+        let control = QueueName::Control { pool: PoolName::default(), agent: agent.clone() };
+        (*queue == control).then_some(refused)
     };
     let queues = WatchedQueues::refusing(world.host.ports().queues, gone);
     let world = World { ports: queues.on(&world.ports), ..world };
     world.manage().await;
-    assert!(queues.sends().iter().any(|(queue, _)| matches!(queue, QueueName::Control(_))));
+    assert!(queues.sends().iter().any(|(queue, _)| matches!(queue, QueueName::Control { .. })));
     assert_eq!((world.run(id).await.status, world.letters().len()), (RunStatus::Cancelling, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_its_pool_gave_up_fails_and_is_kept() {
+async fn attempt_given_up_by_pool_fails() {
     let world = World::new().await;
     let (id, other) = (world.start().await, world.start().await);
-    let given_up: Vec<Delivery> = world.receive(&default_pool()).await;
-    let of_it = |delivery: &&Delivery| decode::<PerformMessage>(&delivery.body).unwrap().run == id;
-    let given_up: Vec<Delivery> = given_up.iter().filter(of_it).cloned().collect();
+    let given_up: Vec<Received> = world.receive(&default_pool()).await;
+    let of_it = |delivery: &&Received| decode::<PerformMessage>(&delivery.body).unwrap().run == id;
+    let given_up: Vec<Received> = given_up.iter().filter(of_it).cloned().collect();
     assert_eq!(world.manager().handle_dead(&default_pool(), &given_up).await, [true]);
     world.manage().await;
     let run = world.run(id).await;
@@ -316,13 +327,14 @@ async fn an_attempt_that_its_pool_gave_up_fails_and_is_kept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_input_that_the_inbox_gave_up_is_kept_and_nothing_else() {
+async fn input_given_up_by_inbox_is_only_kept() {
     let world = World::new().await;
     let id = world.start().await;
     let before = world.run(id).await;
     world.send(id, Input::Pause { pauses: 0, retries: 0 }).await;
+    let inbox = world.host.messages(&QueueName::Inbox);
     let mut given_up = world.receive(&QueueName::Inbox).await;
-    let no_json = Delivery { body: "no json".into(), ..given_up[0].clone() };
+    let no_json = Received { body: "no json".into(), ..given_up[0].clone() };
     given_up.push(no_json);
     assert_eq!(world.manager().handle_dead(&QueueName::Inbox, &given_up).await, [true, true]);
     assert_eq!(world.run(id).await, before, "it is not handled after all");
@@ -333,43 +345,41 @@ async fn an_input_that_the_inbox_gave_up_is_kept_and_nothing_else() {
         .collect();
     assert_eq!(kept.keys().collect::<Vec<_>>(), [&given_up[1].body, &given_up[0].body]);
     assert!(kept.values().all(|reason| reason.contains("`inbox` gave it up")), "{kept:?}");
-    let of_run: Vec<String> = world.host.messages(&QueueName::Inbox);
-    assert_eq!(of_run.len(), 1, "nobody is told anything: {of_run:?}");
+    assert_eq!(world.host.messages(&QueueName::Inbox), inbox, "the run is told nothing");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_that_can_not_be_kept_comes_again() {
+async fn unkept_dead_letter_comes_again() {
     let world = World::new().await;
     world.start().await;
     let given_up = world.receive(&default_pool()).await;
+    let inbox = world.host.messages(&QueueName::Inbox);
     let full = |queue: &QueueName, _: &Outgoing| {
         (*queue == QueueName::DeadLetter).then(|| PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach"))
     };
     let queues = WatchedQueues::refusing(world.host.ports().queues, full);
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
     assert_eq!(cut_off.manager().handle_dead(&default_pool(), &given_up).await, [false]);
-    assert!(world.host.messages(&QueueName::Inbox).is_empty());
+    assert_eq!(world.host.messages(&QueueName::Inbox), inbox, "the run is not told");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_message_looks_at_what_has_not_changed_and_wakes_what_is_due() {
+async fn sweep_message_sweeps_only_due_runs() {
     let world = World::new().await;
     let (lost, fresh) = (world.record("lost").await, world.record("fresh").await);
     world.host.advance(Millis::from_secs(180));
     world.send(fresh, Input::Start).await;
     world.manage().await;
     let nominal = world.ports.clock.now();
-    let message = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal });
-    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(message)]).await.unwrap();
+    world.send_body(encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal })).await;
     let batch = world.receive(&QueueName::Inbox).await;
     assert_eq!(world.manager().handle(&batch, None).await, [true]);
     let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
     world.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
 
-    let since = Timestamp::from_millis(nominal.as_millis() - 16 * 60_000);
     let bodies = world.host.messages(&QueueName::Inbox);
     let swept: Vec<InboxMessage> = bodies.iter().map(|body| decode(body).unwrap()).collect();
-    assert_eq!(swept, [InboxMessage::Run { v: MESSAGE_VERSION, run: lost, input: Input::Sweep { since } }]);
+    assert_eq!(swept, [InboxMessage::of_run(lost, Input::Sweep { at: nominal })]);
     world.manage().await;
     assert_eq!(world.run(lost).await.status, RunStatus::Running);
     assert_eq!(world.attempts(&default_pool()).len(), 2);
@@ -380,8 +390,8 @@ async fn a_sweep_that_fails_comes_again() {
     let world = World::new().await;
     world.record("lost").await;
     world.host.advance(Millis::from_secs(180));
-    let message = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: world.ports.clock.now() });
-    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(message)]).await.unwrap();
+    let nominal = world.ports.clock.now();
+    world.send_body(encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal })).await;
     let batch = world.receive(&QueueName::Inbox).await;
     let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
@@ -389,9 +399,9 @@ async fn a_sweep_that_fails_comes_again() {
     assert_eq!(cut_off.manager().handle(&batch, None).await, [false]);
 }
 
-/// Whoever was held up has inputs that have come to others since: what they decided, and acknowledged, is theirs.
+/// A process manager that was held up has inputs that others may have decided and acknowledged since.
 #[tokio::test(start_paused = true)]
-async fn what_others_may_have_by_now_is_not_decided() {
+async fn late_inputs_are_not_decided() {
     let world = World::new().await;
     let run = world.record("held up").await;
     world.send(run, Input::Start).await;
@@ -407,13 +417,12 @@ async fn what_others_may_have_by_now_is_not_decided() {
 
 /// A bug in a sweep fails its own message, and nothing beside it.
 #[tokio::test(start_paused = true)]
-async fn a_sweep_that_panics_comes_again_and_stops_nothing_else() {
+async fn panicking_sweep_comes_again_and_stops_nothing() {
     let world = World::new().await;
     world.record("lost").await;
     world.host.advance(Millis::from_secs(180));
     let now = world.ports.clock.now();
-    let sweep = encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: now });
-    world.host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(sweep)]).await.unwrap();
+    world.send_body(encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: now })).await;
     let other = world.record("other").await;
     world.send(other, Input::Start).await;
     let deliveries = world.receive(&QueueName::Inbox).await;
@@ -433,7 +442,7 @@ async fn a_sweep_that_panics_comes_again_and_stops_nothing_else() {
 
 /// A run that is handed out rests for a while on some hosts: none is, if its wake would not be sent.
 #[tokio::test(start_paused = true)]
-async fn no_run_is_asked_for_while_the_inbox_is_deep() {
+async fn deep_inbox_stops_the_sweep() {
     let world = World::new().await;
     world.record("due").await;
     let inbox = world.host.ports().queues;
@@ -441,6 +450,6 @@ async fn no_run_is_asked_for_while_the_inbox_is_deep() {
         inbox.send(&QueueName::Inbox, vec![Outgoing::now("{}".to_owned()); 10]).await.unwrap();
     }
     let counted = FaultyHost::failing(world.ports.clone(), usize::MAX, Moment::Before);
-    Sweeper::new(counted.ports(), Duration::from_secs(1)).wake(world.ports.clock.now()).await.unwrap();
+    Sweeper::new(counted.ports(), Duration::from_secs(1)).sweep(world.ports.clock.now()).await.unwrap();
     assert_eq!(counted.calls(), 1, "the depth alone");
 }

@@ -1,23 +1,27 @@
 //! What is published when who decides dies between its calls: no event is missed because its run has gone on meanwhile.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, decode, encode};
+use windlass_contract::message::{InboxMessage, PerformMessage, decode, encode};
+use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
-use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, RunStatus};
+use windlass_domain::ids::{PoolName, RunId, TaskName};
+use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Delivery, Outgoing, QueueName};
+use windlass_engine::ports::{Outgoing, QueueName, Received};
 use windlass_engine::process_manager::ProcessManager;
-use windlass_engine::starter::{StartRequest, Starter};
+use windlass_engine::submit::{StartRequest, Starter};
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::MemoryHost;
 
-/// One action, then two that need it, all of which the bus is told of.
+use crate::world::first_report;
+
+/// One action, then two that need it. The bus gets every event.
 fn source() -> Value {
     json!({ "task": "t", "events": "all", "actions": {
         "first": { "native": { "handler": "x" }, "retry": { "attempts": 2, "delay": "1s" } },
@@ -38,20 +42,21 @@ async fn host() -> MemoryHost {
 /// Whether it was answered.
 async fn start(ports: &Ports) -> Option<RunId> {
     let starter = Starter::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
-    let request = StartRequest { task: TaskName::new("t").unwrap(), version: None, input: Value::Null, key: None };
+    let (task, caller) = (TaskName::new("t").unwrap(), Caller::by(Way::Api));
+    let request = StartRequest { task, version: None, input: Value::Null, key: None, caller };
     starter.start(request).await.ok().map(|started| started.run.id)
 }
 
 async fn send(host: &MemoryHost, run: RunId, input: Input) {
-    let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
+    let message = InboxMessage::of_run(run, input);
     host.ports().queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await.unwrap();
 }
 
-async fn receive(host: &MemoryHost) -> Vec<Delivery> {
+async fn receive(host: &MemoryHost) -> Vec<Received> {
     host.ports().queues.receive(&QueueName::Inbox, 10, Duration::from_mins(1), Duration::ZERO).await.unwrap()
 }
 
-async fn handle(ports: &Ports, batch: &[Delivery]) -> bool {
+async fn handle(ports: &Ports, batch: &[Received]) -> bool {
     let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
     manager.handle(batch, None).await.iter().all(|done| *done)
 }
@@ -61,14 +66,14 @@ fn attempts(host: &MemoryHost) -> Vec<PerformMessage> {
     host.messages(&QueueName::Pool(PoolName::default())).iter().map(|body| decode(body).unwrap()).collect()
 }
 
-/// Of which actions it was told that they are queued.
+/// The actions whose queueing was published.
 fn told(host: &MemoryHost) -> Vec<String> {
     let queued = host.published().into_iter().filter(|event| event.kind == "action.queued");
     queued.map(|event| event.action.unwrap().to_string()).collect()
 }
 
-/// Nobody can have an attempt that was not told of: once somebody has, the run goes on, and a redelivery tells only of
-/// what still stands.
+/// No agent can have an attempt whose queueing was not published. Once an agent has it the run goes on, and a redelivery
+/// publishes only what still stands.
 fn check_told(host: &MemoryHost, place: &str) {
     let told = told(host);
     for attempt in attempts(host) {
@@ -83,25 +88,14 @@ fn check_told(host: &MemoryHost, place: &str) {
 /// A report that `first` is done.
 async fn first_is_done(host: &MemoryHost) -> RunId {
     let run = start(&host.ports()).await.unwrap();
-    let of = attempts(host)[0].of;
-    let (agent, started_at) = (AgentId::new("agent").unwrap(), host.ports().clock.now());
-    send(
-        host,
-        run,
-        Input::Completed {
-            of,
-            agent,
-            started_at,
-            outcome: Outcome::Succeeded { output: Value::Null },
-            checkpoint: None,
-        },
-    )
-    .await;
+    let (of, started_at) = (first_report(&attempts(host)[0], "agent"), host.ports().clock.now());
+    let outcome = Outcome::Succeeded { output: Value::Null };
+    send(host, run, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
     run
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_attempt_is_told_of_before_anybody_can_have_it() {
+async fn queueing_is_published_before_attempt_is_sent() {
     for moment in [Moment::Before, Moment::After] {
         for call in 0.. {
             let host = host().await;
@@ -118,7 +112,7 @@ async fn an_attempt_is_told_of_before_anybody_can_have_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_that_begins_with_its_record_is_told_of_before_anybody_can_have_its_attempts() {
+async fn start_is_published_before_attempts_are_sent() {
     for moment in [Moment::Before, Moment::After] {
         for call in 0.. {
             let host = host().await;
@@ -131,10 +125,17 @@ async fn a_run_that_begins_with_its_record_is_told_of_before_anybody_can_have_it
     }
 }
 
-/// Whoever decided that an action is queued dies before it can tell of it, and the run is cancelled before its input
-/// comes again.
+/// The events of the run's log that say how it, or an action, ended.
+async fn ends(host: &MemoryHost, run: RunId) -> BTreeSet<(String, Option<String>)> {
+    let logged = host.ports().runs.events(run, None, 1000).await.unwrap();
+    let is_end = |kind: &str| kind.ends_with("succeeded") || kind.ends_with("cancelled");
+    let ends = logged.into_iter().map(|logged| logged.event).filter(|event| is_end(&event.kind));
+    ends.map(|event| (event.kind, event.action.map(|action| action.to_string()))).collect()
+}
+
+/// The process manager dies while it decides a report. A caller cancels the run before the report comes again.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_has_ended_before_its_input_came_again_is_told_of_all_the_same() {
+async fn ends_are_published_though_the_run_goes_on() {
     for call in 0.. {
         let host = host().await;
         let run = first_is_done(&host).await;
@@ -143,36 +144,37 @@ async fn an_attempt_that_has_ended_before_its_input_came_again_is_told_of_all_th
         send(&host, run, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
         assert!(handle(&host.ports(), &receive(&host).await).await);
         host.advance(Millis::from_secs(40));
-        send(&host, run, Input::Wake).await;
+        send(&host, run, Input::Wake { action: None }).await;
         assert!(handle(&host.ports(), &receive(&host).await).await);
         host.advance(Millis::from_secs(40));
         let again = receive(&host).await;
         assert!(handle(&host.ports(), &again).await);
-        let ended = host.ports().runs.load(run).await.unwrap().unwrap();
-        let queued = ended.actions.iter().filter(|action| action.attempt > 0).count();
         let place = format!("the process manager died before call {call}");
-        assert_eq!((ended.status, told_once(&host)), (RunStatus::Cancelled, queued), "{place}");
+        let logged = ends(&host, run).await;
+        assert!(logged.contains(&("run.cancelled".to_owned(), None)), "{place}: {logged:?}");
+        let published = host.published().into_iter();
+        let published = published.map(|event| (event.kind, event.action.map(|action| action.to_string()))).collect();
+        assert!(logged.is_subset(&published), "{place}: {logged:?} of {published:?}");
         if survived {
             break;
         }
     }
 }
 
-/// Whoever decided a retry dies before it can tell of it, and the sweeper begins the next attempt before the report of
-/// the failed one comes again.
+/// The process manager that decided a retry dies before it publishes that. The sweeper begins the next attempt before the
+/// report of the failed one comes again.
 #[tokio::test(start_paused = true)]
-async fn a_retry_that_the_sweeper_began_is_told_of_all_the_same() {
+async fn retry_begun_by_sweeper_is_published() {
     for call in 0.. {
         let host = host().await;
         let run = start(&host.ports()).await.unwrap();
-        let of = attempts(&host)[0].of;
-        let (agent, started_at) = (AgentId::new("agent").unwrap(), host.ports().clock.now());
+        let (of, started_at) = (first_report(&attempts(&host)[0], "agent"), host.ports().clock.now());
         let outcome = Outcome::Failed { error: ErrorInfo::new("exit.1", "by script") };
-        send(&host, run, Input::Completed { of, agent, started_at, outcome, checkpoint: None }).await;
+        send(&host, run, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
         let batch = receive(&host).await;
         let survived = handle(&FaultyHost::crashing(host.ports(), call, Moment::Before).ports(), &batch).await;
         host.advance(Millis::from_secs(40));
-        send(&host, run, Input::Wake).await;
+        send(&host, run, Input::Sweep { at: host.ports().clock.now() }).await;
         while let batch = receive(&host).await
             && !batch.is_empty()
         {
@@ -186,9 +188,4 @@ async fn a_retry_that_the_sweeper_began_is_told_of_all_the_same() {
             break;
         }
     }
-}
-
-/// How many actions it was told of that they are queued; it may be told more than once.
-fn told_once(host: &MemoryHost) -> usize {
-    told(host).into_iter().collect::<std::collections::BTreeSet<_>>().len()
 }

@@ -24,7 +24,7 @@ fn id(name: &str) -> AgentId {
 }
 
 fn control(name: &str) -> QueueName {
-    QueueName::Control(id(name))
+    QueueName::Control { pool: PoolName::default(), agent: id(name) }
 }
 
 fn record(name: &str, seen_at: Timestamp) -> AgentRecord {
@@ -63,7 +63,7 @@ fn start_agent(ports: &Ports, name: &str) -> tokio::task::JoinHandle<()> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_agent_is_forgotten_with_its_queue_and_a_living_one_is_not() {
+async fn dead_agent_is_forgotten_with_its_queue() {
     let host = MemoryHost::new(START);
     let ports = host.ports();
     ports.agents.register(&record("dead", START)).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_dead_agent_is_forgotten_with_its_queue_and_a_living_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_comes_back_registers_again_and_obeys() {
+async fn returning_agent_registers_again_and_obeys() {
     let host = MemoryHost::new(START);
     let ports = host.ports();
     let back = start_agent(&ports, "back");
@@ -100,7 +100,7 @@ async fn an_agent_that_comes_back_registers_again_and_obeys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_while_forgetting_leaves_the_rest_for_the_next_round() {
+async fn crash_while_reaping_leaves_rest_for_next_round() {
     for moment in [Moment::Before, Moment::After] {
         for call in 0.. {
             let host = MemoryHost::new(START);
@@ -126,7 +126,7 @@ async fn a_crash_while_forgetting_leaves_the_rest_for_the_next_round() {
 
 /// The receives of the control queue fail for a while, as after its removal.
 #[tokio::test(start_paused = true)]
-async fn an_agent_whose_control_queue_is_gone_goes_on_and_does_not_spin() {
+async fn agent_without_control_queue_does_not_spin() {
     let host = MemoryHost::new(START);
     let gone = || PortError::new(ErrorClass::Reject, "WL0331", "receive: there is no such queue");
     let refused = move |queue: &QueueName, before| (*queue == control("agent") && before < 5).then(gone);

@@ -79,7 +79,7 @@ async fn applying_or_deleting_again_mends_a_crash() {
     }
 }
 
-/// Whoever comes last, the schedule is that of the record.
+/// Whichever caller comes last, the schedule is that of the record.
 #[tokio::test]
 async fn concurrent_changes_leave_the_schedule_of_the_record() {
     for seed in 0..300 {
@@ -120,7 +120,7 @@ impl Schedules for Refusing {
 }
 
 #[tokio::test]
-async fn a_schedule_that_the_host_can_not_keep_leaves_no_trace() {
+async fn refused_schedule_leaves_no_trace() {
     let host = MemoryHost::new(START);
     let ports = Ports { schedules: Arc::new(Refusing), ..host.ports() };
     let refused = registry(&ports).put(&every(1)).await;

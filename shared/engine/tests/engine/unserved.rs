@@ -1,4 +1,4 @@
-//! Pools that nobody serves: said within a minute, once, and taken back when an agent comes.
+//! Pools that no agent serves: said within a minute, once, and taken back when an agent comes.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn published(world: &World, kind: &str) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_never_had_an_agent_is_told_within_a_minute_and_once() {
+async fn unserved_pool_is_published_once_within_minute() {
     let world = World::new();
     let id = world.submit(&one(&json!({}))).await;
     let begun = Instant::now();
@@ -47,7 +47,7 @@ async fn a_pool_that_never_had_an_agent_is_told_within_a_minute_and_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_with_an_agent_costs_no_message_and_no_write() {
+async fn served_pool_costs_no_message_and_write() {
     let world = World::new();
     world.agent("agent", 1, Script::new(|_| Script::after(Duration::from_secs(1), Value::Null)));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -58,7 +58,7 @@ async fn a_pool_with_an_agent_costs_no_message_and_no_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_comes_in_time_leaves_no_trace_of_the_look() {
+async fn agent_that_comes_in_time_prevents_unserved_event() {
     let world = World::new();
     let id = world.submit(&one(&json!({}))).await;
     tokio::time::sleep(Duration::from_secs(40)).await;
@@ -104,14 +104,14 @@ async fn a_pool_whose_last_agent_dies_is_told() {
     let begun = Instant::now();
     let id = world.submit(&one(&json!({}))).await;
     let run = world.until(id, is_told).await;
-    assert!(begun.elapsed() <= Duration::from_secs(45), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() <= Duration::from_mins(1), "{:?}", begun.elapsed());
     assert_eq!(run.action(ActionIndex(0)).unserved.unwrap().since, run.action(ActionIndex(0)).queued_at.unwrap());
     tokio::time::sleep(Duration::from_mins(20)).await;
     assert_eq!(published(&world, "action.unserved"), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_timeout_says_that_nobody_served_the_pool() {
+async fn queue_timeout_names_the_unserved_pool() {
     for timeout in ["20s", "5m"] {
         let world = World::new();
         let id = world.submit(&one(&json!({ "queue_timeout": timeout }))).await;
@@ -125,7 +125,7 @@ async fn a_queue_timeout_says_that_nobody_served_the_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_that_is_full_serves_its_pool_all_the_same() {
+async fn full_agent_serves_its_pool() {
     let world = World::new();
     world.agent("busy", 1, Script::new(|_| Script::after(Duration::from_mins(10), Value::Null)));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -137,15 +137,15 @@ async fn an_agent_that_is_full_serves_its_pool_all_the_same() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_that_was_never_sent_is_repeated_though_its_pool_has_no_agent() {
+async fn lost_attempt_of_unserved_pool_is_resent() {
     let world = World::new();
     let id = world.submit(&one(&json!({}))).await;
-    // Whoever began the run died before it sent the attempt.
+    // The message is with an agent that died, or was never sent.
     let lost = world.steal(Duration::from_hours(12)).await;
     assert_eq!(lost.len(), 1);
     world.until(id, is_told).await;
     world.agent("late", 1, Script::new(|_| Script::give(Value::Null)));
     let begun = Instant::now();
     assert_eq!(world.ended(id).await.status, RunStatus::Succeeded);
-    assert!(begun.elapsed() < Duration::from_mins(4), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(11), "it is sent again after ten minutes, not {:?}", begun.elapsed());
 }

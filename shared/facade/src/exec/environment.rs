@@ -15,9 +15,59 @@ use crate::kinds;
 /// What begins the name of every variable of ours, the API's token among them.
 const RESERVED: &str = "WINDLASS_";
 
+/// What begins the name of every variable by which SDKs of AWS, and ECS, tell a process who it is. The agent's task
+/// metadata and its task protection are reached by those of ECS.
+const IDENTITY: [&str; 2] = ["AWS_", "ECS_"];
+
+/// Those that say where AWS is, and not who calls: programs keep them.
+const PLACES: [&str; 3] = ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"];
+/// What begins the variable of one service's address.
+const PLACE_OF_SERVICE: &str = "AWS_ENDPOINT_URL_";
+/// Keeps SDKs from asking the machine for its role.
+const METADATA_DISABLED: &str = "AWS_EC2_METADATA_DISABLED";
+
+/// Whether programs get the credentials of the agent that runs them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Credentials {
+    /// They do not: an action names in its `env` what its program is to have.
+    #[default]
+    None,
+    /// They do: a program can do on AWS all that its agent can.
+    Inherit,
+}
+
+impl Credentials {
+    /// Reads `none` or `inherit`.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "none" => Some(Self::None),
+            "inherit" => Some(Self::Inherit),
+            _ => None,
+        }
+    }
+}
+
 /// The variables of an agent that its programs may have.
-pub(super) fn inheritable(variables: impl Iterator<Item = (OsString, OsString)>) -> BTreeMap<OsString, OsString> {
-    variables.filter(|(name, _)| !name.as_encoded_bytes().starts_with(RESERVED.as_bytes())).collect()
+pub(super) fn inheritable(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    credentials: Credentials,
+) -> BTreeMap<OsString, OsString> {
+    let inherits = credentials == Credentials::Inherit;
+    let is_passed = |name: &OsString| !begins(name, RESERVED) && (inherits || !tells_who(name));
+    let mut passed: BTreeMap<OsString, OsString> = variables.filter(|(name, _)| is_passed(name)).collect();
+    if !inherits {
+        passed.insert(METADATA_DISABLED.into(), "true".into());
+    }
+    passed
+}
+
+fn tells_who(name: &OsString) -> bool {
+    let is_place = PLACES.iter().any(|place| name == place) || begins(name, PLACE_OF_SERVICE);
+    !is_place && IDENTITY.iter().any(|prefix| begins(name, prefix))
+}
+
+fn begins(name: &OsString, prefix: &str) -> bool {
+    name.as_encoded_bytes().starts_with(prefix.as_bytes())
 }
 
 /// Refuses what no system can give to a program.
@@ -31,7 +81,7 @@ pub(super) fn check(work: &ExecWork) -> Result<(), ErrorInfo> {
     }
     for (name, value) in &work.env {
         if name.is_empty() || name.contains(['=', '\0']) {
-            return refuse(format!("{name:?} can not be the name of a variable"));
+            return refuse(format!("{name:?} cannot be the name of a variable"));
         }
         if name.starts_with(RESERVED) {
             return refuse(format!("the variable `{name}`: names that begin with {RESERVED} are Windlass's own"));
@@ -51,7 +101,7 @@ pub(super) fn variables(attempt: &Attempt, until: Option<Timestamp>, scratch: &S
         ("VERSION", attempt.version.to_string().into()),
         ("ACTION", attempt.name.to_string().into()),
         ("ATTEMPT", attempt.of.attempt.to_string().into()),
-        ("FENCE", attempt.of.fence.to_string().into()),
+        ("FENCE", attempt.fence.to_string().into()),
         ("IDEMPOTENCY_KEY", attempt.idempotency_key.clone().into()),
         ("OUTPUT", scratch.output().into_os_string()),
         ("ERROR", scratch.error().into_os_string()),
@@ -78,7 +128,7 @@ pub(super) fn stdin(work: &ExecWork, attempt: &Attempt, until: Option<Timestamp>
             "version": attempt.version,
             "action": attempt.name,
             "attempt": attempt.of.attempt,
-            "fence": attempt.of.fence,
+            "fence": attempt.fence,
             "idempotency_key": attempt.idempotency_key,
             "deadline": until.map(|until| until.to_string()),
             "checkpoint": attempt.checkpoint,
@@ -94,11 +144,69 @@ fn line(value: &Value) -> Vec<u8> {
 mod tests {
     use super::*;
 
+    fn check_passed(credentials: Credentials, agents: &[&str], expected: &[&str]) {
+        let passed = inheritable(agents.iter().map(|name| (name.into(), "of the agent".into())), credentials);
+        assert_eq!(passed.keys().collect::<Vec<_>>(), expected, "{credentials:?}");
+    }
+
     #[test]
-    fn program_inherits_no_variable_of_windlass() {
-        let all = [("PATH", "/bin"), ("WINDLASS_TOKEN", "secret"), ("WINDLASS_DATA", "/d"), ("LANG", "C")];
-        let kept = inheritable(all.iter().map(|(name, value)| (name.into(), value.into())));
-        assert_eq!(kept.keys().collect::<Vec<_>>(), ["LANG", "PATH"]);
+    fn variables_of_windlass_are_not_inherited() {
+        let agents = ["PATH", "WINDLASS_TOKEN", "WINDLASS_DATA", "LANG"];
+        check_passed(Credentials::None, &agents, &["AWS_EC2_METADATA_DISABLED", "LANG", "PATH"]);
+        check_passed(Credentials::Inherit, &agents, &["LANG", "PATH"]);
+    }
+
+    /// The names by which SDKs find credentials:
+    /// <https://docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html>.
+    #[test]
+    fn credentials_of_agent_are_not_inherited() {
+        let secret = [
+            "AWS_ACCESS_KEY_ID",
+            "AWS_CONFIG_FILE",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+            "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+            "AWS_DEFAULT_PROFILE",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+            "AWS_PROFILE",
+            "AWS_ROLE_ARN",
+            "AWS_SECRET_ACCESS_KEY",
+            "AWS_SECURITY_TOKEN",
+            "AWS_SESSION_TOKEN",
+            "AWS_SHARED_CREDENTIALS_FILE",
+            "AWS_WEB_IDENTITY_TOKEN_FILE",
+            "ECS_AGENT_URI",
+            "ECS_CONTAINER_METADATA_URI",
+            "ECS_CONTAINER_METADATA_URI_V4",
+        ];
+        check_passed(Credentials::None, &secret, &["AWS_EC2_METADATA_DISABLED"]);
+        check_passed(Credentials::Inherit, &secret, &secret);
+    }
+
+    #[test]
+    fn places_of_aws_are_inherited() {
+        let places =
+            ["AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWSOME", "ECSTASY"];
+        let with_metadata = [
+            "AWSOME",
+            "AWS_DEFAULT_REGION",
+            "AWS_EC2_METADATA_DISABLED",
+            "AWS_ENDPOINT_URL",
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_REGION",
+            "ECSTASY",
+        ];
+        check_passed(Credentials::None, &places, &with_metadata);
+    }
+
+    #[test]
+    fn credentials_are_none_or_inherit() {
+        assert_eq!(Credentials::parse("none"), Some(Credentials::None));
+        assert_eq!(Credentials::parse("inherit"), Some(Credentials::Inherit));
+        for other in ["", "None", "all"] {
+            assert_eq!(Credentials::parse(other), None, "{other}");
+        }
     }
 
     fn check_refused(command: &[&str], env: &[(&str, &str)], expected: Option<&str>) {

@@ -17,6 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde::{Deserialize, Serialize};
 
+use super::environment::{self, Credentials};
 use crate::error::FacadeError;
 
 /// The guard's name among the processes, so that whoever kills the agent by its name does not kill the guard with it.
@@ -114,6 +115,8 @@ impl Drop for Guard {
 fn spawn(command: &[OsString]) -> io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
+    // Programs can read what stands in the guard's environment: it is of the same user.
+    command.env_clear().envs(environment::inheritable(std::env::vars_os(), Credentials::None));
     command.arg0(PROCESS_NAME).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).spawn()
 }
 

@@ -21,6 +21,7 @@ use windlass_domain::time::Timestamp;
 use windlass_domain::work::ExecWork;
 use windlass_engine::perform::{Attempt, AttemptControl};
 
+pub use environment::Credentials;
 pub use guard::run_guard;
 
 use crate::error::FacadeError;
@@ -44,7 +45,8 @@ pub struct ExecSettings {
     /// How often a program's progress file is looked at.
     pub progress_every: Duration,
     /// The environment that every program gets. By default it is the agent's own without any `WINDLASS_` variable, so
-    /// that the API's token and the place of the host's data stay with the agent.
+    /// that the API's token and the place of the host's data stay with the agent, and without the agent's credentials
+    /// of AWS.
     pub env: BTreeMap<OsString, OsString>,
     /// Where the private folders of attempts are made; absent: the system's folder for temporary files.
     pub scratch: Option<PathBuf>,
@@ -55,11 +57,18 @@ pub struct ExecSettings {
 
 impl Default for ExecSettings {
     fn default() -> Self {
+        Self::passing(Credentials::default())
+    }
+}
+
+impl ExecSettings {
+    /// The defaults, with or without the agent's credentials in the environment of its programs.
+    pub fn passing(credentials: Credentials) -> Self {
         Self {
             grace: Duration::from_secs(10),
             linger: Duration::from_secs(1),
             progress_every: Duration::from_millis(200),
-            env: environment::inheritable(std::env::vars_os()),
+            env: environment::inheritable(std::env::vars_os(), credentials),
             scratch: None,
             guard: None,
         }

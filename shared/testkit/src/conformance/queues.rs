@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::time::Millis;
 use windlass_engine::Ports;
-use windlass_engine::ports::{Delivery, ErrorClass, Outgoing, PortError, QueueName, Receipt};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Receipt, Received};
 
 use super::{
     CLOCK_SLACK, Case, Fault, HELD, PATIENCE, Timing, Verdict, WOKEN_WITHIN, cases, fresh_queue, holds, refused, run,
@@ -77,12 +77,12 @@ impl Bench {
         self.ports.queues.send(&self.queue, bodies.iter().map(|body| Outgoing::now((*body).to_owned())).collect()).await
     }
 
-    async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Delivery>, PortError> {
+    async fn receive(&self, most: usize, wait: Duration) -> Result<Vec<Received>, PortError> {
         self.ports.queues.receive(&self.queue, most, self.visibility, wait).await
     }
 
     /// The next message, which must come.
-    async fn next(&self, what: &str) -> Result<Delivery, Fault> {
+    async fn next(&self, what: &str) -> Result<Received, Fault> {
         some(what, self.receive(1, PATIENCE).await?.pop())
     }
 
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     /// That many messages, received in as many calls as it takes.
-    async fn take(&self, count: usize) -> Result<Vec<Delivery>, Fault> {
+    async fn take(&self, count: usize) -> Result<Vec<Received>, Fault> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
             let next = self.receive((count - taken.len()).min(MAX_BATCH), PATIENCE).await?;

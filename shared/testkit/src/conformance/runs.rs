@@ -10,14 +10,14 @@ use windlass_contract::event::{EVENT_VERSION, PublicEvent};
 use windlass_contract::view::RunSummary;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, derive};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
-use windlass_domain::run::{ActionAt, Event, EventKind, Origin, Run, RunStatus, apply};
+use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Run, RunStatus, apply};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
-use windlass_engine::ports::{Created, EventCursor, PortError, RunFilter};
+use windlass_engine::ports::{Created, EventCursor, Outgoing, PortError, RunFilter};
 
 use super::{
-    Books, CLOCK_SLACK, Case, Fault, PATIENCE, Timing, Verdict, WOKEN_WITHIN, cases, conflicts, fresh_name, holds, run,
-    same, some,
+    Books, CLOCK_SLACK, Case, Fault, PATIENCE, Timing, Verdict, WOKEN_WITHIN, cases, conflicts, fresh_name,
+    fresh_queue, holds, run, same, some,
 };
 
 mod large;
@@ -32,6 +32,7 @@ use sweep::{
 const CASES: &[Case] = cases![
     a_run_is_read_as_it_was_created,
     a_run_is_created_once,
+    messages_go_with_a_new_record_or_not_at_all,
     concurrent_creations_have_one_winner,
     a_commit_is_conditional,
     a_commit_of_an_unknown_run_is_a_conflict,
@@ -66,31 +67,32 @@ fn fresh_task() -> TaskName {
 fn fresh_run(ports: &Ports, task: &TaskName, actions: usize) -> Run {
     let id = RunId::from_uuid(derive(&[&fresh_name("run")]));
     let input = json!({ "day": "today", "text": "žluťoučký \"🐎\"\n" });
-    Run::submitted(id, (task.clone(), 1), actions, input, Origin::Request, ports.clock.now())
+    let run = Run::submitted(id, (task.clone(), 1), actions, input, Origin::Request, ports.clock.now());
+    Run { wake_at: None, ..run }
 }
 
 /// The run with these changes, as a commit would make it.
-fn changed(before: &Run, at: Timestamp, changes: Vec<EventKind>) -> Run {
+fn changed(before: &Run, at: Timestamp, changes: Vec<FactKind>) -> Run {
     let mut after = before.clone();
     for kind in changes {
-        apply(&mut after, &Event { at, kind });
+        apply(&mut after, &Fact { at, kind });
     }
     after.revision += 1;
     after
 }
 
 fn started(before: &Run, at: Timestamp) -> Run {
-    changed(before, at, vec![EventKind::RunStarted { deadline: None }])
+    changed(before, at, vec![FactKind::RunStarted { deadline: None }])
 }
 
 fn queued(before: &Run, at: Timestamp, action: usize) -> Run {
-    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1, fence: 1 };
-    changed(before, at, vec![EventKind::ActionQueued { of }])
+    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1 };
+    changed(before, at, vec![FactKind::ActionQueued { of, issue: 0 }])
 }
 
 fn finished(before: &Run, at: Timestamp, output: &Value) -> Run {
     let (status, output) = (RunStatus::Succeeded, Some(output.clone()));
-    changed(before, at, vec![EventKind::RunFinished { status, output, error: None }])
+    changed(before, at, vec![FactKind::RunFinished { status, output, error: None }])
 }
 
 fn event(run: &Run, number: usize) -> PublicEvent {
@@ -132,19 +134,37 @@ async fn a_run_is_read_as_it_was_created(ports: Ports, _: Timing) -> Verdict {
     for actions in [1, 5, ACTIONS_PER_PAGE, ACTIONS_PER_PAGE + 1, 1000] {
         let run = fresh_run(&ports, &fresh_task(), actions);
         same("an unknown run", ports.runs.load(run.id).await?, None)?;
-        same("its creation", ports.runs.create(&run, &[]).await?, Created::New)?;
+        same("its creation", ports.runs.create(&run, &[], &[]).await?, Created::New)?;
         same("the run", load(&ports, run.id).await?, run)?;
     }
     Ok(())
 }
 
+/// A host that sends with the record does so once, for the creation that made it; any other leaves the messages alone.
+async fn messages_go_with_a_new_record_or_not_at_all(ports: Ports, timing: Timing) -> Verdict {
+    let (run, queue) = (fresh_run(&ports, &fresh_task(), 1), fresh_queue());
+    ports.queues.make(&queue).await?;
+    let messages = [(queue.clone(), Outgoing::now("begin".to_owned()))];
+    same("the first creation", ports.runs.create(&run, &[], &messages).await?, Created::New)?;
+    same("the second creation", ports.runs.create(&run, &[], &messages).await?, Created::Existing)?;
+    let mut come = Vec::new();
+    let until = Instant::now() + timing.prompt;
+    while Instant::now() < until {
+        let received = ports.queues.receive(&queue, 10, PATIENCE, timing.prompt / 4).await?;
+        come.extend(received.into_iter().map(|message| message.body));
+    }
+    ports.queues.remove(&queue).await?;
+    let expected = if ports.runs.sends_with_record() { vec!["begin".to_owned()] } else { Vec::new() };
+    same("what came", come, expected)
+}
+
 async fn a_run_is_created_once(ports: Ports, _: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 3);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let after = started(&run, ports.clock.now());
     ports.runs.commit(&run, &after, &[]).await?;
     let again = Run { input: Value::Null, ..run };
-    same("the second creation", ports.runs.create(&again, &[]).await?, Created::Existing)?;
+    same("the second creation", ports.runs.create(&again, &[], &[]).await?, Created::Existing)?;
     same("the run", load(&ports, after.id).await?, after)
 }
 
@@ -152,7 +172,7 @@ async fn concurrent_creations_have_one_winner(ports: Ports, _: Timing) -> Verdic
     let run = fresh_run(&ports, &fresh_task(), 1);
     let creations = (0..10).map(|_| {
         let (ports, run) = (ports.clone(), run.clone());
-        tokio::spawn(async move { ports.runs.create(&run, &[]).await })
+        tokio::spawn(async move { ports.runs.create(&run, &[], &[]).await })
     });
     let mut winners = 0;
     for creation in creations.collect::<Vec<_>>() {
@@ -164,7 +184,7 @@ async fn concurrent_creations_have_one_winner(ports: Ports, _: Timing) -> Verdic
 
 async fn a_commit_is_conditional(ports: Ports, _: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 3);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let after = started(&run, ports.clock.now());
     ports.runs.commit(&run, &after, &[event(&after, 1)]).await?;
     same("the run", load(&ports, run.id).await?, after.clone())?;
@@ -185,7 +205,7 @@ async fn a_commit_of_an_unknown_run_is_a_conflict(ports: Ports, _: Timing) -> Ve
 async fn concurrent_commits_have_one_winner(ports: Ports, timing: Timing) -> Verdict {
     const WRITERS: usize = 40;
     let run = fresh_run(&ports, &fresh_task(), WRITERS);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let commits = (0..WRITERS).map(|writer| {
         let (ports, run) = (ports.clone(), run.clone());
         tokio::spawn(async move {
@@ -214,7 +234,7 @@ async fn concurrent_commits_have_one_winner(ports: Ports, timing: Timing) -> Ver
 async fn a_chain_of_commits_by_many_loses_none(ports: Ports, timing: Timing) -> Verdict {
     const WRITERS: usize = 20;
     let run = fresh_run(&ports, &fresh_task(), WRITERS);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let id = run.id;
     let writers = (0..WRITERS).map(|writer| {
         let ports = ports.clone();
@@ -234,7 +254,7 @@ async fn a_chain_of_commits_by_many_loses_none(ports: Ports, timing: Timing) -> 
     }
     let found = load(&ports, id).await?;
     same("the revision", found.revision, WRITERS as u64)?;
-    holds("every action is queued", found.actions.iter().all(|action| action.attempt == 1))?;
+    holds("every action is queued", found.actions.iter().all(|action| action.attempt() == 1))?;
     if timing.books == Books::Behind {
         return Ok(());
     }
@@ -246,7 +266,7 @@ async fn a_chain_of_commits_by_many_loses_none(ports: Ports, timing: Timing) -> 
 async fn a_large_run_is_read_as_it_was_committed(ports: Ports, _: Timing) -> Verdict {
     const ACTIONS: usize = 1000;
     let mut run = fresh_run(&ports, &fresh_task(), ACTIONS);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     for action in [0, 1, ACTIONS - 1, 500, ACTIONS_PER_PAGE, ACTIONS_PER_PAGE - 1] {
         let after = queued(&run, ports.clock.now(), action);
         ports.runs.commit(&run, &after, &[]).await?;
@@ -258,7 +278,7 @@ async fn a_large_run_is_read_as_it_was_committed(ports: Ports, _: Timing) -> Ver
 
 async fn a_lost_commit_changes_no_page(ports: Ports, _: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 200);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let winner = queued(&run, ports.clock.now(), 0);
     ports.runs.commit(&run, &winner, &[]).await?;
     conflicts("the loser", ports.runs.commit(&run, &queued(&run, ports.clock.now(), 150), &[]).await)?;
@@ -271,8 +291,8 @@ async fn events_are_read_in_order_and_in_parts(ports: Ports, timing: Timing) -> 
     }
     let task = fresh_task();
     let (mut run, mut other) = (fresh_run(&ports, &task, 50), fresh_run(&ports, &task, 50));
-    ports.runs.create(&run, &[]).await?;
-    ports.runs.create(&other, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
+    ports.runs.create(&other, &[], &[]).await?;
     same("a run without events", logged(&ports, run.id, 10).await?, Vec::new())?;
     let mut expected = Vec::new();
     for commit in 0..10 {
@@ -308,7 +328,7 @@ async fn many_events_of_one_commit_are_read(ports: Ports, timing: Timing) -> Ver
         return Ok(());
     }
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let events: Vec<PublicEvent> = (0..EVENTS).map(|number| event(&run, number)).collect();
     let after = commit_next(&ports, &run, 0, &events).await?;
     commit_next(&ports, &after, 1, &[event(&run, EVENTS)]).await?;
@@ -323,7 +343,7 @@ async fn a_lost_commit_logs_nothing(ports: Ports, timing: Timing) -> Verdict {
         return Ok(());
     }
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     commit_next(&ports, &run, 0, &[event(&run, 1)]).await?;
     conflicts("the loser", commit_next(&ports, &run, 1, &[event(&run, 2)]).await)?;
     same("the events", logged(&ports, run.id, 10).await?, vec![1])
@@ -331,7 +351,7 @@ async fn a_lost_commit_logs_nothing(ports: Ports, timing: Timing) -> Verdict {
 
 async fn a_change_wakes_who_waits_for_it(ports: Ports, timing: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let (waiting, id) = (ports.clone(), run.id);
     let waiting = tokio::spawn(async move {
         let found = waiting.runs.changed(id, 0, PATIENCE).await;
@@ -352,7 +372,7 @@ async fn a_change_wakes_who_waits_for_it(ports: Ports, timing: Timing) -> Verdic
 
 async fn a_wait_for_a_change_ends(ports: Ports, timing: Timing) -> Verdict {
     let run = fresh_run(&ports, &fresh_task(), 2);
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     let began = Instant::now();
     same("the run", ports.runs.changed(run.id, 0, timing.prompt).await?, Some(run))?;
     holds("it waited", began.elapsed() + CLOCK_SLACK >= timing.prompt)?;
@@ -389,7 +409,7 @@ async fn submitted(ports: &Ports, task: &TaskName, runs: i64) -> Result<Vec<Run>
     let mut submitted = Vec::new();
     for number in 0..runs {
         let run = Run { submitted_at: Timestamp::from_millis(base + number), ..fresh_run(ports, task, 2) };
-        ports.runs.create(&run, &[]).await?;
+        ports.runs.create(&run, &[], &[]).await?;
         submitted.push(run);
     }
     Ok(submitted)

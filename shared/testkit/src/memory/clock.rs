@@ -21,12 +21,12 @@ impl SetClock {
         (self.shown, self.since) = (now, Instant::now());
     }
 
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     pub(super) fn now(&self) -> Timestamp {
         let passed = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.shown.plus(Millis(passed))
-    }
-
-    pub(super) fn elapsed(&self) -> Duration {
-        self.began.elapsed()
     }
 }

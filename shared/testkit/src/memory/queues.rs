@@ -9,7 +9,7 @@ use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_BATCH, MAX_DELAY_MS, MAX_MESSAGE_BYTES};
 use windlass_domain::run::ActionAt;
 use windlass_domain::time::{Millis, Timestamp};
-use windlass_engine::ports::{Delivery, Outgoing, PortError, QueueName, Queues, Receipt};
+use windlass_engine::ports::{Outgoing, PortError, QueueName, Queues, Receipt, Received, Sender};
 
 use super::{Look, MemoryHost, State, check_batch, over_limit};
 
@@ -113,7 +113,7 @@ impl Queue {
         now: Timestamp,
         limits: QueueLimits,
         met: &mut LimitsMet,
-    ) -> Vec<Delivery> {
+    ) -> Vec<Received> {
         let oldest = self.messages.values().next().map(|message| message.sent_at);
         if let Some(retention) = limits.retention.filter(|most| oldest.is_some_and(|at| now >= at.plus(*most))) {
             let before = self.messages.len();
@@ -132,13 +132,15 @@ impl Queue {
         taken.filter_map(|(_, number)| self.take(number, visibility, now)).collect()
     }
 
-    fn take(&mut self, number: u64, visibility: Duration, now: Timestamp) -> Option<Delivery> {
+    fn take(&mut self, number: u64, visibility: Duration, now: Timestamp) -> Option<Received> {
         let message = self.messages.get_mut(&number)?;
         message.receive_count += 1;
         message.visible_at = now.plus(millis(visibility));
         message.received_at = Some(now);
-        Some(Delivery {
+        Some(Received {
             receipt: receipt(number, message.receive_count),
+            id: number.to_string(),
+            sender: Sender::Host,
             body: message.body.clone(),
             receive_count: message.receive_count,
             sent_at: message.sent_at,
@@ -165,7 +167,9 @@ impl MemoryHost {
             // What was given up is not given up again.
             _ if self.of_given_up => QueueLimits { receives: None, ..state.limits },
             (QueueName::Pool(_), Some(limits)) => limits,
-            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control(_) | QueueName::DeadLetter, _) => state.limits,
+            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control { .. } | QueueName::DeadLetter, _) => {
+                state.limits
+            }
         }
     }
 
@@ -197,7 +201,7 @@ impl Queues for MemoryHost {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
+    ) -> Result<Vec<Received>, PortError> {
         if !(1..=MAX_BATCH).contains(&most) {
             return Err(over_limit(format!("receive {most} messages: 1 to {MAX_BATCH} can be asked for")));
         }

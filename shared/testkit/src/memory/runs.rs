@@ -10,7 +10,9 @@ use windlass_contract::view::RunSummary;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{Created, ErrorClass, EventCursor, LoggedEvent, PortError, RunFilter, RunPage, Runs};
+use windlass_engine::ports::{
+    Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+};
 
 use super::{Look, MemoryHost};
 
@@ -83,7 +85,12 @@ impl RunTable {
 
 #[async_trait]
 impl Runs for MemoryHost {
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        _: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
         Ok(self.write(|state, now| state.runs.create(run, events, now)))
     }
 

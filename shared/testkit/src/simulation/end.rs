@@ -24,7 +24,7 @@ impl End {
         let run = &seen.record;
         let action = |at| {
             let state = run.action(ActionIndex::from_usize(at));
-            (state.status, state.attempt, state.output.clone())
+            (state.status, state.attempt(), state.output.clone())
         };
         Self { status: run.status, output: run.output.clone(), actions: (0..run.actions.len()).map(action).collect() }
     }

@@ -8,7 +8,7 @@ use windlass_contract::message::{PerformMessage, decode};
 use windlass_domain::ids::{ActionIndex, RunId};
 use windlass_domain::run::{ActionState, ActionStatus, Run};
 use windlass_engine::perform::{Attempt, AttemptControl};
-use windlass_engine::ports::Delivery;
+use windlass_engine::ports::Received as Delivered;
 
 use super::life::Life;
 use super::witness::{SW17, SW18, Witness};
@@ -37,10 +37,9 @@ struct Performed {
 
 impl Keeping {
     /// An agent has received a message; gives who goes on with its attempt all the same, untold to stop.
-    fn received(&mut self, by: &Arc<Life>, delivery: &Delivery) -> Option<Arc<Life>> {
+    fn received(&mut self, by: &Arc<Life>, delivery: &Delivered) -> Option<Arc<Life>> {
         let message = decode::<PerformMessage>(&delivery.body).ok()?;
-        // A receipt of the host in memory is the number of its message, and of the receipt.
-        let number = delivery.receipt.0.split('.').next()?.to_owned();
+        let number = delivery.id.clone();
         let key = (message.run, message.of.action, message.of.attempt);
         let messages = self.received.entry(key).or_default();
         let received = Received { by: by.clone(), times: delivery.receive_count };
@@ -55,7 +54,7 @@ impl Keeping {
     /// again, and has not claimed it since, has it by an earlier one.
     fn only_holder(&self, key: Key, state: &ActionState) -> bool {
         let messages = self.received.get(&key).filter(|messages| messages.len() == 1);
-        let has_it = |last: &Received| is_of(state, &last.by) && state.received.max(1) == last.times;
+        let has_it = |last: &Received| is_of(state, &last.by) && state.last.receive.max(1) == last.times;
         messages.is_some_and(|messages| messages.values().all(has_it))
     }
 
@@ -68,7 +67,11 @@ impl Keeping {
 
 /// Whether that agent has it, by the record.
 fn is_of(state: &ActionState, life: &Life) -> bool {
-    state.agent.as_ref().is_some_and(|agent| agent.as_str() == life.name.replace('.', "-"))
+    state.agent().is_some_and(|agent| agent.as_str() == life.name.replace('.', "-"))
+}
+
+fn is_leased(state: &ActionState) -> bool {
+    state.owner.as_ref().is_some_and(|owner| owner.until.is_some())
 }
 
 fn key_of(attempt: &Attempt) -> Key {
@@ -77,7 +80,7 @@ fn key_of(attempt: &Attempt) -> Key {
 
 impl Witness {
     /// An agent has received the message of an attempt.
-    pub(super) fn received(&mut self, by: &Arc<Life>, delivery: &Delivery) {
+    pub(super) fn received(&mut self, by: &Arc<Life>, delivery: &Delivered) {
         if let Some(other) = self.keeping.received(by, delivery)
             && !self.is_leased(&other, delivery)
         {
@@ -87,31 +90,32 @@ impl Witness {
     }
 
     /// Whether the record keeps the attempt for that agent, which then needs no message.
-    fn is_leased(&self, to: &Life, delivery: &Delivery) -> bool {
+    fn is_leased(&self, to: &Life, delivery: &Delivered) -> bool {
         let Ok(message) = decode::<PerformMessage>(&delivery.body) else { return false };
         self.runs.get(&message.run).is_some_and(|seen| {
             let state = seen.record.action(message.of.action);
-            state.leased_until.is_some() && is_of(state, to)
+            is_leased(state) && is_of(state, to)
         })
     }
 
     /// Whoever had a lease has stopped before the attempt is anybody else's, and whoever claims has its message.
     pub(super) fn look_at_owners(&mut self, before: &Run, after: &Run, action: ActionIndex) {
         let (was, is) = (before.action(action), after.action(action));
-        let key = (after.id, action, was.attempt);
-        if is.attempt != was.attempt || is.fence <= was.fence {
+        let key = (after.id, action, was.attempt());
+        if is.attempt() != was.attempt() || is.fence <= was.fence {
             return;
         }
-        if was.leased_until.is_some() && self.keeping.goes_on(key, |one| is_of(was, &one.by)) {
-            let (agent, run) = (&was.agent, after.id);
+        if is_leased(was) && self.keeping.goes_on(key, |one| is_of(was, &one.by)) {
+            let (agent, run) = (was.agent(), after.id);
             self.breaks(SW17, format!("{agent:?} goes on with action {} of run {run}, its lease is over", action.0));
         }
-        let is_by_no_later_one = (is.copy, is.received) <= (was.copy, was.received);
-        let is_taken = is.status == ActionStatus::Running && is.agent != was.agent;
+        let is_by_no_later_one = is.last <= was.last;
+        let is_taken = is.status == ActionStatus::Running && is.agent() != was.agent();
         // What is performed by one message is not to be had by another.
-        let is_by_another = was.status == ActionStatus::Running && is.copy != was.copy;
+        let message = |state: &ActionState| state.owner.as_ref().map(|owner| owner.message);
+        let is_by_another = was.status == ActionStatus::Running && !is_leased(was) && message(is) != message(was);
         if is_taken && (is_by_no_later_one || is_by_another || self.keeping.only_holder(key, was)) {
-            let (had, took) = (&was.agent, &is.agent);
+            let (had, took) = (was.agent(), is.agent());
             self.breaks(SW18, format!("run {}: {took:?} takes action {} from {had:?}", after.id, action.0));
         }
     }

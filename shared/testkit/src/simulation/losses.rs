@@ -2,7 +2,7 @@
 
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::limits::{REISSUE_QUEUED_AFTER_MS, RESTART_AFTER_MS};
+use windlass_domain::limits::{REISSUE_QUEUED_AFTER_MS, START_AGAIN_AFTER_MS};
 use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::QueueName;
@@ -10,10 +10,6 @@ use windlass_engine::ports::QueueName;
 use super::witness::{SW16, Seen, Witness};
 use crate::memory::MemoryHost;
 
-/// The revision of a run that was recorded as begun.
-const BEGUN: u64 = 1;
-/// A run that was written so lately is not swept.
-const UNTOUCHED: Millis = Millis::from_secs(110);
 /// From when a sweep is due until what it sends is there: a round each minute, of a sweeper that may have to be started again.
 const SWEPT_WITHIN: Millis = Millis::from_secs(240);
 
@@ -21,7 +17,7 @@ const SWEPT_WITHIN: Millis = Millis::from_secs(240);
 /// those breaks its own promise, and nobody can know.
 pub(super) fn may_be_lost(queue: &QueueName, body: &str) -> bool {
     match queue {
-        QueueName::Pool(_) | QueueName::Control(_) => true,
+        QueueName::Pool(_) | QueueName::Control { .. } => true,
         QueueName::DeadLetter => false,
         QueueName::Inbox => match decode::<InboxMessage>(body) {
             Ok(InboxMessage::Run { input, .. }) => is_made_good(&input),
@@ -33,14 +29,14 @@ pub(super) fn may_be_lost(queue: &QueueName, body: &str) -> bool {
 fn is_made_good(input: &Input) -> bool {
     match input {
         Input::Start
-        | Input::Wake
+        | Input::Wake { .. }
         | Input::Sweep { .. }
         | Input::Unserved { .. }
         | Input::Started { .. }
-        | Input::Progressed { .. } => true,
-        Input::Claim { .. }
+        | Input::Claim { .. }
         | Input::Renewed { .. }
-        | Input::Completed { .. }
+        | Input::Progressed { .. } => true,
+        Input::Completed { .. }
         | Input::HandedBack { .. }
         | Input::DeadLettered { .. }
         | Input::Cancel { .. }
@@ -75,7 +71,7 @@ fn overdue(seen: &Seen, host: &MemoryHost, well_at: Timestamp, now: Timestamp) -
     if let Some(at) = run.wake_at.filter(|at| is_late(*at)) {
         return Some(format!("it was to be woken at {at}, and it is {now}"));
     }
-    let submitted_at = run.submitted_at.plus(Millis(RESTART_AFTER_MS));
+    let submitted_at = run.submitted_at.plus(Millis(START_AGAIN_AFTER_MS));
     if run.status == RunStatus::Submitted && is_late(submitted_at) {
         return Some(format!("it was to be begun at {submitted_at}, and it is {now}"));
     }
@@ -84,33 +80,27 @@ fn overdue(seen: &Seen, host: &MemoryHost, well_at: Timestamp, now: Timestamp) -
     }
     let waiting = (0..run.actions.len()).map(ActionIndex::from_usize);
     let waiting = waiting.filter(|action| run.action(*action).status == ActionStatus::Queued);
-    let mut overdue = waiting.filter(|action| due_again(seen, *action, well_at).is_some_and(&is_late));
+    let mut overdue = waiting.filter(|action| due_again(run, *action, well_at).is_some_and(&is_late));
     let action = overdue.find(|action| !has_message(run, *action, host))?;
     Some(format!("action {} is queued since {:?} and has no message at {now}", action.0, run.action(action).queued_at))
 }
 
-/// When a queued attempt is to be sent again, in case its message was lost: after ten minutes (two if it is of the run's
-/// start), twenty, forty and so on, the first time at which there were no faults and the run was quiet enough to be swept.
-fn due_again(seen: &Seen, action: ActionIndex, well_at: Timestamp) -> Option<Timestamp> {
-    let run = &seen.record;
-    let (state, from) = (run.action(action), run.action(action).queued_at?);
-    let is_of_start = state.revision <= BEGUN;
-    let mut wait = Millis(if is_of_start { RESTART_AFTER_MS } else { REISSUE_QUEUED_AFTER_MS });
-    loop {
-        let due = from.plus(wait);
-        let near = |at: &&Timestamp| **at <= due.plus(UNTOUCHED) && at.plus(UNTOUCHED) >= due;
-        if due >= well_at && !seen.writes.iter().any(|at| near(&at)) {
-            return Some(due);
-        }
+/// When a queued attempt is to be sent again, in case its message was lost: after ten minutes, twenty, forty and so on, the
+/// first time at which there were no faults.
+fn due_again(run: &Run, action: ActionIndex, well_at: Timestamp) -> Option<Timestamp> {
+    let from = run.action(action).waits_since()?;
+    let mut wait = Millis(REISSUE_QUEUED_AFTER_MS);
+    while from.plus(wait) < well_at {
         wait = Millis(wait.0.saturating_mul(2));
     }
+    Some(from.plus(wait))
 }
 
 fn has_message(run: &Run, action: ActionIndex, host: &MemoryHost) -> bool {
-    let attempt = run.action(action).attempt;
+    let attempt = run.action(action).attempt();
     host.has_message_of(run.id, |queue, of| match queue {
         QueueName::Inbox => true,
         QueueName::Pool(_) => of.is_some_and(|of| (of.action, of.attempt) == (action, attempt)),
-        QueueName::Control(_) | QueueName::DeadLetter => false,
+        QueueName::Control { .. } | QueueName::DeadLetter => false,
     })
 }

@@ -9,6 +9,7 @@ use windlass_domain::run::Outcome;
 use windlass_domain::time::Millis;
 use windlass_engine::perform::Attempt;
 
+use super::bug::Bug;
 use super::chance::Chance;
 use crate::generate::{sketches, unordered_sketches};
 use crate::memory::QueueLimits;
@@ -193,6 +194,8 @@ pub struct Plan {
     pub acts: Option<fn(u64, &Attempt) -> Act>,
     /// How long after the last fault everything must have ended.
     pub patience: Duration,
+    /// The deliberate bug that the processes have.
+    pub bug: Option<Bug>,
 }
 
 impl Plan {
@@ -211,19 +214,31 @@ impl Plan {
         let mut faults = Faults::of(&Chance::of(seed, "faults"), kind);
         let mut fleet = Fleet::of(&chance);
         let limits = Limits::of(&Chance::of(seed, "limits"), &mut fleet, &mut faults);
-        Self { seed, kind, tasks, runs, fleet, faults, limits, acts: None, patience: PATIENCE }
+        Self { seed, kind, tasks, runs, fleet, faults, limits, acts: None, patience: PATIENCE, bug: None }
     }
 
     /// One made by hand, without faults, with the limits of the stack.
     pub fn by_hand(seed: u64, tasks: Vec<PlannedTask>, runs: Vec<PlannedRun>, fleet: Fleet) -> Self {
         let (kind, faults) = (Kind::Story, Faults::default());
-        Self { seed, kind, tasks, runs, fleet, faults, limits: Limits::STACK, acts: None, patience: PATIENCE }
+        Self {
+            seed,
+            kind,
+            tasks,
+            runs,
+            fleet,
+            faults,
+            limits: Limits::STACK,
+            acts: None,
+            patience: PATIENCE,
+            bug: None,
+        }
     }
 
     /// The same without any fault.
     pub(super) fn in_good_weather(mut self) -> Self {
         self.faults = Faults::default();
         self.limits = Limits::STACK;
+        self.bug = None;
         self
     }
 }

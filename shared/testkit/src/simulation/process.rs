@@ -7,23 +7,25 @@ use futures::future::BoxFuture;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windlass_domain::caller::{Caller, Way};
 use windlass_domain::ids::{ActionName, AgentId, PoolName, RunId, TaskName};
 use windlass_domain::limits::MAX_DELIVERIES;
 use windlass_domain::run::RunStatus;
-use windlass_domain::sabotage::{Bug, sabotaged};
 use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::control::{Control, ControlError, ControlRequest};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::scheduler::Scheduler;
-use windlass_engine::starter::{StartError, StartRequest, Starter};
+use windlass_engine::submit::{StartError, StartRequest, Starter};
 use windlass_engine::sweeper::Sweeper;
 
 use super::Simulation;
+use super::bug::Bug;
 use super::chance::Chance;
 use super::life::Life;
 use super::plan::{Asked, Kind, PlannedRun};
+use super::saboteur::sabotage;
 use super::script::Scripted;
 use super::undertaker;
 use super::wire::Wire;
@@ -72,7 +74,10 @@ type Place = Arc<std::sync::Mutex<Option<Running>>>;
 /// Starts every process, and what befalls them. They end when this is dropped.
 pub(super) fn start_all(simulation: &Arc<Simulation>) -> JoinSet<()> {
     let fleet = &simulation.plan.fleet;
-    let mut parts = if sabotaged(Bug::SweepOff) { Vec::new() } else { vec![(Part::Sweeper, 0)] };
+    let mut parts = match simulation.plan.bug {
+        Some(Bug::SweepOff) => Vec::new(),
+        _ => vec![(Part::Sweeper, 0)],
+    };
     if simulation.plan.kind == Kind::Scheduled {
         parts.push((Part::Scheduler, 0));
     }
@@ -148,7 +153,7 @@ fn main_of(
     life: &Arc<Life>,
     shutdown: CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let ports = Wire::ports(simulation, life);
+    let ports = sabotage(Wire::ports(simulation, life), simulation.plan.bug);
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
     let fleet = simulation.plan.fleet.clone();
     match part {
@@ -267,6 +272,7 @@ async fn ask_for_run(simulation: &Arc<Simulation>, planned: &PlannedRun, chance:
         version: None,
         input: task.input.clone(),
         key: Some(format!("{}-{}", simulation.plan.seed, planned.key)),
+        caller: Caller::by(Way::Api),
     };
     let answer = by_coordinator(simulation, &planned.key, chance, async move |ports, definitions| {
         Starter::new(ports, definitions).start(request).await
@@ -301,7 +307,7 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
         };
         let name = format!("ask-{}", request.name());
         let answer = by_coordinator(simulation, &name, chance, async move |ports, definitions| {
-            Control::new(ports, definitions).request(run, request).await
+            Control::new(ports, definitions).request(run, request, Caller::by(Way::Api)).await
         });
         match answer.await {
             Some(
@@ -326,7 +332,7 @@ where
     F: Future<Output = T> + Send + 'static,
 {
     let life = Arc::new(Life::new(format!("api.{name}"), skew(simulation, chance)));
-    let ports = Wire::ports(simulation, &life);
+    let ports = sabotage(Wire::ports(simulation, &life), simulation.plan.bug);
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
     let mut doing = tokio::spawn(what(ports, definitions));
     tokio::select! {

@@ -1,30 +1,117 @@
-//! The bugs of a host, or of how it is used: what stands between a process and its wire does something else than was asked.
-//! Those of decisions and loops are in their own places.
+//! The ports of a process with a deliberate bug: they do something else than the process asks of them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde_json::Value;
 use uuid::Uuid;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::ids::RunId;
-use windlass_domain::run::Run;
-use windlass_domain::sabotage::{Bug, sabotaged};
-use windlass_domain::time::Timestamp;
+use windlass_contract::message::{InboxMessage, decode, encode};
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
+use windlass_domain::run::{ActionState, Input, Run};
+use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    Bus, Created, Delivery, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, Queues, Receipt, RunFilter,
-    RunPage, Runs,
+    Bus, Created, DueTask, EventCursor, LoggedEvent, Outgoing, PortError, PutTask, QueueName, Queues, Receipt,
+    Received, RunFilter, RunPage, Runs, StoredVersion, TaskRecord, Tasks,
 };
 
-/// The ports that the bugs are in; the other ports are as they are.
-pub(super) fn sabotage(ports: Ports) -> Ports {
-    let saboteur = Arc::new(Saboteur { inner: ports.clone() });
-    Ports { queues: saboteur.clone(), runs: saboteur.clone(), bus: saboteur, ..ports }
+use super::bug::Bug;
+
+/// How long a commit is away while what follows from it is sent already.
+const LATE: Duration = Duration::from_secs(5);
+/// By how much a lease is too long.
+const DAY: Millis = Millis::from_secs(24 * 3600);
+
+/// The ports of a process that has the bug.
+pub(super) fn sabotage(ports: Ports, bug: Option<Bug>) -> Ports {
+    let Some(bug) = bug else { return ports };
+    let saboteur = Arc::new(Saboteur { inner: ports.clone(), bug });
+    Ports { queues: saboteur.clone(), runs: saboteur.clone(), tasks: saboteur.clone(), bus: saboteur, ..ports }
 }
 
 struct Saboteur {
     inner: Ports,
+    bug: Bug,
+}
+
+impl Saboteur {
+    /// What the process is shown in place of what it received.
+    async fn forged(&self, queue: &QueueName, received: Received) -> Received {
+        let now = self.inner.clock.now();
+        match (queue, self.bug) {
+            (QueueName::Pool(_), Bug::BeginUnasked) => Received { receive_count: 1, sent_at: now, ..received },
+            (QueueName::Pool(_), Bug::NeverLook) => Received { sent_at: now, ..received },
+            (QueueName::Inbox, Bug::DropRepeats) => Received { receive_count: 1, ..received },
+            (QueueName::Inbox, Bug::OldDelivery | Bug::OfAnotherAgent | Bug::AnyClaim) => {
+                let body = self.forged_input(&received.body).await;
+                Received { body: body.unwrap_or_else(|| received.body.clone()), ..received }
+            }
+            _ => received,
+        }
+    }
+
+    /// The report as the record expects it, or the claim above what the record knows.
+    async fn forged_input(&self, body: &str) -> Option<String> {
+        let InboxMessage::Run { v, run, mut input, caller } = decode(body).ok()? else { return None };
+        let record = self.inner.runs.load(run).await.ok()??;
+        let state = |action: ActionIndex| record.actions.iter().nth(action.as_usize()).cloned();
+        match &mut input {
+            Input::Completed { of, .. } => {
+                let state = state(of.action)?;
+                if self.bug == Bug::OldDelivery && state.last.attempt == of.delivery.attempt {
+                    of.delivery = state.last;
+                }
+                if let Some(owner) = state.owner.filter(|_| self.bug == Bug::OfAnotherAgent) {
+                    (of.agent, of.message, of.delivery) = (owner.agent, owner.message, state.last);
+                }
+            }
+            Input::Claim { claims, .. } if self.bug == Bug::AnyClaim => {
+                for claim in claims {
+                    let last = state(claim.action)?.last;
+                    if last.attempt == claim.delivery.attempt {
+                        claim.delivery = Delivery { receive: last.receive + 1, ..last.max(claim.delivery) };
+                    }
+                }
+            }
+            _ => return None,
+        }
+        Some(encode(&InboxMessage::Run { v, run, input, caller }))
+    }
+
+    /// What is written in place of the record.
+    fn forged_record(&self, before: &Run, after: &Run) -> Run {
+        let mut forged = after.clone();
+        let changed = |change: fn(&ActionState, &mut ActionState)| {
+            let pairs = before.actions.iter().zip(after.actions.iter()).enumerate();
+            let changed = pairs.filter(|(_, (before, after))| before != after).map(|(at, (before, after))| {
+                let mut after = after.clone();
+                change(before, &mut after);
+                (ActionIndex::from_usize(at), after)
+            });
+            changed.collect::<Vec<_>>()
+        };
+        let states = match self.bug {
+            Bug::SameFence => changed(|before, after| {
+                let is_confirmed = before.last.attempt == after.last.attempt && before.owner != after.owner;
+                after.fence = if is_confirmed { before.fence } else { after.fence };
+            }),
+            Bug::LeaseForEver => changed(|_, after| {
+                let owner = after.owner.as_mut();
+                if let Some(until) = owner.and_then(|owner| owner.until.as_mut()) {
+                    *until = until.plus(DAY);
+                }
+            }),
+            _ => Vec::new(),
+        };
+        forged.actions.overlay(states).expect("the actions are the run's own");
+        if self.bug == Bug::TimerInQueue {
+            forged.wake_at = None;
+        }
+        forged
+    }
 }
 
 #[async_trait]
@@ -35,22 +122,33 @@ impl Queues for Saboteur {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
-        let deliveries = self.inner.queues.receive(queue, most, visibility, wait).await?;
-        let is_early = match queue {
-            QueueName::Inbox => sabotaged(Bug::AcknowledgeFirst),
-            QueueName::Pool(_) => sabotaged(Bug::AcknowledgeWork),
-            QueueName::Control(_) | QueueName::DeadLetter => false,
-        };
-        if is_early && !deliveries.is_empty() {
-            let receipts = deliveries.iter().map(|delivery| delivery.receipt.clone()).collect();
+    ) -> Result<Vec<Received>, PortError> {
+        let received = self.inner.queues.receive(queue, most, visibility, wait).await?;
+        let is_early = matches!(
+            (queue, self.bug),
+            (QueueName::Inbox, Bug::AcknowledgeFirst) | (QueueName::Pool(_), Bug::AcknowledgeWork)
+        );
+        if is_early && !received.is_empty() {
+            let receipts = received.iter().map(|message| message.receipt.clone()).collect();
             self.inner.queues.delete(queue, receipts).await?;
         }
-        Ok(deliveries)
+        let mut forged = Vec::with_capacity(received.len());
+        for message in received {
+            forged.push(self.forged(queue, message).await);
+        }
+        Ok(forged)
     }
 
     async fn send(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Result<(), PortError> {
         self.inner.queues.send(queue, batch).await
+    }
+
+    async fn send_each(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Vec<Result<(), PortError>> {
+        self.inner.queues.send_each(queue, batch).await
+    }
+
+    async fn make(&self, queue: &QueueName) -> Result<(), PortError> {
+        self.inner.queues.make(queue).await
     }
 
     fn forgets_dropped_receives(&self) -> bool {
@@ -58,7 +156,18 @@ impl Queues for Saboteur {
     }
 
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
-        self.inner.queues.extend(queue, batch).await
+        match (queue, self.bug) {
+            (QueueName::Inbox, Bug::AcknowledgeFailed) => {
+                let receipts: Vec<Receipt> = batch.into_iter().map(|(receipt, _)| receipt).collect();
+                self.inner.queues.delete(queue, receipts.clone()).await?;
+                Ok(receipts)
+            }
+            (QueueName::Pool(_), Bug::GoOnUnheld) => {
+                let receipts = batch.iter().map(|(receipt, _)| receipt.clone()).collect();
+                self.inner.queues.extend(queue, batch).await.map_or_else(|_| Ok(Vec::new()), |_| Ok(receipts))
+            }
+            _ => self.inner.queues.extend(queue, batch).await,
+        }
     }
 
     async fn delete(&self, queue: &QueueName, batch: Vec<Receipt>) -> Result<(), PortError> {
@@ -76,10 +185,19 @@ impl Queues for Saboteur {
 
 #[async_trait]
 impl Runs for Saboteur {
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
-        let created = self.inner.runs.create(run, events).await?;
+    fn sends_with_record(&self) -> bool {
+        self.inner.runs.sends_with_record()
+    }
+
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
+        let created = self.inner.runs.create(run, events, messages).await?;
         if created == Created::Existing
-            && sabotaged(Bug::CreateReplaces)
+            && self.bug == Bug::CreateReplaces
             && let Some(found) = self.inner.runs.load(run.id).await?
         {
             self.inner.runs.commit(&found, &at_revision(run, found.revision + 1), events).await?;
@@ -89,7 +207,7 @@ impl Runs for Saboteur {
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        if sabotaged(Bug::OldReads) { self.glance(id).await } else { self.inner.runs.load(id).await }
+        if self.bug == Bug::OldReads { self.glance(id).await } else { self.inner.runs.load(id).await }
     }
 
     async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
@@ -97,15 +215,27 @@ impl Runs for Saboteur {
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
-        if sabotaged(Bug::ForgetVersion)
-            && let Some(found) = self.inner.runs.load(before.id).await?
-        {
-            let (before, after) = (at_revision(before, found.revision), at_revision(after, found.revision + 1));
-            return self.inner.runs.commit(&before, &after, events).await;
-        }
-        match self.inner.runs.commit(before, after, events).await {
-            Err(error) if error.is_conflict() && sabotaged(Bug::ConflictIsDone) => Ok(()),
-            committed => committed,
+        let after = self.forged_record(before, after);
+        match self.bug {
+            Bug::SendBeforeCommit => {
+                let (runs, before, events) = (self.inner.runs.clone(), before.clone(), events.to_vec());
+                tokio::spawn(async move {
+                    tokio::time::sleep(LATE).await;
+                    runs.commit(&before, &after, &events).await
+                });
+                Ok(())
+            }
+            Bug::ForgetVersion => {
+                let found = self.inner.runs.load(before.id).await?;
+                let revision = found.map_or(before.revision, |found| found.revision);
+                let (before, after) = (at_revision(before, revision), at_revision(&after, revision + 1));
+                self.inner.runs.commit(&before, &after, events).await
+            }
+            Bug::ConflictIsDone => match self.inner.runs.commit(before, &after, events).await {
+                Err(error) if error.is_conflict() => Ok(()),
+                committed => committed,
+            },
+            _ => self.inner.runs.commit(before, &after, events).await,
         }
     }
 
@@ -126,6 +256,57 @@ impl Runs for Saboteur {
     }
 }
 
+/// The definition, in which an action with several needs has lost the last of them.
+fn with_early_joins(mut source: Value) -> Value {
+    let actions = source.get_mut("actions").and_then(Value::as_object_mut);
+    for action in actions.into_iter().flatten().map(|(_, action)| action) {
+        if let Some(needs) = action.get_mut("needs").and_then(Value::as_array_mut).filter(|needs| needs.len() > 1) {
+            needs.pop();
+        }
+    }
+    source
+}
+
+#[async_trait]
+impl Tasks for Saboteur {
+    async fn put(
+        &self,
+        name: &TaskName,
+        source: &Value,
+        next_due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<PutTask, PortError> {
+        self.inner.tasks.put(name, source, next_due, now).await
+    }
+
+    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        self.inner.tasks.get(name).await
+    }
+
+    async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
+        let stored = self.inner.tasks.version(name, version).await?;
+        let is_early = self.bug == Bug::EarlyJoin;
+        let early = |stored: StoredVersion| StoredVersion { source: with_early_joins(stored.source), ..stored };
+        Ok(stored.map(|stored| if is_early { early(stored) } else { stored }))
+    }
+
+    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
+        self.inner.tasks.update(record).await
+    }
+
+    async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {
+        self.inner.tasks.list(after, most).await
+    }
+
+    async fn due(&self, now: Timestamp, most: usize) -> Result<Vec<DueTask>, PortError> {
+        self.inner.tasks.due(now, most).await
+    }
+
+    async fn earliest_due(&self) -> Result<Option<Timestamp>, PortError> {
+        self.inner.tasks.earliest_due().await
+    }
+}
+
 fn at_revision(run: &Run, revision: u64) -> Run {
     Run { revision, ..run.clone() }
 }
@@ -133,15 +314,18 @@ fn at_revision(run: &Run, revision: u64) -> Run {
 #[async_trait]
 impl Bus for Saboteur {
     async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {
-        if sabotaged(Bug::PublishUnawaited) {
-            let (bus, events) = (self.inner.bus.clone(), events.to_vec());
-            tokio::spawn(async move { bus.publish(&events).await });
-            return Ok(());
+        match self.bug {
+            Bug::PublishUnawaited => {
+                let (bus, events) = (self.inner.bus.clone(), events.to_vec());
+                tokio::spawn(async move { bus.publish(&events).await });
+                Ok(())
+            }
+            Bug::FreshEventIds => {
+                let fresh =
+                    |event: &PublicEvent| PublicEvent { id: Uuid::from_u128(fastrand::u128(..)), ..event.clone() };
+                self.inner.bus.publish(&events.iter().map(fresh).collect::<Vec<_>>()).await
+            }
+            _ => self.inner.bus.publish(events).await,
         }
-        if sabotaged(Bug::FreshEventIds) {
-            let fresh = |event: &PublicEvent| PublicEvent { id: Uuid::from_u128(fastrand::u128(..)), ..event.clone() };
-            return self.inner.bus.publish(&events.iter().map(fresh).collect::<Vec<_>>()).await;
-        }
-        self.inner.bus.publish(events).await
     }
 }

@@ -60,8 +60,10 @@ impl Performer for Scripted {
         }
         let (run, of) = (attempt.run, attempt.of);
         let name = &attempt.name;
-        self.simulation
-            .note(&self.life.name, format_args!("begins {name} of {run}, attempt {} fence {}", of.attempt, of.fence));
+        self.simulation.note(
+            &self.life.name,
+            format_args!("begins {name} of {run}, attempt {} fence {}", of.attempt, attempt.fence),
+        );
         let place = self.simulation.witness().begins(&attempt, &self.life.name, self.simulation.now());
         self.simulation.witness().performs(&self.life, &attempt, &control);
         let act = self.simulation.plan.acts.unwrap_or(Act::of);
@@ -96,7 +98,7 @@ impl Performer for Scripted {
         self.simulation.witness().performed[place].ended = Some(self.simulation.now());
         self.simulation.note(
             &self.life.name,
-            format_args!("ends {name} of {run}, attempt {} fence {}: {}", of.attempt, of.fence, name_of(&outcome)),
+            format_args!("ends {name} of {run}, attempt {} fence {}: {}", of.attempt, attempt.fence, name_of(&outcome)),
         );
         outcome
     }

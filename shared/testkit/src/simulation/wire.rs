@@ -15,9 +15,9 @@ use windlass_domain::run::Run;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Bus, Clock, Created, Delivery, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing,
-    PortError, PutTask, QueueName, Queues, Receipt, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules,
-    StoredVersion, TaskRecord, Tasks,
+    AgentRecord, Agents, Bus, Clock, Created, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError,
+    PutTask, QueueName, Queues, Receipt, Received, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules, StoredVersion,
+    TaskRecord, Tasks,
 };
 
 use super::Simulation;
@@ -52,7 +52,7 @@ impl Wire {
     fn over(simulation: &Arc<Simulation>, life: &Arc<Life>, host: &MemoryHost) -> Ports {
         let (simulation, life, inner) = (simulation.clone(), life.clone(), host.ports());
         let wire = Arc::new(Self { simulation, life, inner, received: Mutex::default() });
-        let ports = Ports {
+        Ports {
             queues: wire.clone(),
             runs: wire.clone(),
             tasks: wire.clone(),
@@ -60,10 +60,7 @@ impl Wire {
             agents: wire.clone(),
             schedules: wire.clone(),
             clock: wire,
-        };
-        #[cfg(feature = "sabotage")]
-        let ports = super::saboteur::sabotage(ports);
-        ports
+        }
     }
 
     /// Makes one call, or what chance makes of it. `seen` is told of a call that was answered by the host, whatever its
@@ -144,7 +141,7 @@ impl Wire {
         self.simulation.note(&self.life.name, what);
     }
 
-    fn received(&self, deliveries: &[Delivery]) {
+    fn received(&self, deliveries: &[Received]) {
         let mut received = self.received.lock().unwrap_or_else(PoisonError::into_inner);
         for delivery in deliveries {
             received.insert(delivery.receipt.clone(), delivery.body.clone());
@@ -163,7 +160,7 @@ impl Clock for Wire {
     }
 
     fn elapsed(&self) -> Duration {
-        self.simulation.began().elapsed()
+        self.inner.clock.elapsed()
     }
 }
 
@@ -214,9 +211,9 @@ impl Queues for Wire {
         most: usize,
         visibility: Duration,
         wait: Duration,
-    ) -> Result<Vec<Delivery>, PortError> {
+    ) -> Result<Vec<Received>, PortError> {
         let received = self.inner.queues.receive(queue, most, visibility, wait);
-        let seen = |wire: &Self, deliveries: &Vec<Delivery>| {
+        let seen = |wire: &Self, deliveries: &Vec<Received>| {
             for delivery in deliveries {
                 wire.note(format_args!("receives from {queue}, time {}: {}", delivery.receive_count, delivery.body));
                 if matches!(queue, QueueName::Pool(_)) {
@@ -260,14 +257,19 @@ impl Queues for Wire {
 
 #[async_trait]
 impl Runs for Wire {
-    async fn create(&self, run: &Run, events: &[PublicEvent]) -> Result<Created, PortError> {
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
         let seen = |wire: &Self, created: &Created| {
             wire.note(format_args!("creates {}: {created:?}", run.id));
             if *created == Created::New {
                 wire.simulation.witness().created(run, events, wire.simulation.now());
             }
         };
-        self.call("create", self.inner.runs.create(run, events), seen).await
+        self.call("create", self.inner.runs.create(run, events, messages), seen).await
     }
 
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {

@@ -196,13 +196,13 @@ impl Witness {
             if was.status.is_settled() && !is_retried && was != is {
                 self.breaks(SW2, format!("run {}: action {at} had ended: {was:?}, and is {is:?}", after.id));
             }
-            if is.attempt < was.attempt || is.fence < was.fence {
+            if is.attempt() < was.attempt() || is.fence < was.fence {
                 self.breaks(SW2, format!("run {}: action {at} goes back from {was:?} to {is:?}", after.id));
             }
             let reported =
-                matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed) && is.attempt == was.attempt;
-            if was.status == ActionStatus::Running && reported && is.agent.is_some() && was.agent != is.agent {
-                let (had, told) = (&was.agent, &is.agent);
+                matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed) && is.attempt() == was.attempt();
+            if was.status == ActionStatus::Running && reported && is.agent().is_some() && was.agent() != is.agent() {
+                let (had, told) = (was.agent(), is.agent());
                 self.breaks(
                     SW3,
                     format!("run {}: action {at} was with {had:?}, and its end is accepted of {told:?}", after.id),
@@ -301,7 +301,7 @@ impl Witness {
                     self.sent.insert(of);
                 }
             }
-            QueueName::Inbox | QueueName::Control(_) => {}
+            QueueName::Inbox | QueueName::Control { .. } => {}
         }
     }
 
@@ -319,7 +319,7 @@ impl Witness {
                 Ok(perform) => perform.run,
                 Err(_) => return,
             },
-            QueueName::Control(_) | QueueName::DeadLetter => return,
+            QueueName::Control { .. } | QueueName::DeadLetter => return,
         };
         let Some(seen) = self.runs.get(&run) else { return };
         // A wide run is looked at now and then: each look costs what it is wide.
@@ -337,10 +337,13 @@ impl Witness {
         let run = &seen.record;
         let is_unheard = match input {
             Input::Start => run.status == RunStatus::Submitted,
-            Input::Completed { of, agent, .. } => {
+            Input::Completed { of, .. } => {
                 let state = run.action(of.action);
-                let is_anothers = state.status == ActionStatus::Running && state.agent.as_ref() != Some(agent);
-                state.status.is_in_flight() && (state.attempt, state.fence) == (of.attempt, of.fence) && !is_anothers
+                let counts = match &state.owner {
+                    Some(owner) => owner.agent == of.agent && of.delivery == state.last,
+                    None => of.delivery >= state.last,
+                };
+                state.status.is_in_flight() && state.attempt() == of.delivery.attempt && counts
             }
             Input::Cancel { retries, .. } => {
                 run.retries <= *retries && !run.status.is_final() && run.status != RunStatus::Cancelling
@@ -362,7 +365,7 @@ impl Witness {
             | Input::DeadLettered { .. }
             | Input::Unserved { .. }
             | Input::Retry { .. }
-            | Input::Wake
+            | Input::Wake { .. }
             | Input::Sweep { .. } => false,
         };
         if is_unheard {
@@ -431,7 +434,6 @@ impl Witness {
     /// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died. So is one that was lost.
     /// One that waits and was killed, or whose run is being cancelled, is ended after the grace; a lease runs out.
     fn forgotten(&self, run: &Run, host: &MemoryHost) -> Option<String> {
-        const BEGUN: u64 = 1;
         if run.status.is_final() || run.status == RunStatus::Submitted {
             return None;
         }
@@ -442,12 +444,14 @@ impl Witness {
         for at in 0..run.actions.len() {
             let action = ActionIndex::from_usize(at);
             let state = run.action(action);
-            let of = (run.id, action, state.attempt);
-            let is_the_sweepers = state.revision <= BEGUN && !self.sent.contains(&of) || self.lost.contains_key(&of);
+            let of = (run.id, action, state.attempt());
+            let is_the_sweepers =
+                state.revision <= run.start_revision && !self.sent.contains(&of) || self.lost.contains_key(&of);
             let is_stopping = run.status == RunStatus::Cancelling || state.kill.is_some();
-            let ends_by_time = state.status == ActionStatus::Queued && is_stopping || state.leased_until.is_some();
+            let ends_by_time = state.status == ActionStatus::Queued && is_stopping
+                || state.owner.as_ref().is_some_and(|owner| owner.until.is_some());
             if state.status.is_in_flight() && !is_the_sweepers && !ends_by_time {
-                in_flight.insert((action, state.attempt));
+                in_flight.insert((action, state.attempt()));
             }
         }
         // A claim that ended its action may have led to more, and its message comes again as well.
@@ -470,7 +474,7 @@ impl Witness {
 fn needs_have_ended(definition: &Definition, run: &Run, of: ActionAt) -> bool {
     let author = definition.action(of.action);
     let state = run.action(of.action);
-    if state.attempt != of.attempt {
+    if state.attempt() != of.attempt {
         // An attempt that has been replaced began late; it was needed when it was sent.
         return true;
     }

@@ -1,13 +1,11 @@
 //! Deadlines and cancelled runs.
 
-use windlass_domain::decide::Command;
-use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome, Progress, RunStatus};
+use windlass_domain::run::{ErrorInfo, Input, Outcome, Progress, RunStatus};
 use windlass_domain::time::Millis;
-use windlass_testkit::generate::agent_of;
 use windlass_testkit::sketch::{ActionSketch, Sketch};
 use windlass_testkit::world::performs;
 
-use crate::steps::{chain, finish, give, newest, started, succeeded, times, world};
+use crate::steps::{WAKE, cancel, chain, finish, give, started, stops, succeeded, times, world};
 
 /// Scenario 9, as far as it has no undo: whether the wake comes in time, or a report is there before it.
 #[test]
@@ -19,16 +17,15 @@ fn nothing_starts_after_the_deadline() {
             world.pass(Millis::from_secs(10));
             finish(&mut world, name, succeeded());
         }
-        let of = newest(&world, "a3");
-        started(&mut world, of);
+        started(&mut world, "a3");
         world.now = world.run.deadline.expect("a deadline");
         if report_comes_first {
             let decision = finish(&mut world, "a3", succeeded());
-            assert_eq!(performs(&decision), [], "the next step is due after the deadline");
-            give(&mut world, &Input::Wake);
+            assert_eq!(performs(&decision.commands), [], "the next step is due after the deadline");
+            give(&mut world, &WAKE);
         } else {
-            let decision = give(&mut world, &Input::Wake);
-            assert!(decision.commands.contains(&Command::Stop { agent: agent_of(1), of }));
+            let decision = give(&mut world, &WAKE);
+            assert_eq!(stops(&decision.commands).len(), 1);
             finish(&mut world, "a3", Outcome::Cancelled);
         }
         assert_eq!(world.run.status, RunStatus::TimedOut);
@@ -40,7 +37,7 @@ fn nothing_starts_after_the_deadline() {
 /// An agent keeps the run's deadline too, by its own clock, and may be faster than the wake: that is the run's end by its
 /// deadline, not a failure of the action, and no attempt follows. An attempt that met its own timeout is another matter.
 #[test]
-fn an_attempt_that_met_the_deadline_ends_the_run_by_it() {
+fn attempt_that_met_the_deadline_ends_the_run() {
     let timed_out = || Outcome::TimedOut { error: ErrorInfo::new("timeout", "too long") };
     for (early, own, expected) in [
         (0, None, RunStatus::TimedOut),
@@ -53,32 +50,30 @@ fn an_attempt_that_met_the_deadline_ends_the_run_by_it() {
         sketch.actions[0].timeout = own.map(Millis::from_secs);
         let mut world = world(&sketch);
         give(&mut world, &Input::Start);
-        let of = newest(&world, "a0");
-        started(&mut world, of);
-        let (agent, started_at, outcome) = (agent_of(1), world.now, timed_out());
+        let of = started(&mut world, "a0");
+        let (started_at, outcome) = (world.now, timed_out());
         world.pass(Millis::from_secs(60 - early));
-        let decision = give(&mut world, &Input::Completed { of, agent, started_at, outcome, checkpoint: None });
-        assert_eq!(performs(&decision), []);
+        let decision = give(&mut world, &Input::Completed { of, started_at, outcome, checkpoint: None });
+        assert_eq!(performs(&decision.commands), []);
         assert_eq!((world.run.status, early, own), (expected, early, own));
     }
 }
 
-/// A cancelled run whose agents do not answer ends by itself, also while one of them reports all the time.
+/// A cancelled run whose agents do not stop ends by itself, also while one of them reports all the time.
 #[test]
-fn a_cancelled_run_is_forced_to_end_while_an_agent_goes_on_reporting() {
+fn cancelled_run_ends_while_an_agent_reports() {
     let mut world = world(&Sketch::of(vec![ActionSketch::default(), ActionSketch::default()]));
     give(&mut world, &Input::Start);
-    let of = newest(&world, "a0");
-    started(&mut world, of);
-    give(&mut world, &Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 });
+    let of = started(&mut world, "a0");
+    give(&mut world, &cancel(0));
     let mut seconds = 0;
     while !world.run.status.is_final() && seconds < 600 {
         world.pass(Millis::from_secs(1));
         seconds += 1;
         let progress = Progress { percent: None, message: Some(seconds.to_string()) };
-        give(&mut world, &Input::Progressed { of, number: 0, progress, checkpoint: None });
+        give(&mut world, &Input::Progressed { of: of.clone(), number: 0, progress, checkpoint: None });
         if world.run.wake_at.is_some_and(|wake| wake <= world.now) {
-            give(&mut world, &Input::Wake);
+            give(&mut world, &WAKE);
         }
     }
     assert_eq!((world.run.status, seconds), (RunStatus::Cancelled, 120));

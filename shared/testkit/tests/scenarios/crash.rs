@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use windlass_domain::decide::Command;
-use windlass_domain::run::{ActionStatus, Event, EventKind, Input, Outcome, RunStatus};
+use windlass_domain::delivery::Delivery;
+use windlass_domain::outstanding;
+use windlass_domain::run::{ActionStatus, Claim, Command, Fact, FactKind, Input, Outcome, Report, RunStatus};
 use windlass_domain::time::Millis;
-use windlass_testkit::generate::agent_of;
+use windlass_testkit::generate::{agent_of, message_of};
 use windlass_testkit::sketch::{NEVER_RETRIED, RETRIED, RetrySketch, Sketch};
 use windlass_testkit::world::World;
 
 use crate::steps::{chain, diamond, failed, succeeded, world};
 
-/// A host that loses whatever one commit sends, delivers its input again, and goes on until nothing is left to do.
-/// Every attempt that arrives is performed; a repeated one must be claimed, as an agent would.
+/// A host that loses what one commit sends, delivers its input again, and goes on until nothing is left to do.
+/// Every attempt that arrives is performed. A resend is claimed before, as an agent does it.
 struct Faulty {
     world: World,
     outcomes: fn(&str, u32) -> Outcome,
@@ -20,6 +21,8 @@ struct Faulty {
     /// The number of the commit whose sends are lost.
     crash_at: usize,
     commits: usize,
+    /// The input whose sends were lost: it comes again.
+    lost: Option<Input>,
     published: BTreeSet<uuid::Uuid>,
 }
 
@@ -31,6 +34,7 @@ impl Faulty {
             inbox: vec![Input::Start],
             crash_at,
             commits: 0,
+            lost: None,
             published: BTreeSet::new(),
         };
         for _ in 0..500 {
@@ -48,23 +52,29 @@ impl Faulty {
 
     /// Nothing has come: the due index and the sweeper do their rounds.
     fn pass(&mut self) {
-        let before = self.world.now;
         self.world.pass(Millis::from_secs(60));
-        self.inbox.push(Input::Sweep { since: before });
+        self.inbox.push(Input::Sweep { at: self.world.now });
     }
 
     fn handle(&mut self, input: &Input) {
-        let Ok(decision) = self.world.give(input) else { return };
-        if !decision.events.is_empty() {
+        let mut decision = self.world.give(input);
+        if !decision.facts.is_empty() {
             self.commits += 1;
             if self.commits == self.crash_at {
                 // Dead before it sent anything: the input is not acknowledged and comes again.
                 self.inbox.push(input.clone());
+                self.lost = Some(input.clone());
                 return;
             }
         }
+        for revision in decision.stands.iter().copied().filter(|_| self.lost.as_ref() == Some(input)) {
+            let world = &self.world;
+            let found = outstanding::of_commit(&world.definition, &world.run, revision, world.now);
+            decision.again.extend(found.facts);
+            decision.commands.extend(found.commands);
+        }
         let retries = self.world.run.retries;
-        for event in decision.events.iter().chain(&decision.again) {
+        for event in decision.facts.iter().chain(&decision.again) {
             self.published.insert(event.kind.id(self.world.run.id, retries, event.at));
         }
         for command in decision.commands {
@@ -75,71 +85,74 @@ impl Faulty {
     fn act(&mut self, command: Command) {
         match command {
             Command::Perform(perform) => {
-                let mut of = perform.of;
-                if perform.claim {
-                    let claim = Input::Claim { of, agent: agent_of(2), received: 1, copy: 0, again: false };
-                    if self.world.give(&claim).is_err() {
+                let of = perform.of;
+                let delivery = Delivery::new(of.attempt, perform.issue, 1);
+                let (action, message, agent) = (of.action, message_of(delivery), agent_of(2));
+                if perform.issue > 0 {
+                    let claims = vec![Claim { action, delivery, message, asked: 1 }];
+                    if self.world.give(&Input::Claim { agent: agent.clone(), claims }).answer.is_err() {
                         return;
                     }
-                    of.fence = self.world.run.action(of.action).fence;
                 }
+                let report = Report { action, delivery, message, agent };
                 let name = self.world.definition.action(of.action).name.to_string();
                 let outcome = (self.outcomes)(&name, of.attempt);
                 let started_at = self.world.now;
-                self.inbox.push(Input::Completed { of, agent: agent_of(2), started_at, outcome, checkpoint: None });
+                self.inbox.push(Input::Completed { of: report, started_at, outcome, checkpoint: None });
             }
-            Command::Wake { at } => {
+            Command::Wake { action, at } => {
                 self.world.now = self.world.now.max(at);
-                self.inbox.push(Input::Wake);
+                self.inbox.push(Input::Wake { action });
             }
-            Command::Stop { .. } | Command::Ended => {}
+            Command::Confirm(_) | Command::Stop(_) | Command::Ended => {}
         }
     }
 
     /// What must be the same whatever was lost: the end of the run and of each action, and their attempts.
     fn end(&self) -> (RunStatus, Vec<(ActionStatus, u32)>) {
-        let actions = self.world.run.actions.iter().map(|state| (state.status, state.attempt));
+        let actions = self.world.run.actions.iter().map(|state| (state.status, state.attempt()));
         (self.world.run.status, actions.collect())
     }
 
     /// The lasting events, by what they say of whom.
     fn ends_told(&self) -> BTreeSet<String> {
-        let lasting = |event: &&Event| match &event.kind {
-            EventKind::RunStarted { .. }
-            | EventKind::RunFinished { .. }
-            | EventKind::ActionSucceeded { .. }
-            | EventKind::ActionFailed { .. }
-            | EventKind::ActionTimedOut { .. }
-            | EventKind::ActionSkipped { .. } => true,
-            EventKind::RunPaused { .. }
-            | EventKind::RunResumed { .. }
-            | EventKind::RunCancelling { .. }
-            | EventKind::RunRetried { .. }
-            | EventKind::ActionReady { .. }
-            | EventKind::ActionQueued { .. }
-            | EventKind::ActionStarted { .. }
-            | EventKind::ActionProgressed { .. }
-            | EventKind::ActionLost { .. }
-            | EventKind::ActionLeased { .. }
-            | EventKind::ActionLapsed { .. }
-            | EventKind::ActionNotLost { .. }
-            | EventKind::ActionCheckpointed { .. }
-            | EventKind::ActionHandedBack { .. }
-            | EventKind::ActionRetrying { .. }
-            | EventKind::ActionUnserved { .. }
-            | EventKind::ActionCancelling { .. }
-            | EventKind::ActionCancelled { .. } => false,
+        let lasting = |event: &&Fact| match &event.kind {
+            FactKind::RunStarted { .. }
+            | FactKind::RunFinished { .. }
+            | FactKind::ActionSucceeded { .. }
+            | FactKind::ActionFailed { .. }
+            | FactKind::ActionTimedOut { .. }
+            | FactKind::ActionSkipped { .. } => true,
+            FactKind::RunPaused { .. }
+            | FactKind::RunSwept { .. }
+            | FactKind::RunResumed { .. }
+            | FactKind::RunCancelling { .. }
+            | FactKind::RunRetried { .. }
+            | FactKind::ActionReady { .. }
+            | FactKind::ActionQueued { .. }
+            | FactKind::ActionStarted { .. }
+            | FactKind::ActionProgressed { .. }
+            | FactKind::ActionLost { .. }
+            | FactKind::ActionLeased { .. }
+            | FactKind::ActionLapsed { .. }
+            | FactKind::ActionNotLost { .. }
+            | FactKind::ActionCheckpointed { .. }
+            | FactKind::ActionHandedBack { .. }
+            | FactKind::ActionRetrying { .. }
+            | FactKind::ActionUnserved { .. }
+            | FactKind::ActionCancelling { .. }
+            | FactKind::ActionCancelled { .. } => false,
         };
-        let was_told = |event: &&Event| {
+        let was_told = |event: &&Fact| {
             self.published.contains(&event.kind.id(self.world.run.id, self.world.run.retries, event.at))
         };
-        let said = |event: &Event| format!("{} {:?}", event.kind.name(), event.kind.about().map(|of| of.action));
+        let said = |event: &Fact| format!("{} {:?}", event.kind.name(), event.kind.about().map(|of| of.action));
         self.world.log.iter().filter(lasting).filter(was_told).map(said).collect()
     }
 }
 
 #[test]
-fn a_crash_after_any_commit_leaves_no_trace_in_the_end() {
+fn crash_after_any_commit_leaves_no_trace() {
     let flaky: fn(&str, u32) -> Outcome = |name, attempt| match (name, attempt) {
         ("a1", 1 | 2) => failed(RETRIED),
         ("a2", _) => failed(NEVER_RETRIED),

@@ -33,15 +33,15 @@ fn check_output(output: &str, given: Value, expected: Result<Value, &str>) {
 }
 
 #[test]
-fn the_output_of_a_run_is_evaluated_when_it_ends() {
+fn output_of_a_run_is_evaluated_at_its_end() {
     check_output("\"${{ actions.a.output.rows }}\"", json!({ "rows": 7 }), Ok(json!(7)));
     check_output("{ of: \"${{ actions.a.status }}\" }", json!(null), Ok(json!({ "of": "succeeded" })));
     check_output("\"${{ actions.a.output.rows }}\"", json!({ "lines": 7 }), Err("rows"));
 }
 
-/// Another attempt would find the same: there is none, whatever the policy says.
+/// Another attempt would find the same, so there is none.
 #[test]
-fn an_expression_without_a_value_fails_its_action() {
+fn expression_without_a_value_fails_its_action() {
     let retry = "retry: { attempts: 9, delay: 1s }";
     let cases = [
         ("when: actions.a.output.go", "exec: [\"true\"]", "`when`"),
@@ -57,7 +57,10 @@ fn an_expression_without_a_value_fails_its_action() {
         finish(&mut world, "a", succeeded());
         let state = world.run.action(world.index("b"));
         let error = state.error.as_ref().expect("it failed");
-        assert_eq!((status(&world, "b"), error.kind.as_str(), state.attempt), (ActionStatus::Failed, "expression", 0));
+        assert_eq!(
+            (status(&world, "b"), error.kind.as_str(), state.attempt()),
+            (ActionStatus::Failed, "expression", 0)
+        );
         assert!(error.message.contains(place), "{error:?}");
         assert_eq!(world.run.status, RunStatus::Failed);
     }
@@ -68,11 +71,11 @@ fn given(facade: &str) -> Option<Value> {
     let text = format!("task: t\nactions:\n  a: {{ native: {{ handler: a }} }}\n  b: {{ needs: a, {facade} }}\n");
     let mut world = begun(&text);
     let decision = finish(&mut world, "a", Outcome::Succeeded { output: json!("x") });
-    performs(&decision).first().map(|perform| serde_json::to_value(&perform.work).expect("JSON"))
+    performs(&decision.commands).first().map(|perform| serde_json::to_value(&perform.work).expect("JSON"))
 }
 
 #[test]
-fn what_an_action_is_given_is_rendered() {
+fn work_of_an_action_is_rendered() {
     let exec =
         given("exec: { command: [say, \"${{ actions.a.output }}\"], env: { OF: \"a ${{ actions.a.output }}\" } }");
     let exec = exec.expect("it is sent");
@@ -85,7 +88,7 @@ fn what_an_action_is_given_is_rendered() {
 
 /// What is rendered must fit into the message that carries it; what is constant was measured when it was read.
 #[test]
-fn what_an_action_is_given_must_fit_into_its_message() {
+fn rendered_work_fits_into_its_message() {
     let part = "${{ actions.a.output }}";
     let text = format!(
         "task: t\nactions:\n  a: {{ native: {{ handler: a }} }}\n  b:\n    needs: a\n    exec: [say, \"{part}\", \"{part}\", \"{part}\"]\n"

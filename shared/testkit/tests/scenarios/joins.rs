@@ -1,25 +1,26 @@
 //! What a join waits for, and who gets room.
 
-use windlass_domain::decide::Decision;
 use windlass_domain::definition::Trigger;
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::run::{ActionAt, ActionStatus, ErrorInfo, Event, EventKind, Input, Outcome, RunStatus, apply};
+use windlass_domain::run::{
+    ActionAt, ActionStatus, Change, ErrorInfo, Fact, FactKind, Input, Outcome, RunStatus, apply,
+};
 use windlass_testkit::sketch::{ActionSketch, NEVER_RETRIED, RETRIED, RetrySketch, Sketch};
 use windlass_testkit::world::{World, performs};
 
-use crate::steps::{diamond, failed, finish, give, status, succeeded, times, world};
+use crate::steps::{diamond, failed, finish, give, status, succeeded, times, wake, world};
 
 /// Scenario 1.
 #[test]
-fn a_diamond_with_a_fault_that_is_allowed_overlaps_joins_once_and_says_so() {
+fn diamond_with_an_allowed_fault_joins_once() {
     let mut world = world(&diamond());
     give(&mut world, &Input::Start);
     let both = finish(&mut world, "a0", succeeded());
-    assert_eq!(performs(&both).len(), 2, "both branches are sent by one decision");
+    assert_eq!(performs(&both.commands).len(), 2, "both branches are sent by one decision");
     finish(&mut world, "a2", failed(NEVER_RETRIED));
     assert_eq!(status(&world, "a3"), ActionStatus::Waiting);
     let join = finish(&mut world, "a1", succeeded());
-    assert_eq!(performs(&join).len(), 1);
+    assert_eq!(performs(&join.commands).len(), 1);
     finish(&mut world, "a3", succeeded());
     assert_eq!(world.run.status, RunStatus::SucceededWithFaults);
     assert_eq!(world.run.faults, 1);
@@ -57,7 +58,7 @@ fn join(trigger: Trigger, ends: [char; 2]) -> [ActionStatus; 2] {
 }
 
 #[test]
-fn joins() {
+fn trigger_decides_what_a_join_waits_for() {
     use ActionStatus::{Queued as Q, Skipped as K, Waiting as W};
     use Trigger::{AllDone, AllSucceeded, AnyFailed, AnySucceeded, NoneFailed};
     let table: &[Join] = &[
@@ -92,9 +93,9 @@ fn joins() {
 }
 
 #[test]
-fn actions_without_needs_begin_in_the_authors_order_and_room_goes_to_the_first_that_is_ready() {
+fn room_goes_to_ready_actions_in_the_authors_order() {
     let mut world = world(&Sketch { max_parallel: Some(2), ..Sketch::of(vec![ActionSketch::default(); 5]) });
-    let sent = |decision: &Decision| performs(decision).iter().map(|sent| sent.of.action.0).collect::<Vec<_>>();
+    let sent = |decision: &Change| performs(&decision.commands).iter().map(|sent| sent.of.action.0).collect::<Vec<_>>();
     let decision = give(&mut world, &Input::Start);
     assert_eq!(sent(&decision), [0, 1]);
     let decision = finish(&mut world, "a1", succeeded());
@@ -108,9 +109,9 @@ fn actions_without_needs_begin_in_the_authors_order_and_room_goes_to_the_first_t
     assert_eq!(sent(&decision), [3, 4]);
 }
 
-/// The cursor follows the first ready action, whoever is ready before or after it, and whichever way one stops to be.
+/// The cursor follows the first ready action.
 #[test]
-fn room_is_looked_for_from_the_first_ready_action_on() {
+fn room_is_given_from_the_first_ready_action() {
     let action = ActionSketch { retry: RetrySketch::limited(3), ..ActionSketch::default() };
     let mut world = world(&Sketch { max_parallel: Some(1), ..Sketch::of(vec![action; 5]) });
     let cursor = |world: &World| (world.run.ready, world.run.ready_from, world.run.first_ready());
@@ -120,13 +121,13 @@ fn room_is_looked_for_from_the_first_ready_action_on() {
     finish(&mut world, "a1", failed(RETRIED));
     assert_eq!(cursor(&world), (2, 3, Some(ActionIndex(3))));
     world.now = world.run.action(ActionIndex(1)).retry_at.expect("it is retried");
-    give(&mut world, &Input::Wake);
+    give(&mut world, &wake("a1"));
     assert_eq!(cursor(&world), (3, 1, Some(ActionIndex(1))), "an earlier one waits for room again");
     let mut run = world.run.clone();
-    let kind = |of| EventKind::ActionCancelled { of, agent: None, error: None, allowed: false };
-    let cancelled = |of: ActionAt| Event { at: world.now, kind: kind(of) };
+    let kind = |of| FactKind::ActionCancelled { of, agent: None, error: None, allowed: false };
+    let cancelled = |of: ActionAt| Fact { at: world.now, kind: kind(of) };
     for (action, expected) in [(4, (2, 1)), (1, (1, 2)), (3, (0, 0))] {
-        apply(&mut run, &cancelled(ActionAt { action: ActionIndex(action), attempt: 0, fence: 0 }));
+        apply(&mut run, &cancelled(ActionAt { action: ActionIndex(action), attempt: 0 }));
         assert_eq!((run.ready, run.ready_from), expected, "{action} is cancelled");
     }
     finish(&mut world, "a2", succeeded());

@@ -2,16 +2,13 @@
 
 #![expect(clippy::expect_used, reason = "tests")]
 
-mod answers;
 mod control;
 mod crash;
 mod expressions;
 mod joins;
 mod kills;
 mod leases;
-mod pauses;
 mod published;
-mod repeated;
 mod repeats;
 mod retries;
 mod steps;

@@ -2,7 +2,7 @@
 
 use windlass_contract::event::PublicEvent;
 use windlass_domain::definition::Definition;
-use windlass_domain::run::{Event, Input, Origin};
+use windlass_domain::run::{Fact, Input, Origin};
 use windlass_testkit::world::World;
 
 use crate::steps::give;
@@ -15,14 +15,14 @@ fn begun(events: &str) -> World {
 }
 
 #[test]
-fn the_bus_gets_ends_requests_and_failures_or_all() {
+fn bus_gets_ends_requests_and_failures_or_all() {
     let always = "run.succeeded run.succeeded_with_faults run.failed run.timed_out run.cancelled run.cancelling run.paused \
                   run.resumed run.retried action.retrying action.failed action.timed_out action.unserved";
     let on_request = "run.started action.queued action.started action.progressed action.succeeded action.skipped \
                       action.cancelled";
     for (events, gets_all) in [("", false), ("events: ends\n", false), ("events: all\n", true)] {
         let world = begun(events);
-        let event: &Event = world.log.first().expect("it has begun");
+        let event: &Fact = world.log.first().expect("it has begun");
         let some = PublicEvent::of(&world.definition, &world.run, event).expect("it is public");
         let is_published = |kind: &str| {
             let event = PublicEvent { kind: kind.to_owned(), ..some.clone() };

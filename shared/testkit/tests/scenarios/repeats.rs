@@ -1,26 +1,25 @@
-//! What is sent and told again for an input that was delivered before, when nobody knows what came of its first time.
+//! What is sent and published again for an input that comes again, because its process manager may have died.
 
 use std::collections::BTreeSet;
 
-use windlass_domain::decide::{Command, Decision, decide, repeat};
 use windlass_domain::limits::TOLD_WITHIN_MS;
-use windlass_domain::run::{ActionAt, CancelCause, Input, Origin};
+use windlass_domain::run::{ActionStatus, Command, Input, Origin, Rejection, RunStatus, decide};
 use windlass_domain::time::{Millis, Timestamp};
-use windlass_testkit::generate::agent_of;
 use windlass_testkit::sketch::{ActionSketch, RETRIED, RetrySketch, Sketch, When};
 use windlass_testkit::world::{World, performs};
 
-use crate::steps::{chain, completed, diamond, failed, finish, give, newest, of_one, started, succeeded, world};
+use crate::steps::{
+    begun, cancel, chain, claim, completed, counting, diamond, failed, finish, give, hand_back, kinds, of_one,
+    repeated, report, started, status, stops, succeeded, world,
+};
 
 const SECOND: Millis = Millis::from_secs(1);
 
-/// Whoever got the first message may have begun without a claim: what is sent beside it comes when that has been told.
+/// An agent that got the first message may have begun without asking. It says so before another message comes.
 #[test]
-fn what_is_sent_again_gives_the_first_one_time_to_be_heard_of() {
-    let mut world = world(&of_one(RetrySketch::limited(1)));
-    let begun = world.now;
-    give(&mut world, &Input::Start);
-    let delay = |world: &World| match &performs(&repeat(&world.definition, &world.run, begun, world.now))[..] {
+fn resend_beside_a_first_message_is_held_back() {
+    let mut world = begun(&of_one(RetrySketch::limited(1)));
+    let delay = |world: &World| match &performs(&repeated(world, &Input::Start).commands)[..] {
         [again] => again.delay,
         other => panic!("one attempt is sent again: {other:?}"),
     };
@@ -29,184 +28,129 @@ fn what_is_sent_again_gives_the_first_one_time_to_be_heard_of() {
     assert_eq!(delay(&world), Millis(TOLD_WITHIN_MS - SECOND.0));
     world.pass(Millis(TOLD_WITHIN_MS));
     assert_eq!(delay(&world), Millis(0));
-    // What is handed back nobody has, and nobody begins it without a claim.
-    let of = newest(&world, "a0");
-    let back = give(&mut world, &Input::HandedBack { of, agent: agent_of(1), copy: 0, checkpoint: None });
-    assert_eq!(performs(&back)[0].delay, Millis(0));
-}
-
-/// What is told again: the kind of each event, and its action. What is told twice has one id, and is here once.
-fn told(world: &World, decision: &Decision) -> Vec<String> {
-    let name = |of: ActionAt| world.definition.action(of.action).name.to_string();
-    let told = |event: &windlass_domain::run::Event| {
-        let about = event.kind.about().map(|of| format!(" {}", name(of)));
-        format!("{}{}", event.kind.name(), about.unwrap_or_default())
-    };
-    let mut met = BTreeSet::new();
-    decision.again.iter().map(told).filter(|told| met.insert(told.clone())).collect()
-}
-
-/// What is told again of what was decided since then, and which attempts are sent, all of them to be claimed.
-fn check(world: &World, since: Timestamp, expected_told: &[&str], expected_sent: &[&str]) -> Decision {
-    let decision = repeat(&world.definition, &world.run, since, world.now);
-    assert_eq!(decision.events, []);
-    assert_eq!(decision.run, world.run);
-    assert_eq!(told(world, &decision), expected_told, "since {since}");
-    let sent = performs(&decision);
-    assert!(sent.iter().all(|perform| perform.claim));
-    let names: Vec<String> = sent.iter().map(|sent| world.definition.action(sent.of.action).name.to_string()).collect();
-    assert_eq!(names, expected_sent, "since {since}");
-    decision
+    let back = hand_back(&counting(&world, "a0"));
+    let back = give(&mut world, &back);
+    assert_eq!(performs(&back.commands)[0].delay, Millis(0), "no agent has what was handed back");
 }
 
 #[test]
-fn only_what_was_decided_since_then_is_repeated() {
-    let mut world = world(&diamond());
-    let begun = world.now;
-    give(&mut world, &Input::Start);
-    check(&world, begun, &["action.queued a0", "run.started"], &["a0"]);
-    check(&world, begun.plus(Millis(1)), &[], &[]);
-    world.pass(SECOND);
-    let further = world.now;
-    let of = newest(&world, "a0");
-    started(&mut world, of);
-    check(&world, begun, &["action.queued a0", "run.started"], &[]);
-    finish(&mut world, "a0", succeeded());
-    let queued = ["action.queued a1", "action.queued a2"];
-    check(&world, further, &[&["action.succeeded a0"], &queued[..]].concat(), &["a1", "a2"]);
-    let all = [&["action.queued a0", "action.succeeded a0"], &queued[..], &["run.started"]].concat();
-    check(&world, begun, &all, &["a1", "a2"]);
-    check(&world, further.plus(Millis(1)), &[], &[]);
+fn repeated_report_resends_what_it_queued() {
+    let mut world = begun(&diamond());
+    let done = completed(&world, "a0", succeeded());
+    let first = give(&mut world, &done);
+    let again = repeated(&world, &done);
+    assert_eq!(kinds(&again.facts), ["action.succeeded", "action.queued", "action.queued"]);
+    let issues = |commands: &[Command]| performs(commands).iter().map(|sent| sent.issue).collect::<Vec<_>>();
+    assert_eq!((issues(&first.commands), issues(&again.commands)), (vec![0, 0], vec![1, 1]));
+    started(&mut world, "a1");
+    assert_eq!(performs(&repeated(&world, &done).commands).len(), 1, "an agent has the other one");
 }
 
-/// What one batch has decided and not committed is not sent before it is.
+/// Both come in one batch: what the first one sends is sent once the batch is committed.
 #[test]
-fn what_is_not_committed_is_not_repeated() {
-    let mut world = world(&diamond());
-    let begun = world.now;
-    let start = world.ask(&Input::Start).expect("accepted");
-    let uncommitted = repeat(&world.definition, &start.run, begun, begun);
-    assert_eq!((uncommitted.again.len(), uncommitted.commands.len()), (0, 0));
-    give(&mut world, &Input::Start);
-    world.pass(SECOND);
-    let done = world.ask(&completed(&world, "a0", succeeded())).expect("accepted");
-    let uncommitted = repeat(&world.definition, &done.run, world.now, world.now);
-    assert_eq!((uncommitted.again.len(), uncommitted.commands.len()), (0, 0));
-}
-
-/// Two deliveries of an input in one batch: what the first one sends has not been sent yet, and will be.
-#[test]
-fn a_repeat_within_a_batch_sends_nothing_twice() {
-    let mut world = world(&diamond());
-    give(&mut world, &Input::Start);
-    let input = completed(&world, "a0", succeeded());
-    let first = world.ask(&input).expect("accepted");
-    let second = decide(&world.definition, &first.run, &input, world.now).expect("accepted");
-    assert_eq!((performs(&first).len(), second.again, second.commands), (2, vec![], vec![]));
+fn repeat_within_a_batch_sends_nothing_twice() {
+    let world = begun(&diamond());
+    let done = completed(&world, "a0", succeeded());
+    let first = world.ask(&done);
+    let second = decide(&world.definition, &first.run, &done, &world.caller, world.now);
+    assert_eq!((second.facts, second.commands, second.stands), (vec![], vec![], BTreeSet::new()));
 }
 
 #[test]
-fn a_repeated_retry_is_told_however_far_the_run_has_come() {
-    let mut world = world(&chain(2));
-    give(&mut world, &Input::Start);
-    finish(&mut world, "a0", failed(RETRIED));
-    let retry = Input::Retry { retries: 0 };
-    give(&mut world, &retry);
-    let told_of = |world: &World| {
-        let decision = world.ask(&retry).expect("accepted");
-        assert_eq!(decision.events, []);
-        told(world, &decision)
-    };
-    assert_eq!(told_of(&world), ["run.retried", "action.queued a0"]);
-    finish(&mut world, "a0", failed(RETRIED));
-    assert_eq!(told_of(&world), ["run.retried", "action.failed a0", "action.skipped a1", "run.failed"]);
-}
-
-#[test]
-fn a_retry_that_waits_is_waited_for_again() {
-    let mut world = world(&of_one(RetrySketch::limited(2)));
-    give(&mut world, &Input::Start);
-    finish(&mut world, "a0", failed(RETRIED));
-    let due = world.now.plus(SECOND);
-    let started = ["run.started"];
-    let told = [&["action.queued a0", "action.retrying a0"], &started[..]].concat();
-    let repeated = check(&world, world.now, &told, &[]);
-    assert_eq!(repeated.commands, [Command::Wake { at: due }]);
-}
-
-/// Somebody had it, so it was sent; that it is sent again is for the input that handed it back.
-#[test]
-fn what_was_handed_back_is_not_sent_by_others() {
-    let mut world = world(&chain(1));
-    give(&mut world, &Input::Start);
-    let of = newest(&world, "a0");
-    started(&mut world, of);
-    let back = Input::HandedBack { of, agent: agent_of(1), copy: 0, checkpoint: None };
-    give(&mut world, &back);
-    check(&world, world.now, &["run.started"], &[]);
+fn retry_that_waits_has_its_timer_again() {
+    let mut world = begun(&of_one(RetrySketch::limited(2)));
+    let failure = completed(&world, "a0", failed(RETRIED));
+    give(&mut world, &failure);
+    let again = repeated(&world, &failure);
+    let timer = Command::Wake { action: Some(world.index("a0")), at: world.now.plus(SECOND) };
+    assert_eq!((kinds(&again.facts), again.commands), (vec!["action.retrying"], vec![timer]));
 }
 
 /// An agent that knows only the queues begins what was handed back without a claim, and hands it back in its turn.
 #[test]
-fn what_was_handed_back_is_handed_back_again() {
-    let mut world = world(&chain(1));
-    give(&mut world, &Input::Start);
-    let mut of = newest(&world, "a0");
-    for number in 1..4 {
-        let back = Input::HandedBack { of, agent: agent_of(number), copy: 0, checkpoint: None };
-        let decision = world.ask(&back).expect("accepted");
-        let sent: Vec<ActionAt> = performs(&decision).iter().map(|perform| perform.of).collect();
-        give(&mut world, &back);
-        of = ActionAt { fence: of.fence + 1, ..of };
-        assert_eq!(sent, [of], "sent again, under a new fence");
+fn hand_back_resends_under_a_new_issue() {
+    let mut world = begun(&chain(1));
+    let mut last = 0;
+    for fence in 2..5 {
+        let back = hand_back(&counting(&world, "a0"));
+        let sent = performs(&give(&mut world, &back).commands);
+        let again = performs(&repeated(&world, &back).commands);
+        assert_eq!((sent.len(), again.len(), sent[0].fence), (1, 1, fence));
+        assert!(sent[0].issue > last && again[0].issue >= sent[0].issue, "{sent:?}, {again:?}");
+        last = sent[0].issue;
+        let of = report("a0", &format!("1.{last}.1"), 2);
+        let started = Input::Started { of, started_at: world.now };
+        give(&mut world, &started);
+        world.pass(SECOND);
     }
 }
 
 #[test]
-fn a_cancellation_is_told_again_and_who_runs_is_stopped_again() {
-    let mut world = world(&chain(1));
-    let begun = world.now;
-    give(&mut world, &Input::Start);
-    let of = newest(&world, "a0");
-    started(&mut world, of);
-    world.pass(SECOND);
-    let cancel = Input::Cancel { reason: "enough".to_owned(), cause: CancelCause::Request, retries: 0 };
-    give(&mut world, &cancel);
-    let repeated = check(&world, world.now, &["run.cancelling"], &[]);
-    assert_eq!(repeated.commands, [Command::Stop { agent: agent_of(1), of }]);
-    check(&world, begun, &["action.queued a0", "run.started", "run.cancelling"], &[]);
-    check(&world, world.now.plus(Millis(1)), &[], &[]);
+fn repeated_cancellation_stops_agents_again() {
+    let mut world = begun(&chain(1));
+    started(&mut world, "a0");
+    give(&mut world, &cancel(0));
+    let again = repeated(&world, &cancel(0));
+    assert_eq!((kinds(&again.facts), stops(&again.commands).len()), (vec!["run.cancelling"], 1));
 }
 
 #[test]
-fn an_end_is_told_again() {
+fn end_is_published_again() {
     for origin in [Origin::Request, Origin::Schedule { nominal: Timestamp::from_millis(0) }] {
         let is_scheduled = origin != Origin::Request;
         let mut world = World::new(chain(1).definition(), origin, "ended");
         give(&mut world, &Input::Start);
-        world.pass(SECOND);
-        finish(&mut world, "a0", succeeded());
-        let repeated = check(&world, world.now, &["action.succeeded a0", "run.succeeded"], &[]);
-        assert_eq!(repeated.commands.contains(&Command::Ended), is_scheduled);
+        let done = completed(&world, "a0", succeeded());
+        give(&mut world, &done);
+        let again = repeated(&world, &done);
+        assert_eq!(kinds(&again.facts), ["action.succeeded", "run.succeeded"]);
+        assert_eq!(again.commands.contains(&Command::Ended), is_scheduled);
     }
-    // The end may be of the very write that began the run.
     let mut at_once = world(&Sketch::of(vec![ActionSketch { when: When::False, ..ActionSketch::default() }]));
     give(&mut at_once, &Input::Start);
-    let told = ["action.skipped a0", "run.started", "run.succeeded"];
-    check(&at_once, at_once.now, &told, &[]);
+    assert_eq!(kinds(&repeated(&at_once, &Input::Start).facts), ["run.started", "action.skipped", "run.succeeded"]);
 }
 
-/// What a retry by hand left alone belongs to the life before it.
+/// A timer and a resumption may end a run, and their process manager may die.
 #[test]
-fn a_retry_by_hand_tells_nothing_of_an_earlier_life() {
-    let skipped = ActionSketch { when: When::False, ..ActionSketch::default() };
-    let mut world = world(&Sketch::of(vec![ActionSketch::default(), skipped]));
-    let begun = world.now;
-    give(&mut world, &Input::Start);
-    finish(&mut world, "a0", failed(RETRIED));
-    let told = ["action.queued a0", "action.failed a0", "action.skipped a1", "run.started", "run.failed"];
-    check(&world, begun, &told, &[]);
-    give(&mut world, &Input::Retry { retries: 0 });
-    let told = ["action.queued a0", "run.retried"];
-    check(&world, begun, &told, &["a0"]);
+fn end_by_a_timer_or_resumption_is_published_again() {
+    let waits = ActionSketch { queue_timeout: Some(Millis::from_secs(60)), ..ActionSketch::default() };
+    let mut late = begun(&Sketch::of(vec![waits]));
+    late.pass(Millis::from_secs(60));
+    let timer = crate::steps::wake("a0");
+    give(&mut late, &timer);
+    assert_eq!(kinds(&repeated(&late, &timer).facts), ["action.timed_out", "run.failed"]);
+    let broken = ActionSketch { given: windlass_testkit::sketch::Given::Broken, ..ActionSketch::needing([0]) };
+    let mut held = begun(&Sketch::of(vec![ActionSketch::default(), broken]));
+    give(&mut held, &Input::Pause { pauses: 0, retries: 0 });
+    finish(&mut held, "a0", succeeded());
+    let resume = Input::Resume { pauses: 1 };
+    give(&mut held, &resume);
+    assert_eq!(kinds(&repeated(&held, &resume).facts), ["action.failed", "run.failed"]);
+}
+
+#[test]
+fn fresh_resend_ends_no_cancelled_action() {
+    for (waited, delivery, ends) in [(0, "1.7.1", false), (12, "1.7.1", false), (13, "1.7.1", true), (0, "1.0.2", true)]
+    {
+        for is_claim in [true, false] {
+            let mut world = begun(&of_one(RetrySketch::limited(1)));
+            give(&mut world, &cancel(0));
+            world.pass(Millis::from_secs(waited));
+            let of = report("a0", delivery, 1);
+            let change = world.give(&if is_claim { claim(&of, 1) } else { hand_back(&of) });
+            let expected = if ends { Ok(()) } else { Err(Rejection::Stale) };
+            assert_eq!((change.answer, world.run.status.is_final()), (expected, ends), "{delivery} after {waited} s");
+        }
+    }
+}
+
+#[test]
+fn cancelled_run_resends_nothing() {
+    let mut world = begun(&chain(2));
+    let done = completed(&world, "a0", succeeded());
+    give(&mut world, &done);
+    give(&mut world, &cancel(0));
+    assert_eq!(performs(&repeated(&world, &done).commands), []);
+    assert_eq!((status(&world, "a1"), world.run.status), (ActionStatus::Queued, RunStatus::Cancelling));
 }

@@ -3,18 +3,19 @@
 use std::collections::VecDeque;
 
 use windlass_domain::definition::Definition;
-use windlass_domain::run::{Input, Origin, Run, RunStatus};
+use windlass_domain::delivery::Delivery;
+use windlass_domain::run::{ActionAt, Input, Origin, Report, Run, RunStatus};
 use windlass_domain::time::Timestamp;
-use windlass_testkit::generate::agent_of;
+use windlass_testkit::generate::{agent_of, message_of};
 use windlass_testkit::sketch::{ActionSketch, Sketch};
 use windlass_testkit::world::{World, performs};
 
-use crate::steps::succeeded;
+use crate::steps::{completed, give, repeated, report, succeeded};
 
 /// The time of a 10,000-wide fan against a 1,000-wide one, per action, in the orders in which reports may come. It is
 /// printed, not asserted: machines differ.
 #[test]
-fn a_wide_fan_joins_once() {
+fn wide_fan_joins_once() {
     let fan = |width: usize, max_parallel: Option<u32>| {
         let mut actions = vec![ActionSketch::default()];
         actions.extend(vec![ActionSketch::needing([0]); width]);
@@ -36,19 +37,24 @@ fn a_wide_fan_joins_once() {
     }
 }
 
-/// Completes whatever is sent until nothing is, without checks on the way.
+/// The report of the agent that began the first message.
+fn first_of(of: ActionAt) -> Report {
+    let delivery = Delivery::new(of.attempt, 0, 1);
+    Report { action: of.action, delivery, message: message_of(delivery), agent: agent_of(0) }
+}
+
+/// Completes all that is sent, without checks on the way.
 fn run_through(definition: &Definition, in_order: bool) -> Run {
     let mut world = World::new(definition.clone(), Origin::Request, "wide");
     let mut open: VecDeque<Input> = [Input::Start].into();
     while let Some(input) = if in_order { open.pop_front() } else { open.pop_back() } {
-        let decision = world.ask(&input).expect("accepted");
+        let decision = world.ask(&input);
         world.run = decision.run.clone();
         world.run.revision += 1;
-        for sent in performs(&decision) {
+        for sent in performs(&decision.commands) {
             let outcome = succeeded();
             open.push_back(Input::Completed {
-                of: sent.of,
-                agent: agent_of(0),
+                of: first_of(sent.of),
                 started_at: Timestamp::default(),
                 outcome,
                 checkpoint: None,
@@ -56,4 +62,29 @@ fn run_through(definition: &Definition, in_order: bool) -> Run {
         }
     }
     world.run
+}
+
+/// Defect (b) of the old core.
+#[test]
+fn repeated_input_of_a_fan_resends_its_own() {
+    let mut actions = vec![ActionSketch::default(); 2];
+    actions.extend(vec![ActionSketch::needing([0]); 10_000 - 3]);
+    actions.push(ActionSketch::needing([1]));
+    let mut world = World::new(Sketch::of(actions).definition(), Origin::Request, "wide");
+    give(&mut world, &Input::Start);
+    let done = Input::Completed {
+        of: report("a0", "1.0.1", 0),
+        started_at: world.now,
+        outcome: succeeded(),
+        checkpoint: None,
+    };
+    assert_eq!(performs(&give(&mut world, &done).commands).len(), 10_000 - 3);
+    let last = completed(&world, "a1", succeeded());
+    give(&mut world, &last);
+    let names = |input: &Input| {
+        let sent = performs(&repeated(&world, input).commands);
+        sent.iter().map(|sent| sent.of.action.as_usize()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&last), [10_000 - 1], "the redelivered input resends what its own commit led to");
+    assert_eq!(names(&done).len(), 10_000 - 3);
 }

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-use windlass_domain::decide::{Decision, Rejection};
-use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
+use windlass_domain::run::{ActionStatus, Change, Input, Rejection, Run, RunStatus};
 
 use super::action_of;
 
@@ -53,17 +52,17 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    pub(super) fn count(&mut self, run: &Run, input: &Input, asked: &Result<Decision, Rejection>) {
+    pub(super) fn count(&mut self, run: &Run, input: &Input, change: &Change) {
         let kind = kind_of(input);
         let action = action_of(input).filter(|action| action.as_usize() < run.actions.len());
-        let to_run = to_run(run, asked);
+        let to_run = to_run(change);
         *self.runs.entry((run.status, kind)).or_default().entry(to_run).or_default() += 1;
         if let Some(action) = action.filter(|_| !run.status.is_final()) {
             let status = run.action(action).status;
-            let answer = match asked {
-                Ok(decision) if decision.events.is_empty() => "no change".to_owned(),
-                Ok(decision) => decision.run.action(action).status.as_str().to_owned(),
-                Err(rejection) => name_of(*rejection).to_owned(),
+            let answer = match change.answer {
+                Ok(()) if change.facts.is_empty() => "no change".to_owned(),
+                Ok(()) => change.run.action(action).status.as_str().to_owned(),
+                Err(rejection) => name_of(rejection).to_owned(),
             };
             *self.actions.entry((status, kind)).or_default().entry(answer).or_default() += 1;
         }
@@ -159,12 +158,11 @@ fn merge<S: Ord>(into: &mut Cells<S>, from: Cells<S>) {
     }
 }
 
-fn to_run(before: &Run, asked: &Result<Decision, Rejection>) -> String {
-    match asked {
-        Ok(decision) if decision.events.is_empty() => "no change".into(),
-        Ok(decision) if decision.run.status == before.status => before.status.as_str().into(),
-        Ok(decision) => decision.run.status.as_str().into(),
-        Err(rejection) => name_of(*rejection).into(),
+fn to_run(change: &Change) -> String {
+    match change.answer {
+        Ok(()) if change.facts.is_empty() => "no change".into(),
+        Ok(()) => change.run.status.as_str().into(),
+        Err(rejection) => name_of(rejection).into(),
     }
 }
 
@@ -173,9 +171,9 @@ fn name_of(rejection: Rejection) -> &'static str {
         Rejection::RunEnded => "RunEnded",
         Rejection::RunStatus(_) => "RunStatus",
         Rejection::Stale => "Stale",
-        Rejection::Redelivered => "Redelivered",
         Rejection::Settled => "Settled",
         Rejection::UnknownAction => "UnknownAction",
+        Rejection::Forbidden => "Forbidden",
     }
 }
 
@@ -187,7 +185,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Pause { .. } => "Pause",
         Input::Resume { .. } => "Resume",
         Input::Retry { .. } => "Retry",
-        Input::Wake => "Wake",
+        Input::Wake { .. } => "Wake",
         Input::Sweep { .. } => "Sweep",
         Input::Unserved { .. } => "Unserved",
         Input::Started { .. } => "Started",

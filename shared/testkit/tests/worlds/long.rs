@@ -38,7 +38,7 @@ fn check_one_owner(verdict: &Verdict) {
     let (record, _) = &verdict.told[0];
     let state = record.action(ActionIndex(0));
     let seed = verdict.seed;
-    assert_eq!((record.status, state.attempt, state.fence), (RunStatus::Succeeded, 1, 1), "seed {seed}");
+    assert_eq!((record.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 1), "seed {seed}");
     // A message that its queue delivers twice at once may be begun by two: one of them is stopped when the other was heard.
     let lasting = verdict
         .performed
@@ -93,6 +93,6 @@ fn whatever_fails_it_is_one_attempt() {
         let plan = plan(seed, faults);
         let verdict = live(&Plan { patience: LASTS * 2, ..plan }, Calm::Unasked);
         let (record, _) = &verdict.told[0];
-        assert_eq!((record.status, record.action(ActionIndex(0)).attempt), (RunStatus::Succeeded, 1), "seed {seed}");
+        assert_eq!((record.status, record.action(ActionIndex(0)).attempt()), (RunStatus::Succeeded, 1), "seed {seed}");
     });
 }

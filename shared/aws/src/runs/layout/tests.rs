@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use serde_json::json;
 use uuid::Uuid;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
-use windlass_domain::run::{ActionAt, Event, EventKind, Origin, RunStatus, apply};
+use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Owner, RunStatus, apply};
 use windlass_domain::time::Millis;
 
 use super::*;
@@ -117,9 +117,9 @@ fn fan(actions: usize, slots: usize) -> f64 {
     let id = RunId::from_uuid(Uuid::from_u128(0x0199_aaaa_bbbb_7ccc_8ddd_eeee_ffff_0123));
     let input = json!({ "day": "2026-11-21" });
     let mut run = Run::submitted(id, (task, 1), actions, input, Origin::Request, submitted_at);
-    let at = |index: usize| ActionAt { action: ActionIndex::from_usize(index), attempt: 1, fence: 1 };
+    let at = |index: usize| ActionAt { action: ActionIndex::from_usize(index), attempt: 1 };
     let (mut layout, mut units) = (Layout::default(), 0.0);
-    let mut commit = |run: &mut Run, events: Vec<Event>| {
+    let mut commit = |run: &mut Run, events: Vec<Fact>| {
         let before = run.actions.clone();
         run.revision += 1;
         for event in &events {
@@ -128,9 +128,9 @@ fn fan(actions: usize, slots: usize) -> f64 {
         units += write(&mut layout, &before, run, false).units();
         check_whole(&layout, run);
     };
-    let queued = (0..actions).map(|index| EventKind::ActionQueued { of: at(index) });
-    let begun = std::iter::once(EventKind::RunStarted { deadline: None }).chain(queued);
-    commit(&mut run, begun.map(|kind| Event { at: submitted_at, kind }).collect());
+    let queued = (0..actions).map(|index| FactKind::ActionQueued { of: at(index), issue: 0 });
+    let begun = std::iter::once(FactKind::RunStarted { deadline: None }).chain(queued);
+    commit(&mut run, begun.map(|kind| Fact { at: submitted_at, kind }).collect());
     let (mut next, mut performing, mut now) = (0, VecDeque::new(), submitted_at);
     while next < actions || !performing.is_empty() {
         let mut events = Vec::new();
@@ -145,19 +145,18 @@ fn fan(actions: usize, slots: usize) -> f64 {
                 break;
             };
             let agent = AgentId::new(&format!("a-ip-10-0-3-{}-default-{}-{:08x}", index % 10, 7, 0x9e37_79b9_u32));
-            let kind = EventKind::ActionSucceeded {
+            let kind = FactKind::ActionSucceeded {
                 of: at(index),
-                agent: agent.ok(),
-                started_at: Some(since),
+                by: agent.ok().map(|agent| Owner::of_end(agent, since)),
                 output: json!({ "rows": noise(index, 10_000) }),
             };
             now = now.plus(Millis(3 + noise(index, 9)));
-            events.push(Event { at: now, kind });
+            events.push(Fact { at: now, kind });
         }
         commit(&mut run, events);
     }
-    let end = EventKind::RunFinished { status: RunStatus::Succeeded, output: None, error: None };
-    commit(&mut run, vec![Event { at: now, kind: end }]);
+    let end = FactKind::RunFinished { status: RunStatus::Succeeded, output: None, error: None };
+    commit(&mut run, vec![Fact { at: now, kind: end }]);
     #[expect(clippy::cast_precision_loss, reason = "ten thousand at most")]
     let each = units / actions as f64;
     each

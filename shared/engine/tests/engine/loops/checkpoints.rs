@@ -1,14 +1,14 @@
-//! Where an attempt can be taken up: kept by the record, given to whoever goes on with the action.
+//! Where an attempt can be taken up: the record keeps it, and the next agent of the action gets it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_domain::ids::{ActionIndex, AgentId};
-use windlass_domain::run::{ActionAt, ActionStatus, Input, Progress, Run, RunStatus};
+use windlass_domain::ids::ActionIndex;
+use windlass_domain::run::{ActionStatus, Input, Progress, Run, RunStatus};
 use windlass_testkit::faults::Moment;
 
-use crate::world::{Act, Script, World};
+use crate::world::{Act, Script, World, report_of};
 
 const ACTION: ActionIndex = ActionIndex(0);
 
@@ -49,7 +49,7 @@ impl Starts {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_record_keeps_the_newest_until_the_action_ends() {
+async fn record_keeps_newest_checkpoint_until_action_ends() {
     let world = World::new();
     let saves = || [(secs(3), json!(1)), (secs(3), json!(2))];
     world.agent("agent", 4, Script::new(move |_| Script::save(saves(), Script::after(secs(9), json!("done")))));
@@ -64,7 +64,7 @@ async fn the_record_keeps_the_newest_until_the_action_ends() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_owner_takes_up_where_a_draining_agent_stopped() {
+async fn next_owner_gets_checkpoint_of_draining_agent() {
     // The checkpoint is saved long before the hand-back; in the very moment of it; and before it was ever reported.
     for (after, drained) in [(secs(5), secs(20)), (secs(64), secs(5)), (secs(1), secs(0))] {
         let (world, starts) = (World::new(), Starts::default());
@@ -77,7 +77,7 @@ async fn the_next_owner_takes_up_where_a_draining_agent_stopped() {
         let run = world.ended(id).await;
         assert_eq!(starts.seen(), [(1, None), (1, Some(7))], "saved after {after:?}");
         // One fence is the hand-back's, one the claim's.
-        assert_eq!((run.status, run.action(ACTION).attempt, run.action(ACTION).fence), (RunStatus::Succeeded, 1, 3));
+        assert_eq!((run.status, run.action(ACTION).attempt(), run.action(ACTION).fence), (RunStatus::Succeeded, 1, 3));
         assert_eq!(world.left_over().await, Vec::<String>::new());
     }
 }
@@ -111,7 +111,7 @@ async fn a_failure_while_handing_back_loses_no_checkpoint() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_attempt_takes_up_where_a_failed_one_stopped() {
+async fn next_attempt_gets_checkpoint_of_failed_one() {
     // One failed before it was ever reported as started, one a moment after it saved.
     for after in [Duration::from_millis(500), secs(9)] {
         let (world, starts) = (World::new(), Starts::default());
@@ -122,21 +122,21 @@ async fn the_next_attempt_takes_up_where_a_failed_one_stopped() {
         );
         let id = world.submit(&task()).await;
         let run = world.ended(id).await;
-        assert_eq!((run.status, run.action(ACTION).attempt), (RunStatus::Succeeded, 2));
+        assert_eq!((run.status, run.action(ACTION).attempt()), (RunStatus::Succeeded, 2));
         assert_eq!(starts.seen(), [(1, None), (2, Some(7))], "saved after {after:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_next_owner_takes_up_where_a_lost_agent_reported_last() {
+async fn next_owner_gets_last_checkpoint_of_lost_agent() {
     let (world, starts) = (World::new(), Starts::default());
     let id = world.submit(&task()).await;
     let taken = world.steal(secs(30)).await;
     assert_eq!(taken.len(), 1);
-    let (of, agent) = (ActionAt { action: ACTION, attempt: 1, fence: 1 }, AgentId::new("dead").expect("a name"));
-    world.input(id, Input::Started { of, agent, started_at: world.now() }).await;
+    let of = report_of(&taken[0], "dead");
+    world.input(id, Input::Started { of: of.clone(), started_at: world.now() }).await;
     let report = |number, rows: i64| Input::Progressed {
-        of,
+        of: of.clone(),
         number,
         progress: Progress::default(),
         checkpoint: Some(rows.into()),

@@ -50,7 +50,7 @@ async fn until_settled(world: &World, id: RunId) -> Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_is_stopped_and_the_rest_goes_on() {
+async fn killed_action_stops_and_rest_goes_on() {
     use ActionStatus::{Cancelled, Skipped, Succeeded};
     let world = World::new();
     world.agent("agent", 4, script());
@@ -60,8 +60,8 @@ async fn what_runs_is_stopped_and_the_rest_goes_on() {
     world.input(id, kill()).await;
     let state = until_settled(&world, id).await.action(LONG).clone();
     assert!(world.now().since(before).0 < 2000, "acknowledged within 2 s by an action that listens");
-    assert_eq!((state.status, state.attempt), (Cancelled, 1), "it is not tried again");
-    assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some("agent"), "by the agent that ended it");
+    assert_eq!((state.status, state.attempt()), (Cancelled, 1), "it is not tried again");
+    assert_eq!(state.agent().map(AgentId::as_str), Some("agent"), "by the agent that ended it");
     let error = state.error.expect("why");
     assert_eq!((error.kind.as_str(), error.message.as_str()), ("killed", "it hangs"));
     let run = world.ended(id).await;
@@ -77,7 +77,7 @@ async fn what_runs_is_stopped_and_the_rest_goes_on() {
     world.input(id, Input::Retry { retries: 0 }).await;
     let run = world.until(id, |run| run.retries == 1 && run.status.is_final()).await;
     assert_eq!(statuses(&run), [Succeeded, Succeeded, Succeeded, Skipped]);
-    assert_eq!((run.status, run.action(LONG).attempt), (RunStatus::Succeeded, 2));
+    assert_eq!((run.status, run.action(LONG).attempt()), (RunStatus::Succeeded, 2));
     // A kill that comes late is of the life in which it was asked for.
     world.input(id, kill()).await;
     assert_eq!(world.left_over().await, Vec::<String>::new());
@@ -85,7 +85,7 @@ async fn what_runs_is_stopped_and_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_allowed_to_fail_is_allowed_to_be_killed() {
+async fn killed_action_may_be_allowed_to_fail() {
     use ActionStatus::{Cancelled, Succeeded};
     let world = World::new();
     world.agent("agent", 4, script());
@@ -97,9 +97,9 @@ async fn what_is_allowed_to_fail_is_allowed_to_be_killed() {
     assert_eq!(statuses(&run), [Cancelled, Succeeded, Succeeded, Succeeded]);
 }
 
-/// Nobody has it: it ends after the grace, and whoever comes later finds nothing to begin.
+/// No agent has it. It ends after the grace, and a later agent finds nothing to begin.
 #[tokio::test(start_paused = true)]
-async fn what_is_queued_ends_after_the_grace_and_is_not_begun_later() {
+async fn killed_queued_attempt_ends_after_grace() {
     let world = World::new();
     let id = world.submit(&task(&json!({}))).await;
     world.until(id, |run| run.action(LONG).status == ActionStatus::Queued).await;
@@ -117,7 +117,7 @@ async fn what_is_queued_ends_after_the_grace_and_is_not_begun_later() {
 
 /// It waits in its pool, and an agent takes it after the kill: it is not begun, and the agent says so.
 #[tokio::test(start_paused = true)]
-async fn whoever_receives_it_does_not_begin_it() {
+async fn late_agent_does_not_begin_killed_attempt() {
     let world = World::new();
     let id = world.submit(&task(&json!({}))).await;
     world.until(id, |run| run.action(LONG).status == ActionStatus::Queued).await;
@@ -132,34 +132,34 @@ async fn whoever_receives_it_does_not_begin_it() {
     });
     world.agent("late", 4, script);
     let state = until_settled(&world, id).await.action(LONG).clone();
-    assert_eq!((state.status, state.agent.as_ref().map(AgentId::as_str)), (ActionStatus::Cancelled, Some("late")));
+    assert_eq!((state.status, state.agent().map(AgentId::as_str)), (ActionStatus::Cancelled, Some("late")));
     world.ended(id).await;
     assert_eq!(begun.load(Ordering::SeqCst), 0);
     assert_eq!(world.left_over().await, Vec::<String>::new());
 }
 
-/// It was handed back a moment ago, so whoever receives it next may say at once that it is not begun.
+/// Its agent handed it back, so the next agent that claims it ends it at once.
 #[tokio::test(start_paused = true)]
-async fn what_was_handed_back_ends_as_soon_as_somebody_receives_it() {
+async fn killed_attempt_after_hand_back_ends_at_receipt() {
     let world = World::new();
     let at_once = |settings: &mut AgentSettings| settings.drain_deadline = Duration::ZERO;
     let first = world.agent_with("first", 4, Script::new(|_| Script::hang()), at_once);
     let id = world.submit(&task(&json!({}))).await;
     world.until(id, |run| run.action(LONG).status == ActionStatus::Running).await;
     first.drain().await;
-    world.until(id, |run| run.action(LONG).handed_back).await;
+    world.until(id, |run| run.action(LONG).last.issue > 0).await;
     let before = world.now();
     world.input(id, kill()).await;
     world.until(id, |run| run.action(LONG).kill.is_some()).await;
     world.agent("second", 4, Script::new(|_| Script::give(json!("done"))));
     let state = until_settled(&world, id).await.action(LONG).clone();
     let waited = world.now().since(before).0;
-    assert_eq!((state.status, state.agent.as_ref().map(AgentId::as_str)), (ActionStatus::Cancelled, Some("second")));
+    assert_eq!((state.status, state.agent().map(AgentId::as_str)), (ActionStatus::Cancelled, Some("second")));
     assert!(waited < 1000, "answered after {waited} ms");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_for_its_next_attempt_has_none() {
+async fn killed_action_gets_no_next_attempt() {
     let world = World::new();
     let fails = Script::new(|attempt| match attempt.name.as_str() {
         "long" => Script::fail("network.reset"),
@@ -172,12 +172,12 @@ async fn what_waits_for_its_next_attempt_has_none() {
     world.input(id, kill()).await;
     let run = world.ended(id).await;
     assert!(world.now().since(before).0 < 1000);
-    assert_eq!((run.action(LONG).status, run.action(LONG).attempt), (ActionStatus::Cancelled, 1));
+    assert_eq!((run.action(LONG).status, run.action(LONG).attempt()), (ActionStatus::Cancelled, 1));
 }
 
 /// Its agent is dead: the next one that gets the message says that it does not run; if none does, time says it.
 #[tokio::test(start_paused = true)]
-async fn what_a_dead_agent_had_ends_all_the_same() {
+async fn killed_action_of_dead_agent_ends() {
     for comes in [true, false] {
         let world = World::new();
         let agent = world.agent("dies", 4, script());
@@ -191,7 +191,7 @@ async fn what_a_dead_agent_had_ends_all_the_same() {
         }
         let state = until_settled(&world, id).await.action(LONG).clone();
         let waited = world.now().since(before).0;
-        let next = state.agent.as_ref().map(AgentId::as_str);
+        let next = state.agent().map(AgentId::as_str);
         assert_eq!((state.status, next), (ActionStatus::Cancelled, comes.then_some("next")));
         assert!(waited < if comes { 35_000 } else { 125_000 }, "{waited} ms");
     }

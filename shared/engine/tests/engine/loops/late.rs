@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::ActionIndex;
-use windlass_domain::run::{ActionAt, ActionStatus, Input, RunStatus};
+use windlass_domain::run::{ActionStatus, Input, RunStatus};
 
 use crate::world::{Script, World};
 
@@ -17,7 +18,7 @@ fn task() -> Value {
 
 /// The run ends while the attempt is prepared: it does not begin any more.
 #[tokio::test(start_paused = true)]
-async fn what_ends_while_it_is_prepared_does_not_begin() {
+async fn attempt_ended_while_prepared_does_not_begin() {
     let world = World::new();
     let script = Script::new(|_| Script::prepare(Duration::from_secs(3), Script::give(Value::Null)));
     let (performed, began) = (script.performed.clone(), script.began.clone());
@@ -26,8 +27,8 @@ async fn what_ends_while_it_is_prepared_does_not_begin() {
     while performed.load(Ordering::SeqCst) == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    let of = ActionAt { action: ACTION, attempt: 1, fence: 1 };
-    world.input(id, Input::DeadLettered { of, copy: 0, reason: "a test".into() }).await;
+    let delivery = Delivery::none_of(1);
+    world.input(id, Input::DeadLettered { action: ACTION, delivery, message: 0, reason: "a test".into() }).await;
     let run = world.ended(id).await;
     assert_eq!((run.status, run.action(ACTION).status), (RunStatus::Failed, ActionStatus::Failed));
     assert_eq!(world.left_over().await, Vec::<String>::new());
@@ -36,7 +37,7 @@ async fn what_ends_while_it_is_prepared_does_not_begin() {
 
 /// What always takes long begins all the same, once.
 #[tokio::test(start_paused = true)]
-async fn what_takes_long_to_prepare_begins_once() {
+async fn long_preparation_begins_once() {
     for seconds in [1, 3, 8, 25, 100] {
         let world = World::new();
         let span = Duration::from_secs(seconds);
@@ -44,7 +45,7 @@ async fn what_takes_long_to_prepare_begins_once() {
         let began = script.began.clone();
         world.agent("agent", 4, script);
         let run = world.ended(world.submit(&task()).await).await;
-        assert_eq!((run.status, run.action(ACTION).attempt), (RunStatus::Succeeded, 1), "after {seconds} s");
+        assert_eq!((run.status, run.action(ACTION).attempt()), (RunStatus::Succeeded, 1), "after {seconds} s");
         assert_eq!(began.load(Ordering::SeqCst), 1, "after {seconds} s");
         assert_eq!(world.left_over().await, Vec::<String>::new(), "after {seconds} s");
     }

@@ -1,4 +1,4 @@
-//! Attempts whose message is lost while they are performed: SQS gives it up, or somebody empties the queue.
+//! Attempts whose message is lost while they are performed: SQS gives it up, or a person empties the queue.
 
 use std::time::Duration;
 
@@ -18,8 +18,7 @@ fn task() -> Value {
 /// A world in which an agent performs an attempt that has no message any more.
 async fn without_message(hurry: bool) -> (World, RunId, Running) {
     let world = World::new();
-    let script =
-        Script::new(|attempt| if attempt.of.fence == 1 { Script::hang() } else { Script::give(json!("done")) });
+    let script = Script::new(|attempt| if attempt.fence == 1 { Script::hang() } else { Script::give(json!("done")) });
     let owner = world.agent_with("owner", 1, script, |settings| {
         if hurry {
             settings.drain_deadline = Duration::ZERO;
@@ -35,8 +34,8 @@ async fn check_done(world: &World, id: RunId, by: &str, within_ms: u64) {
     let since = world.now();
     let run = world.ended(id).await;
     let (state, waited) = (run.action(ACTION), world.now().since(since).0);
-    assert_eq!((run.status, state.attempt), (RunStatus::Succeeded, 1));
-    assert_eq!(state.agent.as_ref().map(AgentId::as_str), Some(by));
+    assert_eq!((run.status, state.attempt()), (RunStatus::Succeeded, 1));
+    assert_eq!(state.agent().map(AgentId::as_str), Some(by));
     assert!(waited <= within_ms, "it went on after {waited} ms");
     tokio::time::sleep(Duration::from_mins(1)).await;
     assert_eq!(world.left_over().await, Vec::<String>::new());
@@ -44,23 +43,23 @@ async fn check_done(world: &World, id: RunId, by: &str, within_ms: u64) {
 
 /// Its agent finds out when it extends, and stops it.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_stopped_for_want_of_its_message_is_sent_again() {
+async fn attempt_stopped_for_lost_message_is_resent() {
     let (world, id, _owner) = without_message(false).await;
     check_done(&world, id, "owner", 20_000).await;
 }
 
 /// Its agent drains, and has nothing to hand back.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_that_is_handed_back_without_its_message_is_sent_again() {
+async fn attempt_handed_back_without_message_is_resent() {
     let (world, id, owner) = without_message(true).await;
     owner.drain().await;
     world.agent("next", 4, Script::new(|_| Script::give(json!("done"))));
     check_done(&world, id, "next", 2_000).await;
 }
 
-/// Its agent dies, and there is no message to come to another, nor a timeout: it is found when nobody can have it any more.
+/// Its agent dies, and no message comes to another. The process manager sends it again when no agent can have it.
 #[tokio::test(start_paused = true)]
-async fn an_attempt_without_message_and_agent_is_sent_again_at_last() {
+async fn attempt_without_message_and_agent_lapses() {
     let (world, id, owner) = without_message(false).await;
     owner.kill();
     world.agent("next", 4, Script::new(|_| Script::give(json!("done"))));

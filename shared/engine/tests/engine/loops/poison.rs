@@ -58,7 +58,7 @@ fn poison(world_run: &Run) -> ActionIndex {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poison_is_given_up_and_innocents_beside_it_succeed() {
+async fn poison_is_given_up_and_innocents_succeed() {
     for (agents, slots) in [(1, 10), (1, 1), (1, 30), (3, 4), (4, 10)] {
         let world = World::new();
         let id = world.submit(&task()).await;
@@ -71,8 +71,8 @@ async fn a_poison_is_given_up_and_innocents_beside_it_succeed() {
         assert_eq!(succeeded, INNOCENTS, "{agents} agents of {slots} slots");
         let state = run.action(poison(&run));
         let error = state.error.clone().expect("a reason");
-        assert_eq!((error.kind.as_str(), state.attempt), ("poison", 1), "it is not tried again");
-        let last = state.agent.as_ref().map(AgentId::as_str).expect("known");
+        assert_eq!((error.kind.as_str(), state.attempt()), ("poison", 1), "it is not tried again");
+        let last = state.agent().map(AgentId::as_str).expect("known");
         let expected = format!(
             "{MAX_LOSSES} agents were lost one after the other while they performed it; the last one was `{last}`"
         );

@@ -34,7 +34,7 @@ async fn all_run_on(world: &World, id: RunId, name: &str) {
         .until(id, |run| {
             let mut states = run.actions.iter();
             states.all(|it| {
-                it.status == ActionStatus::Running && it.agent.as_ref().is_some_and(|it| is_there(it.as_str()))
+                it.status == ActionStatus::Running && it.agent().as_ref().is_some_and(|it| is_there(it.as_str()))
             })
         })
         .await;
@@ -51,7 +51,7 @@ async fn an_agent_is_replaced_with_few_writes() {
     let since = world.now();
     all_run_on(&world, id, "second").await;
     let (run, waited) = (world.run(id).await, world.now().since(since).0);
-    assert!(run.actions.iter().all(|state| (state.attempt, state.fence, state.lost.len()) == (1, 3, 0)));
+    assert!(run.actions.iter().all(|state| (state.attempt(), state.fence, state.losses.len()) == (1, 3, 0)));
     let writes = run.revision - before;
     assert!(writes <= 12, "{writes} writes hand back and claim {WIDTH} attempts");
     assert!(waited < 1000, "the next agent had them after {waited} ms");
@@ -60,7 +60,7 @@ async fn an_agent_is_replaced_with_few_writes() {
 
 /// A machine that goes down three times with all that it performs. None of that is poison, and it is not begun one by one.
 #[tokio::test(start_paused = true)]
-async fn what_went_down_together_again_and_again_goes_on() {
+async fn actions_of_crashing_machine_are_not_poison() {
     let world = World::new();
     let (id, mut agent) = in_flight(&world, "machine-0", WIDTH).await;
     for number in 1..3 {
@@ -70,7 +70,7 @@ async fn what_went_down_together_again_and_again_goes_on() {
         if number == 1 {
             all_run_on(&world, id, &name).await;
         } else {
-            world.until(id, |run| run.actions.iter().all(|it| it.lost.len() == 2)).await;
+            world.until(id, |run| run.actions.iter().all(|it| it.losses.len() == 2)).await;
         }
     }
     let since = world.now();
@@ -79,7 +79,7 @@ async fn what_went_down_together_again_and_again_goes_on() {
     let run = world.ended(id).await;
     let waited = world.now().since(since).0;
     assert_eq!(run.status, RunStatus::Succeeded);
-    assert!(run.actions.iter().all(|state| state.attempt == 1));
+    assert!(run.actions.iter().all(|state| state.attempt() == 1));
     // Thirty seconds of redelivery, then four at a time, on probation for thirty more, and a minute of work at last.
     assert!(waited < 400_000, "all went on and ended within {waited} ms");
 }
@@ -93,15 +93,15 @@ async fn losses(world: &World) -> (usize, [usize; 2]) {
     let second = hanging(world, "second");
     // So long the messages of the dead one are hidden.
     tokio::time::sleep(Duration::from_secs(25)).await;
-    world.until(id, |run| run.actions.iter().all(|it| !it.lost.is_empty())).await;
+    world.until(id, |run| run.actions.iter().all(|it| !it.losses.is_empty())).await;
     second.drain().await;
     hanging(world, "third");
     all_run_on(world, id, "third").await;
-    let lost = world.run(id).await.actions.iter().map(|state| state.lost.len()).sum();
+    let lost = world.run(id).await.actions.iter().map(|state| state.losses.len()).sum();
     (lost, [before, world.calls()])
 }
 
-/// A stop that could not be sent to a dead agent, say, takes nothing from whoever has claimed.
+/// A stop that cannot be sent to a dead agent, say, takes nothing from the agent that claimed.
 #[tokio::test(start_paused = true)]
 async fn no_call_that_fails_takes_others_for_lost() {
     let (lost, [from, to]) = losses(&World::new()).await;

@@ -81,7 +81,7 @@ async fn check(overlap: &str, acts: &[Act]) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_at_any_call_costs_a_repeat_and_nothing_else() {
+async fn crash_at_any_call_costs_only_a_repeat() {
     use Act::{Due, End, Next};
     let life = [Due(1), Due(2), Due(3), Due(2), End(1), Next, Due(4), Due(3)];
     for overlap in ["skip", "queue", "allow", "cancel_previous"] {
@@ -90,7 +90,7 @@ async fn a_crash_at_any_call_costs_a_repeat_and_nothing_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_while_the_active_run_ends_loses_nobody() {
+async fn crash_while_active_run_ends_loses_no_turn() {
     let acts = [Act::Due(1), Act::Due(2), Act::End(1), Act::Due(2), Act::Next, Act::End(2), Act::Due(3)];
     for overlap in ["queue", "cancel_previous"] {
         check(overlap, &acts).await;
@@ -113,7 +113,8 @@ async fn performable_after(actions: usize, redelivered: bool, call: usize, momen
         world.manage().await;
     }
     let sweeper = Sweeper::new(world.ports.clone(), Duration::from_secs(1));
-    for _ in 0..if redelivered { 0 } else { 3 } {
+    // An attempt that was never sent has its first mark after ten minutes.
+    for _ in 0..if redelivered { 0 } else { 11 } {
         world.host.advance(Millis::from_secs(60));
         sweeper.round(world.ports.clock.now()).await.unwrap();
         world.manage().await;
@@ -122,7 +123,7 @@ async fn performable_after(actions: usize, redelivered: bool, call: usize, momen
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_crash_at_any_call_leaves_nobody_without_an_agent() {
+async fn crash_at_any_call_leaves_run_performable() {
     for (actions, redelivered) in [(1, true), (65, true), (1, false), (65, false)] {
         for moment in [Moment::Before, Moment::After] {
             for call in 0.. {

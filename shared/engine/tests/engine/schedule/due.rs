@@ -13,7 +13,7 @@ use windlass_testkit::memory::MemoryHost;
 use super::world::{START, World, at, source, task};
 
 #[tokio::test(start_paused = true)]
-async fn a_due_time_starts_a_run_with_the_defaults_of_its_input() {
+async fn due_time_starts_run_with_input_defaults() {
     let world = World::new(&source("skip", "1h")).await;
     world.handle(Some(1)).await;
     let run = world.run(1).await.unwrap();
@@ -25,7 +25,7 @@ async fn a_due_time_starts_a_run_with_the_defaults_of_its_input() {
 
 /// Whichever call of a due time is made twice, because its first answer was lost: what follows from its start is sent.
 #[tokio::test(start_paused = true)]
-async fn a_due_time_is_not_held_up_by_a_call_that_was_made_twice() {
+async fn due_time_starts_though_call_repeats() {
     for call in 0.. {
         let world = World::new(&source("skip", "1h")).await;
         let host = FaultyHost::failing(world.ports.clone(), call, Moment::Twice);
@@ -50,9 +50,9 @@ async fn a_due_time_delivered_twice_is_one_run() {
     assert_eq!(world.record().await.revision, 2);
 }
 
-/// Whoever starts it finds that nothing has been heard of it, a moment later.
+/// No agent has reported it a moment later: its start is sent again, but only after ten seconds.
 #[tokio::test(start_paused = true)]
-async fn what_waited_for_its_turn_is_sent_once() {
+async fn waiting_due_time_is_sent_once() {
     let world = World::new(&source("queue", "1h")).await;
     world.handle(Some(1)).await;
     world.begin(1).await;
@@ -62,7 +62,7 @@ async fn what_waited_for_its_turn_is_sent_once() {
     assert_eq!(world.starts(), [1, 2]);
     world.manage().await;
     assert_eq!(world.sent(2), [false]);
-    // Its agent does not say that it performs it: the message may have been lost, and what is sent beside it is claimed.
+    // No agent reports the attempt, so its message may be lost. An agent must claim what is sent beside it.
     world.host.advance(Millis::from_secs(10));
     world.manage().await;
     let sent = world.sent(2);
@@ -106,7 +106,7 @@ async fn queue_gives_each_its_turn_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_started_by_the_next_due_time_too() {
+async fn next_due_time_starts_the_waiting_one() {
     let world = World::new(&source("queue", "1h")).await;
     world.handle(Some(1)).await;
     world.handle(Some(2)).await;
@@ -144,7 +144,7 @@ async fn cancel_previous_cancels_and_waits_for_the_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn cancel_previous_means_the_previous_run_as_it_is_after_its_retries() {
+async fn cancel_previous_names_the_retries_of_the_run() {
     let world = World::new(&source("cancel_previous", "1h")).await;
     world.handle(Some(1)).await;
     world.retry(1, 2).await;
@@ -153,7 +153,7 @@ async fn cancel_previous_means_the_previous_run_as_it_is_after_its_retries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_task_whose_input_asks_for_more_says_so() {
+async fn schedule_without_required_input_is_refused() {
     let mut wanting = source("skip", "1h");
     wanting["input"] = json!({ "type": "object", "required": ["day"], "properties": { "day": { "type": "string" } } });
     let world = World::new(&wanting).await;
@@ -167,7 +167,7 @@ async fn a_task_whose_input_asks_for_more_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_without_a_schedule_passes_over_who_waits() {
+async fn version_without_schedule_passes_over_waiting_times() {
     let world = World::new(&source("queue", "1h")).await;
     for minute in [1, 2, 3] {
         world.handle(Some(minute)).await;
@@ -183,7 +183,7 @@ async fn a_version_without_a_schedule_passes_over_who_waits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deleted_task_starts_nothing_even_when_it_is_put_again() {
+async fn deleted_task_starts_nothing_when_put_again() {
     let world = World::new(&source("queue", "1h")).await;
     world.handle(Some(1)).await;
     world.handle(Some(2)).await;
@@ -208,7 +208,7 @@ async fn an_unknown_task_starts_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_turn_whose_run_never_came_to_be_is_made_good() {
+async fn turn_without_run_is_recovered() {
     let world = World::new(&source("skip", "1h")).await;
     let mut record = world.record().await;
     record.active = Some(at(1));

@@ -76,7 +76,7 @@ async fn check(overlap: &str, seed: u64) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
     #[test]
-    fn no_order_of_calls_gives_two_turns_or_loses_one(seed in any::<u64>()) {
+    fn no_order_of_calls_doubles_or_loses_turn(seed in any::<u64>()) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         for overlap in ["skip", "queue", "allow", "cancel_previous"] {
             runtime.block_on(check(overlap, seed));
@@ -84,9 +84,9 @@ proptest! {
     }
 }
 
-/// Somebody lines up behind a run that ends at the same time; whoever is told of the end may find nobody in line yet.
+/// A due time lines up behind a run that ends at the same time. The message of that end may find no due time in line.
 #[tokio::test(start_paused = true)]
-async fn who_lines_up_behind_a_run_that_ends_is_not_forgotten() {
+async fn waiting_time_behind_ending_run_gets_turn() {
     for (overlap, seed) in
         ["queue", "cancel_previous"].into_iter().flat_map(|overlap| (0..60).map(move |seed| (overlap, seed)))
     {

@@ -18,7 +18,7 @@ fn scheduler(ports: Ports) -> Scheduler {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_minute_is_fired_in_its_first_millisecond_or_so() {
+async fn each_minute_fires_at_its_beginning() {
     let world = World::new(&source("skip", "1h")).await;
     let shutdown = CancellationToken::new();
     let running = tokio::spawn({
@@ -42,7 +42,7 @@ async fn each_minute_is_fired_in_its_first_millisecond_or_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_outage_gives_exactly_the_due_set_of_the_window() {
+async fn outage_fires_exactly_the_catch_up_window() {
     let world = World::new(&source("skip", "1h")).await;
     world.host.set_time(at(180));
     assert_eq!(scheduler(world.ports.clone()).look().await.unwrap(), 1);
@@ -75,7 +75,7 @@ async fn a_crash_repeats_messages_and_loses_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_handled_meanwhile_makes_nothing_be_fired_again() {
+async fn handling_during_a_look_fires_nothing_twice() {
     for seed in 0..50 {
         let world = World::new(&source("queue", "1h")).await;
         world.host.set_time(at(15));
@@ -96,7 +96,7 @@ async fn what_is_handled_meanwhile_makes_nothing_be_fired_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_schedule_that_was_taken_away_is_due_no_more() {
+async fn removed_schedule_is_not_due() {
     let mut unscheduled = source("skip", "1h");
     unscheduled.as_object_mut().unwrap().remove("schedule");
     let world = World::new(&unscheduled).await;

@@ -79,12 +79,12 @@ impl World {
         self.ports.runs.load(RunId::from_nominal_time(&task(), at(minute))).await.unwrap()
     }
 
-    /// The run of that minute is heard of: an agent has its attempt.
+    /// An agent has reported the attempt of that minute's run.
     pub(crate) async fn begin(&self, minute: i64) {
         self.become_status(minute, RunStatus::Running).await;
     }
 
-    /// The run of that minute ends; who waits has not been told yet.
+    /// The run of that minute ends; the task has not heard of it yet.
     pub(crate) async fn end(&self, minute: i64) {
         self.become_status(minute, RunStatus::Succeeded).await;
     }
@@ -120,11 +120,11 @@ impl World {
         minutes.into_iter().collect()
     }
 
-    /// Each message of an attempt of that minute's run, as whether it must be claimed.
+    /// Each message of an attempt of that minute's run, as whether its agent must claim it.
     pub(crate) fn sent(&self, minute: i64) -> Vec<bool> {
         let sent = self.host.messages(&QueueName::Pool(PoolName::default())).into_iter();
         let sent = sent.map(|body| decode::<PerformMessage>(&body).unwrap());
-        sent.filter(|perform| minute_of(perform.run) == Some(minute)).map(|perform| perform.claim).collect()
+        sent.filter(|perform| minute_of(perform.run) == Some(minute)).map(|perform| perform.issue > 0).collect()
     }
 
     /// The process manager handles what waits in the inbox.

@@ -8,16 +8,17 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_contract::message::{InboxMessage, PerformMessage, decode, encode, message_hash};
 use windlass_domain::definition::Definition;
+use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
-use windlass_domain::run::{ErrorInfo, Input, Origin, Outcome, Run};
+use windlass_domain::run::{ErrorInfo, Input, Origin, Outcome, Report, Run};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::{Attempt, AttemptControl, Performer};
-use windlass_engine::ports::{Delivery, Outgoing, QueueName};
+use windlass_engine::ports::{Outgoing, QueueName, Received};
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::sweeper::Sweeper;
 use windlass_testkit::faults::{FaultyHost, Moment};
@@ -146,8 +147,22 @@ pub(crate) struct World {
     faulty: FaultyHost,
 }
 
+/// A report by that agent of the first receipt of an attempt's message. Its hash is made up.
+pub(crate) fn first_report(perform: &PerformMessage, agent: &str) -> Report {
+    let delivery = Delivery::new(perform.of.attempt, perform.issue, 1);
+    Report { action: perform.of.action, delivery, message: 1, agent: AgentId::new(agent).expect("a name") }
+}
+
+/// A report by the agent that received that message.
+pub(crate) fn report_of(received: &Received, agent: &str) -> Report {
+    let perform = decode(&received.body).expect("an attempt");
+    let mut of = first_report(&perform, agent);
+    of.delivery.receive = received.receive_count;
+    Report { message: message_hash(&received.id), ..of }
+}
+
 /// The id of a run that does not exist.
-pub(crate) fn nobody() -> RunId {
+pub(crate) fn absent_run() -> RunId {
     RunId::from_uuid(Uuid::from_u128(404))
 }
 
@@ -182,15 +197,26 @@ impl World {
     }
 
     fn swept(host: MemoryHost, ports: Ports, at: usize, moment: Moment, every: Duration) -> Self {
-        let faulty = FaultyHost::failing(ports, at, moment);
-        let ports = faulty.ports();
-        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
-        let world = Self { host, ports, definitions, faulty };
+        let world = Self::still(host, ports, at, moment);
         let manager = ProcessManager::new(world.ports.clone(), world.definitions.clone());
         tokio::spawn(async move { manager.run(2, &CancellationToken::new()).await });
         let sweeper = Sweeper::new(world.ports.clone(), every);
         tokio::spawn(async move { sweeper.run(&CancellationToken::new()).await });
         world
+    }
+
+    /// A world in which no loop runs: the test handles the inbox by hand.
+    pub(crate) fn idle() -> Self {
+        let host = MemoryHost::new(Timestamp::from_millis(1_700_000_000_000));
+        let ports = host.ports();
+        Self::still(host, ports, usize::MAX, Moment::Before)
+    }
+
+    fn still(host: MemoryHost, ports: Ports, at: usize, moment: Moment) -> Self {
+        let faulty = FaultyHost::failing(ports, at, moment);
+        let ports = faulty.ports();
+        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+        Self { host, ports, definitions, faulty }
     }
 
     /// How many calls the loops have made.
@@ -232,14 +258,13 @@ impl World {
         let id = RunId::from_key(&task, "the one");
         let actions = definition.actions.len();
         let run = Run::submitted(id, (task, put.version), actions, Value::Null, Origin::Request, self.now());
-        host.runs.create(&run, &[]).await.expect("created");
+        host.runs.create(&run, &[], &[]).await.expect("created");
         self.input(id, Input::Start).await;
         id
     }
 
     pub(crate) async fn input(&self, run: RunId, input: Input) {
-        let message = InboxMessage::Run { v: MESSAGE_VERSION, run, input };
-        let batch = vec![Outgoing::now(encode(&message))];
+        let batch = vec![Outgoing::now(encode(&InboxMessage::of_run(run, input)))];
         self.host.ports().queues.send(&QueueName::Inbox, batch).await.expect("sent");
     }
 
@@ -279,13 +304,13 @@ impl World {
     }
 
     /// Receives what is in the pool and never answers: an agent that dies at once.
-    pub(crate) async fn steal(&self, visibility: Duration) -> Vec<Delivery> {
+    pub(crate) async fn steal(&self, visibility: Duration) -> Vec<Received> {
         let queues = self.host.ports().queues;
         let pool = QueueName::Pool(PoolName::default());
         queues.receive(&pool, 10, visibility, Duration::from_secs(20)).await.expect("received")
     }
 
-    /// Messages that nobody acknowledged, after everybody had the time to.
+    /// Messages that no process acknowledged, after each had the time to.
     pub(crate) async fn left_over(&self) -> Vec<String> {
         // A look whether a pool has an agent comes after 45 s.
         tokio::time::sleep(Duration::from_mins(1)).await;

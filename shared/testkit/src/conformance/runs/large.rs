@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::MAX_ACTIONS;
-use windlass_domain::run::{ActionAt, ActionStatus, ErrorInfo, EventKind, Run, RunStatus};
+use windlass_domain::run::{ActionAt, ActionStatus, ErrorInfo, FactKind, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::Created;
@@ -23,7 +23,7 @@ pub(super) async fn large_values_are_read_as_they_were_committed(ports: Ports, _
     };
     let input = json!({ "text": text(1, 100_000) });
     let mut run = Run { input, ..fresh_run(&ports, &fresh_task(), 4) };
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     same("the run", load(&ports, run.id).await?, run.clone())?;
     for (action, bytes) in [100, 1022, 1023, 120_000].into_iter().enumerate() {
         let after = queued(&run, ports.clock.now(), action);
@@ -34,17 +34,16 @@ pub(super) async fn large_values_are_read_as_they_were_committed(ports: Ports, _
     }
     let (status, output) = (RunStatus::Failed, Some(text(7, 100_000)));
     let error = ErrorInfo::new("exit.1", text(8, 8000).to_string());
-    let last = EventKind::RunFinished { status, output, error: Some(error) };
+    let last = FactKind::RunFinished { status, output, error: Some(error) };
     let after = changed(&run, ports.clock.now(), vec![last]);
     ports.runs.commit(&run, &after, &[]).await?;
     same("the run", load(&ports, run.id).await?, after)
 }
 
 fn succeeded(before: &Run, at: Timestamp, actions: &[usize], output: &Value) -> Run {
-    let kind = |action: &usize| EventKind::ActionSucceeded {
-        of: ActionAt { action: ActionIndex::from_usize(*action), attempt: 1, fence: 1 },
-        agent: None,
-        started_at: Some(at),
+    let kind = |action: &usize| FactKind::ActionSucceeded {
+        of: ActionAt { action: ActionIndex::from_usize(*action), attempt: 1 },
+        by: None,
         output: output.clone(),
     };
     changed(before, at, actions.iter().map(kind).collect())
@@ -56,12 +55,13 @@ pub(super) async fn many_writers_of_a_large_run_lose_nothing(ports: Ports, _: Ti
     const WRITERS: usize = 4;
     const COMMITS: usize = 6;
     const AT_ONCE: usize = 60;
-    let queued = |action| EventKind::ActionQueued {
-        of: ActionAt { action: ActionIndex::from_usize(action), attempt: 1, fence: 1 },
+    let queued = |action| FactKind::ActionQueued {
+        of: ActionAt { action: ActionIndex::from_usize(action), attempt: 1 },
+        issue: 0,
     };
     let run = fresh_run(&ports, &fresh_task(), MAX_ACTIONS);
     let run = changed(&run, ports.clock.now(), (0..MAX_ACTIONS).map(queued).collect());
-    same("its creation", ports.runs.create(&run, &[]).await?, Created::New)?;
+    same("its creation", ports.runs.create(&run, &[], &[]).await?, Created::New)?;
     let id = run.id;
     let writers = (0..WRITERS).map(|writer| {
         let ports = ports.clone();

@@ -31,7 +31,7 @@ pub(super) async fn what_is_due_is_stale(ports: Ports, timing: Timing) -> Verdic
     let later = Run { wake_at: Some(at(60_000)), ..fresh_run(&ports, &task, 1) };
     let never = fresh_run(&ports, &task, 1);
     for run in [&due, &later, &never] {
-        ports.runs.create(run, &[]).await?;
+        ports.runs.create(run, &[], &[]).await?;
     }
     books_follow(timing).await;
     let all = [&due, &later, &never];
@@ -61,7 +61,7 @@ pub(super) async fn what_is_written_all_the_time_is_woken(ports: Ports, timing: 
     let (task, now) = (fresh_task(), ports.clock.now());
     let submitted_at = Timestamp::from_millis(now.as_millis() - 600_000);
     let mut run = Run { submitted_at, ..fresh_run(&ports, &task, 1) };
-    ports.runs.create(&run, &[]).await?;
+    ports.runs.create(&run, &[], &[]).await?;
     for wake_at in [now.plus(Millis(3_600_000)), now, now] {
         let written = Run { wake_at: Some(wake_at), ..started(&run, ports.clock.now()) };
         ports.runs.commit(&run, &written, &[]).await?;
@@ -79,8 +79,8 @@ pub(super) async fn what_is_untouched_is_stale(ports: Ports, timing: Timing) -> 
     }
     let task = fresh_task();
     let (idle, busy) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
-    ports.runs.create(&idle, &[]).await?;
-    ports.runs.create(&busy, &[]).await?;
+    ports.runs.create(&idle, &[], &[]).await?;
+    ports.runs.create(&busy, &[], &[]).await?;
     let all = [&idle, &busy];
     sleep(timing.prompt).await;
     let since = ports.clock.now();
@@ -102,8 +102,8 @@ pub(super) async fn what_is_untouched_for_minutes_is_handed_out_now_and_then(por
     const MINUTE: u64 = 60_000;
     let task = fresh_task();
     let (idle, ended) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
-    ports.runs.create(&idle, &[]).await?;
-    ports.runs.create(&ended, &[]).await?;
+    ports.runs.create(&idle, &[], &[]).await?;
+    ports.runs.create(&ended, &[], &[]).await?;
     ports.runs.commit(&ended, &finished(&ended, ports.clock.now(), &Value::Null), &[]).await?;
     books_follow(timing).await;
     let (created, mut rounds) = (ports.clock.now(), Vec::new());

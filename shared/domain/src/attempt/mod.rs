@@ -1,0 +1,15 @@
+//! The attempts of one action, as a machine of their own: it knows no graph and no run.
+//!
+//! The newest attempt is queued, owned, waiting for its retry, or ended ([`ActionStatus`]). What an agent says of it is held
+//! against the record by one table ([`judge`]), whose rules are those of [`crate::delivery`].
+
+mod loss;
+mod state;
+mod table;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use loss::disproved;
+pub use loss::{is_poison, is_suspect, loss_by_claim};
+pub use state::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved, Wait};
+pub use table::{Fate, Refused, Said, Verdict, Word, judge, may_begin_unasked};

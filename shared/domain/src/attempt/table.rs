@@ -1,0 +1,198 @@
+//! The table: what a word about an attempt does, by where the attempt stands and whose word it is.
+
+use super::loss::loss_by_claim;
+use super::state::{ActionState, ActionStatus, Owner};
+use crate::delivery::Delivery;
+use crate::ids::AgentId;
+use crate::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS};
+use crate::time::Timestamp;
+
+/// What is said of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// An agent asks to own it.
+    Claim,
+    /// An agent began it without asking, a while ago.
+    Started,
+    /// An agent keeps it without its message: its renewal has that number.
+    Renewal(u32),
+    /// It has come further.
+    Progress,
+    /// Its agent has stopped it and gives it back.
+    HandBack,
+    /// It has ended.
+    End,
+    /// A queue gave its message up.
+    DeadLetter,
+}
+
+/// A word, of which delivery and by whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Said<'a> {
+    /// What is said.
+    pub word: Word,
+    /// Of which delivery.
+    pub delivery: Delivery,
+    /// A hash of the id of the message that was delivered; 0: not known.
+    pub message: u32,
+    /// Which agent says it; none: a queue gave the message up.
+    pub agent: Option<&'a AgentId>,
+}
+
+/// What a word does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It counts.
+    Counts,
+    /// The agent becomes the owner, and then the word counts.
+    Owns,
+    /// The claim is confirmed: the agent becomes the owner, and another may have been lost.
+    Confirmed {
+        /// The delivery whose agent was lost.
+        lost: Option<Delivery>,
+    },
+    /// It was said before, and what stands since is said again.
+    Again,
+}
+
+/// What an agent does with the message of an attempt that it may not perform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It stops, and reports how the attempt ended: the attempt is its own.
+    Report,
+    /// It lets the message be: it comes again, with a higher count.
+    Leave,
+    /// It deletes the message: nobody needs it.
+    Delete,
+}
+
+/// A word that does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The attempt has ended, or another has followed it.
+    Over,
+    /// Another delivery of the attempt counts by now.
+    Replaced {
+        /// What its agent does with its message.
+        fate: Fate,
+        /// The end or hand-back is of the owner's own message, which the agent has deleted: the owner has lost it.
+        costs_owner: bool,
+    },
+    /// There is no such attempt yet.
+    Unknown,
+}
+
+impl Refused {
+    /// What the agent does with its message.
+    pub const fn fate(self) -> Fate {
+        match self {
+            Self::Over => Fate::Delete,
+            Self::Replaced { fate, .. } => fate,
+            Self::Unknown => Fate::Leave,
+        }
+    }
+}
+
+/// How a delivery of an attempt in flight stands to what its record says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// The attempt has no owner, and the delivery is not below `last`.
+    Free,
+    /// It is the owner's own delivery, by the owner's own message or by another.
+    Owners { same_message: bool, lapsed: bool },
+    /// It is above `last`, and there is an owner that it would displace: its lease ran out, or this is its own message,
+    /// received once more.
+    Displaces,
+    /// Another delivery counts.
+    Stale,
+}
+
+/// Holds a word against the record.
+///
+/// # Errors
+/// If the word does not count.
+pub fn judge(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Result<Verdict, Refused> {
+    if said.delivery.attempt > state.attempt() || said.delivery.attempt == 0 {
+        return Err(Refused::Unknown);
+    }
+    if said.delivery.attempt < state.attempt() {
+        return Err(Refused::Over);
+    }
+    match (state.status, said.word) {
+        (ActionStatus::Queued | ActionStatus::Running, word) => in_flight(state, said, word, now),
+        (
+            ActionStatus::Waiting
+            | ActionStatus::RetryWaiting
+            | ActionStatus::Succeeded
+            | ActionStatus::Failed
+            | ActionStatus::TimedOut
+            | ActionStatus::Skipped
+            | ActionStatus::Cancelled,
+            _,
+        ) => Err(Refused::Over),
+    }
+}
+
+fn in_flight(state: &ActionState, said: &Said<'_>, word: Word, now: Timestamp) -> Result<Verdict, Refused> {
+    let refused = Err(Refused::Replaced { fate: fate(state, said, now), costs_owner: false });
+    match (word, standing(state, said, now)) {
+        (Word::Claim, Standing::Free | Standing::Displaces) => {
+            let lost = said.agent.and_then(|agent| loss_by_claim(state, said.delivery, agent));
+            Ok(Verdict::Confirmed { lost })
+        }
+        (Word::Claim, Standing::Owners { same_message: true, .. }) => Ok(Verdict::Again),
+        (Word::Started | Word::Renewal(_) | Word::Progress, Standing::Free) => Ok(Verdict::Owns),
+        (Word::Started, Standing::Owners { lapsed: false, .. }) => Ok(Verdict::Again),
+        (Word::Renewal(number), Standing::Owners { lapsed: false, .. }) => {
+            let counted = state.owner.as_ref().map_or(0, |owner| owner.renewal);
+            Ok(if number > counted { Verdict::Counts } else { Verdict::Again })
+        }
+        (Word::HandBack | Word::End, Standing::Free) => Ok(Verdict::Counts),
+        (Word::Progress | Word::HandBack | Word::End, Standing::Owners { .. }) => Ok(Verdict::Counts),
+        (Word::HandBack | Word::End, Standing::Displaces | Standing::Stale) => {
+            let is_owners = |owner: &Owner| owner.message == said.message && owner.until.is_none();
+            let costs_owner = said.delivery == state.last && state.owner.as_ref().is_some_and(is_owners);
+            Err(Refused::Replaced { fate: fate(state, said, now), costs_owner })
+        }
+        (Word::DeadLetter, _) if ends_by_dead_letter(state, said, now) => Ok(Verdict::Counts),
+        (
+            Word::Claim | Word::Started | Word::Renewal(_) | Word::Progress | Word::DeadLetter,
+            Standing::Free | Standing::Owners { .. } | Standing::Displaces | Standing::Stale,
+        ) => refused,
+    }
+}
+
+fn standing(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Standing {
+    let Some(owner) = &state.owner else {
+        return if said.delivery >= state.last { Standing::Free } else { Standing::Stale };
+    };
+    let lapsed = state.has_lapsed() || owner.until.is_some_and(|until| until <= now);
+    let same_message = owner.message == said.message;
+    if said.delivery == state.last && said.agent == Some(&owner.agent) {
+        return Standing::Owners { same_message, lapsed };
+    }
+    let received_again = same_message && said.delivery.issue == state.last.issue && owner.until.is_none();
+    if said.delivery > state.last && (lapsed || received_again) { Standing::Displaces } else { Standing::Stale }
+}
+
+/// A message is deleted only if nobody can need it: its attempt has a lease, another message of the attempt has an owner,
+/// or a hand-back has replaced it. Any other comes again, with a higher count.
+fn fate(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Fate {
+    let is_anothers = |owner: &Owner| owner.message != said.message || owner.until.is_some_and(|until| now < until);
+    let is_replaced = said.delivery.issue < state.last.issue;
+    if is_replaced || state.owner.as_ref().is_some_and(is_anothers) { Fate::Delete } else { Fate::Leave }
+}
+
+fn ends_by_dead_letter(state: &ActionState, said: &Said<'_>, now: Timestamp) -> bool {
+    let is_owners = state.owner.as_ref().is_none_or(|owner| owner.message == said.message);
+    said.delivery.issue == state.last.issue && is_owners && state.leased_until(now).is_none()
+}
+
+/// Whether another message of the attempt, its first, may still begin without a look at the record: the action must not end
+/// before, and its run with it.
+pub fn may_begin_unasked(state: &ActionState, now: Timestamp) -> bool {
+    let waited = state.queued_at.map_or(0, |at| now.since(at).0);
+    let is_untouched = state.status == ActionStatus::Queued && state.last == Delivery::none_of(state.attempt());
+    is_untouched && state.owner.is_none() && waited <= CHECK_AFTER_MS + CLOCKS_DIFFER_MS
+}

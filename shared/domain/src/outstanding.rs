@@ -1,0 +1,264 @@
+//! What a commit led to, read from the record: events to publish and messages to send again. It decides nothing.
+//!
+//! Every part of the record is stamped with the revision of the commit that changed it last. So what one commit led to can
+//! be told from the record, as long as nothing has followed it. This serves inputs that come again, the sweeper, and the
+//! history that a host without a log of events shows.
+
+use crate::attempt::{ActionStatus, Fate, Kill};
+use crate::definition::Definition;
+use crate::ids::ActionIndex;
+use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS};
+use crate::run::{
+    ActionAt, CANCELLED, Command, Fact, FactKind, Origin, Phase, Run, RunStatus, Stop, failed_attempt, resend,
+    skip_reason,
+};
+use crate::time::{Millis, Timestamp};
+
+/// What is to be published and sent again.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Outstanding {
+    /// Facts whose events are to be published.
+    pub facts: Vec<Fact>,
+    /// What is to be sent.
+    pub commands: Vec<Command>,
+}
+
+/// What the commit of that revision led to, as far as it still stands.
+pub fn of_commit(definition: &Definition, run: &Run, revision: u64, now: Timestamp) -> Outstanding {
+    let mut found = Outstanding::default();
+    if revision == 0 || revision > run.revision {
+        return found;
+    }
+    if run.start_revision == revision {
+        found.facts.extend(of_start(run));
+        found.commands.extend(run.deadline.and_then(|at| wake(None, at, now)));
+    }
+    for action in definition.indexes() {
+        let state = run.action(action);
+        if let Some(kill) = state.kill.as_ref().filter(|kill| kill.revision == revision) {
+            found.facts.push(of_kill(run, action, kill));
+            let grace = kill.at.plus(Millis(CANCEL_GRACE_MS));
+            found.commands.extend(stop(definition, run, action).into_iter().chain(wake(Some(action), grace, now)));
+        }
+        if state.unserved.is_some_and(|unserved| unserved.revision == revision) {
+            found.facts.extend(of_unserved(definition, run, action));
+        }
+        if state.revision == revision {
+            found.facts.extend(of_action(definition, run, action));
+            found.commands.extend(send_of(definition, run, action, now));
+        }
+    }
+    found.facts.extend(of_cancellation(run).filter(|(at, _)| *at == revision).map(|(_, fact)| fact));
+    if run.status_revision == revision {
+        found.facts.extend(of_status(run));
+        found.commands.extend(sends_of_status(definition, run, now));
+    }
+    found
+}
+
+/// What is told of the newest attempt: how it ended, or that it began or was queued.
+pub fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Fact> {
+    let state = run.action(action).clone();
+    let of = at(run, action);
+    let allowed = definition.action(action).allow_failure;
+    let (by, settled_at) = (state.owner, state.finished_at);
+    let (at, kind) = match (state.status, state.error) {
+        (ActionStatus::Queued, _) => (state.queued_at, FactKind::ActionQueued { of, issue: state.last.issue }),
+        (ActionStatus::Running, _) => {
+            let owner = by?;
+            (Some(owner.since), FactKind::ActionStarted { of, delivery: state.last, owner, fence: state.fence })
+        }
+        (ActionStatus::Succeeded, _) => {
+            (settled_at, FactKind::ActionSucceeded { of, by, output: state.output.unwrap_or_default() })
+        }
+        (ActionStatus::Failed, Some(error)) => (settled_at, FactKind::ActionFailed { of, by, error, allowed }),
+        (ActionStatus::TimedOut, Some(error)) => (settled_at, FactKind::ActionTimedOut { of, by, error, allowed }),
+        (ActionStatus::RetryWaiting, Some(error)) => {
+            // When the attempt failed is not kept, but its policy gives the same delay again.
+            let delay = definition.action(action).retry.delay(&failed_attempt(run, action, &error.kind));
+            let retry_at = state.retry_at?;
+            let failed_at = Timestamp::from_millis(retry_at.as_millis().saturating_sub_unsigned(delay.0));
+            (Some(failed_at), FactKind::ActionRetrying { of, by, error, retry_at })
+        }
+        // In an earlier life of the run, as far as can be told: it would be told as news of this one.
+        (ActionStatus::Skipped, _) if run.retries > 0 && state.revision < run.status_revision => return None,
+        (ActionStatus::Skipped, _) => {
+            (settled_at, FactKind::ActionSkipped { action, reason: skip_reason(definition, run, action) })
+        }
+        (ActionStatus::Cancelled, error) => {
+            let error = error.filter(|_| state.kill.is_some());
+            let agent = by.map(|owner| owner.agent);
+            (settled_at, FactKind::ActionCancelled { of, agent, error, allowed })
+        }
+        (ActionStatus::Waiting | ActionStatus::Failed | ActionStatus::TimedOut | ActionStatus::RetryWaiting, _) => {
+            return None;
+        }
+    };
+    Some(Fact { at: at?, kind })
+}
+
+fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {
+    let state = run.action(action);
+    match state.status {
+        // No agent is to begin it any more; if none answers it, time ends it.
+        ActionStatus::Queued if run.status.phase() == Phase::Ending || state.kill.is_some() => None,
+        ActionStatus::Queued => resend(definition, run, action, now),
+        ActionStatus::RetryWaiting => wake(Some(action), state.retry_at?, now),
+        ActionStatus::Waiting
+        | ActionStatus::Running
+        | ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => None,
+    }
+}
+
+fn of_start(run: &Run) -> Option<Fact> {
+    let at = run.started_at.filter(|_| run.retries == 0)?;
+    Some(Fact { at, kind: FactKind::RunStarted { deadline: run.deadline } })
+}
+
+fn of_kill(run: &Run, action: ActionIndex, kill: &Kill) -> Fact {
+    let (reason, caller) = (kill.reason.clone(), kill.caller.clone());
+    Fact { at: kill.at, kind: FactKind::ActionCancelling { of: at(run, action), reason, caller } }
+}
+
+fn of_unserved(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Fact> {
+    let since = run.action(action).unserved?.since;
+    let pool = definition.action(action).pool.clone();
+    Some(Fact { at: since, kind: FactKind::ActionUnserved { of: at(run, action), pool, since } })
+}
+
+/// That the run was cancelled, and the revision of the commit that said so.
+fn of_cancellation(run: &Run) -> Option<(u64, Fact)> {
+    let why = run.cancellation.as_ref()?;
+    let (cause, reason, caller) = (why.cause, why.reason.clone(), why.caller.clone());
+    Some((why.revision, Fact { at: why.at, kind: FactKind::RunCancelling { cause, reason, caller } }))
+}
+
+/// What the run's status tells beside its start and its cancellation.
+fn of_status(run: &Run) -> Option<Fact> {
+    let caller = run.status_caller.clone().unwrap_or_default();
+    let number = run.pauses;
+    let (at, kind) = match run.status {
+        RunStatus::Paused => (run.submitted_at, FactKind::RunPaused { number, caller }),
+        RunStatus::Running if run.status_revision == run.start_revision && run.retries == 0 => return None,
+        RunStatus::Running if run.status_revision == run.start_revision => {
+            (run.submitted_at, FactKind::RunRetried { deadline: run.deadline, actions: Vec::new(), caller })
+        }
+        RunStatus::Running => (run.submitted_at, FactKind::RunResumed { number, caller }),
+        RunStatus::Submitted | RunStatus::Cancelling => return None,
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => {
+            let (output, error) = (run.output.clone(), run.error.clone());
+            (run.finished_at.unwrap_or(run.submitted_at), FactKind::RunFinished { status: run.status, output, error })
+        }
+    };
+    Some(Fact { at, kind })
+}
+
+fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {
+    match run.status.phase() {
+        Phase::Open => Vec::new(),
+        Phase::Ending => {
+            let grace = run.cancellation.as_ref().map(|why| why.at.plus(Millis(CANCEL_GRACE_MS)));
+            let stops = definition.indexes().filter_map(|action| stop(definition, run, action));
+            stops.chain(grace.and_then(|at| wake(None, at, now))).collect()
+        }
+        Phase::Ended if matches!(run.origin, Origin::Schedule { .. }) => vec![Command::Ended],
+        Phase::Ended => Vec::new(),
+    }
+}
+
+/// Tells the owner of an attempt that is not to go on to stop.
+fn stop(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Command> {
+    let state = run.action(action);
+    let owner = state.owner.as_ref().filter(|_| state.status == ActionStatus::Running)?;
+    Some(Command::Stop(Box::new(Stop {
+        agent: owner.agent.clone(),
+        pool: definition.action(action).pool.clone(),
+        action,
+        delivery: state.last,
+        message: owner.message,
+        asked: None,
+        fate: Fate::Report,
+        reason: CANCELLED.to_owned(),
+    })))
+}
+
+fn wake(action: Option<ActionIndex>, at: Timestamp, now: Timestamp) -> Option<Command> {
+    (at.since(now).0 <= MAX_DELAY_MS).then_some(Command::Wake { action, at })
+}
+
+fn at(run: &Run, action: ActionIndex) -> ActionAt {
+    ActionAt { action, attempt: run.action(action).attempt() }
+}
+
+/// A fact, and its place: facts that later commits add have higher places. What a commit changes moves to its place, so a
+/// fact may be met twice, with the same id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    /// The revision of the commit that changed last what the fact is about, and what it is about.
+    pub place: u64,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// Actions of one revision: more than there may be.
+const PLACES: u64 = 1 << 20;
+/// Facts of one action's newest attempt that can be told, and more.
+const KINDS: u64 = 1 << 2;
+
+/// What has happened to a run, as far as its record tells. Of each action the newest attempt is known, so the facts of
+/// earlier attempts are not among these.
+pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
+    let mut placed = Vec::new();
+    let mut put = |base: u64, facts: Vec<Fact>| {
+        placed.extend((base..).zip(facts).map(|(place, fact)| Placed { place, fact }));
+    };
+    for action in definition.indexes() {
+        let state = run.action(action);
+        put(state.revision * PLACES + u64::from(action.0 + 1) * KINDS, life_of(definition, run, action));
+        if let Some(unserved) = state.unserved {
+            // After that it was queued: the same commit may have said both.
+            let place = unserved.revision * PLACES + u64::from(action.0 + 2) * KINDS - 1;
+            put(place, of_unserved(definition, run, action).into_iter().collect());
+        }
+    }
+    if let Some(at) = run.started_at {
+        let fact = Fact { at, kind: FactKind::RunStarted { deadline: run.deadline } };
+        // Of a run that was retried, the revision of its first start is not kept: it was among the first.
+        let revision = if run.retries == 0 { run.start_revision } else { 1 };
+        put(revision * PLACES, vec![fact]);
+    }
+    if let Some((revision, fact)) = of_cancellation(run) {
+        put(revision * PLACES + PLACES - KINDS, vec![fact]);
+    }
+    put(run.status_revision * PLACES + PLACES - KINDS + 1, of_status(run).into_iter().collect());
+    placed.sort_by_key(|placed| placed.place);
+    placed
+}
+
+/// What is known of the newest attempt: that it was queued, that it began, that it was killed, how it ended.
+fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact> {
+    let state = run.action(action);
+    let of = at(run, action);
+    let mut facts = Vec::new();
+    if let Some(at) = state.queued_at.filter(|_| state.status != ActionStatus::Queued) {
+        facts.push(Fact { at, kind: FactKind::ActionQueued { of, issue: 0 } });
+    }
+    if let Some(owner) = state.owner.clone().filter(|_| state.status != ActionStatus::Running) {
+        let (at, delivery, fence) = (owner.started_at, state.last, state.fence);
+        facts.push(Fact { at, kind: FactKind::ActionStarted { of, delivery, owner, fence } });
+    }
+    facts.extend(state.kill.as_ref().map(|kill| of_kill(run, action, kill)));
+    facts.extend(of_action(definition, run, action));
+    facts
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,175 @@
+//! What the record tells of a commit, and of a whole life.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::attempt::ErrorInfo;
+use crate::caller::{Caller, Way};
+use crate::delivery::Delivery;
+use crate::ids::{AgentId, RunId, TaskName};
+use crate::run::{CancelCause, Input, Outcome, Report, decide};
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+const CHAIN: &str = "{ a: { exec: [x] }, b: { exec: [x], needs: [a] } }";
+
+/// A run whose inputs are decided and committed one by one.
+struct Life {
+    definition: Definition,
+    run: Run,
+    now: Timestamp,
+}
+
+impl Life {
+    fn of(actions: &str) -> Self {
+        let definition = Definition::from_text(&format!("task: t\nactions: {actions}\n")).unwrap();
+        let (id, task) = (RunId::from_uuid(uuid::Uuid::nil()), TaskName::new("t").unwrap());
+        let count = definition.actions.len();
+        let run = Run::submitted(id, (task, 1), count, Value::Null, Origin::Request, NOW);
+        Self { definition, run, now: NOW }
+    }
+
+    fn begun(actions: &str) -> Self {
+        let mut life = Self::of(actions);
+        life.give(&Input::Start);
+        life
+    }
+
+    /// Decides and commits, 10 ms later than what was given before.
+    fn give(&mut self, input: &Input) -> u64 {
+        self.now = self.now.plus(Millis(10));
+        let caller = Caller { who: Some("ann".to_owned()), way: Way::Api, why: None };
+        let change = decide(&self.definition, &self.run, input, &caller, self.now);
+        assert_eq!(change.answer, Ok(()), "{input:?}");
+        self.run = change.run;
+        self.run.revision += 1;
+        self.run.revision
+    }
+
+    /// The kinds of the facts, each with its action, and how many attempts are sent as which issue.
+    fn of_commit(&self, revision: u64) -> (Vec<String>, Vec<u64>) {
+        let found = of_commit(&self.definition, &self.run, revision, self.now);
+        let issues = found.commands.iter().filter_map(|command| match command {
+            Command::Perform(perform) => Some(perform.issue),
+            Command::Confirm(_) | Command::Stop(_) | Command::Wake { .. } | Command::Ended => None,
+        });
+        (found.facts.iter().map(|fact| self.name(fact)).collect(), issues.collect())
+    }
+
+    fn name(&self, fact: &Fact) -> String {
+        let about = fact.kind.about().map(|of| format!(" {}", self.definition.action(of.action).name));
+        format!("{}{}", fact.kind.name(), about.unwrap_or_default())
+    }
+
+    fn history(&self) -> Vec<(u64, String)> {
+        let placed = history(&self.definition, &self.run);
+        assert!(placed.is_sorted_by(|one, next| one.place < next.place), "{placed:#?}");
+        placed.iter().map(|placed| (placed.place, self.name(&placed.fact))).collect()
+    }
+}
+
+fn report(action: u32) -> Report {
+    Report {
+        action: ActionIndex(action),
+        delivery: Delivery::new(1, 0, 1),
+        message: 7,
+        agent: AgentId::new("ada").unwrap(),
+    }
+}
+
+fn completed(action: u32, outcome: Outcome) -> Input {
+    Input::Completed { of: report(action), started_at: NOW, outcome, checkpoint: None }
+}
+
+fn succeeded(action: u32) -> Input {
+    completed(action, Outcome::Succeeded { output: json!(1) })
+}
+
+#[test]
+fn commit_tells_what_it_led_to() {
+    let mut life = Life::begun(CHAIN);
+    assert_eq!(life.of_commit(1), (vec!["run.started".to_owned(), "action.queued a".to_owned()], vec![1]));
+    let done = life.give(&succeeded(0));
+    assert_eq!(life.of_commit(1), (vec!["run.started".to_owned()], vec![]), "its attempt has ended since");
+    assert_eq!(life.of_commit(done), (vec!["action.succeeded a".to_owned(), "action.queued b".to_owned()], vec![1]));
+    let last = life.give(&succeeded(1));
+    assert_eq!(life.of_commit(done), (vec!["action.succeeded a".to_owned()], vec![]));
+    assert_eq!(life.of_commit(last), (vec!["action.succeeded b".to_owned(), "run.succeeded".to_owned()], vec![]));
+    for unknown in [0, last + 1] {
+        assert_eq!(life.of_commit(unknown), (vec![], vec![]), "revision {unknown}");
+    }
+}
+
+#[test]
+fn later_resend_has_a_higher_issue() {
+    let mut life = Life::begun(CHAIN);
+    assert_eq!(life.of_commit(1).1, [1]);
+    life.now = life.now.plus(Millis(500));
+    assert_eq!(life.of_commit(1).1, [501]);
+}
+
+#[test]
+fn commit_tells_people_who_asked() {
+    let mut life = Life::begun(CHAIN);
+    let asked = life.give(&Input::Pause { pauses: 0, retries: 0 });
+    let found = of_commit(&life.definition, &life.run, asked, life.now);
+    let [Fact { kind: FactKind::RunPaused { number: 1, caller }, .. }] = &found.facts[..] else {
+        panic!("{:?}", found.facts)
+    };
+    assert_eq!(caller.who.as_deref(), Some("ann"));
+}
+
+/// A retried run may be paused and resumed: each request tells its own fact.
+#[test]
+fn resumption_of_a_retried_run_is_told_as_that() {
+    let mut life = Life::begun(CHAIN);
+    life.give(&completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") }));
+    let retried = life.give(&Input::Retry { retries: 0 });
+    assert_eq!(life.of_commit(retried).0, ["action.queued a", "run.retried"]);
+    life.give(&Input::Pause { pauses: 0, retries: 1 });
+    let resumed = life.give(&Input::Resume { pauses: 1 });
+    assert_eq!(life.of_commit(resumed).0, ["run.resumed"]);
+}
+
+#[test]
+fn cancellation_stops_the_owner_again() {
+    let mut life = Life::begun(CHAIN);
+    life.give(&Input::Started { of: report(0), started_at: NOW });
+    let cancel = Input::Cancel { reason: "enough".to_owned(), cause: CancelCause::Request, retries: 0 };
+    let asked = life.give(&cancel);
+    let found = of_commit(&life.definition, &life.run, asked, life.now);
+    let agents = found.commands.iter().filter_map(|command| match command {
+        Command::Stop(stop) => Some((stop.agent.as_str(), stop.delivery, stop.message, stop.fate)),
+        Command::Perform(_) | Command::Confirm(_) | Command::Wake { .. } | Command::Ended => None,
+    });
+    assert_eq!(agents.collect::<Vec<_>>(), [("ada", Delivery::new(1, 0, 1), 7, Fate::Report)]);
+    assert_eq!(life.of_commit(asked).0, ["action.cancelled b", "run.cancelling"]);
+}
+
+#[test]
+fn history_of_later_commits_has_higher_places() {
+    let mut life = Life::of(CHAIN);
+    assert_eq!(life.history(), []);
+    life.give(&Input::Start);
+    let mut told = life.history();
+    assert_eq!(told.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>(), ["run.started", "action.queued a"]);
+    for (action, expected) in [
+        (0, ["action.queued a", "action.started a", "action.succeeded a", "action.queued b"]),
+        (1, ["action.queued b", "action.started b", "action.succeeded b", "run.succeeded"]),
+    ] {
+        life.give(&succeeded(action));
+        let after = told.last().unwrap().0;
+        told = life.history();
+        let newer: Vec<_> = told.iter().filter(|(place, _)| *place > after).map(|(_, name)| name.as_str()).collect();
+        assert_eq!(newer, expected);
+    }
+}
+
+#[test]
+fn retry_is_told_at_the_time_of_its_failure() {
+    let mut life = Life::begun("{ a: { exec: [x], retry: { attempts: 3, delay: 6s } } }");
+    life.now = life.now.plus(Millis(1234));
+    life.give(&completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") }));
+    let told = history(&life.definition, &life.run);
+    let retrying = told.iter().find(|placed| placed.fact.kind.name() == "action.retrying").unwrap();
+    assert_eq!(retrying.fact.at, life.now);
+}

@@ -1,0 +1,188 @@
+//! What callers and schedules ask of a run: begin, end early, hold, go on, start over.
+
+use std::cmp::Ordering;
+
+use super::Rejection;
+use super::draft::Draft;
+use super::ending;
+use super::fact::{CancelCause, FactKind};
+use super::graph;
+use super::state::RunStatus;
+use super::timers;
+use crate::attempt::ActionStatus;
+use crate::ids::ActionIndex;
+use crate::outstanding;
+use crate::time::Timestamp;
+
+/// Begins the run. Of one that has begun, and of which no agent has reported anything, the start is sent again: the process
+/// that recorded it may have died.
+pub(super) fn start(draft: &mut Draft<'_>) {
+    if draft.run.status != RunStatus::Submitted {
+        draft.stands_in(draft.run.start_revision);
+        if draft.run.status == RunStatus::Running && draft.run.is_unheard_of() {
+            let start = outstanding::of_commit(draft.definition, &draft.run, draft.run.start_revision, draft.now);
+            draft.again.extend(start.facts);
+            draft.commands.extend(start.commands);
+        }
+        return;
+    }
+    let deadline = deadline(draft);
+    draft.emit(FactKind::RunStarted { deadline });
+    if let Some(deadline) = deadline {
+        timers::wake_at(draft, None, deadline);
+    }
+    for action in draft.definition.indexes() {
+        if draft.action(action).needs.is_empty() {
+            graph::look_at(draft, action, None);
+        }
+    }
+    graph::follow(draft);
+    timers::set_wake(draft, None);
+}
+
+fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {
+    draft.definition.timeout.map(|timeout| draft.now.plus(timeout))
+}
+
+/// Whether a request is of this life of the run: each retry begins another. One that was made before the newest retry
+/// has been answered, and the caller that retried since knew of it.
+fn is_of_this_life(draft: &Draft<'_>, retries: u32) -> Result<bool, Rejection> {
+    match retries.cmp(&draft.run.retries) {
+        Ordering::Less => Ok(false),
+        Ordering::Equal => Ok(true),
+        Ordering::Greater => Err(Rejection::Stale),
+    }
+}
+
+/// Cancels for a caller that saw the run when it had been retried that often.
+pub(super) fn cancel_as_asked(
+    draft: &mut Draft<'_>,
+    cause: CancelCause,
+    reason: &str,
+    retries: u32,
+) -> Result<(), Rejection> {
+    if is_of_this_life(draft, retries)? { ending::cancel(draft, cause, reason) } else { Ok(()) }
+}
+
+/// Kills one action for a caller that saw the run when it had been retried that often.
+pub(super) fn kill_as_asked(
+    draft: &mut Draft<'_>,
+    action: ActionIndex,
+    reason: &str,
+    retries: u32,
+) -> Result<(), Rejection> {
+    if is_of_this_life(draft, retries)? { ending::kill(draft, action, reason) } else { Ok(()) }
+}
+
+/// Pauses for a caller that saw the run when it had been paused and retried that often. Each pause is asked for by itself:
+/// a request that comes again once the run goes on does not hold it a second time.
+pub(super) fn pause_as_asked(draft: &mut Draft<'_>, pauses: u32, retries: u32) -> Result<(), Rejection> {
+    if !is_of_this_life(draft, retries)? {
+        return Ok(());
+    }
+    match pauses.cmp(&draft.run.pauses) {
+        Ordering::Less => {
+            draft.stands_in(draft.run.status_revision);
+            Ok(())
+        }
+        Ordering::Equal => pause(draft),
+        Ordering::Greater => Err(Rejection::Stale),
+    }
+}
+
+fn pause(draft: &mut Draft<'_>) -> Result<(), Rejection> {
+    match draft.run.status {
+        RunStatus::Running => {
+            draft.emit(FactKind::RunPaused { number: draft.run.pauses + 1, caller: draft.caller.clone() })
+        }
+        RunStatus::Paused => {}
+        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+    }
+    Ok(())
+}
+
+/// Ends the pause that a caller saw when the run had been paused that often, and none that was begun since.
+pub(super) fn resume_as_asked(draft: &mut Draft<'_>, pauses: u32) -> Result<(), Rejection> {
+    match pauses.cmp(&draft.run.pauses) {
+        Ordering::Less => Ok(()),
+        Ordering::Equal => resume(draft),
+        Ordering::Greater => Err(Rejection::Stale),
+    }
+}
+
+fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
+    match draft.run.status {
+        RunStatus::Paused => {
+            draft.emit(FactKind::RunResumed { number: draft.run.pauses, caller: draft.caller.clone() });
+            graph::follow(draft);
+        }
+        RunStatus::Running => draft.stands_in(draft.run.status_revision),
+        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => {
+            // This very request may have ended the run.
+            draft.stands_in(draft.run.status_revision);
+            return Err(Rejection::RunEnded);
+        }
+    }
+    Ok(())
+}
+
+/// Starts over what did not succeed and all that needs it; what succeeded beside it stays.
+pub(super) fn retry(draft: &mut Draft<'_>, retries: u32) -> Result<(), Rejection> {
+    if !is_of_this_life(draft, retries)? {
+        draft.stands_in(draft.run.status_revision);
+        return Ok(());
+    }
+    match draft.run.status {
+        RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => {}
+        RunStatus::Running if draft.run.retries > 0 => {
+            draft.stands_in(draft.run.status_revision);
+            return Ok(());
+        }
+        RunStatus::Submitted
+        | RunStatus::Running
+        | RunStatus::Paused
+        | RunStatus::Cancelling
+        | RunStatus::Succeeded => return Err(Rejection::RunStatus(draft.run.status)),
+    }
+    // The end that is taken back may not have been published yet.
+    let end = outstanding::of_commit(draft.definition, &draft.run, draft.run.status_revision, draft.now);
+    draft.again.extend(end.facts);
+    let actions = unsuccessful(draft);
+    let deadline = deadline(draft);
+    let caller = draft.caller.clone();
+    draft.emit(FactKind::RunRetried { deadline, actions: actions.clone(), caller });
+    if let Some(deadline) = deadline {
+        timers::wake_at(draft, None, deadline);
+    }
+    for action in actions {
+        graph::look_at(draft, action, None);
+    }
+    graph::follow(draft);
+    Ok(())
+}
+
+/// The actions that failed, timed out or were cancelled, and all that need them, in the author's order.
+fn unsuccessful(draft: &Draft<'_>) -> Vec<ActionIndex> {
+    let mut chosen = vec![false; draft.run.actions.len()];
+    let is_seed = |action: &ActionIndex| {
+        let status = draft.state(*action).status;
+        status.is_failure() || status == ActionStatus::Cancelled
+    };
+    let mut open: Vec<ActionIndex> = draft.definition.indexes().filter(is_seed).collect();
+    while let Some(action) = open.pop() {
+        if !std::mem::replace(&mut chosen[action.as_usize()], true) {
+            open.extend(&draft.action(action).dependents);
+        }
+    }
+    draft.definition.indexes().filter(|action| chosen[action.as_usize()]).collect()
+}

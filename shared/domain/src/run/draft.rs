@@ -1,0 +1,136 @@
+//! One decision in the making: facts are folded as they are decided, so that what follows sees them.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::command::{Command, Stop, resend};
+use super::fact::{Fact, FactKind};
+use super::fold::apply;
+use super::input::ActionAt;
+use super::state::{Phase, Run};
+use crate::attempt::{ActionState, ErrorInfo, Fate, Owner};
+use crate::caller::Caller;
+use crate::definition::{Action, Definition};
+use crate::ids::{ActionIndex, AgentId};
+use crate::time::Timestamp;
+
+pub(super) struct Draft<'a> {
+    pub(super) definition: &'a Definition,
+    pub(super) run: Run,
+    pub(super) caller: &'a Caller,
+    pub(super) now: Timestamp,
+    pub(super) facts: Vec<Fact>,
+    /// Facts of earlier commits whose events are to be published again.
+    pub(super) again: Vec<Fact>,
+    pub(super) commands: Vec<Command>,
+    /// The commits that may have done what this input asks for, when it was handled before.
+    pub(super) stands: BTreeSet<u64>,
+    /// Actions whose settling has not been looked at yet.
+    pub(super) settled: VecDeque<ActionIndex>,
+    /// The run's `wake_at` has been set to the exact instant.
+    pub(super) is_wake_set: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(definition: &'a Definition, run: &Run, caller: &'a Caller, now: Timestamp) -> Self {
+        Self {
+            definition,
+            run: run.clone(),
+            caller,
+            now,
+            facts: Vec::new(),
+            again: Vec::new(),
+            commands: Vec::new(),
+            stands: BTreeSet::new(),
+            settled: VecDeque::new(),
+            is_wake_set: false,
+        }
+    }
+
+    /// The input may have been handled before, by the commit of that revision.
+    pub(super) fn stands_in(&mut self, revision: u64) {
+        self.stands.insert(revision);
+    }
+
+    /// Decides a fact: it is folded at once, and the action that it settles is remembered.
+    pub(super) fn emit(&mut self, kind: FactKind) {
+        let fact = Fact { at: self.now, kind };
+        apply(&mut self.run, &fact);
+        if let Some(of) = fact.kind.about()
+            && self.run.action(of.action).status.is_settled()
+        {
+            self.settled.push_back(of.action);
+        }
+        self.facts.push(fact);
+    }
+
+    /// Decides a fact that is told before the end of the run, if the run has just ended: its end is the last.
+    pub(super) fn emit_before_end(&mut self, kind: FactKind) {
+        self.emit(kind);
+        let ends = self.facts.iter().position(|fact| matches!(fact.kind, FactKind::RunFinished { .. }));
+        if let Some(end) = ends {
+            let end = self.facts.remove(end);
+            self.facts.push(end);
+        }
+    }
+
+    pub(super) fn action(&self, index: ActionIndex) -> &'a Action {
+        self.definition.action(index)
+    }
+
+    pub(super) fn state(&self, index: ActionIndex) -> &ActionState {
+        self.run.action(index)
+    }
+
+    /// The action's newest attempt.
+    pub(super) fn at(&self, action: ActionIndex) -> ActionAt {
+        ActionAt { action, attempt: self.state(action).attempt() }
+    }
+
+    /// Whether the action is not to go on: its run takes up nothing further, or a caller has killed it.
+    pub(super) fn is_stopping(&self, action: ActionIndex) -> bool {
+        self.run.status.phase() == Phase::Ending || self.state(action).kill.is_some()
+    }
+
+    /// Ends the action because its run is cancelled, or because it alone was killed; `agent` says that it does not run.
+    pub(super) fn cancel(&mut self, action: ActionIndex, agent: Option<&AgentId>) {
+        let of = self.at(action);
+        let error = self.state(action).kill.as_ref().map(|kill| {
+            let message = if kill.reason.is_empty() { "a caller killed it" } else { &kill.reason };
+            ErrorInfo::new("killed", message)
+        });
+        let allowed = self.action(action).allow_failure;
+        self.emit(FactKind::ActionCancelled { of, agent: agent.cloned(), error, allowed });
+    }
+
+    /// Ends the action with an error; `timed_out` tells how it is called.
+    pub(super) fn fail(&mut self, action: ActionIndex, by: Option<Owner>, error: ErrorInfo, timed_out: bool) {
+        let (of, allowed) = (self.at(action), self.action(action).allow_failure);
+        self.emit(if timed_out {
+            FactKind::ActionTimedOut { of, by, error, allowed }
+        } else {
+            FactKind::ActionFailed { of, by, error, allowed }
+        });
+    }
+
+    /// Tells the attempt's owner, if there is one, to stop.
+    pub(super) fn stop_owner(&mut self, action: ActionIndex, fate: Fate, reason: &str) {
+        let state = self.state(action);
+        let Some(owner) = &state.owner else { return };
+        let stop = Stop {
+            agent: owner.agent.clone(),
+            pool: self.action(action).pool.clone(),
+            action,
+            delivery: state.last,
+            message: owner.message,
+            asked: None,
+            fate,
+            reason: reason.to_owned(),
+        };
+        self.commands.push(Command::Stop(Box::new(stop)));
+    }
+
+    /// Sends a queued attempt again.
+    pub(super) fn resend(&mut self, action: ActionIndex) {
+        self.commands.extend(resend(self.definition, &self.run, action, self.now));
+    }
+}

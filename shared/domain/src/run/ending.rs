@@ -1,0 +1,113 @@
+//! Ending early: a whole run, or one action that a caller killed while the rest of its run goes on.
+//!
+//! Both keep the same time. What has not been queued ends at once, what runs is told to stop, what is queued is answered by
+//! the agent that receives it, and what no agent answers is ended after a grace.
+
+use super::Rejection;
+use super::draft::Draft;
+use super::fact::{CancelCause, FactKind};
+use super::graph;
+use super::state::RunStatus;
+use super::timers;
+use crate::attempt::{ActionStatus, Fate};
+use crate::ids::ActionIndex;
+use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS};
+use crate::time::Millis;
+
+/// Why an agent stops what it performs.
+pub(crate) const CANCELLED: &str = "its run is being cancelled, or it alone was killed";
+
+/// Cancels the run, if it has not ended.
+pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {
+    match draft.run.status {
+        RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
+        RunStatus::Cancelling | RunStatus::Cancelled => {
+            draft.stands.extend(draft.run.cancellation.as_ref().map(|cancellation| cancellation.revision));
+            return Ok(());
+        }
+        RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut => {
+            return Err(Rejection::RunEnded);
+        }
+    }
+    let caller = draft.caller.clone();
+    draft.emit(FactKind::RunCancelling { cause, reason: reason.to_owned(), caller });
+    for action in draft.definition.indexes() {
+        match draft.state(action).status {
+            ActionStatus::Waiting | ActionStatus::RetryWaiting => draft.cancel(action, None),
+            ActionStatus::Running => draft.stop_owner(action, Fate::Report, CANCELLED),
+            ActionStatus::Queued
+            | ActionStatus::Succeeded
+            | ActionStatus::Failed
+            | ActionStatus::TimedOut
+            | ActionStatus::Skipped
+            | ActionStatus::Cancelled => {}
+        }
+    }
+    if draft.run.open > 0 {
+        timers::wake_at(draft, None, draft.now.plus(Millis(CANCEL_GRACE_MS)));
+    }
+    graph::follow(draft);
+    Ok(())
+}
+
+/// Kills one action of a run that goes on.
+pub(super) fn kill(draft: &mut Draft<'_>, action: ActionIndex, reason: &str) -> Result<(), Rejection> {
+    let status = draft.state(action).status;
+    if let Some(kill) = &draft.state(action).kill {
+        draft.stands_in(kill.revision);
+        return if status.is_in_flight() || status == ActionStatus::Cancelled {
+            Ok(())
+        } else {
+            Err(Rejection::Settled)
+        };
+    }
+    match draft.run.status {
+        RunStatus::Running | RunStatus::Paused if status.is_settled() => return Err(Rejection::Settled),
+        RunStatus::Running | RunStatus::Paused => {}
+        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
+        RunStatus::Succeeded
+        | RunStatus::SucceededWithFaults
+        | RunStatus::Failed
+        | RunStatus::TimedOut
+        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+    }
+    let (of, caller) = (draft.at(action), draft.caller.clone());
+    draft.emit(FactKind::ActionCancelling { of, reason: reason.to_owned(), caller });
+    if status.is_in_flight() {
+        if status == ActionStatus::Running {
+            draft.stop_owner(action, Fate::Report, CANCELLED);
+        }
+        timers::wake_at(draft, Some(action), draft.now.plus(Millis(CANCEL_GRACE_MS)));
+    } else {
+        draft.cancel(action, None);
+    }
+    graph::follow(draft);
+    Ok(())
+}
+
+/// Ends an action that was cancelled so long ago, if no agent can answer it any more: a queued attempt after the grace, a
+/// running one after its agent must have lost its right to it. Until then its agent is told again.
+pub(super) fn force(draft: &mut Draft<'_>, action: ActionIndex, waited: Millis) {
+    let is_leased = draft.state(action).leased_until(draft.now).is_some();
+    match draft.state(action).status {
+        ActionStatus::Queued if waited.0 >= CANCEL_GRACE_MS => draft.cancel(action, None),
+        ActionStatus::Running if waited.0 >= CANCEL_FORCE_MS && !is_leased => draft.cancel(action, None),
+        ActionStatus::Running => draft.stop_owner(action, Fate::Report, CANCELLED),
+        ActionStatus::Queued
+        | ActionStatus::Waiting
+        | ActionStatus::RetryWaiting
+        | ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => {}
+    }
+}
+
+/// Ends what a cancelled run still waits for.
+pub(super) fn force_all(draft: &mut Draft<'_>) {
+    let Some(waited) = draft.run.cancellation.as_ref().map(|since| draft.now.since(since.at)) else { return };
+    for action in draft.definition.indexes() {
+        force(draft, action, waited);
+    }
+}

@@ -1,0 +1,266 @@
+//! Folding one fact into the record. No rule stands here: whether a fact may come to be is decided in
+//! [`super::table`](super::decide).
+
+use super::fact::{Fact, FactKind};
+use super::input::ActionAt;
+use super::state::{Cancellation, Run, RunStatus};
+use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};
+use crate::caller::Caller;
+use crate::delivery::Delivery;
+use crate::ids::{ActionIndex, AgentId};
+use crate::time::Timestamp;
+
+/// Folds one fact. The changed parts are stamped with the revision that the next commit will have.
+pub fn apply(run: &mut Run, fact: &Fact) {
+    let (at, next) = (fact.at, run.revision + 1);
+    match &fact.kind {
+        FactKind::RunStarted { deadline } => {
+            (run.started_at, run.deadline, run.start_revision) = (Some(at), *deadline, next);
+            set_status(run, RunStatus::Running, None);
+        }
+        FactKind::RunPaused { number, caller } => {
+            run.pauses = *number;
+            set_status(run, RunStatus::Paused, Some(caller));
+        }
+        FactKind::RunResumed { caller, .. } => set_status(run, RunStatus::Running, Some(caller)),
+        FactKind::RunCancelling { cause, reason, caller } => {
+            let (reason, caller) = (reason.clone(), caller.clone());
+            run.cancellation = Some(Cancellation { at, cause: *cause, reason, caller, revision: next });
+            set_status(run, RunStatus::Cancelling, None);
+        }
+        FactKind::RunRetried { deadline, actions, caller } => {
+            run.started_at.get_or_insert(at);
+            run.start_revision = next;
+            retry(run, *deadline, actions);
+            set_status(run, RunStatus::Running, Some(caller));
+        }
+        FactKind::RunSwept { at } => run.remember_sweep(*at, next),
+        FactKind::RunFinished { status, output, error } => {
+            run.finished_at = Some(at);
+            run.output.clone_from(output);
+            run.error.clone_from(error);
+            set_status(run, *status, None);
+        }
+        FactKind::ActionReady { action } => make_ready(run, *action),
+        FactKind::ActionQueued { of, issue } => queue(run, *of, *issue, at),
+        FactKind::ActionUnserved { of, since, .. } => {
+            run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision: next });
+        }
+        FactKind::ActionStarted { of, delivery, owner, fence } => own(run, *of, *delivery, owner, *fence),
+        FactKind::ActionLeased { of, until, renewal } => {
+            if let Some(owner) = &mut run.actions.get_mut(of.action).owner {
+                (owner.until, owner.renewal) = (Some(*until), owner.renewal.max(*renewal));
+            }
+        }
+        FactKind::ActionLapsed { of } => lapse(run, of.action, at),
+        FactKind::ActionLost { of, delivery } => run.actions.get_mut(of.action).losses.push(*delivery),
+        FactKind::ActionNotLost { of, delivery } => {
+            run.actions.get_mut(of.action).losses.retain(|lost| lost != delivery);
+        }
+        FactKind::ActionProgressed { of, number, progress, .. } => {
+            reported(run, *of, *number).progress = Some(progress.clone());
+        }
+        FactKind::ActionCheckpointed { of, number, checkpoint } => {
+            reported(run, *of, *number).checkpoint = Some(checkpoint.clone());
+        }
+        FactKind::ActionHandedBack { of, issue } => hand_back(run, *of, *issue, at),
+        FactKind::ActionSucceeded { of, by, output } => {
+            let state = settle(run, of.action, ActionStatus::Succeeded, at);
+            performed(state, by.as_ref(), None);
+            state.output = Some(output.clone());
+        }
+        FactKind::ActionRetrying { of, by, error, retry_at } => {
+            land(run, of.action);
+            let state = change(run, of.action, ActionStatus::RetryWaiting);
+            performed(state, by.as_ref(), Some(error));
+            state.retry_at = Some(*retry_at);
+        }
+        FactKind::ActionFailed { of, by, error, allowed } => {
+            fail(run, (*of, at), by.as_ref(), (error, *allowed), ActionStatus::Failed)
+        }
+        FactKind::ActionTimedOut { of, by, error, allowed } => {
+            fail(run, (*of, at), by.as_ref(), (error, *allowed), ActionStatus::TimedOut)
+        }
+        FactKind::ActionSkipped { action, .. } => {
+            settle(run, *action, ActionStatus::Skipped, at);
+        }
+        FactKind::ActionCancelling { of, reason, caller } => {
+            let (reason, caller) = (reason.clone(), caller.clone());
+            run.actions.get_mut(of.action).kill = Some(Kill { at, reason, caller, revision: next });
+        }
+        FactKind::ActionCancelled { of, agent, error, allowed } => {
+            cancel(run, (*of, at), agent.as_ref(), error.as_ref().map(|error| (error, *allowed)));
+        }
+    }
+}
+
+fn make_ready(run: &mut Run, action: ActionIndex) {
+    run.ready_from = if run.ready == 0 { action.0 } else { run.ready_from.min(action.0) };
+    run.ready += 1;
+    let state = change(run, action, ActionStatus::Waiting);
+    state.ready = true;
+    state.retry_at = None;
+}
+
+/// The agent of that delivery has the attempt.
+fn own(run: &mut Run, of: ActionAt, delivery: Delivery, owner: &Owner, fence: u64) {
+    let state = change(run, of.action, ActionStatus::Running);
+    if state.last != delivery {
+        state.progress_number = 0;
+    }
+    (state.last, state.fence, state.owner) = (delivery, fence, Some(owner.clone()));
+}
+
+/// The attempt waits in its pool again, from now on. Its owner is still named: its end counts as long as no other agent is
+/// confirmed.
+fn lapse(run: &mut Run, action: ActionIndex, at: Timestamp) {
+    let state = change(run, action, ActionStatus::Queued);
+    if let Some(owner) = &mut state.owner {
+        owner.until = Some(at);
+    }
+}
+
+fn hand_back(run: &mut Run, of: ActionAt, issue: u64, at: Timestamp) {
+    let state = change(run, of.action, ActionStatus::Queued);
+    state.last = Delivery::new(of.attempt, issue, 0);
+    state.fence += 1;
+    state.progress_number = 0;
+    state.queued_at = Some(at);
+    state.owner = None;
+}
+
+/// The attempt's agent has told of it, by its report of that number.
+fn reported(run: &mut Run, of: ActionAt, number: u32) -> &mut ActionState {
+    let state = run.actions.get_mut(of.action);
+    state.progress_number = state.progress_number.max(number);
+    state
+}
+
+fn fail(
+    run: &mut Run,
+    (of, at): (ActionAt, Timestamp),
+    by: Option<&Owner>,
+    (error, allowed): (&ErrorInfo, bool),
+    status: ActionStatus,
+) {
+    count_failure(run, allowed);
+    let state = settle(run, of.action, status, at);
+    performed(state, by, Some(error));
+}
+
+/// `killed`: with which error, and whether the action may fail; absent: with its run.
+fn cancel(run: &mut Run, (of, at): (ActionAt, Timestamp), agent: Option<&AgentId>, killed: Option<(&ErrorInfo, bool)>) {
+    let state = settle(run, of.action, ActionStatus::Cancelled, at);
+    let began = |agent: &AgentId| {
+        let own = state.owner.clone().filter(|owner| owner.agent == *agent);
+        own.unwrap_or_else(|| Owner::of_end(agent.clone(), at))
+    };
+    state.owner = agent.map(began);
+    if let Some((error, allowed)) = killed {
+        state.error = Some(error.clone());
+        count_failure(run, allowed);
+    }
+}
+
+fn set_status(run: &mut Run, status: RunStatus, caller: Option<&Caller>) {
+    run.status = status;
+    run.status_revision = run.revision + 1;
+    run.status_caller = caller.cloned();
+}
+
+fn change(run: &mut Run, action: ActionIndex, status: ActionStatus) -> &mut ActionState {
+    let revision = run.revision + 1;
+    let state = run.actions.get_mut(action);
+    state.status = status;
+    state.unserved = None;
+    state.revision = revision;
+    state
+}
+
+/// An attempt that was queued or running is so no more.
+fn land(run: &mut Run, action: ActionIndex) {
+    if run.action(action).status.is_in_flight() {
+        run.in_flight -= 1;
+    }
+}
+
+/// An action that was ready is so no more.
+fn unready(run: &mut Run, action: ActionIndex) {
+    if !run.action(action).ready {
+        return;
+    }
+    let is_first = run.first_ready() == Some(action);
+    run.ready -= 1;
+    run.actions.get_mut(action).ready = false;
+    if run.ready == 0 {
+        run.ready_from = 0;
+    } else if is_first {
+        run.ready_from = action.0 + 1;
+    }
+}
+
+fn queue(run: &mut Run, of: ActionAt, issue: u64, at: Timestamp) {
+    unready(run, of.action);
+    if !run.action(of.action).status.is_in_flight() {
+        run.in_flight += 1;
+    }
+    let state = change(run, of.action, ActionStatus::Queued);
+    state.last = Delivery::new(of.attempt, issue, 0);
+    state.fence += 1;
+    state.first_queued_at.get_or_insert(at);
+    state.queued_at = Some(at);
+    state.retry_at = None;
+    state.owner = None;
+    state.progress = None;
+    state.progress_number = 0;
+}
+
+fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestamp) -> &mut ActionState {
+    land(run, action);
+    unready(run, action);
+    run.open -= 1;
+    let state = change(run, action, status);
+    state.finished_at = Some(at);
+    state.retry_at = None;
+    state.checkpoint = None;
+    state.losses.clear();
+    state.owner = state.owner.take().map(Owner::ended);
+    state
+}
+
+fn performed(state: &mut ActionState, by: Option<&Owner>, error: Option<&ErrorInfo>) {
+    if let Some(owner) = by {
+        state.owner = Some(owner.clone().ended());
+    }
+    state.error = error.cloned();
+}
+
+fn count_failure(run: &mut Run, allowed: bool) {
+    if allowed {
+        run.faults += 1;
+    } else {
+        run.failed += 1;
+    }
+}
+
+fn retry(run: &mut Run, deadline: Option<Timestamp>, actions: &[ActionIndex]) {
+    run.deadline = deadline;
+    run.finished_at = None;
+    run.cancellation = None;
+    run.output = None;
+    run.error = None;
+    run.retries += 1;
+    run.failed = 0;
+    run.faults = 0;
+    for action in actions {
+        run.open += 1;
+        let state = change(run, *action, ActionStatus::Waiting);
+        *state = ActionState {
+            last: Delivery::none_of(state.attempt()),
+            attempt_base: state.attempt(),
+            fence: state.fence,
+            revision: state.revision,
+            ..ActionState::default()
+        };
+    }
+}

@@ -1,0 +1,314 @@
+//! The saga record.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::fact::CancelCause;
+use super::pages::Pages;
+use crate::attempt::{ActionState, ErrorInfo};
+use crate::caller::Caller;
+use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
+use crate::limits::{MAX_SWEPT_KEPT, START_AGAIN_AFTER_MS, SWEPT_KEPT_FOR_MS};
+use crate::time::{Millis, Timestamp};
+
+/// The saved state of one run. Its head holds no list that grows with the task; its actions stand in pages.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Run {
+    /// Who it is.
+    pub id: RunId,
+    /// The task it is of.
+    pub task: TaskName,
+    /// The task's version that it is pinned to.
+    pub version: TaskVersion,
+    /// The number of commits of this record; 0 is the record as it was created. Writes are conditional on it.
+    pub revision: u64,
+    /// What asked for it.
+    pub origin: Origin,
+    /// Who asked for it.
+    #[serde(default)]
+    pub caller: Caller,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// The checked input, defaults filled in.
+    pub input: Value,
+    /// The output, once it has succeeded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+    /// Why the run as a whole did not succeed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorInfo>,
+    /// When it was recorded.
+    pub submitted_at: Timestamp,
+    /// When its first actions were let go.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Timestamp>,
+    /// When it must have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Timestamp>,
+    /// When time alone may change this run; never later than the true instant, but it may be earlier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wake_at: Option<Timestamp>,
+    /// Set once a caller, or the deadline, has cancelled it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancellation: Option<Cancellation>,
+    /// How often it was retried by hand.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub retries: u32,
+    /// How often it was paused, in all its lives.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub pauses: u32,
+    /// Revision of the last change of the run's own status: start, pause, resume, cancel, retry, end.
+    #[serde(default)]
+    pub status_revision: u64,
+    /// Who asked for that change, if it was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_caller: Option<Caller>,
+    /// Revision of its start, or of the newest retry by hand, which starts it again; 0: it has not begun.
+    #[serde(default, skip_serializing_if = "is_zero_64")]
+    pub start_revision: u64,
+    /// The sweeps of the last hour that changed something, at most [`MAX_SWEPT_KEPT`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub swept: Vec<Swept>,
+    /// Actions that are not settled.
+    pub open: u32,
+    /// Actions that are queued or running.
+    pub in_flight: u32,
+    /// Actions that are ready and held back by `max_parallel` or a pause.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ready: u32,
+    /// No action before this one is ready; 0 while none is. Room is given from here on, so that it costs no look at
+    /// every action.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ready_from: u32,
+    /// Actions that failed, timed out or were killed where that is not allowed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed: u32,
+    /// Actions that failed, timed out or were killed where that is allowed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub faults: u32,
+    /// The actions, in the definition's order.
+    pub actions: Pages,
+}
+
+/// What asked for a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Origin {
+    /// A call of the API.
+    Request,
+    /// The task's schedule.
+    Schedule {
+        /// The due time that this run stands for, in milliseconds since the epoch.
+        nominal: Timestamp,
+    },
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Recorded, not begun.
+    Submitted,
+    /// Under way.
+    Running,
+    /// Under way, but nothing further is queued.
+    Paused,
+    /// Ending early: waiting for what is queued or running to be answered.
+    Cancelling,
+    /// Ended: every action succeeded or was skipped.
+    Succeeded,
+    /// Ended: something failed that was allowed to.
+    SucceededWithFaults,
+    /// Ended: something failed.
+    Failed,
+    /// Ended: its deadline passed.
+    TimedOut,
+    /// Ended: a caller, or its schedule, cancelled it.
+    Cancelled,
+}
+
+/// That a run was cancelled, and by what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cancellation {
+    /// When.
+    pub at: Timestamp,
+    /// By what.
+    pub cause: CancelCause,
+    /// Why, in words.
+    pub reason: String,
+    /// Who asked for it.
+    #[serde(default)]
+    pub caller: Caller,
+    /// The revision whose commit said so.
+    pub revision: u64,
+}
+
+/// Which commit a sweep has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Swept {
+    /// The time that the sweep names.
+    #[serde(rename = "t")]
+    pub at: Timestamp,
+    /// The revision of its commit.
+    #[serde(rename = "v")]
+    pub revision: u64,
+}
+
+/// The phases of a run's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Submitted, under way or held.
+    Open,
+    /// It takes up nothing further, and waits for what is queued or running.
+    Ending,
+    /// Over, unless it is retried by hand.
+    Ended,
+}
+
+impl Run {
+    /// The record of a run that has been asked for and not begun.
+    pub fn submitted(
+        id: RunId,
+        (task, version): (TaskName, TaskVersion),
+        actions: usize,
+        input: Value,
+        origin: Origin,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            task,
+            version,
+            revision: 0,
+            origin,
+            caller: Caller::default(),
+            status: RunStatus::Submitted,
+            input,
+            output: None,
+            error: None,
+            submitted_at: now,
+            started_at: None,
+            finished_at: None,
+            deadline: None,
+            wake_at: Some(now.plus(Millis(START_AGAIN_AFTER_MS))),
+            cancellation: None,
+            retries: 0,
+            pauses: 0,
+            status_revision: 0,
+            status_caller: None,
+            start_revision: 0,
+            swept: Vec::new(),
+            open: u32::try_from(actions).unwrap_or(u32::MAX),
+            in_flight: 0,
+            ready: 0,
+            ready_from: 0,
+            failed: 0,
+            faults: 0,
+            actions: Pages::new(actions),
+        }
+    }
+
+    /// The same record, which that caller asked for.
+    #[must_use]
+    pub fn asked_by(self, caller: Caller) -> Self {
+        Self { caller, ..self }
+    }
+
+    /// Remembers which commit a sweep has made.
+    pub(super) fn remember_sweep(&mut self, at: Timestamp, revision: u64) {
+        self.swept.retain(|swept| at.since(swept.at).0 < SWEPT_KEPT_FOR_MS);
+        let surplus = (self.swept.len() + 1).saturating_sub(MAX_SWEPT_KEPT);
+        self.swept.drain(..surplus);
+        self.swept.push(Swept { at, revision });
+    }
+
+    /// The state of one action.
+    pub fn action(&self, index: ActionIndex) -> &ActionState {
+        self.actions.get(index)
+    }
+
+    /// Whether no agent has reported anything since its start: the process that recorded it may have died before it sent
+    /// what follows. That its pool has no agent is no news of the run itself.
+    pub fn is_unheard_of(&self) -> bool {
+        let is_of_start = |revision: u64| revision <= self.start_revision;
+        is_of_start(self.status_revision) && self.actions.iter().all(|state| is_of_start(state.revision))
+    }
+
+    /// The first action, in the author's order, that waits for room.
+    pub fn first_ready(&self) -> Option<ActionIndex> {
+        if self.ready == 0 {
+            return None;
+        }
+        let from = self.ready_from as usize;
+        (from..self.actions.len()).map(ActionIndex::from_usize).find(|action| self.action(*action).ready)
+    }
+}
+
+impl RunStatus {
+    /// Every status, in the order of a run's life.
+    pub const ALL: [Self; 9] = [
+        Self::Submitted,
+        Self::Running,
+        Self::Paused,
+        Self::Cancelling,
+        Self::Succeeded,
+        Self::SucceededWithFaults,
+        Self::Failed,
+        Self::TimedOut,
+        Self::Cancelled,
+    ];
+
+    /// Which phase of its life that is.
+    pub const fn phase(self) -> Phase {
+        match self {
+            Self::Submitted | Self::Running | Self::Paused => Phase::Open,
+            Self::Cancelling => Phase::Ending,
+            Self::Succeeded | Self::SucceededWithFaults | Self::Failed | Self::TimedOut | Self::Cancelled => {
+                Phase::Ended
+            }
+        }
+    }
+
+    /// Whether the run has ended.
+    pub const fn is_final(self) -> bool {
+        matches!(self.phase(), Phase::Ended)
+    }
+
+    /// Whether actions are taken up, or held for a while.
+    pub const fn goes_on(self) -> bool {
+        matches!(self, Self::Running | Self::Paused)
+    }
+
+    /// Whether the run has ended well.
+    pub const fn is_success(self) -> bool {
+        matches!(self, Self::Succeeded | Self::SucceededWithFaults)
+    }
+
+    /// The status as it stands in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Running => "running",
+            Self::Paused => "paused",
+            Self::Cancelling => "cancelling",
+            Self::Succeeded => "succeeded",
+            Self::SucceededWithFaults => "succeeded_with_faults",
+            Self::Failed => "failed",
+            Self::TimedOut => "timed_out",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero_64(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,127 @@
+//! What an input does to a run: one match on the input, and for each a file that has its rule.
+//!
+//! An input may come twice. Handled again, it changes nothing, and names the commit in which its first handling stands: the
+//! caller then sends what that commit led to, for the process that decided it may have died before it sent.
+
+use std::collections::BTreeSet;
+
+use super::command::Command;
+use super::draft::Draft;
+use super::fact::Fact;
+use super::input::{Input, Report};
+use super::state::{Run, RunStatus};
+use super::{control, report, time, timers};
+use crate::caller::Caller;
+use crate::definition::Definition;
+use crate::ids::ActionIndex;
+use crate::time::Timestamp;
+
+/// What an input does to a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The run with the facts folded in.
+    pub run: Run,
+    /// What has been decided, in order; empty: the input changes nothing.
+    pub facts: Vec<Fact>,
+    /// Facts of earlier commits whose events are published again. They are not folded.
+    pub again: Vec<Fact>,
+    /// What is sent once the facts are committed.
+    pub commands: Vec<Command>,
+    /// Whether the input was accepted. A refusal may send, too.
+    pub answer: Result<(), Rejection>,
+    /// The commits in which an earlier handling of this input may stand, as far as the record tells; none: it was not handled.
+    pub stands: BTreeSet<u64>,
+}
+
+/// Why an input is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The run has ended.
+    #[error("the run has ended")]
+    RunEnded,
+    /// The run is not in a status in which this can be done.
+    #[error("the run is {}", .0.as_str())]
+    RunStatus(RunStatus),
+    /// The report is of an attempt or a delivery that another has replaced; or the request is of another life of the run.
+    #[error("another attempt or delivery has replaced it")]
+    Stale,
+    /// The action has ended.
+    #[error("the action has ended")]
+    Settled,
+    /// The definition has no such action.
+    #[error("the definition has no such action")]
+    UnknownAction,
+    /// The report is of a pool whose agents did not send it.
+    #[error("the report came from another pool than the action's own")]
+    Forbidden,
+}
+
+/// Decides what an input of that caller does to a run at `now`.
+pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller, now: Timestamp) -> Change {
+    let mut draft = Draft::new(definition, run, caller, now);
+    let answer = answer(&mut draft, input);
+    if !draft.facts.is_empty() && !draft.is_wake_set {
+        timers::keep_wake(&mut draft);
+    }
+    let stands = draft.stands.into_iter().filter(|revision| *revision <= run.revision).collect();
+    let Draft { run, facts, again, commands, .. } = draft;
+    Change { run, facts, again, commands, answer, stands }
+}
+
+fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
+    match input {
+        Input::Start => control::start(draft),
+        Input::Cancel { reason, cause, retries } => control::cancel_as_asked(draft, *cause, reason, *retries)?,
+        Input::Kill { action, reason, retries } => {
+            check_action(draft, *action)?;
+            control::kill_as_asked(draft, *action, reason, *retries)?;
+        }
+        Input::Pause { pauses, retries } => control::pause_as_asked(draft, *pauses, *retries)?,
+        Input::Resume { pauses } => control::resume_as_asked(draft, *pauses)?,
+        Input::Retry { retries } => control::retry(draft, *retries)?,
+        Input::Wake { action } => {
+            action.map_or(Ok(()), |action| check_action(draft, action))?;
+            time::wake(draft, *action)?;
+        }
+        Input::Sweep { at } => time::sweep(draft, *at)?,
+        Input::Unserved { pool, since } => time::unserved(draft, pool, *since),
+        Input::Started { of, started_at } => {
+            check_action(draft, of.action)?;
+            report::started(draft, of, *started_at)?;
+        }
+        Input::Claim { agent, claims } => {
+            let mut answers = Ok(());
+            for claim in claims {
+                let of = Report::of_claim(agent, claim);
+                let known = check_action(draft, claim.action);
+                answers = answers.and(known.and_then(|()| report::claim(draft, &of, claim.asked)));
+            }
+            answers?;
+        }
+        Input::Renewed { of, started_at, number } => {
+            check_action(draft, of.action)?;
+            report::renewed(draft, of, *started_at, *number)?;
+        }
+        Input::Progressed { of, number, progress, checkpoint } => {
+            check_action(draft, of.action)?;
+            report::progressed(draft, of, *number, progress, checkpoint.as_ref())?;
+        }
+        Input::HandedBack { of, checkpoint } => {
+            check_action(draft, of.action)?;
+            report::handed_back(draft, of, checkpoint.as_ref())?;
+        }
+        Input::Completed { of, started_at, outcome, checkpoint } => {
+            check_action(draft, of.action)?;
+            report::completed(draft, of, *started_at, outcome, checkpoint.as_ref())?;
+        }
+        Input::DeadLettered { action, delivery, message, reason } => {
+            check_action(draft, *action)?;
+            report::dead_lettered(draft, *action, (*delivery, *message), reason)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_action(draft: &Draft<'_>, action: ActionIndex) -> Result<(), Rejection> {
+    if action.as_usize() < draft.run.actions.len() { Ok(()) } else { Err(Rejection::UnknownAction) }
+}

@@ -1,0 +1,183 @@
+//! What time alone does: due retries, deadlines, waits that took too long, leases that run out, and the sweeper's second
+//! look.
+
+use super::Rejection;
+use super::control;
+use super::draft::Draft;
+use super::ending;
+use super::fact::{CancelCause, FactKind};
+use super::graph;
+use super::report::attempt_failed;
+use super::state::{Phase, RunStatus};
+use super::timers::{self, due_of, timeout_of};
+use crate::attempt::{ActionStatus, ErrorInfo, Fate};
+use crate::ids::{ActionIndex, PoolName};
+use crate::outstanding;
+use crate::time::Timestamp;
+
+/// A timer has run down: of one action, or of the run as a whole.
+pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result<(), Rejection> {
+    let before = draft.facts.len();
+    match action {
+        Some(action) if draft.run.status.goes_on() => {
+            draft.stands_in(draft.state(action).revision);
+            look_at(draft, action, true);
+        }
+        None => {
+            // The deadline has its timer, and the end of what was cancelled has another: this may be either.
+            if let Some(cancellation) = &draft.run.cancellation {
+                draft.stands.extend([cancellation.revision, draft.run.status_revision]);
+            }
+            look_at_run(draft)?;
+        }
+        // This very timer may have ended the run.
+        Some(action) => {
+            draft.stands_in(draft.state(action).revision);
+            return Ok(());
+        }
+    }
+    graph::follow(draft);
+    if draft.facts.len() == before {
+        timers::ask_again(draft, action);
+    } else {
+        draft.stands.clear();
+    }
+    let is_done = action.is_some() || draft.run.status.phase() == Phase::Ending;
+    if is_done {
+        timers::set_wake(draft, action);
+    }
+    Ok(())
+}
+
+/// The sweeper found the run: all that is due by now is done, and what may have been lost is sent again.
+pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp) -> Result<(), Rejection> {
+    if let Some(before) = draft.run.swept.iter().find(|swept| swept.at == at) {
+        // The sweep was handled before. What is due since then is for the next one.
+        draft.stands_in(before.revision);
+        return Ok(());
+    }
+    match draft.run.status.phase() {
+        Phase::Open if draft.run.status == RunStatus::Submitted => control::start(draft),
+        Phase::Open => {
+            look_at_run(draft)?;
+            for action in draft.definition.indexes().filter(|_| draft.run.status.goes_on()).collect::<Vec<_>>() {
+                look_at(draft, action, false);
+            }
+            graph::follow(draft);
+        }
+        Phase::Ending => {
+            ending::force_all(draft);
+            graph::follow(draft);
+        }
+        Phase::Ended => return Ok(()),
+    }
+    if draft.facts.iter().any(|fact| fact.kind.is_public()) {
+        draft.emit_before_end(FactKind::RunSwept { at });
+    }
+    timers::set_wake(draft, None);
+    Ok(())
+}
+
+/// What is due for the run as a whole.
+fn look_at_run(draft: &mut Draft<'_>) -> Result<(), Rejection> {
+    if draft.run.status.phase() == Phase::Ending {
+        ending::force_all(draft);
+    } else if draft.run.status.goes_on() && draft.run.deadline.is_some_and(|deadline| deadline <= draft.now) {
+        ending::cancel(draft, CancelCause::Deadline, "the run's deadline passed")?;
+    }
+    Ok(())
+}
+
+/// What is due for one action. `by_timer`: its own timer was sent, so its last event was published before.
+fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
+    let state = draft.state(action);
+    if let Some(at) = state.kill.as_ref().map(|kill| kill.at) {
+        return ending::force(draft, action, draft.now.since(at));
+    }
+    let handled = timers::handled_until(&draft.run, draft.now);
+    let Some(due) = due_of(draft.definition, &draft.run, action, handled).filter(|due| *due <= draft.now) else {
+        return;
+    };
+    match state.status {
+        // Room is given when all that is due has been looked at, so that the author's order decides.
+        ActionStatus::RetryWaiting => {
+            if !by_timer {
+                // The process manager that decided the retry may have died before it published that.
+                draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
+            }
+            draft.emit(FactKind::ActionReady { action });
+        }
+        ActionStatus::Queued if !waits_too_long(draft, action) => send_again(draft, action),
+        ActionStatus::Queued => {
+            let (by, error) = (state.owner.clone(), ErrorInfo::new("timeout.queue", untaken(draft, action, due)));
+            attempt_failed(draft, action, by, error, true);
+        }
+        ActionStatus::Running => {
+            let timeout = timeout_of(draft.definition, &draft.run, action).filter(|timeout| *timeout <= draft.now);
+            let Some(timeout) = timeout else { return lapse(draft, action) };
+            let by = state.owner.clone();
+            let message = format!("its agent did not report until {timeout}, a minute after its timeout");
+            draft.stop_owner(action, Fate::Leave, "the attempt has taken longer than its timeout");
+            attempt_failed(draft, action, by, ErrorInfo::new("timeout.lost", message), true);
+        }
+        ActionStatus::Waiting
+        | ActionStatus::Succeeded
+        | ActionStatus::Failed
+        | ActionStatus::TimedOut
+        | ActionStatus::Skipped
+        | ActionStatus::Cancelled => {}
+    }
+}
+
+/// The owner's lease has run out, or it should have one by now: the attempt is sent again.
+fn lapse(draft: &mut Draft<'_>, action: ActionIndex) {
+    draft.stop_owner(action, Fate::Leave, "its lease has run out");
+    draft.emit(FactKind::ActionLapsed { of: draft.at(action) });
+    draft.resend(action);
+}
+
+/// Why no agent took a queued attempt in time, as far as is known.
+fn untaken(draft: &Draft<'_>, action: ActionIndex, due: Timestamp) -> String {
+    let pool = &draft.action(action).pool;
+    match draft.state(action).unserved {
+        Some(unserved) => {
+            let since = unserved.since;
+            format!("no agent has served the pool `{pool}` since {since}; none took the attempt until {due}")
+        }
+        None => format!("no agent took the attempt from the pool `{pool}` until {due}"),
+    }
+}
+
+/// Whether a queued attempt has waited for as long as it may.
+fn waits_too_long(draft: &Draft<'_>, action: ActionIndex) -> bool {
+    let most = draft.action(action).queue_timeout;
+    let since = draft.state(action).waits_since();
+    most.zip(since).is_some_and(|(most, since)| since.plus(most) <= draft.now)
+}
+
+/// A queued attempt has waited for long: its message may be lost, and so may be the event that it was queued.
+fn send_again(draft: &mut Draft<'_>, action: ActionIndex) {
+    draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
+    draft.resend(action);
+}
+
+/// Tells of every attempt that waits in the pool that no agent serves it since then, once for its whole stay. A run that is
+/// ending does not: what it has queued is cancelled in a moment.
+pub(super) fn unserved(draft: &mut Draft<'_>, pool: &PoolName, since: Timestamp) {
+    if !draft.run.status.goes_on() {
+        return;
+    }
+    for action in draft.definition.indexes() {
+        let state = draft.state(action);
+        if state.status != ActionStatus::Queued || draft.action(action).pool != *pool {
+            continue;
+        }
+        if let Some(unserved) = state.unserved {
+            draft.stands_in(unserved.revision);
+            continue;
+        }
+        let since = state.queued_at.map_or(since, |queued_at| queued_at.max(since));
+        let of = draft.at(action);
+        draft.emit(FactKind::ActionUnserved { of, pool: pool.clone(), since });
+    }
+}

@@ -1,0 +1,145 @@
+//! Expressions at work: conditions, what an action is to perform, and the run's output.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::state::{Origin, Run};
+use crate::attempt::ErrorInfo;
+use crate::definition::{Definition, ExecFacade, Facade, HttpFacade, NativeFacade};
+use crate::expression::{ExpressionError, Scope, Template, as_text};
+use crate::ids::{ActionIndex, ActionName};
+use crate::limits::MAX_WORK_BYTES;
+use crate::work::{ExecWork, HttpWork, NativeWork, Work};
+
+/// Whether the action's condition holds; it does if there is none.
+pub(super) fn condition(definition: &Definition, run: &Run, action: ActionIndex) -> Result<bool, ErrorInfo> {
+    let Some(when) = &definition.action(action).when else {
+        return Ok(true);
+    };
+    let scope = scope(definition, run, &when.actions());
+    match when.evaluate(&scope).map_err(|error| in_place("when", &error))? {
+        Value::Bool(holds) => Ok(holds),
+        other @ (Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(ErrorInfo::new("expression", format!("in `when`: expected true or false, not {other}")))
+        }
+    }
+}
+
+/// The run's output.
+pub(super) fn output(definition: &Definition, run: &Run) -> Result<Option<Value>, ErrorInfo> {
+    let Some(template) = &definition.output else {
+        return Ok(None);
+    };
+    let scope = scope(definition, run, &template.actions());
+    template.render(&scope).map(Some).map_err(|error| in_place("output", &error))
+}
+
+/// What the action is to perform.
+pub(super) fn render(definition: &Definition, run: &Run, action: ActionIndex) -> Result<Work, ErrorInfo> {
+    let facade = &definition.action(action).facade;
+    let names = referred(facade);
+    let is_constant = names.is_none();
+    let scope = names.map_or_else(Scope::default, |names| scope(definition, run, &names));
+    let work = match facade {
+        Facade::Exec(exec) => Work::Exec(render_exec(exec, &scope)?),
+        Facade::Http(http) => Work::Http(render_http(http, &scope)?),
+        Facade::Native(native) => Work::Native(render_native(native, &scope)?),
+    };
+    if !is_constant {
+        check_size(&work)?;
+    }
+    Ok(work)
+}
+
+/// The message that carries the work has its bound; what does not fit fails here, by name.
+fn check_size(work: &Work) -> Result<(), ErrorInfo> {
+    let bytes = serde_json::to_string(work).map_or(usize::MAX, |json| json.len());
+    if bytes <= MAX_WORK_BYTES {
+        return Ok(());
+    }
+    let message = format!("what the action is given has {bytes} bytes; at most {MAX_WORK_BYTES} can be sent");
+    Err(ErrorInfo::new("work.too_large", message))
+}
+
+fn render_exec(exec: &ExecFacade, scope: &Scope) -> Result<ExecWork, ErrorInfo> {
+    let command = exec.command.iter().map(|part| text(part, scope, "exec.command"));
+    Ok(ExecWork {
+        command: command.collect::<Result<_, _>>()?,
+        stdin: exec.stdin.as_ref().map(|stdin| value(stdin, scope, "exec.stdin")).transpose()?,
+        env: texts(&exec.env, scope, "exec.env")?,
+        workdir: exec.workdir.clone(),
+    })
+}
+
+fn render_http(http: &HttpFacade, scope: &Scope) -> Result<HttpWork, ErrorInfo> {
+    Ok(HttpWork {
+        method: http.method.clone(),
+        url: text(&http.url, scope, "http.url")?,
+        headers: texts(&http.headers, scope, "http.headers")?,
+        body: http.body.as_ref().map(|body| value(body, scope, "http.body")).transpose()?,
+    })
+}
+
+fn render_native(native: &NativeFacade, scope: &Scope) -> Result<NativeWork, ErrorInfo> {
+    let input = native.input.as_ref().map(|input| value(input, scope, "native.input")).transpose()?;
+    Ok(NativeWork { handler: native.handler.clone(), input: input.unwrap_or(Value::Null) })
+}
+
+fn value(template: &Template, scope: &Scope, place: &str) -> Result<Value, ErrorInfo> {
+    template.render(scope).map_err(|error| in_place(place, &error))
+}
+
+fn text(template: &Template, scope: &Scope, place: &str) -> Result<String, ErrorInfo> {
+    value(template, scope, place).map(|value| as_text(&value))
+}
+
+fn texts(
+    templates: &BTreeMap<String, Template>,
+    scope: &Scope,
+    place: &str,
+) -> Result<BTreeMap<String, String>, ErrorInfo> {
+    let render = |(key, template): (&String, &Template)| Ok((key.clone(), text(template, scope, place)?));
+    templates.iter().map(render).collect()
+}
+
+fn in_place(place: &str, error: &ExpressionError) -> ErrorInfo {
+    ErrorInfo::new("expression", format!("in `{place}`: {error}"))
+}
+
+/// The names of the actions that a facade's expressions refer to; `None`: it has no expression at all.
+fn referred(facade: &Facade) -> Option<BTreeSet<String>> {
+    let templates: Vec<&Template> = match facade {
+        Facade::Exec(exec) => exec.command.iter().chain(&exec.stdin).chain(exec.env.values()).collect(),
+        Facade::Http(http) => std::iter::once(&http.url).chain(http.headers.values()).chain(&http.body).collect(),
+        Facade::Native(native) => native.input.iter().collect(),
+    };
+    if templates.iter().all(|template| matches!(template, Template::Plain(_))) {
+        return None;
+    }
+    Some(templates.iter().flat_map(|template| template.actions()).collect())
+}
+
+/// What expressions see: only the actions that they refer to.
+fn scope(definition: &Definition, run: &Run, names: &BTreeSet<String>) -> Scope {
+    let seen = |name: &String| {
+        let index = definition.index_of(&ActionName::new(name).ok()?)?;
+        let state = run.action(index);
+        let seen = json!({ "status": state.status, "output": state.output, "error": state.error });
+        Some((name.clone(), seen))
+    };
+    let mut about = Map::new();
+    about.insert("id".into(), run.id.to_string().into());
+    about.insert("task".into(), run.task.as_str().into());
+    about.insert("version".into(), run.version.into());
+    about.insert("labels".into(), json!(definition.labels));
+    about.insert("submitted_at".into(), run.submitted_at.to_string().into());
+    about.insert(
+        "nominal_time".into(),
+        match &run.origin {
+            Origin::Request => Value::Null,
+            Origin::Schedule { nominal } => nominal.to_string().into(),
+        },
+    );
+    Scope { input: run.input.clone(), run: about.into(), actions: names.iter().filter_map(seen).collect() }
+}

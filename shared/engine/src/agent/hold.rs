@@ -1,0 +1,340 @@
+//! The messages that an agent holds, and its right to them: hidden until their visibility ends, or leased when it has held
+//! them for long (`lease.rs`).
+//!
+//! An agent that cannot keep its right stops the attempt before another agent can have it. All times are of the clock that
+//! goes on while the machine sleeps.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio_util::sync::CancellationToken;
+use windlass_contract::message::{Confirmed, Stopped as StopOrder};
+use windlass_domain::attempt::Fate;
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{ActionIndex, RunId};
+use windlass_domain::limits::LEASE_MS;
+use windlass_domain::time::Timestamp;
+
+use crate::ports::{Clock, Receipt, Received};
+
+/// How long an attempt without a message is this agent's after each renewal.
+pub(super) const LEASE: Duration = Duration::from_millis(LEASE_MS);
+
+/// Which delivery of which message of which attempt a hold is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Key {
+    pub(super) run: RunId,
+    pub(super) action: ActionIndex,
+    pub(super) delivery: Delivery,
+    pub(super) message: u32,
+}
+
+/// Why an attempt was stopped from outside its work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stopped {
+    /// The process manager says so, and what becomes of the message.
+    Told(Fate),
+    /// Its message may be with another agent.
+    Lost,
+    /// The agent drains and hands it back.
+    HandedBack,
+}
+
+/// The answer to a claim.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Answer {
+    Confirmed(Confirmed),
+    Refused(Fate),
+}
+
+/// What gives an agent the right to one attempt: its message, or a lease in the record.
+pub(super) struct Hold {
+    number: u64,
+    /// Cancelled when the attempt is to stop.
+    pub(super) stop: CancellationToken,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    /// Given back when the hold is dropped: after its report has been sent.
+    _slot: OwnedSemaphorePermit,
+}
+
+struct State {
+    /// Its message's newest receipt, until it has been deleted.
+    receipt: Option<Receipt>,
+    /// When it was received, or a little earlier: from then on its queue counts the hours.
+    since: Duration,
+    /// What it is of, once that has been read.
+    key: Option<Key>,
+    /// The claim that waits for its answer: its number, and where the answer goes.
+    claim: Option<(u32, oneshot::Sender<Answer>)>,
+    /// When the attempt began.
+    began: Option<Timestamp>,
+    lease: Lease,
+    /// No other agent may have it before.
+    safe_until: Duration,
+    /// For how long it is safe after each extension or renewal.
+    span: Duration,
+    stopped: Option<Stopped>,
+}
+
+/// The attempt's lease in the record.
+#[derive(Debug, Default)]
+struct Lease {
+    /// The record keeps the attempt for this agent, and no message counts any more.
+    is_held: bool,
+    /// The number of the newest renewal.
+    number: u32,
+    /// When it was first asked for that renewal, until it is answered: the record may have granted it since then.
+    asked_at: Option<Duration>,
+}
+
+/// A renewal to be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct DueRenewal {
+    pub(super) key: Key,
+    pub(super) started_at: Timestamp,
+    pub(super) number: u32,
+}
+
+impl Hold {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why it was stopped, if it was; the first reason counts.
+    pub(super) fn stopped(&self) -> Option<Stopped> {
+        self.state().stopped
+    }
+
+    pub(super) fn stop(&self, why: Stopped) {
+        self.state().stopped.get_or_insert(why);
+        self.stop.cancel();
+    }
+
+    /// Whether no other agent can have it for at least that long.
+    pub(super) fn is_safe_for(&self, margin: Duration) -> bool {
+        self.clock.elapsed() + margin <= self.state().safe_until
+    }
+
+    /// Whether it is time to extend or renew it.
+    pub(super) fn is_due(&self) -> bool {
+        let span = self.state().span;
+        !self.is_safe_for(span * 2 / 3)
+    }
+
+    /// Whether it is too late to go on with it. A lease that was asked for may have been granted, whatever became of the
+    /// answer, and then the record takes the attempt from this agent when the lease is over, though its message is here.
+    pub(super) fn is_lost(&self) -> bool {
+        let (span, asked_at) = {
+            let state = self.state();
+            (state.span, state.lease.asked_at.filter(|_| !state.lease.is_held))
+        };
+        let now = self.clock.elapsed();
+        !self.is_safe_for(span / 3) || asked_at.is_some_and(|at| now.saturating_sub(at) >= LEASE * 2 / 3)
+    }
+
+    /// Whether the record keeps it, and no message does.
+    pub(super) fn is_leased(&self) -> bool {
+        self.state().lease.is_held
+    }
+
+    /// The agent claims it under that number; gives where the answer comes.
+    pub(super) fn claims(&self, asked: u32) -> oneshot::Receiver<Answer> {
+        let (answer, answered) = oneshot::channel();
+        self.state().claim = Some((asked, answer));
+        answered
+    }
+
+    /// The attempt begins.
+    pub(super) fn begins(&self, at: Timestamp) {
+        self.state().began = Some(at);
+    }
+
+    /// The renewal that is to be asked for now, if there is one: the first after it was held for so long, the next when a
+    /// third of the lease is over, and the same again until it is answered.
+    pub(super) fn due_renewal(&self, lease_after: Duration) -> Option<DueRenewal> {
+        let (is_due, now) = (self.is_due(), self.clock.elapsed());
+        let mut state = self.state();
+        let (key, started_at) = state.key.zip(state.began)?;
+        let is_held_long = now.saturating_sub(state.since) >= lease_after;
+        let is_wanted = if state.lease.is_held { is_due } else { is_held_long && state.stopped.is_none() };
+        if !is_wanted {
+            return None;
+        }
+        if state.lease.asked_at.is_none() {
+            (state.lease.asked_at, state.lease.number) = (Some(now), state.lease.number + 1);
+        }
+        Some(DueRenewal { key, started_at, number: state.lease.number })
+    }
+
+    /// The process manager answers a claim or a renewal; whether it was one of this hold's.
+    fn answer(&self, confirmed: &Confirmed) -> bool {
+        let mut state = self.state();
+        if let Some((_, answer)) =
+            state.claim.take_if(|(asked, _)| *asked == confirmed.asked && confirmed.until.is_none())
+        {
+            // An attempt that was let go in between does not wait any more.
+            return answer.send(Answer::Confirmed(confirmed.clone())).is_ok();
+        }
+        let is_renewal = confirmed.until.is_some() && confirmed.asked == state.lease.number;
+        let Some(asked_at) = state.lease.asked_at.filter(|_| is_renewal) else { return state.began.is_some() };
+        // An attempt that was stopped meanwhile is given back with its message.
+        if state.stopped.is_none() || state.lease.is_held {
+            state.lease.is_held = true;
+            (state.span, state.safe_until) = (LEASE, asked_at + LEASE);
+        }
+        state.lease.asked_at = None;
+        true
+    }
+
+    /// The process manager refuses a claim, or stops what is performed.
+    fn obey(&self, order: &StopOrder) {
+        let refused = self.state().claim.take_if(|(asked, _)| order.asked == Some(*asked));
+        if let Some((_, answer)) = refused {
+            // An attempt that was let go in between does not wait any more.
+            let _let_go = answer.send(Answer::Refused(order.fate));
+        } else if self.state().began.is_some() {
+            self.stop(Stopped::Told(order.fate));
+        }
+    }
+
+    /// The receipt of its message, if that may not have been deleted yet.
+    pub(super) fn receipt(&self) -> Option<Receipt> {
+        self.state().receipt.clone()
+    }
+
+    /// That message is gone.
+    pub(super) fn forget(&self, gone: &Receipt) {
+        self.state().receipt.take_if(|receipt| receipt == gone);
+    }
+
+    /// Its message is hidden again since then, for that long.
+    pub(super) fn extended(&self, receipt: &Receipt, at: Duration, span: Duration) {
+        let mut state = self.state();
+        if state.receipt.as_ref() == Some(receipt) && !state.lease.is_held {
+            state.safe_until = at + span;
+        }
+    }
+
+    /// Its message could not be extended: it is gone, or with another agent.
+    pub(super) fn not_extended(&self, receipt: &Receipt) {
+        let is_its_own = self.state().receipt.as_ref() == Some(receipt);
+        if is_its_own && !self.is_leased() {
+            self.stop(Stopped::Lost);
+        }
+    }
+}
+
+/// Every message that the agent holds.
+pub(super) struct Held {
+    visibility: Duration,
+    clock: Arc<dyn Clock>,
+    next: AtomicU64,
+    holds: Mutex<BTreeMap<u64, Arc<Hold>>>,
+}
+
+impl Held {
+    pub(super) fn new(visibility: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { visibility, clock, next: AtomicU64::new(0), holds: Mutex::default() }
+    }
+
+    fn holds(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Hold>>> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A message has been received, by a receive that was asked for at that time. When it was hidden is not known any
+    /// better: the answer may have lain unread while the process slept.
+    pub(super) fn take(&self, received: &Received, asked_at: Duration, slot: OwnedSemaphorePermit) -> Arc<Hold> {
+        let state = State {
+            receipt: Some(received.receipt.clone()),
+            since: asked_at,
+            key: None,
+            claim: None,
+            began: None,
+            lease: Lease::default(),
+            safe_until: asked_at + self.visibility,
+            span: self.visibility,
+            stopped: None,
+        };
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let (stop, clock) = (CancellationToken::new(), self.clock.clone());
+        let hold = Arc::new(Hold { number, stop, clock, state: Mutex::new(state), _slot: slot });
+        self.holds().insert(number, hold.clone());
+        hold
+    }
+
+    /// The message is no longer extended: it is answered, handed back or lost.
+    pub(super) fn release(&self, hold: &Hold) {
+        self.holds().remove(&hold.number);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.holds().len()
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Hold>> {
+        self.holds().values().cloned().collect()
+    }
+
+    /// Says what a message is of; whether the agent goes on with it. If this agent has the very message already, only the
+    /// newest receipt is good. If it performs the attempt by another message, this one is let be: it comes again, and is
+    /// refused once the record knows who performs the attempt.
+    pub(super) fn identify(&self, hold: &Hold, key: Key) -> bool {
+        let mut holds = self.holds();
+        let is_same =
+            |held: &Key| (held.run, held.action, held.delivery.attempt) == (key.run, key.action, key.delivery.attempt);
+        let is_in_the_way = |held: &&Arc<Hold>| {
+            let state = held.state();
+            let same = state.key.filter(is_same);
+            same.is_some_and(|held| held.message == key.message || state.began.is_some())
+        };
+        let Some(first) = holds.values().find(is_in_the_way).cloned() else {
+            hold.state().key = Some(key);
+            return true;
+        };
+        holds.remove(&hold.number);
+        let (receipt, safe_until) = (hold.receipt(), hold.state().safe_until);
+        let mut first = first.state();
+        let is_its_own = first.key.is_some_and(|held| held.message == key.message);
+        if is_its_own && first.stopped.is_none() && !first.lease.is_held {
+            (first.receipt, first.safe_until) = (receipt, first.safe_until.max(safe_until));
+        }
+        false
+    }
+
+    /// The process manager confirms a claim or a renewal; whether a hold was meant.
+    pub(super) fn confirm(&self, run: RunId, confirmed: &Confirmed) -> bool {
+        let Confirmed { action, delivery, message, .. } = *confirmed;
+        self.of(Key { run, action, delivery, message }).is_some_and(|hold| hold.answer(confirmed))
+    }
+
+    /// The process manager refuses a claim, or stops an attempt; whether a hold was meant.
+    pub(super) fn obey(&self, run: RunId, order: &StopOrder) -> bool {
+        let StopOrder { action, delivery, message, .. } = *order;
+        let hold = self.of(Key { run, action, delivery, message });
+        hold.inspect(|hold| hold.obey(order)).is_some()
+    }
+
+    fn of(&self, key: Key) -> Option<Arc<Hold>> {
+        self.holds().values().find(|hold| hold.state().key == Some(key)).cloned()
+    }
+
+    /// Stops everything, to be handed back.
+    pub(super) fn hand_back_all(&self) {
+        for hold in self.holds().values() {
+            hold.stop(Stopped::HandedBack);
+        }
+    }
+
+    /// Stops what could not be kept: another agent may have it soon.
+    pub(super) fn stop_lost(&self) {
+        for hold in self.holds().values() {
+            if hold.is_lost() {
+                hold.stop(Stopped::Lost);
+            }
+        }
+    }
+}

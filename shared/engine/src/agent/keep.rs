@@ -1,0 +1,65 @@
+//! Keeping what is held: messages are extended in batches, three times within the time for which they are safe.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use windlass_domain::limits::MAX_BATCH;
+
+use super::Agent;
+use super::hold::{Hold, LEASE};
+use crate::ports::{QueueName, Receipt};
+use crate::send::together;
+
+impl Agent {
+    /// Keeps all that is held until the agent has ended.
+    pub(super) async fn keep_held(self, ended: CancellationToken) {
+        let every = self.inner.settings.visibility.min(LEASE) / 6;
+        loop {
+            tokio::select! {
+                biased;
+                () = ended.cancelled() => return,
+                () = tokio::time::sleep(every) => {}
+            }
+            // Extending and renewing do not wait for each other.
+            let (extended, leased) = join(timeout(every, self.extend_due()), timeout(every, self.keep_leases())).await;
+            if extended.is_err() || leased.is_err() {
+                tracing::warn!("keeping what is performed takes too long; it is tried again");
+            }
+            // A round takes a third of the time for which all is safe at most, so nothing is found too late.
+            self.inner.held.stop_lost();
+        }
+    }
+
+    async fn extend_due(&self) {
+        // The message of a leased attempt is refused and deleted by the agent that gets it.
+        let is_due = |hold: &Arc<Hold>| !hold.is_leased() && hold.is_due();
+        let due = self.inner.held.all().into_iter().filter(is_due);
+        let due: Vec<_> = due.filter_map(|hold| hold.receipt().map(|receipt| (hold, receipt))).collect();
+        let batches = due.chunks(MAX_BATCH).map(|batch| self.extend(batch));
+        together(batches.collect()).await;
+    }
+
+    async fn extend(&self, batch: &[(Arc<Hold>, Receipt)]) {
+        let pool = QueueName::Pool(self.inner.settings.pool.clone());
+        let visibility: Duration = self.inner.settings.visibility;
+        let asked_at = self.inner.ports.clock.elapsed();
+        let request = batch.iter().map(|(_, receipt)| (receipt.clone(), visibility)).collect();
+        match self.inner.ports.queues.extend(&pool, request).await {
+            Ok(kept) => {
+                for (hold, receipt) in batch {
+                    if kept.contains(receipt) {
+                        hold.extended(receipt, asked_at, visibility);
+                    } else {
+                        hold.not_extended(receipt);
+                    }
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error.code = error.code, error = %error, "failed to extend what is performed");
+            }
+        }
+    }
+}
