@@ -73,6 +73,9 @@ pub(crate) struct Columns {
     /// Since the state before.
     #[serde(rename = "v", skip_serializing_if = "Vec::is_empty")]
     revision: Vec<i64>,
+    /// The state's own revision less this one.
+    #[serde(rename = "y", skip_serializing_if = "Vec::is_empty")]
+    retried: Vec<Option<u64>>,
     #[serde(rename = "p", skip_serializing_if = "Vec::is_empty")]
     progress: Vec<Option<Progress>>,
     /// When, since `queued`, and the revision less the state's own.
@@ -215,6 +218,7 @@ impl Columns {
         cut(&mut self.finished, &None);
         cut(&mut self.retry, &None);
         cut(&mut self.revision, &0);
+        cut(&mut self.retried, &None);
         cut(&mut self.progress, &None);
         cut(&mut self.unserved, &None);
         cut(&mut self.progress_number, &0);
@@ -269,6 +273,7 @@ impl Writer {
             finished_at,
             retry_at,
             revision,
+            retried,
             progress,
             unserved,
             progress_number,
@@ -298,6 +303,7 @@ impl Writer {
         self.push_marks(columns, *revision, unserved.as_ref(), kill.as_ref());
         columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
         self.revision = *revision;
+        columns.retried.push((*retried > 0).then(|| revision.wrapping_sub(*retried)));
         columns.progress.push(progress.clone());
         columns.progress_number.push(*progress_number);
         let mut cell = |value: &Option<Value>| value.as_ref().map_or(json!(0), |value| outgoing.cell(value));
@@ -384,6 +390,7 @@ impl Reader {
             finished_at: span(&columns.finished).map(|span| after(began, span)),
             retry_at: span(&columns.retry).map(|span| after(self.queued, span)),
             revision: self.revision,
+            retried: columns.retried.get(at).copied().flatten().map_or(0, |less| self.revision.wrapping_sub(less)),
             progress: columns.progress.get_mut(at).and_then(Option::take),
             unserved,
             progress_number: value(&columns.progress_number, at),

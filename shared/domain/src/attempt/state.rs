@@ -82,6 +82,9 @@ pub struct ActionState {
     /// The revision whose commit changed this action's status last.
     #[serde(rename = "v", default)]
     pub revision: u64,
+    /// The revision whose commit ended the newest attempt that a retry followed; 0: none did.
+    #[serde(rename = "y", default, skip_serializing_if = "is_zero_64")]
+    pub retried: u64,
     /// The last progress that was reported.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,

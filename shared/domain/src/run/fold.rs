@@ -74,6 +74,7 @@ pub fn apply(run: &mut Run, fact: &Fact) {
             let state = change(run, of.action, ActionStatus::RetryWaiting);
             performed(state, by.as_ref(), Some(error));
             state.retry_at = Some(*retry_at);
+            state.retried = next;
         }
         FactKind::ActionFailed { of, by, error, allowed } => {
             fail(run, (*of, at), by.as_ref(), (error, *allowed), ActionStatus::Failed)

@@ -13,7 +13,7 @@ use super::input::{Outcome, Progress, Report};
 use super::state::Run;
 use super::timers;
 use crate::attempt::{
-    ErrorInfo, Fate, Owner, Refused, Said, Verdict, Word, disproved, is_poison, judge, may_begin_unasked,
+    ActionState, ActionStatus, ErrorInfo, Fate, Owner, Refused, Said, Verdict, Word, disproved, is_poison, judge, may_begin_unasked,
 };
 use crate::delivery::Delivery;
 use crate::depth::is_too_deep;
@@ -198,7 +198,7 @@ pub(super) fn dead_lettered(
 ) -> Result<(), Rejection> {
     let said = Said { word: Word::DeadLetter, delivery, message, agent: None };
     if let Err(refused) = judge(draft.state(action), &said, draft.now) {
-        draft.stands_in(draft.state(action).revision);
+        draft.stands_in(end_of(draft.state(action), delivery));
         return Err(rejection(draft, action, refused));
     }
     draft.fail(action, None, ErrorInfo::new("dead_letter", reason), false);
@@ -236,10 +236,17 @@ fn refuse_word(
                 let until = draft.now.plus(Millis(2 * VISIBILITY_MS));
                 draft.emit(FactKind::ActionLeased { of: draft.at(of.action), until, renewal: 0 });
             }
-            draft.stands_in(draft.state(of.action).revision);
+            draft.stands_in(end_of(draft.state(of.action), of.delivery));
             Err(rejection(draft, of.action, refused))
         }
     }
+}
+
+/// The commit that ended the attempt of that delivery, if it has ended and is the newest that has; else the action's own.
+fn end_of(state: &ActionState, delivery: Delivery) -> u64 {
+    let is_retried = delivery.attempt < state.attempt()
+        || matches!(state.status, ActionStatus::RetryWaiting | ActionStatus::Waiting);
+    if is_retried { state.retried } else { state.revision }
 }
 
 /// Refuses a report, and tells its agent what to do with its message.

@@ -23,7 +23,7 @@ use super::{Agent, Inner};
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, RightToBegin, idempotency_key};
-use crate::ports::{ErrorClass, QueueName, Received};
+use crate::ports::{ErrorClass, QueueName, Receipt, Received};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -107,8 +107,7 @@ impl Agent {
                 self.perform(message, key, beginning, (probation, hold)).await;
             }
             Some(Answer::Refused(fate)) => self.let_go(fate, hold),
-            // The record may count on this agent: it is told that it need not.
-            None => self.hand_back(key, None, hold),
+            None => self.take_back(key, hold).await,
         }
     }
 
@@ -124,17 +123,32 @@ impl Agent {
     /// attempt that had begun is: it is sent again, and no agent was lost. Any other is made visible: what became of its
     /// owner is for the next agent to find out.
     pub(super) async fn give_back(&self, key: Key, received: &Received, hold: &Arc<Hold>) {
-        let Inner { ports, held, settings, .. } = &*self.inner;
         if key.delivery.is_first() {
             return self.hand_back(key, None, hold);
         }
+        self.show(received.receipt.clone(), hold).await;
+    }
+
+    /// Gives back what was claimed here and is not confirmed yet. The claim may come after the hand-back, and be confirmed: so
+    /// the message is kept for the next agent.
+    async fn take_back(&self, key: Key, hold: &Arc<Hold>) {
+        let input = Input::HandedBack { of: self.report_of(key), checkpoint: None };
+        self.inner.reporter.report(key.run, input, None);
+        match hold.receipt() {
+            Some(receipt) => self.show(receipt, hold).await,
+            None => self.inner.held.release(hold),
+        }
+    }
+
+    /// Makes a message visible to the next agent, unless it has become visible by itself.
+    async fn show(&self, receipt: Receipt, hold: &Arc<Hold>) {
+        let Inner { ports, held, settings, .. } = &*self.inner;
         held.release(hold);
         if !hold.is_safe_for(Duration::ZERO) {
-            // It has come back by itself.
             return;
         }
         let pool = QueueName::Pool(settings.pool.clone());
-        if let Err(error) = ports.queues.extend(&pool, vec![(received.receipt.clone(), Duration::ZERO)]).await {
+        if let Err(error) = ports.queues.extend(&pool, vec![(receipt, Duration::ZERO)]).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to hand back; it comes back by itself");
         }
     }
@@ -220,7 +234,7 @@ impl Agent {
                     return None;
                 }
                 None => {
-                    self.hand_back(key, None, hold);
+                    self.take_back(key, hold).await;
                     return None;
                 }
             }

@@ -310,7 +310,12 @@ impl Witness {
         let run = match message.queue {
             QueueName::Inbox => match decode::<InboxMessage>(message.body) {
                 Ok(InboxMessage::Run { run, input, .. }) => {
-                    self.look_at_effect(run, &input);
+                    // A start that came before its run is followed by another.
+                    let is_start_under_way = input == Input::Start
+                        && message.host.has_message_of(run, |queue, _| *queue == QueueName::Inbox);
+                    if !is_start_under_way {
+                        self.look_at_effect(run, &input);
+                    }
                     run
                 }
                 Ok(InboxMessage::Due { .. } | InboxMessage::Sweep { .. }) | Err(_) => return,
