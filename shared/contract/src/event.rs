@@ -91,8 +91,7 @@ impl PublicEvent {
 
 fn data_of(run: &Run, kind: &FactKind) -> Option<Value> {
     Some(match kind {
-        FactKind::RunSwept { .. }
-        | FactKind::ActionReady { .. }
+        FactKind::ActionReady { .. }
         | FactKind::ActionCheckpointed { .. }
         | FactKind::ActionLost { .. }
         | FactKind::ActionNotLost { .. }

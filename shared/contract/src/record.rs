@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
-use windlass_domain::run::{Cancellation, ErrorInfo, Origin, Page, Pages, Run, RunStatus, Swept};
+use windlass_domain::run::{Cancellation, ErrorInfo, Origin, Page, Pages, Run, RunStatus, Source};
 use windlass_domain::time::Timestamp;
 
 use crate::message::version_of;
@@ -119,11 +119,13 @@ struct BareRun<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     pauses: u32,
     status_revision: u64,
+    #[serde(skip_serializing_if = "Source::is_itself")]
+    status_source: Source,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_caller: Option<&'a Caller>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retried_by: Option<&'a Caller>,
     start_revision: u64,
-    #[serde(skip_serializing_if = "<[Swept]>::is_empty")]
-    swept: &'a [Swept],
     open: u32,
     in_flight: u32,
     #[serde(skip_serializing_if = "is_zero")]
@@ -160,9 +162,10 @@ impl<'a> BareRun<'a> {
             retries,
             pauses,
             status_revision,
+            status_source,
             status_caller,
+            retried_by,
             start_revision,
-            swept,
             open,
             in_flight,
             ready,
@@ -191,9 +194,10 @@ impl<'a> BareRun<'a> {
             retries: *retries,
             pauses: *pauses,
             status_revision: *status_revision,
+            status_source: *status_source,
             status_caller: status_caller.as_ref(),
+            retried_by: retried_by.as_ref(),
             start_revision: *start_revision,
-            swept,
             open: *open,
             in_flight: *in_flight,
             ready: *ready,

@@ -63,7 +63,7 @@ fn held_input(input: Input) -> Input {
         | Input::Resume { .. }
         | Input::Retry { .. }
         | Input::Wake { .. }
-        | Input::Sweep { .. } => input,
+        | Input::Sweep => input,
     }
 }
 

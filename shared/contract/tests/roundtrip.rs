@@ -20,7 +20,7 @@ use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{
     ActionAt, CancelCause, Cancellation, Claim, Input, Origin, Outcome, Page, Pages, Progress, Report, Run, RunStatus,
-    Swept,
+    Source,
 };
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -157,7 +157,7 @@ fn asked() -> impl Strategy<Value = Input> {
         any::<u32>().prop_map(|pauses| Input::Resume { pauses }),
         any::<u32>().prop_map(|retries| Input::Retry { retries }),
         option::of(any::<u32>()).prop_map(|action| Input::Wake { action: action.map(ActionIndex) }),
-        instant().prop_map(|at| Input::Sweep { at }),
+        Just(Input::Sweep),
     ]
 }
 
@@ -304,6 +304,7 @@ fn action_state() -> impl Strategy<Value = ActionState> {
                 finished_at: at,
                 retry_at: at,
                 revision,
+                source: Source::from(number),
                 progress,
                 progress_number: number,
                 unserved: at.map(|since| Unserved { since, revision }),
@@ -318,8 +319,10 @@ fn action_state() -> impl Strategy<Value = ActionState> {
 }
 
 fn cancellation() -> impl Strategy<Value = Cancellation> {
-    (instant(), cause(), any::<String>(), caller(), any::<u64>())
-        .prop_map(|(at, cause, reason, caller, revision)| Cancellation { at, cause, reason, caller, revision })
+    (instant(), cause(), any::<String>(), caller(), any::<u64>()).prop_map(|(at, cause, reason, caller, revision)| {
+        let source = Source::Sweep;
+        Cancellation { at, cause, reason, caller, revision, source }
+    })
 }
 
 fn run() -> impl Strategy<Value = Run> {
@@ -331,9 +334,10 @@ fn run() -> impl Strategy<Value = Run> {
             let mut run = Run::submitted(id, (task, 3), actions, input, Origin::Request, Timestamp::from_millis(5));
             (run.output, run.error, run.revision) = (output, error, revision);
             (run.caller, run.status_caller, run.cancellation) = asked;
+            run.retried_by = run.status_caller.clone();
             (run.started_at, run.finished_at, run.deadline, run.wake_at) = (at, at, at, at);
             (run.status, run.status_revision, run.start_revision) = (RunStatus::Running, revision / 2, revision / 3);
-            run.swept = at.map(|at| Swept { at, revision }).into_iter().collect();
+            run.status_source = Source::from(count);
             (run.retries, run.ready, run.failed, run.faults) = (count, count / 2, count % 3, count % 2);
             (run.ready_from, run.pauses) = (count / 3, count % 5);
             let all: Vec<ActionState> = states.iter().cycle().take(actions).cloned().collect();

@@ -94,7 +94,7 @@ catalogue! {
     SG34: "only a caller who asked in this life of the open run kills an action, and the action is not tried again";
     SG35: "a run is paused and resumed only by a caller who knew of all its pauses, and they are numbered without a gap";
     SG36: "only its owner's renewal extends a lease, and while a lease is ahead no other agent is confirmed and the attempt does not lapse";
-    SG37: "each fact that leads to a send or a lasting event stamps what it is about, and a repeated input stands in a commit that exists";
+    SG37: "each fact that leads to a send or a lasting event stamps what it is about with its commit, and names what the input is about";
     SG40: "no two events of a run's life have the same id";
 }
 

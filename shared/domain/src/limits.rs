@@ -98,10 +98,6 @@ pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
 /// A run that was recorded and has not begun is begun by the sweeper after that, in milliseconds.
 pub const START_AGAIN_AFTER_MS: u64 = 2 * 60_000;
-/// Sweeps of a run that are remembered, so that one that comes again is known.
-pub const MAX_SWEPT_KEPT: usize = 16;
-/// How long a sweep is remembered, in milliseconds: an hour.
-pub const SWEPT_KEPT_FOR_MS: u64 = 3_600_000;
 /// Actions in one page of a run's record.
 pub const ACTIONS_PER_PAGE: usize = 64;
 /// Agents that may be lost while they perform one action, before it is given up as poison.

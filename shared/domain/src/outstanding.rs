@@ -1,7 +1,7 @@
-//! What a commit led to, read from the record: events to publish and messages to send again. It decides nothing.
+//! What inputs led to, read from the record: events to publish and messages to send again. It decides nothing.
 //!
-//! Every part of the record is stamped with the revision of the commit that changed it last. So what one commit led to can
-//! be told from the record, as long as nothing has followed it. This serves inputs that come again, the sweeper, and the
+//! Every part of the record is stamped with the commit that changed it last, and with what led to that change. So what an input
+//! led to can be told as long as nothing else has followed it. This serves inputs that come again, the sweeper, and the
 //! history that a host without a log of events shows.
 
 use crate::attempt::{ActionStatus, Fate, Kill};
@@ -9,8 +9,8 @@ use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS};
 use crate::run::{
-    ActionAt, CANCELLED, Command, Fact, FactKind, Origin, Phase, Run, RunStatus, Stop, failed_attempt, resend,
-    skip_reason,
+    ActionAt, CANCELLED, Cancellation, Command, Fact, FactKind, Origin, Phase, Run, RunStatus, Source, Stop,
+    failed_attempt, resend, skip_reason,
 };
 use crate::time::{Millis, Timestamp};
 
@@ -23,33 +23,33 @@ pub struct Outstanding {
     pub commands: Vec<Command>,
 }
 
-/// What the commit of that revision led to, as far as it still stands.
-pub fn of_commit(definition: &Definition, run: &Run, revision: u64, now: Timestamp) -> Outstanding {
+/// What an input about that source led to, in commits up to `committed`, as far as it still stands.
+pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: u64, now: Timestamp) -> Outstanding {
+    let is_committed = |revision: u64| (1..=committed).contains(&revision);
     let mut found = Outstanding::default();
-    if revision == 0 || revision > run.revision {
-        return found;
-    }
-    if run.start_revision == revision {
+    if matches!(source, Source::Start | Source::Sweep | Source::Retry) && is_committed(run.start_revision) {
         found.facts.extend(of_start(run));
         found.commands.extend(run.deadline.and_then(|at| wake(None, at, now)));
     }
     for action in definition.indexes() {
         let state = run.action(action);
-        if let Some(kill) = state.kill.as_ref().filter(|kill| kill.revision == revision) {
+        let is_of_kill = |kill: &&Kill| source == Source::Action(action) && is_committed(kill.revision);
+        if let Some(kill) = state.kill.as_ref().filter(is_of_kill) {
             found.facts.push(of_kill(run, action, kill));
             let grace = kill.at.plus(Millis(CANCEL_GRACE_MS));
             found.commands.extend(stop(definition, run, action).into_iter().chain(wake(Some(action), grace, now)));
         }
-        if state.unserved.is_some_and(|unserved| unserved.revision == revision) {
+        if source == Source::Unserved && state.unserved.is_some_and(|unserved| is_committed(unserved.revision)) {
             found.facts.extend(of_unserved(definition, run, action));
         }
-        if state.revision == revision {
+        if state.source == source.seen_by(action) && is_committed(state.revision) {
             found.facts.extend(of_action(definition, run, action));
             found.commands.extend(send_of(definition, run, action, now));
         }
     }
-    found.facts.extend(of_cancellation(run).filter(|(at, _)| *at == revision).map(|(_, fact)| fact));
-    if run.status_revision == revision {
+    let is_of_cancellation = |why: &&Cancellation| why.source == source && is_committed(why.revision);
+    found.facts.extend(run.cancellation.as_ref().filter(is_of_cancellation).map(of_cancellation));
+    if run.status_source == source && is_committed(run.status_revision) {
         found.facts.extend(of_status(run));
         found.commands.extend(sends_of_status(definition, run, now));
     }
@@ -94,7 +94,7 @@ pub fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Opt
             return None;
         }
     };
-    Some(Fact { at: at?, kind })
+    Some(Fact::told(at?, kind))
 }
 
 fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {
@@ -114,39 +114,37 @@ fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timesta
     }
 }
 
+/// The start of the run, or of its newest life.
 fn of_start(run: &Run) -> Option<Fact> {
-    let at = run.started_at.filter(|_| run.retries == 0)?;
-    Some(Fact { at, kind: FactKind::RunStarted { deadline: run.deadline } })
+    let (at, deadline) = (run.started_at?, run.deadline);
+    let retried = |caller| FactKind::RunRetried { deadline, actions: Vec::new(), caller };
+    let kind = run.retried_by.clone().map_or(FactKind::RunStarted { deadline }, retried);
+    Some(Fact::told(at, kind))
 }
 
 fn of_kill(run: &Run, action: ActionIndex, kill: &Kill) -> Fact {
     let (reason, caller) = (kill.reason.clone(), kill.caller.clone());
-    Fact { at: kill.at, kind: FactKind::ActionCancelling { of: at(run, action), reason, caller } }
+    Fact::told(kill.at, FactKind::ActionCancelling { of: at(run, action), reason, caller })
 }
 
 fn of_unserved(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Fact> {
     let since = run.action(action).unserved?.since;
     let pool = definition.action(action).pool.clone();
-    Some(Fact { at: since, kind: FactKind::ActionUnserved { of: at(run, action), pool, since } })
+    Some(Fact::told(since, FactKind::ActionUnserved { of: at(run, action), pool, since }))
 }
 
-/// That the run was cancelled, and the revision of the commit that said so.
-fn of_cancellation(run: &Run) -> Option<(u64, Fact)> {
-    let why = run.cancellation.as_ref()?;
+fn of_cancellation(why: &Cancellation) -> Fact {
     let (cause, reason, caller) = (why.cause, why.reason.clone(), why.caller.clone());
-    Some((why.revision, Fact { at: why.at, kind: FactKind::RunCancelling { cause, reason, caller } }))
+    Fact::told(why.at, FactKind::RunCancelling { cause, reason, caller })
 }
 
 /// What the run's status tells beside its start and its cancellation.
-fn of_status(run: &Run) -> Option<Fact> {
+pub(crate) fn of_status(run: &Run) -> Option<Fact> {
     let caller = run.status_caller.clone().unwrap_or_default();
     let number = run.pauses;
     let (at, kind) = match run.status {
         RunStatus::Paused => (run.submitted_at, FactKind::RunPaused { number, caller }),
-        RunStatus::Running if run.status_revision == run.start_revision && run.retries == 0 => return None,
-        RunStatus::Running if run.status_revision == run.start_revision => {
-            (run.submitted_at, FactKind::RunRetried { deadline: run.deadline, actions: Vec::new(), caller })
-        }
+        RunStatus::Running if run.status_revision == run.start_revision => return None,
         RunStatus::Running => (run.submitted_at, FactKind::RunResumed { number, caller }),
         RunStatus::Submitted | RunStatus::Cancelling => return None,
         RunStatus::Succeeded
@@ -158,7 +156,7 @@ fn of_status(run: &Run) -> Option<Fact> {
             (run.finished_at.unwrap_or(run.submitted_at), FactKind::RunFinished { status: run.status, output, error })
         }
     };
-    Some(Fact { at, kind })
+    Some(Fact::told(at, kind))
 }
 
 fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {
@@ -230,13 +228,16 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
         }
     }
     if let Some(at) = run.started_at {
-        let fact = Fact { at, kind: FactKind::RunStarted { deadline: run.deadline } };
+        let fact = Fact::told(at, FactKind::RunStarted { deadline: run.deadline });
         // Of a run that was retried, the revision of its first start is not kept: it was among the first.
         let revision = if run.retries == 0 { run.start_revision } else { 1 };
         put(revision * PLACES, vec![fact]);
     }
-    if let Some((revision, fact)) = of_cancellation(run) {
-        put(revision * PLACES + PLACES - KINDS, vec![fact]);
+    if run.retries > 0 {
+        put(run.start_revision * PLACES + PLACES - 2 * KINDS, of_start(run).into_iter().collect());
+    }
+    if let Some(why) = &run.cancellation {
+        put(why.revision * PLACES + PLACES - KINDS, vec![of_cancellation(why)]);
     }
     put(run.status_revision * PLACES + PLACES - KINDS + 1, of_status(run).into_iter().collect());
     placed.sort_by_key(|placed| placed.place);
@@ -249,11 +250,11 @@ fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact>
     let of = at(run, action);
     let mut facts = Vec::new();
     if let Some(at) = state.queued_at.filter(|_| state.status != ActionStatus::Queued) {
-        facts.push(Fact { at, kind: FactKind::ActionQueued { of, issue: 0 } });
+        facts.push(Fact::told(at, FactKind::ActionQueued { of, issue: 0 }));
     }
     if let Some(owner) = state.owner.clone().filter(|_| state.status != ActionStatus::Running) {
         let (at, delivery, fence) = (owner.started_at, state.last, state.fence);
-        facts.push(Fact { at, kind: FactKind::ActionStarted { of, delivery, owner, fence } });
+        facts.push(Fact::told(at, FactKind::ActionStarted { of, delivery, owner, fence }));
     }
     facts.extend(state.kill.as_ref().map(|kill| of_kill(run, action, kill)));
     facts.extend(of_action(definition, run, action));

@@ -203,7 +203,7 @@ fn new_run(number: usize) -> Run {
 async fn commit(store: &Store, before: &Run, action: usize) -> Result<Run, PortError> {
     let mut after = before.clone();
     let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1 };
-    apply(&mut after, &Fact { at: Timestamp::from_millis(0), kind: FactKind::ActionQueued { of, issue: 0 } });
+    apply(&mut after, &Fact::told(Timestamp::from_millis(0), FactKind::ActionQueued { of, issue: 0 }));
     after.revision += 1;
     store.commit(before, &after, &[event(before), event(before)]).await?;
     Ok(after)

@@ -277,7 +277,7 @@ impl ProcessManager {
                 return None;
             }
         }
-        if group.inputs.iter().any(|given| matches!(given.input, Input::Sweep { .. })) {
+        if group.inputs.iter().any(|given| matches!(given.input, Input::Sweep)) {
             report("tell which pools have no agent", self.tell_of_pools(run, &mut effects).await);
         }
         Some(effects)

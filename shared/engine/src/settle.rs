@@ -1,8 +1,7 @@
 //! One step of one run: load, decide, one conditional write, then send.
 //!
 //! The order is the whole point. Nothing is sent before it is committed, and nothing is acknowledged before it is sent. If
-//! the process dies in between, its input comes again: it changes nothing, names the commit in which its first handling
-//! stands, and what that commit led to is sent again.
+//! the process dies in between, its input comes again: it changes nothing, and what it led to is sent again.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +11,7 @@ use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionIndex, RunId};
 use windlass_domain::outstanding;
-use windlass_domain::run::{Command, Fact, Input, Rejection, Run, decide};
+use windlass_domain::run::{Command, Fact, Input, Rejection, Run, Source, decide};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -158,7 +157,7 @@ pub(crate) fn fold(
         commands: Vec::new(),
         answers: Vec::with_capacity(inputs.len()),
     };
-    let mut stands = BTreeSet::new();
+    let mut sources = Vec::new();
     for given in inputs {
         if !may_say(definition, given) {
             folded.answers.push(Err(Rejection::Forbidden));
@@ -173,12 +172,12 @@ pub(crate) fn fold(
         folded.commands.extend(change.commands);
         folded.answers.push(change.answer);
         if given.repeated || met_conflict {
-            stands.extend(change.stands);
+            sources.extend(Source::all_of(&given.input));
         }
         folded.run = change.run;
     }
-    for revision in stands {
-        let outstanding = outstanding::of_commit(definition, &folded.run, revision, now);
+    for source in sources {
+        let outstanding = outstanding::of_source(definition, &folded.run, source, before.revision, now);
         let public = |fact: &Fact| PublicEvent::of(definition, &folded.run, fact);
         folded.again.extend(outstanding.facts.iter().filter_map(public));
         folded.commands.extend(outstanding.commands);
@@ -218,7 +217,7 @@ fn may_say(definition: &Definition, given: &Given) -> bool {
         | Input::Resume { .. }
         | Input::Retry { .. }
         | Input::Wake { .. }
-        | Input::Sweep { .. } => false,
+        | Input::Sweep => false,
     }
 }
 
@@ -232,7 +231,7 @@ fn count(before: &Run, folded: &Folded, inputs: &[Given], now: Timestamp) {
     if folded.run.revision != before.revision {
         tracing::trace!(metric = "Commits");
     }
-    let only_swept = inputs.iter().all(|given| matches!(given.input, Input::Sweep { .. }));
+    let only_swept = inputs.iter().all(|given| matches!(given.input, Input::Sweep));
     if !only_swept {
         return;
     }
@@ -248,7 +247,6 @@ fn count(before: &Run, folded: &Folded, inputs: &[Given], now: Timestamp) {
 fn is_changed(before: &Run, after: &Run) -> bool {
     before.status_revision != after.status_revision
         || before.wake_at != after.wake_at
-        || before.swept != after.swept
         || !after.actions.changed_since(&before.actions).is_empty()
 }
 

@@ -101,7 +101,7 @@ impl Sweeper {
             return Ok(());
         }
         let runs = self.ports.runs.stale(now, untouched_since, MAX_RUNS).await?;
-        let message = |run: RunId| to_run(run, Input::Sweep { at: now }, Millis(0));
+        let message = |run: RunId| to_run(run, Input::Sweep, Millis(0));
         let messages: Vec<_> = runs.into_iter().map(message).collect();
         send_all(self.ports.queues.as_ref(), &messages).await
     }

@@ -424,7 +424,7 @@ impl RunInput {
                 let pool = if own { PoolName::default() } else { elsewhere() };
                 Input::Unserved { pool, since: earlier(now, ago) }
             }
-            Self::Sweep => Input::Sweep { at: now },
+            Self::Sweep => Input::Sweep,
         }
     }
 }

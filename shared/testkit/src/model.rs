@@ -152,7 +152,7 @@ impl Model {
         if is_over != self.status.is_final() {
             return Err(format!("the run is {:?}, and its actions are {:?}", self.status, self.actions));
         }
-        let is_swept = matches!(input, Input::Sweep { .. });
+        let is_swept = matches!(input, Input::Sweep);
         for (at, row) in self.actions.iter().enumerate().filter(|_| self.status.goes_on()) {
             let is_decided = self.skips(at).is_some() || self.condition(at).is_none() && self.trigger(at) == Some(true);
             let is_late = is_swept && row.retry_at.is_some_and(|due| due <= now);

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId};
-use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Progress, Unserved};
+use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Progress, Source, Unserved};
 use windlass_domain::time::Timestamp;
 
 use super::Damage;
@@ -73,9 +73,9 @@ pub(crate) struct Columns {
     /// Since the state before.
     #[serde(rename = "v", skip_serializing_if = "Vec::is_empty")]
     revision: Vec<i64>,
-    /// The state's own revision less this one.
+    /// What led to the last change.
     #[serde(rename = "y", skip_serializing_if = "Vec::is_empty")]
-    retried: Vec<Option<u64>>,
+    source: Vec<Source>,
     #[serde(rename = "p", skip_serializing_if = "Vec::is_empty")]
     progress: Vec<Option<Progress>>,
     /// When, since `queued`, and the revision less the state's own.
@@ -218,7 +218,7 @@ impl Columns {
         cut(&mut self.finished, &None);
         cut(&mut self.retry, &None);
         cut(&mut self.revision, &0);
-        cut(&mut self.retried, &None);
+        cut(&mut self.source, &Source::Itself);
         cut(&mut self.progress, &None);
         cut(&mut self.unserved, &None);
         cut(&mut self.progress_number, &0);
@@ -273,7 +273,7 @@ impl Writer {
             finished_at,
             retry_at,
             revision,
-            retried,
+            source,
             progress,
             unserved,
             progress_number,
@@ -303,7 +303,7 @@ impl Writer {
         self.push_marks(columns, *revision, unserved.as_ref(), kill.as_ref());
         columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
         self.revision = *revision;
-        columns.retried.push((*retried > 0).then(|| revision.wrapping_sub(*retried)));
+        columns.source.push(*source);
         columns.progress.push(progress.clone());
         columns.progress_number.push(*progress_number);
         let mut cell = |value: &Option<Value>| value.as_ref().map_or(json!(0), |value| outgoing.cell(value));
@@ -390,7 +390,7 @@ impl Reader {
             finished_at: span(&columns.finished).map(|span| after(began, span)),
             retry_at: span(&columns.retry).map(|span| after(self.queued, span)),
             revision: self.revision,
-            retried: columns.retried.get(at).copied().flatten().map_or(0, |less| self.revision.wrapping_sub(less)),
+            source: columns.source.get(at).copied().unwrap_or_default(),
             progress: columns.progress.get_mut(at).and_then(Option::take),
             unserved,
             progress_number: value(&columns.progress_number, at),

@@ -17,6 +17,7 @@ use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Owner, Pages, Progress, Run, RunStatus,
+    Source,
 };
 use windlass_domain::time::Timestamp;
 
@@ -180,6 +181,7 @@ fn ended() -> Run {
             reason: "not needed".into(),
             caller: Caller::by(Way::Api),
             revision: 6,
+            source: Source::Cancel,
         }),
         retries: 1,
         status_revision: 7,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::MAX_ACTIONS;
-use windlass_domain::run::{CancelCause, Cancellation, Origin, Pages, Run, RunStatus, Swept};
+use windlass_domain::run::{CancelCause, Cancellation, Origin, Pages, Run, RunStatus, Source};
 use windlass_domain::time::Timestamp;
 
 use super::columns::{Columns, Read, error_cell, fill_error, read_error};
@@ -193,12 +193,14 @@ struct Body {
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     wake: Option<i64>,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
-    cancellation: Option<(i64, u8, String, Caller, u64)>,
+    cancellation: Option<(i64, u8, String, Caller, u64, Source)>,
     /// Who asked for the run; absent: the host.
     #[serde(rename = "C", default, skip_serializing_if = "Option::is_none")]
     caller: Option<Caller>,
     #[serde(rename = "S", default, skip_serializing_if = "Option::is_none")]
     status_caller: Option<Caller>,
+    #[serde(rename = "R", default, skip_serializing_if = "Option::is_none")]
+    retried_by: Option<Caller>,
     #[serde(rename = "y", default, skip_serializing_if = "is_zero")]
     retries: u32,
     #[serde(rename = "j", default, skip_serializing_if = "is_zero")]
@@ -207,9 +209,8 @@ struct Body {
     status_revision: u64,
     #[serde(rename = "t", default, skip_serializing_if = "is_zero_revision")]
     start_revision: u64,
-    /// When, and the revision, of each sweep that is remembered.
-    #[serde(rename = "P", default, skip_serializing_if = "Vec::is_empty")]
-    swept: Vec<(i64, u64)>,
+    #[serde(rename = "P", default, skip_serializing_if = "Source::is_itself")]
+    status_source: Source,
     #[serde(rename = "p", default, skip_serializing_if = "is_zero")]
     open: u32,
     #[serde(rename = "q", default, skip_serializing_if = "is_zero")]
@@ -286,8 +287,9 @@ impl Body {
             pauses,
             status_revision,
             status_caller,
+            retried_by,
             start_revision,
-            swept,
+            status_source,
             open,
             in_flight,
             ready,
@@ -299,7 +301,7 @@ impl Body {
         let since = |at: Timestamp| at.as_millis().wrapping_sub(submitted_at.as_millis());
         let (generations, slots) = write_directory(&beside.directory);
         let cancelled = |of: &Cancellation| {
-            (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone(), of.revision)
+            (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone(), of.revision, of.source)
         };
         Self {
             version: *version,
@@ -315,11 +317,12 @@ impl Body {
             cancellation: cancellation.as_ref().map(cancelled),
             caller: Some(caller.clone()).filter(|caller| *caller != Caller::HOST),
             status_caller: status_caller.clone(),
+            retried_by: retried_by.clone(),
             retries: *retries,
             pauses: *pauses,
             status_revision: *status_revision,
             start_revision: *start_revision,
-            swept: swept.iter().map(|swept| (since(swept.at), swept.revision)).collect(),
+            status_source: *status_source,
             open: *open,
             in_flight: *in_flight,
             ready: *ready,
@@ -353,8 +356,8 @@ impl Body {
         };
         let (error, message) = read_error(&self.error)?;
         wanted.extend(message.map(|reference| (Field::ErrorMessage, reference)));
-        let cancelled = |(at, cause, reason, caller, revision): (i64, u8, String, Caller, u64)| {
-            Ok::<_, Damage>(Cancellation { at: after(at), cause: cause_of(cause)?, reason, caller, revision })
+        let cancelled = |(at, cause, reason, caller, revision, source): (i64, u8, String, Caller, u64, Source)| {
+            Ok::<_, Damage>(Cancellation { at: after(at), cause: cause_of(cause)?, reason, caller, revision, source })
         };
         let run = Run {
             id: run_of(item)?,
@@ -377,8 +380,9 @@ impl Body {
             pauses: self.pauses,
             status_revision: self.status_revision,
             status_caller: self.status_caller,
+            retried_by: self.retried_by,
             start_revision: self.start_revision,
-            swept: self.swept.into_iter().map(|(at, revision)| Swept { at: after(at), revision }).collect(),
+            status_source: self.status_source,
             open: self.open,
             in_flight: self.in_flight,
             ready: self.ready,

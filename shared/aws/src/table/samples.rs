@@ -14,7 +14,7 @@ use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Owner, Pages, Progress, Run,
-    RunStatus, Swept, Unserved,
+    RunStatus, Source, Unserved,
 };
 use windlass_domain::time::Timestamp;
 
@@ -87,6 +87,7 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         attempt_base: numbers.1,
         fence: numbers.2,
         revision: numbers.3,
+        source: Source::from(numbers.0),
         owner,
         first_queued_at: times.0,
         queued_at: times.1,
@@ -114,6 +115,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         reason,
         caller,
         revision,
+        source: Source::from(u32::try_from(revision).unwrap_or(0)),
     });
     let origin =
         of(a_time()).prop_map(|nominal| nominal.map_or(Origin::Request, |nominal| Origin::Schedule { nominal }));
@@ -142,9 +144,10 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         retries: numbers[2],
         pauses: numbers[8],
         status_revision: u64::from(numbers[3]),
+        retried_by: values.5.clone(),
         status_caller: values.5,
         start_revision: u64::from(numbers[2]),
-        swept: (0..numbers[8] % 4).map(|at| Swept { at: times.0, revision: u64::from(at) }).collect(),
+        status_source: Source::from(numbers[8] % 9),
         open: numbers[4],
         in_flight: numbers[5],
         ready: numbers[6],

@@ -117,7 +117,7 @@ fn run_of(name: &str, actions: usize, input: Value, now: Timestamp) -> Run {
 
 fn changed(before: &Run, at: Timestamp, kind: FactKind) -> Run {
     let mut after = before.clone();
-    apply(&mut after, &Fact { at, kind });
+    apply(&mut after, &Fact::told(at, kind));
     after.revision += 1;
     after
 }
@@ -240,7 +240,7 @@ async fn retried_run_keeps_its_pages() {
     let mut run = run_of("again", 300, json!(null), now);
     for action in 0..300 {
         let output = json!((action as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
-        apply(&mut run, &Fact { at: now, kind: succeeded(action, output) });
+        apply(&mut run, &Fact::told(now, succeeded(action, output)));
     }
     runs.create(&run, &[], &[]).await.expect("it is created");
     let ended = changed(&run, now, finished(RunStatus::Failed));
@@ -269,7 +269,7 @@ async fn writers_that_died_do_not_stop_the_run() {
         let mut after = before.clone();
         for action in 0..300 {
             let output = json!((action as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_string());
-            apply(&mut after, &Fact { at: now, kind: succeeded(action, output) });
+            apply(&mut after, &Fact::told(now, succeeded(action, output)));
         }
         Run { revision: before.revision + 1, ..after }
     };

@@ -15,7 +15,7 @@ pub(crate) fn events() -> Vec<(&'static str, Run, Fact)> {
     let kinds = of_the_run().into_iter().chain(of_its_actions()).map(|(name, kind)| (name, hosts.clone(), kind));
     let started = FactKind::RunStarted { deadline: None };
     let began = [("run.started-asked", persons, started)];
-    kinds.chain(began).map(|(name, run, kind)| (name, run, Fact { at: at(9), kind })).collect()
+    kinds.chain(began).map(|(name, run, kind)| (name, run, Fact::told(at(9), kind))).collect()
 }
 
 fn of_the_run() -> Vec<(&'static str, FactKind)> {
@@ -37,7 +37,6 @@ fn of_the_run() -> Vec<(&'static str, FactKind)> {
         ("run.cancelling-deadline", cancelling(CancelCause::Deadline, Caller::HOST)),
         ("run.retried", retried(Some(at(7200)), person())),
         ("run.retried-bare", retried(None, Caller::HOST)),
-        ("run.swept", FactKind::RunSwept { at: at(9) }),
         ("run.succeeded", well(RunStatus::Succeeded)),
         ("run.succeeded_with_faults", well(RunStatus::SucceededWithFaults)),
         ("run.failed", ended(RunStatus::Failed)),
@@ -102,7 +101,6 @@ fn every_kind_has_a_sample(kind: &FactKind) {
         | FactKind::RunResumed { .. }
         | FactKind::RunCancelling { .. }
         | FactKind::RunRetried { .. }
-        | FactKind::RunSwept { .. }
         | FactKind::RunFinished { .. }
         | FactKind::ActionReady { .. }
         | FactKind::ActionQueued { .. }

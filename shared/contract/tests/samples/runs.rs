@@ -5,8 +5,8 @@ use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
 use windlass_domain::delivery::Delivery;
-use windlass_domain::ids::{AgentId, TaskName};
-use windlass_domain::run::{CancelCause, Cancellation, Origin, Page, Pages, Progress, Run, RunStatus, Swept};
+use windlass_domain::ids::{ActionIndex, AgentId, TaskName};
+use windlass_domain::run::{CancelCause, Cancellation, Origin, Page, Pages, Progress, Run, RunStatus, Source};
 
 use super::{at, id, owner, person};
 
@@ -55,6 +55,7 @@ pub(crate) fn run() -> Run {
         queued_at: Some(at(4)),
         retry_at: Some(at(60)),
         revision: 6,
+        source: Source::Action(ActionIndex(0)),
         error: Some(ErrorInfo::new("http.503", "the service is away")),
         ..ActionState::default()
     };
@@ -76,12 +77,14 @@ pub(crate) fn run() -> Run {
             reason: "not needed".into(),
             caller: person(),
             revision: 6,
+            source: Source::Cancel,
         }),
         retries: 1,
         status_revision: 7,
         status_caller: Some(person()),
+        retried_by: Some(person()),
         start_revision: 1,
-        swept: vec![Swept { at: at(69), revision: 6 }],
+        status_source: Source::Sweep,
         open: 2,
         in_flight: 1,
         ready: 1,

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::caller::Caller;
 use crate::delivery::Delivery;
 use crate::ids::AgentId;
-use crate::run::Progress;
+use crate::run::{Progress, Source};
 use crate::time::Timestamp;
 
 /// Where an action stands.
@@ -82,9 +82,9 @@ pub struct ActionState {
     /// The revision whose commit changed this action's status last.
     #[serde(rename = "v", default)]
     pub revision: u64,
-    /// The revision whose commit ended the newest attempt that a retry followed; 0: none did.
-    #[serde(rename = "y", default, skip_serializing_if = "is_zero_64")]
-    pub retried: u64,
+    /// What led to that change.
+    #[serde(rename = "y", default, skip_serializing_if = "Source::is_itself")]
+    pub source: Source,
     /// The last progress that was reported.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,

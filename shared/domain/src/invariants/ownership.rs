@@ -75,7 +75,7 @@ pub(super) fn ends(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
             *action == of.action && is_failed && is_owners && is_it
         }
         // By time.
-        Input::Wake { .. } | Input::Sweep { .. } => !is_failed && is_cancelled == stops,
+        Input::Wake { .. } | Input::Sweep => !is_failed && is_cancelled == stops,
         Input::Start
         | Input::Started { .. }
         | Input::Renewed { .. }
@@ -121,7 +121,7 @@ pub(super) fn owns(step: &Step<'_>, run: &Run, of: ActionAt, fact: &Fact) -> boo
         | Input::Resume { .. }
         | Input::Retry { .. }
         | Input::Wake { .. }
-        | Input::Sweep { .. } => false,
+        | Input::Sweep => false,
     };
     is_newest(run, of) && is_new && is_entitled
 }
@@ -198,14 +198,14 @@ pub(super) fn leases(step: &Step<'_>, run: &Run, of: ActionAt, (until, renewal):
             | Input::Resume { .. }
             | Input::Retry { .. }
             | Input::Wake { .. }
-            | Input::Sweep { .. } => false,
+            | Input::Sweep => false,
         }
 }
 
 /// Whether the owner's time has run out: its lease, or the longest time for which a message may be hidden.
 pub(super) fn lapses(step: &Step<'_>, run: &Run, of: ActionAt) -> bool {
     let state = run.action(of.action);
-    let is_by_time = matches!(step.given.input, Input::Wake { .. } | Input::Sweep { .. });
+    let is_by_time = matches!(step.given.input, Input::Wake { .. } | Input::Sweep);
     let is_over = state
         .owner
         .as_ref()

@@ -147,7 +147,7 @@ impl Look<'_> {
             let unserved = state.unserved.map_or(0, |unserved| unserved.revision);
             state.revision.max(kill).max(unserved)
         };
-        let of_run = [run.status_revision, run.start_revision, run.swept.last().map_or(0, |swept| swept.revision)];
+        let of_run = [run.status_revision, run.start_revision];
         let latest = run.actions.iter().map(of_action).chain(of_run).max();
         self.holds(SG15, latest <= Some(next), || format!("{latest:?} after {}", run.revision));
     }

@@ -11,7 +11,7 @@ use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::limits::REISSUE_QUEUED_AFTER_MS;
 use crate::run::{
-    ActionAt, CancelCause, Change, Command, Fact, FactKind, Input, Origin, Phase, Report, Run, RunStatus, apply,
+    ActionAt, CancelCause, Change, Command, Fact, FactKind, Input, Origin, Phase, Report, Run, RunStatus, Source, apply,
 };
 use crate::time::{Millis, Timestamp};
 
@@ -115,7 +115,6 @@ impl Step<'_> {
             | FactKind::RunResumed { .. }
             | FactKind::RunCancelling { .. }
             | FactKind::RunRetried { .. }
-            | FactKind::RunSwept { .. }
             | FactKind::RunFinished { .. } => self.of_run(run, fact),
         }
     }
@@ -149,7 +148,7 @@ impl Step<'_> {
         let asked_by = |caller: &Caller| caller == self.given.caller;
         let (invariant, fits) = match (&fact.kind, self.given.input) {
             (FactKind::RunStarted { .. }, input) => {
-                (SG21, run.status == RunStatus::Submitted && matches!(input, Input::Start | Input::Sweep { .. }))
+                (SG21, run.status == RunStatus::Submitted && matches!(input, Input::Start | Input::Sweep))
             }
             (FactKind::RunPaused { number, caller }, Input::Pause { pauses, retries }) => {
                 let knew = (*pauses, *retries) == (run.pauses, run.retries) && asked_by(caller);
@@ -165,7 +164,6 @@ impl Step<'_> {
             }
             (FactKind::RunCancelling { cause, .. }, _) => (SG31, *cause == CancelCause::Deadline),
             (FactKind::RunRetried { caller, .. }, _) => (SG21, self.is_retry() && asked_by(caller)),
-            (FactKind::RunSwept { at }, input) => (SG21, *input == Input::Sweep { at: *at }),
             (FactKind::RunFinished { status, .. }, _) => (SG29, status.is_final() && run.open == 0),
             (_, _) => (SG20, true),
         };
@@ -246,6 +244,7 @@ impl Step<'_> {
     /// What follows from a commit is read from the record by its stamps.
     fn stamps(&mut self) {
         let (run, next) = (&self.change.run, self.before.revision + 1);
+        let sources = Source::all_of(self.given.input);
         for fact in &self.change.facts {
             let stamp = match &fact.kind {
                 FactKind::ActionProgressed { .. }
@@ -261,14 +260,11 @@ impl Step<'_> {
                     state.unserved.map_or(state.revision, |unserved| unserved.revision)
                 }
                 FactKind::RunStarted { .. } => run.start_revision,
-                FactKind::RunSwept { .. } => run.swept.last().map_or(0, |swept| swept.revision),
                 kind => kind.about().map_or(run.status_revision, |of| run.action(of.action).revision),
             };
             self.holds(SG37, stamp == next, || format!("{fact:?} is stamped with {stamp}, not {next}"));
+            self.holds(SG37, sources.contains(&fact.source), || format!("{fact:?} is of none of {sources:?}"));
         }
-        let stands = &self.change.stands;
-        let exists = stands.iter().all(|at| *at <= self.before.revision);
-        self.holds(SG37, exists, || format!("it stands in {stands:?} after {}", self.before.revision));
     }
 }
 
@@ -290,6 +286,6 @@ pub(super) fn reports(input: &Input) -> Vec<Report> {
         | Input::Resume { .. }
         | Input::Retry { .. }
         | Input::Wake { .. }
-        | Input::Sweep { .. } => Vec::new(),
+        | Input::Sweep => Vec::new(),
     }
 }

@@ -20,7 +20,7 @@ struct Life {
 }
 
 impl Life {
-    fn of(actions: &str) -> Self {
+    fn submitted(actions: &str) -> Self {
         let definition = Definition::from_text(&format!("task: t\nactions: {actions}\n")).unwrap();
         let (id, task) = (RunId::from_uuid(uuid::Uuid::nil()), TaskName::new("t").unwrap());
         let count = definition.actions.len();
@@ -29,30 +29,33 @@ impl Life {
     }
 
     fn begun(actions: &str) -> Self {
-        let mut life = Self::of(actions);
+        let mut life = Self::submitted(actions);
         life.give(&Input::Start);
         life
     }
 
     /// Decides and commits, 10 ms later than what was given before.
-    fn give(&mut self, input: &Input) -> u64 {
+    fn give(&mut self, input: &Input) {
         self.now = self.now.plus(Millis(10));
         let caller = Caller { who: Some("ann".to_owned()), way: Way::Api, why: None };
         let change = decide(&self.definition, &self.run, input, &caller, self.now);
         assert_eq!(change.answer, Ok(()), "{input:?}");
         self.run = change.run;
         self.run.revision += 1;
-        self.run.revision
     }
 
     /// The kinds of the facts, each with its action, and how many attempts are sent as which issue.
-    fn of_commit(&self, revision: u64) -> (Vec<String>, Vec<u64>) {
-        let found = of_commit(&self.definition, &self.run, revision, self.now);
+    fn of(&self, input: &Input) -> (Vec<String>, Vec<u64>) {
+        let found = self.outstanding(input);
         let issues = found.commands.iter().filter_map(|command| match command {
             Command::Perform(perform) => Some(perform.issue),
             Command::Confirm(_) | Command::Stop(_) | Command::Wake { .. } | Command::Ended => None,
         });
         (found.facts.iter().map(|fact| self.name(fact)).collect(), issues.collect())
+    }
+
+    fn outstanding(&self, input: &Input) -> Outstanding {
+        of_source(&self.definition, &self.run, Source::of(input), self.run.revision, self.now)
     }
 
     fn name(&self, fact: &Fact) -> String {
@@ -85,33 +88,47 @@ fn succeeded(action: u32) -> Input {
 }
 
 #[test]
-fn commit_tells_what_it_led_to() {
+fn input_is_told_what_it_led_to() {
     let mut life = Life::begun(CHAIN);
-    assert_eq!(life.of_commit(1), (vec!["run.started".to_owned(), "action.queued a".to_owned()], vec![1]));
-    let done = life.give(&succeeded(0));
-    assert_eq!(life.of_commit(1), (vec!["run.started".to_owned()], vec![]), "its attempt has ended since");
-    assert_eq!(life.of_commit(done), (vec!["action.succeeded a".to_owned(), "action.queued b".to_owned()], vec![1]));
-    let last = life.give(&succeeded(1));
-    assert_eq!(life.of_commit(done), (vec!["action.succeeded a".to_owned()], vec![]));
-    assert_eq!(life.of_commit(last), (vec!["action.succeeded b".to_owned(), "run.succeeded".to_owned()], vec![]));
-    for unknown in [0, last + 1] {
-        assert_eq!(life.of_commit(unknown), (vec![], vec![]), "revision {unknown}");
-    }
+    assert_eq!(life.of(&Input::Start), (vec!["run.started".to_owned(), "action.queued a".to_owned()], vec![1]));
+    life.give(&succeeded(0));
+    assert_eq!(life.of(&Input::Start), (vec!["run.started".to_owned()], vec![]), "its attempt has ended since");
+    let done = ["action.succeeded a", "action.queued b"].map(str::to_owned);
+    assert_eq!(life.of(&succeeded(0)), (done.to_vec(), vec![1]));
+    life.give(&succeeded(1));
+    assert_eq!(life.of(&succeeded(0)), (done[..1].to_vec(), vec![]));
+    let last = ["action.succeeded b", "run.succeeded"].map(str::to_owned);
+    assert_eq!(life.of(&succeeded(1)), (last.to_vec(), vec![]));
+    assert_eq!(life.of(&Input::Sweep), (vec!["run.started".to_owned()], vec![]));
+}
+
+/// Whatever else happens to the action that led to it, and however often.
+#[test]
+fn input_is_told_what_it_led_to_after_retries() {
+    let retried = "{ a: { exec: [x], retry: { attempts: 3, delay: 6s } }, b: { exec: [x] } }";
+    let mut life = Life::begun(&format!("{retried}\nmax_parallel: 1"));
+    let failure = completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") });
+    life.give(&failure);
+    assert_eq!(life.of(&failure).0, ["action.retrying a", "action.queued b"]);
+    life.now = life.now.plus(Millis(6000));
+    life.give(&Input::Wake { action: Some(ActionIndex(0)) });
+    assert_eq!(life.of(&failure), (vec!["action.queued b".to_owned()], vec![6011]));
 }
 
 #[test]
 fn later_resend_has_a_higher_issue() {
     let mut life = Life::begun(CHAIN);
-    assert_eq!(life.of_commit(1).1, [1]);
+    assert_eq!(life.of(&Input::Start).1, [1]);
     life.now = life.now.plus(Millis(500));
-    assert_eq!(life.of_commit(1).1, [501]);
+    assert_eq!(life.of(&Input::Start).1, [501]);
 }
 
 #[test]
-fn commit_tells_people_who_asked() {
+fn pause_is_told_with_who_asked() {
     let mut life = Life::begun(CHAIN);
-    let asked = life.give(&Input::Pause { pauses: 0, retries: 0 });
-    let found = of_commit(&life.definition, &life.run, asked, life.now);
+    let pause = Input::Pause { pauses: 0, retries: 0 };
+    life.give(&pause);
+    let found = life.outstanding(&pause);
     let [Fact { kind: FactKind::RunPaused { number: 1, caller }, .. }] = &found.facts[..] else {
         panic!("{:?}", found.facts)
     };
@@ -123,11 +140,12 @@ fn commit_tells_people_who_asked() {
 fn resumption_of_a_retried_run_is_told_as_that() {
     let mut life = Life::begun(CHAIN);
     life.give(&completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") }));
-    let retried = life.give(&Input::Retry { retries: 0 });
-    assert_eq!(life.of_commit(retried).0, ["action.queued a", "run.retried"]);
+    let (retry, resume) = (Input::Retry { retries: 0 }, Input::Resume { pauses: 1 });
+    life.give(&retry);
+    assert_eq!(life.of(&retry).0, ["action.queued a", "run.retried"]);
     life.give(&Input::Pause { pauses: 0, retries: 1 });
-    let resumed = life.give(&Input::Resume { pauses: 1 });
-    assert_eq!(life.of_commit(resumed).0, ["run.resumed"]);
+    life.give(&resume);
+    assert_eq!(life.of(&resume).0, ["run.resumed"]);
 }
 
 #[test]
@@ -135,19 +153,19 @@ fn cancellation_stops_the_owner_again() {
     let mut life = Life::begun(CHAIN);
     life.give(&Input::Started { of: report(0), started_at: NOW });
     let cancel = Input::Cancel { reason: "enough".to_owned(), cause: CancelCause::Request, retries: 0 };
-    let asked = life.give(&cancel);
-    let found = of_commit(&life.definition, &life.run, asked, life.now);
+    life.give(&cancel);
+    let found = life.outstanding(&cancel);
     let agents = found.commands.iter().filter_map(|command| match command {
         Command::Stop(stop) => Some((stop.agent.as_str(), stop.delivery, stop.message, stop.fate)),
         Command::Perform(_) | Command::Confirm(_) | Command::Wake { .. } | Command::Ended => None,
     });
     assert_eq!(agents.collect::<Vec<_>>(), [("ada", Delivery::new(1, 0, 1), 7, Fate::Report)]);
-    assert_eq!(life.of_commit(asked).0, ["action.cancelled b", "run.cancelling"]);
+    assert_eq!(life.of(&cancel).0, ["action.cancelled b", "run.cancelling"]);
 }
 
 #[test]
 fn history_of_later_commits_has_higher_places() {
-    let mut life = Life::of(CHAIN);
+    let mut life = Life::submitted(CHAIN);
     assert_eq!(life.history(), []);
     life.give(&Input::Start);
     let mut told = life.history();

@@ -136,12 +136,17 @@ pub(crate) fn resend(definition: &Definition, run: &Run, action: ActionIndex, no
     if state.status != ActionStatus::Queued {
         return None;
     }
-    // What rendered once renders again: the record that it was rendered from has not changed.
-    let work = work::render(definition, run, action).ok()?;
     let waited = state.queued_at.map_or(0, |at| now.since(at).0);
-    let mut perform = perform(definition, run, action, state.last.next_issue(waited), work);
+    let mut perform = queued_as(definition, run, action, state.last.next_issue(waited))?;
     if may_begin_unasked(state, now) {
         perform.delay = Millis(TOLD_WITHIN_MS.saturating_sub(waited));
     }
     Some(Command::Perform(Box::new(perform)))
+}
+
+/// The message of a queued attempt as that issue. What rendered once renders again: the record that it was rendered from has
+/// not changed.
+pub(super) fn queued_as(definition: &Definition, run: &Run, action: ActionIndex, issue: u64) -> Option<Perform> {
+    let work = work::render(definition, run, action).ok()?;
+    Some(perform(definition, run, action, issue, work))
 }

@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::ending;
 use super::fact::{CancelCause, FactKind};
 use super::graph;
+use super::source::Source;
 use super::state::RunStatus;
 use super::timers;
 use crate::attempt::ActionStatus;
@@ -18,9 +19,9 @@ use crate::time::Timestamp;
 /// that recorded it may have died.
 pub(super) fn start(draft: &mut Draft<'_>) {
     if draft.run.status != RunStatus::Submitted {
-        draft.stands_in(draft.run.start_revision);
         if draft.run.status == RunStatus::Running && draft.run.is_unheard_of() {
-            let start = outstanding::of_commit(draft.definition, &draft.run, draft.run.start_revision, draft.now);
+            let start =
+                outstanding::of_source(draft.definition, &draft.run, Source::Start, draft.run.revision, draft.now);
             draft.again.extend(start.facts);
             draft.commands.extend(start.commands);
         }
@@ -81,10 +82,7 @@ pub(super) fn pause_as_asked(draft: &mut Draft<'_>, pauses: u32, retries: u32) -
         return Ok(());
     }
     match pauses.cmp(&draft.run.pauses) {
-        Ordering::Less => {
-            draft.stands_in(draft.run.status_revision);
-            Ok(())
-        }
+        Ordering::Less => Ok(()),
         Ordering::Equal => pause(draft),
         Ordering::Greater => Err(Rejection::Stale),
     }
@@ -118,20 +116,18 @@ pub(super) fn resume_as_asked(draft: &mut Draft<'_>, pauses: u32) -> Result<(), 
 fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
     match draft.run.status {
         RunStatus::Paused => {
+            // The pause may not have been published yet.
+            draft.again.extend(outstanding::of_status(&draft.run));
             draft.emit(FactKind::RunResumed { number: draft.run.pauses, caller: draft.caller.clone() });
             graph::follow(draft);
         }
-        RunStatus::Running => draft.stands_in(draft.run.status_revision),
+        RunStatus::Running => {}
         RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
         RunStatus::Succeeded
         | RunStatus::SucceededWithFaults
         | RunStatus::Failed
         | RunStatus::TimedOut
-        | RunStatus::Cancelled => {
-            // This very request may have ended the run.
-            draft.stands_in(draft.run.status_revision);
-            return Err(Rejection::RunEnded);
-        }
+        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
     }
     Ok(())
 }
@@ -139,15 +135,11 @@ fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
 /// Starts over what did not succeed and all that needs it; what succeeded beside it stays.
 pub(super) fn retry(draft: &mut Draft<'_>, retries: u32) -> Result<(), Rejection> {
     if !is_of_this_life(draft, retries)? {
-        draft.stands_in(draft.run.status_revision);
         return Ok(());
     }
     match draft.run.status {
         RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => {}
-        RunStatus::Running if draft.run.retries > 0 => {
-            draft.stands_in(draft.run.status_revision);
-            return Ok(());
-        }
+        RunStatus::Running if draft.run.retries > 0 => return Ok(()),
         RunStatus::Submitted
         | RunStatus::Running
         | RunStatus::Paused
@@ -155,8 +147,7 @@ pub(super) fn retry(draft: &mut Draft<'_>, retries: u32) -> Result<(), Rejection
         | RunStatus::Succeeded => return Err(Rejection::RunStatus(draft.run.status)),
     }
     // The end that is taken back may not have been published yet.
-    let end = outstanding::of_commit(draft.definition, &draft.run, draft.run.status_revision, draft.now);
-    draft.again.extend(end.facts);
+    draft.again.extend(outstanding::of_status(&draft.run));
     let actions = unsuccessful(draft);
     let deadline = deadline(draft);
     let caller = draft.caller.clone();

@@ -1,11 +1,12 @@
 //! One decision in the making: facts are folded as they are decided, so that what follows sees them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use super::command::{Command, Stop, resend};
 use super::fact::{Fact, FactKind};
 use super::fold::apply;
 use super::input::ActionAt;
+use super::source::Source;
 use super::state::{Phase, Run};
 use crate::attempt::{ActionState, ErrorInfo, Fate, Owner};
 use crate::caller::Caller;
@@ -22,8 +23,8 @@ pub(super) struct Draft<'a> {
     /// Facts of earlier commits whose events are to be published again.
     pub(super) again: Vec<Fact>,
     pub(super) commands: Vec<Command>,
-    /// The commits that may have done what this input asks for, when it was handled before.
-    pub(super) stands: BTreeSet<u64>,
+    /// What the input is about.
+    pub(super) source: Source,
     /// Actions whose settling has not been looked at yet.
     pub(super) settled: VecDeque<ActionIndex>,
     /// The run's `wake_at` has been set to the exact instant.
@@ -31,7 +32,12 @@ pub(super) struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(super) fn new(definition: &'a Definition, run: &Run, caller: &'a Caller, now: Timestamp) -> Self {
+    pub(super) fn new(
+        definition: &'a Definition,
+        run: &Run,
+        (source, caller): (Source, &'a Caller),
+        now: Timestamp,
+    ) -> Self {
         Self {
             definition,
             run: run.clone(),
@@ -40,20 +46,15 @@ impl<'a> Draft<'a> {
             facts: Vec::new(),
             again: Vec::new(),
             commands: Vec::new(),
-            stands: BTreeSet::new(),
+            source,
             settled: VecDeque::new(),
             is_wake_set: false,
         }
     }
 
-    /// The input may have been handled before, by the commit of that revision.
-    pub(super) fn stands_in(&mut self, revision: u64) {
-        self.stands.insert(revision);
-    }
-
     /// Decides a fact: it is folded at once, and the action that it settles is remembered.
     pub(super) fn emit(&mut self, kind: FactKind) {
-        let fact = Fact { at: self.now, kind };
+        let fact = Fact { at: self.now, kind, source: self.source };
         apply(&mut self.run, &fact);
         if let Some(of) = fact.kind.about()
             && self.run.action(of.action).status.is_settled()
@@ -61,16 +62,6 @@ impl<'a> Draft<'a> {
             self.settled.push_back(of.action);
         }
         self.facts.push(fact);
-    }
-
-    /// Decides a fact that is told before the end of the run, if the run has just ended: its end is the last.
-    pub(super) fn emit_before_end(&mut self, kind: FactKind) {
-        self.emit(kind);
-        let ends = self.facts.iter().position(|fact| matches!(fact.kind, FactKind::RunFinished { .. }));
-        if let Some(end) = ends {
-            let end = self.facts.remove(end);
-            self.facts.push(end);
-        }
     }
 
     pub(super) fn action(&self, index: ActionIndex) -> &'a Action {

@@ -21,10 +21,7 @@ pub(crate) const CANCELLED: &str = "its run is being cancelled, or it alone was 
 pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {
     match draft.run.status {
         RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
-        RunStatus::Cancelling | RunStatus::Cancelled => {
-            draft.stands.extend(draft.run.cancellation.as_ref().map(|cancellation| cancellation.revision));
-            return Ok(());
-        }
+        RunStatus::Cancelling | RunStatus::Cancelled => return Ok(()),
         RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut => {
             return Err(Rejection::RunEnded);
         }
@@ -53,8 +50,7 @@ pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) ->
 /// Kills one action of a run that goes on.
 pub(super) fn kill(draft: &mut Draft<'_>, action: ActionIndex, reason: &str) -> Result<(), Rejection> {
     let status = draft.state(action).status;
-    if let Some(kill) = &draft.state(action).kill {
-        draft.stands_in(kill.revision);
+    if draft.state(action).kill.is_some() {
         return if status.is_in_flight() || status == ActionStatus::Cancelled {
             Ok(())
         } else {

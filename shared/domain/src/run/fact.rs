@@ -5,6 +5,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::input::{ActionAt, Progress};
+use super::source::Source;
 use super::state::RunStatus;
 use crate::attempt::{ErrorInfo, Owner};
 use crate::caller::Caller;
@@ -19,6 +20,15 @@ pub struct Fact {
     pub at: Timestamp,
     /// What.
     pub kind: FactKind,
+    /// What led to it.
+    pub source: Source,
+}
+
+impl Fact {
+    /// A fact that is only told, and not folded into a record.
+    pub fn told(at: Timestamp, kind: FactKind) -> Self {
+        Self { at, kind, source: Source::default() }
+    }
 }
 
 /// What was decided.
@@ -60,11 +70,6 @@ pub enum FactKind {
         actions: Vec<ActionIndex>,
         /// Who asked for it.
         caller: Caller,
-    },
-    /// The sweep of that time has changed something: when it comes again, this tells which commit it was. Not published.
-    RunSwept {
-        /// The time that the sweep names.
-        at: Timestamp,
     },
     /// The run has ended.
     RunFinished {
@@ -265,7 +270,6 @@ impl FactKind {
             Self::RunResumed { .. } => "run.resumed",
             Self::RunCancelling { .. } => "run.cancelling",
             Self::RunRetried { .. } => "run.retried",
-            Self::RunSwept { .. } => "run.swept",
             Self::RunFinished { status, .. } => match status {
                 RunStatus::Succeeded => "run.succeeded",
                 RunStatus::SucceededWithFaults => "run.succeeded_with_faults",
@@ -306,7 +310,6 @@ impl FactKind {
             | Self::RunResumed { .. }
             | Self::RunCancelling { .. }
             | Self::RunRetried { .. }
-            | Self::RunSwept { .. }
             | Self::RunFinished { .. } => None,
             Self::ActionReady { action } | Self::ActionSkipped { action, .. } => {
                 Some(ActionAt { action: *action, attempt: 0 })
@@ -334,8 +337,7 @@ impl FactKind {
     pub const fn is_public(&self) -> bool {
         !matches!(
             self,
-            Self::RunSwept { .. }
-                | Self::ActionReady { .. }
+            Self::ActionReady { .. }
                 | Self::ActionLost { .. }
                 | Self::ActionNotLost { .. }
                 | Self::ActionLeased { .. }
@@ -371,7 +373,6 @@ impl FactKind {
             | Self::RunResumed { .. }
             | Self::RunCancelling { .. }
             | Self::RunRetried { .. }
-            | Self::RunSwept { .. }
             | Self::RunFinished { .. }
             | Self::ActionReady { .. }
             | Self::ActionQueued { .. }

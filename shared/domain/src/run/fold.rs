@@ -3,6 +3,7 @@
 
 use super::fact::{Fact, FactKind};
 use super::input::ActionAt;
+use super::source::Source;
 use super::state::{Cancellation, Run, RunStatus};
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};
 use crate::caller::Caller;
@@ -10,49 +11,58 @@ use crate::delivery::Delivery;
 use crate::ids::{ActionIndex, AgentId};
 use crate::time::Timestamp;
 
-/// Folds one fact. The changed parts are stamped with the revision that the next commit will have.
+/// What is kept of each change: when it was decided, in which commit, and what led to it.
+#[derive(Clone, Copy)]
+struct Stamp {
+    at: Timestamp,
+    revision: u64,
+    source: Source,
+}
+
+/// Folds one fact. The changed parts are stamped with the revision that the next commit will have, and with its source.
 pub fn apply(run: &mut Run, fact: &Fact) {
-    let (at, next) = (fact.at, run.revision + 1);
+    let stamp = Stamp { at: fact.at, revision: run.revision + 1, source: fact.source };
+    let Stamp { at, revision, source } = stamp;
     match &fact.kind {
         FactKind::RunStarted { deadline } => {
-            (run.started_at, run.deadline, run.start_revision) = (Some(at), *deadline, next);
-            set_status(run, RunStatus::Running, None);
+            (run.started_at, run.deadline, run.start_revision) = (Some(at), *deadline, revision);
+            set_status(run, stamp, RunStatus::Running, None);
         }
         FactKind::RunPaused { number, caller } => {
             run.pauses = *number;
-            set_status(run, RunStatus::Paused, Some(caller));
+            set_status(run, stamp, RunStatus::Paused, Some(caller));
         }
-        FactKind::RunResumed { caller, .. } => set_status(run, RunStatus::Running, Some(caller)),
+        FactKind::RunResumed { caller, .. } => set_status(run, stamp, RunStatus::Running, Some(caller)),
         FactKind::RunCancelling { cause, reason, caller } => {
             let (reason, caller) = (reason.clone(), caller.clone());
-            run.cancellation = Some(Cancellation { at, cause: *cause, reason, caller, revision: next });
-            set_status(run, RunStatus::Cancelling, None);
+            run.cancellation = Some(Cancellation { at, cause: *cause, reason, caller, revision, source });
+            set_status(run, stamp, RunStatus::Cancelling, None);
         }
         FactKind::RunRetried { deadline, actions, caller } => {
             run.started_at.get_or_insert(at);
-            run.start_revision = next;
-            retry(run, *deadline, actions);
-            set_status(run, RunStatus::Running, Some(caller));
+            run.start_revision = revision;
+            retry(run, stamp, *deadline, actions);
+            run.retried_by = Some(caller.clone());
+            set_status(run, stamp, RunStatus::Running, Some(caller));
         }
-        FactKind::RunSwept { at } => run.remember_sweep(*at, next),
         FactKind::RunFinished { status, output, error } => {
             run.finished_at = Some(at);
             run.output.clone_from(output);
             run.error.clone_from(error);
-            set_status(run, *status, None);
+            set_status(run, stamp, *status, None);
         }
-        FactKind::ActionReady { action } => make_ready(run, *action),
-        FactKind::ActionQueued { of, issue } => queue(run, *of, *issue, at),
+        FactKind::ActionReady { action } => make_ready(run, stamp, *action),
+        FactKind::ActionQueued { of, issue } => queue(run, stamp, *of, *issue),
         FactKind::ActionUnserved { of, since, .. } => {
-            run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision: next });
+            run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision });
         }
-        FactKind::ActionStarted { of, delivery, owner, fence } => own(run, *of, *delivery, owner, *fence),
+        FactKind::ActionStarted { of, delivery, owner, fence } => own(run, stamp, (*of, *delivery), owner, *fence),
         FactKind::ActionLeased { of, until, renewal } => {
             if let Some(owner) = &mut run.actions.get_mut(of.action).owner {
                 (owner.until, owner.renewal) = (Some(*until), owner.renewal.max(*renewal));
             }
         }
-        FactKind::ActionLapsed { of } => lapse(run, of.action, at),
+        FactKind::ActionLapsed { of } => lapse(run, stamp, of.action),
         FactKind::ActionLost { of, delivery } => run.actions.get_mut(of.action).losses.push(*delivery),
         FactKind::ActionNotLost { of, delivery } => {
             run.actions.get_mut(of.action).losses.retain(|lost| lost != delivery);
@@ -63,49 +73,48 @@ pub fn apply(run: &mut Run, fact: &Fact) {
         FactKind::ActionCheckpointed { of, number, checkpoint } => {
             reported(run, *of, *number).checkpoint = Some(checkpoint.clone());
         }
-        FactKind::ActionHandedBack { of, issue } => hand_back(run, *of, *issue, at),
+        FactKind::ActionHandedBack { of, issue } => hand_back(run, stamp, *of, *issue),
         FactKind::ActionSucceeded { of, by, output } => {
-            let state = settle(run, of.action, ActionStatus::Succeeded, at);
+            let state = settle(run, stamp, of.action, ActionStatus::Succeeded);
             performed(state, by.as_ref(), None);
             state.output = Some(output.clone());
         }
         FactKind::ActionRetrying { of, by, error, retry_at } => {
             land(run, of.action);
-            let state = change(run, of.action, ActionStatus::RetryWaiting);
+            let state = change(run, stamp, of.action, ActionStatus::RetryWaiting);
             performed(state, by.as_ref(), Some(error));
             state.retry_at = Some(*retry_at);
-            state.retried = next;
         }
         FactKind::ActionFailed { of, by, error, allowed } => {
-            fail(run, (*of, at), by.as_ref(), (error, *allowed), ActionStatus::Failed)
+            fail(run, stamp, *of, by.as_ref(), (error, *allowed), ActionStatus::Failed)
         }
         FactKind::ActionTimedOut { of, by, error, allowed } => {
-            fail(run, (*of, at), by.as_ref(), (error, *allowed), ActionStatus::TimedOut)
+            fail(run, stamp, *of, by.as_ref(), (error, *allowed), ActionStatus::TimedOut)
         }
         FactKind::ActionSkipped { action, .. } => {
-            settle(run, *action, ActionStatus::Skipped, at);
+            settle(run, stamp, *action, ActionStatus::Skipped);
         }
         FactKind::ActionCancelling { of, reason, caller } => {
             let (reason, caller) = (reason.clone(), caller.clone());
-            run.actions.get_mut(of.action).kill = Some(Kill { at, reason, caller, revision: next });
+            run.actions.get_mut(of.action).kill = Some(Kill { at, reason, caller, revision });
         }
         FactKind::ActionCancelled { of, agent, error, allowed } => {
-            cancel(run, (*of, at), agent.as_ref(), error.as_ref().map(|error| (error, *allowed)));
+            cancel(run, stamp, *of, agent.as_ref(), error.as_ref().map(|error| (error, *allowed)));
         }
     }
 }
 
-fn make_ready(run: &mut Run, action: ActionIndex) {
+fn make_ready(run: &mut Run, stamp: Stamp, action: ActionIndex) {
     run.ready_from = if run.ready == 0 { action.0 } else { run.ready_from.min(action.0) };
     run.ready += 1;
-    let state = change(run, action, ActionStatus::Waiting);
+    let state = change(run, stamp, action, ActionStatus::Waiting);
     state.ready = true;
     state.retry_at = None;
 }
 
 /// The agent of that delivery has the attempt.
-fn own(run: &mut Run, of: ActionAt, delivery: Delivery, owner: &Owner, fence: u64) {
-    let state = change(run, of.action, ActionStatus::Running);
+fn own(run: &mut Run, stamp: Stamp, (of, delivery): (ActionAt, Delivery), owner: &Owner, fence: u64) {
+    let state = change(run, stamp, of.action, ActionStatus::Running);
     if state.last != delivery {
         state.progress_number = 0;
     }
@@ -114,19 +123,19 @@ fn own(run: &mut Run, of: ActionAt, delivery: Delivery, owner: &Owner, fence: u6
 
 /// The attempt waits in its pool again, from now on. Its owner is still named: its end counts as long as no other agent is
 /// confirmed.
-fn lapse(run: &mut Run, action: ActionIndex, at: Timestamp) {
-    let state = change(run, action, ActionStatus::Queued);
+fn lapse(run: &mut Run, stamp: Stamp, action: ActionIndex) {
+    let state = change(run, stamp, action, ActionStatus::Queued);
     if let Some(owner) = &mut state.owner {
-        owner.until = Some(at);
+        owner.until = Some(stamp.at);
     }
 }
 
-fn hand_back(run: &mut Run, of: ActionAt, issue: u64, at: Timestamp) {
-    let state = change(run, of.action, ActionStatus::Queued);
+fn hand_back(run: &mut Run, stamp: Stamp, of: ActionAt, issue: u64) {
+    let state = change(run, stamp, of.action, ActionStatus::Queued);
     state.last = Delivery::new(of.attempt, issue, 0);
     state.fence += 1;
     state.progress_number = 0;
-    state.queued_at = Some(at);
+    state.queued_at = Some(stamp.at);
     state.owner = None;
 }
 
@@ -139,22 +148,23 @@ fn reported(run: &mut Run, of: ActionAt, number: u32) -> &mut ActionState {
 
 fn fail(
     run: &mut Run,
-    (of, at): (ActionAt, Timestamp),
+    stamp: Stamp,
+    of: ActionAt,
     by: Option<&Owner>,
     (error, allowed): (&ErrorInfo, bool),
     status: ActionStatus,
 ) {
     count_failure(run, allowed);
-    let state = settle(run, of.action, status, at);
+    let state = settle(run, stamp, of.action, status);
     performed(state, by, Some(error));
 }
 
 /// `killed`: with which error, and whether the action may fail; absent: with its run.
-fn cancel(run: &mut Run, (of, at): (ActionAt, Timestamp), agent: Option<&AgentId>, killed: Option<(&ErrorInfo, bool)>) {
-    let state = settle(run, of.action, ActionStatus::Cancelled, at);
+fn cancel(run: &mut Run, stamp: Stamp, of: ActionAt, agent: Option<&AgentId>, killed: Option<(&ErrorInfo, bool)>) {
+    let state = settle(run, stamp, of.action, ActionStatus::Cancelled);
     let began = |agent: &AgentId| {
         let own = state.owner.clone().filter(|owner| owner.agent == *agent);
-        own.unwrap_or_else(|| Owner::of_end(agent.clone(), at))
+        own.unwrap_or_else(|| Owner::of_end(agent.clone(), stamp.at))
     };
     state.owner = agent.map(began);
     if let Some((error, allowed)) = killed {
@@ -163,18 +173,17 @@ fn cancel(run: &mut Run, (of, at): (ActionAt, Timestamp), agent: Option<&AgentId
     }
 }
 
-fn set_status(run: &mut Run, status: RunStatus, caller: Option<&Caller>) {
+fn set_status(run: &mut Run, stamp: Stamp, status: RunStatus, caller: Option<&Caller>) {
     run.status = status;
-    run.status_revision = run.revision + 1;
+    (run.status_revision, run.status_source) = (stamp.revision, stamp.source);
     run.status_caller = caller.cloned();
 }
 
-fn change(run: &mut Run, action: ActionIndex, status: ActionStatus) -> &mut ActionState {
-    let revision = run.revision + 1;
+fn change(run: &mut Run, stamp: Stamp, action: ActionIndex, status: ActionStatus) -> &mut ActionState {
     let state = run.actions.get_mut(action);
     state.status = status;
     state.unserved = None;
-    state.revision = revision;
+    (state.revision, state.source) = (stamp.revision, stamp.source.seen_by(action));
     state
 }
 
@@ -200,28 +209,28 @@ fn unready(run: &mut Run, action: ActionIndex) {
     }
 }
 
-fn queue(run: &mut Run, of: ActionAt, issue: u64, at: Timestamp) {
+fn queue(run: &mut Run, stamp: Stamp, of: ActionAt, issue: u64) {
     unready(run, of.action);
     if !run.action(of.action).status.is_in_flight() {
         run.in_flight += 1;
     }
-    let state = change(run, of.action, ActionStatus::Queued);
+    let state = change(run, stamp, of.action, ActionStatus::Queued);
     state.last = Delivery::new(of.attempt, issue, 0);
     state.fence += 1;
-    state.first_queued_at.get_or_insert(at);
-    state.queued_at = Some(at);
+    state.first_queued_at.get_or_insert(stamp.at);
+    state.queued_at = Some(stamp.at);
     state.retry_at = None;
     state.owner = None;
     state.progress = None;
     state.progress_number = 0;
 }
 
-fn settle(run: &mut Run, action: ActionIndex, status: ActionStatus, at: Timestamp) -> &mut ActionState {
+fn settle(run: &mut Run, stamp: Stamp, action: ActionIndex, status: ActionStatus) -> &mut ActionState {
     land(run, action);
     unready(run, action);
     run.open -= 1;
-    let state = change(run, action, status);
-    state.finished_at = Some(at);
+    let state = change(run, stamp, action, status);
+    state.finished_at = Some(stamp.at);
     state.retry_at = None;
     state.checkpoint = None;
     state.losses.clear();
@@ -244,7 +253,7 @@ fn count_failure(run: &mut Run, allowed: bool) {
     }
 }
 
-fn retry(run: &mut Run, deadline: Option<Timestamp>, actions: &[ActionIndex]) {
+fn retry(run: &mut Run, stamp: Stamp, deadline: Option<Timestamp>, actions: &[ActionIndex]) {
     run.deadline = deadline;
     run.finished_at = None;
     run.cancellation = None;
@@ -255,12 +264,13 @@ fn retry(run: &mut Run, deadline: Option<Timestamp>, actions: &[ActionIndex]) {
     run.faults = 0;
     for action in actions {
         run.open += 1;
-        let state = change(run, *action, ActionStatus::Waiting);
+        let state = change(run, stamp, *action, ActionStatus::Waiting);
         *state = ActionState {
             last: Delivery::none_of(state.attempt()),
             attempt_base: state.attempt(),
             fence: state.fence,
             revision: state.revision,
+            source: state.source,
             ..ActionState::default()
         };
     }

@@ -140,10 +140,7 @@ pub enum Input {
         action: Option<ActionIndex>,
     },
     /// The sweeper has found the run: all that is due by now is done, and what may have been lost is sent again.
-    Sweep {
-        /// When the sweeper found it: a sweep that comes again is known by that.
-        at: Timestamp,
-    },
+    Sweep,
 }
 
 /// A claim of one attempt.

@@ -14,6 +14,7 @@ mod input;
 mod pages;
 mod readiness;
 mod report;
+mod source;
 mod state;
 mod table;
 mod time;
@@ -30,7 +31,8 @@ pub use input::{ActionAt, Claim, Input, Outcome, Progress, Report};
 pub use pages::{Page, Pages};
 pub(crate) use readiness::skip_reason;
 pub(crate) use report::failed_attempt;
-pub use state::{Cancellation, Origin, Phase, Run, RunStatus, Swept};
+pub use source::Source;
+pub use state::{Cancellation, Origin, Phase, Run, RunStatus};
 pub use table::{Change, Rejection, decide};
 
 pub use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Rejection;
 use super::checkpoint::{CheckpointError, check_checkpoint};
-use super::command::{Command, Confirm, Stop};
+use super::command::{Command, Confirm, Stop, queued_as};
 use super::draft::Draft;
 use super::ending::{self, CANCELLED};
 use super::fact::{CancelCause, FactKind};
@@ -13,7 +13,7 @@ use super::input::{Outcome, Progress, Report};
 use super::state::Run;
 use super::timers;
 use crate::attempt::{
-    ActionState, ActionStatus, ErrorInfo, Fate, Owner, Refused, Said, Verdict, Word, disproved, is_poison, judge, may_begin_unasked,
+    ErrorInfo, Fate, Owner, Refused, Said, Verdict, Word, disproved, is_poison, judge, may_begin_unasked,
 };
 use crate::delivery::Delivery;
 use crate::depth::is_too_deep;
@@ -24,11 +24,8 @@ use crate::time::{Millis, Timestamp};
 
 /// An agent has performed the attempt for a while, which it began without asking.
 pub(super) fn started(draft: &mut Draft<'_>, of: &Report, started_at: Timestamp) -> Result<(), Rejection> {
-    match heard(draft, of, Word::Started, None)? {
-        Verdict::Owns => own(draft, of, started_at, 0),
-        Verdict::Again | Verdict::Counts | Verdict::Confirmed { .. } => {
-            draft.stands_in(draft.state(of.action).revision);
-        }
+    if heard(draft, of, Word::Started, None)? == Verdict::Owns {
+        own(draft, of, started_at, 0);
     }
     stop_if_stopping(draft, of.action);
     Ok(())
@@ -141,7 +138,8 @@ pub(super) fn handed_back(draft: &mut Draft<'_>, of: &Report, checkpoint: Option
     // By another clock's number, the message that is handed back may be above what the record knows.
     let issue = state.last.max(of.delivery).next_issue(waited);
     draft.emit(FactKind::ActionHandedBack { of: draft.at(action), issue });
-    draft.resend(action);
+    let perform = queued_as(draft.definition, &draft.run, action, issue);
+    draft.commands.extend(perform.map(|perform| Command::Perform(Box::new(perform))));
     Ok(())
 }
 
@@ -198,7 +196,6 @@ pub(super) fn dead_lettered(
 ) -> Result<(), Rejection> {
     let said = Said { word: Word::DeadLetter, delivery, message, agent: None };
     if let Err(refused) = judge(draft.state(action), &said, draft.now) {
-        draft.stands_in(end_of(draft.state(action), delivery));
         return Err(rejection(draft, action, refused));
     }
     draft.fail(action, None, ErrorInfo::new("dead_letter", reason), false);
@@ -236,22 +233,13 @@ fn refuse_word(
                 let until = draft.now.plus(Millis(2 * VISIBILITY_MS));
                 draft.emit(FactKind::ActionLeased { of: draft.at(of.action), until, renewal: 0 });
             }
-            draft.stands_in(end_of(draft.state(of.action), of.delivery));
             Err(rejection(draft, of.action, refused))
         }
     }
 }
 
-/// The commit that ended the attempt of that delivery, if it has ended and is the newest that has; else the action's own.
-fn end_of(state: &ActionState, delivery: Delivery) -> u64 {
-    let is_retried = delivery.attempt < state.attempt()
-        || matches!(state.status, ActionStatus::RetryWaiting | ActionStatus::Waiting);
-    if is_retried { state.retried } else { state.revision }
-}
-
 /// Refuses a report, and tells its agent what to do with its message.
 fn refuse(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, refused: Refused) -> Result<(), Rejection> {
-    draft.stands_in(draft.state(of.action).revision);
     let why = rejection(draft, of.action, refused);
     if !matches!(refused, Refused::Unknown) {
         answer(draft, of, asked, refused.fate(), &why.to_string());

@@ -5,10 +5,11 @@ use serde_json::Value;
 
 use super::fact::CancelCause;
 use super::pages::Pages;
+use super::source::Source;
 use crate::attempt::{ActionState, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
-use crate::limits::{MAX_SWEPT_KEPT, START_AGAIN_AFTER_MS, SWEPT_KEPT_FOR_MS};
+use crate::limits::START_AGAIN_AFTER_MS;
 use crate::time::{Millis, Timestamp};
 
 /// The saved state of one run. Its head holds no list that grows with the task; its actions stand in pages.
@@ -63,15 +64,18 @@ pub struct Run {
     /// Revision of the last change of the run's own status: start, pause, resume, cancel, retry, end.
     #[serde(default)]
     pub status_revision: u64,
+    /// What led to that change.
+    #[serde(default, skip_serializing_if = "Source::is_itself")]
+    pub status_source: Source,
     /// Who asked for that change, if it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_caller: Option<Caller>,
+    /// Who asked for the newest retry by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_by: Option<Caller>,
     /// Revision of its start, or of the newest retry by hand, which starts it again; 0: it has not begun.
     #[serde(default, skip_serializing_if = "is_zero_64")]
     pub start_revision: u64,
-    /// The sweeps of the last hour that changed something, at most [`MAX_SWEPT_KEPT`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub swept: Vec<Swept>,
     /// Actions that are not settled.
     pub open: u32,
     /// Actions that are queued or running.
@@ -144,17 +148,9 @@ pub struct Cancellation {
     pub caller: Caller,
     /// The revision whose commit said so.
     pub revision: u64,
-}
-
-/// Which commit a sweep has made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Swept {
-    /// The time that the sweep names.
-    #[serde(rename = "t")]
-    pub at: Timestamp,
-    /// The revision of its commit.
-    #[serde(rename = "v")]
-    pub revision: u64,
+    /// What led to it.
+    #[serde(default, skip_serializing_if = "Source::is_itself")]
+    pub source: Source,
 }
 
 /// The phases of a run's life.
@@ -198,9 +194,10 @@ impl Run {
             retries: 0,
             pauses: 0,
             status_revision: 0,
+            status_source: Source::default(),
             status_caller: None,
+            retried_by: None,
             start_revision: 0,
-            swept: Vec::new(),
             open: u32::try_from(actions).unwrap_or(u32::MAX),
             in_flight: 0,
             ready: 0,
@@ -215,14 +212,6 @@ impl Run {
     #[must_use]
     pub fn asked_by(self, caller: Caller) -> Self {
         Self { caller, ..self }
-    }
-
-    /// Remembers which commit a sweep has made.
-    pub(super) fn remember_sweep(&mut self, at: Timestamp, revision: u64) {
-        self.swept.retain(|swept| at.since(swept.at).0 < SWEPT_KEPT_FOR_MS);
-        let surplus = (self.swept.len() + 1).saturating_sub(MAX_SWEPT_KEPT);
-        self.swept.drain(..surplus);
-        self.swept.push(Swept { at, revision });
     }
 
     /// The state of one action.

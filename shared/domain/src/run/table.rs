@@ -1,14 +1,13 @@
 //! What an input does to a run: one match on the input, and for each a file that has its rule.
 //!
-//! An input may come twice. Handled again, it changes nothing, and names the commit in which its first handling stands: the
-//! caller then sends what that commit led to, for the process that decided it may have died before it sent.
-
-use std::collections::BTreeSet;
+//! An input may come twice. Handled again, it changes nothing. Its caller then sends again what the input led to
+//! ([`outstanding`](crate::outstanding)), for the process that decided it may have died before it sent.
 
 use super::command::Command;
 use super::draft::Draft;
 use super::fact::Fact;
 use super::input::{Input, Report};
+use super::source::Source;
 use super::state::{Run, RunStatus};
 use super::{control, report, time, timers};
 use crate::caller::Caller;
@@ -29,8 +28,6 @@ pub struct Change {
     pub commands: Vec<Command>,
     /// Whether the input was accepted. A refusal may send, too.
     pub answer: Result<(), Rejection>,
-    /// The commits in which an earlier handling of this input may stand, as far as the record tells; none: it was not handled.
-    pub stands: BTreeSet<u64>,
 }
 
 /// Why an input is refused.
@@ -58,14 +55,13 @@ pub enum Rejection {
 
 /// Decides what an input of that caller does to a run at `now`.
 pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller, now: Timestamp) -> Change {
-    let mut draft = Draft::new(definition, run, caller, now);
+    let mut draft = Draft::new(definition, run, (Source::of(input), caller), now);
     let answer = answer(&mut draft, input);
     if !draft.facts.is_empty() && !draft.is_wake_set {
         timers::keep_wake(&mut draft);
     }
-    let stands = draft.stands.into_iter().filter(|revision| *revision <= run.revision).collect();
     let Draft { run, facts, again, commands, .. } = draft;
-    Change { run, facts, again, commands, answer, stands }
+    Change { run, facts, again, commands, answer }
 }
 
 fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
@@ -83,7 +79,7 @@ fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
             action.map_or(Ok(()), |action| check_action(draft, action))?;
             time::wake(draft, *action)?;
         }
-        Input::Sweep { at } => time::sweep(draft, *at)?,
+        Input::Sweep => time::sweep(draft)?,
         Input::Unserved { pool, since } => time::unserved(draft, pool, *since),
         Input::Started { of, started_at } => {
             check_action(draft, of.action)?;
@@ -92,6 +88,7 @@ fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
         Input::Claim { agent, claims } => {
             let mut answers = Ok(());
             for claim in claims {
+                draft.source = Source::Action(claim.action);
                 let of = Report::of_claim(agent, claim);
                 let known = check_action(draft, claim.action);
                 answers = answers.and(known.and_then(|()| report::claim(draft, &of, claim.asked)));

@@ -19,28 +19,14 @@ use crate::time::Timestamp;
 pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result<(), Rejection> {
     let before = draft.facts.len();
     match action {
-        Some(action) if draft.run.status.goes_on() => {
-            draft.stands_in(draft.state(action).revision);
-            look_at(draft, action, true);
-        }
-        None => {
-            // The deadline has its timer, and the end of what was cancelled has another: this may be either.
-            if let Some(cancellation) = &draft.run.cancellation {
-                draft.stands.extend([cancellation.revision, draft.run.status_revision]);
-            }
-            look_at_run(draft)?;
-        }
+        Some(action) if draft.run.status.goes_on() => look_at(draft, action, true),
+        None => look_at_run(draft)?,
         // This very timer may have ended the run.
-        Some(action) => {
-            draft.stands_in(draft.state(action).revision);
-            return Ok(());
-        }
+        Some(_) => return Ok(()),
     }
     graph::follow(draft);
     if draft.facts.len() == before {
         timers::ask_again(draft, action);
-    } else {
-        draft.stands.clear();
     }
     let is_done = action.is_some() || draft.run.status.phase() == Phase::Ending;
     if is_done {
@@ -50,12 +36,7 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
 }
 
 /// The sweeper found the run: all that is due by now is done, and what may have been lost is sent again.
-pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp) -> Result<(), Rejection> {
-    if let Some(before) = draft.run.swept.iter().find(|swept| swept.at == at) {
-        // The sweep was handled before. What is due since then is for the next one.
-        draft.stands_in(before.revision);
-        return Ok(());
-    }
+pub(super) fn sweep(draft: &mut Draft<'_>) -> Result<(), Rejection> {
     match draft.run.status.phase() {
         Phase::Open if draft.run.status == RunStatus::Submitted => control::start(draft),
         Phase::Open => {
@@ -70,9 +51,6 @@ pub(super) fn sweep(draft: &mut Draft<'_>, at: Timestamp) -> Result<(), Rejectio
             graph::follow(draft);
         }
         Phase::Ended => return Ok(()),
-    }
-    if draft.facts.iter().any(|fact| fact.kind.is_public()) {
-        draft.emit_before_end(FactKind::RunSwept { at });
     }
     timers::set_wake(draft, None);
     Ok(())
@@ -172,8 +150,7 @@ pub(super) fn unserved(draft: &mut Draft<'_>, pool: &PoolName, since: Timestamp)
         if state.status != ActionStatus::Queued || draft.action(action).pool != *pool {
             continue;
         }
-        if let Some(unserved) = state.unserved {
-            draft.stands_in(unserved.revision);
+        if state.unserved.is_some() {
             continue;
         }
         let since = state.queued_at.map_or(since, |queued_at| queued_at.max(since));

@@ -70,6 +70,8 @@ struct State {
     key: Option<Key>,
     /// The claim that waits for its answer: its number, and where the answer goes.
     claim: Option<(u32, oneshot::Sender<Answer>)>,
+    /// A claim was confirmed: it begins, or is handed back by the one who claimed it.
+    is_confirmed: bool,
     /// When the attempt began.
     began: Option<Timestamp>,
     lease: Lease,
@@ -177,10 +179,12 @@ impl Hold {
             state.claim.take_if(|(asked, _)| *asked == confirmed.asked && confirmed.until.is_none())
         {
             // An attempt that was let go in between does not wait any more.
-            return answer.send(Answer::Confirmed(confirmed.clone())).is_ok();
+            state.is_confirmed = answer.send(Answer::Confirmed(confirmed.clone())).is_ok();
         }
         let is_renewal = confirmed.until.is_some() && confirmed.asked == state.lease.number;
-        let Some(asked_at) = state.lease.asked_at.filter(|_| is_renewal) else { return state.began.is_some() };
+        let Some(asked_at) = state.lease.asked_at.filter(|_| is_renewal) else {
+            return state.is_confirmed || state.began.is_some();
+        };
         // An attempt that was stopped meanwhile is given back with its message.
         if state.stopped.is_none() || state.lease.is_held {
             state.lease.is_held = true;
@@ -253,6 +257,7 @@ impl Held {
             since: asked_at,
             key: None,
             claim: None,
+            is_confirmed: false,
             began: None,
             lease: Lease::default(),
             safe_until: asked_at + self.visibility,

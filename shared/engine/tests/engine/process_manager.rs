@@ -379,7 +379,7 @@ async fn sweep_message_sweeps_only_due_runs() {
 
     let bodies = world.host.messages(&QueueName::Inbox);
     let swept: Vec<InboxMessage> = bodies.iter().map(|body| decode(body).unwrap()).collect();
-    assert_eq!(swept, [InboxMessage::of_run(lost, Input::Sweep { at: nominal })]);
+    assert_eq!(swept, [InboxMessage::of_run(lost, Input::Sweep)]);
     world.manage().await;
     assert_eq!(world.run(lost).await.status, RunStatus::Running);
     assert_eq!(world.attempts(&default_pool()).len(), 2);

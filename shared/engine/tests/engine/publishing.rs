@@ -174,7 +174,7 @@ async fn retry_begun_by_sweeper_is_published() {
         let batch = receive(&host).await;
         let survived = handle(&FaultyHost::crashing(host.ports(), call, Moment::Before).ports(), &batch).await;
         host.advance(Millis::from_secs(40));
-        send(&host, run, Input::Sweep { at: host.ports().clock.now() }).await;
+        send(&host, run, Input::Sweep).await;
         while let batch = receive(&host).await
             && !batch.is_empty()
         {

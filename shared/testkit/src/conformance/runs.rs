@@ -75,7 +75,7 @@ fn fresh_run(ports: &Ports, task: &TaskName, actions: usize) -> Run {
 fn changed(before: &Run, at: Timestamp, changes: Vec<FactKind>) -> Run {
     let mut after = before.clone();
     for kind in changes {
-        apply(&mut after, &Fact { at, kind });
+        apply(&mut after, &Fact::told(at, kind));
     }
     after.revision += 1;
     after

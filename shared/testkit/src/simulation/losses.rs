@@ -30,7 +30,7 @@ fn is_made_good(input: &Input) -> bool {
     match input {
         Input::Start
         | Input::Wake { .. }
-        | Input::Sweep { .. }
+        | Input::Sweep
         | Input::Unserved { .. }
         | Input::Started { .. }
         | Input::Claim { .. }
@@ -49,9 +49,9 @@ fn is_made_good(input: &Input) -> bool {
 
 impl Witness {
     /// A message was lost on its way into the queue.
-    pub(super) fn lost(&mut self, queue: &QueueName, body: &str, now: Timestamp) {
+    pub(super) fn lost(&mut self, queue: &QueueName, body: &str) {
         if let (QueueName::Pool(_), Ok(perform)) = (queue, decode::<PerformMessage>(body)) {
-            self.lost.insert((perform.run, perform.of.action, perform.of.attempt), now);
+            self.lost.insert((perform.run, perform.of.action, perform.of.attempt));
         }
     }
 

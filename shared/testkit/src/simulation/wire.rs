@@ -198,7 +198,7 @@ impl Queues for Wire {
             for message in &lost {
                 wire.simulation.meets("a message is lost for good");
                 wire.note(format_args!("IT IS LOST: {}", message.body));
-                wire.simulation.witness().lost(queue, &message.body, wire.simulation.now());
+                wire.simulation.witness().lost(queue, &message.body);
             }
             wire.simulation.witness().sent(queue, &arrives);
         };

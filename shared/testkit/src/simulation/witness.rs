@@ -110,8 +110,8 @@ pub(super) struct Witness {
     pub(super) repeats: u64,
     /// Every performance, in the order in which they began.
     pub(super) performed: Vec<Performed>,
-    /// Attempts whose message was lost, and none sent since: when that was.
-    pub(super) lost: BTreeMap<(RunId, ActionIndex, u32), Timestamp>,
+    /// Attempts whose message was lost, and none sent since.
+    pub(super) lost: BTreeSet<(RunId, ActionIndex, u32)>,
     /// How often a run was looked at for what is forgotten.
     looks: usize,
     pub(super) keeping: Keeping,
@@ -199,8 +199,10 @@ impl Witness {
             if is.attempt() < was.attempt() || is.fence < was.fence {
                 self.breaks(SW2, format!("run {}: action {at} goes back from {was:?} to {is:?}", after.id));
             }
-            let reported =
-                matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed) && is.attempt() == was.attempt();
+            // What has cost too many agents ends without a report: by the claim that would have been the next.
+            let is_poison = is.error.as_ref().is_some_and(|error| error.kind == "poison");
+            let is_end = matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed) && !is_poison;
+            let reported = is_end && is.attempt() == was.attempt();
             if was.status == ActionStatus::Running && reported && is.agent().is_some() && was.agent() != is.agent() {
                 let (had, told) = (was.agent(), is.agent());
                 self.breaks(
@@ -307,6 +309,7 @@ impl Witness {
 
     /// What was acknowledged has had its effect, and its run is still in somebody's hands.
     pub(super) fn acknowledged(&mut self, message: &Acknowledged<'_>) {
+        let mut given_up = None;
         let run = match message.queue {
             QueueName::Inbox => match decode::<InboxMessage>(message.body) {
                 Ok(InboxMessage::Run { run, input, .. }) => {
@@ -315,6 +318,9 @@ impl Witness {
                         && message.host.has_message_of(run, |queue, _| *queue == QueueName::Inbox);
                     if !is_start_under_way {
                         self.look_at_effect(run, &input);
+                    }
+                    if let Input::DeadLettered { action, delivery, .. } = input {
+                        given_up = Some((action, delivery));
                     }
                     run
                 }
@@ -326,6 +332,13 @@ impl Witness {
             },
             QueueName::Control { .. } | QueueName::DeadLetter => return,
         };
+        let Some(seen) = self.runs.get(&run) else { return };
+        if let Some((action, delivery)) = given_up
+            && seen.record.action(action).last.issue != delivery.issue
+        {
+            // The queue gave up a message that was not the first: the sweeper sends another.
+            self.lost.insert((run, action, delivery.attempt));
+        }
         let Some(seen) = self.runs.get(&run) else { return };
         // A wide run is looked at now and then: each look costs what it is wide.
         self.looks += 1;
@@ -371,7 +384,7 @@ impl Witness {
             | Input::Unserved { .. }
             | Input::Retry { .. }
             | Input::Wake { .. }
-            | Input::Sweep { .. } => false,
+            | Input::Sweep => false,
         };
         if is_unheard {
             self.breaks(SW8, format!("run {id} is {:?}, and {input:?} is acknowledged", run.status));
@@ -451,7 +464,7 @@ impl Witness {
             let state = run.action(action);
             let of = (run.id, action, state.attempt());
             let is_the_sweepers =
-                state.revision <= run.start_revision && !self.sent.contains(&of) || self.lost.contains_key(&of);
+                state.revision <= run.start_revision && !self.sent.contains(&of) || self.lost.contains(&of);
             let is_stopping = run.status == RunStatus::Cancelling || state.kill.is_some();
             let ends_by_time = state.status == ActionStatus::Queued && is_stopping
                 || state.owner.as_ref().is_some_and(|owner| owner.until.is_some());

@@ -3,14 +3,13 @@
 use std::collections::BTreeSet;
 
 use windlass_domain::delivery::Delivery;
-use windlass_domain::outstanding;
 use windlass_domain::run::{ActionStatus, Claim, Command, Fact, FactKind, Input, Outcome, Report, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::generate::{agent_of, message_of};
 use windlass_testkit::sketch::{NEVER_RETRIED, RETRIED, RetrySketch, Sketch};
 use windlass_testkit::world::World;
 
-use crate::steps::{chain, diamond, failed, succeeded, world};
+use crate::steps::{chain, diamond, failed, outstanding_of, succeeded, world};
 
 /// A host that loses what one commit sends, delivers its input again, and goes on until nothing is left to do.
 /// Every attempt that arrives is performed. A resend is claimed before, as an agent does it.
@@ -53,7 +52,7 @@ impl Faulty {
     /// Nothing has come: the due index and the sweeper do their rounds.
     fn pass(&mut self) {
         self.world.pass(Millis::from_secs(60));
-        self.inbox.push(Input::Sweep { at: self.world.now });
+        self.inbox.push(Input::Sweep);
     }
 
     fn handle(&mut self, input: &Input) {
@@ -67,9 +66,8 @@ impl Faulty {
                 return;
             }
         }
-        for revision in decision.stands.iter().copied().filter(|_| self.lost.as_ref() == Some(input)) {
-            let world = &self.world;
-            let found = outstanding::of_commit(&world.definition, &world.run, revision, world.now);
+        if self.lost.as_ref() == Some(input) {
+            let found = outstanding_of(&self.world, input);
             decision.again.extend(found.facts);
             decision.commands.extend(found.commands);
         }
@@ -124,7 +122,6 @@ impl Faulty {
             | FactKind::ActionTimedOut { .. }
             | FactKind::ActionSkipped { .. } => true,
             FactKind::RunPaused { .. }
-            | FactKind::RunSwept { .. }
             | FactKind::RunResumed { .. }
             | FactKind::RunCancelling { .. }
             | FactKind::RunRetried { .. }

@@ -125,7 +125,7 @@ fn room_is_given_from_the_first_ready_action() {
     assert_eq!(cursor(&world), (3, 1, Some(ActionIndex(1))), "an earlier one waits for room again");
     let mut run = world.run.clone();
     let kind = |of| FactKind::ActionCancelled { of, agent: None, error: None, allowed: false };
-    let cancelled = |of: ActionAt| Fact { at: world.now, kind: kind(of) };
+    let cancelled = |of: ActionAt| Fact::told(world.now, kind(of));
     for (action, expected) in [(4, (2, 1)), (1, (1, 2)), (3, (0, 0))] {
         apply(&mut run, &cancelled(ActionAt { action: ActionIndex(action), attempt: 0 }));
         assert_eq!((run.ready, run.ready_from), expected, "{action} is cancelled");

@@ -6,7 +6,7 @@ use windlass_domain::ids::ActionIndex;
 use windlass_domain::outstanding::{self, Outstanding};
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Change, Claim, Command, Confirm, ErrorInfo, Fact, Input, Origin, Outcome,
-    Report, Stop,
+    Report, Source, Stop,
 };
 use windlass_testkit::generate::{agent_of, message_of};
 use windlass_testkit::sketch::{ActionSketch, RetrySketch, Sketch};
@@ -73,8 +73,7 @@ pub(crate) fn wake(name: &str) -> Input {
 pub(crate) const WAKE: Input = Input::Wake { action: None };
 
 pub(crate) fn sweep(world: &mut World) -> Change {
-    let at = world.now;
-    give(world, &Input::Sweep { at })
+    give(world, &Input::Sweep)
 }
 
 pub(crate) fn succeeded() -> Outcome {
@@ -119,16 +118,20 @@ pub(crate) fn times(world: &World, kind: &str, name: Option<&str>) -> usize {
     world.log.iter().filter(is_it).count()
 }
 
-/// What a repeated input leads to: what its own commit led to.
+/// What a repeated input leads to: what it led to before.
 pub(crate) fn repeated(world: &World, input: &Input) -> Outstanding {
     let change = world.ask(input);
     assert_eq!(change.facts, [], "{input:?} changes something the second time");
-    assert!(!change.stands.is_empty(), "it stands in a commit");
+    outstanding_of(world, input)
+}
+
+/// What an input led to in the commits so far.
+pub(crate) fn outstanding_of(world: &World, input: &Input) -> Outstanding {
     let mut found = Outstanding::default();
-    for revision in change.stands {
-        let of_commit = outstanding::of_commit(&world.definition, &world.run, revision, world.now);
-        found.facts.extend(of_commit.facts);
-        found.commands.extend(of_commit.commands);
+    for source in Source::all_of(input) {
+        let of_source = outstanding::of_source(&world.definition, &world.run, source, world.run.revision, world.now);
+        found.facts.extend(of_source.facts);
+        found.commands.extend(of_source.commands);
     }
     found
 }

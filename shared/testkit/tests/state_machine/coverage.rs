@@ -186,7 +186,7 @@ fn kind_of(input: &Input) -> &'static str {
         Input::Resume { .. } => "Resume",
         Input::Retry { .. } => "Retry",
         Input::Wake { .. } => "Wake",
-        Input::Sweep { .. } => "Sweep",
+        Input::Sweep => "Sweep",
         Input::Unserved { .. } => "Unserved",
         Input::Started { .. } => "Started",
         Input::Claim { .. } => "Claim",

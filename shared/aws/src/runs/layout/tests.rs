@@ -130,7 +130,7 @@ fn fan(actions: usize, slots: usize) -> f64 {
     };
     let queued = (0..actions).map(|index| FactKind::ActionQueued { of: at(index), issue: 0 });
     let begun = std::iter::once(FactKind::RunStarted { deadline: None }).chain(queued);
-    commit(&mut run, begun.map(|kind| Fact { at: submitted_at, kind }).collect());
+    commit(&mut run, begun.map(|kind| Fact::told(submitted_at, kind)).collect());
     let (mut next, mut performing, mut now) = (0, VecDeque::new(), submitted_at);
     while next < actions || !performing.is_empty() {
         let mut events = Vec::new();
@@ -151,12 +151,12 @@ fn fan(actions: usize, slots: usize) -> f64 {
                 output: json!({ "rows": noise(index, 10_000) }),
             };
             now = now.plus(Millis(3 + noise(index, 9)));
-            events.push(Fact { at: now, kind });
+            events.push(Fact::told(now, kind));
         }
         commit(&mut run, events);
     }
     let end = FactKind::RunFinished { status: RunStatus::Succeeded, output: None, error: None };
-    commit(&mut run, vec![Fact { at: now, kind: end }]);
+    commit(&mut run, vec![Fact::told(now, end)]);
     #[expect(clippy::cast_precision_loss, reason = "ten thousand at most")]
     let each = units / actions as f64;
     each

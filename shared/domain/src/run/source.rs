@@ -1,0 +1,119 @@
+//! What led to a change of the record.
+//!
+//! Whatever changes remembers the source of its change. So an input that comes again finds what it led to, whatever else has
+//! changed since; and what another input has changed since is that input's own.
+
+use serde::{Deserialize, Serialize};
+
+use super::input::Input;
+use crate::ids::ActionIndex;
+
+/// What an input is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(from = "u32", into = "u32")]
+pub enum Source {
+    /// The changed action itself: a report of its agent, its timer, or a kill.
+    #[default]
+    Itself,
+    /// The start of the run.
+    Start,
+    /// A pause.
+    Pause,
+    /// The end of a pause.
+    Resume,
+    /// A retry of the whole run.
+    Retry,
+    /// A cancellation.
+    Cancel,
+    /// The run's own timer: its deadline, or the end of what was cancelled.
+    Timer,
+    /// The sweeper.
+    Sweep,
+    /// A pool without an agent.
+    Unserved,
+    /// Another action than the changed one.
+    Action(ActionIndex),
+}
+
+/// The numbers of all sources but actions are below this one; an action's is its index above it.
+const FIRST_ACTION: u32 = 16;
+const OF_RUNS: [Source; 9] = [
+    Source::Itself,
+    Source::Start,
+    Source::Pause,
+    Source::Resume,
+    Source::Retry,
+    Source::Cancel,
+    Source::Timer,
+    Source::Sweep,
+    Source::Unserved,
+];
+
+impl Source {
+    /// What that input is about. A claim is about each action that it names: none is given.
+    pub fn of(input: &Input) -> Self {
+        match input {
+            Input::Start => Self::Start,
+            Input::Pause { .. } => Self::Pause,
+            Input::Resume { .. } => Self::Resume,
+            Input::Retry { .. } => Self::Retry,
+            Input::Cancel { .. } => Self::Cancel,
+            Input::Wake { action: None } => Self::Timer,
+            Input::Sweep => Self::Sweep,
+            Input::Unserved { .. } => Self::Unserved,
+            Input::Started { of, .. }
+            | Input::Renewed { of, .. }
+            | Input::Progressed { of, .. }
+            | Input::HandedBack { of, .. }
+            | Input::Completed { of, .. } => Self::Action(of.action),
+            Input::Kill { action, .. } | Input::DeadLettered { action, .. } | Input::Wake { action: Some(action) } => {
+                Self::Action(*action)
+            }
+            Input::Claim { .. } => Self::Itself,
+        }
+    }
+
+    /// Everything that the input is about.
+    pub fn all_of(input: &Input) -> Vec<Self> {
+        match input {
+            Input::Claim { claims, .. } => claims.iter().map(|claim| Self::Action(claim.action)).collect(),
+            other => vec![Self::of(other)],
+        }
+    }
+
+    /// Whether it is the changed action itself.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub fn is_itself(&self) -> bool {
+        *self == Self::Itself
+    }
+
+    /// The same, as that action keeps it.
+    #[must_use]
+    pub fn seen_by(self, action: ActionIndex) -> Self {
+        if self == Self::Action(action) { Self::Itself } else { self }
+    }
+}
+
+impl From<u32> for Source {
+    fn from(number: u32) -> Self {
+        let action = number.checked_sub(FIRST_ACTION).map(|index| Self::Action(ActionIndex(index)));
+        action.or_else(|| OF_RUNS.get(number as usize).copied()).unwrap_or_default()
+    }
+}
+
+impl From<Source> for u32 {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Itself => 0,
+            Source::Start => 1,
+            Source::Pause => 2,
+            Source::Resume => 3,
+            Source::Retry => 4,
+            Source::Cancel => 5,
+            Source::Timer => 6,
+            Source::Sweep => 7,
+            Source::Unserved => 8,
+            Source::Action(ActionIndex(index)) => FIRST_ACTION.saturating_add(index),
+        }
+    }
+}
