@@ -82,7 +82,7 @@ catalogue! {
     SG22: "an action that has ended changes only when its run is retried";
     SG23: "the attempt's number, `last` and the fence never decrease, and one input raises number and fence by one at most";
     SG24: "an attempt is queued only while its run is running and has room and time, and the trigger holds";
-    SG25: "each queued attempt has one Perform, of issue 1 if it is suspect or has a short time to wait, else of issue 0; a resend is of a queued attempt and has an issue above `last`";
+    SG25: "each queued attempt has one Perform, of issue 1 if it is suspect or has a short time to wait, else of issue 0; a hand-back is sent again as the issue that it reserved; any other resend is of a queued attempt and has an issue above `last`";
     SG26: "every command names an attempt that exists, and the agent that owns it or asked";
     SG27: "each retry has a Wake or is covered by the run's next wake";
     SG28: "an attempt has one accepted end, while it is in flight: by its owner under `last` or, without an owner, under no delivery below `last`";

@@ -11,7 +11,7 @@ use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionIndex, RunId};
 use windlass_domain::outstanding;
-use windlass_domain::run::{Command, Fact, Input, Rejection, Run, Source, decide};
+use windlass_domain::run::{ActionStatus, Command, Fact, Input, Rejection, Run, Source, decide};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -182,11 +182,16 @@ pub(crate) fn fold(
         folded.again.extend(outstanding.facts.iter().filter_map(public));
         folded.commands.extend(outstanding.commands);
     }
-    // An input that is handled again may have sent by itself what its commit led to.
-    let mut sent = BTreeSet::new();
+    // An input that is handled again may have sent by itself what it led to, and a later input of the batch may have ended
+    // what an earlier one confirmed.
+    let (mut sent, run) = (BTreeSet::new(), &folded.run);
     folded.commands.retain(|command| match command {
         Command::Perform(perform) => sent.insert((perform.of, perform.issue)),
-        Command::Confirm(_) | Command::Stop(_) | Command::Wake { .. } | Command::Ended => true,
+        Command::Confirm(confirm) => {
+            let state = run.action(confirm.action);
+            state.status == ActionStatus::Running && state.last == confirm.delivery
+        }
+        Command::Stop(_) | Command::Wake { .. } | Command::Ended => true,
     });
     let mut told: BTreeSet<_> = folded.events.iter().map(|event| event.id).collect();
     folded.again.retain(|event| told.insert(event.id));

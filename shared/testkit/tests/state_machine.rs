@@ -19,7 +19,9 @@ use uuid::Uuid;
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::outstanding::{self, Outstanding};
-use windlass_domain::run::{Change, Command, Fact, Input, Origin, Outcome, Report, Run, Source, decide};
+use windlass_domain::run::{
+    ActionState, Change, Command, Fact, Input, Origin, Outcome, Pages, Report, Run, Source, decide,
+};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_testkit::generate::{Move, agent_of, an_outcome, message_of, moves, sketches, unordered_sketches};
 use windlass_testkit::model::Model;
@@ -122,8 +124,13 @@ fn of_owner(run: &Run, action: ActionIndex) -> Report {
 }
 
 /// Folds a batch without a commit between, as the process manager does.
+/// The run after those inputs, without what led to each change: the last action that is needed may be any.
 fn fold<'a>(world: &World, batch: impl Iterator<Item = &'a Input>) -> Run {
-    batch.fold(world.run.clone(), |run, input| decide(&world.definition, &run, input, &world.caller, world.now).run)
+    let decided = |run: Run, input| decide(&world.definition, &run, input, &world.caller, world.now).run;
+    let mut run = batch.fold(world.run.clone(), decided);
+    let without = |state: &ActionState| ActionState { source: Source::default(), ..state.clone() };
+    run.actions = Pages::from_pages(vec![run.actions.iter().map(without).collect()]);
+    Run { status_source: Source::default(), ..run }
 }
 
 fn drive(sketch: &Sketch, moves: &[Move], coverage: &mut Coverage) -> Result<(), TestCaseError> {
@@ -181,7 +188,9 @@ fn repeat(world: &World, input: &Input, first: &Change) -> Result<(), TestCaseEr
     // What a sweep sends again because it has waited for long is no change of the record.
     let changed: BTreeSet<_> = first.facts.iter().filter_map(|fact| fact.kind.about()).map(|of| of.action).collect();
     let sent: BTreeSet<_> = attempts(&first.commands).into_iter().filter(|(at, _)| changed.contains(at)).collect();
-    prop_assert_eq!(sent, attempts(&[found.commands.clone(), again.commands].concat()), "sent by {:?}", input);
+    // An earlier input about the same may have sent more that still waits.
+    let resent = attempts(&[found.commands.clone(), again.commands].concat());
+    prop_assert!(sent.is_subset(&resent), "{:?} sends {:?}, then {:?}", input, sent, resent);
     let ends = |commands: &[Command]| commands.contains(&Command::Ended);
     prop_assert_eq!(ends(&first.commands), ends(&found.commands), "the end is said again");
     Ok(())

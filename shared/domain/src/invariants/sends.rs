@@ -41,8 +41,10 @@ fn performed(step: &mut Step<'_>, perform: &Perform) {
     let (state, author) = (run.action(of.action), step.definition.action(of.action));
     let is_it = |fact: &Fact| matches!(&fact.kind, FactKind::ActionQueued { of: queued, .. } if *queued == of);
     let is_first = step.change.facts.iter().any(is_it);
+    let is_back = |fact: &Fact| matches!(&fact.kind, FactKind::ActionHandedBack { of: back, issue } if *back == of && *issue == perform.issue);
+    let is_handed_back = step.change.facts.iter().any(is_back);
     let waits = state.status == ActionStatus::Queued && state.kill.is_none() && run.status != RunStatus::Cancelling;
-    let fits = if is_first {
+    let fits = if is_first || is_handed_back {
         perform.issue == state.last.issue && perform.delay.0 == 0
     } else {
         // An agent that began the first message without asking says so before another one comes.

@@ -12,7 +12,7 @@ use windlass_domain::definition::{Definition, Trigger};
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use windlass_domain::invariants::{CATALOGUE as OF_RUNS, Invariant, check};
 use windlass_domain::retry::Attempts;
-use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
+use windlass_domain::run::{ActionAt, ActionStatus, ErrorInfo, Input, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 use windlass_engine::perform::Attempt;
 use windlass_engine::ports::QueueName;
@@ -199,9 +199,10 @@ impl Witness {
             if is.attempt() < was.attempt() || is.fence < was.fence {
                 self.breaks(SW2, format!("run {}: action {at} goes back from {was:?} to {is:?}", after.id));
             }
-            // What has cost too many agents ends without a report: by the claim that would have been the next.
-            let is_poison = is.error.as_ref().is_some_and(|error| error.kind == "poison");
-            let is_end = matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed) && !is_poison;
+            // What has cost too many agents, or was given up by its queue, ends without a report; a claim may come just before.
+            let is_given_up = |error: &ErrorInfo| matches!(error.kind.as_str(), "poison" | "dead_letter");
+            let is_end = matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed)
+                && !is.error.as_ref().is_some_and(is_given_up);
             let reported = is_end && is.attempt() == was.attempt();
             if was.status == ActionStatus::Running && reported && is.agent().is_some() && was.agent() != is.agent() {
                 let (had, told) = (was.agent(), is.agent());

@@ -27,7 +27,7 @@ fn repeated_kill_stops_the_owner_again() {
     assert_eq!((stop.fate, stop.delivery.to_string()), (Fate::Report, "1.0.1".to_owned()));
     finish(&mut world, "a1", succeeded());
     let again = repeated(&world, &kill(0));
-    assert_eq!((kinds(&again.facts), again.commands), (vec!["action.cancelling"], first.commands));
+    assert_eq!((kinds(&again.facts), again.commands), (vec!["action.cancelling", "action.started"], first.commands));
 }
 
 #[test]
