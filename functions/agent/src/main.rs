@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 /// Works until it is asked to end. `credentials` is what the command line says of them.
 fn run(credentials: Option<String>) -> ExitCode {
     let figures = telemetry::set_up("agent");
-    let program = match AgentProgram::from_env(credentials) {
+    let program = match AgentProgram::from_env(credentials.as_deref()) {
         Ok(program) => program,
         Err(error) => {
             tracing::error!(error.code = error.code(), %error, "failed to start");

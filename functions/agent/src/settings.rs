@@ -49,8 +49,10 @@ pub(crate) struct AgentProgram {
 
 impl AgentProgram {
     /// Reads this process's environment; what the command line says of credentials wins.
-    pub(crate) fn from_env(credentials: Option<String>) -> Result<Self, SettingsError> {
-        Self::read(|name| credentials.clone().filter(|_| name == CREDENTIALS_OF).or_else(|| std::env::var(name).ok()))
+    pub(crate) fn from_env(credentials: Option<&str>) -> Result<Self, SettingsError> {
+        Self::read(|name| {
+            credentials.filter(|_| name == CREDENTIALS_OF).map(str::to_owned).or_else(|| std::env::var(name).ok())
+        })
     }
 
     /// Reads the settings; all faults are told together. A value that is empty counts as absent.

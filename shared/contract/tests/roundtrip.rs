@@ -334,7 +334,7 @@ fn run() -> impl Strategy<Value = Run> {
             let mut run = Run::submitted(id, (task, 3), actions, input, Origin::Request, Timestamp::from_millis(5));
             (run.output, run.error, run.revision) = (output, error, revision);
             (run.caller, run.status_caller, run.cancellation) = asked;
-            run.retried_by = run.status_caller.clone();
+            run.retried_by.clone_from(&run.status_caller);
             (run.started_at, run.finished_at, run.deadline, run.wake_at) = (at, at, at, at);
             (run.status, run.status_revision, run.start_revision) = (RunStatus::Running, revision / 2, revision / 3);
             run.status_source = Source::from(count);

@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn deliveries_are_ordered_by_attempt_issue_receive() {
-        let ordered = ["1.0.0", "1.0.1", "1.0.2", "1.1.0", "1.7.1", "2.0.1"].map(|text| text.parse::<Delivery>());
+        let ordered = ["1.0.0", "1.0.1", "1.0.2", "1.1.0", "1.7.1", "2.0.1"].map(str::parse::<Delivery>);
         assert!(ordered.is_sorted_by(|one, next| one.clone().expect("valid") < next.clone().expect("valid")));
         assert!(Delivery::none_of(1) < Delivery::new(1, 0, 1));
         assert_eq!(Delivery::new(1, 3, 2).next_issue(5), 9);

@@ -161,14 +161,13 @@ pub(crate) fn of_status(run: &Run) -> Option<Fact> {
 
 fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {
     match run.status.phase() {
-        Phase::Open => Vec::new(),
         Phase::Ending => {
             let grace = run.cancellation.as_ref().map(|why| why.at.plus(Millis(CANCEL_GRACE_MS)));
             let stops = definition.indexes().filter_map(|action| stop(definition, run, action));
             stops.chain(grace.and_then(|at| wake(None, at, now))).collect()
         }
         Phase::Ended if matches!(run.origin, Origin::Schedule { .. }) => vec![Command::Ended],
-        Phase::Ended => Vec::new(),
+        Phase::Open | Phase::Ended => Vec::new(),
     }
 }
 

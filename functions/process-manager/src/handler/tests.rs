@@ -64,7 +64,7 @@ async fn receive(ports: &Ports) -> Vec<Received> {
 }
 
 async fn put(ports: &Ports, name: &str) {
-    let text = format!("task: {name}\nactions: {{ a: {{ exec: ['true'] }} }}\n");
+    let text = format!("task: {name}\nschedule: {{ every: 1h }}\nactions: {{ a: {{ exec: ['true'] }} }}\n");
     let definition = Definition::from_text(&text).expect("a definition");
     let registry = Registry::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
     registry.put(&definition).await.expect("put");

@@ -306,7 +306,6 @@ fn is_epoch(at: &Timestamp) -> bool {
     at.as_millis() == 0
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_none(delivery: &Delivery) -> bool {
     *delivery == Delivery::default()
 }

@@ -141,15 +141,15 @@ fn in_flight(state: &ActionState, said: &Said<'_>, word: Word, now: Timestamp) -
             let lost = said.agent.and_then(|agent| loss_by_claim(state, said.delivery, agent));
             Ok(Verdict::Confirmed { lost })
         }
-        (Word::Claim, Standing::Owners { same_message: true, .. }) => Ok(Verdict::Again),
         (Word::Started | Word::Renewal(_) | Word::Progress, Standing::Free) => Ok(Verdict::Owns),
-        (Word::Started, Standing::Owners { lapsed: false, .. }) => Ok(Verdict::Again),
+        (Word::Claim, Standing::Owners { same_message: true, .. })
+        | (Word::Started, Standing::Owners { lapsed: false, .. }) => Ok(Verdict::Again),
         (Word::Renewal(number), Standing::Owners { lapsed: false, .. }) => {
             let counted = state.owner.as_ref().map_or(0, |owner| owner.renewal);
             Ok(if number > counted { Verdict::Counts } else { Verdict::Again })
         }
-        (Word::HandBack | Word::End, Standing::Free) => Ok(Verdict::Counts),
-        (Word::Progress | Word::HandBack | Word::End, Standing::Owners { .. }) => Ok(Verdict::Counts),
+        (Word::HandBack | Word::End, Standing::Free)
+        | (Word::Progress | Word::HandBack | Word::End, Standing::Owners { .. }) => Ok(Verdict::Counts),
         (Word::HandBack | Word::End, Standing::Displaces | Standing::Stale) => {
             let is_owners = |owner: &Owner| owner.message == said.message && owner.until.is_none();
             let costs_owner = said.delivery == state.last && state.owner.as_ref().is_some_and(is_owners);

@@ -23,7 +23,7 @@ fn state(text: &str) -> ActionState {
         let (agent, message) = agent_and_message(owner);
         let until = number("until").map(Timestamp::from_millis);
         let renewal = number("renewal").map_or(0, |number| u32::try_from(number).unwrap());
-        Owner { until, renewal, message, ..Owner::of_end(agent, NOW) }
+        Owner { message, until, renewal, ..Owner::of_end(agent, NOW) }
     });
     let last = parts.get(1).map_or(Delivery::default(), |last| last.parse().unwrap());
     ActionState { status, last, owner, ..ActionState::default() }

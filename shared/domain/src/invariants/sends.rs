@@ -19,7 +19,7 @@ pub(super) fn check(step: &mut Step<'_>) {
         match command {
             Command::Perform(perform) => performed(step, perform),
             Command::Confirm(confirm) => confirmed(step, confirm),
-            Command::Stop(stop) => stopped(step, stop),
+            Command::Stop(order) => stopped(step, order),
             Command::Wake { action, at } => woken(step, *action, *at),
             Command::Ended => {}
         }
@@ -83,16 +83,16 @@ fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
 }
 
 /// A stop answers the report that was given, or is for the owner as it was before or is now.
-fn stopped(step: &mut Step<'_>, stop: &Stop) {
-    let named = (stop.action, stop.delivery, stop.message, &stop.agent);
+fn stopped(step: &mut Step<'_>, order: &Stop) {
+    let named = (order.action, order.delivery, order.message, &order.agent);
     let is_answer = reports(step.given.input).iter().any(|of| (of.action, of.delivery, of.message, &of.agent) == named);
     let is_owners = [step.before, &step.change.run].iter().any(|run| {
-        let state = run.action(stop.action);
-        state.owner.as_ref().is_some_and(|owner| (stop.action, state.last, owner.message, &owner.agent) == named)
+        let state = run.action(order.action);
+        state.owner.as_ref().is_some_and(|owner| (order.action, state.last, owner.message, &owner.agent) == named)
     });
-    let fits = is_answer || is_owners && stop.asked.is_none();
-    let is_there = stop.pool == step.definition.action(stop.action).pool;
-    step.holds(SG26, fits && is_there, || format!("{stop:?}"));
+    let fits = is_answer || is_owners && order.asked.is_none();
+    let is_there = order.pool == step.definition.action(order.action).pool;
+    step.holds(SG26, fits && is_there, || format!("{order:?}"));
 }
 
 fn woken(step: &mut Step<'_>, action: Option<ActionIndex>, at: Timestamp) {

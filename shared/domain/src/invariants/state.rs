@@ -197,7 +197,7 @@ impl Look<'_> {
         let numbered = state.attempt_base <= attempt && u64::from(attempt) <= state.fence && state.fence <= 1 << 53;
         self.of_action(SG9, action, numbered, "its numbers are out of order");
         let owner = state.owner.as_ref();
-        let owned = match state.status {
+        let belongs = match state.status {
             ActionStatus::Running => owner.is_some(),
             ActionStatus::Queued => owner.is_none_or(|owner| owner.until.is_some()),
             ActionStatus::Waiting
@@ -210,7 +210,7 @@ impl Look<'_> {
         };
         let is_of_end = |owner: &Owner| owner.since.as_millis() == 0 && !state.status.is_in_flight();
         let in_time = owner.is_none_or(|owner| owner.started_at <= owner.since || is_of_end(owner));
-        self.of_action(SG19, action, owned && in_time, "its owner does not belong to its status");
+        self.of_action(SG19, action, belongs && in_time, "its owner does not belong to its status");
     }
 
     fn fields(&mut self, action: ActionIndex) {

@@ -260,7 +260,24 @@ impl Step<'_> {
                     state.unserved.map_or(state.revision, |unserved| unserved.revision)
                 }
                 FactKind::RunStarted { .. } => run.start_revision,
-                kind => kind.about().map_or(run.status_revision, |of| run.action(of.action).revision),
+                FactKind::RunPaused { .. }
+                | FactKind::RunResumed { .. }
+                | FactKind::RunCancelling { .. }
+                | FactKind::RunRetried { .. }
+                | FactKind::RunFinished { .. }
+                | FactKind::ActionReady { .. }
+                | FactKind::ActionQueued { .. }
+                | FactKind::ActionStarted { .. }
+                | FactKind::ActionLapsed { .. }
+                | FactKind::ActionHandedBack { .. }
+                | FactKind::ActionSucceeded { .. }
+                | FactKind::ActionRetrying { .. }
+                | FactKind::ActionFailed { .. }
+                | FactKind::ActionTimedOut { .. }
+                | FactKind::ActionSkipped { .. }
+                | FactKind::ActionCancelled { .. } => {
+                    fact.kind.about().map_or(run.status_revision, |of| run.action(of.action).revision)
+                }
             };
             self.holds(SG37, stamp == next, || format!("{fact:?} is stamped with {stamp}, not {next}"));
             self.holds(SG37, sources.contains(&fact.source), || format!("{fact:?} is of none of {sources:?}"));

@@ -91,7 +91,7 @@ pub(super) fn pause_as_asked(draft: &mut Draft<'_>, pauses: u32, retries: u32) -
 fn pause(draft: &mut Draft<'_>) -> Result<(), Rejection> {
     match draft.run.status {
         RunStatus::Running => {
-            draft.emit(FactKind::RunPaused { number: draft.run.pauses + 1, caller: draft.caller.clone() })
+            draft.emit(FactKind::RunPaused { number: draft.run.pauses + 1, caller: draft.caller.clone() });
         }
         RunStatus::Paused => {}
         RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),

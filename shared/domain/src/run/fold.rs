@@ -86,10 +86,10 @@ pub fn apply(run: &mut Run, fact: &Fact) {
             state.retry_at = Some(*retry_at);
         }
         FactKind::ActionFailed { of, by, error, allowed } => {
-            fail(run, stamp, *of, by.as_ref(), (error, *allowed), ActionStatus::Failed)
+            fail(run, stamp, *of, by.as_ref(), (error, *allowed), ActionStatus::Failed);
         }
         FactKind::ActionTimedOut { of, by, error, allowed } => {
-            fail(run, stamp, *of, by.as_ref(), (error, *allowed), ActionStatus::TimedOut)
+            fail(run, stamp, *of, by.as_ref(), (error, *allowed), ActionStatus::TimedOut);
         }
         FactKind::ActionSkipped { action, .. } => {
             settle(run, stamp, *action, ActionStatus::Skipped);

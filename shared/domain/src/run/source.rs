@@ -75,14 +75,13 @@ impl Source {
 
     /// Everything that the input is about.
     pub fn all_of(input: &Input) -> Vec<Self> {
-        match input {
-            Input::Claim { claims, .. } => claims.iter().map(|claim| Self::Action(claim.action)).collect(),
-            other => vec![Self::of(other)],
+        if let Input::Claim { claims, .. } = input {
+            return claims.iter().map(|claim| Self::Action(claim.action)).collect();
         }
+        vec![Self::of(input)]
     }
 
     /// Whether it is the changed action itself.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
     pub fn is_itself(&self) -> bool {
         *self == Self::Itself
     }
