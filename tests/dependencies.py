@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Holds what may depend on what: the direction between our crates (domain <- contract <- engine <- {embedded, facade,
-api} <- host <- functions), that no crate switches the deliberate bugs on, the licenses, bans and sources of deny.toml
+api} <- host <- functions), the licenses, bans and sources of deny.toml
 (`cargo deny check` reads the same file; this needs nothing installed), and what layers.py holds of the sources."""
 
 import json
@@ -34,9 +34,6 @@ ALLOWED = {
     "windlass-agent": CORE | {"windlass-aws", "windlass-facade"},
     "windlass": CORE | {"windlass-embedded", "windlass-facade", "windlass-api", "windlass-host"},
 }
-
-# The feature with the deliberate bugs (docs/sabotage.md).
-SABOTAGE = "sabotage"
 
 # Crates that would let an inner crate know what only a host may know.
 FORBIDDEN = {
@@ -75,19 +72,6 @@ def direction(packages: list) -> list[str]:
     return faults
 
 
-def switches(packages: list) -> list[str]:
-    """The deliberate bugs are switched by tests alone: nothing turns the feature on but who asks cargo for it."""
-    faults = []
-    for package in packages:
-        asked = [(d["name"], feature) for d in package["dependencies"] for feature in d["features"]]
-        faults += [f"{package['name']} asks for the bugs of {name}" for name, feature in asked if feature == SABOTAGE]
-        for feature, implied in package["features"].items():
-            is_test_only = feature == SABOTAGE and package["name"] in {"windlass-domain", "windlass-testkit"}
-            if not is_test_only and any(one.split("/")[-1] == SABOTAGE for one in [feature, *implied]):
-                faults.append(f"{package['name']}: its feature `{feature}` switches the deliberate bugs on")
-    return faults
-
-
 def is_licensed(expression: str, allowed: set[str]) -> bool:
     """Whether one of the alternatives of an SPDX expression is allowed in all its parts. Parentheses are met in
     published crates only around alternatives, so `A AND (B OR C)` is read as its parts joined by AND."""
@@ -115,7 +99,7 @@ def main() -> int:
     ours = metadata("--no-deps")["packages"]
     used = built()
     everything = [package for package in metadata()["packages"] if (package["name"], package["version"]) in used]
-    faults = direction(ours) + switches(ours) + policy(everything) + layers.faults()
+    faults = direction(ours) + policy(everything) + layers.faults()
     for fault in faults:
         print(fault, file=sys.stderr)
     print(f"dependencies: {len(ours)} crates of ours, {len(everything)} in all, {len(faults)} faults")

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         [] => run(None),
-        ["--credentials", credentials] => run(Some(credentials.to_owned())),
+        ["--credentials", credentials] => run(Some(credentials)),
         [windlass_facade::GUARD_COMMAND, ..] => windlass_facade::run_guard(),
         ["health"] => health::ask(),
         _ => {
@@ -43,9 +43,9 @@ fn main() -> ExitCode {
 }
 
 /// Works until it is asked to end. `credentials` is what the command line says of them.
-fn run(credentials: Option<String>) -> ExitCode {
+fn run(credentials: Option<&str>) -> ExitCode {
     let figures = telemetry::set_up("agent");
-    let program = match AgentProgram::from_env(credentials.as_deref()) {
+    let program = match AgentProgram::from_env(credentials) {
         Ok(program) => program,
         Err(error) => {
             tracing::error!(error.code = error.code(), %error, "failed to start");

@@ -33,8 +33,8 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
     }
     for action in definition.indexes() {
         let state = run.action(action);
-        let is_of_kill = |kill: &&Kill| source == Source::Action(action) && is_committed(kill.revision);
-        if let Some(kill) = state.kill.as_ref().filter(is_of_kill) {
+        let is_of_kill = |_: &&Kill| source == Source::Action(action);
+        if let Some(kill) = kill_of(run, action).filter(is_of_kill).filter(|kill| is_committed(kill.revision)) {
             found.facts.push(of_kill(run, action, kill));
             let grace = kill.at.plus(Millis(CANCEL_GRACE_MS));
             found.commands.extend(stop(definition, run, action).into_iter().chain(wake(Some(action), grace, now)));
@@ -120,6 +120,11 @@ fn of_start(run: &Run) -> Option<Fact> {
     let retried = |caller| FactKind::RunRetried { deadline, actions: Vec::new(), caller };
     let kind = run.retried_by.clone().map_or(FactKind::RunStarted { deadline }, retried);
     Some(Fact::told(at, kind))
+}
+
+/// The kill of the action in this life of the run.
+fn kill_of(run: &Run, action: ActionIndex) -> Option<&Kill> {
+    run.action(action).kill.as_ref().filter(|kill| kill.revision >= run.start_revision)
 }
 
 fn of_kill(run: &Run, action: ActionIndex, kill: &Kill) -> Fact {
@@ -255,7 +260,7 @@ fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact>
         let (at, delivery, fence) = (owner.started_at, state.last, state.fence);
         facts.push(Fact::told(at, FactKind::ActionStarted { of, delivery, owner, fence }));
     }
-    facts.extend(state.kill.as_ref().map(|kill| of_kill(run, action, kill)));
+    facts.extend(kill_of(run, action).map(|kill| of_kill(run, action, kill)));
     facts.extend(of_action(definition, run, action));
     facts
 }

@@ -214,7 +214,7 @@ fn attempts(commands: &[Command]) -> BTreeSet<(ActionIndex, u32)> {
 fn is_resent(input: &Input, first: &Change) -> bool {
     let is_way = matches!(input, Input::Started { .. } | Input::Renewed { .. } | Input::Progressed { .. });
     let begins = |fact: &Fact| fact.kind.name() == "action.started";
-    !is_way && !(matches!(input, Input::Claim { .. }) && first.facts.iter().any(begins))
+    !(is_way || matches!(input, Input::Claim { .. }) && first.facts.iter().any(begins))
 }
 
 /// The ids of the facts that are published again. A request that ended its run at once is known by that end.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use uuid::Uuid;
 use windlass_contract::event::PublicEvent;
-use windlass_contract::message::{InboxMessage, decode, encode};
+use windlass_contract::message::{InboxMessage, PerformMessage, decode, encode};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use windlass_domain::run::{ActionState, Input, Run};
@@ -44,7 +44,10 @@ impl Saboteur {
         let now = self.inner.clock.now();
         match (queue, self.bug) {
             (QueueName::Pool(_), Bug::BeginUnasked) => Received { receive_count: 1, sent_at: now, ..received },
-            (QueueName::Pool(_), Bug::NeverLook) => Received { sent_at: now, ..received },
+            (QueueName::Pool(_), Bug::NeverLook) => match decode::<PerformMessage>(&received.body) {
+                Ok(perform) => Received { body: encode(&PerformMessage { queued_at: now, ..perform }), ..received },
+                Err(_) => received,
+            },
             (QueueName::Inbox, Bug::DropRepeats) => Received { receive_count: 1, ..received },
             (QueueName::Inbox, Bug::OldDelivery | Bug::OfAnotherAgent | Bug::AnyClaim) => {
                 let body = self.forged_input(&received.body).await;
@@ -165,7 +168,8 @@ impl Queues for Saboteur {
             }
             (QueueName::Pool(_), Bug::GoOnUnheld) => {
                 let receipts = batch.iter().map(|(receipt, _)| receipt.clone()).collect();
-                self.inner.queues.extend(queue, batch).await.map_or_else(|_| Ok(Vec::new()), |_| Ok(receipts))
+                let _failed = self.inner.queues.extend(queue, batch).await;
+                Ok(receipts)
             }
             _ => self.inner.queues.extend(queue, batch).await,
         }
@@ -257,12 +261,16 @@ impl Runs for Saboteur {
     }
 }
 
-/// The definition, in which an action with several needs has lost the last of them.
+/// Each join waits for one need less: for the last that no expression of the action looks at.
 fn with_early_joins(mut source: Value) -> Value {
     let actions = source.get_mut("actions").and_then(Value::as_object_mut);
     for action in actions.into_iter().flatten().map(|(_, action)| action) {
-        if let Some(needs) = action.get_mut("needs").and_then(Value::as_array_mut).filter(|needs| needs.len() > 1) {
-            needs.pop();
+        let text = action.to_string();
+        let is_looked_at = |need: &Value| need.as_str().is_some_and(|name| text.contains(&format!("actions.{name}")));
+        if let Some(needs) = action.get_mut("needs").and_then(Value::as_array_mut).filter(|needs| needs.len() > 1)
+            && let Some(at) = needs.iter().rposition(|need| !is_looked_at(need))
+        {
+            needs.remove(at);
         }
     }
     source

@@ -11,8 +11,9 @@ use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_domain::definition::{Definition, Trigger};
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use windlass_domain::invariants::{CATALOGUE as OF_RUNS, Invariant, check};
+use windlass_domain::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS};
 use windlass_domain::retry::Attempts;
-use windlass_domain::run::{ActionAt, ActionStatus, ErrorInfo, Input, Run, RunStatus};
+use windlass_domain::run::{ActionAt, ActionStatus, Cancellation, ErrorInfo, Input, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 use windlass_engine::perform::Attempt;
 use windlass_engine::ports::QueueName;
@@ -34,11 +35,11 @@ macro_rules! catalogue {
 
 catalogue! {
     SW1: "a commit replaces the very record that it was decided on";
-    SW2: "what has ended stays as it is, and attempts and fences never decrease";
+    SW2: "what has ended stays as it is, attempts and fences never decrease, and a later delivery has a higher fence";
     SW3: "an attempt has one accepted end, of the agent that has it";
     SW4: "the log of a run is a legal history, and has each event once";
     SW5: "no action begins before what it needs has ended";
-    SW6: "no attempt begins for the first time after its run has ended";
+    SW6: "no attempt begins for the first time after its run has ended, or unasked long after it was cancelled";
     SW7: "attempts that begin stay within the policy";
     SW8: "an input is acknowledged after what follows from it, and every open run has a message, a timer or a lease";
     SW9: "what was accepted exists and ends, soon after the last fault";
@@ -196,7 +197,8 @@ impl Witness {
             if was.status.is_settled() && !is_retried && was != is {
                 self.breaks(SW2, format!("run {}: action {at} had ended: {was:?}, and is {is:?}", after.id));
             }
-            if is.attempt() < was.attempt() || is.fence < was.fence {
+            let is_taken = was.owner.is_some() && is.owner.is_some() && is.last > was.last && !is_retried;
+            if is.attempt() < was.attempt() || is.fence < was.fence || is_taken && is.fence == was.fence {
                 self.breaks(SW2, format!("run {}: action {at} goes back from {was:?} to {is:?}", after.id));
             }
             // What has cost too many agents, or was given up by its queue, ends without a report; a claim may come just before.
@@ -257,11 +259,11 @@ impl Witness {
         let (run, of, by) = (attempt.run, attempt.of, by.to_owned());
         let queued = self.runs.get(&run).and_then(|seen| seen.record.action(of.action).queued_at);
         self.performed.push(Performed { run, of, by, queued, began: now, ended: None });
-        self.look_at_begin(attempt);
+        self.look_at_begin(attempt, now);
         self.performed.len() - 1
     }
 
-    fn look_at_begin(&mut self, attempt: &Attempt) {
+    fn look_at_begin(&mut self, attempt: &Attempt, now: Timestamp) {
         let (id, of) = (attempt.run, attempt.of);
         let Some(seen) = self.runs.get_mut(&id) else {
             return self.breaks(SW6, format!("run {id} does not exist, and {} begins", attempt.name));
@@ -274,6 +276,12 @@ impl Witness {
         self.repeats += u64::from(!is_first);
         if is_first && run.status.is_final() {
             self.breaks(SW6, format!("run {id} has ended {:?}, and {} begins", run.status, attempt.name));
+        }
+        // By a claim that was confirmed it may begin later: then it has an owner.
+        let is_unasked = run.action(of.action).owner.is_none();
+        let is_long_ago = |why: &Cancellation| now.since(why.at).0 > CHECK_AFTER_MS + CLOCKS_DIFFER_MS;
+        if is_first && is_unasked && run.cancellation.as_ref().is_some_and(is_long_ago) {
+            self.breaks(SW6, format!("run {id} was cancelled a while ago, and {} begins", attempt.name));
         }
         let Some(definition) = self.definition(&run) else { return };
         if is_first && !needs_have_ended(&definition, &run, of) {
@@ -304,13 +312,28 @@ impl Witness {
                     self.sent.insert(of);
                 }
             }
-            QueueName::Inbox | QueueName::Control { .. } => {}
+            QueueName::Inbox => {
+                for body in bodies {
+                    if let Ok(InboxMessage::Run { run, input, .. }) = decode(body) {
+                        self.is_given_up(run, &input);
+                    }
+                }
+            }
+            QueueName::Control { .. } => {}
+        }
+    }
+
+    /// The sweeper sends an attempt again of which its queue gave up another message than the one that counts.
+    fn is_given_up(&mut self, run: RunId, input: &Input) {
+        if let (Some(seen), Input::DeadLettered { action, delivery, .. }) = (self.runs.get(&run), input)
+            && seen.record.action(*action).last.issue != delivery.issue
+        {
+            self.lost.insert((run, *action, delivery.attempt));
         }
     }
 
     /// What was acknowledged has had its effect, and its run is still in somebody's hands.
     pub(super) fn acknowledged(&mut self, message: &Acknowledged<'_>) {
-        let mut given_up = None;
         let run = match message.queue {
             QueueName::Inbox => match decode::<InboxMessage>(message.body) {
                 Ok(InboxMessage::Run { run, input, .. }) => {
@@ -319,9 +342,6 @@ impl Witness {
                         && message.host.has_message_of(run, |queue, _| *queue == QueueName::Inbox);
                     if !is_start_under_way {
                         self.look_at_effect(run, &input);
-                    }
-                    if let Input::DeadLettered { action, delivery, .. } = input {
-                        given_up = Some((action, delivery));
                     }
                     run
                 }
@@ -333,13 +353,6 @@ impl Witness {
             },
             QueueName::Control { .. } | QueueName::DeadLetter => return,
         };
-        let Some(seen) = self.runs.get(&run) else { return };
-        if let Some((action, delivery)) = given_up
-            && seen.record.action(action).last.issue != delivery.issue
-        {
-            // The queue gave up a message that was not the first: the sweeper sends another.
-            self.lost.insert((run, action, delivery.attempt));
-        }
         let Some(seen) = self.runs.get(&run) else { return };
         // A wide run is looked at now and then: each look costs what it is wide.
         self.looks += 1;
