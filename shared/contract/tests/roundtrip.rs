@@ -369,17 +369,6 @@ proptest! {
         let pages: Vec<String> = stored.pages.into_iter().map(|(_, page)| page).collect();
         prop_assert_eq!(record::decode(&stored.head, &pages).unwrap(), run);
     }
-
-    /// The head of a run with pages is that of the run without its actions, field by field.
-    #[test]
-    fn bare_heads(run in run()) {
-        let stored = record::encode(&run, None);
-        if !stored.pages.is_empty() {
-            let bare = Run { actions: Pages::default(), ..run };
-            let expected = serde_json::json!({ "v": record::RECORD_VERSION, "run": bare });
-            prop_assert_eq!(serde_json::from_str::<Value>(&stored.head).unwrap(), expected);
-        }
-    }
 }
 
 fn refused<M: Message>(body: &str) -> MessageError {

@@ -4,6 +4,7 @@
 //! from scratch, slowly and plainly, and shares no code with [`crate::attempt::judge`] and [`crate::run::decide`]: a rule
 //! that is wrong there is not wrong here in the same way.
 
+mod given;
 mod ownership;
 mod sends;
 mod state;
@@ -19,8 +20,9 @@ use crate::definition::{Definition, Trigger};
 use crate::ids::ActionIndex;
 use crate::run::{Change, FactKind, Run, RunStatus};
 
+pub use given::Given;
 pub use state::check;
-pub use step::{Given, check_step};
+pub use step::check_step;
 
 /// A rule that holds for every run, always.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

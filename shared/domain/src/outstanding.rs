@@ -9,8 +9,8 @@ use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS};
 use crate::run::{
-    ActionAt, CANCELLED, Cancellation, Command, Fact, FactKind, Origin, Phase, Run, RunStatus, Source, Stop,
-    failed_attempt, resend, skip_reason,
+    ActionAt, CANCELLED, Cancellation, Command, Fact, FactKind, Origin, Phase, Run, RunStatus, Source, Stop, resend,
+    skip_reason,
 };
 use crate::time::{Millis, Timestamp};
 
@@ -75,7 +75,7 @@ pub fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Opt
         (ActionStatus::TimedOut, Some(error)) => (settled_at, FactKind::ActionTimedOut { of, by, error, allowed }),
         (ActionStatus::RetryWaiting, Some(error)) => {
             // When the attempt failed is not kept, but its policy gives the same delay again.
-            let delay = definition.action(action).retry.delay(&failed_attempt(run, action, &error.kind));
+            let delay = definition.action(action).retry.delay(&run.failed_attempt(action, &error.kind));
             let retry_at = state.retry_at?;
             let failed_at = Timestamp::from_millis(retry_at.as_millis().saturating_sub_unsigned(delay.0));
             (Some(failed_at), FactKind::ActionRetrying { of, by, error, retry_at })

@@ -11,7 +11,7 @@ use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionIndex, RunId};
 use windlass_domain::outstanding;
-use windlass_domain::run::{ActionStatus, Command, Fact, Input, Rejection, Run, Source, decide};
+use windlass_domain::run::{ActionStatus, Command, Fact, Input, Rejection, Run, decide};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
@@ -172,7 +172,7 @@ pub(crate) fn fold(
         folded.commands.extend(change.commands);
         folded.answers.push(change.answer);
         if given.repeated || met_conflict {
-            sources.extend(Source::all_of(&given.input));
+            sources.extend(given.input.sources());
         }
         folded.run = change.run;
     }

@@ -199,7 +199,7 @@ fn repeat(world: &World, input: &Input, first: &Change) -> Result<(), TestCaseEr
 /// What an input led to in the commits so far.
 fn outstanding_of(world: &World, input: &Input) -> Outstanding {
     let of = |source| outstanding::of_source(&world.definition, &world.run, source, world.run.revision, world.now);
-    Source::all_of(input).into_iter().map(of).fold(Outstanding::default(), |mut all, found| {
+    input.sources().into_iter().map(of).fold(Outstanding::default(), |mut all, found| {
         all.facts.extend(found.facts);
         all.commands.extend(found.commands);
         all

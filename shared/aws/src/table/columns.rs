@@ -261,60 +261,36 @@ fn after(base: Timestamp, span: i64) -> Timestamp {
 
 impl Writer {
     fn push(&mut self, columns: &mut Columns, index: usize, state: &ActionState, outgoing: &mut Outgoing) {
-        let ActionState {
-            status,
-            ready,
-            last,
-            attempt_base,
-            fence,
-            owner,
-            first_queued_at,
-            queued_at,
-            finished_at,
-            retry_at,
-            revision,
-            source,
-            progress,
-            unserved,
-            progress_number,
-            checkpoint,
-            kill,
-            losses,
-            output,
-            error,
-        } = state;
         columns.count += 1;
         columns.gaps.push(u32::try_from(index - self.next).unwrap_or(u32::MAX));
         self.next = index + 1;
-        columns.status.push(status_number(*status));
-        columns.ready.push(u8::from(*ready));
-        columns.attempt.push(last.attempt);
-        columns.issue.push(last.issue);
-        columns.receive.push(last.receive);
-        columns.attempt_base.push(*attempt_base);
-        columns.fence.push(fence.cast_signed().wrapping_sub(i64::from(last.attempt)));
-        columns.queued.push(queued_at.map(|at| since(at, self.queued)));
-        self.queued = queued_at.unwrap_or(self.queued);
-        self.push_owner(columns, owner.as_ref());
-        let began = owner.as_ref().map_or(self.queued, |owner| owner.started_at);
-        columns.first_queued.push(first_queued_at.map(|at| since(at, self.queued)));
-        columns.finished.push(finished_at.map(|at| since(at, began)));
-        columns.retry.push(retry_at.map(|at| since(at, self.queued)));
-        self.push_marks(columns, *revision, unserved.as_ref(), kill.as_ref());
-        columns.revision.push(revision.wrapping_sub(self.revision).cast_signed());
-        self.revision = *revision;
-        columns.source.push(*source);
-        columns.progress.push(progress.clone());
-        columns.progress_number.push(*progress_number);
+        columns.status.push(status_number(state.status));
+        columns.ready.push(u8::from(state.ready));
+        columns.attempt.push(state.last.attempt);
+        columns.issue.push(state.last.issue);
+        columns.receive.push(state.last.receive);
+        columns.attempt_base.push(state.attempt_base);
+        columns.fence.push(state.fence.cast_signed().wrapping_sub(i64::from(state.last.attempt)));
+        columns.queued.push(state.queued_at.map(|at| since(at, self.queued)));
+        self.queued = state.queued_at.unwrap_or(self.queued);
+        self.push_owner(columns, state.owner.as_ref());
+        let began = state.owner.as_ref().map_or(self.queued, |owner| owner.started_at);
+        columns.first_queued.push(state.first_queued_at.map(|at| since(at, self.queued)));
+        columns.finished.push(state.finished_at.map(|at| since(at, began)));
+        columns.retry.push(state.retry_at.map(|at| since(at, self.queued)));
+        self.push_marks(columns, state.revision, state.unserved.as_ref(), state.kill.as_ref());
+        columns.revision.push(state.revision.wrapping_sub(self.revision).cast_signed());
+        self.revision = state.revision;
+        columns.source.push(state.source);
+        columns.progress.push(state.progress.clone());
+        columns.progress_number.push(state.progress_number);
         let mut cell = |value: &Option<Value>| value.as_ref().map_or(json!(0), |value| outgoing.cell(value));
-        columns.checkpoint.push(cell(checkpoint));
-        columns.losses.push(losses.clone());
-        columns.output.push(cell(output));
-        columns.error.push(error_cell(error.as_ref(), outgoing));
+        columns.checkpoint.push(cell(&state.checkpoint));
+        columns.losses.push(state.losses.clone());
+        columns.output.push(cell(&state.output));
+        columns.error.push(error_cell(state.error.as_ref(), outgoing));
     }
-}
 
-impl Writer {
     fn push_owner(&self, columns: &mut Columns, owner: Option<&Owner>) {
         columns.agent.push(owner.map_or(0, |owner| place_of(&mut columns.agents, owner.agent.as_str())));
         columns.started.push(owner.map(|owner| since(owner.started_at, self.queued)));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::MAX_ACTIONS;
-use windlass_domain::run::{CancelCause, Cancellation, Origin, Pages, Run, RunStatus, Source};
+use windlass_domain::run::{CancelCause, Cancellation, ErrorInfo, Origin, Pages, Run, RunStatus, Source};
 use windlass_domain::time::Timestamp;
 
 use super::columns::{Columns, Read, error_cell, fill_error, read_error};
@@ -264,73 +264,40 @@ fn nominal_of(origin: &Origin) -> Option<Timestamp> {
 }
 
 impl Body {
-    /// Takes the record apart field by field, so that a field that is added to it can not be forgotten here.
     fn of(run: &Run, beside: Beside, outgoing: &mut Outgoing) -> Self {
-        let Run {
-            id: _,
-            task: _,
-            version,
-            revision: _,
-            origin,
-            caller,
-            status,
-            input,
-            output,
-            error,
-            submitted_at,
-            started_at,
-            finished_at,
-            deadline,
-            wake_at,
-            cancellation,
-            retries,
-            pauses,
-            status_revision,
-            status_caller,
-            retried_by,
-            start_revision,
-            status_source,
-            open,
-            in_flight,
-            ready,
-            ready_from,
-            failed,
-            faults,
-            actions,
-        } = run;
-        let since = |at: Timestamp| at.as_millis().wrapping_sub(submitted_at.as_millis());
+        let since = |at: Timestamp| at.as_millis().wrapping_sub(run.submitted_at.as_millis());
         let (generations, slots) = write_directory(&beside.directory);
         let cancelled = |of: &Cancellation| {
             (since(of.at), cause_number(of.cause), of.reason.clone(), of.caller.clone(), of.revision, of.source)
         };
         Self {
-            version: *version,
-            nominal: nominal_of(origin).map(since),
-            status: status_number(*status),
-            input: outgoing.cell(input),
-            output: output.as_ref().map_or_else(absent, |output| outgoing.cell(output)),
-            error: error_cell(error.as_ref(), outgoing),
-            started: started_at.map(since),
-            finished: finished_at.map(since),
-            deadline: deadline.map(since),
-            wake: wake_at.map(since),
-            cancellation: cancellation.as_ref().map(cancelled),
-            caller: Some(caller.clone()).filter(|caller| *caller != Caller::HOST),
-            status_caller: status_caller.clone(),
-            retried_by: retried_by.clone(),
-            retries: *retries,
-            pauses: *pauses,
-            status_revision: *status_revision,
-            start_revision: *start_revision,
-            status_source: *status_source,
-            open: *open,
-            in_flight: *in_flight,
-            ready: *ready,
-            ready_from: *ready_from,
-            failed: *failed,
-            faults: *faults,
+            version: run.version,
+            nominal: nominal_of(&run.origin).map(since),
+            status: status_number(run.status),
+            input: outgoing.cell(&run.input),
+            output: run.output.as_ref().map_or_else(absent, |output| outgoing.cell(output)),
+            error: error_cell(run.error.as_ref(), outgoing),
+            started: run.started_at.map(since),
+            finished: run.finished_at.map(since),
+            deadline: run.deadline.map(since),
+            wake: run.wake_at.map(since),
+            cancellation: run.cancellation.as_ref().map(cancelled),
+            caller: Some(run.caller.clone()).filter(|caller| *caller != Caller::HOST),
+            status_caller: run.status_caller.clone(),
+            retried_by: run.retried_by.clone(),
+            retries: run.retries,
+            pauses: run.pauses,
+            status_revision: run.status_revision,
+            start_revision: run.start_revision,
+            status_source: run.status_source,
+            open: run.open,
+            in_flight: run.in_flight,
+            ready: run.ready,
+            ready_from: run.ready_from,
+            failed: run.failed,
+            faults: run.faults,
             committed: since(beside.committed_at),
-            actions: actions.len(),
+            actions: run.actions.len(),
             generations,
             slots,
             recent: beside.recent,
@@ -343,19 +310,7 @@ impl Body {
         }
         let submitted_at = Timestamp::from_millis(read_number(item, SUBMITTED_AT)?);
         let after = |span: i64| Timestamp::from_millis(submitted_at.as_millis().wrapping_add(span));
-        let mut wanted = Vec::new();
-        let input = match Cell::read(self.input)? {
-            Cell::Absent => return Err(Damage::broken("it has no input")),
-            Cell::Inline(input) => input,
-            Cell::Kept(reference) => keep(&mut wanted, Field::Input, reference).unwrap_or_default(),
-        };
-        let output = match Cell::read(self.output)? {
-            Cell::Absent => None,
-            Cell::Inline(output) => Some(output),
-            Cell::Kept(reference) => keep(&mut wanted, Field::Output, reference),
-        };
-        let (error, message) = read_error(&self.error)?;
-        wanted.extend(message.map(|reference| (Field::ErrorMessage, reference)));
+        let Values { input, output, error, wanted } = Values::read(self.input, self.output, &self.error)?;
         let cancelled = |(at, cause, reason, caller, revision, source): (i64, u8, String, Caller, u64, Source)| {
             Ok::<_, Damage>(Cancellation { at: after(at), cause: cause_of(cause)?, reason, caller, revision, source })
         };
@@ -435,6 +390,34 @@ fn read_directory(generations: &[i64], slots: &[u8]) -> Result<Vec<Option<Place>
         Ok((generation > 0).then_some(Place { slot, generation }))
     };
     generations.iter().enumerate().map(place).collect()
+}
+
+/// The values of a run that may be kept beside its record.
+struct Values {
+    input: Value,
+    output: Option<Value>,
+    error: Option<ErrorInfo>,
+    /// What must be read first; what stands in its place until then is nothing.
+    wanted: Vec<(Field, Reference)>,
+}
+
+impl Values {
+    fn read(input: Value, output: Value, error: &Value) -> Result<Self, Damage> {
+        let mut wanted = Vec::new();
+        let input = match Cell::read(input)? {
+            Cell::Absent => return Err(Damage::broken("it has no input")),
+            Cell::Inline(input) => input,
+            Cell::Kept(reference) => keep(&mut wanted, Field::Input, reference).unwrap_or_default(),
+        };
+        let output = match Cell::read(output)? {
+            Cell::Absent => None,
+            Cell::Inline(output) => Some(output),
+            Cell::Kept(reference) => keep(&mut wanted, Field::Output, reference),
+        };
+        let (error, message) = read_error(error)?;
+        wanted.extend(message.map(|reference| (Field::ErrorMessage, reference)));
+        Ok(Self { input, output, error, wanted })
+    }
 }
 
 /// A cause as it is stored. These numbers never change.

@@ -30,8 +30,8 @@ pub(crate) fn submitted() -> Run {
     Run::submitted(id(), (task, 3), 4, json!({ "day": "today" }), Origin::Request, at(0))
 }
 
-/// A run with every field set, and one action in each state that has fields of its own.
-pub(crate) fn run() -> Run {
+/// One action in each state that has fields of its own.
+fn states() -> Page {
     let succeeded = ActionState {
         status: ActionStatus::Succeeded,
         last: Delivery::new(2, 0, 1),
@@ -60,6 +60,11 @@ pub(crate) fn run() -> Run {
         ..ActionState::default()
     };
     let skipped = ActionState { status: ActionStatus::Skipped, finished_at: Some(at(5)), ..ActionState::default() };
+    vec![succeeded, waiting, retrying, skipped]
+}
+
+/// A run with every field set.
+pub(crate) fn run() -> Run {
     Run {
         revision: 7,
         origin: Origin::Schedule { nominal: at(0) },
@@ -91,7 +96,7 @@ pub(crate) fn run() -> Run {
         ready_from: 1,
         failed: 1,
         faults: 1,
-        actions: Pages::from_pages(vec![vec![succeeded, waiting, retrying, skipped]]),
+        actions: Pages::from_pages(vec![states()]),
         ..submitted()
     }
 }

@@ -4,6 +4,7 @@
 //! against the record by one table ([`judge`]), whose rules are those of [`crate::delivery`].
 
 mod loss;
+mod outcome;
 mod state;
 mod table;
 #[cfg(test)]
@@ -11,5 +12,6 @@ mod tests;
 
 pub(crate) use loss::disproved;
 pub use loss::{is_poison, is_suspect, loss_by_claim};
-pub use state::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved, Wait};
+pub use outcome::{ErrorInfo, Outcome, Progress};
+pub use state::{ActionState, ActionStatus, Kill, Owner, Unserved, Wait};
 pub use table::{Fate, Refused, Said, Verdict, Word, judge, may_begin_unasked};

@@ -3,10 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::outcome::{ErrorInfo, Progress};
 use crate::caller::Caller;
 use crate::delivery::Delivery;
 use crate::ids::AgentId;
-use crate::run::{Progress, Source};
+use crate::run::Source;
 use crate::time::Timestamp;
 
 /// Where an action stands.
@@ -162,15 +163,6 @@ pub struct Kill {
     pub revision: u64,
 }
 
-/// A failure, for people and for policies.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct ErrorInfo {
-    /// What kind it is, dotted from the general to the special: `auth.password`. Policies decide by it.
-    pub kind: String,
-    /// What happened.
-    pub message: String,
-}
-
 impl ActionState {
     /// The number of its newest attempt; 0: none.
     pub const fn attempt(&self) -> u32 {
@@ -276,13 +268,6 @@ impl ActionStatus {
             Self::Skipped => "skipped",
             Self::Cancelled => "cancelled",
         }
-    }
-}
-
-impl ErrorInfo {
-    /// An error of that kind.
-    pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: kind.into(), message: message.into() }
     }
 }
 

@@ -3,7 +3,7 @@
 //! Each function says whether one fact about an attempt may follow from what was given. `run` is the record as it stood
 //! before that fact.
 
-use super::step::Step;
+use super::given::Step;
 use crate::attempt::{ActionState, ActionStatus};
 use crate::delivery::Delivery;
 use crate::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_LOSSES, UNLEASED_MS, VISIBILITY_MS};

@@ -1,6 +1,6 @@
 //! Invariants of what a change sends.
 
-use super::step::{Step, reports};
+use super::given::{Step, reports};
 use super::{SG25, SG26, SG27, SG36};
 use crate::attempt::ActionStatus;
 use crate::ids::ActionIndex;

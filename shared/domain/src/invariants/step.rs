@@ -1,30 +1,17 @@
 //! Invariants of one change: what stood before, what was given, what was decided.
 
+use super::given::{Given, Step};
 use super::ownership::{ends, hands_back, is_newest, lapses, leases, loses, owns, saves};
 use super::{
-    Holds, Invariant, SG13, SG20, SG21, SG22, SG23, SG24, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35, SG36, SG37,
-    Violation, goes_on, sends, trigger_holds, violated,
+    Holds, SG13, SG20, SG21, SG22, SG23, SG24, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35, SG36, SG37, Violation,
+    goes_on, sends, trigger_holds,
 };
 use crate::attempt::ActionStatus;
 use crate::caller::Caller;
 use crate::definition::Definition;
-use crate::ids::ActionIndex;
 use crate::limits::REISSUE_QUEUED_AFTER_MS;
-use crate::run::{
-    ActionAt, CancelCause, Change, Command, Fact, FactKind, Input, Origin, Phase, Report, Run, RunStatus, Source, apply,
-};
-use crate::time::{Millis, Timestamp};
-
-/// What a run was given.
-#[derive(Debug, Clone, Copy)]
-pub struct Given<'a> {
-    /// The input.
-    pub input: &'a Input,
-    /// Who gave it.
-    pub caller: &'a Caller,
-    /// When it was decided.
-    pub now: Timestamp,
-}
+use crate::run::{ActionAt, CancelCause, Change, Command, Fact, FactKind, Input, Origin, Phase, Run, RunStatus, apply};
+use crate::time::Millis;
 
 /// Every invariant that the change breaks. The change of a refused input may have facts, too.
 pub fn check_step(definition: &Definition, before: &Run, given: Given<'_>, change: &Change) -> Vec<Violation> {
@@ -43,26 +30,7 @@ pub fn check_step(definition: &Definition, before: &Run, given: Given<'_>, chang
     step.found
 }
 
-pub(super) struct Step<'a> {
-    pub(super) definition: &'a Definition,
-    pub(super) before: &'a Run,
-    pub(super) given: Given<'a>,
-    pub(super) change: &'a Change,
-    found: Vec<Violation>,
-}
-
 impl Step<'_> {
-    pub(super) fn holds(&mut self, invariant: Invariant, holds: bool, detail: impl FnOnce() -> String) {
-        if !holds {
-            self.found.push(violated(invariant, format!("{:?}: {}", self.given.input, detail())));
-        }
-    }
-
-    /// What was reported of that action. One message may have two claims of it.
-    pub(super) fn reports_of(&self, action: ActionIndex) -> Vec<Report> {
-        reports(self.given.input).into_iter().filter(|of| of.action == action).collect()
-    }
-
     /// `run` is the record as it stood before this very fact.
     fn fact(&mut self, run: &Run, fact: &Fact) {
         let of_action = |of: &ActionAt| format!("{fact:?} while {:?}", run.action(of.action));
@@ -244,7 +212,7 @@ impl Step<'_> {
     /// What follows from a commit is read from the record by its stamps.
     fn stamps(&mut self) {
         let (run, next) = (&self.change.run, self.before.revision + 1);
-        let sources = Source::all_of(self.given.input);
+        let sources = self.given.input.sources();
         for fact in &self.change.facts {
             let stamp = match &fact.kind {
                 FactKind::ActionProgressed { .. }
@@ -282,27 +250,5 @@ impl Step<'_> {
             self.holds(SG37, stamp == next, || format!("{fact:?} is stamped with {stamp}, not {next}"));
             self.holds(SG37, sources.contains(&fact.source), || format!("{fact:?} is of none of {sources:?}"));
         }
-    }
-}
-
-/// The reports of an input.
-pub(super) fn reports(input: &Input) -> Vec<Report> {
-    match input {
-        Input::Claim { agent, claims } => claims.iter().map(|claim| Report::of_claim(agent, claim)).collect(),
-        Input::Started { of, .. }
-        | Input::Renewed { of, .. }
-        | Input::Progressed { of, .. }
-        | Input::HandedBack { of, .. }
-        | Input::Completed { of, .. } => vec![of.clone()],
-        Input::Start
-        | Input::DeadLettered { .. }
-        | Input::Unserved { .. }
-        | Input::Cancel { .. }
-        | Input::Kill { .. }
-        | Input::Pause { .. }
-        | Input::Resume { .. }
-        | Input::Retry { .. }
-        | Input::Wake { .. }
-        | Input::Sweep => Vec::new(),
     }
 }

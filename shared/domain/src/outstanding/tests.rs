@@ -55,7 +55,7 @@ impl Life {
     }
 
     fn outstanding(&self, input: &Input) -> Outstanding {
-        of_source(&self.definition, &self.run, Source::of(input), self.run.revision, self.now)
+        of_source(&self.definition, &self.run, input.source(), self.run.revision, self.now)
     }
 
     fn name(&self, fact: &Fact) -> String {

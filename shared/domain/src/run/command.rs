@@ -13,6 +13,9 @@ use crate::limits::{CLAIM_BELOW_MS, TOLD_WITHIN_MS};
 use crate::time::{Millis, Timestamp};
 use crate::work::Work;
 
+/// Why an agent stops what it performs.
+pub(crate) const CANCELLED: &str = "its run is being cancelled, or it alone was killed";
+
 /// Something to send.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {

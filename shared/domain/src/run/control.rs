@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use super::Rejection;
+use super::change::Rejection;
 use super::draft::Draft;
 use super::ending;
-use super::fact::{CancelCause, FactKind};
+use super::fact::FactKind;
 use super::graph;
+use super::input::CancelCause;
 use super::source::Source;
 use super::state::RunStatus;
 use super::timers;

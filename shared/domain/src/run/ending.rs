@@ -3,19 +3,18 @@
 //! Both keep the same time. What has not been queued ends at once, what runs is told to stop, what is queued is answered by
 //! the agent that receives it, and what no agent answers is ended after a grace.
 
-use super::Rejection;
+use super::change::Rejection;
+use super::command::CANCELLED;
 use super::draft::Draft;
-use super::fact::{CancelCause, FactKind};
+use super::fact::FactKind;
 use super::graph;
+use super::input::CancelCause;
 use super::state::RunStatus;
 use super::timers;
 use crate::attempt::{ActionStatus, Fate};
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS};
 use crate::time::Millis;
-
-/// Why an agent stops what it performs.
-pub(crate) const CANCELLED: &str = "its run is being cancelled, or it alone was killed";
 
 /// Cancels the run, if it has not ended.
 pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {

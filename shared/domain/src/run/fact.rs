@@ -4,10 +4,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::input::{ActionAt, Progress};
+use super::input::{ActionAt, CancelCause};
 use super::source::Source;
 use super::state::RunStatus;
-use crate::attempt::{ErrorInfo, Owner};
+use crate::attempt::{ErrorInfo, Owner, Progress};
 use crate::caller::Caller;
 use crate::delivery::Delivery;
 use crate::ids::{ActionIndex, AgentId, PoolName, RunId, derive};
@@ -237,18 +237,6 @@ pub enum FactKind {
         /// Whether the run may succeed all the same.
         allowed: bool,
     },
-}
-
-/// What ends a run early.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CancelCause {
-    /// A person or a program asked for it.
-    Request,
-    /// Its deadline passed.
-    Deadline,
-    /// The task's next run was due, and its schedule says `overlap: cancel_previous`.
-    Overlap,
 }
 
 /// Why an action is not performed.

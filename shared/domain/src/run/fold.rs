@@ -2,7 +2,7 @@
 //! [`super::table`](super::decide).
 
 use super::fact::{Fact, FactKind};
-use super::input::ActionAt;
+use super::input::{ActionAt, CancelCause};
 use super::source::Source;
 use super::state::{Cancellation, Run, RunStatus};
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};
@@ -22,46 +22,26 @@ struct Stamp {
 /// Folds one fact. The changed parts are stamped with the revision that the next commit will have, and with its source.
 pub fn apply(run: &mut Run, fact: &Fact) {
     let stamp = Stamp { at: fact.at, revision: run.revision + 1, source: fact.source };
-    let Stamp { at, revision, source } = stamp;
     match &fact.kind {
-        FactKind::RunStarted { deadline } => {
-            (run.started_at, run.deadline, run.start_revision) = (Some(at), *deadline, revision);
-            set_status(run, stamp, RunStatus::Running, None);
-        }
+        FactKind::RunStarted { deadline } => start(run, stamp, *deadline),
         FactKind::RunPaused { number, caller } => {
             run.pauses = *number;
             set_status(run, stamp, RunStatus::Paused, Some(caller));
         }
         FactKind::RunResumed { caller, .. } => set_status(run, stamp, RunStatus::Running, Some(caller)),
-        FactKind::RunCancelling { cause, reason, caller } => {
-            let (reason, caller) = (reason.clone(), caller.clone());
-            run.cancellation = Some(Cancellation { at, cause: *cause, reason, caller, revision, source });
-            set_status(run, stamp, RunStatus::Cancelling, None);
-        }
-        FactKind::RunRetried { deadline, actions, caller } => {
-            run.started_at.get_or_insert(at);
-            run.start_revision = revision;
-            retry(run, stamp, *deadline, actions);
-            run.retried_by = Some(caller.clone());
-            set_status(run, stamp, RunStatus::Running, Some(caller));
-        }
+        FactKind::RunCancelling { cause, reason, caller } => end_early(run, stamp, *cause, (reason, caller)),
+        FactKind::RunRetried { deadline, actions, caller } => retry(run, stamp, (*deadline, actions), caller),
         FactKind::RunFinished { status, output, error } => {
-            run.finished_at = Some(at);
-            run.output.clone_from(output);
-            run.error.clone_from(error);
+            (run.finished_at, run.output, run.error) = (Some(stamp.at), output.clone(), error.clone());
             set_status(run, stamp, *status, None);
         }
         FactKind::ActionReady { action } => make_ready(run, stamp, *action),
         FactKind::ActionQueued { of, issue } => queue(run, stamp, *of, *issue),
         FactKind::ActionUnserved { of, since, .. } => {
-            run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision });
+            run.actions.get_mut(of.action).unserved = Some(Unserved { since: *since, revision: stamp.revision });
         }
         FactKind::ActionStarted { of, delivery, owner, fence } => own(run, stamp, (*of, *delivery), owner, *fence),
-        FactKind::ActionLeased { of, until, renewal } => {
-            if let Some(owner) = &mut run.actions.get_mut(of.action).owner {
-                (owner.until, owner.renewal) = (Some(*until), owner.renewal.max(*renewal));
-            }
-        }
+        FactKind::ActionLeased { of, until, renewal } => lease(run, *of, *until, *renewal),
         FactKind::ActionLapsed { of } => lapse(run, stamp, of.action),
         FactKind::ActionLost { of, delivery } => run.actions.get_mut(of.action).losses.push(*delivery),
         FactKind::ActionNotLost { of, delivery } => {
@@ -80,10 +60,8 @@ pub fn apply(run: &mut Run, fact: &Fact) {
             state.output = Some(output.clone());
         }
         FactKind::ActionRetrying { of, by, error, retry_at } => {
-            land(run, of.action);
-            let state = change(run, stamp, of.action, ActionStatus::RetryWaiting);
-            performed(state, by.as_ref(), Some(error));
-            state.retry_at = Some(*retry_at);
+            wait_for_retry(run, stamp, *of, *retry_at);
+            performed(run.actions.get_mut(of.action), by.as_ref(), Some(error));
         }
         FactKind::ActionFailed { of, by, error, allowed } => {
             fail(run, stamp, *of, by.as_ref(), (error, *allowed), ActionStatus::Failed);
@@ -95,13 +73,38 @@ pub fn apply(run: &mut Run, fact: &Fact) {
             settle(run, stamp, *action, ActionStatus::Skipped);
         }
         FactKind::ActionCancelling { of, reason, caller } => {
-            let (reason, caller) = (reason.clone(), caller.clone());
-            run.actions.get_mut(of.action).kill = Some(Kill { at, reason, caller, revision });
+            run.actions.get_mut(of.action).kill = Some(killed(stamp, reason, caller));
         }
         FactKind::ActionCancelled { of, agent, error, allowed } => {
             cancel(run, stamp, *of, agent.as_ref(), error.as_ref().map(|error| (error, *allowed)));
         }
     }
+}
+
+fn start(run: &mut Run, stamp: Stamp, deadline: Option<Timestamp>) {
+    (run.started_at, run.deadline, run.start_revision) = (Some(stamp.at), deadline, stamp.revision);
+    set_status(run, stamp, RunStatus::Running, None);
+}
+
+fn end_early(run: &mut Run, stamp: Stamp, cause: CancelCause, (reason, caller): (&str, &Caller)) {
+    let (Stamp { at, revision, source }, reason, caller) = (stamp, reason.to_owned(), caller.clone());
+    run.cancellation = Some(Cancellation { at, cause, reason, caller, revision, source });
+    set_status(run, stamp, RunStatus::Cancelling, None);
+}
+
+fn killed(stamp: Stamp, reason: &str, caller: &Caller) -> Kill {
+    Kill { at: stamp.at, reason: reason.to_owned(), caller: caller.clone(), revision: stamp.revision }
+}
+
+fn lease(run: &mut Run, of: ActionAt, until: Timestamp, renewal: u32) {
+    if let Some(owner) = &mut run.actions.get_mut(of.action).owner {
+        (owner.until, owner.renewal) = (Some(until), owner.renewal.max(renewal));
+    }
+}
+
+fn wait_for_retry(run: &mut Run, stamp: Stamp, of: ActionAt, retry_at: Timestamp) {
+    land(run, of.action);
+    change(run, stamp, of.action, ActionStatus::RetryWaiting).retry_at = Some(retry_at);
 }
 
 fn make_ready(run: &mut Run, stamp: Stamp, action: ActionIndex) {
@@ -253,7 +256,11 @@ fn count_failure(run: &mut Run, allowed: bool) {
     }
 }
 
-fn retry(run: &mut Run, stamp: Stamp, deadline: Option<Timestamp>, actions: &[ActionIndex]) {
+fn retry(run: &mut Run, stamp: Stamp, (deadline, actions): (Option<Timestamp>, &[ActionIndex]), caller: &Caller) {
+    run.retried_by = Some(caller.clone());
+    set_status(run, stamp, RunStatus::Running, Some(caller));
+    run.started_at.get_or_insert(stamp.at);
+    run.start_revision = stamp.revision;
     run.deadline = deadline;
     run.finished_at = None;
     run.cancellation = None;

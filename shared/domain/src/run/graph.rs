@@ -2,8 +2,9 @@
 
 use super::command::{Command, first_issue, perform};
 use super::draft::Draft;
-use super::fact::{CancelCause, FactKind, SkipReason};
+use super::fact::{FactKind, SkipReason};
 use super::input::ActionAt;
+use super::input::CancelCause;
 use super::readiness::{Readiness, readiness};
 use super::state::{Origin, Phase, RunStatus};
 use super::work;

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fact::CancelCause;
-use crate::attempt::ErrorInfo;
+use super::source::Source;
+use crate::attempt::{Outcome, Progress};
 use crate::delivery::Delivery;
 use crate::ids::{ActionIndex, AgentId, PoolName};
 use crate::time::Timestamp;
@@ -143,6 +143,51 @@ pub enum Input {
     Sweep,
 }
 
+impl Input {
+    /// What it is about. A claim is about each action that it names: none is given.
+    pub fn source(&self) -> Source {
+        match self {
+            Self::Start => Source::Start,
+            Self::Pause { .. } => Source::Pause,
+            Self::Resume { .. } => Source::Resume,
+            Self::Retry { .. } => Source::Retry,
+            Self::Cancel { .. } => Source::Cancel,
+            Self::Wake { action: None } => Source::Timer,
+            Self::Sweep => Source::Sweep,
+            Self::Unserved { .. } => Source::Unserved,
+            Self::Started { of, .. }
+            | Self::Renewed { of, .. }
+            | Self::Progressed { of, .. }
+            | Self::HandedBack { of, .. }
+            | Self::Completed { of, .. } => Source::Action(of.action),
+            Self::Kill { action, .. } | Self::DeadLettered { action, .. } | Self::Wake { action: Some(action) } => {
+                Source::Action(*action)
+            }
+            Self::Claim { .. } => Source::Itself,
+        }
+    }
+
+    /// Everything that it is about.
+    pub fn sources(&self) -> Vec<Source> {
+        if let Self::Claim { claims, .. } = self {
+            return claims.iter().map(|claim| Source::Action(claim.action)).collect();
+        }
+        vec![self.source()]
+    }
+}
+
+/// What ends a run early.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelCause {
+    /// A person or a program asked for it.
+    Request,
+    /// Its deadline passed.
+    Deadline,
+    /// The task's next run was due, and its schedule says `overlap: cancel_previous`.
+    Overlap,
+}
+
 /// A claim of one attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Claim {
@@ -184,40 +229,6 @@ pub struct ActionAt {
     pub action: ActionIndex,
     /// The attempt's number, from 1.
     pub attempt: u32,
-}
-
-/// How an attempt ended.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(tag = "result", rename_all = "snake_case")]
-pub enum Outcome {
-    /// Well.
-    Succeeded {
-        /// What it gave.
-        output: Value,
-    },
-    /// With an error.
-    Failed {
-        /// Which.
-        error: ErrorInfo,
-    },
-    /// It took longer than the attempt's timeout and was stopped.
-    TimedOut {
-        /// What it had said.
-        error: ErrorInfo,
-    },
-    /// It was stopped, or never begun, because its run is being cancelled, or it alone was killed.
-    Cancelled,
-}
-
-/// How far an attempt has come.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
-pub struct Progress {
-    /// From 0 to 100.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub percent: Option<f64>,
-    /// What it is doing, in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -2,6 +2,7 @@
 //!
 //! [`decide`] is pure: it reads no clock and draws no chance. [`apply`] folds a fact and holds no rule.
 
+mod change;
 mod checkpoint;
 mod command;
 mod control;
@@ -21,18 +22,17 @@ mod time;
 mod timers;
 mod work;
 
+pub use change::{Change, Rejection};
 pub use checkpoint::{CheckpointError, check_checkpoint};
-pub(crate) use command::resend;
+pub(crate) use command::{CANCELLED, resend};
 pub use command::{Command, Confirm, Perform, Stop};
-pub(crate) use ending::CANCELLED;
-pub use fact::{CancelCause, Fact, FactKind, SkipReason};
+pub use fact::{Fact, FactKind, SkipReason};
 pub use fold::apply;
-pub use input::{ActionAt, Claim, Input, Outcome, Progress, Report};
+pub use input::{ActionAt, CancelCause, Claim, Input, Report};
 pub use pages::{Page, Pages};
 pub(crate) use readiness::skip_reason;
-pub(crate) use report::failed_attempt;
 pub use source::Source;
 pub use state::{Cancellation, Origin, Phase, Run, RunStatus};
-pub use table::{Change, Rejection, decide};
+pub use table::decide;
 
-pub use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};
+pub use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Outcome, Owner, Progress, Unserved};

@@ -2,24 +2,23 @@
 
 use serde_json::Value;
 
-use super::Rejection;
+use super::change::Rejection;
 use super::checkpoint::{CheckpointError, check_checkpoint};
-use super::command::{Command, Confirm, Stop, queued_as};
+use super::command::{CANCELLED, Command, Confirm, Stop, queued_as};
 use super::draft::Draft;
-use super::ending::{self, CANCELLED};
-use super::fact::{CancelCause, FactKind};
+use super::ending;
+use super::fact::FactKind;
 use super::graph;
-use super::input::{Outcome, Progress, Report};
-use super::state::Run;
+use super::input::{CancelCause, Report};
 use super::timers;
 use crate::attempt::{
-    ErrorInfo, Fate, Owner, Refused, Said, Verdict, Word, disproved, is_poison, judge, may_begin_unasked,
+    ErrorInfo, Fate, Outcome, Owner, Progress, Refused, Said, Verdict, Word, disproved, is_poison, judge,
+    may_begin_unasked,
 };
 use crate::delivery::Delivery;
 use crate::depth::is_too_deep;
 use crate::ids::ActionIndex;
 use crate::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_VALUE_DEPTH, VISIBILITY_MS};
-use crate::retry::FailedAttempt;
 use crate::time::{Millis, Timestamp};
 
 /// An agent has performed the attempt for a while, which it began without asking.
@@ -374,7 +373,7 @@ pub(super) fn attempt_failed(
     timed_out: bool,
 ) {
     let of = draft.at(action);
-    let failed = failed_attempt(&draft.run, action, &error.kind);
+    let failed = draft.run.failed_attempt(action, &error.kind);
     let next = draft.action(action).retry.next_attempt(&failed, draft.now);
     let Some(retry_at) = next.filter(|_| !draft.is_stopping(action)) else {
         draft.fail(action, by, error, timed_out);
@@ -382,17 +381,4 @@ pub(super) fn attempt_failed(
     };
     draft.emit(FactKind::ActionRetrying { of, by, error, retry_at });
     timers::wake_at(draft, Some(action), retry_at);
-}
-
-/// The newest attempt as the action's policy looks at it.
-pub(crate) fn failed_attempt<'k>(run: &Run, action: ActionIndex, kind: &'k str) -> FailedAttempt<'k> {
-    let state = run.action(action);
-    FailedAttempt {
-        run: run.id,
-        action,
-        attempt: state.attempt(),
-        spent: state.attempt() - state.attempt_base,
-        kind,
-        first_queued_at: state.first_queued_at.unwrap_or(run.submitted_at),
-    }
 }

@@ -5,7 +5,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::input::Input;
 use crate::ids::ActionIndex;
 
 /// What an input is about.
@@ -50,37 +49,6 @@ const OF_RUNS: [Source; 9] = [
 ];
 
 impl Source {
-    /// What that input is about. A claim is about each action that it names: none is given.
-    pub fn of(input: &Input) -> Self {
-        match input {
-            Input::Start => Self::Start,
-            Input::Pause { .. } => Self::Pause,
-            Input::Resume { .. } => Self::Resume,
-            Input::Retry { .. } => Self::Retry,
-            Input::Cancel { .. } => Self::Cancel,
-            Input::Wake { action: None } => Self::Timer,
-            Input::Sweep => Self::Sweep,
-            Input::Unserved { .. } => Self::Unserved,
-            Input::Started { of, .. }
-            | Input::Renewed { of, .. }
-            | Input::Progressed { of, .. }
-            | Input::HandedBack { of, .. }
-            | Input::Completed { of, .. } => Self::Action(of.action),
-            Input::Kill { action, .. } | Input::DeadLettered { action, .. } | Input::Wake { action: Some(action) } => {
-                Self::Action(*action)
-            }
-            Input::Claim { .. } => Self::Itself,
-        }
-    }
-
-    /// Everything that the input is about.
-    pub fn all_of(input: &Input) -> Vec<Self> {
-        if let Input::Claim { claims, .. } = input {
-            return claims.iter().map(|claim| Self::Action(claim.action)).collect();
-        }
-        vec![Self::of(input)]
-    }
-
     /// Whether it is the changed action itself.
     pub fn is_itself(&self) -> bool {
         *self == Self::Itself

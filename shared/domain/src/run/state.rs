@@ -3,13 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fact::CancelCause;
+use super::input::CancelCause;
 use super::pages::Pages;
 use super::source::Source;
 use crate::attempt::{ActionState, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use crate::limits::START_AGAIN_AFTER_MS;
+use crate::retry::FailedAttempt;
 use crate::time::{Millis, Timestamp};
 
 /// The saved state of one run. Its head holds no list that grows with the task; its actions stand in pages.
@@ -93,7 +94,8 @@ pub struct Run {
     /// Actions that failed, timed out or were killed where that is allowed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub faults: u32,
-    /// The actions, in the definition's order.
+    /// The actions, in the definition's order. They are stored beside the rest.
+    #[serde(skip)]
     pub actions: Pages,
 }
 
@@ -224,6 +226,19 @@ impl Run {
     pub fn is_unheard_of(&self) -> bool {
         let is_of_start = |revision: u64| revision <= self.start_revision;
         is_of_start(self.status_revision) && self.actions.iter().all(|state| is_of_start(state.revision))
+    }
+
+    /// The newest attempt of an action as its policy looks at it, after an error of that kind.
+    pub(crate) fn failed_attempt<'k>(&self, action: ActionIndex, kind: &'k str) -> FailedAttempt<'k> {
+        let state = self.action(action);
+        FailedAttempt {
+            run: self.id,
+            action,
+            attempt: state.attempt(),
+            spent: state.attempt() - state.attempt_base,
+            kind,
+            first_queued_at: state.first_queued_at.unwrap_or(self.submitted_at),
+        }
     }
 
     /// The first action, in the author's order, that waits for room.

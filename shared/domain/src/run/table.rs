@@ -3,59 +3,20 @@
 //! An input may come twice. Handled again, it changes nothing. Its caller then sends again what the input led to
 //! ([`outstanding`](crate::outstanding)), for the process that decided it may have died before it sent.
 
-use super::command::Command;
+use super::change::{Change, Rejection};
 use super::draft::Draft;
-use super::fact::Fact;
 use super::input::{Input, Report};
 use super::source::Source;
-use super::state::{Run, RunStatus};
+use super::state::Run;
 use super::{control, report, time, timers};
 use crate::caller::Caller;
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::time::Timestamp;
 
-/// What an input does to a run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// The run with the facts folded in.
-    pub run: Run,
-    /// What has been decided, in order; empty: the input changes nothing.
-    pub facts: Vec<Fact>,
-    /// Facts of earlier commits whose events are published again. They are not folded.
-    pub again: Vec<Fact>,
-    /// What is sent once the facts are committed.
-    pub commands: Vec<Command>,
-    /// Whether the input was accepted. A refusal may send, too.
-    pub answer: Result<(), Rejection>,
-}
-
-/// Why an input is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Rejection {
-    /// The run has ended.
-    #[error("the run has ended")]
-    RunEnded,
-    /// The run is not in a status in which this can be done.
-    #[error("the run is {}", .0.as_str())]
-    RunStatus(RunStatus),
-    /// The report is of an attempt or a delivery that another has replaced; or the request is of another life of the run.
-    #[error("another attempt or delivery has replaced it")]
-    Stale,
-    /// The action has ended.
-    #[error("the action has ended")]
-    Settled,
-    /// The definition has no such action.
-    #[error("the definition has no such action")]
-    UnknownAction,
-    /// The report is of a pool whose agents did not send it.
-    #[error("the report came from another pool than the action's own")]
-    Forbidden,
-}
-
 /// Decides what an input of that caller does to a run at `now`.
 pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller, now: Timestamp) -> Change {
-    let mut draft = Draft::new(definition, run, (Source::of(input), caller), now);
+    let mut draft = Draft::new(definition, run, (input.source(), caller), now);
     let answer = answer(&mut draft, input);
     if !draft.facts.is_empty() && !draft.is_wake_set {
         timers::keep_wake(&mut draft);

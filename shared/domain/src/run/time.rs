@@ -1,12 +1,13 @@
 //! What time alone does: due retries, deadlines, waits that took too long, leases that run out, and the sweeper's second
 //! look.
 
-use super::Rejection;
+use super::change::Rejection;
 use super::control;
 use super::draft::Draft;
 use super::ending;
-use super::fact::{CancelCause, FactKind};
+use super::fact::FactKind;
 use super::graph;
+use super::input::CancelCause;
 use super::report::attempt_failed;
 use super::state::{Phase, RunStatus};
 use super::timers::{self, due_of, timeout_of};

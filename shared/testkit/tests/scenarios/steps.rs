@@ -128,7 +128,7 @@ pub(crate) fn repeated(world: &World, input: &Input) -> Outstanding {
 /// What an input led to in the commits so far.
 pub(crate) fn outstanding_of(world: &World, input: &Input) -> Outstanding {
     let mut found = Outstanding::default();
-    for source in Source::all_of(input) {
+    for source in input.sources() {
         let of_source = outstanding::of_source(&world.definition, &world.run, source, world.run.revision, world.now);
         found.facts.extend(of_source.facts);
         found.commands.extend(of_source.commands);

@@ -1,0 +1,43 @@
+//! What a decision gives.
+
+use super::command::Command;
+use super::fact::Fact;
+use super::state::{Run, RunStatus};
+
+/// What an input does to a run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// The run with the facts folded in.
+    pub run: Run,
+    /// What has been decided, in order; empty: the input changes nothing.
+    pub facts: Vec<Fact>,
+    /// Facts of earlier commits whose events are published again. They are not folded.
+    pub again: Vec<Fact>,
+    /// What is sent once the facts are committed.
+    pub commands: Vec<Command>,
+    /// Whether the input was accepted. A refusal may send, too.
+    pub answer: Result<(), Rejection>,
+}
+
+/// Why an input is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// The run has ended.
+    #[error("the run has ended")]
+    RunEnded,
+    /// The run is not in a status in which this can be done.
+    #[error("the run is {}", .0.as_str())]
+    RunStatus(RunStatus),
+    /// The report is of an attempt or a delivery that another has replaced; or the request is of another life of the run.
+    #[error("another attempt or delivery has replaced it")]
+    Stale,
+    /// The action has ended.
+    #[error("the action has ended")]
+    Settled,
+    /// The definition has no such action.
+    #[error("the definition has no such action")]
+    UnknownAction,
+    /// The report is of a pool whose agents did not send it.
+    #[error("the report came from another pool than the action's own")]
+    Forbidden,
+}
