@@ -21,8 +21,6 @@ UNDER_RECONSTRUCTION = (
     "shared/domain/src/decide/",
     "shared/domain/src/run/",
     "shared/embedded/src/writer.rs",
-    "shared/engine/",
-    "shared/testkit/",
 )
 
 TOKEN = re.compile(
