@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "SEMANTICS.md"
-CATALOGUES = ("shared/domain/src/invariants.rs", "shared/testkit/src/simulation/witness.rs")
+CATALOGUES = ("shared/domain/src/invariants.rs", "shared/testkit/src/simulation/catalogue.rs")
 FOLDERS = ("shared", "functions", ".")
 INVARIANT = re.compile(r"\bS[GW]\d+\b")
 HELD_BY = re.compile(r"\*Held by\*\s+(.*)\.$", re.DOTALL)

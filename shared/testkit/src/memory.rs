@@ -6,9 +6,12 @@
 
 mod agents;
 mod clock;
+mod queue;
 mod queues;
+mod run_table;
 mod runs;
 mod schedules;
+mod task_table;
 mod tasks;
 
 use std::collections::BTreeMap;
@@ -28,10 +31,10 @@ use windlass_engine::Ports;
 use windlass_engine::ports::{AgentRecord, Bus, Clock, ErrorClass, PortError, QueueName};
 
 use clock::SetClock;
-use queues::Queue;
-pub use queues::{LimitsMet, QueueLimits};
-use runs::RunTable;
-use tasks::TaskTable;
+use queue::Queue;
+pub use queue::{LimitsMet, QueueLimits};
+use run_table::RunTable;
+use task_table::TaskTable;
 
 /// The host. Its clones share one state.
 #[derive(Clone)]

@@ -8,6 +8,7 @@
 //! seed gives the same log, line by line.
 
 mod bug;
+mod catalogue;
 mod chance;
 mod end;
 mod history;
@@ -15,6 +16,7 @@ mod keeping;
 mod life;
 mod log;
 mod losses;
+mod owners;
 mod plan;
 mod process;
 mod saboteur;
@@ -23,161 +25,28 @@ mod undertaker;
 mod weather;
 mod wire;
 mod witness;
+mod world;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::definition::Definition;
-use windlass_domain::ids::TaskName;
 use windlass_domain::run::Run;
-use windlass_domain::time::Timestamp;
-use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Clock, QueueName};
-use windlass_engine::registry::Registry;
 
-use crate::memory::MemoryHost;
-use life::Life;
-use log::Log;
-use weather::Weather;
-use witness::Witness;
+use world::{LOOK_EVERY, Simulation};
 
 pub use bug::Bug;
+pub use catalogue::{CATALOGUE, invariants};
 pub use plan::{Act, Asked, Faults, Fleet, Kind, Limits, Plan, PlannedRun, PlannedTask, Strike};
-pub use witness::{Broken, CATALOGUE, Performed, invariants};
+pub use witness::{Broken, Performed};
 
-/// When every world begins: 2026-03-01T00:00:00Z.
-const BEGINS: Timestamp = Timestamp::from_millis(1_772_323_200_000);
-/// How often it is looked whether all has come to its end.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// In which of these looks it is looked for what should have been sent again.
 const OVERDUE_EVERY: u64 = 30;
 /// How long it is waited for what follows from the last ends.
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
-
-/// One world.
-pub(crate) struct Simulation {
-    plan: Plan,
-    host: MemoryHost,
-    weather: Weather,
-    log: Log,
-    witness: Mutex<Witness>,
-    faults: Mutex<BTreeMap<&'static str, u64>>,
-    /// The calls that were made, by who makes them.
-    calls: Mutex<BTreeMap<String, u64>>,
-    began: Instant,
-}
-
-impl Simulation {
-    fn new(plan: Plan, keeps_lines: bool) -> Arc<Self> {
-        let weather = Weather::new(plan.seed, &plan.faults);
-        let host = MemoryHost::new(BEGINS).with_limits(plan.limits.queues).with_limits_of_pools(plan.limits.pools);
-        let log = Log::new(keeps_lines);
-        let (witness, faults, calls) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { plan, host, weather, log, witness, faults, calls, began: Instant::now() })
-    }
-
-    fn note(&self, who: &str, what: fmt::Arguments<'_>) {
-        self.log.note(who, what);
-    }
-
-    fn witness(&self) -> MutexGuard<'_, Witness> {
-        self.witness.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Counts a fault that has been met: one of [`FAULTS`].
-    fn meets(&self, fault: &'static str) {
-        *self.faults.lock().unwrap_or_else(PoisonError::into_inner).entry(fault).or_insert(0) += 1;
-    }
-
-    fn began(&self) -> Instant {
-        self.began
-    }
-
-    /// The time.
-    fn now(&self) -> Timestamp {
-        self.host.now()
-    }
-
-    /// Counts a call; says whether its caller is to die before it (`false`) or after it (`true`).
-    fn strike(&self, life: &Life) -> Option<bool> {
-        let who = life.name.trim_end_matches(|character: char| character.is_ascii_digit() || character == '.');
-        let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = match calls.get_mut(who) {
-            Some(count) => count,
-            None => calls.entry(who.to_owned()).or_insert(0),
-        };
-        let call = *count;
-        *count += 1;
-        self.plan
-            .faults
-            .strikes
-            .iter()
-            .find(|strike| strike.who == who && strike.call == call)
-            .map(|strike| strike.after)
-    }
-
-    /// The time as that process's clock shows it.
-    fn now_of(&self, life: &Life) -> Timestamp {
-        let now = self.now();
-        Timestamp::from_millis(now.as_millis().saturating_add(life.skew))
-    }
-
-    /// Puts the tasks, before anything else happens.
-    async fn put_tasks(&self) {
-        let ports = self.host.ports();
-        let registry = Registry::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
-        for task in &self.plan.tasks {
-            let definition = match Definition::from_source(&task.source) {
-                Ok(definition) => Arc::new(definition),
-                Err(faults) => unreachable!("a sketch is valid: {faults}"),
-            };
-            let put = registry.put(&definition).await;
-            let put = put.unwrap_or_else(|error| unreachable!("the host has no faults of its own: {error}"));
-            self.note("world", format_args!("puts {}", task.source));
-            self.witness().knows(put.version, definition);
-        }
-    }
-
-    /// No schedule goes on for ever.
-    async fn delete_tasks(&self) {
-        let ports = self.host.ports();
-        let registry = Registry::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
-        for task in &self.plan.tasks {
-            let name = TaskName::new(&task.name).unwrap_or_else(|error| unreachable!("it is a name: {error}"));
-            self.note("world", format_args!("deletes {name}"));
-            let deleted = registry.delete(&name).await;
-            deleted.unwrap_or_else(|error| unreachable!("the host has no faults of its own: {error}"));
-        }
-    }
-
-    /// Waits until the faults are over, or have nothing left that they could befall.
-    async fn endure(&self) {
-        while Instant::now() < self.weather.well_at() {
-            if self.plan.kind != Kind::Scheduled && self.is_at_rest() {
-                self.note("world", format_args!("is at rest"));
-                return self.weather.clears();
-            }
-            tokio::time::sleep(LOOK_EVERY.min(self.weather.well_at() - Instant::now())).await;
-        }
-    }
-
-    /// Whether all is over, and no message is left that anything could follow from.
-    fn is_at_rest(&self) -> bool {
-        self.is_over() && !self.host.has_message(|queue| matches!(queue, QueueName::Pool(_)))
-    }
-
-    /// Whether every run that anybody asked for has ended, and nothing more is asked of any.
-    fn is_over(&self) -> bool {
-        let witness = self.witness();
-        !self.host.has_message(|queue| *queue == QueueName::Inbox)
-            && witness.runs.values().all(|seen| seen.record.status.is_final())
-    }
-}
 
 /// Every fault that a world may meet, by name.
 pub const FAULTS: [&str; 19] = [

@@ -7,6 +7,7 @@
 mod admission;
 mod asks;
 mod attempt;
+mod claim;
 mod control;
 mod gate;
 mod hold;

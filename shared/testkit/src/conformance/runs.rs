@@ -8,22 +8,24 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 use windlass_contract::event::{EVENT_VERSION, PublicEvent};
 use windlass_contract::view::RunSummary;
-use windlass_domain::ids::{ActionIndex, RunId, TaskName, derive};
+use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
-use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Run, RunStatus, apply};
+use windlass_domain::run::{Run, RunStatus};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::{Created, EventCursor, Outgoing, PortError, RunFilter};
 
 use super::{
-    Books, CLOCK_SLACK, Case, Fault, PATIENCE, Timing, Verdict, WOKEN_WITHIN, cases, conflicts, fresh_name,
-    fresh_queue, holds, run, same, some,
+    Books, CLOCK_SLACK, Case, Fault, PATIENCE, Timing, Verdict, WOKEN_WITHIN, cases, conflicts, fresh_queue, holds,
+    run, same, some,
 };
 
 mod large;
+mod steps;
 mod sweep;
 
 use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
+use steps::{books_follow, finished, fresh_run, fresh_task, load, queued, started};
 use sweep::{
     what_is_due_is_stale, what_is_untouched_for_minutes_is_handed_out_now_and_then, what_is_untouched_is_stale,
     what_is_written_all_the_time_is_woken,
@@ -60,41 +62,6 @@ pub async fn runs(make: impl AsyncFn() -> Ports, timing: Timing) {
     run("runs", CASES, make, timing).await;
 }
 
-fn fresh_task() -> TaskName {
-    TaskName::new(&fresh_name("task")).expect("the name has only letters, digits and dashes")
-}
-
-fn fresh_run(ports: &Ports, task: &TaskName, actions: usize) -> Run {
-    let id = RunId::from_uuid(derive(&[&fresh_name("run")]));
-    let input = json!({ "day": "today", "text": "žluťoučký \"🐎\"\n" });
-    let run = Run::submitted(id, (task.clone(), 1), actions, input, Origin::Request, ports.clock.now());
-    Run { wake_at: None, ..run }
-}
-
-/// The run with these changes, as a commit would make it.
-fn changed(before: &Run, at: Timestamp, changes: Vec<FactKind>) -> Run {
-    let mut after = before.clone();
-    for kind in changes {
-        apply(&mut after, &Fact::told(at, kind));
-    }
-    after.revision += 1;
-    after
-}
-
-fn started(before: &Run, at: Timestamp) -> Run {
-    changed(before, at, vec![FactKind::RunStarted { deadline: None }])
-}
-
-fn queued(before: &Run, at: Timestamp, action: usize) -> Run {
-    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1 };
-    changed(before, at, vec![FactKind::ActionQueued { of, issue: 0 }])
-}
-
-fn finished(before: &Run, at: Timestamp, output: &Value) -> Run {
-    let (status, output) = (RunStatus::Succeeded, Some(output.clone()));
-    changed(before, at, vec![FactKind::RunFinished { status, output, error: None }])
-}
-
 fn event(run: &Run, number: usize) -> PublicEvent {
     PublicEvent {
         v: EVENT_VERSION,
@@ -109,10 +76,6 @@ fn event(run: &Run, number: usize) -> PublicEvent {
         attempt: None,
         data: json!({ "number": number }),
     }
-}
-
-async fn load(ports: &Ports, id: RunId) -> Result<Run, Fault> {
-    some("the run", ports.runs.load(id).await?)
 }
 
 /// The numbers of a run's events, read in parts of that many.
@@ -392,14 +355,6 @@ async fn listed(ports: &Ports, filter: RunFilter) -> Result<Vec<RunSummary>, Fau
             Some(next) => filter.cursor = Some(next),
             None => return Ok(runs),
         }
-    }
-}
-
-/// Waits until indexes show what was written.
-async fn books_follow(timing: Timing) {
-    match timing.books {
-        Books::AtOnce => {}
-        Books::Behind => sleep(timing.prompt).await,
     }
 }
 

@@ -1,6 +1,4 @@
-//! Tasks, their versions, and their schedules' places.
-
-use std::collections::BTreeMap;
+//! The tasks of the host.
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -9,58 +7,6 @@ use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{DueTask, PortError, PutTask, StoredVersion, TaskRecord, Tasks};
 
 use super::MemoryHost;
-
-#[derive(Default)]
-pub(super) struct TaskTable {
-    records: BTreeMap<TaskName, TaskRecord>,
-    versions: BTreeMap<(TaskName, TaskVersion), StoredVersion>,
-}
-
-impl TaskTable {
-    fn put(&mut self, name: &TaskName, source: &Value, next_due: Option<Timestamp>, now: Timestamp) -> PutTask {
-        let record = self.records.entry(name.clone()).or_insert_with(|| TaskRecord {
-            name: name.clone(),
-            revision: 0,
-            version: 0,
-            deleted: false,
-            updated_at: now,
-            next_due: None,
-            active: None,
-            waiting: Vec::new(),
-            passed_over: Vec::new(),
-        });
-        let newest = self.versions.get(&(name.clone(), record.version));
-        let created = newest.is_none_or(|newest| newest.source != *source);
-        if created {
-            record.version += 1;
-            record.updated_at = now;
-            let stored = StoredVersion { version: record.version, source: source.clone(), created_at: now };
-            self.versions.insert((name.clone(), record.version), stored);
-        }
-        record.deleted = false;
-        record.next_due = next_due;
-        record.revision += 1;
-        PutTask { version: record.version, created }
-    }
-
-    fn update(&mut self, record: &TaskRecord) -> Result<(), PortError> {
-        let stored = self.records.get_mut(&record.name).filter(|stored| stored.revision == record.revision);
-        let stored = stored.ok_or_else(PortError::conflict)?;
-        *stored = TaskRecord { revision: record.revision + 1, ..record.clone() };
-        Ok(())
-    }
-
-    fn live(&self) -> impl Iterator<Item = &TaskRecord> {
-        self.records.values().filter(|record| !record.deleted)
-    }
-
-    fn due(&self, now: Timestamp, most: usize) -> Vec<DueTask> {
-        let due = self.live().filter_map(|record| record.next_due.filter(|due| *due <= now).map(|due| (due, record)));
-        let mut due: Vec<_> = due.collect();
-        due.sort_by_key(|(due, _)| *due);
-        due.into_iter().take(most).map(|(due, record)| DueTask { record: record.clone(), due }).collect()
-    }
-}
 
 #[async_trait]
 impl Tasks for MemoryHost {
@@ -75,11 +21,11 @@ impl Tasks for MemoryHost {
     }
 
     async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        Ok(self.state().tasks.records.get(name).cloned())
+        Ok(self.state().tasks.get(name))
     }
 
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
-        Ok(self.state().tasks.versions.get(&(name.clone(), version)).cloned())
+        Ok(self.state().tasks.version(name, version))
     }
 
     async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {

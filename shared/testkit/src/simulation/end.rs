@@ -8,8 +8,9 @@ use windlass_domain::ids::{ActionIndex, RunId};
 use windlass_domain::limits::CHECK_AFTER_MS;
 use windlass_domain::run::{ActionStatus, RunStatus};
 
-use super::Simulation;
-use super::witness::{Performed, SW10, SW11, SW19, Seen};
+use super::catalogue::{SW10, SW11, SW19};
+use super::witness::{Performed, Seen};
+use super::world::Simulation;
 
 /// How a run ended, as far as faults must not change it.
 #[derive(Debug, PartialEq)]

@@ -7,7 +7,8 @@ use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::QueueName;
 
-use super::witness::{SW16, Seen, Witness};
+use super::catalogue::SW16;
+use super::witness::{Seen, Witness};
 use crate::memory::MemoryHost;
 
 /// From when a sweep is due until what it sends is there: a round each minute, of a sweeper that may have to be started again.

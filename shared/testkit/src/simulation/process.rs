@@ -20,8 +20,8 @@ use windlass_engine::scheduler::Scheduler;
 use windlass_engine::submit::{StartError, StartRequest, Starter};
 use windlass_engine::sweeper::Sweeper;
 
-use super::Simulation;
 use super::bug::Bug;
+use super::catalogue::{SW9, SW15};
 use super::chance::Chance;
 use super::life::Life;
 use super::plan::{Asked, Kind, PlannedRun};
@@ -29,7 +29,7 @@ use super::saboteur::sabotage;
 use super::script::Scripted;
 use super::undertaker;
 use super::wire::Wire;
-use super::witness::SW15;
+use super::world::Simulation;
 use crate::sketch::name_of;
 
 /// How long a process is gone before it is started again.
@@ -285,7 +285,7 @@ async fn ask_for_run(simulation: &Arc<Simulation>, planned: &PlannedRun, chance:
         }
         Err(StartError::Port(_)) => None,
         Err(refused) => {
-            simulation.witness().breaks(super::witness::SW9, format!("{} is refused: {refused}", planned.key));
+            simulation.witness().breaks(SW9, format!("{} is refused: {refused}", planned.key));
             None
         }
     }
@@ -315,7 +315,7 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
                 | Err(ControlError::Refused { .. } | ControlError::Settled { .. } | ControlError::UnknownAction { .. }),
             ) => return,
             Some(Err(ControlError::Port(_))) | None => {}
-            Some(Err(error)) => simulation.witness().breaks(super::witness::SW9, format!("run {run}: {error}")),
+            Some(Err(error)) => simulation.witness().breaks(SW9, format!("run {run}: {error}")),
         }
         tokio::time::sleep(chance.span(ASKS_AGAIN_AFTER)).await;
     }

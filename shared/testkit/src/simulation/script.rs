@@ -10,10 +10,10 @@ use windlass_domain::run::{ErrorInfo, Outcome, Progress};
 use windlass_domain::time::Millis;
 use windlass_engine::perform::{Attempt, AttemptControl, Performer};
 
-use super::Simulation;
 use super::chance::{Chance, mixed};
 use super::life::Life;
 use super::plan::Act;
+use super::world::Simulation;
 use crate::sketch::{NEVER_RETRIED, RETRIED};
 
 /// Attempts after which one succeeds whatever its script: a policy may say `forever`.
@@ -65,7 +65,7 @@ impl Performer for Scripted {
             format_args!("begins {name} of {run}, attempt {} fence {}", of.attempt, attempt.fence),
         );
         let place = self.simulation.witness().begins(&attempt, &self.life.name, self.simulation.now());
-        self.simulation.witness().performs(&self.life, &attempt, &control);
+        self.simulation.witness().keeping.performs(&self.life, &attempt, &control);
         let act = self.simulation.plan.acts.unwrap_or(Act::of);
         let script = act(self.simulation.plan.seed, &attempt);
         let left = attempt.time_left(self.simulation.now_of(&self.life)).map(Millis::as_duration);
@@ -93,7 +93,7 @@ impl Performer for Scripted {
                 script.ends
             },
         };
-        self.simulation.witness().has_performed(&self.life, &attempt);
+        self.simulation.witness().keeping.has_performed(&self.life, &attempt);
         self.life.gate().await;
         self.simulation.witness().performed[place].ended = Some(self.simulation.now());
         self.simulation.note(

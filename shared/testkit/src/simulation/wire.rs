@@ -20,11 +20,11 @@ use windlass_engine::ports::{
     TaskRecord, Tasks,
 };
 
-use super::Simulation;
 use super::life::Life;
 use super::losses::may_be_lost;
 use super::weather::SLOW;
 use super::witness::Acknowledged;
+use super::world::Simulation;
 use crate::memory::MemoryHost;
 
 /// The longest that an answer is waited for when a call is slow or its caller cut off.

@@ -10,7 +10,7 @@ use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::Created;
 
-use super::{changed, fresh_run, fresh_task, load, queued};
+use super::steps::{changed, fresh_run, fresh_task, load, queued};
 use crate::conformance::{Fault, Timing, Verdict, holds, same};
 
 /// Values of any size that is allowed: a host may keep large ones apart from the record.

@@ -8,7 +8,7 @@ use windlass_domain::run::Run;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 
-use super::{books_follow, finished, fresh_run, fresh_task, started};
+use super::steps::{books_follow, finished, fresh_run, fresh_task, started};
 use crate::conformance::{Books, Fault, Timing, Verdict, holds, same};
 
 /// Of these runs, the ones that are stale.

@@ -1,0 +1,52 @@
+//! What an agent asks of the process manager: claims, gathered by run, and asked again until they are answered.
+//!
+//! Where many attempts of a run come to an agent at once, as after a deployment, one message carries up to 64 claims: one
+//! write at the run's record, and one answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use windlass_domain::ids::RunId;
+use windlass_domain::limits::MAX_CLAIMS;
+use windlass_domain::run::{Claim, Input};
+
+use super::Agent;
+use super::hold::{Answer, Hold, Key};
+
+/// How long claims of one run gather.
+const GATHER: Duration = Duration::from_millis(50);
+/// How often a claim is asked again, under the same number.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+impl Agent {
+    /// Claims what is held, and asks again until it is answered; none: it was stopped before.
+    pub(super) async fn claim(&self, key: Key, hold: &Arc<Hold>) -> Option<Answer> {
+        let asked = self.inner.asks.number();
+        let mut answered = hold.claims(asked);
+        let Key { run, action, delivery, message } = key;
+        loop {
+            self.ask(run, Claim { action, delivery, message, asked });
+            tokio::select! {
+                biased;
+                answer = &mut answered => return answer.ok(),
+                () = hold.stop.cancelled() => return None,
+                () = tokio::time::sleep(ASK_EVERY) => {}
+            }
+        }
+    }
+
+    fn ask(&self, run: RunId, claim: Claim) {
+        if !self.inner.asks.push(run, claim) {
+            return;
+        }
+        let agent = self.clone();
+        // On its own, so that the others are asked whatever becomes of the attempt that was first.
+        tokio::spawn(async move {
+            tokio::time::sleep(GATHER).await;
+            for claims in agent.inner.asks.take(run).chunks(MAX_CLAIMS) {
+                let input = Input::Claim { agent: agent.inner.settings.id.clone(), claims: claims.to_vec() };
+                agent.inner.reporter.report(run, input, None);
+            }
+        });
+    }
+}

@@ -1,0 +1,57 @@
+//! What the cases of runs are made of: fresh runs, and what becomes of them.
+
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use windlass_domain::ids::{ActionIndex, RunId, TaskName, derive};
+use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Run, RunStatus, apply};
+use windlass_domain::time::Timestamp;
+use windlass_engine::Ports;
+
+use crate::conformance::{Books, Fault, Timing, fresh_name, some};
+
+pub(super) fn fresh_task() -> TaskName {
+    TaskName::new(&fresh_name("task")).expect("the name has only letters, digits and dashes")
+}
+
+pub(super) fn fresh_run(ports: &Ports, task: &TaskName, actions: usize) -> Run {
+    let id = RunId::from_uuid(derive(&[&fresh_name("run")]));
+    let input = json!({ "day": "today", "text": "žluťoučký \"🐎\"\n" });
+    let run = Run::submitted(id, (task.clone(), 1), actions, input, Origin::Request, ports.clock.now());
+    Run { wake_at: None, ..run }
+}
+
+/// The run with these changes, as a commit would make it.
+pub(super) fn changed(before: &Run, at: Timestamp, changes: Vec<FactKind>) -> Run {
+    let mut after = before.clone();
+    for kind in changes {
+        apply(&mut after, &Fact::told(at, kind));
+    }
+    after.revision += 1;
+    after
+}
+
+pub(super) fn started(before: &Run, at: Timestamp) -> Run {
+    changed(before, at, vec![FactKind::RunStarted { deadline: None }])
+}
+
+pub(super) fn queued(before: &Run, at: Timestamp, action: usize) -> Run {
+    let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1 };
+    changed(before, at, vec![FactKind::ActionQueued { of, issue: 0 }])
+}
+
+pub(super) fn finished(before: &Run, at: Timestamp, output: &Value) -> Run {
+    let (status, output) = (RunStatus::Succeeded, Some(output.clone()));
+    changed(before, at, vec![FactKind::RunFinished { status, output, error: None }])
+}
+
+pub(super) async fn load(ports: &Ports, id: RunId) -> Result<Run, Fault> {
+    some("the run", ports.runs.load(id).await?)
+}
+
+/// Waits until indexes show what was written.
+pub(super) async fn books_follow(timing: Timing) {
+    match timing.books {
+        Books::AtOnce => {}
+        Books::Behind => sleep(timing.prompt).await,
+    }
+}
