@@ -6,7 +6,7 @@ use windlass_domain::ids::ActionIndex;
 use windlass_domain::outstanding::{self, Outstanding};
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Change, Claim, Command, Confirm, ErrorInfo, Fact, Input, Origin, Outcome,
-    Report, Source, Stop,
+    Report, Stop,
 };
 use windlass_testkit::generate::{agent_of, message_of};
 use windlass_testkit::sketch::{ActionSketch, RetrySketch, Sketch};
