@@ -9,7 +9,7 @@ use windlass_domain::definition::{Definition, Faults};
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::limits::MAX_DEFINITION_BYTES;
 use windlass_engine::ports::{StoredVersion, TaskRecord};
-use windlass_engine::registry::RegisteredTask;
+use windlass_engine::registry::{ListedTask, RegisteredTask};
 
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
@@ -66,8 +66,12 @@ pub(crate) async fn list(State(api): State<ApiState>, parameters: Parameters) ->
     let mut tasks = api.registry().list(after.as_ref(), limit + 1).await?;
     let more = tasks.len() > limit;
     tasks.truncate(limit);
-    let next = tasks.last().filter(|_| more).map(|task| task.record.name.to_string());
-    Ok(Json(TaskList { tasks: tasks.iter().map(|task| view(&api, task)).collect(), next }))
+    let next = tasks.last().filter(|_| more).map(|task| task.record().name.to_string());
+    let listed = |task: &ListedTask| match task {
+        ListedTask::Readable(task) => view(&api, task),
+        ListedTask::Unreadable(record, error) => TaskView::unreadable(record, error),
+    };
+    Ok(Json(TaskList { tasks: tasks.iter().map(listed).collect(), next }))
 }
 
 /// `GET /v1/tasks/{name}`

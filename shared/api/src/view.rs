@@ -9,7 +9,7 @@ use windlass_contract::view::RunSummary;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{AgentId, PoolName, TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{AgentRecord, LoggedEvent, StoredVersion};
+use windlass_engine::ports::{AgentRecord, LoggedEvent, PortError, StoredVersion, TaskRecord};
 use windlass_engine::registry::RegisteredTask;
 
 /// That the service answers.
@@ -55,6 +55,9 @@ pub struct TaskView {
     /// The definition; absent in a list.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub definition: Option<Value>,
+    /// Why its newest version cannot be read; absent: it can be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
 /// A page of tasks, by name.
@@ -172,6 +175,23 @@ impl TaskView {
             next_due: shown(next_due),
             updated_at: task.record.updated_at.to_string(),
             definition: None,
+            problem: None,
+        }
+    }
+
+    /// A task whose newest version cannot be read.
+    pub(crate) fn unreadable(record: &TaskRecord, error: &PortError) -> Self {
+        tracing::error!(task = %record.name, error.code = error.code, error = %error, "failed to read a task");
+        Self {
+            task: record.name.clone(),
+            version: record.version,
+            description: None,
+            labels: BTreeMap::new(),
+            schedule: None,
+            next_due: Vec::new(),
+            updated_at: record.updated_at.to_string(),
+            definition: None,
+            problem: Some(format!("failed to {error} [{}]", error.code)),
         }
     }
 

@@ -14,7 +14,7 @@ use windlass_domain::time::Timestamp;
 use crate::Ports;
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
-use crate::ports::{PortError, PutTask, ScheduleRefusal, TaskRecord};
+use crate::ports::{ErrorClass, PortError, PutTask, ScheduleRefusal, TaskRecord};
 
 /// Attempts to write a task's record while others write it too.
 const MAX_WRITE_ATTEMPTS: u32 = 8;
@@ -33,6 +33,25 @@ pub struct RegisteredTask {
     pub record: TaskRecord,
     /// The definition of its newest version.
     pub definition: Arc<Definition>,
+}
+
+/// A task in a list: one that cannot be read hides no other.
+#[derive(Debug, Clone)]
+pub enum ListedTask {
+    /// A task, and its newest version.
+    Readable(RegisteredTask),
+    /// A task whose newest version cannot be read, and why.
+    Unreadable(TaskRecord, PortError),
+}
+
+impl ListedTask {
+    /// Its record.
+    pub fn record(&self) -> &TaskRecord {
+        match self {
+            Self::Readable(task) => &task.record,
+            Self::Unreadable(record, _) => record,
+        }
+    }
 }
 
 /// Why a definition is not put.
@@ -144,11 +163,15 @@ impl Registry {
     }
 
     /// Up to `most` tasks that are not deleted, by name, after that one.
-    pub async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<RegisteredTask>, PortError> {
+    pub async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<ListedTask>, PortError> {
         let records = self.ports.tasks.list(after, most).await?;
         let mut tasks = Vec::with_capacity(records.len());
         for record in records {
-            tasks.push(self.registered(record).await?);
+            tasks.push(match self.definitions.get(&record.name, record.version).await {
+                Ok(definition) => ListedTask::Readable(RegisteredTask { record, definition }),
+                Err(error) if error.class == ErrorClass::Bug => ListedTask::Unreadable(record, error),
+                Err(error) => return Err(error),
+            });
         }
         Ok(tasks)
     }

@@ -3,13 +3,15 @@
 //! A due time is sent before the task's place moves past it, so that a crash in between repeats a message and loses
 //! none. Several hosts may run this at once, for the same reason.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::definition::Definition;
+use windlass_domain::ids::TaskName;
 use windlass_domain::limits::MAX_CATCH_UP_DUE;
 use windlass_domain::schedule::Round;
 use windlass_domain::time::Timestamp;
@@ -25,19 +27,23 @@ use crate::send::send_all;
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// Conflicting writes after which a task is left for the next look.
 const MAX_CONFLICTS: usize = 10;
-/// Tasks of one look.
+/// Tasks of one look, beside those that could not be fired.
 const MAX_TASKS: usize = 100;
+/// After how long a task that could not be fired is tried again.
+const BROKEN_FOR: Duration = Duration::from_mins(1);
 
 /// Fires due times.
 pub struct Scheduler {
     ports: Ports,
     definitions: Arc<Definitions>,
+    /// Tasks that could not be fired, and until when they are let be: they stay due, and hold up no other task.
+    broken: Mutex<BTreeMap<TaskName, Duration>>,
 }
 
 impl Scheduler {
     /// A scheduler over these ports.
     pub fn new(ports: Ports, definitions: Arc<Definitions>) -> Self {
-        Self { ports, definitions }
+        Self { ports, definitions, broken: Mutex::default() }
     }
 
     /// Fires due times until it is told to stop.
@@ -61,20 +67,35 @@ impl Scheduler {
 
     /// Fires what is due by now; gives the number of tasks whose place has moved.
     pub async fn look(&self) -> Result<usize, PortError> {
-        let due = self.ports.tasks.due(self.ports.clock.now(), MAX_TASKS).await?;
+        let broken = self.broken();
+        let due = self.ports.tasks.due(self.ports.clock.now(), MAX_TASKS + broken.len()).await?;
         let mut moved = 0;
-        for task in due {
+        for task in due.into_iter().filter(|task| !broken.contains(&task.record.name)) {
             match self.fire(&task).await {
                 Ok(()) => moved += 1,
                 // Another host has moved it, or a handler has written whose turn it is.
                 Err(error) if error.is_conflict() => moved += 1,
                 Err(error) => {
                     let (code, name) = (error.code, &task.record.name);
-                    tracing::warn!(task = %name, error.code = code, error = %error, "failed to fire a due task");
+                    tracing::warn!(task = %name, error.code = code, error = %error, "failed to fire a due task; it is tried again in a minute");
+                    let until = self.ports.clock.elapsed() + BROKEN_FOR;
+                    self.lock_broken().insert(name.clone(), until);
                 }
             }
         }
         Ok(moved)
+    }
+
+    /// The tasks that are let be for now.
+    fn broken(&self) -> BTreeSet<TaskName> {
+        let now = self.ports.clock.elapsed();
+        let mut broken = self.lock_broken();
+        broken.retain(|_, until| now < *until);
+        broken.keys().cloned().collect()
+    }
+
+    fn lock_broken(&self) -> MutexGuard<'_, BTreeMap<TaskName, Duration>> {
+        self.broken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn until_next(&self) -> Duration {

@@ -53,7 +53,7 @@ fn listed(tasks: &[TaskView]) -> String {
             task.version.to_string(),
             schedule_of(task),
             next,
-            printable(task.description.as_deref().unwrap_or_default()),
+            printable(task.problem.as_deref().or(task.description.as_deref()).unwrap_or_default()),
         ]);
     }
     table.text()

@@ -79,6 +79,19 @@ async fn a_task_is_shown_with_its_definition() {
     assert_eq!(task["definition"]["actions"]["extract"]["exec"], json!(["echo", "${{ input.day }}"]));
 }
 
+/// A task that was stored by another version of the program hides no other.
+#[tokio::test]
+async fn unreadable_task_is_listed_with_its_problem() {
+    let world = World::with_report().await;
+    let name = TaskName::new("broken").unwrap();
+    world.ports.tasks.put(&name, &json!({ "actions": {} }), None, world.ports.clock.now()).await.unwrap();
+    let list = world.get("/v1/tasks").await.expect(StatusCode::OK);
+    assert_eq!((&list["tasks"][0]["task"], &list["tasks"][1]["task"]), (&json!("broken"), &json!("report")));
+    let problem = list["tasks"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains("WL0702") && problem.contains("version 1 of task `broken`"), "{problem}");
+    assert_eq!(list["tasks"][1].get("problem"), None);
+}
+
 #[tokio::test]
 async fn tasks_are_listed_in_pages() {
     let world = World::new();

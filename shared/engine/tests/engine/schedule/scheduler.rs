@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
+use windlass_domain::ids::TaskName;
 use windlass_domain::time::Millis;
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::scheduler::Scheduler;
 use windlass_testkit::faults::{FaultyHost, Moment};
 
-use super::world::{World, at, source};
+use super::world::{START, World, at, source};
 
 fn scheduler(ports: Ports) -> Scheduler {
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
@@ -103,4 +105,21 @@ async fn removed_schedule_is_not_due() {
     world.host.advance(Millis::from_secs(3600));
     assert_eq!(scheduler(world.ports.clone()).look().await.unwrap(), 1);
     assert_eq!((world.fired(), world.record().await.next_due), (vec![], None));
+}
+
+/// Two hundred tasks that cannot be read are due before the one that can.
+#[tokio::test(start_paused = true)]
+async fn unreadable_tasks_hold_up_no_other() {
+    let world = World::new(&source("skip", "1h")).await;
+    for number in 0..200 {
+        let name = TaskName::new(&format!("broken-{number}")).unwrap();
+        world.ports.tasks.put(&name, &json!({ "actions": {} }), Some(at(0)), START).await.unwrap();
+    }
+    world.host.set_time(at(1));
+    let scheduler = scheduler(world.ports.clone());
+    for _ in 0..3 {
+        scheduler.look().await.unwrap();
+    }
+    assert_eq!(world.fired(), [1]);
+    assert_eq!(scheduler.look().await.unwrap(), 0, "they are let be for a minute");
 }
