@@ -43,7 +43,9 @@ def inbox_letters(stack: Stack) -> int:
     stack.apply(MANUAL)
     run = stack.start("by-hand")["id"]
     perform = json.loads(wait_for("the attempt to be queued", lambda: stack.receive("pool-manual"))[0])
-    said = {"type": "completed", "of": perform["of"], "agent": "proof", "started_at": perform["queued_at"],
+    delivery = f"{perform['of']['attempt']}.{perform.get('issue', 0)}.1"
+    of = {"action": perform["of"]["action"], "delivery": delivery, "message": 0, "agent": "proof"}
+    said = {"type": "completed", "of": of, "started_at": perform["queued_at"],
             "outcome": {"result": "succeeded", "output": 7}}
     stranger = str(uuid.uuid4())
     bad = {
