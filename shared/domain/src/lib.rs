@@ -10,6 +10,7 @@ pub mod definition;
 pub mod delivery;
 pub mod depth;
 pub mod expression;
+pub mod history;
 pub mod ids;
 pub mod invariants;
 pub mod limits;

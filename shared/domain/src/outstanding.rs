@@ -2,7 +2,7 @@
 //!
 //! Every part of the record is stamped with the commit that changed it last, and with what led to that change. So what an input
 //! led to can be told as long as nothing else has followed it. This serves inputs that come again, the sweeper, and the
-//! history that a host without a log of events shows.
+//! history that a host without a log of events shows ([`crate::history`]).
 
 use crate::attempt::{ActionStatus, Fate, Kill};
 use crate::definition::Definition;
@@ -99,23 +99,16 @@ pub fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Opt
 
 fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {
     let state = run.action(action);
-    match state.status {
-        // No agent is to begin it any more; if none answers it, time ends it.
-        ActionStatus::Queued if run.status.phase() == Phase::Ending || state.kill.is_some() => None,
-        ActionStatus::Queued => resend(definition, run, action, now),
-        ActionStatus::RetryWaiting => wake(Some(action), state.retry_at?, now),
-        ActionStatus::Waiting
-        | ActionStatus::Running
-        | ActionStatus::Succeeded
-        | ActionStatus::Failed
-        | ActionStatus::TimedOut
-        | ActionStatus::Skipped
-        | ActionStatus::Cancelled => None,
+    if state.status == ActionStatus::RetryWaiting {
+        return wake(Some(action), state.retry_at?, now);
     }
+    // No agent is to begin it any more; if none answers it, time ends it.
+    let is_stopping = run.status.phase() == Phase::Ending || state.kill.is_some();
+    if is_stopping { None } else { resend(definition, run, action, now) }
 }
 
 /// The start of the run, or of its newest life.
-fn of_start(run: &Run) -> Option<Fact> {
+pub(crate) fn of_start(run: &Run) -> Option<Fact> {
     let (at, deadline) = (run.started_at?, run.deadline);
     let retried = |caller| FactKind::RunRetried { deadline, actions: Vec::new(), caller };
     let kind = run.retried_by.clone().map_or(FactKind::RunStarted { deadline }, retried);
@@ -123,45 +116,39 @@ fn of_start(run: &Run) -> Option<Fact> {
 }
 
 /// The kill of the action in this life of the run.
-fn kill_of(run: &Run, action: ActionIndex) -> Option<&Kill> {
+pub(crate) fn kill_of(run: &Run, action: ActionIndex) -> Option<&Kill> {
     run.action(action).kill.as_ref().filter(|kill| kill.revision >= run.start_revision)
 }
 
-fn of_kill(run: &Run, action: ActionIndex, kill: &Kill) -> Fact {
+pub(crate) fn of_kill(run: &Run, action: ActionIndex, kill: &Kill) -> Fact {
     let (reason, caller) = (kill.reason.clone(), kill.caller.clone());
     Fact::told(kill.at, FactKind::ActionCancelling { of: at(run, action), reason, caller })
 }
 
-fn of_unserved(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Fact> {
+pub(crate) fn of_unserved(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Fact> {
     let since = run.action(action).unserved?.since;
     let pool = definition.action(action).pool.clone();
     Some(Fact::told(since, FactKind::ActionUnserved { of: at(run, action), pool, since }))
 }
 
-fn of_cancellation(why: &Cancellation) -> Fact {
+pub(crate) fn of_cancellation(why: &Cancellation) -> Fact {
     let (cause, reason, caller) = (why.cause, why.reason.clone(), why.caller.clone());
     Fact::told(why.at, FactKind::RunCancelling { cause, reason, caller })
 }
 
 /// What the run's status tells beside its start and its cancellation.
 pub(crate) fn of_status(run: &Run) -> Option<Fact> {
-    let caller = run.status_caller.clone().unwrap_or_default();
-    let number = run.pauses;
-    let (at, kind) = match run.status {
-        RunStatus::Paused => (run.submitted_at, FactKind::RunPaused { number, caller }),
-        RunStatus::Running if run.status_revision == run.start_revision => return None,
-        RunStatus::Running => (run.submitted_at, FactKind::RunResumed { number, caller }),
-        RunStatus::Submitted | RunStatus::Cancelling => return None,
-        RunStatus::Succeeded
-        | RunStatus::SucceededWithFaults
-        | RunStatus::Failed
-        | RunStatus::TimedOut
-        | RunStatus::Cancelled => {
-            let (output, error) = (run.output.clone(), run.error.clone());
-            (run.finished_at.unwrap_or(run.submitted_at), FactKind::RunFinished { status: run.status, output, error })
-        }
-    };
-    Some(Fact::told(at, kind))
+    if run.status.is_final() {
+        let (status, output, error) = (run.status, run.output.clone(), run.error.clone());
+        let at = run.finished_at.unwrap_or(run.submitted_at);
+        return Some(Fact::told(at, FactKind::RunFinished { status, output, error }));
+    }
+    let (number, caller) = (run.pauses, run.status_caller.clone().unwrap_or_default());
+    let is_start = run.status_revision == run.start_revision;
+    let resumed = (run.status == RunStatus::Running && !is_start)
+        .then(|| FactKind::RunResumed { number, caller: caller.clone() });
+    let paused = (run.status == RunStatus::Paused).then_some(FactKind::RunPaused { number, caller });
+    Some(Fact::told(run.submitted_at, paused.or(resumed)?))
 }
 
 fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {
@@ -178,91 +165,17 @@ fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Co
 
 /// Tells the owner of an attempt that is not to go on to stop.
 fn stop(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Command> {
-    let state = run.action(action);
-    let owner = state.owner.as_ref().filter(|_| state.status == ActionStatus::Running)?;
-    Some(Command::Stop(Box::new(Stop {
-        agent: owner.agent.clone(),
-        pool: definition.action(action).pool.clone(),
-        action,
-        delivery: state.last,
-        message: owner.message,
-        asked: None,
-        fate: Fate::Report,
-        reason: CANCELLED.to_owned(),
-    })))
+    let is_performed = run.action(action).status == ActionStatus::Running;
+    let stop = Stop::of_owner(definition, run, action, Fate::Report, CANCELLED).filter(|_| is_performed);
+    Some(Command::Stop(Box::new(stop?)))
 }
 
 fn wake(action: Option<ActionIndex>, at: Timestamp, now: Timestamp) -> Option<Command> {
     (at.since(now).0 <= MAX_DELAY_MS).then_some(Command::Wake { action, at })
 }
 
-fn at(run: &Run, action: ActionIndex) -> ActionAt {
+pub(crate) fn at(run: &Run, action: ActionIndex) -> ActionAt {
     ActionAt { action, attempt: run.action(action).attempt() }
-}
-
-/// A fact, and its place: facts that later commits add have higher places. What a commit changes moves to its place, so a
-/// fact may be met twice, with the same id.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Placed {
-    /// The revision of the commit that changed last what the fact is about, and what it is about.
-    pub place: u64,
-    /// The fact.
-    pub fact: Fact,
-}
-
-/// Actions of one revision: more than there may be.
-const PLACES: u64 = 1 << 20;
-/// Facts of one action's newest attempt that can be told, and more.
-const KINDS: u64 = 1 << 2;
-
-/// What has happened to a run, as far as its record tells. Of each action the newest attempt is known, so the facts of
-/// earlier attempts are not among these.
-pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
-    let mut placed = Vec::new();
-    let mut put = |base: u64, facts: Vec<Fact>| {
-        placed.extend((base..).zip(facts).map(|(place, fact)| Placed { place, fact }));
-    };
-    for action in definition.indexes() {
-        let state = run.action(action);
-        put(state.revision * PLACES + u64::from(action.0 + 1) * KINDS, life_of(definition, run, action));
-        if let Some(unserved) = state.unserved {
-            // After that it was queued: the same commit may have said both.
-            let place = unserved.revision * PLACES + u64::from(action.0 + 2) * KINDS - 1;
-            put(place, of_unserved(definition, run, action).into_iter().collect());
-        }
-    }
-    if let Some(at) = run.started_at {
-        let fact = Fact::told(at, FactKind::RunStarted { deadline: run.deadline });
-        // Of a run that was retried, the revision of its first start is not kept: it was among the first.
-        let revision = if run.retries == 0 { run.start_revision } else { 1 };
-        put(revision * PLACES, vec![fact]);
-    }
-    if run.retries > 0 {
-        put(run.start_revision * PLACES + PLACES - 2 * KINDS, of_start(run).into_iter().collect());
-    }
-    if let Some(why) = &run.cancellation {
-        put(why.revision * PLACES + PLACES - KINDS, vec![of_cancellation(why)]);
-    }
-    put(run.status_revision * PLACES + PLACES - KINDS + 1, of_status(run).into_iter().collect());
-    placed.sort_by_key(|placed| placed.place);
-    placed
-}
-
-/// What is known of the newest attempt: that it was queued, that it began, that it was killed, how it ended.
-fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact> {
-    let state = run.action(action);
-    let of = at(run, action);
-    let mut facts = Vec::new();
-    if let Some(at) = state.queued_at.filter(|_| state.status != ActionStatus::Queued) {
-        facts.push(Fact::told(at, FactKind::ActionQueued { of, issue: 0 }));
-    }
-    if let Some(owner) = state.owner.clone().filter(|_| state.status != ActionStatus::Running) {
-        let (at, delivery, fence) = (owner.started_at, state.last, state.fence);
-        facts.push(Fact::told(at, FactKind::ActionStarted { of, delivery, owner, fence }));
-    }
-    facts.extend(kill_of(run, action).map(|kill| of_kill(run, action, kill)));
-    facts.extend(of_action(definition, run, action));
-    facts
 }
 
 #[cfg(test)]

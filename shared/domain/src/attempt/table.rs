@@ -116,22 +116,10 @@ pub fn judge(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Result<Ver
     if said.delivery.attempt > state.attempt() || said.delivery.attempt == 0 {
         return Err(Refused::Unknown);
     }
-    if said.delivery.attempt < state.attempt() {
+    if said.delivery.attempt < state.attempt() || !state.status.is_in_flight() {
         return Err(Refused::Over);
     }
-    match (state.status, said.word) {
-        (ActionStatus::Queued | ActionStatus::Running, word) => in_flight(state, said, word, now),
-        (
-            ActionStatus::Waiting
-            | ActionStatus::RetryWaiting
-            | ActionStatus::Succeeded
-            | ActionStatus::Failed
-            | ActionStatus::TimedOut
-            | ActionStatus::Skipped
-            | ActionStatus::Cancelled,
-            _,
-        ) => Err(Refused::Over),
-    }
+    in_flight(state, said, said.word, now)
 }
 
 fn in_flight(state: &ActionState, said: &Said<'_>, word: Word, now: Timestamp) -> Result<Verdict, Refused> {

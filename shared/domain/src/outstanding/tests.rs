@@ -6,6 +6,7 @@ use super::*;
 use crate::attempt::ErrorInfo;
 use crate::caller::{Caller, Way};
 use crate::delivery::Delivery;
+use crate::history::history;
 use crate::ids::{AgentId, RunId, TaskName};
 use crate::run::{CancelCause, Input, Outcome, Report, decide};
 
@@ -142,7 +143,7 @@ fn resumption_of_a_retried_run_is_told_as_that() {
     life.give(&completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") }));
     let (retry, resume) = (Input::Retry { retries: 0 }, Input::Resume { pauses: 1 });
     life.give(&retry);
-    assert_eq!(life.of(&retry).0, ["action.queued a", "run.retried"]);
+    assert_eq!(life.of(&retry).0, ["run.retried", "action.queued a"]);
     life.give(&Input::Pause { pauses: 0, retries: 1 });
     life.give(&resume);
     assert_eq!(life.of(&resume).0, ["run.resumed"]);

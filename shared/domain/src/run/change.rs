@@ -41,3 +41,10 @@ pub enum Rejection {
     #[error("the report came from another pool than the action's own")]
     Forbidden,
 }
+
+impl Rejection {
+    /// Why a run of that status does not take a request.
+    pub(super) const fn of_status(status: RunStatus) -> Self {
+        if status.is_final() { Self::RunEnded } else { Self::RunStatus(status) }
+    }
+}

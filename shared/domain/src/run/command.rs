@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::input::ActionAt;
+use super::input::{ActionAt, Report};
 use super::state::Run;
 use super::work;
-use crate::attempt::{ActionStatus, Fate, is_suspect, may_begin_unasked};
+use crate::attempt::{ActionState, ActionStatus, Fate, is_suspect, may_begin_unasked};
 use crate::definition::Definition;
 use crate::delivery::Delivery;
 use crate::ids::{ActionIndex, AgentId, PoolName};
@@ -106,6 +106,53 @@ pub struct Stop {
     pub fate: Fate,
     /// Why, in words.
     pub reason: String,
+}
+
+impl Stop {
+    /// For the agent that made a report: what it does with its message, and why. `asked`: the number of its request.
+    pub(super) fn answering(of: &Report, pool: PoolName, asked: Option<u32>, fate: Fate, reason: &str) -> Self {
+        let (agent, action, delivery, message) = (of.agent.clone(), of.action, of.delivery, of.message);
+        Self { agent, pool, action, delivery, message, asked, fate, reason: reason.to_owned() }
+    }
+
+    /// For the owner of an attempt, if it has one.
+    pub(crate) fn of_owner(
+        definition: &Definition,
+        run: &Run,
+        action: ActionIndex,
+        fate: Fate,
+        reason: &str,
+    ) -> Option<Self> {
+        let state = run.action(action);
+        let owner = state.owner.as_ref()?;
+        let (agent, message, delivery) = (owner.agent.clone(), owner.message, state.last);
+        let pool = definition.action(action).pool.clone();
+        Some(Self { agent, pool, action, delivery, message, asked: None, fate, reason: reason.to_owned() })
+    }
+}
+
+impl Confirm {
+    /// For the agent that made a request of that number: the attempt is its own.
+    pub(super) fn answering(
+        of: &Report,
+        pool: PoolName,
+        asked: u32,
+        until: Option<Timestamp>,
+        state: &ActionState,
+    ) -> Self {
+        Self {
+            agent: of.agent.clone(),
+            pool,
+            action: of.action,
+            delivery: of.delivery,
+            message: of.message,
+            asked,
+            until,
+            checkpoint: state.checkpoint.clone(),
+            losses: state.losses.len(),
+            fence: state.fence,
+        }
+    }
 }
 
 /// The message that carries an attempt to its pool, as that issue.

@@ -1,7 +1,5 @@
 //! What callers and schedules ask of a run: begin, end early, hold, go on, start over.
 
-use std::cmp::Ordering;
-
 use super::change::Rejection;
 use super::draft::Draft;
 use super::ending;
@@ -46,14 +44,9 @@ fn deadline(draft: &Draft<'_>) -> Option<Timestamp> {
     draft.definition.timeout.map(|timeout| draft.now.plus(timeout))
 }
 
-/// Whether a request is of this life of the run: each retry begins another. One that was made before the newest retry
-/// has been answered, and the caller that retried since knew of it.
-fn is_of_this_life(draft: &Draft<'_>, retries: u32) -> Result<bool, Rejection> {
-    match retries.cmp(&draft.run.retries) {
-        Ordering::Less => Ok(false),
-        Ordering::Equal => Ok(true),
-        Ordering::Greater => Err(Rejection::Stale),
-    }
+/// Whether a request was made by a caller that saw the run as it is. One that was made before has been answered since.
+fn is_as_seen(seen: u32, is: u32) -> Result<bool, Rejection> {
+    if seen > is { Err(Rejection::Stale) } else { Ok(seen == is) }
 }
 
 /// Cancels for a caller that saw the run when it had been retried that often.
@@ -63,7 +56,7 @@ pub(super) fn cancel_as_asked(
     reason: &str,
     retries: u32,
 ) -> Result<(), Rejection> {
-    if is_of_this_life(draft, retries)? { ending::cancel(draft, cause, reason) } else { Ok(()) }
+    if is_as_seen(retries, draft.run.retries)? { ending::cancel(draft, cause, reason) } else { Ok(()) }
 }
 
 /// Kills one action for a caller that saw the run when it had been retried that often.
@@ -73,79 +66,46 @@ pub(super) fn kill_as_asked(
     reason: &str,
     retries: u32,
 ) -> Result<(), Rejection> {
-    if is_of_this_life(draft, retries)? { ending::kill(draft, action, reason) } else { Ok(()) }
+    if is_as_seen(retries, draft.run.retries)? { ending::kill(draft, action, reason) } else { Ok(()) }
 }
 
 /// Pauses for a caller that saw the run when it had been paused and retried that often. Each pause is asked for by itself:
 /// a request that comes again once the run goes on does not hold it a second time.
-pub(super) fn pause_as_asked(draft: &mut Draft<'_>, pauses: u32, retries: u32) -> Result<(), Rejection> {
-    if !is_of_this_life(draft, retries)? {
+pub(super) fn pause(draft: &mut Draft<'_>, pauses: u32, retries: u32) -> Result<(), Rejection> {
+    let is_new = is_as_seen(retries, draft.run.retries)? && is_as_seen(pauses, draft.run.pauses)?;
+    if !is_new || draft.run.status == RunStatus::Paused {
         return Ok(());
     }
-    match pauses.cmp(&draft.run.pauses) {
-        Ordering::Less => Ok(()),
-        Ordering::Equal => pause(draft),
-        Ordering::Greater => Err(Rejection::Stale),
+    if draft.run.status != RunStatus::Running {
+        return Err(Rejection::of_status(draft.run.status));
     }
-}
-
-fn pause(draft: &mut Draft<'_>) -> Result<(), Rejection> {
-    match draft.run.status {
-        RunStatus::Running => {
-            draft.emit(FactKind::RunPaused { number: draft.run.pauses + 1, caller: draft.caller.clone() });
-        }
-        RunStatus::Paused => {}
-        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
-        RunStatus::Succeeded
-        | RunStatus::SucceededWithFaults
-        | RunStatus::Failed
-        | RunStatus::TimedOut
-        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
-    }
+    draft.emit(FactKind::RunPaused { number: draft.run.pauses + 1, caller: draft.caller.clone() });
     Ok(())
 }
 
 /// Ends the pause that a caller saw when the run had been paused that often, and none that was begun since.
-pub(super) fn resume_as_asked(draft: &mut Draft<'_>, pauses: u32) -> Result<(), Rejection> {
-    match pauses.cmp(&draft.run.pauses) {
-        Ordering::Less => Ok(()),
-        Ordering::Equal => resume(draft),
-        Ordering::Greater => Err(Rejection::Stale),
+pub(super) fn resume(draft: &mut Draft<'_>, pauses: u32) -> Result<(), Rejection> {
+    if !is_as_seen(pauses, draft.run.pauses)? || draft.run.status == RunStatus::Running {
+        return Ok(());
     }
-}
-
-fn resume(draft: &mut Draft<'_>) -> Result<(), Rejection> {
-    match draft.run.status {
-        RunStatus::Paused => {
-            // The pause may not have been published yet.
-            draft.again.extend(outstanding::of_status(&draft.run));
-            draft.emit(FactKind::RunResumed { number: draft.run.pauses, caller: draft.caller.clone() });
-            graph::follow(draft);
-        }
-        RunStatus::Running => {}
-        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
-        RunStatus::Succeeded
-        | RunStatus::SucceededWithFaults
-        | RunStatus::Failed
-        | RunStatus::TimedOut
-        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+    if draft.run.status != RunStatus::Paused {
+        return Err(Rejection::of_status(draft.run.status));
     }
+    // The pause may not have been published yet.
+    draft.again.extend(outstanding::of_status(&draft.run));
+    draft.emit(FactKind::RunResumed { number: draft.run.pauses, caller: draft.caller.clone() });
+    graph::follow(draft);
     Ok(())
 }
 
 /// Starts over what did not succeed and all that needs it; what succeeded beside it stays.
 pub(super) fn retry(draft: &mut Draft<'_>, retries: u32) -> Result<(), Rejection> {
-    if !is_of_this_life(draft, retries)? {
+    let status = draft.run.status;
+    if !is_as_seen(retries, draft.run.retries)? || status == RunStatus::Running && draft.run.retries > 0 {
         return Ok(());
     }
-    match draft.run.status {
-        RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut | RunStatus::Cancelled => {}
-        RunStatus::Running if draft.run.retries > 0 => return Ok(()),
-        RunStatus::Submitted
-        | RunStatus::Running
-        | RunStatus::Paused
-        | RunStatus::Cancelling
-        | RunStatus::Succeeded => return Err(Rejection::RunStatus(draft.run.status)),
+    if !status.is_final() || status == RunStatus::Succeeded {
+        return Err(Rejection::RunStatus(status));
     }
     // The end that is taken back may not have been published yet.
     draft.again.extend(outstanding::of_status(&draft.run));

@@ -105,19 +105,8 @@ impl<'a> Draft<'a> {
 
     /// Tells the attempt's owner, if there is one, to stop.
     pub(super) fn stop_owner(&mut self, action: ActionIndex, fate: Fate, reason: &str) {
-        let state = self.state(action);
-        let Some(owner) = &state.owner else { return };
-        let stop = Stop {
-            agent: owner.agent.clone(),
-            pool: self.action(action).pool.clone(),
-            action,
-            delivery: state.last,
-            message: owner.message,
-            asked: None,
-            fate,
-            reason: reason.to_owned(),
-        };
-        self.commands.push(Command::Stop(Box::new(stop)));
+        let stop = Stop::of_owner(self.definition, &self.run, action, fate, reason);
+        self.commands.extend(stop.map(|stop| Command::Stop(Box::new(stop))));
     }
 
     /// Sends a queued attempt again.

@@ -18,25 +18,20 @@ use crate::time::Millis;
 
 /// Cancels the run, if it has not ended.
 pub(super) fn cancel(draft: &mut Draft<'_>, cause: CancelCause, reason: &str) -> Result<(), Rejection> {
-    match draft.run.status {
-        RunStatus::Submitted | RunStatus::Running | RunStatus::Paused => {}
-        RunStatus::Cancelling | RunStatus::Cancelled => return Ok(()),
-        RunStatus::Succeeded | RunStatus::SucceededWithFaults | RunStatus::Failed | RunStatus::TimedOut => {
-            return Err(Rejection::RunEnded);
-        }
+    if matches!(draft.run.status, RunStatus::Cancelling | RunStatus::Cancelled) {
+        return Ok(());
+    }
+    if draft.run.status.is_final() {
+        return Err(Rejection::RunEnded);
     }
     let caller = draft.caller.clone();
     draft.emit(FactKind::RunCancelling { cause, reason: reason.to_owned(), caller });
     for action in draft.definition.indexes() {
-        match draft.state(action).status {
-            ActionStatus::Waiting | ActionStatus::RetryWaiting => draft.cancel(action, None),
-            ActionStatus::Running => draft.stop_owner(action, Fate::Report, CANCELLED),
-            ActionStatus::Queued
-            | ActionStatus::Succeeded
-            | ActionStatus::Failed
-            | ActionStatus::TimedOut
-            | ActionStatus::Skipped
-            | ActionStatus::Cancelled => {}
+        let status = draft.state(action).status;
+        if status == ActionStatus::Running {
+            draft.stop_owner(action, Fate::Report, CANCELLED);
+        } else if !status.is_in_flight() && !status.is_settled() {
+            draft.cancel(action, None);
         }
     }
     if draft.run.open > 0 {
@@ -56,15 +51,11 @@ pub(super) fn kill(draft: &mut Draft<'_>, action: ActionIndex, reason: &str) -> 
             Err(Rejection::Settled)
         };
     }
-    match draft.run.status {
-        RunStatus::Running | RunStatus::Paused if status.is_settled() => return Err(Rejection::Settled),
-        RunStatus::Running | RunStatus::Paused => {}
-        RunStatus::Submitted | RunStatus::Cancelling => return Err(Rejection::RunStatus(draft.run.status)),
-        RunStatus::Succeeded
-        | RunStatus::SucceededWithFaults
-        | RunStatus::Failed
-        | RunStatus::TimedOut
-        | RunStatus::Cancelled => return Err(Rejection::RunEnded),
+    if !draft.run.status.goes_on() {
+        return Err(Rejection::of_status(draft.run.status));
+    }
+    if status.is_settled() {
+        return Err(Rejection::Settled);
     }
     let (of, caller) = (draft.at(action), draft.caller.clone());
     draft.emit(FactKind::ActionCancelling { of, reason: reason.to_owned(), caller });
@@ -84,18 +75,12 @@ pub(super) fn kill(draft: &mut Draft<'_>, action: ActionIndex, reason: &str) -> 
 /// running one after its agent must have lost its right to it. Until then its agent is told again.
 pub(super) fn force(draft: &mut Draft<'_>, action: ActionIndex, waited: Millis) {
     let is_leased = draft.state(action).leased_until(draft.now).is_some();
-    match draft.state(action).status {
-        ActionStatus::Queued if waited.0 >= CANCEL_GRACE_MS => draft.cancel(action, None),
-        ActionStatus::Running if waited.0 >= CANCEL_FORCE_MS && !is_leased => draft.cancel(action, None),
-        ActionStatus::Running => draft.stop_owner(action, Fate::Report, CANCELLED),
-        ActionStatus::Queued
-        | ActionStatus::Waiting
-        | ActionStatus::RetryWaiting
-        | ActionStatus::Succeeded
-        | ActionStatus::Failed
-        | ActionStatus::TimedOut
-        | ActionStatus::Skipped
-        | ActionStatus::Cancelled => {}
+    let status = draft.state(action).status;
+    let most = if status == ActionStatus::Queued { CANCEL_GRACE_MS } else { CANCEL_FORCE_MS };
+    if status.is_in_flight() && waited.0 >= most && (status == ActionStatus::Queued || !is_leased) {
+        draft.cancel(action, None);
+    } else if status == ActionStatus::Running {
+        draft.stop_owner(action, Fate::Report, CANCELLED);
     }
 }
 

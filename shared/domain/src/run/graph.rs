@@ -7,8 +7,9 @@ use super::input::ActionAt;
 use super::input::CancelCause;
 use super::readiness::{Readiness, readiness};
 use super::state::{Origin, Phase, RunStatus};
+use super::wording::failure;
 use super::work;
-use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
+use crate::attempt::{ActionStatus, ErrorInfo};
 use crate::ids::ActionIndex;
 
 /// Lets everything follow from what was decided: dependents, room for others, the end of the run.
@@ -121,24 +122,4 @@ fn verdict(draft: &Draft<'_>) -> Verdict {
         Ok(output) => (well, output, None),
         Err(error) => (RunStatus::Failed, None, Some(error)),
     }
-}
-
-/// Names the actions that failed the run: the first few, and how many more there are.
-fn failure(draft: &Draft<'_>) -> ErrorInfo {
-    const NAMED: usize = 3;
-    let is_fault = |state: &ActionState| state.status.is_failure() || state.status == ActionStatus::Cancelled;
-    let failed = |action: &ActionIndex| is_fault(draft.state(*action)) && !draft.action(*action).allow_failure;
-    let named: Vec<String> = draft
-        .definition
-        .indexes()
-        .filter(failed)
-        .take(NAMED)
-        .map(|action| {
-            let kind = draft.state(action).error.as_ref().map_or("unknown", |error| error.kind.as_str());
-            format!("`{}` ({kind})", draft.action(action).name)
-        })
-        .collect();
-    let more = (draft.run.failed as usize).saturating_sub(named.len());
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    ErrorInfo::new("action.failed", format!("failed: {}{more}", named.join(", ")))
 }

@@ -20,6 +20,7 @@ mod state;
 mod table;
 mod time;
 mod timers;
+mod wording;
 mod work;
 
 pub use change::{Change, Rejection};

@@ -254,16 +254,7 @@ fn rejection(draft: &Draft<'_>, action: ActionIndex, refused: Refused) -> Reject
 }
 
 fn answer(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, fate: Fate, reason: &str) {
-    let stop = Stop {
-        agent: of.agent.clone(),
-        pool: draft.action(of.action).pool.clone(),
-        action: of.action,
-        delivery: of.delivery,
-        message: of.message,
-        asked,
-        fate,
-        reason: reason.to_owned(),
-    };
+    let stop = Stop::answering(of, draft.action(of.action).pool.clone(), asked, fate, reason);
     draft.commands.push(Command::Stop(Box::new(stop)));
 }
 
@@ -277,19 +268,8 @@ fn put_off_wake(draft: &mut Draft<'_>, action: ActionIndex) {
 
 /// Confirms, or confirms again, that the attempt is the agent's own. Only a renewal is answered by a lease.
 fn confirm(draft: &mut Draft<'_>, of: &Report, asked: u32, until: Option<Timestamp>) {
-    let state = draft.state(of.action);
-    let confirm = Confirm {
-        agent: of.agent.clone(),
-        pool: draft.action(of.action).pool.clone(),
-        action: of.action,
-        delivery: of.delivery,
-        message: of.message,
-        asked,
-        until,
-        checkpoint: state.checkpoint.clone(),
-        losses: state.losses.len(),
-        fence: state.fence,
-    };
+    let pool = draft.action(of.action).pool.clone();
+    let confirm = Confirm::answering(of, pool, asked, until, draft.state(of.action));
     draft.commands.push(Command::Confirm(Box::new(confirm)));
 }
 

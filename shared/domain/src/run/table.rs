@@ -33,8 +33,8 @@ fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
             check_action(draft, *action)?;
             control::kill_as_asked(draft, *action, reason, *retries)?;
         }
-        Input::Pause { pauses, retries } => control::pause_as_asked(draft, *pauses, *retries)?,
-        Input::Resume { pauses } => control::resume_as_asked(draft, *pauses)?,
+        Input::Pause { pauses, retries } => control::pause(draft, *pauses, *retries)?,
+        Input::Resume { pauses } => control::resume(draft, *pauses)?,
         Input::Retry { retries } => control::retry(draft, *retries)?,
         Input::Wake { action } => {
             action.map_or(Ok(()), |action| check_action(draft, action))?;

@@ -11,6 +11,7 @@ use super::input::CancelCause;
 use super::report::attempt_failed;
 use super::state::{Phase, RunStatus};
 use super::timers::{self, due_of, timeout_of};
+use super::wording::untaken;
 use crate::attempt::{ActionStatus, ErrorInfo, Fate};
 use crate::ids::{ActionIndex, PoolName};
 use crate::outstanding;
@@ -77,35 +78,31 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
     let Some(due) = due_of(draft.definition, &draft.run, action, handled).filter(|due| *due <= draft.now) else {
         return;
     };
-    match state.status {
+    if state.status == ActionStatus::RetryWaiting {
+        if !by_timer {
+            // The process manager that decided the retry may have died before it published that.
+            draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
+        }
         // Room is given when all that is due has been looked at, so that the author's order decides.
-        ActionStatus::RetryWaiting => {
-            if !by_timer {
-                // The process manager that decided the retry may have died before it published that.
-                draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
-            }
-            draft.emit(FactKind::ActionReady { action });
-        }
-        ActionStatus::Queued if !waits_too_long(draft, action) => send_again(draft, action),
-        ActionStatus::Queued => {
-            let (by, error) = (state.owner.clone(), ErrorInfo::new("timeout.queue", untaken(draft, action, due)));
-            attempt_failed(draft, action, by, error, true);
-        }
-        ActionStatus::Running => {
-            let timeout = timeout_of(draft.definition, &draft.run, action).filter(|timeout| *timeout <= draft.now);
-            let Some(timeout) = timeout else { return lapse(draft, action) };
-            let by = state.owner.clone();
-            let message = format!("its agent did not report until {timeout}, a minute after its timeout");
-            draft.stop_owner(action, Fate::Leave, "the attempt has taken longer than its timeout");
-            attempt_failed(draft, action, by, ErrorInfo::new("timeout.lost", message), true);
-        }
-        ActionStatus::Waiting
-        | ActionStatus::Succeeded
-        | ActionStatus::Failed
-        | ActionStatus::TimedOut
-        | ActionStatus::Skipped
-        | ActionStatus::Cancelled => {}
+        draft.emit(FactKind::ActionReady { action });
+    } else if state.status == ActionStatus::Running {
+        overdue(draft, action);
+    } else if waits_too_long(draft, action) {
+        let (by, error) = (state.owner.clone(), ErrorInfo::new("timeout.queue", untaken(draft, action, due)));
+        attempt_failed(draft, action, by, error, true);
+    } else {
+        send_again(draft, action);
     }
+}
+
+/// An attempt with an owner has gone on for too long: by its own timeout, or without a lease.
+fn overdue(draft: &mut Draft<'_>, action: ActionIndex) {
+    let timeout = timeout_of(draft.definition, &draft.run, action).filter(|timeout| *timeout <= draft.now);
+    let Some(timeout) = timeout else { return lapse(draft, action) };
+    let by = draft.state(action).owner.clone();
+    let message = format!("its agent did not report until {timeout}, a minute after its timeout");
+    draft.stop_owner(action, Fate::Leave, "the attempt has taken longer than its timeout");
+    attempt_failed(draft, action, by, ErrorInfo::new("timeout.lost", message), true);
 }
 
 /// The owner's lease has run out, or it should have one by now: the attempt is sent again.
@@ -113,18 +110,6 @@ fn lapse(draft: &mut Draft<'_>, action: ActionIndex) {
     draft.stop_owner(action, Fate::Leave, "its lease has run out");
     draft.emit(FactKind::ActionLapsed { of: draft.at(action) });
     draft.resend(action);
-}
-
-/// Why no agent took a queued attempt in time, as far as is known.
-fn untaken(draft: &Draft<'_>, action: ActionIndex, due: Timestamp) -> String {
-    let pool = &draft.action(action).pool;
-    match draft.state(action).unserved {
-        Some(unserved) => {
-            let since = unserved.since;
-            format!("no agent has served the pool `{pool}` since {since}; none took the attempt until {due}")
-        }
-        None => format!("no agent took the attempt from the pool `{pool}` until {due}"),
-    }
 }
 
 /// Whether a queued attempt has waited for as long as it may.

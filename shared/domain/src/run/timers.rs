@@ -30,25 +30,17 @@ pub(super) fn due_of(definition: &Definition, run: &Run, action: ActionIndex, ha
     if let Some(kill) = state.kill.as_ref().filter(|_| state.status.is_in_flight()) {
         return state.leased_until(handled).into_iter().chain([next_look(kill.at, handled)]).min();
     }
-    match state.status {
-        ActionStatus::RetryWaiting => state.retry_at,
-        ActionStatus::Queued => {
-            let since = state.waits_since()?;
-            let given_up = definition.action(action).queue_timeout.map(|most| since.plus(most));
-            given_up.into_iter().chain([next_mark(since, handled)]).min()
-        }
-        ActionStatus::Running => {
-            let owner = state.owner.as_ref()?;
-            let lapses = owner.until.unwrap_or(owner.since.plus(Millis(UNLEASED_MS)));
-            timeout_of(definition, run, action).into_iter().chain([lapses]).min()
-        }
-        ActionStatus::Waiting
-        | ActionStatus::Succeeded
-        | ActionStatus::Failed
-        | ActionStatus::TimedOut
-        | ActionStatus::Skipped
-        | ActionStatus::Cancelled => None,
+    if state.status == ActionStatus::Queued {
+        let since = state.waits_since()?;
+        let given_up = definition.action(action).queue_timeout.map(|most| since.plus(most));
+        return given_up.into_iter().chain([next_mark(since, handled)]).min();
     }
+    if state.status == ActionStatus::Running {
+        let owner = state.owner.as_ref()?;
+        let lapses = owner.until.unwrap_or(owner.since.plus(Millis(UNLEASED_MS)));
+        return timeout_of(definition, run, action).into_iter().chain([lapses]).min();
+    }
+    state.retry_at
 }
 
 /// The first time after `handled` at which an attempt that waits since then is sent again: after 10 minutes, 20, 40 and so

@@ -1,8 +1,8 @@
 //! What a record tells people: of its failures, and of what has happened to it.
 
+use windlass_domain::history::history;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::{CANCEL_GRACE_MS, TIMEOUT_MARGIN_MS};
-use windlass_domain::outstanding::history;
 use windlass_domain::run::{Command, Input, RunStatus};
 use windlass_domain::time::Millis;
 use windlass_testkit::sketch::{ActionSketch, RETRIED, Sketch};

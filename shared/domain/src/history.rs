@@ -1,0 +1,72 @@
+//! The history of a run, as far as its record tells: for hosts that keep no log of events.
+
+use crate::attempt::ActionStatus;
+use crate::definition::Definition;
+use crate::ids::ActionIndex;
+use crate::outstanding::{at, kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
+use crate::run::{Fact, FactKind, Run};
+
+/// A fact, and its place: facts that later commits add have higher places. What a commit changes moves to its place, so a
+/// fact may be met twice, with the same id.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placed {
+    /// The revision of the commit that changed last what the fact is about, and what it is about.
+    pub place: u64,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// Actions of one revision: more than there may be.
+const PLACES: u64 = 1 << 20;
+/// Facts of one action's newest attempt that can be told, and more.
+const KINDS: u64 = 1 << 2;
+
+/// What has happened to a run, as far as its record tells. Of each action the newest attempt is known, so the facts of
+/// earlier attempts are not among these.
+pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
+    let mut placed = Vec::new();
+    let mut put = |base: u64, facts: Vec<Fact>| {
+        placed.extend((base..).zip(facts).map(|(place, fact)| Placed { place, fact }));
+    };
+    for action in definition.indexes() {
+        let state = run.action(action);
+        put(state.revision * PLACES + u64::from(action.0 + 1) * KINDS, life_of(definition, run, action));
+        if let Some(unserved) = state.unserved {
+            // After that it was queued: the same commit may have said both.
+            let place = unserved.revision * PLACES + u64::from(action.0 + 2) * KINDS - 1;
+            put(place, of_unserved(definition, run, action).into_iter().collect());
+        }
+    }
+    if let Some(at) = run.started_at {
+        let fact = Fact::told(at, FactKind::RunStarted { deadline: run.deadline });
+        // Of a run that was retried, the revision of its first start is not kept: it was among the first.
+        let revision = if run.retries == 0 { run.start_revision } else { 1 };
+        put(revision * PLACES, vec![fact]);
+    }
+    if run.retries > 0 {
+        put(run.start_revision * PLACES + PLACES - 2 * KINDS, of_start(run).into_iter().collect());
+    }
+    if let Some(why) = &run.cancellation {
+        put(why.revision * PLACES + PLACES - KINDS, vec![of_cancellation(why)]);
+    }
+    put(run.status_revision * PLACES + PLACES - KINDS + 1, of_status(run).into_iter().collect());
+    placed.sort_by_key(|placed| placed.place);
+    placed
+}
+
+/// What is known of the newest attempt: that it was queued, that it began, that it was killed, how it ended.
+fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact> {
+    let state = run.action(action);
+    let of = at(run, action);
+    let mut facts = Vec::new();
+    if let Some(at) = state.queued_at.filter(|_| state.status != ActionStatus::Queued) {
+        facts.push(Fact::told(at, FactKind::ActionQueued { of, issue: 0 }));
+    }
+    if let Some(owner) = state.owner.clone().filter(|_| state.status != ActionStatus::Running) {
+        let (at, delivery, fence) = (owner.started_at, state.last, state.fence);
+        facts.push(Fact::told(at, FactKind::ActionStarted { of, delivery, owner, fence }));
+    }
+    facts.extend(kill_of(run, action).map(|kill| of_kill(run, action, kill)));
+    facts.extend(of_action(definition, run, action));
+    facts
+}
