@@ -145,27 +145,19 @@ impl Plan {
 /// When the sweeper is to look at a run that is written now; none: it finds it otherwise, or has not to.
 ///
 /// A run that is young is found in the index of runs by when it was submitted, so that most runs, which end soon, are
-/// never in this one. A later one stands at a whole minute, so that transitions of one minute do not write it again.
+/// never in this one. An older one stands at the minute in which it is to be woken, so that transitions of one minute do not write it again.
 pub(crate) fn due_at(run: &Run, now: Timestamp) -> Option<Timestamp> {
     if run.status.is_final() {
         return None;
     }
     if now.since(run.submitted_at).0 >= YOUNG_MS {
-        // A run may be written so often that nobody looks at it; it is woken all the same.
-        let wake = run.wake_at.map(whole_minute);
-        return Some(wake.map_or(next_look(now), |wake| wake.min(next_look(now))));
+        return run.wake_at.map(whole_minute);
     }
     run.wake_at.filter(|at| at.since(now).0 > windlass_domain::limits::MAX_DELAY_MS)
 }
 
-/// The whole minute after that, and two more.
-pub(crate) fn next_look(committed_at: Timestamp) -> Timestamp {
-    const MINUTE_MS: i64 = 60_000;
-    Timestamp::from_millis((committed_at.as_millis().div_euclid(MINUTE_MS)).saturating_add(3).saturating_mul(MINUTE_MS))
-}
-
 /// The first whole minute that is not before that.
-fn whole_minute(at: Timestamp) -> Timestamp {
+pub(crate) fn whole_minute(at: Timestamp) -> Timestamp {
     const MINUTE_MS: i64 = 60_000;
     let minutes = at.as_millis().saturating_add(MINUTE_MS - 1).div_euclid(MINUTE_MS);
     Timestamp::from_millis(minutes.saturating_mul(MINUTE_MS))

@@ -2,7 +2,7 @@
 //!
 //! A run that lives for less than two minutes is never in the index of what is due. When it is two minutes old and
 //! still open, it is found by when it was submitted, and taken into that index, in which it stays: from then on each
-//! commit says when it is to be looked at next. So no open run is without a place where the sweeper finds it, and most
+//! commit says when it is to be woken. So no open run is without a place where the sweeper finds it, and most
 //! runs cost the sweeper one read.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -12,7 +12,7 @@ use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{LONGEST_REST, PortError};
 
 use super::RunTable;
-use super::layout::next_look;
+use super::layout::whole_minute;
 use super::read::readable;
 use crate::table::head::{DUE_SHARDS, Head, head_key, run_of, shard, shard_of};
 use crate::table::mark::{self, mark_key};
@@ -25,6 +25,8 @@ use crate::table::{
 /// later, up to the second.
 const NEXT_LOOK: (Millis, Millis) = (Millis(2 * 60_000), Millis(15 * 60_000));
 const _: () = assert!(NEXT_LOOK.1.0 as u128 <= LONGEST_REST.as_millis());
+/// The age at which a run is taken into the index of what is due.
+const ADOPTED_AT_MS: i64 = 2 * 60_000;
 /// Runs of one task that one look goes through: a look must end within its invocation, and the next goes on from there.
 const MAX_LOOKED_AT: usize = 20_000;
 /// Runs of one query.
@@ -40,6 +42,8 @@ struct Look {
     /// As the engine says; what is due by then is due.
     now: Timestamp,
     untouched_since: Timestamp,
+    /// Runs that were submitted before are old enough to be in the index of what is due.
+    adopted_until: Timestamp,
     /// The later one of `now` and the clock: what is handed out is not due again before a while after it.
     clock: Timestamp,
 }
@@ -54,7 +58,7 @@ impl Look {
 
     /// Where the next look at young runs begins, if this one has seen all of them: a little before its end.
     fn next_from(&self) -> Timestamp {
-        Timestamp::from_millis(self.untouched_since.as_millis() - OVERLAP_MS)
+        Timestamp::from_millis(self.adopted_until.as_millis() - OVERLAP_MS)
     }
 
     /// When a run that is handed out is to be looked at next: soon if it is due, in case its wake is never sent.
@@ -74,21 +78,21 @@ impl RunTable {
         untouched_since: Timestamp,
         most: usize,
     ) -> Result<Vec<RunId>, PortError> {
-        let look = Look { now, untouched_since, clock: now.max(self.clock.now()) };
+        let clock = self.clock.now();
+        let old_enough = Timestamp::from_millis(clock.as_millis() - ADOPTED_AT_MS);
+        let adopted_until = old_enough.max(untouched_since);
+        let look = Look { now, untouched_since, adopted_until, clock: now.max(clock) };
         let mut found = self.look_at_due(look, most).await?;
-        if found.len() < most && untouched_since.as_millis() > 0 {
+        if found.len() < most {
             found.extend(self.look_at_young(look, most - found.len()).await?);
         }
         Ok(found)
     }
 
     async fn look_at_due(&self, look: Look, most: usize) -> Result<Vec<RunId>, PortError> {
-        // A run that was written before `untouched_since` is in the index at the look after that, or before.
-        let mut until = look.now.max(next_look(look.untouched_since));
-        if look.untouched_since >= look.now {
-            // Every open run is asked for, those that rest too.
-            until = look.clock.plus(NEXT_LOOK.1);
-        }
+        // If runs are asked for that nobody has written to, whatever they wait for, all of them are looked at.
+        let is_due_asked = look.untouched_since.as_millis() <= 0;
+        let until = if is_due_asked { look.now } else { Timestamp::from_millis(i64::MAX) };
         let shards = (0..DUE_SHARDS).map(|number| self.due_of_shard(shard(number), until, most));
         let found = futures::future::try_join_all(shards).await?.concat();
         let mut handed_out = Vec::new();
@@ -147,12 +151,12 @@ impl RunTable {
         Ok(())
     }
 
-    /// Looks at runs that were submitted since the last time, up to `untouched_since`.
+    /// Looks at runs that were submitted since the last time, and are old enough by now.
     async fn look_at_young(&self, look: Look, most: usize) -> Result<Vec<RunId>, PortError> {
         let mark = self.table.get(mark_key(), Reading::Consistent).await?;
         let mark =
             mark.map(|item| mark::decode(&item)).transpose().map_err(|damage| damage.of("the sweeper's mark"))?;
-        let from = mark.map_or(Timestamp::from_millis(0), |mark| mark.min(look.untouched_since));
+        let from = mark.map_or(Timestamp::from_millis(0), |mark| mark.min(look.adopted_until));
         let tasks = self.tasks_with_runs().await?;
         let of_task = |task: TaskName| self.look_at_task(task, from, look);
         let looks: Vec<(Vec<RunId>, Timestamp)> =
@@ -178,7 +182,7 @@ impl RunTable {
         let expression = Expression::names(&[LIST_KEY, SUBMITTED_AT])
             .value(LIST_KEY, text(task.as_str()))
             .value("from", number(from.as_millis()))
-            .value("until", number(look.untouched_since.as_millis()));
+            .value("until", number(look.adopted_until.as_millis()));
         let key = "#list_key = :list_key AND #submitted_at BETWEEN :from AND :until";
         let limit = Some(CHUNK);
         let mut query = Query { index: Some(RUNS_INDEX), key, expression, ascending: true, limit, after: None };
@@ -203,7 +207,8 @@ impl RunTable {
         let open = self.heads(ids).await?.into_iter().filter(|head| !head.bare().status.is_final());
         let adopt = |head: Head| async move {
             let is_stale = look.is_for(&head);
-            let next = if is_stale { look.next(&head) } else { next_look(head.committed_at) };
+            let wake = head.bare().wake_at.map(whole_minute);
+            let Some(next) = (if is_stale { Some(look.next(&head)) } else { wake }) else { return Ok(None) };
             if head.due_at.is_some_and(|due_at| due_at <= next) {
                 return Ok(None);
             }

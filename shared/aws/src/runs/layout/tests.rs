@@ -188,13 +188,12 @@ fn due_time_of_a_run_follows_its_timers() {
     // A message is never delayed for longer than 15 minutes.
     check(10, Some(10 + 901), Some(10 + 901));
     // It was submitted in the middle of a minute.
-    check(100, None, Some(270));
-    check(149, Some(5000), Some(270));
-    check(150, None, Some(330));
+    check(100, None, None);
+    check(149, Some(5000), Some(5010));
     // However often it is written, it is woken: at a whole minute.
     check(150, Some(211), Some(270));
     check(150, Some(210), Some(210));
-    check(150, Some(331), Some(330));
+    check(150, Some(331), Some(390));
     check(150, Some(100), Some(150));
     let ended = Run { status: RunStatus::Failed, submitted_at, ..performed(1) };
     assert_eq!(due_at(&ended, after(5000)), None);
