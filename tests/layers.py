@@ -15,6 +15,15 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 MAX_FILE_LINES = 500
 MAX_FUNCTION_LINES = 60
 MAX_WIDTH = 120
+MAX_RULE_LINES = 1200
+MAX_WAY = 6
+
+# What decides about an attempt and its run; the rest of the domain says what there is, and how it is told.
+RULES = [
+    f"shared/domain/src/{name}.rs"
+    for name in ("attempt/table", "attempt/loss", "run/table", "run/control", "run/report", "run/ending", "run/time",
+                 "run/timers", "run/graph", "run/readiness", "outstanding")
+]
 
 TOKEN = re.compile(
     r"""(?P<skip>//[^\n]*|/\*(?:[^*]|\*(?!/))*\*/|\s+)
@@ -339,6 +348,27 @@ def settings() -> list[str]:
     return faults
 
 
+def rules() -> list[str]:
+    """The lines of code, comments and tests aside, of the rules that decide about an attempt and its run."""
+    count = 0
+    for file in RULES:
+        code = (ROOT / file).read_text().split("#[cfg(test)]")[0]
+        count += sum(1 for line in code.splitlines() if line.strip() and not line.strip().startswith("//"))
+    print(f"rules: {count} lines of code in {len(RULES)} files; {MAX_RULE_LINES} are allowed")
+    return [f"the rules have {count} lines of code; {MAX_RULE_LINES} are allowed"] if count > MAX_RULE_LINES else []
+
+
+def ways() -> list[str]:
+    """The files that ARCHITECTURE.md names on the way of an input, each of which must exist."""
+    found = []
+    for name, steps in re.findall(r"^## The way of `(\w+)`$(.*?)(?=^## )", (ROOT / "ARCHITECTURE.md").read_text(), re.M | re.S):
+        files = re.findall(r"^\d+\. `([^`]+)`", steps, re.M)
+        print(f"the way of {name}: {len(files)} files; {MAX_WAY} are allowed")
+        found += [f"the way of {name} has {len(files)} files; {MAX_WAY} are allowed"] if len(files) > MAX_WAY else []
+        found += [f"the way of {name} names {file}, which does not exist" for file in files if not (ROOT / file).exists()]
+    return found
+
+
 def faults() -> list[str]:
     """What is wrong, a text each."""
-    return settings() + circles() + lengths()
+    return settings() + circles() + lengths() + rules() + ways()

@@ -3,8 +3,8 @@
 use crate::attempt::ActionStatus;
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
-use crate::outstanding::{at, kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 use crate::run::{Fact, FactKind, Run};
+use crate::told::{at, kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
 /// A fact, and its place: facts that later commits add have higher places. What a commit changes moves to its place, so a
 /// fact may be met twice, with the same id.

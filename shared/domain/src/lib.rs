@@ -20,4 +20,5 @@ pub mod retry;
 pub mod run;
 pub mod schedule;
 pub mod time;
+mod told;
 pub mod work;

@@ -31,9 +31,6 @@ const HELD_BACK: Millis = Millis::from_secs(60);
 /// given up by then.
 const WRITTEN_WITHIN: Duration = Duration::from_secs(30);
 
-/// How long a run that has begun may be without any report before its start is sent again.
-const UNHEARD_OF: Millis = Millis::from_secs(10);
-
 /// Submits runs.
 #[derive(Clone)]
 pub struct Starter {
@@ -280,8 +277,8 @@ pub(crate) async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortErro
     if !run.is_unheard_of() || run.status.is_final() {
         return Ok(());
     }
-    let age = run.started_at.map_or(UNHEARD_OF, |begun| ports.clock.now().since(begun));
-    let delay = Millis(UNHEARD_OF.0.saturating_sub(age.0));
+    let age = run.started_at.map_or(HELD_BACK, |begun| ports.clock.now().since(begun));
+    let delay = Millis(HELD_BACK.0.saturating_sub(age.0));
     send_all(ports.queues.as_ref(), &[to_run(run.id, Input::Start, delay)]).await
 }
 

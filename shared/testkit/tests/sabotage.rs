@@ -66,6 +66,7 @@ fn told(bug: Bug, found: &Result<Verdict, String>) -> String {
 }
 
 #[test]
+#[cfg_attr(debug_assertions, ignore = "it looks at thousands of worlds, which only an optimised build can")]
 fn every_bug_is_found_within_2000_seeds() {
     let asked = std::env::var("WINDLASS_BUG").ok();
     let bugs: Vec<Bug> =

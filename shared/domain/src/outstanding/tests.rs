@@ -8,7 +8,7 @@ use crate::caller::{Caller, Way};
 use crate::delivery::Delivery;
 use crate::history::history;
 use crate::ids::{AgentId, RunId, TaskName};
-use crate::run::{CancelCause, Input, Outcome, Report, decide};
+use crate::run::{CancelCause, FactKind, Input, Outcome, Report, decide};
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const CHAIN: &str = "{ a: { exec: [x] }, b: { exec: [x], needs: [a] } }";

@@ -13,6 +13,7 @@ use crate::attempt::ActionStatus;
 use crate::ids::ActionIndex;
 use crate::outstanding;
 use crate::time::Timestamp;
+use crate::told;
 
 /// Begins the run. Of one that has begun, and of which no agent has reported anything, the start is sent again: the process
 /// that recorded it may have died.
@@ -92,7 +93,7 @@ pub(super) fn resume(draft: &mut Draft<'_>, pauses: u32) -> Result<(), Rejection
         return Err(Rejection::of_status(draft.run.status));
     }
     // The pause may not have been published yet.
-    draft.again.extend(outstanding::of_status(&draft.run));
+    draft.again.extend(told::of_status(&draft.run));
     draft.emit(FactKind::RunResumed { number: draft.run.pauses, caller: draft.caller.clone() });
     graph::follow(draft);
     Ok(())
@@ -108,7 +109,7 @@ pub(super) fn retry(draft: &mut Draft<'_>, retries: u32) -> Result<(), Rejection
         return Err(Rejection::RunStatus(status));
     }
     // The end that is taken back may not have been published yet.
-    draft.again.extend(outstanding::of_status(&draft.run));
+    draft.again.extend(told::of_status(&draft.run));
     let actions = unsuccessful(draft);
     let deadline = deadline(draft);
     let caller = draft.caller.clone();

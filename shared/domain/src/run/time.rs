@@ -14,8 +14,8 @@ use super::timers::{self, due_of, timeout_of};
 use super::wording::untaken;
 use crate::attempt::{ActionStatus, ErrorInfo, Fate};
 use crate::ids::{ActionIndex, PoolName};
-use crate::outstanding;
 use crate::time::Timestamp;
+use crate::told;
 
 /// A timer has run down: of one action, or of the run as a whole.
 pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result<(), Rejection> {
@@ -81,7 +81,7 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
     if state.status == ActionStatus::RetryWaiting {
         if !by_timer {
             // The process manager that decided the retry may have died before it published that.
-            draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
+            draft.again.extend(told::of_action(draft.definition, &draft.run, action));
         }
         // Room is given when all that is due has been looked at, so that the author's order decides.
         draft.emit(FactKind::ActionReady { action });
@@ -121,7 +121,7 @@ fn waits_too_long(draft: &Draft<'_>, action: ActionIndex) -> bool {
 
 /// A queued attempt has waited for long: its message may be lost, and so may be the event that it was queued.
 fn send_again(draft: &mut Draft<'_>, action: ActionIndex) {
-    draft.again.extend(outstanding::of_action(draft.definition, &draft.run, action));
+    draft.again.extend(told::of_action(draft.definition, &draft.run, action));
     draft.resend(action);
 }
 
