@@ -80,3 +80,27 @@ async fn poison_is_given_up_and_innocents_succeed() {
         assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
     }
 }
+
+/// An agent that dies seven seconds after each of its starts has room for everything, and comes to the end of nothing.
+async fn crash_loop(world: &World) {
+    for number in 0.. {
+        let agent = world.agent(&format!("broken-{number}"), 30, Script::new(|_| Script::hang()));
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        agent.kill();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn crash_looping_agent_makes_no_innocent_poison() {
+    let world = World::new();
+    let actions: serde_json::Map<String, Value> =
+        (0..INNOCENTS).map(|number| (format!("a{number:02}"), json!({ "native": { "handler": "x" } }))).collect();
+    let id = world.submit(&json!({ "task": "innocent", "actions": actions })).await;
+    let sound = world.agent("sound", 2, Script::new(|_| Script::after(Duration::from_mins(1), json!("done"))));
+    let run = tokio::select! {
+        run = world.ended(id) => run,
+        () = crash_loop(&world) => unreachable!("it goes on"),
+    };
+    assert_eq!(run.status, RunStatus::Succeeded, "{:?}", run.error);
+    sound.kill();
+}
