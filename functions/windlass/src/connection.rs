@@ -71,8 +71,8 @@ impl Connection {
         let credentials = match (&globals.token, client) {
             (Some(token), _) => Credentials::Token(token.trim().to_owned()),
             (None, Some(client)) => Credentials::SignIn(Arc::new(SignIn::new(client)?)),
-            // The client sends the local host's token only to a loopback address: one that the host wrote down or that the
-            // user named.
+            // The client sends the local host's token only to a loopback address: one that the host wrote down, or
+            // one that the user named.
             (None, None) if is_loopback(&url) && (is_written || globals.url.is_some()) => folders
                 .iter()
                 .find_map(|folder| read_line(&folder.join(TOKEN_FILE)))
