@@ -47,7 +47,8 @@ impl fmt::Debug for ClientCredentials {
 }
 
 impl ClientCredentials {
-    /// Reads this process's environment; `None` if it sets none of the variables. WL0617 if one is missing or invalid.
+    /// Reads this process's environment; `None` if it sets neither the client's id, nor its secret, nor the token URL.
+    /// WL0617 if one of them is missing or the URL is invalid.
     pub(crate) fn from_env() -> Result<Option<Self>, Failure> {
         Self::read(|name| std::env::var(name).ok())
     }
