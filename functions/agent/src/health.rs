@@ -1,8 +1,8 @@
-//! How the agent does, for whoever may end it: `GET /healthz`.
+//! The agent's health for ECS, which may stop the task: `GET /healthz`.
 //!
-//! 503 says "end me and start another": nothing has been received for so long that all that was held has been lost
-//! anyway. An agent that drains is well. ECS would stop one that says otherwise, protected or not, and take the work
-//! from it that it is about to finish; that it drains is told in the answer.
+//! The agent answers 503 once its receives have failed for `FAILING_FOR`. By then it has lost all the work that it
+//! held, so ECS loses nothing by starting another. A draining agent always answers 200, and its body says `draining`.
+//! ECS stops an unhealthy task even if it is protected, which would cut off work that is about to finish.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windlass_engine::agent::Agent;
 
-/// What is asked for; ECS allows 1 minute to 48 hours. An agent that hangs keeps its task alive for no longer.
+/// How long the agent asks ECS to protect its task; ECS allows 1 minute to 48 hours.
+/// An agent that hangs keeps its task alive for no longer than this.
 const EXPIRES_IN: Duration = Duration::from_hours(1);
 /// When it is renewed: this long before it expires.
 const RENEW_BEFORE: Duration = Duration::from_mins(20);
@@ -32,7 +33,7 @@ pub(crate) struct Protection {
     state: State,
 }
 
-/// What is known of it.
+/// The last answers of ECS, and since when the agent has been idle.
 #[derive(Debug, Default)]
 struct State {
     /// When it expires; absent: it is not protected.
@@ -42,7 +43,7 @@ struct State {
 }
 
 impl State {
-    /// What is to be asked for, if anything: protection, or its end.
+    /// `Some(true)`: ask ECS for protection; `Some(false)`: ask ECS to end it; `None`: ask nothing now.
     fn wanted(&mut self, busy: bool, now: Instant) -> Option<bool> {
         self.idle_since = if busy { None } else { self.idle_since.or(Some(now)) };
         if self.failed_at.is_some_and(|at| now < at + RETRY_AFTER) {

@@ -1,4 +1,4 @@
-//! What the agent is told by its environment, beside what every program on AWS is told.
+//! The agent reads these variables, beside those that every program on AWS reads.
 //!
 //! | name | what | if absent |
 //! |---|---|---|
@@ -55,7 +55,7 @@ impl AgentProgram {
         })
     }
 
-    /// Reads the settings; all faults are told together. A value that is empty counts as absent.
+    /// Reads the settings. The error lists every fault, not only the first. An empty value counts as absent.
     fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
         let mut faults = Vec::new();
         let aws = Settings::read(&lookup, Program::Agent).map_err(|error| faults.extend(error.faults)).ok();

@@ -24,7 +24,7 @@ use crate::settings::AgentProgram;
 
 /// How often figures and the meter's line are written.
 const TELL_EVERY: Duration = Duration::from_secs(10);
-/// What a shell reports for a program that SIGINT has ended.
+/// The exit code of a program that SIGINT has ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
 /// Why the agent does not work.
@@ -33,10 +33,10 @@ pub(crate) enum StartError {
     /// No threads, timers or signals.
     #[error("get threads, timers or signals from the system: {0}")]
     Runtime(#[source] std::io::Error),
-    /// The address of its health can not be listened on.
+    /// The agent cannot listen on the address of its health.
     #[error("listen on WINDLASS_HEALTH_ADDR {0}: {1}")]
     Health(std::net::SocketAddr, #[source] std::io::Error),
-    /// Programs or HTTP calls can not be made.
+    /// The agent cannot run programs or make HTTP calls.
     #[error(transparent)]
     Facade(#[from] FacadeError),
 }

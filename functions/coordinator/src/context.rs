@@ -1,4 +1,4 @@
-//! What one process of the function keeps from one call to the next.
+//! One process of the function keeps this context from one call to the next.
 
 use std::sync::Arc;
 use std::time::Duration;

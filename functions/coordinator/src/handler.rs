@@ -1,4 +1,4 @@
-//! One call: who makes it is what the gateway's authorizer says, and nothing that the caller sent.
+//! Answers one call. The gateway's authorizer names the caller; the handler trusts nothing that the caller sent.
 
 use axum::response::Response;
 use lambda_http::request::RequestContext;
@@ -19,7 +19,8 @@ pub(crate) async fn handle(context: &Context, mut request: Request) -> Result<Re
     Ok(context.app.clone().oneshot(request).await?)
 }
 
-/// Whom the JWT authorizer has let through. Only API Gateway and whoever may invoke the function by IAM can say so.
+/// The caller that the JWT authorizer has verified; `None` without a claim that names one.
+/// Only API Gateway and principals that IAM allows to invoke the function can set this context.
 fn verified(context: Option<&RequestContext>) -> Option<Verified> {
     let claims = &context?.authorizer()?.jwt.as_ref()?.claims;
     let subject = SUBJECT_CLAIMS.into_iter().find_map(|name| claims.get(name).filter(|text| !text.is_empty()))?;

@@ -1,4 +1,4 @@
-//! What one process of the function keeps from one invocation to the next.
+//! One process of the function keeps this context from one invocation to the next.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub(crate) struct Context {
     pub(crate) manager: ProcessManager,
     pub(crate) ports: Ports,
     pub(crate) figures: Figures,
-    /// What the names of the stack's queues begin with.
+    /// The names of all queues of the stack begin with this text.
     pub(crate) queue_prefix: String,
     /// The roles of the programs that send to the inbox.
     pub(crate) senders: Senders,

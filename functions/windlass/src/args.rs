@@ -1,4 +1,4 @@
-//! What may stand on the command line. The comments of options and commands are the text of the help.
+//! The commands and options of the command line. Their comments are the text of the help.
 #![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "the text of the help is no Markdown")]
 
 use std::net::SocketAddr;

@@ -31,7 +31,7 @@ pub(crate) struct Client {
     connection: Connection,
 }
 
-/// A problem document (RFC 9457), as far as it is told to people.
+/// The members of a problem document (RFC 9457) that the command line shows.
 #[derive(Debug, Default, Deserialize)]
 struct Problem {
     #[serde(default)]

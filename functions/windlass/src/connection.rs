@@ -55,7 +55,7 @@ impl Connection {
         client: Option<ClientCredentials>,
     ) -> Result<Self, Failure> {
         let folders: Vec<PathBuf> = globals.data.clone().into_iter().chain(default_data).collect();
-        // What a host that was killed has left is of no host any more: somebody else may have its address by now.
+        // A killed host leaves its files behind. By now, another program may listen on the address in them.
         let hosted = |folder: &&PathBuf| windlass_embedded::has_host(folder);
         let nearest = folders.first().filter(hosted);
         let written = nearest.and_then(|folder| read_line(&folder.join(URL_FILE)));
@@ -71,7 +71,8 @@ impl Connection {
         let credentials = match (&globals.token, client) {
             (Some(token), _) => Credentials::Token(token.trim().to_owned()),
             (None, Some(client)) => Credentials::SignIn(Arc::new(SignIn::new(client)?)),
-            // The local host's token is nobody else's business: it is for the address that the host wrote down, or that was named.
+            // The client sends the local host's token only to a loopback address: one that the host wrote down, or
+            // one that the user named.
             (None, None) if is_loopback(&url) && (is_written || globals.url.is_some()) => folders
                 .iter()
                 .find_map(|folder| read_line(&folder.join(TOKEN_FILE)))
@@ -82,7 +83,7 @@ impl Connection {
     }
 }
 
-/// The folder that a host works on unless it is told otherwise.
+/// The data folder of a host whose command line names none.
 pub(crate) fn default_data_dir() -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = set("XDG_DATA_HOME").or_else(|| set("HOME").map(|home| home.join(".local/share")))?;

@@ -10,14 +10,15 @@ use windlass_domain::run::RunStatus;
 use windlass_embedded::OpenError;
 use windlass_host::HostError;
 
-/// What the exit code says. Every command uses these, and no others.
+/// The exit codes beside 0. Every command uses these, and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
     /// 1: the run that was waited for did not succeed.
     RunFailed = 1,
     /// 2: bad usage, a bad definition or input, or something that does not exist.
     Usage = 2,
-    /// 3: the host can not be reached, or refuses the token; a host or an agent can not use its data folder.
+    /// 3: the client cannot reach the host, or the host refuses the token.
+    /// Or a host or an agent cannot use its data folder.
     Unreachable = 3,
     /// 4: the time for waiting was over.
     TimedOut = 4,
@@ -30,7 +31,7 @@ impl From<Exit> for ExitCode {
 }
 
 impl Exit {
-    /// What a command says of a run that it has waited for: 0 if the run has ended well, 1 if it has ended otherwise.
+    /// The exit code of a command that has waited for a run: 0 if the run succeeded, otherwise 1.
     pub(crate) fn of_run(status: RunStatus) -> ExitCode {
         if status.is_success() { ExitCode::SUCCESS } else { Self::RunFailed.into() }
     }
@@ -41,7 +42,7 @@ impl Exit {
 #[error("{}", .0.message)]
 pub(crate) struct Failure(Box<Told>);
 
-/// What is told of a failure.
+/// The parts of a failure that the command line prints, as text or as JSON.
 #[derive(Debug)]
 struct Told {
     /// A stable code with a page in `docs/errors`.
@@ -70,12 +71,12 @@ impl Failure {
         self
     }
 
-    /// WL0603: an argument that can not be used.
+    /// WL0603: the command cannot use an argument.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self::new("WL0603", Exit::Usage, message)
     }
 
-    /// WL0611: a file or folder that can not be read or written.
+    /// WL0611: the command cannot read or write a file or folder.
     pub(crate) fn file(doing: &str, path: &std::path::Path, error: impl Display) -> Self {
         Self::new("WL0611", Exit::Usage, format!("failed to {doing} {}: {error}", path.display()))
     }

@@ -28,7 +28,7 @@ const ENOUGH_EMPTY_ENDS: u32 = 3;
 /// A run is read at most this often while its events come in, and a run of many actions less often.
 const READ_AT_MOST_EVERY: Duration = Duration::from_millis(120);
 const READ_LATER_PER_ACTION: Duration = Duration::from_micros(300);
-/// And at least this often, whatever becomes of its events.
+/// The client reads the run at least this often, even if no event arrives.
 const READ_AT_LEAST_EVERY: Duration = Duration::from_secs(2);
 
 type Events = Pin<Box<dyn Stream<Item = StreamEvent> + Send>>;
@@ -215,7 +215,7 @@ async fn read(client: &Client, id: RunId) -> Result<RunView, Failure> {
     }
 }
 
-/// The outline of a run's task; a plain list if its definition can not be had.
+/// The outline of a run's task; a plain list if the client cannot get the definition.
 pub(crate) async fn outline_of(client: &Client, view: &RunView) -> Outline {
     match definition_of(client, view).await {
         Some(definition) if definition.actions.len() == view.actions.len() => Outline::of(&definition),

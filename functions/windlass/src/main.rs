@@ -33,7 +33,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A command line that can not be read, or help that was asked for.
+/// Answers a command line that clap cannot parse or that asks for help.
 fn refuse(error: &clap::Error) -> ExitCode {
     if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
         let text = error.to_string();

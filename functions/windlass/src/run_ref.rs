@@ -1,4 +1,4 @@
-//! What a run is called on the command line.
+//! Reads the name of a run on the command line: its id, the beginning of its id, or `latest`.
 
 use std::str::FromStr;
 

@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(20);
 /// A token is not used in the last minute before it expires: clocks differ, and a call takes its time.
 const MARGIN: Duration = Duration::from_mins(1);
-/// Characters of an issuer's own words that are told.
+/// A message quotes at most this many characters of each text that the issuer sends.
 const MAX_TOLD_CHARS: usize = 300;
 
 /// A client of an issuer.
@@ -47,7 +47,8 @@ impl fmt::Debug for ClientCredentials {
 }
 
 impl ClientCredentials {
-    /// By this process's environment; `None` if nothing of them is set. WL0617 if a part is missing or can not be used.
+    /// Reads this process's environment; `None` if it sets neither the client's id, nor its secret, nor the token URL.
+    /// WL0617 if one of them is missing or the URL is invalid.
     pub(crate) fn from_env() -> Result<Option<Self>, Failure> {
         Self::read(|name| std::env::var(name).ok())
     }
@@ -88,7 +89,7 @@ impl fmt::Debug for SignIn {
     }
 }
 
-/// What an issuer answers (RFC 6749, section 5.1).
+/// An issuer's answer with a token (RFC 6749, section 5.1).
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
@@ -96,7 +97,7 @@ struct Granted {
     expires_in: Option<u64>,
 }
 
-/// What an issuer answers otherwise (RFC 6749, section 5.2).
+/// An issuer's answer with an error (RFC 6749, section 5.2).
 #[derive(Default, Deserialize)]
 struct Refused {
     #[serde(default)]
@@ -203,13 +204,13 @@ async fn refused(token_url: &Url, response: Response) -> Failure {
         .help(format!("{CLIENT_ID}, {CLIENT_SECRET} and {SCOPE} must be those of a client of this issuer"))
 }
 
-/// WL0616: the issuer can not be reached, or gives something else than a token.
+/// WL0616: the client cannot reach the issuer, or the answer holds no token.
 fn away(token_url: &Url, what: &str) -> Failure {
     let message = format!("failed to get a token from the issuer at {}: {what}", place(token_url));
     Failure::new("WL0616", Exit::Unreachable, message).help(format!("is {TOKEN_URL} its token endpoint?"))
 }
 
-/// WL0617: what says how to sign in can not be used.
+/// WL0617: the variables for signing in are incomplete or invalid.
 fn unusable(message: String) -> Failure {
     Failure::new("WL0617", Exit::Usage, message)
         .help("a client signs in by WINDLASS_CLIENT_ID, WINDLASS_CLIENT_SECRET and WINDLASS_TOKEN_URL")

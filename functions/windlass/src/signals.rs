@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::failure::{Exit, Failure};
 
-/// What a shell reports for a program that SIGINT has ended.
+/// The exit code of a program that SIGINT has ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
 /// The signals that ask a process to end. From when it is made, none is missed and none ends the process by itself.
@@ -21,7 +21,8 @@ impl EndSignals {
             signal(kind)
                 .map_err(|error| Failure::new("WL0614", Exit::Usage, format!("failed to listen to signals: {error}")))
         };
-        // Beyond a limit of the size of files a write is to fail, and be told of, instead of ending the process unheard.
+        // With SIGXFSZ handled, a write beyond the limit on file sizes fails with an error that the program reports.
+        // By default, the signal would end the process without a message.
         let _handled = one(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         Ok(Self { terminate: one(SignalKind::terminate())?, interrupt: one(SignalKind::interrupt())? })
     }

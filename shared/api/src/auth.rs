@@ -1,4 +1,5 @@
-//! Who may call: whoever has the one token (RFC 6750), compared in constant time, or whom a gateway has let through.
+//! Admits callers that send the host's token (RFC 6750) or that a gateway has verified. The token is compared in
+//! constant time.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ const MAX_CALLER_CHARS: usize = 128;
 /// How callers prove who they are.
 #[derive(Debug, Clone)]
 pub enum Auth {
-    /// Whoever has this token may do everything.
+    /// Every caller that sends this token may do everything.
     Token(Token),
     /// A gateway before this API has verified the call's token (OIDC), and the host hands over who it found as a
     /// [`Verified`] extension of the request. A call without one did not come through the gateway: it is refused.

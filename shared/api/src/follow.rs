@@ -27,7 +27,7 @@ pub(crate) struct Follower {
     after: Option<EventCursor>,
     read: VecDeque<LoggedEvent>,
     seen: SeenEvents,
-    /// Bytes of events that were told.
+    /// The bytes of the events that the stream has sent.
     told: usize,
     /// When it ends, if its host answers only what is whole.
     until: Option<Instant>,
@@ -42,7 +42,7 @@ impl Follower {
         Self { api, run, after, read: VecDeque::new(), seen: SeenEvents::default(), told: 0, until, _permit: permit }
     }
 
-    /// So many bytes of events were told.
+    /// Counts bytes of events that the stream has sent.
     pub(crate) fn has_told(&mut self, bytes: usize) {
         self.told += bytes;
     }

@@ -78,7 +78,7 @@ pub(crate) async fn bound_answers(State(api): State<ApiState>, request: Request,
     Response::from_parts(head, whole.into())
 }
 
-/// Tells the log of every call: neither its parameters nor its body, which may hold what is nobody's business.
+/// Logs every call, but neither its parameters nor its body, which may hold private data.
 pub(crate) async fn log(request: Request, next: Next) -> Response {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let since = Instant::now();
@@ -88,7 +88,7 @@ pub(crate) async fn log(request: Request, next: Next) -> Response {
     response
 }
 
-/// Adds what every answer has, whatever it is.
+/// Adds the security headers to every answer, failures included.
 pub(crate) async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in SECURITY_HEADERS {

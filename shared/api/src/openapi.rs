@@ -78,7 +78,7 @@ fn read_schema<T: JsonSchema>() -> Value {
     settings.into_generator().into_root_schema_for::<T>().to_value()
 }
 
-/// What an operation does, gives and takes, in the words of the document.
+/// The texts that the OpenAPI document has for one operation.
 struct Text {
     id: &'static str,
     summary: &'static str,

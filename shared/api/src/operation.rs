@@ -1,7 +1,7 @@
 //! The operations of the API, as data: one table from which the routes and their document are made. What answers them
 //! is paired with them in `lib.rs`.
 
-/// What can be asked of the API.
+/// The operations of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Operation {
     Health,

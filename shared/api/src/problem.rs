@@ -19,10 +19,10 @@ pub struct Problem {
     pub detail: String,
     /// The stable code, such as `WL0410`.
     pub code: String,
-    /// What it is about, as a path of this API.
+    /// The path of this API that the problem concerns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
-    /// What is wrong with what was sent, one by one.
+    /// Every fault that the host found in the request.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
 }
@@ -32,7 +32,7 @@ pub struct Problem {
 pub struct Fault {
     /// The stable code of this kind of fault.
     pub code: String,
-    /// What is wrong.
+    /// The fault in words.
     pub message: String,
     /// Where in the value: `actions.publish.needs[1]` in a definition, a JSON pointer in an input; empty: the whole.
     pub path: String,
@@ -97,7 +97,7 @@ kinds! {
     INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
 }
 
-/// What a handler answers with instead of a success: a problem, and the headers that go with it.
+/// A handler's answer to a call that it refuses: a problem, and the headers that go with it.
 #[derive(Debug)]
 pub(crate) struct Refusal(Box<Parts>);
 

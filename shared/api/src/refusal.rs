@@ -1,4 +1,4 @@
-//! What the engine refuses, as problems.
+//! Turns the engine's errors into problems.
 
 use axum::http::StatusCode;
 use windlass_domain::definition::{Faults, InputFaults};
@@ -13,7 +13,7 @@ use crate::problem::{Fault, Kind, Refusal};
 const RETRY_AFTER_SECS: u32 = 1;
 
 impl Refusal {
-    /// The host can not do its work now, whatever is at fault.
+    /// The host cannot do its work now. The client may ask again.
     pub(crate) fn unavailable(error: &PortError) -> Self {
         let (status, detail) = (StatusCode::SERVICE_UNAVAILABLE, format!("failed to {error}"));
         Self::coded(error.code, status, "Temporarily unavailable", detail).retry_after(RETRY_AFTER_SECS)

@@ -1,4 +1,4 @@
-//! Reading requests: names in the path, parameters, bodies. What can not be read is a problem with its place.
+//! Reads requests: names in the path, parameters, bodies. A reader that fails returns a problem with the fault's place.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -17,7 +17,8 @@ use windlass_domain::time::Millis;
 use crate::operation::Operation;
 use crate::problem::{Fault, Kind, Refusal};
 
-/// The longest that a call may wait for the end of a run, if its host does not say less; whoever asks for more gets this.
+/// The longest that a call may wait for the end of a run, if the host sets no lower limit.
+/// A caller that asks for more waits this long.
 pub(crate) const MAX_WAIT: Duration = Duration::from_mins(1);
 /// Entries of a list's page, if the caller does not say.
 pub(crate) const DEFAULT_LIMIT: usize = 50;
@@ -169,11 +170,12 @@ pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'
     first.map(|value| value.to_str().map_err(|_| refused())).transpose()
 }
 
-/// What curl's `-d` and other clients name when nobody named a type: it says nothing about the body. That a page of
-/// another origin could send it without being asked first is of no use to it: every call wants the token.
+/// The media type that curl's `-d` and other clients send by default; it says nothing about the body.
+/// A browser lets a page of another origin send it without a preflight request. The page gains nothing: every call
+/// needs the token.
 const NAMED_BY_DEFAULT: &str = "application/x-www-form-urlencoded";
 
-/// Checks that the body is of one of the media types, or of none that anybody named.
+/// Refuses a body whose media type is not allowed. A call without a type passes, and so does a client's default type.
 pub(crate) fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), Refusal> {
     let Some(value) = headers.get(CONTENT_TYPE) else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Events that have been told: an event log may have one twice, and a stream that is resumed may begin a little early.
+//! Finds repeated events: a log may hold an event twice, and a resumed stream may begin a little early.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 /// Ids that are remembered. A repeat comes soon after the first: from one batch of the log to the next.
 const MAX_REMEMBERED: usize = 4096;
 
-/// The ids of the newest events that were told.
+/// The ids of the newest events that a reader has seen.
 #[derive(Debug, Clone, Default)]
 pub struct SeenEvents {
     known: HashSet<Uuid>,
@@ -15,7 +15,7 @@ pub struct SeenEvents {
 }
 
 impl SeenEvents {
-    /// Whether the event is told for the first time, as far as is remembered.
+    /// Whether the event's id is new. Adds it; beyond its limit, the set forgets the oldest id.
     pub fn is_first(&mut self, event: Uuid) -> bool {
         if !self.known.insert(event) {
             return false;

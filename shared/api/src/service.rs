@@ -67,7 +67,7 @@ fn span(text: &str) -> Result<Millis, Refusal> {
     read.ok_or_else(|| Refusal::new(&Kind::INVALID_PARAMETER, refused()))
 }
 
-/// Whatever has no route.
+/// Answers a call to a path that has no route.
 pub(crate) async fn no_such_route(uri: Uri) -> Refusal {
     Refusal::new(&Kind::NO_ROUTE, format!("there is nothing at `{}`; `/openapi.json` has every route", uri.path()))
 }

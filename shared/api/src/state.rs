@@ -1,4 +1,4 @@
-//! What the handlers share.
+//! The state that all handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const MAX_WAITS: usize = 1000;
 /// Event streams that may be open at once.
 pub(crate) const MAX_STREAMS: usize = 1000;
 
-/// What the host decides.
+/// The settings of the API that the host decides.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
     /// How callers prove who they are.
@@ -32,7 +32,7 @@ pub struct ApiConfig {
     pub hosts: AllowedHosts,
     /// Cancelled when the host shuts down: calls that wait are answered, event streams end.
     pub shutdown: CancellationToken,
-    /// The longest that a call may wait for the end of a run; whoever asks for more gets this.
+    /// The longest that a call may wait for the end of a run. A caller that asks for more waits this long.
     pub max_wait: Duration,
     /// How long an event stream lasts that has nothing to tell; one that has told something ends once nothing further
     /// is there. Its reader resumes it. For hosts whose answers reach the caller only when they are whole. Absent: a
@@ -41,8 +41,8 @@ pub struct ApiConfig {
     /// The most bytes of an answer's body that the host can hand over. A larger one is refused with a problem (WL0421).
     /// Not to be set where streams have no end.
     pub max_answer: Option<usize>,
-    /// Tells why the host can not do its work, while it can not: `/healthz` then answers with that problem. Absent: the
-    /// host has no such state.
+    /// Holds an error while the host cannot do its work; `/healthz` then answers with it as a problem. Absent: the host
+    /// has no such state.
     pub failing: Option<watch::Receiver<Option<PortError>>>,
 }
 
@@ -53,7 +53,7 @@ impl ApiConfig {
     }
 }
 
-/// What the handlers share; a clone is the same.
+/// The state that all handlers share; a clone shares it too.
 #[derive(Clone)]
 pub struct ApiState(Arc<Shared>);
 
@@ -123,7 +123,7 @@ impl ApiState {
         self.0.config.max_answer
     }
 
-    /// Why the host can not do its work at present.
+    /// The error that keeps the host from its work at present.
     pub(crate) fn failing(&self) -> Option<PortError> {
         self.0.config.failing.as_ref().and_then(|failing| failing.borrow().clone())
     }

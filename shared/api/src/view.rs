@@ -1,4 +1,5 @@
-//! What the API answers with, beside the run itself. Times are RFC 3339; what has not come to be is `null`.
+//! The bodies of the API's answers, beside the run itself. Times are RFC 3339; a value that does not exist yet is
+//! `null`.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +42,7 @@ pub struct TaskView {
     pub task: TaskName,
     /// Its newest version.
     pub version: TaskVersion,
-    /// What it is for.
+    /// Its purpose, in its author's words.
     pub description: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -116,7 +117,7 @@ pub struct RunList {
 pub struct EventView {
     /// The place after it: give it as `after` to go on.
     pub cursor: String,
-    /// The event, its fields beside the cursor: whoever reads an event elsewhere reads this one too.
+    /// The event. Its fields stand beside the cursor, so a program that reads events elsewhere can read this one too.
     #[serde(flatten)]
     pub event: PublicEvent,
 }

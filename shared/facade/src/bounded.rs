@@ -20,7 +20,7 @@ impl Head {
         self.overflowed |= chunk.len() > room;
     }
 
-    /// What was kept.
+    /// The bytes that were kept: at most `MAX_OUTPUT_BYTES`.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -62,8 +62,8 @@ impl Tail {
     }
 }
 
-/// What was written without saying what it is: a value if the whole of it is JSON, null if it is empty, otherwise a text
-/// without the line break at its end.
+/// Reads bytes of an unnamed format: JSON if all of them are JSON, null if there are none, otherwise a text.
+/// The text loses the line break at its end.
 pub(crate) fn json_or_text(bytes: &[u8]) -> serde_json::Value {
     if bytes.is_empty() {
         return serde_json::Value::Null;

@@ -16,10 +16,10 @@ use crate::kinds;
 use crate::native::Handlers;
 use crate::time::Time;
 
-/// What the facades of an agent are made of.
+/// The settings of an agent's facades.
 #[derive(Clone)]
 pub struct FacadeSettings {
-    /// The clock that deadlines are told by.
+    /// The clock that measures deadlines.
     pub clock: Arc<dyn Clock>,
     /// How programs are run.
     pub exec: ExecSettings,

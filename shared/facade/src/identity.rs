@@ -13,7 +13,8 @@ const MACHINE_CHARS: usize = 8;
 /// Characters of the pool's name in an agent's.
 const POOL_CHARS: usize = 8;
 
-/// This program again, as the guard that ends programs whose agent was killed; `None` if its file can not be found.
+/// The command that runs this program as the guard, which ends the programs of a killed agent.
+/// `None` if the system does not give the path of this program's file.
 pub fn guard_command() -> Option<Vec<OsString>> {
     let program = std::env::current_exe().ok()?;
     Some(vec![program.into_os_string(), GUARD_COMMAND.into()])

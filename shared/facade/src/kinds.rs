@@ -18,13 +18,13 @@ pub const EXEC_NOT_FOUND: &str = "exec.not_found";
 pub const EXEC_DENIED: &str = "exec.denied";
 /// The folder that the program is to run in is not there.
 pub const EXEC_WORKDIR: &str = "exec.workdir";
-/// The command or a variable can not be given to a program at all: a NUL byte, an empty command, a list that is too long.
+/// The system cannot take the command or a variable: a NUL byte, an empty command, a list that is too long.
 pub const EXEC_INVALID: &str = "exec.invalid";
 /// The system would not start the program, for want of memory or processes.
 pub const EXEC_SPAWN: &str = "exec.spawn";
 /// The agent's own files failed: its temporary folder is full or not there.
 pub const AGENT_IO: &str = "agent.io";
-/// The request can not be sent: its method, URL or a header is wrong.
+/// The agent cannot send the request: its method, URL or a header is wrong.
 pub const HTTP_INVALID_REQUEST: &str = "http.invalid_request";
 /// The host's name is not known.
 pub const NETWORK_DNS: &str = "network.dns";

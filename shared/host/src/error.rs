@@ -17,7 +17,7 @@ pub enum HostError {
     /// A file of the data folder cannot be read or written.
     #[error("{doing} {}: {source}", .path.display())]
     Folder {
-        /// What was tried.
+        /// The host's attempt, such as `keep the token in`.
         doing: &'static str,
         /// The file.
         path: PathBuf,

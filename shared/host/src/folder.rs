@@ -1,4 +1,4 @@
-//! What the host keeps in its data folder beside the database: its token and its address.
+//! The host's files beside the database in its data folder: its token and its address.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};

@@ -39,7 +39,7 @@ const SLOTS_PER_CORE: usize = 4;
 /// How long one look at a run lasts that is waited for.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// How a host is to work. Whatever its program does not say has a default.
+/// The settings of a host. Each has a default, which the program may replace.
 pub struct HostBuilder {
     data: PathBuf,
     listen: SocketAddr,

@@ -31,7 +31,7 @@ pub use error::HostError;
 pub use folder::{TOKEN_FILE, URL_FILE};
 pub use host::{Host, HostBuilder};
 
-// What a program needs beside the host itself: to write handlers, to put tasks, to start runs and to read how they end.
+// A program that embeds the host also needs these types to write handlers, put tasks, start runs and read results.
 pub use windlass_domain::caller::Caller;
 pub use windlass_domain::definition::Definition;
 pub use windlass_domain::ids::{PoolName, RunId, TaskName};

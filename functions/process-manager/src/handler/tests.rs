@@ -121,7 +121,7 @@ async fn failed_message_alone_comes_again_soon() {
     while !receive(&ports).await.is_empty() {}
     send(&ports, [pause_one, pause_two, "no JSON".to_owned()]).await;
     let deliveries = receive(&ports).await;
-    // The first call of the host is to bury the message that nobody can read.
+    // The handler first asks the host to bury the message that it cannot read.
     let faulty = FaultyHost::failing(host.ports(), 0, Moment::Before);
     let answer = handle(&context(faulty.ports()), event(INBOX, &deliveries), FAR).await.expect("answered");
     assert_eq!(failed(&answer), ["m2"]);

@@ -1,4 +1,4 @@
-//! What the embedded host can do: workloads of native actions that do nothing, on a durable data folder.
+//! Measures the embedded host with workloads of native actions that do nothing, on a durable data folder.
 //!
 //! Everything is as in `windlass serve` but the API: the same store, the same loops, every commit synced.
 

@@ -1,4 +1,4 @@
-//! What was measured, for people and as JSON.
+//! The figures of a benchmark, as text and as JSON.
 
 use std::fmt;
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct Percentiles {
     p99: f64,
 }
 
-/// What the store did, divided by the actions.
+/// The store's counters, each divided by the number of actions.
 #[derive(Debug, Clone, Serialize)]
 struct PerAction {
     requests: f64,

@@ -28,7 +28,7 @@ impl Workload {
         }
     }
 
-    /// Runs that are measured if nobody says how many.
+    /// The number of runs to measure if the command line names none.
     pub(crate) const fn default_runs(self) -> usize {
         match self {
             Self::Chain | Self::Diamond => 2000,

@@ -22,7 +22,7 @@ use crate::render::{self, Ended};
 const SHOWN: &str = "log-pipeline";
 /// Lines of each log: enough work that the tree is seen to move, with progress, on a fast machine too.
 const LINES: u64 = 600_000;
-/// Some seconds on most machines; nobody waits that long, but a busy machine may be slow.
+/// The demo's time limit. Most machines need some seconds; a busy machine may need far more.
 const LONGEST: Millis = Millis::from_secs(1200);
 const DRAIN: Millis = Millis::from_secs(5);
 

@@ -10,7 +10,7 @@ use crate::args::LogFormat;
 const FILTER: &str = "WINDLASS_LOG";
 const DEFAULT_FILTER: &str = "info";
 
-/// Sets logging up for this process. A filter that can not be read is told, and the default one taken.
+/// Sets logging up for this process. If it cannot read the filter, it logs a warning and uses the default.
 pub(super) fn set_up(format: LogFormat) {
     let wanted = std::env::var(FILTER).ok();
     let read = wanted.as_ref().map(|wanted| EnvFilter::builder().parse(wanted));
@@ -21,7 +21,7 @@ pub(super) fn set_up(format: LogFormat) {
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(stderr);
     let colours = stderr().is_terminal() && console::colors_enabled_stderr();
-    // Whoever has set a subscriber already, a test, keeps it.
+    // A test may have set a subscriber already; that one stays.
     let set = match format {
         LogFormat::Text => lines.with_ansi(colours).with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),

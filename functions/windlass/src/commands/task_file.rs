@@ -18,7 +18,7 @@ pub(super) struct FaultyFile {
     pub(super) faults: Faults,
 }
 
-/// The definition of a file, or its faults. WL0611 if it can not be read.
+/// The definition in a file, or its faults. WL0611 if the file cannot be read.
 pub(super) fn read(path: &Path) -> Result<Result<Definition, FaultyFile>, Failure> {
     let meta = fs::metadata(path).map_err(|error| Failure::file("read", path, error))?;
     if meta.len() > MAX_DEFINITION_BYTES as u64 {

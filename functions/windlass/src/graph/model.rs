@@ -1,4 +1,4 @@
-//! What is drawn: boxes and the arrows between them. Alike actions of a wide fan may stand in one box.
+//! The graph of a task as boxes and arrows. One box may stand for many alike actions of a wide fan.
 
 use std::collections::BTreeMap;
 
@@ -27,7 +27,7 @@ pub(crate) struct Node {
     /// How many actions stand in it.
     pub(crate) count: usize,
     pub(crate) facade: &'static str,
-    /// What the facade is given, in short: the program, or method and URL.
+    /// The facade's work in short: the program, or the method and the URL.
     pub(crate) detail: String,
     /// The pool, unless it is the default one.
     pub(crate) pool: Option<String>,
@@ -109,7 +109,7 @@ impl Node {
         (self.facade, self.pool.as_deref(), self.trigger, self.when.as_deref(), self.allow_failure)
     }
 
-    /// What is special about it, in words: pool, trigger, condition, allowed failure.
+    /// The settings that are not the default, in words: pool, trigger, condition, allowed failure.
     pub(crate) fn marks(&self) -> Vec<String> {
         let pool = self.pool.as_ref().map(|pool| format!("pool {pool}"));
         let trigger = self.trigger.map(str::to_owned);

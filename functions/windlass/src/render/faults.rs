@@ -36,7 +36,7 @@ fn render_one(file: &str, text: &str, fault: &Fault, theme: GraphicalTheme, colu
     let handler = GraphicalReportHandler::new_themed(theme).with_width(columns).with_context_lines(1).with_links(false);
     let mut out = String::new();
     if handler.render_report(&mut out, report.as_ref()).is_err() {
-        // Text that miette can not cut: the place is still told.
+        // miette cannot cut this text; the plain line still names the place.
         out = format!("{file}:{fault}\n");
     }
     out.trim_start_matches('\n').to_owned() + "\n"

@@ -36,5 +36,5 @@ pub(crate) fn print_json_line<T: Serialize>(value: &T) {
     print(&(text + "\n"));
 }
 
-/// What a command gives: its exit code, or why it failed.
+/// The result of a command: its exit code, or its failure.
 pub(crate) type Ended = Result<ExitCode, Failure>;

@@ -45,7 +45,7 @@ pub(crate) struct Row {
     pub(crate) what: What,
 }
 
-/// What a line is about.
+/// The actions that a row stands for, by their indexes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum What {
     /// An action.

@@ -194,7 +194,7 @@ fn after_of(action: &OutlineAction, outline: &Outline) -> Option<String> {
     Some(format!("after {}{more}", named.collect::<Vec<_>>().join(", ")))
 }
 
-/// What the program said, under its action: the rest of an error that has several lines.
+/// The lines of an error's message after the first, to print under its action; at most the last [`ERROR_LINES`].
 fn error_lines(row: &Row, state: &ActionView) -> Vec<String> {
     let message = state.error.as_ref().map(|error| error.message.trim_end()).unwrap_or_default();
     let rest: Vec<&str> = message.lines().skip(1).filter(|line| !line.trim().is_empty()).collect();
@@ -221,7 +221,7 @@ fn foot_of(view: &RunView) -> String {
     style(text).dim().to_string()
 }
 
-/// What may be hidden last comes first.
+/// Actions with a higher rank are hidden first.
 const fn rank_of(status: ActionStatus) -> u8 {
     match status {
         ActionStatus::Failed | ActionStatus::TimedOut => 0,

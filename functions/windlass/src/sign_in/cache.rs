@@ -12,7 +12,7 @@ use super::token::Token;
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// What anybody but the owner may do.
+/// The mode bits that grant access to users other than the owner.
 const OTHERS: u32 = 0o077;
 
 /// The file of one client of one issuer.
@@ -50,7 +50,7 @@ impl Cache {
         Some(Token { text: access_token, until: Some(expires_at) })
     }
 
-    /// Keeps a token whose end is known. Where it can not be kept, the next command fetches one of its own.
+    /// Writes a token that says when it expires. If the write fails, the next command fetches its own token.
     pub(super) fn write(&self, token: &Token) {
         if let Some(expires_at) = token.until {
             let kept = Kept { access_token: token.text.clone(), expires_at };

@@ -62,7 +62,7 @@ fn errors_are_json_if_that_is_asked_for() {
     assert_eq!((&error["error"]["code"], &error["error"]["exit"]), (&"WL0601".into(), &3.into()));
 }
 
-/// Somebody else's server: what it answers is no JSON, or not the JSON of a host.
+/// Another program's server answers with HTML, or with JSON that no host sends.
 #[test]
 fn answer_of_another_server_is_refused() {
     for (kind, body) in [("text/html", "<p>It works!"), ("application/json", "{\"it\": \"works\"}")] {

@@ -14,7 +14,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_windlass");
 /// How long anything may take on a busy machine before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A command of the program, away from whatever this machine's user has set.
+/// A command of the program, without the settings of this machine's user.
 pub(crate) fn windlass() -> Command {
     let mut command = Command::new(PROGRAM);
     for name in ["WINDLASS_URL", "WINDLASS_TOKEN", "WINDLASS_DATA", "WINDLASS_LOG", "HTTP_PROXY", "ALL_PROXY"] {
@@ -77,7 +77,7 @@ impl Host {
         command
     }
 
-    /// What a command says, with its exit code.
+    /// Runs a command on this host; gives its output and exit code.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Answer {
         Answer::of(self.command(arguments))
     }
@@ -124,8 +124,8 @@ pub(crate) fn terminate(process: &Child) {
     rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("there");
 }
 
-/// Starts a host and waits until it says that it is ready. A port that was somebody's before may be taken for a while:
-/// by a connection of another test, for one.
+/// Starts a host and waits until it says that it is ready. It tries again while the port is taken: a connection of
+/// another test may hold it for a while.
 fn spawn(data: &Path, listen: &str, arguments: &[&str]) -> Child {
     let given_up = Instant::now() + PATIENCE;
     loop {
@@ -135,7 +135,7 @@ fn spawn(data: &Path, listen: &str, arguments: &[&str]) -> Child {
         let mut ready = String::new();
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut ready).expect("a line");
         if ready.contains("windlass host at http://127.0.0.1:") {
-            // Nobody reads on: what it logs is lost, and does not hold it up.
+            // This thread discards the host's log, so that a full pipe does not block the host.
             let mut errors = process.stderr.take().expect("piped");
             std::thread::spawn(move || std::io::copy(&mut errors, &mut std::io::sink()));
             return process;
@@ -147,7 +147,7 @@ fn spawn(data: &Path, listen: &str, arguments: &[&str]) -> Child {
     }
 }
 
-/// What a command has said.
+/// The output and the exit code of a command that has ended.
 pub(crate) struct Answer {
     pub(crate) code: i32,
     pub(crate) output: String,

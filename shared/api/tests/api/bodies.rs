@@ -1,4 +1,4 @@
-//! What can not be read, and a host that fails.
+//! The API refuses bodies that it cannot read, and answers for a host that fails.
 
 use std::time::Duration;
 
@@ -205,7 +205,7 @@ fn an_agent() -> AgentRecord {
     }
 }
 
-/// By the record an action runs; the register knows that its agent is not heard of any more.
+/// The run's record says that the action runs; the register says that its agent has fallen silent.
 #[tokio::test]
 async fn running_action_shows_that_its_agent_is_silent() {
     let world = World::with_report().await;

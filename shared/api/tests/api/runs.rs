@@ -10,7 +10,7 @@ use windlass_engine::ports::QueueName;
 
 use crate::world::{Answer, Call, REPORT, World};
 
-/// What was sent to the inbox about a run.
+/// The inputs that the API has sent to the inbox for a run.
 fn inbox(world: &World, id: RunId) -> Vec<Input> {
     let messages = world.host.messages(&QueueName::Inbox);
     let of_run = |body: &String| match decode(body).unwrap() {
@@ -131,7 +131,7 @@ async fn a_key_is_not_used_for_two_things() {
         let problem = start_with_key(&world, "k", body).await.refused(422, "WL0418");
         assert_eq!(problem["instance"], format!("/v1/runs/{id}"));
     }
-    // What is left out and what its default spells out are the same input.
+    // A body that leaves values out and one that spells out their defaults give the same input.
     start_with_key(&world, "k", json!({ "input": { "day": "today" }, "version": 1 }))
         .await
         .expect(StatusCode::ACCEPTED);

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 
 use crate::world::{HOST, TOKEN, World};
 
-/// Longer than anything here takes, so that a failure is told and not waited for.
+/// Longer than any step here takes: a test that fails ends with an error instead of hanging.
 const LONG: Duration = Duration::from_mins(1);
 
 /// What comes by a socket, in pieces that end where the test says.

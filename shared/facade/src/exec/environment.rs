@@ -1,4 +1,4 @@
-//! What a program is told: its environment and its standard input.
+//! The environment and the standard input that the agent gives a program.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -117,7 +117,7 @@ pub(super) fn variables(attempt: &Attempt, until: Option<Timestamp>, scratch: &S
     variables.into_iter().map(|(name, value)| (format!("{RESERVED}{name}"), value)).collect()
 }
 
-/// What the program reads: what the author gave it, else the context of the attempt.
+/// The bytes of the program's standard input: the author's `stdin`, or else the attempt's context as a line of JSON.
 pub(super) fn stdin(work: &ExecWork, attempt: &Attempt, until: Option<Timestamp>) -> Vec<u8> {
     match &work.stdin {
         Some(Value::String(text)) => text.clone().into_bytes(),

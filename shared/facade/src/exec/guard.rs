@@ -1,10 +1,10 @@
 //! The guard: a small process beside the agent that ends the agent's programs when the agent dies without doing so.
 //!
-//! The agent tells it through a pipe of every attempt's folder and process group. When the pipe breaks, which the kernel
-//! sees to however the agent died, the guard kills every group that is still open. On Linux it also kills whatever
-//! carries an open attempt's folder in its environment: a program that was started in the very moment of the agent's
-//! death, or one that left its group. A parent-death signal would reach the first process of each program alone, and
-//! depends on the thread that started it. A guard that has died itself is started anew with the next word to it.
+//! Through a pipe, the agent tells the guard of every attempt's folder and process group. The kernel closes the pipe
+//! when the agent dies, by any cause; the guard then kills every group that is still open. On Linux, it also kills
+//! every process whose environment names an open attempt's folder. Such a process may have started in the moment of the
+//! agent's death, or may have left its group. A parent-death signal would reach only the first process of each program,
+//! and depends on the thread that started it. If the guard dies, the agent starts another with its next message.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,12 +20,12 @@ use serde::{Deserialize, Serialize};
 use super::environment::{self, Credentials};
 use crate::error::FacadeError;
 
-/// The guard's name among the processes, so that whoever kills the agent by its name does not kill the guard with it.
+/// The guard's process name. It differs from the agent's, so that `pkill` of the agent spares the guard.
 const PROCESS_NAME: &str = "exec-guard";
 /// How often the guard looks for processes that have just been forked before it gives up.
 const MAX_SEARCHES: u32 = 20;
 
-/// What the agent tells: one line of JSON each.
+/// A message from the agent to the guard: one line of JSON.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "say", rename_all = "snake_case")]
 enum Word {
@@ -47,7 +47,7 @@ pub(super) struct Guard {
 #[derive(Debug)]
 struct State {
     process: Child,
-    /// What it watches.
+    /// The attempts that a new guard must learn of if this one dies.
     open: Open,
 }
 
@@ -207,8 +207,7 @@ pub(super) fn kill_bearers(folder: &Path) {
     }
 }
 
-/// The processes whose environment has the mark. A zombie's environment is empty; where there is no `/proc`, there is
-/// nobody to be found.
+/// The processes whose environment has the mark. A zombie's environment is empty. Without `/proc`, the list is empty.
 fn bearers(mark: &[u8]) -> Vec<Pid> {
     let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
     let bears = |environment: &[u8]| environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(mark));

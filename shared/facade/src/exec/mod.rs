@@ -1,7 +1,7 @@
 //! Programs. What they may rely on is written in `docs/exec.md`.
 //!
-//! A program is started from its argv, never through a shell, as the leader of its own process group. Whatever happens,
-//! nothing of the group runs any more when the attempt has ended.
+//! The agent starts a program from its argv, never through a shell, as the leader of its own process group. When the
+//! attempt has ended, for any reason, no process of the group runs any more.
 
 mod environment;
 mod guard;
@@ -163,12 +163,12 @@ impl Exec {
     }
 }
 
-/// What the end of a program means, with what it has left in its files.
+/// The outcome of a program that has ended, by its exit and by the files that it wrote.
 async fn conclude(work: &ExecWork, time: &Time, ended: &Ended, scratch: &Scratch) -> Outcome {
     let result = match (ended.cause, ended.status.success()) {
         (Cause::Exit, true) => verdict::output(&ended.stdout, scratch.read_output().await),
         (Cause::Exit, false) => Err(verdict::failure(work, ended, scratch.read_error().await)),
-        // Many programs end with code 0 when they are told to end; only a result that was written says more.
+        // Many programs end with code 0 on SIGTERM. Only an output file shows that the program finished its work.
         (Cause::Stop, true) => match scratch.read_output().await {
             Written::Nothing => return Outcome::Cancelled,
             written @ (Written::Bytes(_) | Written::TooMuch | Written::Unreadable(_)) => {

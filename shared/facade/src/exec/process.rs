@@ -22,7 +22,7 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// How often a group that was asked to end is looked at.
 const GROUP_POLL: Duration = Duration::from_millis(50);
 
-/// What a program wrote to its standard output.
+/// A program's standard output, of which the agent keeps both ends.
 #[derive(Debug, Default)]
 pub(super) struct Captured {
     /// The beginning, for the output.
@@ -38,7 +38,7 @@ pub(super) struct Ended {
     pub(super) cause: Cause,
     /// How it exited.
     pub(super) status: ExitStatus,
-    /// What it wrote to its standard output.
+    /// The beginning and the end of its standard output.
     pub(super) stdout: Captured,
     /// The end of what it wrote to its standard error.
     pub(super) stderr: Tail,
@@ -57,7 +57,7 @@ pub(super) enum Cause {
 
 /// How a program is accompanied to its end.
 pub(super) struct Supervision<'a> {
-    /// What it reads.
+    /// The bytes of its standard input.
     pub(super) input: Vec<u8>,
     /// Cancelled when it is to end.
     pub(super) stop: &'a CancellationToken,
@@ -65,7 +65,7 @@ pub(super) struct Supervision<'a> {
     pub(super) time: &'a Time,
     /// From SIGTERM to SIGKILL.
     pub(super) grace: Duration,
-    /// From its exit to the SIGKILL of whatever it left running.
+    /// From its exit to the SIGKILL of the processes that it left running.
     pub(super) linger: Duration,
     /// Its private folder, which all that it starts has in its environment.
     pub(super) folder: &'a Path,
@@ -155,7 +155,7 @@ impl Supervision<'_> {
                     () = pipes.finish(), if !pipes.done => {}
                     () = sleep(GROUP_POLL) => {}
                 }
-                // What the program started has the same grace: it may be a shell that died first.
+                // The program's children have the same grace: the program may be a shell that died before them.
                 if let Some(status) = status
                     && (pipes.done || group.is_gone())
                 {
@@ -235,11 +235,11 @@ impl Group {
     }
 
     fn kill(&self) {
-        // An error says that nobody is left.
+        // An error says that the group has no process left.
         let _ = kill_process_group(self.0, Signal::KILL);
     }
 
-    /// Whether nothing of it runs. A zombie that nobody reaps stays in its group for ever.
+    /// Whether no process of the group runs. A zombie that its parent does not reap stays in its group for ever.
     fn is_gone(&self) -> bool {
         test_kill_process_group(self.0) == Err(rustix::io::Errno::SRCH) || has_only_zombies(self.0) == Some(true)
     }

@@ -68,7 +68,7 @@ impl<'a> ProgressFile<'a> {
         let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n') else {
             return Ok(None);
         };
-        // What was skipped may end within a line.
+        // The part that the agent skipped may end within a line.
         let first =
             if start == self.offset { 0 } else { bytes.iter().position(|byte| *byte == b'\n').map_or(0, |at| at + 1) };
         self.offset = start + last as u64 + 1;
@@ -77,7 +77,7 @@ impl<'a> ProgressFile<'a> {
     }
 }
 
-/// What a line says; an empty one says nothing.
+/// The content of one line; an empty line has none.
 #[derive(Debug, Default, PartialEq)]
 struct Line {
     progress: Option<Progress>,
@@ -194,7 +194,7 @@ mod tests {
         follow(&[(&endless, None), ("\n", Some("a line of more than 65536 bytes was not read"))]).await;
     }
 
-    /// What is saved, and what is said, after each part.
+    /// Checks the saved checkpoint and the progress message after each part of the file.
     #[tokio::test]
     async fn checkpoints_are_saved_and_refused() {
         let folder = tempfile::tempdir().expect("a folder");

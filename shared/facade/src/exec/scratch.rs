@@ -20,8 +20,8 @@ pub(super) struct Scratch {
     leftovers: Leftovers,
 }
 
-/// Folders that could not be removed when their attempt ended: an agent that has no file descriptor left can not even
-/// look into them. They are removed when another attempt begins.
+/// Folders that the agent could not remove when their attempt ended. An agent without a free file descriptor cannot
+/// even look into them. It removes them when another attempt begins.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Leftovers(Arc<Mutex<Vec<PathBuf>>>);
 
@@ -54,7 +54,7 @@ impl Leftovers {
     }
 }
 
-/// What a program has left in a file.
+/// The content of a file that a program may have written.
 #[derive(Debug, PartialEq)]
 pub(super) enum Written {
     /// No file, or nothing but white space in it.
@@ -63,7 +63,7 @@ pub(super) enum Written {
     Bytes(Vec<u8>),
     /// More than may be.
     TooMuch,
-    /// Something that can not be read: a folder, a pipe, a file without permission.
+    /// The agent cannot read it: it is a folder, a pipe or a file without permission. Holds the reason.
     Unreadable(String),
 }
 
@@ -139,7 +139,7 @@ async fn read(path: &Path, most: usize) -> Written {
 }
 
 async fn try_read(path: &Path, most: usize) -> io::Result<Written> {
-    // A named pipe that nobody writes would block whoever opens it.
+    // Opening a named pipe would block the agent until another process opens it for writing.
     if !tokio::fs::metadata(path).await?.is_file() {
         return Ok(Written::Unreadable("it is not a regular file".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! What an attempt's end means: its output, or the kind and the message of its failure.
+//! Turns the end of a program into the attempt's output, or into the kind and the message of its failure.
 
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -17,7 +17,7 @@ use super::scratch::Written;
 use crate::bounded::{json_or_text, message_with_tail};
 use crate::kinds;
 
-/// What a program has given: its output file if it wrote one, else its standard output.
+/// The program's output: its output file if it wrote one, otherwise its standard output.
 pub(super) fn output(stdout: &Captured, file: Written) -> Result<Value, ErrorInfo> {
     let value = match file {
         Written::Bytes(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
@@ -44,7 +44,7 @@ fn too_large(what: &str) -> ErrorInfo {
     ErrorInfo::new(kinds::OUTPUT_TOO_LARGE, message)
 }
 
-/// What a program says of its own failure in `$WINDLASS_ERROR`.
+/// The JSON by which a program describes its own failure in `$WINDLASS_ERROR`.
 #[derive(Debug, Default, Deserialize)]
 struct OwnError {
     #[serde(default)]

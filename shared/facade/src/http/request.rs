@@ -13,7 +13,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Texts shorter than this are not taken for secrets: their removal would garble any message.
 const MIN_SECRET_BYTES: usize = 6;
 
-/// What the agent adds to a request, unless the author has set it.
+/// The values of the headers that the agent adds to a request, unless the author has set them.
 #[derive(Debug)]
 pub(super) struct Ours<'a> {
     pub(super) idempotency_key: &'a str,
@@ -24,7 +24,7 @@ pub(super) struct Ours<'a> {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) request: Request,
-    /// What is called, for messages: the method and the URL without user, query and fragment.
+    /// The method and the URL without user, query and fragment, for messages.
     pub(super) place: String,
     /// What must not appear in a message, should the endpoint send it back.
     pub(super) secrets: Vec<String>,

@@ -1,4 +1,4 @@
-//! What an answer means: the output of the attempt, or its failure.
+//! Turns the endpoint's answer into the output of the attempt, or into its failure.
 
 use reqwest::header::CONTENT_TYPE;
 use reqwest::{Response, StatusCode};

@@ -17,7 +17,7 @@ use windlass_engine::perform::{Attempt, AttemptControl, Performer as _, idempote
 use windlass_engine::ports::Clock;
 use windlass_facade::{ExecSettings, FacadeSettings, Facades};
 
-/// What the clock of every test says, for ever: 2026-03-29T01:30:00Z.
+/// The time that the clock of every test shows, for ever: 2026-03-29T01:30:00Z.
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_774_747_800_000);
 
 /// A wall clock that stands still, on a machine that a test lets sleep.

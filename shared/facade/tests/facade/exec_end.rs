@@ -150,7 +150,7 @@ async fn daemon_with_open_output_does_not_hang_attempt() {
     let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
     let script = "setsid sh -c 'echo $$ > pids; exec sleep 1000' & while [ ! -s pids ]; do sleep 0.02; done; echo done";
     assert_eq!(bench.output(script).await, "done");
-    // It has left the group and is nobody's but its own.
+    // The daemon has left the group, so the agent lets it run, and the test kills it.
     let numbers = bench.written("pids").await;
     std::process::Command::new("kill").arg(numbers.trim()).status().expect("killed");
     all_dead(&numbers).await;

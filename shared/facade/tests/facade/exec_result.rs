@@ -105,7 +105,7 @@ async fn a_program_can_name_its_failure() {
     check_failure(bad_kind, "exit.4", "m").await;
     let killed = r#"echo '{"kind": "mem"}' > "$WINDLASS_ERROR"; kill -KILL $$"#;
     check_failure(killed, "mem", "`/bin/sh` was killed by SIGKILL").await;
-    // What is said of a failure does not count when there was none.
+    // The agent ignores the error file of a program that succeeded.
     check_output(r#"echo 'oh' > "$WINDLASS_ERROR"; echo fine"#, "fine").await;
 }
 

@@ -75,7 +75,7 @@ async fn garbage_in_output_is_reported_as_text() {
     assert!(error.message.len() <= MAX_ERROR_MESSAGE_BYTES, "{}", error.message.len());
     let error = bench.failure("head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 6").await;
     assert!(error.message.len() <= MAX_ERROR_MESSAGE_BYTES && error.message.ends_with("xxx"), "{}", error.message);
-    // What is not UTF-8 is an output all the same: a text.
+    // Output that is not UTF-8 becomes a text with replacement characters.
     let output = bench.output("printf 'a\\377\\376b'").await;
     assert_eq!(output, "a\u{fffd}\u{fffd}b");
     assert_eq!(bench.failure("head -c 100000 /dev/urandom").await.kind, "output.too_large", "as JSON it is longer");
@@ -103,7 +103,7 @@ async fn full_disk_fails_with_its_reason() {
     assert_eq!(bench.failure(half).await.kind, "output.invalid");
     let killed = bench.failure("ulimit -f 1; exec head -c 100000 /dev/zero > file").await;
     assert_eq!(killed.kind, "signal.SIGXFSZ", "{}", killed.message);
-    // A progress file that can not be written is no failure of the work.
+    // A program that cannot write its progress file does not fail for that.
     assert_eq!(bench.output("trap '' XFSZ; ulimit -f 0; echo 5 >> $WINDLASS_PROGRESS; echo done").await, "done");
 
     let nowhere = bench.path("no-such-folder");
@@ -112,7 +112,7 @@ async fn full_disk_fails_with_its_reason() {
     assert_eq!(error.kind, "agent.io", "{}", error.message);
 }
 
-/// Whoever holds the output open after the program's exit holds nobody up, whatever it does with it.
+/// A process that writes to the output without end, after the program's exit, does not delay the attempt's end.
 #[tokio::test]
 async fn flood_after_exit_does_not_delay_the_end() {
     let bench = Bench::new().with_exec(|exec| exec.linger = SHORT);
@@ -124,7 +124,7 @@ async fn flood_after_exit_does_not_delay_the_end() {
         "( sh -c 'echo $$ > pids; exec yes >&2' & ) ; while [ ! -s pids ]; do sleep 0.01; done; echo done",
     ] {
         assert_eq!(bench.output(script).await, "done");
-        // A daemon that writes to nobody is ended by its own write.
+        // The agent has closed its end of the pipe: SIGPIPE ends a daemon that writes on.
         all_dead(&bench.written("pids").await).await;
         std::fs::remove_file(bench.path("pids")).expect("there");
     }
