@@ -126,7 +126,7 @@ impl AwsHost {
         &self.clients
     }
 
-    /// The counts of all requests that the clients have sent.
+    /// The meter of the clients' requests and billed units.
     pub fn meter(&self) -> &Meter {
         &self.meter
     }

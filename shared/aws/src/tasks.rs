@@ -48,7 +48,7 @@ impl TaskTable {
         item.map(|item| read(&item, name)).transpose()
     }
 
-    /// One attempt: a conflict if another writer has changed the record since this one read it.
+    /// One attempt. Fails with a conflict if another writer changes the record between its read and its write.
     async fn try_put(&self, put: &Wanted<'_>) -> Result<PutTask, PortError> {
         let Some(before) = self.record(put.name).await? else {
             return self.write_version(put, None, put.first_record()).await;

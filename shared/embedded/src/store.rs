@@ -233,7 +233,7 @@ impl Store {
     }
 
     /// Reads, and waits until the commits that it read are on the disk: a power cut can still take back a visible
-    /// commit. Every read of a run or a task for a caller uses this.
+    /// commit. Answers to callers about runs and tasks use this.
     pub(crate) async fn read_settled<T: Send + 'static>(
         &self,
         read: impl FnOnce(&rusqlite::Connection) -> Result<T, Failure> + Send + 'static,

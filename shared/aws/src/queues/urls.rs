@@ -11,7 +11,7 @@ use crate::error::{UNEXPECTED, classify};
 
 /// Addresses that are kept. Agents come and go, each with a queue of its own.
 const MAX_KEPT: usize = 1024;
-/// How long an agent's control queue keeps a message; a command that is older has no use.
+/// How long an agent's control queue keeps a message, in seconds; an older order has no use.
 const CONTROL_RETENTION_SECONDS: &str = "3600";
 /// The tag on queues that a program made, which the template's queues do not have. Its value is the stack's name.
 const STACK_TAG: &str = "windlass:stack";

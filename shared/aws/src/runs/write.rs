@@ -147,7 +147,7 @@ impl RunTable {
             let beside = u8::from(slot == 0);
             [slot, beside].map(|slot| page_key(known.run.id, at, slot))
         });
-        // A caller may retry the run in the meantime. Its pages are then of a later generation, and stay.
+        // If a caller retries the run in the meantime, its new pages are of a later generation, and stay.
         let expire = |key| {
             let expression = Expression::names(&[EXPIRES_AT, GENERATION])
                 .value(EXPIRES_AT, number(expires_at))

@@ -9,7 +9,7 @@ use windlass_domain::schedule::{CronDays, CronField, CronFields};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::ScheduleRefusal;
 
-/// `EventBridge` Scheduler has no expression for the schedule.
+/// `EventBridge` Scheduler does not support the schedule.
 const REFUSED: &str = "WL0340";
 /// Characters of an expression (`EventBridge` Scheduler API reference, `CreateSchedule`).
 const MAX_EXPRESSION_BYTES: usize = 256;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How long the emulator may take to listen; it takes half a second on an idle machine.
 const START_WITHIN: Duration = Duration::from_mins(1);
-/// Another process may take the port between the check that it is free and the emulator's listening on it.
+/// Another process may take the port after the check that it is free, before the emulator listens on it.
 const ATTEMPTS: u32 = 10;
 
 /// Runs the emulator of the local stack, and ends its process group as soon as its standard input ends: this process

@@ -73,7 +73,7 @@ async fn page_is_full_despite_deleted_tasks() {
     assert_eq!(listed, ["gone-0", "gone-4", "gone-8"]);
 }
 
-/// The adapter keeps a definition that is too long for an item in S3, once. If S3 has lost the object, a read says so.
+/// A definition that is too long for an item is in S3, once. If S3 has lost the object, the reader gets an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_definition_is_kept_in_the_bucket() {
     let host = Stack::get().host().await;
