@@ -25,10 +25,10 @@ pub(crate) const NO_RESOURCE: &str = "WL0334";
 /// AWS answered what this program does not know.
 pub(crate) const UNEXPECTED: &str = "WL0335";
 
-/// Bytes of AWS's own message that are told.
+/// Bytes of AWS's own message that an error repeats.
 const MAX_TOLD_BYTES: usize = 512;
 
-/// What a failure is, whichever service gave it.
+/// The kinds of failure, the same for all services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Throttled,
@@ -44,7 +44,7 @@ enum Kind {
 impl Kind {
     fn class(self) -> ErrorClass {
         match self {
-            // A denial passes when somebody mends a role: no attempt is to fail for good by it.
+            // A denial ends when an operator corrects the role, so no attempt may fail for good because of one.
             Self::Throttled | Self::Unavailable | Self::Denied => ErrorClass::Retry,
             Self::Conflict => ErrorClass::Conflict,
             Self::NoQueue | Self::Invalid | Self::NoResource => ErrorClass::Reject,
@@ -91,7 +91,7 @@ where
             let status = failure.raw().status().as_u16();
             (kind_of(failure.err().code(), status), told(failure.err()))
         }
-        // A request that can not be built, before anything was sent.
+        // The SDK could not build the request, and sent nothing.
         SdkError::ConstructionFailure(_) => (Kind::Unexpected, chain(error)),
         // Out of reach, timed out, without credentials for the moment, or broken off in the middle of the answer.
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) | _ => {
@@ -134,7 +134,7 @@ fn port_error(operation: &str, subject: &str, kind: Kind, cause: &str) -> PortEr
 }
 
 fn kind_of_reasons(reasons: &[CancellationReason]) -> Kind {
-    // The worst for the caller first: what is wrong stays wrong, whoever else wrote.
+    // The worst for the caller first: an invalid request stays invalid, even if another writer caused a conflict too.
     const ORDER: [Kind; 4] = [Kind::Invalid, Kind::NoResource, Kind::Conflict, Kind::Throttled];
     let codes = reasons.iter().filter_map(CancellationReason::code).filter(|code| *code != "None");
     let kinds: Vec<Kind> = codes.map(|code| kind_of(Some(code), 500)).collect();
@@ -365,7 +365,7 @@ mod tests {
             ("ValidationException", 400, Reject, INVALID),
             ("InvalidMessageContents", 400, Reject, INVALID),
             ("ResourceNotFoundException", 400, Reject, NO_RESOURCE),
-            // What is not known by its code goes by its status.
+            // The status decides if the code is unknown.
             ("SomethingOfNextYear", 400, Reject, INVALID),
             ("SomethingOfNextYear", 403, Retry, DENIED),
             ("SomethingOfNextYear", 429, Retry, UNAVAILABLE),

@@ -116,7 +116,7 @@ impl AwsHost {
         Arc::new(SystemClock)
     }
 
-    /// What the program was told.
+    /// The settings that the program read from its environment.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -126,7 +126,7 @@ impl AwsHost {
         &self.clients
     }
 
-    /// What was requested up to now.
+    /// The meter of the clients' requests and billed units.
     pub fn meter(&self) -> &Meter {
         &self.meter
     }

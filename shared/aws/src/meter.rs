@@ -41,7 +41,7 @@ pub enum ReadUnits {
     Sized,
 }
 
-/// What was counted of one operation.
+/// The requests and billed units of one operation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// The service: `SQS`, `DynamoDB`, `EventBridge`, `Scheduler`, `S3`, `Lambda`.
@@ -63,7 +63,7 @@ impl Entry {
     }
 }
 
-/// What was counted up to a moment, by service, operation and index.
+/// The counts at one moment, by service, operation and index.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Snapshot {
@@ -72,7 +72,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What was counted between an earlier snapshot of the same meter and this one; what is zero is left out.
+    /// The counts between an earlier snapshot of the same meter and this one, without the entries that are zero.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
         let before = |entry: &Entry| earlier.entries.iter().find(|other| entry.is_same_operation(other));
@@ -161,7 +161,7 @@ impl Meter {
         counter
     }
 
-    /// What was counted up to now, in the order of service, operation and index.
+    /// The counts up to now, in the order of service, operation and index.
     pub fn snapshot(&self) -> Snapshot {
         let counters = self.shared.counters.read().unwrap_or_else(PoisonError::into_inner);
         let mut entries: Vec<Entry> = counters.iter().map(|counter| counter.entry()).collect();

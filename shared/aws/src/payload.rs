@@ -30,7 +30,7 @@ const MAX_REQUESTS: usize = 32;
 pub(crate) struct Payloads {
     client: Client,
     bucket: String,
-    /// What was put or read lately: it is in S3, and is neither put nor read again.
+    /// Payloads that this process lately put or read. S3 has them, so the process neither puts nor reads them again.
     known: Recent<Hash, Arc<Value>>,
 }
 
@@ -39,7 +39,7 @@ impl Payloads {
         Self { client, bucket: bucket.into(), known: Recent::new(MAX_CACHED_BYTES) }
     }
 
-    /// Puts what is not known to be there.
+    /// Puts each payload that is not yet known to be in the bucket.
     pub(crate) async fn put(&self, outgoing: Outgoing) -> Result<(), PortError> {
         let fresh = outgoing.0.into_iter().filter(|(hash, _)| self.known.get(*hash).is_none());
         stream::iter(fresh.map(|(hash, text)| self.put_one(hash, text)))
@@ -83,7 +83,7 @@ impl Payloads {
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
                 return Err(lost(hash, &"it is not in the bucket"));
             }
-            // To whoever may not list the bucket, S3 says of an object that is not there that it may not be read
+            // If the role may not list the bucket, S3 answers "access denied" for an object that does not exist
             // (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html>, "Permissions").
             Err(error) => {
                 let error = classify("GetObject", &self.bucket, &error);

@@ -1,7 +1,7 @@
 //! Queues on SQS: standard queues, at least once and in no order.
 //!
-//! The inbox, the pools and the dead letters are the stack's; a program never makes one. The control queue of an
-//! agent is made by its own first receive, and what is sent to one that is gone is dropped: nobody is there to be told.
+//! The inbox, the pools and the dead letters are the stack's; a program never makes one. An agent's first receive makes
+//! its control queue. A message to a control queue that no longer exists is dropped: its agent has ended.
 
 mod batch;
 mod names;
@@ -338,7 +338,7 @@ fn delete_entry(place: usize, receipt: &Receipt) -> Result<DeleteMessageBatchReq
     DeleteMessageBatchRequestEntry::builder().id(place.to_string()).receipt_handle(&receipt.0).build()
 }
 
-/// What was sent and arrived as it was sent: what SQS has a different digest of is sent again.
+/// Counts a message as done if SQS reports the digest of the body that was sent. The caller resends the others.
 fn answer_to_send(
     batch: &[Outgoing],
     sent: Vec<SendMessageBatchResultEntry>,
@@ -381,7 +381,7 @@ fn digest(body: &str) -> String {
     text
 }
 
-/// SQS counts in whole seconds; what is asked for is a least.
+/// SQS counts in whole seconds. Rounds up, since a caller asks for at least `span`.
 fn whole_seconds(span: Duration) -> i32 {
     let seconds = span.as_secs() + u64::from(span.subsec_nanos() > 0);
     i32::try_from(seconds).unwrap_or(i32::MAX)

@@ -72,7 +72,7 @@ impl RunTable {
         }
     }
 
-    /// What is stored at the revision of `before`; none: there is no such run, or it is at another one.
+    /// The stored run at the revision of `before`. None if there is no such run, or if it is at another revision.
     async fn known_at(&self, before: &Run) -> Result<Option<Arc<Known>>, PortError> {
         let known = match self.known.get(before.id) {
             // A revision never comes again.

@@ -15,7 +15,7 @@ use crate::clients::Clients;
 use crate::meter::{Meter, ReadUnits};
 use crate::settings::{Program, Settings};
 
-/// What was asked: the operation, and its input.
+/// A request: the operation, and its input.
 pub(crate) type Asked = (String, Value);
 
 /// Gives the answer to an operation and its input: the status and the body.

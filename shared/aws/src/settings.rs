@@ -1,4 +1,4 @@
-//! What the programs on AWS are told by their environment, read once, all faults reported together.
+//! The settings of the programs on AWS. A program reads them once from its environment and reports all faults together.
 //!
 //! | name | what | if absent |
 //! |---|---|---|
@@ -55,15 +55,15 @@ pub struct Settings {
     pub bucket: String,
     /// The name of the bus.
     pub bus: String,
-    /// What the names of queues begin with.
+    /// The prefix of all queue names.
     pub queue_prefix: String,
     /// The schedule group of the tasks.
     pub schedule_group: String,
-    /// What a schedule is made of beside its time; present if the program asked for it, or if it is set.
+    /// The target and role of every schedule. Present if the program needs it, or if the environment sets it.
     pub schedule_target: Option<ScheduleTarget>,
-    /// The pools of the stack; none if the program was not told.
+    /// The pools of the stack; empty if the environment does not set them.
     pub pools: Vec<PoolName>,
-    /// The roles of the programs that send to the inbox; none if the program was not told.
+    /// The roles of the programs that send to the inbox; empty if the environment does not set them.
     pub senders: Senders,
     /// How the meter counts reads.
     pub meter_reads: ReadUnits,
@@ -80,14 +80,14 @@ pub struct ScheduleTarget {
     pub dead_letters_arn: String,
 }
 
-/// What is wrong with one setting.
+/// A setting that is missing or wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SettingFault {
     /// Its name.
     pub name: &'static str,
-    /// What was found there; absent: nothing. Only names and addresses are settings, no secrets.
+    /// The value in the environment; absent if there is none. Only names and addresses are settings, no secrets.
     pub found: Option<String>,
-    /// What is expected.
+    /// The form that a valid value has, in words.
     pub expected: &'static str,
 }
 
@@ -143,7 +143,7 @@ impl Settings {
     }
 }
 
-/// What one setting must be, in words and as a check.
+/// The form of a valid value, in words and as a check.
 type Expected = (&'static str, fn(&str) -> bool);
 
 const STACK_NAME: Expected =

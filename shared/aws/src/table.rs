@@ -36,7 +36,7 @@ pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
 /// The revision that a write is conditional on (N).
 pub(crate) const REVISION: &str = "r";
-/// What is packed (B), see [`packing`].
+/// The packed body (B), see [`packing`].
 pub(crate) const BODY: &str = "b";
 /// The generation of a page (N).
 pub(crate) const GENERATION: &str = "g";
@@ -56,7 +56,7 @@ pub(crate) const RUNS_INDEX: &str = "runs";
 /// The sparse index of what is due.
 pub(crate) const DUE_INDEX: &str = "due";
 
-/// A stored item can not be read.
+/// A stored item is damaged, or of a version that this program does not know.
 pub(crate) const UNREADABLE: &str = "WL0345";
 
 /// Why an item is not what this program writes.
@@ -65,7 +65,7 @@ pub(crate) enum Damage {
     /// An attribute is absent or of another type.
     #[error("its attribute `{0}` is missing or of another type")]
     Attribute(&'static str),
-    /// What is packed is of a version that this reader does not know.
+    /// The packed body has a version that this reader does not know.
     #[error("it is of version {found}; this program knows version {known}")]
     UnknownVersion {
         /// The version of what is stored.
@@ -73,7 +73,7 @@ pub(crate) enum Damage {
         /// The version that the reader knows.
         known: u8,
     },
-    /// What is packed is not whole.
+    /// The packed body is not whole.
     #[error("it is not whole: {0}")]
     Broken(String),
 }

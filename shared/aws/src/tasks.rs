@@ -20,7 +20,7 @@ use crate::table::task_version::Stored;
 use crate::table::{Item, PK, REVISION, SK, number, task, task_version, text};
 use sources::Sources;
 
-/// Attempts of one put while others write the same record; then the caller is told of the conflict.
+/// Attempts of one put while others write the same record. If the last one fails too, the caller gets the conflict.
 const MAX_ATTEMPTS: u32 = 8;
 /// The wait after the first of them; each is longer by as much.
 const WAIT: Duration = Duration::from_millis(15);
@@ -48,7 +48,7 @@ impl TaskTable {
         item.map(|item| read(&item, name)).transpose()
     }
 
-    /// One attempt: a conflict if somebody else has written the record since it was read.
+    /// One attempt. Fails with a conflict if another writer changes the record between its read and its write.
     async fn try_put(&self, put: &Wanted<'_>) -> Result<PutTask, PortError> {
         let Some(before) = self.record(put.name).await? else {
             return self.write_version(put, None, put.first_record()).await;
@@ -88,7 +88,7 @@ impl TaskTable {
     }
 }
 
-/// What a put asks for.
+/// The arguments of a put.
 struct Wanted<'a> {
     name: &'a TaskName,
     source: &'a Value,

@@ -1,4 +1,4 @@
-//! What the programs on AWS say of themselves, on standard output: log lines, and figures for `CloudWatch`.
+//! The output of the programs on AWS, on standard output: log lines, and figures for `CloudWatch`.
 //!
 //! Both are JSON, an object a line. A log line has a constant message and dotted fields (`run.id`); no line has a
 //! payload or a secret. Figures are in `CloudWatch`'s embedded metric format: namespace `Windlass`, one dimension, the
@@ -6,8 +6,8 @@
 //! metrics of its own. `CloudWatch` Logs makes metrics of the lines without a request of ours
 //! (<https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html>).
 //!
-//! A place in the engine is counted by a log line with the field `metric`, the figure's name, and `value` if it is not
-//! one: `tracing::trace!(metric = "Conflicts")`. It is counted whatever lines are written. A name that ends in `Ms` is a
+//! The engine counts by a log line with the field `metric`, the figure's name, and `value` if it is not one:
+//! `tracing::trace!(metric = "Conflicts")`. It counts also if the filter drops that line. A name that ends in `Ms` is a
 //! distribution of milliseconds, every other one a sum.
 
 mod figures;
@@ -47,7 +47,7 @@ pub fn set_up(program: &'static str) -> Figures {
         .with_writer(io::stdout)
         .with_filter(filter);
     let counted = figures.clone().with_filter(FilterFn::new(figures::is_figure));
-    // Whoever has set a subscriber already, a test, keeps it.
+    // A test that has already set its own subscriber keeps it.
     drop(tracing_subscriber::registry().with(lines).with(counted).try_init());
     if let Some(error) = refused {
         tracing::warn!(%error, "{FILTER} can not be read; `{DEFAULT_FILTER}` is taken");

@@ -134,7 +134,7 @@ async fn measure_commits(store: &Store) -> Result<(), PortError> {
     .await
 }
 
-/// What an action costs the store: its message to the pool and its report to the inbox, and a commit of its run.
+/// Measures the cost of an action in the store: its message to the pool, its report to the inbox, a commit of its run.
 async fn measure_actions(store: &Store, callers: usize) -> Result<(), PortError> {
     measure(store, "whole actions", callers, |store, caller, turn| async move {
         let pool = QueueName::Pool(PoolName::default());

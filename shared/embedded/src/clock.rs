@@ -20,7 +20,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// What a machine says of time. A test has a machine of its own.
+/// The clocks of a machine. A test has a machine of its own.
 pub(crate) trait Machine: Send + Sync {
     /// A name of the instant from which this process counts `elapsed_micros`. Equal names are one instant.
     fn boot(&self) -> String;

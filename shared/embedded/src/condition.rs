@@ -10,7 +10,7 @@ use crate::error::{DAMAGED, LOCKED, NOT_SYNCED};
 pub(crate) struct Condition {
     /// Why it refuses every write until it is opened again, once it does.
     pub(crate) broken: watch::Sender<Option<PortError>>,
-    /// Why the last write failed, whatever it asked for, if it did.
+    /// Why the last write failed, if it failed for a reason that would stop any write.
     pub(crate) failing: watch::Sender<Option<PortError>>,
 }
 

@@ -17,11 +17,11 @@ pub(crate) const DAMAGED: &str = "WL0305";
 pub(crate) const NOT_WRITABLE: &str = "WL0306";
 /// The store has been closed.
 pub(crate) const CLOSED: &str = "WL0307";
-/// What was written could not be made durable.
+/// The log could not be synced, so a commit may not be durable.
 pub(crate) const NOT_SYNCED: &str = "WL0308";
 /// `SQLite` refused a statement: a fault of this program.
 pub(crate) const UNEXPECTED: &str = "WL0309";
-/// The data folder can not be made or entered.
+/// The process could not make or enter the data folder.
 const FOLDER: &str = "WL0310";
 /// Another host works on the folder.
 const SECOND_HOST: &str = "WL0311";
@@ -33,18 +33,18 @@ const NEWER: &str = "WL0313";
 pub(crate) const OVER_LIMIT: &str = "WL0314";
 /// A cursor is not one that a list gave.
 pub(crate) const CURSOR: &str = "WL0315";
-/// A stored record can not be read.
+/// A stored record is damaged, or of an unknown version.
 pub(crate) const UNREADABLE: &str = "WL0316";
 
-/// Why a data folder can not be opened.
+/// Why the store could not open a data folder.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
-    /// The folder can not be made or entered.
+    /// The process could not make or enter the folder.
     #[error("open the data folder {}: {cause}", .path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the operating system says.
+        /// The error of the operating system.
         cause: String,
     },
     /// Another host works on the folder.
@@ -71,7 +71,7 @@ pub enum OpenError {
         /// The newest version that this program knows.
         known: i64,
     },
-    /// The file can not be read or written.
+    /// Reading or writing the file failed.
     #[error("open {}: {cause}", .path.display())]
     Storage {
         /// The file.
@@ -143,7 +143,7 @@ pub(crate) fn port_error(error: &rusqlite::Error) -> PortError {
     PortError::new(class, code, format!("{what} ({error})"))
 }
 
-/// Whether every request of a batch would meet this failure, whatever it asked for.
+/// Whether this failure would stop every request of a batch, not only the one that met it.
 pub(crate) fn concerns_the_whole_file(error: &rusqlite::Error) -> bool {
     port_error(error).code != UNEXPECTED
 }
@@ -158,7 +158,7 @@ pub(crate) fn damaged(finding: &str) -> PortError {
     PortError::new(ErrorClass::Bug, DAMAGED, format!("read the database: the file is damaged ({finding})"))
 }
 
-/// A record that can not be read: damaged, or of an unknown version.
+/// The error for a record that is damaged, or of an unknown version; `what` names the record.
 pub(crate) fn unreadable(what: &str, cause: &dyn std::fmt::Display) -> PortError {
     PortError::new(ErrorClass::Bug, UNREADABLE, format!("read {what}: {cause}"))
 }

@@ -52,7 +52,7 @@ pub(crate) struct FileClock {
     ahead: i64,
 }
 
-/// What the file knows of its time.
+/// The stored time of the file.
 struct Mark {
     boot: String,
     ahead: i64,

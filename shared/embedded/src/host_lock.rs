@@ -26,7 +26,7 @@ pub fn has_host(folder: &Path) -> bool {
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
-/// Takes the lock, unless somebody has it for longer than a look at it takes.
+/// Takes the lock. Fails if another process holds it for longer than [`has_host`] does.
 fn lock(file: &File) -> Result<(), TryLockError> {
     for _ in 0..LOOKS {
         match file.try_lock() {

@@ -1,7 +1,8 @@
 //! The engine's ports on one durable `SQLite` file.
 //!
-//! Several processes may work on one data folder: a host and any number of agents. Each has one thread that writes,
-//! and commits together whatever waits ([`writer`]). What is acknowledged as durable has been synced to the disk.
+//! Several processes may work on one data folder: a host and any number of agents. Each has one thread that writes, and
+//! commits all waiting requests together ([`writer`]). The store syncs a write to the disk before it acknowledges it as
+//! durable.
 
 #![cfg_attr(doc, expect(rustdoc::private_intra_doc_links, reason = "the map is for those who work in here"))]
 

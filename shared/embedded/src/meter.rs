@@ -1,4 +1,4 @@
-//! What the store has done since it was opened, for benchmarks and for operators.
+//! Counts of the store's work since it was opened, for benchmarks and for operators.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 

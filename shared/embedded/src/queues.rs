@@ -13,8 +13,8 @@ use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
 
-/// The stored number of receipts of a message that nobody has received. `SQLite` keeps 0 and 1 without a byte, and a
-/// row whose size changes is written anew, its body included; one of the same size only where it differs.
+/// The stored number of receives of a message that no reader has received. `SQLite` stores 0 and 1 without a byte. It
+/// rewrites a row whose size changes, body included, but a row of the same size only where it differs.
 const NEVER_RECEIVED: i64 = 2;
 
 #[async_trait]
@@ -44,7 +44,7 @@ impl Queues for Store {
             let received = self.take(queue, most, visibility).await?;
             if !received.is_empty() {
                 if received.len() == most {
-                    // There may be more, and whoever was to be woken for it may have been busy.
+                    // There may be more messages, and the reader that was to be woken for them may have been busy.
                     self.queue_watch().filled(queue, 1);
                 }
                 return Ok(received);
@@ -199,7 +199,8 @@ fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duratio
     Ok(good)
 }
 
-/// Makes messages visible again that were received for somebody who had gone; that was no receipt.
+/// Hands back messages that were taken for a reader that no longer waits. They are visible at once, and the receive
+/// does not count.
 fn hand_back(session: &mut Session<'_>, queue: &QueueName, unheard: &[Received]) -> Result<(), Failure> {
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives - 1 WHERE id = ?2 AND receives = ?3";
     let now = session.clock.now_ms();

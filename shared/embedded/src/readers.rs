@@ -58,7 +58,7 @@ impl Readers {
         tokio::task::spawn_blocking(move || readers.read(read)).await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Closes the connections that nobody uses.
+    /// Closes the connections that no reader uses.
     pub(crate) fn close(&self) {
         self.lock().clear();
     }

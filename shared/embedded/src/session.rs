@@ -1,4 +1,4 @@
-//! What a piece of work sees inside the writer's transaction.
+//! The writer's transaction, as a piece of work sees it.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use windlass_engine::ports::QueueName;
 
 use crate::file_clock::{FileClock, MARK_EVERY_MICROS};
 
-/// What the writer knows of the file between transactions, as long as no other process has written.
+/// The writer's knowledge of the file between transactions. A write of another process makes it stale.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     data_version: i64,

@@ -32,7 +32,7 @@ pub const FILE_NAME: &str = "windlass.db";
 /// Events that a subscriber may be behind before it misses some.
 const BUS_EVENTS: usize = 4096;
 
-/// What a process is to a data folder.
+/// The part of a process in a data folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// It decides; there is one at a time.
@@ -47,7 +47,7 @@ pub struct Store {
     open: Arc<Open>,
 }
 
-/// What the store holds, and what it has done.
+/// The sizes of the store's files, its messages, and the writes of this process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stats {
     /// Bytes of the database file.
@@ -60,7 +60,7 @@ pub struct Stats {
     pub written: Written,
 }
 
-/// What a store stands on. A test puts its own in place.
+/// The clocks and the disk that a store uses. A test replaces them.
 pub(crate) struct Surroundings {
     pub(crate) machine: Arc<dyn Machine>,
     /// None: the log is synced as it is.
@@ -73,7 +73,7 @@ impl Default for Surroundings {
     }
 }
 
-/// What the parts of an open store share.
+/// The caches and channels that the parts of an open store share.
 pub(crate) struct Shared {
     pub(crate) run_cache: RunCache,
     pub(crate) settled_tasks: SettledTasks,
@@ -186,7 +186,7 @@ impl Store {
         self.open.shared.bus.subscribe()
     }
 
-    /// What the store holds, and what this process has written.
+    /// The sizes of the files, the messages by queue, and the writes of this process. Fails if the file is unreadable.
     pub async fn stats(&self) -> Result<Stats, PortError> {
         let messages = self.open.readers.read_aside(counts).await?;
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
@@ -204,8 +204,8 @@ impl Store {
         self.open.condition.broken.subscribe()
     }
 
-    /// Tells why this process can not write, while it can not: the disk is full, the file is damaged. One that is damaged
-    /// stays so.
+    /// Tells why the writes of this process fail, for as long as they fail: the disk is full, or the file is damaged. A
+    /// damaged file stays damaged.
     pub fn failing(&self) -> watch::Receiver<Option<PortError>> {
         self.open.condition.failing.subscribe()
     }
@@ -232,8 +232,8 @@ impl Store {
         &self.open.readers
     }
 
-    /// Reads, and gives what was read once it is on the disk: a commit that a power cut can still take back is visible
-    /// already. For all that a caller may be told of a run or a task.
+    /// Reads, and waits until the commits that it read are on the disk: a power cut can still take back a visible
+    /// commit. Answers to callers about runs and tasks use this.
     pub(crate) async fn read_settled<T: Send + 'static>(
         &self,
         read: impl FnOnce(&rusqlite::Connection) -> Result<T, Failure> + Send + 'static,
@@ -258,7 +258,7 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// Ends the thread that looks at the file for whoever waits.
+    /// Ends the thread that looks at the file for waiting readers.
     pub(crate) fn stop_watching(&self) {
         self.open.queue_watch.close();
         let watcher = self.open.watcher.lock().expect("not poisoned").take();

@@ -19,7 +19,7 @@ use crate::meter::{Meter, add};
 /// Syncs the log. A test has a disk of its own.
 pub(crate) type SyncLog = Box<dyn FnMut() -> std::io::Result<()> + Send>;
 
-/// What waits until all that is committed is on the disk.
+/// A writer or reader that waits until all commits are on the disk.
 pub(crate) trait Unsynced: Send {
     /// Answers: `fate` says whether the sync succeeded.
     fn answer(self: Box<Self>, fate: Result<(), PortError>);

@@ -12,7 +12,7 @@ use windlass_engine::ports::QueueName;
 use crate::database::data_version;
 use crate::file_clock::FileClock;
 
-/// How often the file is asked whether it has changed, while somebody waits, in milliseconds.
+/// The time between two checks whether the file has changed, in milliseconds; checks run only while a reader waits.
 const POLL_MS: i64 = 8;
 
 /// Who waits for messages.
@@ -25,7 +25,7 @@ pub(crate) struct QueueWatch {
 #[derive(Default)]
 struct State {
     gates: HashMap<QueueName, Gate>,
-    /// Somebody waits at a queue that has not been looked at yet.
+    /// A reader waits at a queue that the watching thread has not looked at yet.
     unseen: bool,
     closed: bool,
 }
@@ -95,7 +95,7 @@ impl QueueWatch {
         self.changed.notify_one();
     }
 
-    /// Watches the file, on a thread of its own, until it is closed. Sleeps while nobody waits.
+    /// Watches the file, on a thread of its own, until it is closed. Sleeps while no reader waits.
     pub(crate) fn run(&self, connection: &Connection, clock: &FileClock) {
         let mut seen = None;
         let mut look_at = i64::MAX;
@@ -113,7 +113,8 @@ impl QueueWatch {
         }
     }
 
-    /// Gives when there is something to see even if nobody writes.
+    /// Wakes readers of queues with visible messages. Gives the time at which the next message becomes visible without
+    /// a write, or `i64::MAX`.
     fn wake_those_with_messages(
         &self,
         connection: &Connection,
@@ -158,7 +159,7 @@ impl QueueWatch {
     }
 }
 
-/// The queues that somebody waits at.
+/// The queues at which readers wait.
 struct Turn {
     queues: Vec<QueueName>,
     unseen: bool,
@@ -180,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever is not woken waits for so long and has nothing then.
+    /// A reader that is not woken waits this long and gets no message.
     const WAIT: Duration = Duration::from_secs(20);
 
     async fn pass_on(store: &Store, from: &QueueName, to: &QueueName) -> Result<(), PortError> {
@@ -190,7 +191,7 @@ mod tests {
         store.send(to, vec![Outgoing::now("ball".to_owned())]).await
     }
 
-    /// Inside one process nobody waits for a look at the file: nobody looks at it here.
+    /// A reader gets a message from its own process without a look at the file: no thread looks at it here.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn message_in_one_process_needs_no_polling() {
         const ROUNDS: usize = 200;

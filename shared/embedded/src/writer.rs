@@ -30,7 +30,7 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// Pages that the log may grow by before they are copied to the file: 32 MiB.
 const CHECKPOINT_PAGES: u64 = 8192;
 
-/// How often it is tried to write while nobody does.
+/// How often the writer tests whether it can write while no request comes.
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether an answer may go out before the log is synced.
@@ -44,7 +44,7 @@ pub(crate) enum Durability {
 
 /// A write that waits for its turn.
 trait Request: Unsynced {
-    /// Whether somebody still waits for it; nobody minds if it is left out otherwise.
+    /// Whether the writer must still do it. False if its caller no longer waits and it may be left out.
     fn is_wanted(&self) -> bool;
     fn must_be_synced(&self) -> bool;
     /// Does the work. May be called again after a rollback.
@@ -99,10 +99,10 @@ where
     }
 }
 
-/// A result on its way. Whoever asked may go before it is sent, and also between that and being woken for it.
+/// A result on its way. The caller may give up before it is sent, or after that and before it wakes.
 struct Answer<T: Default, U: FnOnce(T)> {
     value: T,
-    /// Gets the value if nobody takes it.
+    /// Gets the value if the caller never takes it.
     unheard: Option<U>,
 }
 
@@ -182,7 +182,7 @@ impl Writer {
         self.write_and(durability, work, |_| ()).await
     }
 
-    /// The same, with something to be done with a good result before it is answered, whether or not somebody waits.
+    /// Like `write`, and calls `then` with a good result before the answer, even if the caller no longer waits.
     pub(crate) async fn write_and<T: Send + 'static>(
         &self,
         durability: Durability,
@@ -193,13 +193,13 @@ impl Writer {
             if let Ok(value) = &result {
                 then(value);
             }
-            // Whoever asked may have gone.
+            // The caller may have given up.
             drop(reply.send(result));
         };
         self.ask(durability, false, work, answer).await
     }
 
-    /// Work that is left out if nobody waits for it any more; `unheard` gets a result that nobody took.
+    /// Does the work only if the caller still waits for it; `unheard` gets a result that the caller did not take.
     pub(crate) async fn write_if_wanted<T: Default + Send + 'static, U: FnOnce(T) + Send + 'static>(
         &self,
         mut work: impl FnMut(&mut Session<'_>) -> Result<T, Failure> + Send + 'static,
@@ -215,7 +215,7 @@ impl Writer {
         self.ask(Durability::Ordered, true, work, answer).await.map(Answer::take)
     }
 
-    /// Has work done that nobody waits for.
+    /// Has the writer do work without waiting for it; a failure is only logged.
     pub(crate) fn write_unheard(&self, work: impl FnMut(&mut Session<'_>) -> Result<(), Failure> + Send + 'static) {
         let (reply, _) = oneshot::channel();
         let answer = |result: Result<(), PortError>, _: oneshot::Sender<_>| {
@@ -304,8 +304,9 @@ impl Worker {
         }
     }
 
-    /// The next request; none: nobody will ask for anything further. Now and then it is tried whether anything can be
-    /// written, if nothing was: others may work on the file, and whoever only reads is not told.
+    /// The next request, or none once all handles to the writer are gone. If no write has happened for [`TRY_EVERY`],
+    /// it tests whether it can write. A process that only reads would otherwise not learn of a full disk or a damaged
+    /// file.
     fn next(&mut self, waiting: &Receiver<Box<dyn Request>>) -> Option<Box<dyn Request>> {
         loop {
             let left = TRY_EVERY.saturating_sub(self.tried.elapsed());

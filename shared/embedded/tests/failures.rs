@@ -14,7 +14,7 @@ use windlass_embedded::{FILE_NAME, OpenError, Role, Store};
 use windlass_engine::ports::{Agents, ErrorClass, Outgoing, PortError, QueueName, Queues};
 
 const VISIBILITY: Duration = Duration::from_secs(30);
-/// How long a message may take to come that nobody holds.
+/// How long a message that no reader holds may take to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn folder() -> TempDir {
@@ -79,7 +79,7 @@ async fn full_disk_refuses_writes_until_room_exists() {
     assert_eq!(inbox(&store).await.expect("it can be read"), sent - 1);
 }
 
-/// A batch that meets a full disk is refused as a whole, and each of its requests is told.
+/// The writer refuses a batch that meets a full disk as a whole, and each of its requests gets the error.
 #[tokio::test(flavor = "multi_thread")]
 async fn full_disk_refuses_each_request_of_batch() {
     let folder = folder();

@@ -1,5 +1,5 @@
-//! Several processes on one data folder: they share queues, one host at a time decides, and whoever is killed leaves a
-//! sound file with everything that was acknowledged.
+//! Several processes on one data folder: they share queues, and one host at a time decides. A killed process leaves a
+//! sound file with every acknowledged write.
 //!
 //! The children are this test binary itself: it plays the part that the environment names.
 #![expect(clippy::print_stdout, reason = "children tell their parent what they have done")]
@@ -45,7 +45,7 @@ fn said(output: BufReader<ChildStdout>) -> impl Iterator<Item = String> {
     output.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("say ").map(str::to_owned))
 }
 
-/// On a line of its own, whatever the test harness has begun to say.
+/// Prints on a line of its own, even if the test harness has begun a line.
 fn say(line: &str) {
     println!("\nsay {line}");
     std::io::stdout().flush().expect("the parent listens");
@@ -55,7 +55,7 @@ fn pool() -> QueueName {
     QueueName::Pool(PoolName::default())
 }
 
-/// Sends to the inbox whatever comes to the pool.
+/// Sends every message of the pool on to the inbox.
 async fn echo(folder: &Path) {
     let store = Store::open(folder, Role::Agent).expect("a host works on it");
     loop {

@@ -26,10 +26,10 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// Error of a write whose condition did not hold, which is billed as the write would have been.
 const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 
-/// What was asked, as far as the bill depends on it.
+/// The part of a request that the bill depends on.
 #[derive(Debug, Clone)]
 enum Asked {
-    /// So many units, whatever the answer.
+    /// A fixed number of units, with any answer, even an error.
     Units(f64),
     /// Messages: the units are of what comes.
     Messages,
@@ -213,7 +213,7 @@ fn is_condition_failure(context: &FinalizerInterceptorContextRef<'_>) -> bool {
     code == Some(CONDITION_FAILED)
 }
 
-/// What an answer of `DynamoDB` says that it consumed.
+/// The consumed capacities that an answer of `DynamoDB` reports.
 fn capacities(output: &Output) -> Vec<&ConsumedCapacity> {
     macro_rules! one {
         ($($kind:ty),+ $(,)?) => {

@@ -11,9 +11,9 @@ use crate::error::{UNEXPECTED, classify};
 
 /// Addresses that are kept. Agents come and go, each with a queue of its own.
 const MAX_KEPT: usize = 1024;
-/// How long an agent's queue keeps a message: nobody obeys later.
+/// How long an agent's control queue keeps a message, in seconds; an older order has no use.
 const CONTROL_RETENTION_SECONDS: &str = "3600";
-/// The tag by which queues that were made at run time are told from those of the template: the name of the stack.
+/// The tag on queues that a program made, which the template's queues do not have. Its value is the stack's name.
 const STACK_TAG: &str = "windlass:stack";
 /// The tag that names the agent whose queue it is.
 const AGENT_TAG: &str = "windlass:agent";

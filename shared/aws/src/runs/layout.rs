@@ -57,7 +57,7 @@ pub(crate) struct Layout {
     pub(crate) recent: BTreeSet<usize>,
 }
 
-/// What is to be written.
+/// The parts of a run that one commit writes.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Pages to be written.
@@ -92,8 +92,8 @@ impl Layout {
         self.pages.iter().map(|page| page.as_ref().map(|(place, _)| *place)).collect()
     }
 
-    /// What is to be written of `after`, in which those states have changed, if the head has so many bytes without any
-    /// state. `all`: every page that is stored is to be written again.
+    /// Plans the write of `after`. `changed` lists the states that differ, `bytes_beside` is the head's size without
+    /// any state. With `all`, the plan rewrites every stored page.
     pub(crate) fn plan(&self, after: &Run, changed: Vec<usize>, all: bool, bytes_beside: usize) -> Plan {
         let room = Room::beside(bytes_beside);
         let mut recent = self.recent.clone();

@@ -103,7 +103,7 @@ impl RunTable {
             let places = merge.take((limit - runs.len()).min(MAX_LOOKED_AT - looked_at)).await?;
             looked_at += places.len();
             let mut summaries = self.summaries(&places).await?;
-            // What the index has and the table no longer has is expired.
+            // A run that only the index still has is expired.
             let found = places.iter().filter_map(|place| summaries.remove(&place.id));
             runs.extend(found.filter(|run| filter.status.is_none_or(|status| run.status == status)));
             last = places.into_iter().next_back().or(last);

@@ -106,8 +106,8 @@ impl RunTable {
     }
 }
 
-/// The heads among items that were read in a batch. One that can not be read is told in the log and left out: lists and
-/// the sweeper go on for all other runs, and whoever asks for that run is told as well.
+/// The heads among items that were read in a batch. This logs an unreadable head and leaves it out, so that lists and
+/// the sweeper go on for all other runs. A caller that loads that run gets the error.
 pub(super) fn readable(items: &[Item]) -> Vec<Head> {
     let read = |item: &Item| {
         let subject = run_of(item).map_or_else(|_| "a run".to_owned(), subject);

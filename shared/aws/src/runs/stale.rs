@@ -1,9 +1,9 @@
-//! What the sweeper looks for: runs that are due, and runs that nobody has written to for a while.
+//! Finds the runs for the sweeper: those that are due, and those whose last write is a while ago.
 //!
-//! A run that lives for less than two minutes is never in the index of what is due. When it is two minutes old and
-//! still open, it is found by when it was submitted, and taken into that index, in which it stays: from then on each
-//! commit says when it is to be woken. So no open run is without a place where the sweeper finds it, and most
-//! runs cost the sweeper one read.
+//! A run that lives for less than two minutes is never in the index of due runs. When an open run is two minutes old,
+//! the sweeper finds it by its submission time and takes it into that index. It stays there, and from then on each
+//! commit sets the time of its next wake. So the sweeper finds every open run in one place or the other, and most runs
+//! cost it one read.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
 use windlass_domain::ids::{RunId, TaskName};
@@ -21,11 +21,11 @@ use crate::table::{
     DUE_AT, DUE_INDEX, DUE_SHARD, Damage, EXPIRES_AT, LIST_KEY, PK, RUNS_INDEX, SUBMITTED_AT, number, read_number, text,
 };
 
-/// A run that was handed out is handed out again no sooner than after this, and the longer nobody writes to it, the
-/// later, up to the second.
+/// The shortest and the longest time before the same run is handed out again. The longer ago its last write, the longer
+/// this time.
 const NEXT_LOOK: (Millis, Millis) = (Millis(2 * 60_000), Millis(15 * 60_000));
 const _: () = assert!(NEXT_LOOK.1.0 as u128 <= LONGEST_REST.as_millis());
-/// The age at which a run is taken into the index of what is due.
+/// The age at which the sweeper takes an open run into the index of due runs.
 const ADOPTED_AT_MS: i64 = 2 * 60_000;
 /// Runs of one task that one look goes through: a look must end within its invocation, and the next goes on from there.
 const MAX_LOOKED_AT: usize = 20_000;
@@ -71,7 +71,7 @@ impl Look {
 }
 
 impl RunTable {
-    /// Up to `most` open runs that are due, or that nobody has written to.
+    /// Up to `most` open runs that are due, or were last written before `untouched_since`.
     pub(super) async fn look(
         &self,
         now: Timestamp,
@@ -90,7 +90,8 @@ impl RunTable {
     }
 
     async fn look_at_due(&self, look: Look, most: usize) -> Result<Vec<RunId>, PortError> {
-        // If runs are asked for that nobody has written to, whatever they wait for, all of them are looked at.
+        // A caller that sets `untouched_since` also wants runs whose wake is still ahead, so the look covers the whole
+        // index.
         let is_due_asked = look.untouched_since.as_millis() <= 0;
         let until = if is_due_asked { look.now } else { Timestamp::from_millis(i64::MAX) };
         let shards = (0..DUE_SHARDS).map(|number| self.due_of_shard(shard(number), until, most));
@@ -127,8 +128,8 @@ impl RunTable {
         Ok(readable(&self.table.get_all(keys, Reading::Eventual).await?))
     }
 
-    /// Sets when a run is to be looked at, if it still is to be looked at when it was read to be. The revision stays
-    /// as it is: whoever is deciding about the run is not disturbed.
+    /// Sets the time of the next look at a run, unless another writer has changed that time since it was read. The
+    /// revision stays as it is, so that a process manager that decides about the run meets no conflict.
     async fn push(&self, head: &Head, next: Timestamp) -> Result<bool, PortError> {
         let id = head.bare().id;
         let expression = Expression::names(&[DUE_SHARD, DUE_AT])
@@ -139,7 +140,8 @@ impl RunTable {
         self.table.update(head_key(id), update, "#due_at = :seen", expression).await
     }
 
-    /// Takes a run into the index of what is due, whatever its revision is by now, unless it is there or has ended.
+    /// Takes a run into the index of due runs, also if its revision has changed since. Does nothing if the run has
+    /// ended, or is in the index already with a time that is no later.
     async fn adopt(&self, run: &Run, next: Timestamp) -> Result<(), PortError> {
         let expression = Expression::names(&[DUE_SHARD, DUE_AT, EXPIRES_AT, PK])
             .value(DUE_SHARD, text(shard_of(run.id)))

@@ -28,7 +28,7 @@ const PAGES_OUTLIVE_SECS: i64 = 7 * 86_400;
 const MAX_REQUESTS: usize = 16;
 
 impl RunTable {
-    /// Writes the run over what is known of it, or as one that is not there yet. False: somebody else was faster.
+    /// Writes the run over `before`, or as a new run. False if another writer was faster.
     pub(super) async fn write(&self, before: Option<&Known>, after: &Run) -> Result<bool, PortError> {
         let now = self.clock.now();
         let (none, empty) = (Layout::default(), Pages::new(after.actions.len()));
@@ -55,7 +55,7 @@ impl RunTable {
         self.payloads.put(outgoing).await?;
         let put = match before {
             None => {
-                // `DynamoDB` deletes an item some time after it has expired; until then nobody sees it.
+                // `DynamoDB` deletes an item some time after it has expired; until then readers ignore it.
                 let expired = Expression::names(&[PK, EXPIRES_AT]).value(EXPIRES_AT, number(now.as_millis() / 1000));
                 self.table.put(item, "attribute_not_exists(#pk) OR #expires_at <= :expires_at", expired).await?
             }
@@ -104,8 +104,8 @@ impl RunTable {
     }
 
     /// Takes the head one revision on and changes nothing else. Writers that died may have taken every slot of the next
-    /// one; at the one after that all are free again. Whoever is alive at this revision meets a conflict and decides
-    /// again.
+    /// revision; at the one after that all slots are free again. A writer that still works at this revision meets a
+    /// conflict and decides again.
     async fn pass_revision(&self, before: Option<&Known>) -> Result<(), PortError> {
         const NEXT: &str = "next";
         let Some(known) = before else { return Ok(()) };
@@ -137,8 +137,8 @@ impl RunTable {
         Ok(None)
     }
 
-    /// Lets the pages of a run that has ended be deleted some time after its head. If this fails, they stay behind,
-    /// which harms nobody.
+    /// Lets `DynamoDB` delete the pages of a run that has ended, some time after its head. If this fails, the pages
+    /// stay behind and do no harm.
     async fn expire_pages(&self, known: &Known, now: Timestamp) {
         let expires_at = expires_at(now) + PAGES_OUTLIVE_SECS;
         let pages = known.layout.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?.0.slot)));
@@ -147,7 +147,7 @@ impl RunTable {
             let beside = u8::from(slot == 0);
             [slot, beside].map(|slot| page_key(known.run.id, at, slot))
         });
-        // Whoever goes on with the run in the meantime writes pages of a later generation, which stay.
+        // If a caller retries the run in the meantime, its new pages are of a later generation, and stay.
         let expire = |key| {
             let expression = Expression::names(&[EXPIRES_AT, GENERATION])
                 .value(EXPIRES_AT, number(expires_at))

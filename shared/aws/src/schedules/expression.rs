@@ -9,7 +9,7 @@ use windlass_domain::schedule::{CronDays, CronField, CronFields};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::ScheduleRefusal;
 
-/// The host can not keep the schedule.
+/// `EventBridge` Scheduler does not support the schedule.
 const REFUSED: &str = "WL0340";
 /// Characters of an expression (`EventBridge` Scheduler API reference, `CreateSchedule`).
 const MAX_EXPRESSION_BYTES: usize = 256;
@@ -141,7 +141,7 @@ fn too_long(text: &str) -> ScheduleRefusal {
     }
 }
 
-/// Definitions are checked when they are read, so nobody meets this.
+/// Reading a definition already checks its rule, so no caller meets this.
 fn unreadable(rule: &str) -> ScheduleRefusal {
     let message = format!("the rule `{rule}` can not be read");
     ScheduleRefusal { code: REFUSED, path: "schedule.cron", message, help: None }

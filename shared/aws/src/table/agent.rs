@@ -15,9 +15,9 @@ pub(crate) fn partition(pool: &PoolName) -> String {
     format!("AGENTS#{pool}")
 }
 
-/// After this `DynamoDB` deletes an agent that nobody has forgotten. It is the longest that SQS keeps a message
-/// (`MessageRetentionPeriod`), and far longer than the sweeper may stand still: it takes the agent from here to know
-/// whose control queue is to be removed.
+/// `DynamoDB` deletes an agent's record this long after the agent was last seen. It is the longest time that SQS keeps
+/// a message (`MessageRetentionPeriod`), and far longer than the sweeper may stand still. The sweeper needs the record
+/// to remove the agent's control queue.
 const KEPT_FOR_SECS: i64 = 14 * 86_400;
 
 /// The key of an agent.
@@ -25,7 +25,7 @@ pub(crate) fn agent_key(pool: &PoolName, agent: &AgentId) -> Item {
     key(partition(pool), agent.as_str())
 }
 
-/// What is packed. Times are in milliseconds since the epoch.
+/// The packed body. Times are in milliseconds since the epoch.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {

@@ -55,7 +55,7 @@ pub(crate) struct Columns {
     /// Since `queued`.
     #[serde(rename = "t", skip_serializing_if = "Vec::is_empty")]
     started: Vec<Option<i64>>,
-    /// When the owner was heard of, since `started`.
+    /// When the process manager got the owner's claim, since `started`.
     #[serde(rename = "h", skip_serializing_if = "Vec::is_empty")]
     heard: Vec<Option<i64>>,
     /// The hash of the owner's message.
@@ -244,7 +244,7 @@ impl Columns {
     }
 }
 
-/// What the next state's values are relative to.
+/// The values of the state before, to which those of the next state are relative.
 struct Writer {
     next: usize,
     queued: Timestamp,

@@ -1,8 +1,8 @@
 //! The item of a run: everything that changes, the states of actions that are newer than their page, and where the
 //! pages are.
 //!
-//! What the attributes say is not packed again: the run's id (`pk`), its task (`list_key`), its revision (`r`) and
-//! when it was submitted (`submitted_at`).
+//! The packed body does not repeat the values that attributes have: the run's id (`pk`), its task (`list_key`), its
+//! revision (`r`) and its submission time (`submitted_at`).
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -164,7 +164,7 @@ impl Head {
     }
 }
 
-/// What is packed. Times are in milliseconds since the run was submitted.
+/// The packed body. Times are in milliseconds since the run was submitted.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {

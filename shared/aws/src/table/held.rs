@@ -84,7 +84,7 @@ impl Outgoing {
     }
 }
 
-/// What a cell holds.
+/// The content of a cell: nothing, a value, or a reference to a payload in S3.
 pub(crate) enum Cell {
     Absent,
     Inline(Value),

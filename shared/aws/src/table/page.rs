@@ -1,9 +1,9 @@
 //! The item of a page: up to 64 neighbouring states of a large run.
 //!
-//! A page's key has a slot beside its number, so that a page can be written again while the head still points to what
-//! it was: whoever writes takes a slot that the head does not point to, and the head is swung afterwards. A slot is
-//! only overwritten by a later generation (the revision that is to be committed), so a writer that comes too late
-//! destroys nothing that a head points to.
+//! A page's key has a slot beside its number. So a writer can rewrite a page while the head still points to the old
+//! one. The writer takes a slot that the head does not point to, and swings the head afterwards. Only a later
+//! generation (the revision of the commit) overwrites a slot. So a writer that comes too late destroys nothing that a
+//! head points to.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -136,7 +136,7 @@ impl Table {
         }
     }
 
-    /// Writes one item whatever is there.
+    /// Writes one item without a condition, over any item with the same key.
     pub(crate) async fn replace(&self, item: Item) -> Result<(), PortError> {
         let request = self.client.put_item().table_name(&self.name).set_item(Some(item));
         request.send().await.map_err(|error| classify("PutItem", &self.name, &error))?;

@@ -19,7 +19,7 @@ pub(crate) fn task_key(task: &TaskName) -> Item {
     key(PARTITION, task.as_str())
 }
 
-/// What is packed. Times are in milliseconds since the epoch.
+/// The packed body. Times are in milliseconds since the epoch.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Body {

@@ -21,7 +21,7 @@ const MAX_NAMES: usize = 64;
 const NAME: &str = "metric";
 const VALUE: &str = "value";
 
-/// What a program has counted since it last wrote. Its clones count together.
+/// The figures that a program has counted since it last wrote them. Clones share their counts.
 #[derive(Debug, Clone)]
 pub struct Figures {
     program: &'static str,

@@ -1,4 +1,4 @@
-//! The emulator as a process of this test binary: it ends with the binary, whatever way that ends.
+//! The emulator as a process of this test binary: it ends with the binary, even if the binary crashes or is killed.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How long the emulator may take to listen; it takes half a second on an idle machine.
 const START_WITHIN: Duration = Duration::from_mins(1);
-/// Somebody else may have taken the port between finding it free and listening on it.
+/// Another process may take the port after the check that it is free, before the emulator listens on it.
 const ATTEMPTS: u32 = 10;
 
 /// Runs the emulator of the local stack, and ends its process group as soon as its standard input ends: this process
@@ -57,7 +57,7 @@ impl Emulator {
         let end = Instant::now() + START_WITHIN;
         loop {
             let answers = TcpStream::connect_timeout(&address(port), Duration::from_millis(200)).is_ok();
-            // Somebody else may answer there, while the emulator has ended because of it.
+            // Another process may hold the port and answer, while the emulator has ended because of it.
             if let Ok(Some(status)) = emulator.process.try_wait() {
                 return Err(format!("the emulator ended with {status}: see {}", folder.join("log").display()));
             }
@@ -95,8 +95,8 @@ fn spawn(python: &Path, port: u16, folder: &Path) -> std::io::Result<Child> {
         .spawn()
 }
 
-/// A port that nobody listens on, below those that systems give to connections and to whoever asks for any: of those,
-/// one that is free may be somebody's a moment later.
+/// A port that no process listens on, below the range of ephemeral ports. The system may give a free ephemeral port to
+/// any process a moment later.
 fn free_port(attempt: u32) -> Option<u16> {
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;

@@ -1,4 +1,4 @@
-//! What the meter counts, against the emulator: what it reports of writes, and what is computed of reads.
+//! The meter against the emulator: the emulator reports the units of writes, and the meter computes those of reads.
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use windlass_aws::AwsHost;

@@ -24,8 +24,8 @@ use windlass_testkit::memory::MemoryHost;
 
 use crate::stack::Stack;
 
-/// Two processes, each with its own memory, that are asked in turn: what one has written the other must read, and
-/// what one remembers must not mislead it.
+/// Two processes, each with its own memory, that take turns. Each must read the writes of the other, and its own cache
+/// must not mislead it.
 struct InTurn {
     adapters: [RunTable; 2],
     turn: AtomicUsize,
@@ -95,7 +95,8 @@ fn others() -> Ports {
     MemoryHost::new(Timestamp::from_millis(0)).ports()
 }
 
-/// The sweeper hands a run out once in a while, whoever asks: so its cases are alone.
+/// The table hands a stale run out only once in a while. A second case beside the first could take its run, so the
+/// cases run one at a time.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_suite() {
     let (host, others) = (Stack::get().host().await, others());
@@ -260,7 +261,7 @@ async fn retried_run_keeps_its_pages() {
     assert_eq!(read, Some(again));
 }
 
-/// Whoever dies between its pages and the head leaves a slot of each page taken: at that revision, for good.
+/// A writer that dies after its pages and before the head leaves a slot of each page taken, for good at that revision.
 #[tokio::test(flavor = "multi_thread")]
 async fn writers_that_died_do_not_stop_the_run() {
     let host = Stack::get().host().await;

@@ -1,4 +1,5 @@
-//! Schedules over the wire: what `EventBridge` Scheduler is told. That it fires is shown end to end, on the local stack.
+//! Schedules over the wire: the requests to `EventBridge` Scheduler. The end-to-end tests on the local stack show that
+//! schedules fire.
 
 use aws_sdk_scheduler::operation::get_schedule::{GetScheduleError, GetScheduleOutput};
 use aws_sdk_scheduler::types::{DeadLetterConfig, FlexibleTimeWindowMode, RetryPolicy, ScheduleState};
@@ -24,7 +25,7 @@ async fn get(host: &AwsHost, task: &TaskName) -> Option<GetScheduleOutput> {
     }
 }
 
-/// What is kept, but for the moment at which it was put.
+/// A stored schedule as text, without the time of its put.
 fn shown(found: &GetScheduleOutput) -> String {
     let target = found.target().expect("it has a target");
     let age = target.retry_policy().and_then(RetryPolicy::maximum_event_age_in_seconds);
@@ -119,7 +120,8 @@ async fn unsupported_schedule_is_refused_and_changes_nothing() {
     schedules.check(&every(60_000)).expect("a minute can be kept");
 }
 
-/// Only the coordinator is told where schedules send; who is not is refused before anything is asked of AWS.
+/// Only the coordinator has a target for schedules. The adapter refuses the calls of any other program before it asks
+/// AWS.
 #[tokio::test]
 async fn a_program_without_a_target_changes_no_schedule() {
     let stack = Stack::get();

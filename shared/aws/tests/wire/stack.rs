@@ -1,5 +1,5 @@
-//! What the template would deploy, made once: the table with its indexes, the queues, the bus, the schedule group and
-//! the bucket, by the names that the programs are told.
+//! The resources of the template, made once, under the names in the programs' settings: the table with its indexes, the
+//! queues, the bus, the schedule group and the bucket.
 
 use std::error::Error;
 use std::sync::OnceLock;
@@ -33,7 +33,7 @@ impl Stack {
     /// The stack, made by the first test that asks for it.
     ///
     /// # Panics
-    /// If the emulator can not be started; the message says how it is installed.
+    /// If the emulator does not start; the message says how to install it.
     pub(crate) fn get() -> &'static Self {
         static STACK: OnceLock<Result<Stack, String>> = OnceLock::new();
         STACK.get_or_init(Self::make).as_ref().unwrap_or_else(|error| panic!("{error}"))
@@ -53,7 +53,7 @@ impl Stack {
         Ok(stack)
     }
 
-    /// The settings that the stack's programs would have, and what else they are told.
+    /// The settings of the stack's programs; `more` adds or replaces environment variables.
     pub(crate) fn settings(&self, more: &[(&str, &str)]) -> Settings {
         let lookup = |name: &str| {
             let own = more.iter().find(|(own, _)| *own == name).map(|(_, value)| *value);
@@ -79,7 +79,7 @@ impl Stack {
         self.host_with(self.settings(&[])).await
     }
 
-    /// The stack as a program sees it that was told something else.
+    /// The stack as a program with other settings sees it.
     pub(crate) async fn host_with(&self, settings: Settings) -> AwsHost {
         let credentials = Credentials::new("test", "test", None, None, "the local stack");
         AwsHost::connect_as(settings, SharedCredentialsProvider::new(credentials), PATIENCE).await

@@ -38,8 +38,8 @@ fn key(pk: &str, sk: &str) -> HashMap<String, AttributeValue> {
 }
 
 /// One answer of a query has at most 1 MB
-/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html>): twelve records that
-/// somebody has made 100 KB long come in several.
+/// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html>). The test makes twelve
+/// records 100 KB long each, so they come in several answers.
 #[tokio::test(flavor = "multi_thread")]
 async fn list_continues_over_several_query_answers() {
     let host = Stack::get().host().await;
@@ -73,7 +73,7 @@ async fn page_is_full_despite_deleted_tasks() {
     assert_eq!(listed, ["gone-0", "gone-4", "gone-8"]);
 }
 
-/// A definition that no item holds is in S3, once; one whose object is lost is told as such.
+/// A definition that is too long for an item is in S3, once. If S3 has lost the object, the reader gets an error.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_definition_is_kept_in_the_bucket() {
     let host = Stack::get().host().await;

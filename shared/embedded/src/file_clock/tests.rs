@@ -93,7 +93,7 @@ async fn send(store: &Store, body: &str, delay: i64) {
     store.send(&pool(), vec![Outgoing { delay, ..Outgoing::now(body.to_owned()) }]).await.expect("it can be written");
 }
 
-/// What can be received at once. It is then hidden for a minute.
+/// Receives up to ten messages that are visible now, and hides them for a minute.
 async fn receive(store: &Store) -> Vec<Received> {
     store.receive(&pool(), 10, Duration::from_mins(1), Duration::ZERO).await.expect("it can be read")
 }

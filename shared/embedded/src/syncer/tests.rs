@@ -59,7 +59,7 @@ async fn commit_without_sync<T>(store: &Store, table: &str, mut writing: std::pi
     panic!("it is never committed");
 }
 
-/// What is asked is not answered before the disk has synced, and is answered then.
+/// Checks that the store answers `asked` only after the disk has synced.
 async fn check<T>(asked: impl Future<Output = T>, let_go: &Sender<()>) -> T {
     let mut asked = Box::pin(asked);
     for _ in 0..50 {

@@ -12,7 +12,7 @@ use crate::table::head::{Beside, encode};
 use crate::table::page;
 use crate::table::samples::{noise, performed};
 
-/// What one commit writes.
+/// The bytes that one commit writes, by item.
 struct Written {
     head_bytes: usize,
     page_bytes: Vec<usize>,
