@@ -1,6 +1,6 @@
 //! The process manager: every input of every run goes through here.
 //!
-//! A batch from the inbox is grouped by run, each run is advanced with one write, and a message is acknowledged only
+//! A batch from the inbox is grouped by run, and each run is advanced with one write. A message is acknowledged only
 //! when all of its work is done. An unreadable message goes to the dead-letter queue with its reason; it is never just
 //! deleted.
 

@@ -99,8 +99,8 @@ impl Registry {
 
     /// Makes the definition the task's newest version, unless it equals the newest there is.
     ///
-    /// A schedule that has not changed keeps its place: putting the same file again forgets no due time that was missed
-    /// while the host was down.
+    /// A schedule that has not changed keeps its place: putting the same file again forgets no due time missed while
+    /// the host was down.
     pub async fn put(&self, definition: &Definition) -> Result<PutTask, PutError> {
         let schedule = definition.schedule.as_ref();
         schedule.map_or(Ok(()), |schedule| self.ports.schedules.check(schedule))?;

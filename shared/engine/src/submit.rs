@@ -242,8 +242,8 @@ pub(crate) struct Begun {
 
 impl Begun {
     /// Begins a submitted run. One of a few actions begins at once. The start of a large run, which may have to send
-    /// thousands of messages, is left to the process manager. So is a start that ends an action or the whole run: its
-    /// end is published only by a process whose input comes again if it dies.
+    /// thousands of messages, is left to the process manager. So is a start that ends an action or the whole run. Only
+    /// a process whose input comes again if it dies may publish an end.
     pub(crate) async fn of(pools: &Pools, definition: &Definition, submitted: Run, now: Timestamp) -> Self {
         let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
         let folded = is_small.then(|| fold(now, definition, &submitted, &[Given::new(Input::Start)], false));

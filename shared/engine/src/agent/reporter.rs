@@ -31,8 +31,8 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>) -> Self {
-        // Bounded by the agent's slots: an attempt keeps its slot until its end has been sent, and before that it sends
-        // one report at a time. An attempt whose message is gone sends one report more.
+        // Bounded by the agent's slots: an attempt keeps its slot until its end has been sent. Before that it sends one
+        // report at a time. An attempt whose message is gone sends one report more.
         let (reports, waiting) = mpsc::unbounded_channel();
         let worker = tokio::spawn(work(queues, pool, held, waiting));
         Self { reports, worker: Mutex::new(Some(worker)) }
@@ -47,7 +47,7 @@ impl Reporter {
     pub(super) async fn tell(&self, run: RunId, input: Input) {
         let (sent, wait) = oneshot::channel();
         self.push(Report::Tell { body: body_of(run, input), sent });
-        // The channel closes without an answer only if the worker has ended; then the report can not be sent at all.
+        // The channel closes without an answer only if the worker has ended; then no task is left to send the report.
         let _ended = wait.await;
     }
 

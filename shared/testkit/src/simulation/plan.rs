@@ -55,7 +55,7 @@ pub struct PlannedRun {
     pub at: Duration,
     /// The client gives up when there is no answer the first time.
     pub gives_up: bool,
-    /// Requests to the run, each with its time after the start of the run.
+    /// Requests to the run, each with its time after the start was accepted.
     pub requests: Vec<(Duration, Asked)>,
 }
 

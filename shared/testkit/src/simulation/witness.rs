@@ -1,4 +1,5 @@
 //! The witness: it checks every commit, every begin of an attempt and every acknowledged message against the promises.
+//!
 //! It sees the whole world, at once and without loss, as no process in it does, and shares no rule with the engine.
 
 use std::collections::{BTreeMap, BTreeSet};

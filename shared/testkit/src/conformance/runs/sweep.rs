@@ -96,8 +96,8 @@ pub(super) async fn untouched_run_is_stale(ports: Ports, timing: Timing) -> Verd
     same("of those that are open", stale(&ports, &all, LONG_AGO, later).await?, vec![busy.id])
 }
 
-/// As the sweeper asks, minute by minute: the store hands out a run without writes when it is two minutes old, and then
-/// time and again. Each host may choose how often, as long as it is within 15 minutes.
+/// As the sweeper asks, minute by minute: the store hands out a run without writes when it is two minutes old, then
+/// again and again. Each host may choose how often, as long as it is within 15 minutes.
 pub(super) async fn untouched_run_is_handed_out_now_and_then(ports: Ports, timing: Timing) -> Verdict {
     const MINUTE: u64 = 60_000;
     let task = fresh_task();
