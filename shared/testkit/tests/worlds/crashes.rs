@@ -108,7 +108,7 @@ impl Story<'_> {
     }
 }
 
-/// The lasting events of a run. At a deadline, the agent or the run ends the action: the one whose clock gets there first.
+/// The lasting events of a run. At a deadline, the agent or the run ends the action: the one with the faster clock.
 fn events(verdict: &Verdict) -> BTreeSet<(String, String, u32)> {
     let passing = ["action.started", "action.progressed"];
     let (_, log) = &verdict.told[0];

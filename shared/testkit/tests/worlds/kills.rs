@@ -114,7 +114,7 @@ fn a_kill_is_acknowledged_in_time_and_nothing_runs_afterwards() {
     });
 }
 
-/// The same while anything fails: the run stops waiting for its agents after two minutes, and the sweeper may take four.
+/// The same while anything fails: a run waits two minutes for its agents, and the sweeper may take four more.
 #[test]
 fn a_kill_ends_its_run_whatever_fails() {
     in_each(seeds(20, 1), |seed| {
