@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How long a message stays hidden that was received that often and could not be handled: a second, two, four, up to five
-/// minutes, so that a host may be out of reach for hours before the message counts as one that nobody can handle.
+/// How long a message stays hidden that could not be handled: a second, two, four, up to five minutes by its receives.
+/// So a host may be out of reach for hours before the message counts as one that no process can handle.
 pub fn again_after(receive_count: u32) -> Duration {
     const LONGEST: Duration = Duration::from_mins(5);
     let doubled = 1_u64.checked_shl(receive_count.saturating_sub(1)).unwrap_or(u64::MAX);
@@ -23,8 +23,8 @@ impl Backoff {
         Self { next: Duration::from_millis(50), most: Duration::from_secs(5) }
     }
 
-    /// Between writes that met another writer: the first wait is about as long as a write takes on AWS, for whoever
-    /// comes back sooner meets the next one, and a write in vain is paid for.
+    /// Between writes that met another writer: the first wait is about as long as a write takes on AWS. A writer that
+    /// comes back sooner meets the next one and pays for a write in vain.
     pub(crate) fn of_conflicts() -> Self {
         Self { next: Duration::from_millis(16), most: Duration::from_millis(400) }
     }

@@ -24,7 +24,7 @@ pub struct Control {
     definitions: Arc<Definitions>,
 }
 
-/// What is asked of a run.
+/// A caller's request to a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ControlRequest {
     /// End early.
@@ -67,7 +67,7 @@ pub enum DrainError {
     Port(#[from] PortError),
 }
 
-/// How long an agent may finish what it performs, if whoever has it drain does not say.
+/// How long a draining agent may go on with its attempts, if the caller names no time.
 pub const DRAIN_WITHIN: Millis = Millis::from_secs(5 * 60);
 
 /// Why a request is not passed on.
@@ -79,7 +79,7 @@ pub enum ControlError {
     /// The run is not in a status in which this can be done.
     #[error("a run that is {} can not {request}", .status.as_str())]
     Refused {
-        /// What was asked for: `be paused`.
+        /// The request in words: `be paused`.
         request: &'static str,
         /// Where the run stands.
         status: RunStatus,
@@ -91,7 +91,7 @@ pub enum ControlError {
         task: TaskName,
         /// The version that it is pinned to.
         version: TaskVersion,
-        /// What was named.
+        /// The name that the caller gave.
         action: ActionName,
     },
     /// The action has ended.
@@ -162,7 +162,7 @@ impl Control {
 }
 
 impl ControlRequest {
-    /// What is asked for: `pause`.
+    /// The request's name: `pause`.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Cancel { .. } => "cancel",
@@ -183,8 +183,8 @@ impl ControlRequest {
         }
     }
 
-    /// Whether a run in that status is held, or goes on, as asked. That is refused, as whatever the status does not allow:
-    /// the contrary may be on its way already, asked for by the same person, and this request would not undo it.
+    /// Whether a run in that status is already paused, or already goes on, as the caller asks. The engine refuses such
+    /// a request. The same person may just have sent the opposite request, and this one would not undo it.
     const fn is_done(&self, status: RunStatus) -> bool {
         match self {
             Self::Pause => matches!(status, RunStatus::Paused),

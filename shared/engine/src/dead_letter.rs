@@ -1,4 +1,4 @@
-//! Dead letters: messages that nobody could read or perform, kept with the reason where a person finds them.
+//! Dead letters: messages that no process could read or perform, kept with the reason where a person finds them.
 
 use serde_json::json;
 

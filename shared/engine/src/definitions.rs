@@ -23,8 +23,8 @@ impl Definitions {
         Self { tasks, cached: Mutex::default() }
     }
 
-    /// The definition of one version. A version that is not there, or that this reader can not read, is a bug: runs
-    /// are pinned to versions that were checked when they were put.
+    /// The definition of one version. A version that is missing or unreadable is a bug: a run is pinned to a version
+    /// that was checked when a caller put it.
     pub async fn get(&self, task: &TaskName, version: TaskVersion) -> Result<Arc<Definition>, PortError> {
         let key = (task.clone(), version);
         if let Some(found) = self.cached.lock().unwrap_or_else(PoisonError::into_inner).get(&key) {

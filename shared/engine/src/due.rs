@@ -1,8 +1,9 @@
 //! A due time has come, or a scheduled run has ended: whose turn it is, and the start of its run.
 //!
-//! The order of writes is: the turn in the task's record, then the run, then what follows from its start. Whoever dies in between is
-//! followed by a redelivery of the same message, which finds in the record, or in the run whose id is derived from
-//! the due time, what was decided, and does the rest. So a due time is neither lost nor run twice.
+//! The order of writes is: the turn in the task's record, then the run, then the messages that its start sends. If the
+//! process dies in between, the queue delivers the same message again. The next process finds the decision in the
+//! record, or in the run whose id is derived from the due time, and does the rest. So a due time is neither lost nor
+//! run twice.
 
 pub(crate) mod event;
 
@@ -66,7 +67,7 @@ pub enum Handled {
     UnknownTask,
 }
 
-/// What one step came to.
+/// The outcome of one step.
 enum Step {
     /// The message has been dealt with.
     Done,
@@ -117,7 +118,8 @@ async fn step(
     }
 }
 
-/// A task that is deleted starts nothing, and nobody goes on waiting for the day on which it is put again.
+/// A deleted task starts nothing. Its waiting due times are dropped, so that they do not start if the task is put
+/// again.
 async fn forget(ports: &Ports, record: TaskRecord) -> Result<Step, PortError> {
     tracing::info!(task = %record.name, waiting = record.waiting.len(), "due times of a deleted task start nothing");
     if !record.waiting.is_empty() {
@@ -168,8 +170,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Somebody took the turn and died before the run was there. It is started here, whether or not that message
-    /// comes again.
+    /// A process took the turn and died before it wrote the run. This process starts the run, whether or not that
+    /// message comes again.
     async fn recover(&self, lost: Timestamp) -> Result<Step, PortError> {
         tracing::info!(task = %self.record.name, nominal = %lost, "a due time had its turn and no run; its run starts");
         self.start(lost, true).await.map(|()| Step::Again)
@@ -211,7 +213,7 @@ impl Turn<'_> {
             self.publish_passed_over(gone).await?;
         }
         let Some((Active { nominal: before, open: true }, previous)) = active(self.ports, &self.record).await? else {
-            // It ended while this one lined up, and whoever was told of its end may have found nobody waiting.
+            // That run ended meanwhile, and the process that handled its end may not have seen this due time.
             return Ok(Step::Again);
         };
         if cancel_active {

@@ -41,7 +41,7 @@ struct Wait {
 }
 
 impl Effects {
-    /// What the commands of a run's decision come to.
+    /// Turns the commands of a run's decision into messages to send and events to publish.
     pub(crate) fn of(
         now: Timestamp,
         definition: &Definition,
@@ -69,8 +69,8 @@ impl Effects {
         }
     }
 
-    /// Has the run look again a little later whether anybody serves its pool, for each that has no agent by what is known.
-    /// An attempt for a pool that is served costs nothing.
+    /// Sends the run a delayed message to look again, for each of its pools that has no agent by the register. An
+    /// attempt for a pool with an agent costs nothing.
     pub(crate) async fn look_for_agents(&mut self, pools: &Pools) {
         for wait in std::mem::take(&mut self.waits) {
             if let Some(since) = pools.unserved_since(&wait.pool).await {
@@ -98,7 +98,8 @@ impl Effects {
         let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
         let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
         let (messages, events) = (messages.concat(), events.concat());
-        // Events first, then what makes the run go on: whatever a message of this commit leads to comes after its events.
+        // Events first, then the messages that make the run go on: all consequences of this commit come after its
+        // events.
         let mut published = publish(ports, &events).await.into_iter();
         let mut sent = send(ports, &messages).await.into_iter();
         let of_one = |(messages, events): (usize, usize)| {
@@ -169,8 +170,8 @@ pub(crate) async fn report_dead(
     send_all(ports.queues.as_ref(), &[to_run(perform.run, input, Millis(0))]).await
 }
 
-/// How long an attempt lies in a pool without an agent before it is said. What waits for less than a minute is told of
-/// half-way, so that it can say why it waited in vain.
+/// How long an attempt lies in a pool without an agent before the run reports it. The run reports it at half of a
+/// shorter `queue_timeout`, so that the timeout can name the reason.
 pub(crate) fn tell_after(queue_timeout: Option<Millis>) -> Millis {
     queue_timeout.map_or(TELL_AFTER, |timeout| TELL_AFTER.min(Millis(timeout.0 / 2)))
 }
@@ -185,7 +186,7 @@ pub(crate) fn to_run(run: RunId, input: Input, delay: Millis) -> (QueueName, Out
     (QueueName::Inbox, Outgoing { body: encode(&InboxMessage::of_run(run, input)), delay })
 }
 
-/// The messages that carry the commands. What one agent is told of one run goes into one message.
+/// The messages that carry the commands. All confirmations and stops of one run for one agent go into one message.
 fn messages_of(now: Timestamp, definition: &Definition, run: &Run, commands: &[Command]) -> Vec<(QueueName, Outgoing)> {
     let mut messages = Vec::new();
     let mut told = Told::default();
@@ -213,7 +214,7 @@ fn messages_of(now: Timestamp, definition: &Definition, run: &Run, commands: &[C
     messages
 }
 
-/// What agents are told, by agent.
+/// The confirmations and stops for each agent.
 #[derive(Default)]
 struct Told(BTreeMap<(PoolName, AgentId), (Vec<Confirmed>, Vec<Stopped>)>);
 

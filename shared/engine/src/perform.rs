@@ -39,7 +39,7 @@ pub struct Attempt {
     pub idempotency_key: String,
     /// Where an earlier attempt of the action, or an earlier owner of this one, said that the work can be taken up.
     pub checkpoint: Option<Value>,
-    /// The attempt's trace context, a W3C `traceparent`, for whatever performs it.
+    /// The attempt's trace context, a W3C `traceparent`, for the program or endpoint that performs it.
     pub trace: Option<String>,
 }
 
@@ -54,7 +54,7 @@ impl Attempt {
     }
 }
 
-/// The key by which a receiver recognises the work of one action, whichever attempt or delivery brings it.
+/// The key by which a receiver recognises the work of one action: it is the same in every attempt and delivery.
 pub fn idempotency_key(run: RunId, action: ActionIndex) -> String {
     derive(&["idempotency", &run.to_string(), &action.0.to_string()]).to_string()
 }
@@ -72,7 +72,7 @@ impl RightToBegin {
         Self { holds: Arc::new(holds), missed: Arc::default() }
     }
 
-    /// Whether somebody asked too late.
+    /// Whether a performer asked for the right after it had passed.
     pub fn was_missed(&self) -> bool {
         self.missed.load(Ordering::Relaxed)
     }
@@ -104,7 +104,7 @@ pub struct AttemptControl {
 }
 
 impl AttemptControl {
-    /// A control whose progress nobody has set yet, and the agent's end of it.
+    /// A control without progress so far, and the receiver by which the agent sees the progress.
     pub fn new(stop: CancellationToken) -> (Self, watch::Receiver<Option<Progress>>) {
         let (progress, seen) = watch::channel(None);
         let (checkpoint, _) = watch::channel(None);
@@ -117,7 +117,7 @@ impl AttemptControl {
         Self { right: Some(right), ..self }
     }
 
-    /// Whether the work may still begin: to be asked at the very last moment, after whatever takes time to prepare it. If
+    /// Whether the work may still begin. A performer asks at the last moment, when its slow preparations are done. If
     /// not, the attempt answers [`Outcome::Cancelled`] and has done nothing; its agent looks at the record again.
     pub fn may_begin(&self) -> bool {
         !self.stop.is_cancelled() && self.right.as_ref().is_none_or(RightToBegin::holds)
@@ -153,7 +153,7 @@ impl AttemptControl {
         Ok(())
     }
 
-    /// What is saved, as it changes.
+    /// The saved checkpoint, as it changes.
     pub fn saved(&self) -> watch::Receiver<Option<Value>> {
         self.checkpoint.subscribe()
     }

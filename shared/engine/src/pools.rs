@@ -1,7 +1,7 @@
 //! Which pools have an agent, by the register of agents.
 //!
-//! The register is for people, and so is what is said here: work is kept alive by its messages, whoever is registered.
-//! It is read rarely, and a register that can not be read is no reason to say anything.
+//! The register only informs people: messages keep work alive, also that of an unregistered agent. The engine reads the
+//! register rarely, and an unreadable register is no reason to report anything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const SURE_FOR: Millis = Millis::from_secs(2);
 /// How long an attempt lies in a pool without an agent before it is said: an agent that is being replaced comes back
 /// sooner, and a minute has room for the rest of the way.
 pub(crate) const TELL_AFTER: Millis = Millis::from_secs(45);
-/// How long it is remembered when a pool's agents were last heard of.
+/// How long the engine remembers when the agents of a pool last renewed their entries.
 const REMEMBERED_FOR: Millis = Millis::from_secs(3600);
 /// A register that takes longer to be read is not waited for.
 const READ_WITHIN: Duration = Duration::from_secs(2);
@@ -38,9 +38,9 @@ pub struct Pools {
 #[derive(Default)]
 struct Read {
     asked_at: Option<Timestamp>,
-    /// What it said when it could be read last.
+    /// The agents that the last successful read found.
     known: Option<Vec<AgentRecord>>,
-    /// When each pool's agents were last heard of, gone ones too.
+    /// When an agent of each pool last renewed its entry, gone agents included.
     heard: BTreeMap<PoolName, Timestamp>,
 }
 
@@ -69,7 +69,7 @@ impl Pools {
         if read.known.is_none() || of_pool().any(|agent| is_serving(agent, now, silent_after)) {
             return None;
         }
-        // Of a pool that was never heard of, nobody knows an earlier time: whatever waits there has waited from its start.
+        // A pool that never had an agent has no time here: its attempts have waited without one since they were queued.
         let heard = read.heard.get(pool).copied().unwrap_or(Timestamp::from_millis(0));
         Some(heard.min(now))
     }
@@ -103,8 +103,8 @@ impl Pools {
     }
 }
 
-/// The agents that have registered and are silent, and when each was last heard of. None if the register can not be read
-/// soon: it is for people.
+/// The agents that have registered and are silent, and when each last renewed its entry. Empty if the register cannot
+/// be read soon: it only informs people.
 pub async fn silent_agents(ports: &Ports) -> BTreeMap<AgentId, Timestamp> {
     let (now, silent_after) = (ports.clock.now(), silent_after(ports.agents.as_ref()));
     let agents = Pools::new(ports).look().await.unwrap_or_default();
@@ -112,7 +112,7 @@ pub async fn silent_agents(ports: &Ports) -> BTreeMap<AgentId, Timestamp> {
     silent.map(|agent| (agent.id, agent.seen_at)).collect()
 }
 
-/// An agent that was not heard of for this long is not counted on.
+/// An agent whose entry is older than this does not count as serving its pool.
 pub(crate) fn silent_after(agents: &dyn Agents) -> Duration {
     agents.heard_every() + LATE
 }
@@ -131,13 +131,13 @@ pub(crate) struct Served {
 #[derive(Debug)]
 struct Seen {
     at: Timestamp,
-    /// That it is lost was told.
+    /// `look` has reported the loss.
     told: bool,
 }
 
 impl Served {
-    /// Takes note of the register; says whether a pool has lost its last agent since it was looked at before. Each loss
-    /// is told once.
+    /// Takes note of the register; says whether a pool has lost its last agent since the last look. It reports each
+    /// loss once.
     pub(crate) fn look(&mut self, agents: &[AgentRecord], now: Timestamp, silent_after: Duration) -> bool {
         for agent in agents {
             // One that drains took attempts once, and takes no more.

@@ -1,7 +1,8 @@
 //! The process manager: every input of every run goes through here.
 //!
-//! A batch from the inbox is grouped by run, each run is advanced with one write, and only what was wholly done is
-//! acknowledged. What can not be read goes to the dead-letter queue with its reason; it is never just deleted.
+//! A batch from the inbox is grouped by run, and each run is advanced with one write. A message is acknowledged only
+//! when all of its work is done. An unreadable message goes to the dead-letter queue with its reason; it is never just
+//! deleted.
 
 mod waiting;
 
@@ -119,7 +120,7 @@ impl ProcessManager {
         Self { ports, definitions, pools, sweeper, locks }
     }
 
-    /// Works on the inbox until it is told to stop; what it has received by then it finishes.
+    /// Works on the inbox until `shutdown` is cancelled, then finishes the messages that it has received.
     pub async fn run(&self, workers: usize, shutdown: &CancellationToken) {
         join_all((0..workers).map(|_| self.work(shutdown))).await;
     }
@@ -260,7 +261,7 @@ impl ProcessManager {
         }
     }
 
-    /// What was forbidden is kept as a dead letter; the rest follows.
+    /// Keeps forbidden inputs as dead letters; gives back the effects if all of those were kept.
     async fn decided(
         &self,
         group: &Group,

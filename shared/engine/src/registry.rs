@@ -1,9 +1,9 @@
 //! The register of tasks: putting a definition, deleting a task, and when it is due.
 //!
-//! The task's record is written first, then its schedule, whichever way. A crash in between leaves a schedule that is
-//! behind the record, and doing the same again mends it. After a put, due times go on by the rule before, or are not
-//! fired yet; after a delete, they are fired and start nothing, for a deleted task starts no run. The other order
-//! would leave, after a delete, a task that everybody sees with its schedule and that is never due.
+//! A put and a delete both write the task's record first, then its schedule. A crash in between leaves a schedule that
+//! is behind the record, and repeating the call mends it. After a put, due times go on by the rule before, or are not
+//! fired yet. After a delete, they are fired and start nothing, for a deleted task starts no run. The other order would
+//! leave, after a delete, a task that every caller sees with its schedule and that is never due.
 
 use std::sync::Arc;
 
@@ -57,7 +57,7 @@ impl ListedTask {
 /// Why a definition is not put.
 #[derive(Debug, thiserror::Error)]
 pub enum PutError {
-    /// The host can not keep its schedule. Nothing was written.
+    /// The host cannot keep its schedule. Nothing was written.
     #[error(transparent)]
     Schedule(#[from] ScheduleRefusal),
     /// The host failed.
@@ -76,7 +76,7 @@ pub enum DeleteError {
     Port(#[from] PortError),
 }
 
-/// What a task's record says about its schedule.
+/// A task's newest version, by its record: it gives the schedule that the host must keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Newest {
     /// That of this version.
@@ -99,8 +99,8 @@ impl Registry {
 
     /// Makes the definition the task's newest version, unless it equals the newest there is.
     ///
-    /// A schedule that has not changed keeps its place: a due time that was missed while the host was down is not
-    /// forgotten because somebody applies the same file again.
+    /// A schedule that has not changed keeps its place: putting the same file again forgets no due time missed while
+    /// the host was down.
     pub async fn put(&self, definition: &Definition) -> Result<PutTask, PutError> {
         let schedule = definition.schedule.as_ref();
         schedule.map_or(Ok(()), |schedule| self.ports.schedules.check(schedule))?;
@@ -114,8 +114,8 @@ impl Registry {
         Ok(put)
     }
 
-    /// Has the host fire what the task's record says, also when others write the record at the same time: whoever
-    /// writes the schedule last finds afterwards that the record is the one that it went by.
+    /// Has the host fire by the task's record, also when callers write the record at the same time. The caller that
+    /// writes the schedule last reads the record afterwards, and writes again if the record has changed.
     async fn keep_schedule(
         &self,
         name: &TaskName,
@@ -154,7 +154,7 @@ impl Registry {
         Ok(same.then_some(place))
     }
 
-    /// A task and its newest version; deleted ones are told by their record.
+    /// A task and its newest version, from its record; deleted tasks are included.
     pub async fn get(&self, name: &TaskName) -> Result<Option<RegisteredTask>, PortError> {
         match self.ports.tasks.get(name).await? {
             Some(record) => self.registered(record).await.map(Some),

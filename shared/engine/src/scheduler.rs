@@ -46,7 +46,7 @@ impl Scheduler {
         Self { ports, definitions, broken: Mutex::default() }
     }
 
-    /// Fires due times until it is told to stop.
+    /// Fires due times until `shutdown` is cancelled.
     pub async fn run(&self, shutdown: &CancellationToken) {
         loop {
             let sleep = match self.look().await {
@@ -100,7 +100,7 @@ impl Scheduler {
 
     async fn until_next(&self) -> Duration {
         match self.ports.tasks.earliest_due().await {
-            // What is due and could not be fired is tried again after the longest sleep.
+            // A due time that could not be fired is tried again after the longest sleep.
             Ok(Some(due)) if due > self.ports.clock.now() => {
                 due.since(self.ports.clock.now()).as_duration().min(MAX_SLEEP)
             }

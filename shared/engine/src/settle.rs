@@ -132,7 +132,7 @@ pub(crate) async fn settle(
 }
 
 impl Folded {
-    /// What the inputs came to, and what is to be sent because of it.
+    /// The answers to the inputs, and the messages and events that follow from them.
     fn settled(self, now: Timestamp, definition: &Definition) -> (Settled, Effects) {
         let Self { run, mut events, again, commands, answers } = self;
         events.extend(again);
@@ -164,7 +164,7 @@ pub(crate) fn fold(
             continue;
         }
         let change = decide(definition, &folded.run, &given.input, &given.caller, now);
-        // What is published again was decided before this change: a retry begins another life of the run.
+        // Events that are published again were decided before this change: a retry begins another life of the run.
         let before = |fact: &Fact| PublicEvent::of(definition, &folded.run, fact);
         folded.again.extend(change.again.iter().filter_map(before));
         let public = |fact: &Fact| PublicEvent::of(definition, &change.run, fact);
@@ -182,8 +182,8 @@ pub(crate) fn fold(
         folded.again.extend(outstanding.facts.iter().filter_map(public));
         folded.commands.extend(outstanding.commands);
     }
-    // An input that is handled again may have sent by itself what it led to, and a later input of the batch may have ended
-    // what an earlier one confirmed.
+    // A repeated input may have resent an attempt itself, so it is sent once. A later input of the batch may have ended
+    // an attempt that an earlier one confirmed.
     let (mut sent, run) = (BTreeSet::new(), &folded.run);
     folded.commands.retain(|command| match command {
         Command::Perform(perform) => sent.insert((perform.of, perform.issue)),

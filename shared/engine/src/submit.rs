@@ -41,7 +41,7 @@ pub struct Starter {
     sequence: Arc<Mutex<ContextV7>>,
 }
 
-/// What is asked for.
+/// A caller's request to start a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StartRequest {
     /// Of which task.
@@ -241,9 +241,9 @@ pub(crate) struct Begun {
 }
 
 impl Begun {
-    /// Begins a submitted run. One of a few actions begins at once. The start of a large one, which may have to send
-    /// thousands of messages, is left to the process manager; so is a start that ends an action, or the whole run: its end
-    /// is told only by a process that has an input which comes again.
+    /// Begins a submitted run. One of a few actions begins at once. The start of a large run, which may have to send
+    /// thousands of messages, is left to the process manager. So is a start that ends an action or the whole run. Only
+    /// a process whose input comes again if it dies may publish an end.
     pub(crate) async fn of(pools: &Pools, definition: &Definition, submitted: Run, now: Timestamp) -> Self {
         let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
         let folded = is_small.then(|| fold(now, definition, &submitted, &[Given::new(Input::Start)], false));

@@ -41,7 +41,7 @@ impl Sweeper {
         Self { ports, every, served: Mutex::default() }
     }
 
-    /// Works until it is told to stop.
+    /// Sweeps until `shutdown` is cancelled.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let mut counted = self.ports.clock.elapsed();
         loop {

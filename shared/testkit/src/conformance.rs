@@ -75,10 +75,10 @@ impl Timing {
         Self { visibility: Duration::from_secs(4), prompt: Duration::from_secs(2), at_once: 8, books: Books::Behind };
 }
 
-/// What a case found: an error says what is not as it must be.
+/// The result of a case: an error names the broken promise.
 type Verdict = Result<(), Fault>;
 
-/// What is not as it must be.
+/// A broken promise of a host, in words.
 #[derive(Debug)]
 struct Fault(String);
 
@@ -142,7 +142,7 @@ fn fresh_name(prefix: &str) -> String {
     format!("{prefix}-{}-{}", std::process::id(), fresh_number())
 }
 
-/// A queue that anybody may make: pools are part of a stack on some hosts.
+/// A queue that every host lets the suite make: on some hosts, pools are part of a stack.
 fn fresh_queue() -> QueueName {
     let agent = AgentId::new(&fresh_name("conformance")).expect("the name has only letters, digits and dashes");
     QueueName::Control { pool: PoolName::default(), agent }

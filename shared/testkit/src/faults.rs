@@ -74,7 +74,7 @@ impl FaultyHost {
         Self { inner, plan: Arc::new(Plan { made: AtomicUsize::new(0), fault, chance, gone: AtomicBool::new(false) }) }
     }
 
-    /// From here on no call of the caller has an effect or an answer: it is dead, as far as anybody can see.
+    /// From here on no call of the caller has an effect or an answer: to every other process it is dead.
     pub fn kill_caller(&self) {
         self.plan.gone.store(true, Ordering::SeqCst);
     }

@@ -53,7 +53,7 @@ struct Shared {
 struct State {
     clock: SetClock,
     queues: BTreeMap<QueueName, Queue>,
-    /// By the queue that changed: whoever waits for another is left asleep.
+    /// By the queue that changed: a change of one queue wakes no receiver of another.
     changed: BTreeMap<QueueName, Arc<Notify>>,
     /// By the queue that gave it up.
     given_up: BTreeMap<QueueName, Queue>,
@@ -129,7 +129,7 @@ impl MemoryHost {
         }
     }
 
-    /// Sets the clock, forwards or backwards; it goes on from there. Whoever waits looks again.
+    /// Sets the clock, forwards or backwards; it goes on from there. Waiting calls look again.
     pub fn set_time(&self, now: Timestamp) {
         let mut state = self.state();
         state.clock.set(now);
@@ -158,8 +158,8 @@ impl MemoryHost {
         queues.any(|(name, queue)| is_such(name) && queue.all().next().is_some())
     }
 
-    /// Whether `look` finds a message about that run, in whichever queue, hidden ones and what a queue has given up included.
-    /// It is told the attempt that the message is to have performed, if there is one.
+    /// Whether `look` finds a message about that run, in any queue, hidden and given-up messages included. `look` gets
+    /// the queue and the attempt that the message asks for, if it asks for one.
     pub fn has_message_of(&self, run: RunId, mut look: impl FnMut(&QueueName, Option<ActionAt>) -> bool) -> bool {
         let state = self.state();
         let mut queues = state.queues.iter().chain(&state.given_up);
@@ -175,7 +175,7 @@ impl MemoryHost {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes, then wakes whoever waits for a run.
+    /// Writes, then wakes the calls that wait for a run.
     fn write<T>(&self, write: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         let mut state = self.state();
         let now = state.clock.now();
@@ -185,7 +185,7 @@ impl MemoryHost {
         done
     }
 
-    /// Writes to a queue, then wakes whoever waits for a message of it.
+    /// Writes to a queue, then wakes the calls that wait for a message of it.
     fn write_queue<T>(&self, queue: &QueueName, write: impl FnOnce(&mut State, Timestamp) -> T) -> T {
         let mut state = self.state();
         let now = state.clock.now();

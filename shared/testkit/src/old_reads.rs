@@ -18,7 +18,7 @@ use windlass_engine::ports::{
 /// The records of another host, with old glances.
 pub struct OldGlances {
     inner: Arc<dyn Runs>,
-    /// What a glance gives of each run that was written: nothing, if it was only created.
+    /// By run, the record before its newest write, which a glance gives; none: the run was only created.
     before: Mutex<BTreeMap<RunId, Option<Run>>>,
 }
 

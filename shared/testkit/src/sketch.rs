@@ -29,7 +29,7 @@ pub struct ActionSketch {
     pub trigger: Trigger,
     /// The condition.
     pub when: When,
-    /// What the native handler is given.
+    /// The input of the native handler.
     pub given: Given,
     /// A failure does not fail the run.
     pub allow_failure: bool,
@@ -172,7 +172,7 @@ impl Sketch {
     /// The definition, read.
     ///
     /// # Panics
-    /// If the sketch is not a valid definition: a fault of whoever drew it.
+    /// If the sketch is not a valid definition: a fault of the code that drew it.
     pub fn definition(&self) -> Definition {
         let source = self.source();
         match Definition::from_source(&source) {

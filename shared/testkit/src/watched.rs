@@ -37,8 +37,8 @@ impl WatchedQueues {
         Arc::new(Self { refusal: Box::new(refusal), ..Self::of(inner) })
     }
 
-    /// A receive for which `refusal` gives an error fails with it; it is told the queue, and how many receives of it
-    /// there were before.
+    /// A receive for which `refusal` gives an error fails with it. `refusal` gets the queue and the number of earlier
+    /// receives of it.
     pub fn refusing_receives(
         inner: Arc<dyn Queues>,
         refusal: impl Fn(&QueueName, usize) -> Option<PortError> + Send + Sync + 'static,

@@ -70,7 +70,7 @@ async fn a_delayed_message_is_hidden_until_the_clock_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_woken_by_a_send_and_by_the_clock() {
+async fn receiver_is_woken_by_a_send_and_by_the_clock() {
     let (host, ports) = host();
     let waiting = tokio::spawn({
         let ports = ports.clone();
@@ -171,7 +171,7 @@ async fn a_task_has_versions_and_a_due_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_received_too_often_is_given_up_to_the_queue_beside_it() {
+async fn message_received_too_often_moves_to_the_queue_beside_it() {
     let (host, _) = host();
     let host = host.with_limits(QueueLimits { receives: Some(2), ..QueueLimits::STACK });
     let (ports, given_up) = (host.ports(), host.given_up().ports());

@@ -172,8 +172,8 @@ fn agree(world: &World, model: &Model, input: &Input) -> Result<(), TestCaseErro
     Ok(())
 }
 
-/// The same input once more, after its process manager died before it sent anything: it changes nothing, and the record tells
-/// what the first time would have published and sent.
+/// Repeats the input, as after a process manager that died before it sent anything. The input changes nothing, and the
+/// record gives the messages and events of the first time.
 fn repeat(world: &World, input: &Input, first: &Change) -> Result<(), TestCaseError> {
     let again = world.ask(input);
     prop_assert!(again.facts.is_empty(), "{:?} the second time: {:?}", input, again.facts);
@@ -185,7 +185,7 @@ fn repeat(world: &World, input: &Input, first: &Change) -> Result<(), TestCaseEr
     let told = ids(world, &[&again.again[..], &found.facts[..]].concat());
     let lost: Vec<_> = public.difference(&told).collect();
     prop_assert!(lost.is_empty(), "{:?} publishes {:?}, then {:?}", input, first.facts, found.facts);
-    // What a sweep sends again because it has waited for long is no change of the record.
+    // An attempt that a sweep resends because it has waited for long is no change of the record.
     let changed: BTreeSet<_> = first.facts.iter().filter_map(|fact| fact.kind.about()).map(|of| of.action).collect();
     let sent: BTreeSet<_> = attempts(&first.commands).into_iter().filter(|(at, _)| changed.contains(at)).collect();
     // An earlier input about the same may have sent more that still waits.
@@ -196,7 +196,7 @@ fn repeat(world: &World, input: &Input, first: &Change) -> Result<(), TestCaseEr
     Ok(())
 }
 
-/// What an input led to in the commits so far.
+/// The commands and facts that an input led to in the commits so far.
 fn outstanding_of(world: &World, input: &Input) -> Outstanding {
     let of = |source| outstanding::of_source(&world.definition, &world.run, source, world.run.revision, world.now);
     input.sources().into_iter().map(of).fold(Outstanding::default(), |mut all, found| {
@@ -210,7 +210,8 @@ fn attempts(commands: &[Command]) -> BTreeSet<(ActionIndex, u32)> {
     performs(commands).iter().map(|sent| (sent.of.action, sent.of.attempt)).collect()
 }
 
-/// Whether the commit of that input is found when the input comes again. That an attempt is under way is told once.
+/// Whether the commit of that input is found when the input comes again. The begin of an attempt is published only
+/// once.
 fn is_resent(input: &Input, first: &Change) -> bool {
     let is_way = matches!(input, Input::Started { .. } | Input::Renewed { .. } | Input::Progressed { .. });
     let begins = |fact: &Fact| fact.kind.name() == "action.started";

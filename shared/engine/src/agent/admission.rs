@@ -15,7 +15,7 @@ use super::hold::Key;
 use super::{Agent, Inner};
 use crate::ports::PortError;
 
-/// What is to be done with a message.
+/// The agent's decision about a message that it has received.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Admission {
     /// Begin it, with that fence; it takes up the work at this checkpoint.
@@ -40,7 +40,7 @@ pub(super) enum Right {
 }
 
 impl Agent {
-    /// What is to be done with that delivery of a message.
+    /// Decides about that delivery of a message; reads the run's record unless the message is young enough.
     pub(super) async fn admission(&self, message: &PerformMessage, key: Key) -> Result<Admission, PortError> {
         let Inner { ports, settings, .. } = &*self.inner;
         if !key.delivery.is_first() {

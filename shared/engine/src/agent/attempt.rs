@@ -39,7 +39,7 @@ struct Beginning {
 struct Ended {
     outcome: Outcome,
     started_at: Timestamp,
-    /// What it saved last, if that is news.
+    /// The last checkpoint that the performer saved; absent if the record has it already.
     checkpoint: Option<Value>,
 }
 
@@ -214,7 +214,7 @@ impl Agent {
                 Outcome::Cancelled
             };
             if !right_to_begin.was_missed() || hold.stopped().is_some() {
-                // What was given is known already.
+                // The record already has the checkpoint that the attempt began with.
                 let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
                 return Some(Ended { outcome, started_at, checkpoint });
             }
@@ -333,8 +333,9 @@ impl Agent {
         self.inner.reporter.report(key.run, input, Some(hold.clone()));
     }
 
-    /// Gives the attempt back whose message may be with another agent, or will be soon, or is gone: it is left to itself. The
-    /// attempt has been stopped, so no agent was lost: that is told, before or after the next agent's claim.
+    /// Hands back an attempt whose message this agent may not delete: another agent may have it, or it is gone. The
+    /// agent reports that it has stopped the attempt, so the record counts no lost agent. The report may come before or
+    /// after the next agent's claim.
     fn hand_back_unheld(&self, key: Key, checkpoint: Option<Value>, hold: &Hold) {
         let input = Input::HandedBack { of: self.report_of(key), checkpoint };
         self.inner.reporter.report(key.run, input, None);
@@ -381,7 +382,7 @@ fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>) ->
         timeout: message.timeout_ms,
         deadline: message.deadline,
         checkpoint,
-        // What is passed on to programs and endpoints has a known shape, whatever the message has.
+        // The message may have any text as its trace; programs and endpoints get only a valid `traceparent`.
         trace: message.trace.filter(|trace| is_traceparent(trace)),
     }
 }

@@ -1,4 +1,4 @@
-//! What an agent asks of the process manager: claims, gathered by run, and asked again until they are answered.
+//! Claims: an agent gathers them by run, sends them to the process manager, and repeats them until it has an answer.
 //!
 //! Where many attempts of a run come to an agent at once, as after a deployment, one message carries up to 64 claims: one
 //! write at the run's record, and one answer.
@@ -40,7 +40,7 @@ impl Agent {
             return;
         }
         let agent = self.clone();
-        // On its own, so that the others are asked whatever becomes of the attempt that was first.
+        // In a task of its own: if the first attempt ends early, the claims of the others must still be sent.
         tokio::spawn(async move {
             tokio::time::sleep(GATHER).await;
             for claims in agent.inner.asks.take(run).chunks(MAX_CLAIMS) {

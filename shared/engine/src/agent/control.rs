@@ -1,4 +1,4 @@
-//! What an agent is told: its claims are confirmed or refused, attempts are stopped, it drains.
+//! An agent's control messages: they confirm or refuse its claims, stop attempts, and have the agent drain.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_secs(20);
 
 impl Agent {
-    /// The queue in which this agent is told.
+    /// The queue from which this agent receives its control messages.
     pub(super) fn control_queue(&self) -> QueueName {
         let settings = &self.inner.settings;
         QueueName::Control { pool: settings.pool.clone(), agent: settings.id.clone() }
     }
 
-    /// Obeys until the agent has ended: a draining agent still stops what it is told to stop.
+    /// Obeys control messages until the agent has ended: a draining agent still stops attempts on request.
     pub(super) async fn obey(self, ended: CancellationToken) {
         let queue = self.control_queue();
         let queues = &self.inner.ports.queues;

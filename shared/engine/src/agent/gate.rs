@@ -151,7 +151,7 @@ impl Drop for Probation {
 }
 
 fn is_suspect(losses: usize) -> bool {
-    // What has cost too many is given up by its claim, and not begun.
+    // The process manager gives up an attempt at `MAX_LOSSES` when an agent claims it, so it never begins.
     (SUSPECT_LOSSES..MAX_LOSSES).contains(&losses)
 }
 

@@ -66,11 +66,11 @@ struct State {
     receipt: Option<Receipt>,
     /// When it was received, or a little earlier: from then on its queue counts the hours.
     since: Duration,
-    /// What it is of, once that has been read.
+    /// The attempt and delivery of the message, once the agent has read them.
     key: Option<Key>,
     /// The claim that waits for its answer: its number, and where the answer goes.
     claim: Option<(u32, oneshot::Sender<Answer>)>,
-    /// A claim was confirmed: it begins, or is handed back by the one who claimed it.
+    /// The process manager confirmed a claim: the claiming task begins the attempt or hands it back.
     is_confirmed: bool,
     /// When the attempt began.
     began: Option<Timestamp>,
@@ -127,8 +127,9 @@ impl Hold {
         !self.is_safe_for(span * 2 / 3)
     }
 
-    /// Whether it is too late to go on with it. A lease that was asked for may have been granted, whatever became of the
-    /// answer, and then the record takes the attempt from this agent when the lease is over, though its message is here.
+    /// Whether it is too late to go on with it. If the agent asked for a lease and saw no answer, the record may have
+    /// granted it. Then the record takes the attempt from this agent when the lease is over, though its message is
+    /// here.
     pub(super) fn is_lost(&self) -> bool {
         let (span, asked_at) = {
             let state = self.state();

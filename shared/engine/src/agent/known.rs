@@ -11,7 +11,7 @@ use super::hold::Key;
 /// Deliveries that are remembered.
 const MAX_KNOWN: usize = 65_536;
 
-/// What an agent remembers.
+/// The deliveries that this agent has received, at most `MAX_KNOWN`; the oldest is forgotten first.
 #[derive(Debug, Default)]
 pub(super) struct Known(Mutex<Inner>);
 

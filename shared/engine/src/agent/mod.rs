@@ -76,7 +76,7 @@ impl AgentSettings {
             pool,
             slots,
             visibility: Duration::from_secs(30),
-            // Whoever is to be killed is known by then: a kill is acknowledged within two seconds, however early it comes.
+            // By then the agent knows of early kills, and it still acknowledges each kill within two seconds.
             started_after: Duration::from_millis(1500),
             drain_deadline: Duration::from_mins(1),
             lease_after: Duration::from_hours(8),
@@ -87,7 +87,7 @@ impl AgentSettings {
     }
 }
 
-/// How an agent does, for whoever watches over its process.
+/// An agent's load and state, for the supervisor of its process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AgentHealth {
     /// How many attempts it holds.
@@ -211,7 +211,7 @@ impl Agent {
         }
     }
 
-    /// The control queue is there before anything is received: what is told to a queue that is not there is dropped.
+    /// Makes the control queue before the agent receives anything: a message sent to a missing queue is lost.
     async fn make_control_queue(&self) {
         let mut backoff = Backoff::of_failures();
         while let Err(error) = self.inner.ports.queues.make(&self.control_queue()).await {
@@ -262,7 +262,7 @@ impl Agent {
     /// The slots that are free, at most as many as a receive may bring attempts, once there is one.
     async fn free_slots(&self) -> Vec<OwnedSemaphorePermit> {
         let slots = &self.inner.slots;
-        // Nobody closes the semaphore.
+        // `acquire_owned` fails only on a closed semaphore, and the agent never closes this one.
         let first = slots.clone().acquire_owned().await;
         let mut permits: Vec<_> = first.into_iter().collect();
         while permits.len() < MAX_BATCH {

@@ -1,4 +1,4 @@
-//! What an agent has read of runs a moment ago: one read serves all attempts of a run that are looked up together.
+//! Records that an agent read a moment ago: one read serves all attempts of a run that the agent looks up together.
 //!
 //! It may only ever be the reason to perform something, or to perform it with fewer others. It may be older than the
 //! message that asks, so an agent that would not perform because of it reads anew.

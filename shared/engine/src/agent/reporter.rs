@@ -15,7 +15,7 @@ use crate::ports::{ErrorClass, Outgoing, QueueName, Queues};
 use super::hold::{Held, Hold};
 use crate::send::send_each;
 
-/// What is to be told, and the message that is answered by it.
+/// One piece of work for the reporter's worker.
 enum Report {
     Send { body: String, answers: Option<Arc<Hold>> },
     Tell { body: String, sent: oneshot::Sender<()> },
@@ -31,8 +31,8 @@ pub(super) struct Reporter {
 
 impl Reporter {
     pub(super) fn new(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>) -> Self {
-        // Bounded by what is performed: an attempt keeps its slot until its end has been sent and tells one thing at a time
-        // before; one whose message is gone is told of once more.
+        // Bounded by the agent's slots: an attempt keeps its slot until its end has been sent. Before that it sends one
+        // report at a time. An attempt whose message is gone sends one report more.
         let (reports, waiting) = mpsc::unbounded_channel();
         let worker = tokio::spawn(work(queues, pool, held, waiting));
         Self { reports, worker: Mutex::new(Some(worker)) }
@@ -47,7 +47,7 @@ impl Reporter {
     pub(super) async fn tell(&self, run: RunId, input: Input) {
         let (sent, wait) = oneshot::channel();
         self.push(Report::Tell { body: body_of(run, input), sent });
-        // The worker drops its end only when it has ended, and then nobody will send it.
+        // The channel closes without an answer only if the worker has ended; then no task is left to send the report.
         let _ended = wait.await;
     }
 
@@ -98,7 +98,7 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
         }
         send(queues.as_ref(), bodies).await;
         for sent in told {
-            // Whoever waited may have ended meanwhile.
+            // The waiting task may have ended meanwhile.
             let _nobody_waits = sent.send(());
         }
         let released = answered.iter().inspect(|hold| held.release(hold));
@@ -116,8 +116,8 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
     }
 }
 
-/// Sends until all is sent: a report that is lost is work done in vain. A report that the inbox will never take is told in
-/// the log; the attempt's timeout, or its redelivery, ends it.
+/// Resends until the queue has taken every report: a lost report is work done in vain. It logs a report that the inbox
+/// will never take; the attempt's timeout or redelivery then ends the attempt.
 async fn send(queues: &dyn Queues, mut bodies: Vec<(QueueName, Outgoing)>) {
     let mut backoff = Backoff::of_failures();
     loop {

@@ -1,4 +1,4 @@
-//! What a schedule tells: events of due times that have no run, under the id that their run would have.
+//! A schedule's events: they report due times that have no run, under the id that their run would have.
 
 use serde_json::{Value, json};
 use windlass_contract::event::{EVENT_VERSION, PublicEvent};
@@ -11,7 +11,7 @@ use crate::ports::PortError;
 
 /// A due time was passed over, as the schedule's `overlap` says.
 pub(crate) const SKIPPED: &str = "schedule.skipped";
-/// A due time can not start: the task has no schedule any more, or its input asks for more than defaults.
+/// A due time cannot start: the task has no schedule any more, or its input has a required field without a default.
 pub(crate) const REFUSED: &str = "schedule.refused";
 /// Due times are older than the schedule's `catch_up` and are not fired.
 pub(crate) const MISSED: &str = "schedule.missed";

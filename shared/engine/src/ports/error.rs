@@ -1,11 +1,11 @@
 //! Failures of a host, classified once.
 
-/// What is to be done about a failure.
+/// How a caller reacts to a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorClass {
     /// Try again later: busy, throttled, out of reach, disk full.
     Retry,
-    /// Somebody else has written in between: read again and decide again.
+    /// Another writer has written in between: read again and decide again.
     Conflict,
     /// The request is wrong and will be wrong the next time.
     Reject,
@@ -17,7 +17,7 @@ pub enum ErrorClass {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct PortError {
-    /// What is to be done about it.
+    /// How a caller reacts to it.
     pub class: ErrorClass,
     /// A stable code with a page in `docs/errors`, such as `WL0301`.
     pub code: &'static str,
@@ -41,7 +41,7 @@ impl PortError {
         Self::new(ErrorClass::Bug, "WL0703", "handle an input: the code that decides has panicked")
     }
 
-    /// Whether somebody else has written in between.
+    /// Whether another writer has written in between.
     pub fn is_conflict(&self) -> bool {
         self.class == ErrorClass::Conflict
     }

@@ -1,5 +1,6 @@
-//! What the engine needs of a host. Their semantics are those of SQS, DynamoDB and EventBridge: at least once, in no
-//! order, conditional on a revision. `windlass-testkit` has one conformance suite for each.
+//! The ports: primitives that a host provides to the engine. Their semantics are those of SQS, DynamoDB and
+//! EventBridge: at least once, in no order, conditional on a revision. `windlass-testkit` has one conformance suite for
+//! each.
 
 mod agents;
 mod bus;

@@ -16,7 +16,7 @@ pub enum QueueName {
     Inbox,
     /// The attempts of one pool.
     Pool(PoolName),
-    /// What one agent is told.
+    /// The control messages of one agent.
     Control {
         /// The agent's pool.
         pool: PoolName,
@@ -77,7 +77,7 @@ pub struct Received {
     pub id: String,
     /// Who sent it.
     pub sender: Sender,
-    /// What was sent.
+    /// The message's text, as it was sent.
     pub body: String,
     /// How often it has been received, this time included.
     pub receive_count: u32,

@@ -80,9 +80,9 @@ pub trait Runs: Send + Sync {
     /// Reads a record, with every write that was acknowledged before.
     async fn load(&self, id: RunId) -> Result<Option<Run>, PortError>;
 
-    /// Reads a record that may be a little older than the newest: for whoever commits on it next, because a commit
-    /// proves that it was the newest. Whoever decides to change nothing must [`Runs::load`] it first. On `DynamoDB` an
-    /// eventually consistent read costs half of a consistent one.
+    /// Reads a record that may be a little older than the newest. It suits a caller that commits on the record next,
+    /// because a commit proves that it was the newest. A caller that decides to change nothing must [`Runs::load`] it
+    /// first. On `DynamoDB` an eventually consistent read costs half of a consistent one.
     async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
         self.load(id).await
     }

@@ -7,7 +7,7 @@ use windlass_domain::time::Timestamp;
 
 use super::PortError;
 
-/// Why a host can not keep a schedule that the definition's rules allow.
+/// Why a host cannot keep a schedule that the definition's rules allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ScheduleRefusal {
@@ -15,7 +15,7 @@ pub struct ScheduleRefusal {
     pub code: &'static str,
     /// The place in the definition, such as `schedule.every`.
     pub path: &'static str,
-    /// What can not be kept, and why.
+    /// The rule that the host cannot keep, and why, in words for the author.
     pub message: String,
     /// What would mend it.
     pub help: Option<String>,

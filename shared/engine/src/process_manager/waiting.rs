@@ -1,4 +1,4 @@
-//! What waits in a pool that nobody serves: looked at again before it is said, and when a run is looked at again.
+//! Attempts that wait in a pool without agents, and when the process manager looks at a run again.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -30,9 +30,9 @@ impl ProcessManager {
         Cow::Owned(kept)
     }
 
-    /// Has a run that was looked at a second time say which pools of its queued attempts nobody serves, where it has not:
-    /// their agents may have gone after the attempts were sent. What was sent a moment ago is given its time: an agent that
-    /// is being replaced comes back.
+    /// When a run is looked at a second time, reports each pool of its queued attempts that has no agent, once. The
+    /// agents may have gone after the attempts were sent. For a young attempt the report
+    /// still waits, since an agent that is being replaced comes back.
     pub(super) async fn tell_of_pools(&self, run: &Run, effects: &mut Effects) -> Result<(), PortError> {
         if !run.status.goes_on() || run.in_flight == 0 {
             return Ok(());

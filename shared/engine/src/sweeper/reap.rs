@@ -2,8 +2,8 @@
 //!
 //! This is housekeeping: the work of a dead agent comes back by its messages' visibility, long before. An agent that
 //! was only held up (SIGSTOP, a suspended machine) registers again within a minute, and its next receive makes its
-//! control queue anew; what it was told in between is lost, as it is for one that is dead, and its reports are refused
-//! by the record.
+//! control queue anew. It loses the control messages sent in between, as a dead agent does, and the record refuses its
+//! reports.
 
 use std::time::Duration;
 

@@ -43,14 +43,14 @@ fn told(world: &World, agent: &str) -> Vec<ControlMessage> {
     world.host.messages(&control(agent)).iter().map(|body| decode(body).unwrap()).collect()
 }
 
-/// The last thing that the agent was told is one Confirm.
+/// The agent's newest control message, which must be one Confirm.
 fn confirmed(world: &World, agent: &str) -> Confirmed {
     let Some(ControlMessage::Confirm { mut confirmed, .. }) = told(world, agent).pop() else { panic!("no Confirm") };
     assert_eq!(confirmed.len(), 1);
     confirmed.remove(0)
 }
 
-/// The last thing that the agent was told is one Stop.
+/// The agent's newest control message, which must be one Stop.
 fn stopped(world: &World, agent: &str) -> Stopped {
     let Some(ControlMessage::Stop { mut stopped, .. }) = told(world, agent).pop() else { panic!("no Stop") };
     assert_eq!(stopped.len(), 1);
@@ -97,7 +97,7 @@ async fn claim_of_owned_attempt_is_refused() {
     let taken = world.steal(Duration::from_secs(30)).await;
     let owners = claim_of(&taken[0], 1);
     claims(&world, id, "owner", vec![owners]).await;
-    // By the owner's own message, which comes again; and by another one, which nobody needs.
+    // By the owner's own message, which the queue delivers again; and by another one, which no agent needs.
     for (message, fate) in [(owners.message, Fate::Leave), (owners.message ^ 1, Fate::Delete)] {
         claims(&world, id, "other", vec![Claim { message, asked: 7, ..owners }]).await;
         let refused = stopped(&world, "other");

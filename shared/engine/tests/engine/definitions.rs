@@ -1,4 +1,4 @@
-//! Definitions as they are stored: what is not there, or can not be read, is told with its code.
+//! Stored definitions: reading a missing or unreadable one fails with its error code.
 
 use std::sync::Arc;
 

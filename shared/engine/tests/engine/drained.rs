@@ -1,4 +1,4 @@
-//! An agent that is told to drain: it takes nothing further, finishes or hands back what it performs, and is gone.
+//! A draining agent takes nothing further, finishes or hands back its attempts, and is gone.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -345,7 +345,7 @@ async fn diamond(world: &World) -> (Vec<String>, RunStatus) {
     (events, run.status)
 }
 
-/// SCENARIOS 11: whichever call of a queue or of the store fails, before or after its effect, the end is the same.
+/// SCENARIOS 11: any one call of a queue or of the store may fail, before or after its effect; the end is the same.
 #[tokio::test(start_paused = true)]
 async fn failure_at_any_call_changes_nothing() {
     let plain = World::new();

@@ -1,5 +1,4 @@
-//! Reads that are old: whatever happens to a run, its record, its answers and all that is sent are those of a host
-//! whose every read is the newest.
+//! Old reads: the record of a run, its answers and all its messages are those of a host whose every read is the newest.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -87,7 +86,7 @@ impl World {
     }
 }
 
-/// Each thing that a message says: what one agent is told of one run goes into one message.
+/// The single parts of a message: the process manager puts all it sends one agent about one run into one message.
 fn apart(body: String) -> Vec<String> {
     match decode(&body) {
         Ok(ControlMessage::Confirm { confirmed, .. }) => confirmed.iter().map(|one| format!("{one:?}")).collect(),

@@ -171,7 +171,7 @@ async fn ten_reports_are_followed_by_one_request() {
     assert_eq!(queues.sends(), [(default_pool(), 10)]);
 }
 
-/// If what follows can not be sent, every input that something follows from comes again; the others are done.
+/// If the sends fail, every input that leads to one comes again; the others are done.
 #[tokio::test(start_paused = true)]
 async fn input_is_acknowledged_after_its_sends() {
     let world = World::new().await;

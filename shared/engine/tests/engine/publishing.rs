@@ -1,4 +1,5 @@
-//! What is published when who decides dies between its calls: no event is missed because its run has gone on meanwhile.
+//! Events of a process that dies between its calls: a later process publishes each, though the run has gone on
+//! meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

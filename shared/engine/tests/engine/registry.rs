@@ -79,7 +79,7 @@ async fn applying_or_deleting_again_mends_a_crash() {
     }
 }
 
-/// Whichever caller comes last, the schedule is that of the record.
+/// The callers may write in any order: in the end the schedule is that of the record.
 #[tokio::test]
 async fn concurrent_changes_leave_the_schedule_of_the_record() {
     for seed in 0..300 {

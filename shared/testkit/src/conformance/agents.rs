@@ -1,4 +1,4 @@
-//! What the register of agents promises.
+//! The promises of the register of agents.
 
 use windlass_domain::ids::{AgentId, PoolName};
 use windlass_domain::time::Millis;

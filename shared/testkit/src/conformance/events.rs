@@ -1,4 +1,4 @@
-//! What the event bus promises: every event that was published reaches a subscriber, at least once and as it was.
+//! The promise of the event bus: every published event reaches a subscriber, at least once and unchanged.
 //!
 //! The port only publishes, so the caller of the suite brings a subscriber.
 
@@ -15,7 +15,7 @@ use windlass_engine::Ports;
 
 use super::{Fault, PATIENCE, Timing, Verdict, fresh_name, holds, same};
 
-/// Somebody who subscribed to all events before the suite began, and sees nothing but what the bus gives.
+/// A subscriber to all events since before the suite began, which sees nothing but what the bus gives.
 #[async_trait]
 pub trait Subscriber: Send + Sync {
     /// Events that came since the last call, in any order, repeats included; waits for the first one for up to

@@ -1,4 +1,4 @@
-//! What queues promise: at least once, hidden while somebody holds them, bounded, and prompt.
+//! The promises of queues: at least once, hidden while a receiver holds them, bounded, and prompt.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -341,7 +341,7 @@ async fn no_more_come_than_are_asked_for(ports: Ports, timing: Timing) -> Verdic
     Ok(())
 }
 
-/// Every message comes to one receiver, once, as long as nobody holds one for too long.
+/// Every message comes to one receiver, once, as long as no receiver holds one for too long.
 async fn concurrent_receivers_share_nothing(ports: Ports, timing: Timing) -> Verdict {
     const MESSAGES: usize = 200;
     let bench = Bench::new(ports, timing).await?;

@@ -1,4 +1,4 @@
-//! What the store of runs promises: writes that are conditional on the revision, and a log that has every event of
+//! The promises of the store of runs: writes that are conditional on the revision, and a log that has every event of
 //! every write, in order.
 
 use std::collections::BTreeMap;
@@ -27,8 +27,8 @@ mod sweep;
 use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
 use steps::{books_follow, finished, fresh_run, fresh_task, load, queued, started};
 use sweep::{
-    what_is_due_is_stale, what_is_untouched_for_minutes_is_handed_out_now_and_then, what_is_untouched_is_stale,
-    what_is_written_all_the_time_is_woken,
+    due_run_is_stale, run_written_all_the_time_is_woken, untouched_run_is_handed_out_now_and_then,
+    untouched_run_is_stale,
 };
 
 const CASES: &[Case] = cases![
@@ -51,10 +51,10 @@ const CASES: &[Case] = cases![
     a_wait_for_a_change_ends,
     a_list_is_complete_and_the_newest_come_first,
     a_list_can_be_filtered,
-    what_is_due_is_stale,
-    what_is_written_all_the_time_is_woken,
-    what_is_untouched_is_stale,
-    what_is_untouched_for_minutes_is_handed_out_now_and_then,
+    due_run_is_stale,
+    run_written_all_the_time_is_woken,
+    untouched_run_is_stale,
+    untouched_run_is_handed_out_now_and_then,
 ];
 
 /// The suite of `Runs`.

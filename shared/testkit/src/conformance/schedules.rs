@@ -1,6 +1,6 @@
-//! What the keeper of schedules promises: it keeps for each task the schedule that was put last, and no other.
+//! The promise of the keeper of schedules: it keeps for each task the schedule that was put last, and no other.
 //!
-//! The port can not be asked what it keeps, so the caller of the suite says it, in words of its own.
+//! The port has no call that reads its schedules, so the caller of the suite gives them, in words of its own.
 
 use windlass_domain::definition::{CatchUp, Overlap, Schedule, ScheduleRule};
 use windlass_domain::ids::TaskName;

@@ -1,4 +1,4 @@
-//! What the store of tasks promises: versions that never change, and records that are written conditionally.
+//! The promises of the store of tasks: versions that never change, and records that are written conditionally.
 
 use serde_json::{Value, json};
 use windlass_domain::ids::TaskName;
@@ -22,7 +22,7 @@ const CASES: &[Case] = cases![
     lists_are_complete_and_in_order,
 ];
 
-const DUE_CASES: &[Case] = cases![a_deleted_task_is_not_due, what_is_due_is_found];
+const DUE_CASES: &[Case] = cases![a_deleted_task_is_not_due, due_task_is_found];
 
 /// The suite of `Tasks`.
 pub async fn tasks(make: impl AsyncFn() -> Ports, timing: Timing) {
@@ -225,7 +225,7 @@ async fn concurrent_puts_of_many_contents_lose_none(ports: Ports, _: Timing) -> 
     same("the newest version", Some(&record(&ports, &name).await?.version), versions.last())
 }
 
-async fn what_is_due_is_found(ports: Ports, _: Timing) -> Verdict {
+async fn due_task_is_found(ports: Ports, _: Timing) -> Verdict {
     // Long ago, so that no other task of a shared host is due as early.
     let base = Timestamp::from_millis(i64::try_from(super::fresh_number()).unwrap_or(0) * 1_000_000 + 1);
     let (early, late, never) = (fresh_task(), fresh_task(), fresh_task());

@@ -22,7 +22,8 @@ pub fn sketches() -> impl Strategy<Value = Sketch> {
 pub fn unordered_sketches() -> impl Strategy<Value = Sketch> {
     sketches().prop_map(|mut sketch| {
         sketch.max_parallel = None;
-        // A timeout that was the run's deadline ends the run, whatever of the batch comes after it.
+        // A timeout that was the run's deadline ends the run, also when a later input of the batch would end it
+        // otherwise.
         sketch.timeout = None;
         for action in &mut sketch.actions {
             if matches!(action.when, When::Succeeded(_)) {

@@ -8,7 +8,7 @@ use windlass_engine::ports::{AgentRecord, Agents, PortError};
 use super::MemoryHost;
 
 impl MemoryHost {
-    /// Registers an agent of the pool, which is there for a day, for tests in which nobody performs anything.
+    /// Registers an agent of the pool, which is there for a day, for tests without a real agent.
     pub fn serve(&self, pool: &PoolName) {
         self.write(|state, now| {
             let id = AgentId::new(pool.as_str()).unwrap_or_else(|_| unreachable!("a pool's name is a name"));

@@ -9,7 +9,7 @@ use windlass_domain::run::ActionAt;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{Outgoing, Receipt, Received, Sender};
 
-/// What a queue does not do without end. The default is no limit.
+/// The limits of a queue. The default is no limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct QueueLimits {
     /// How long a message may be hidden after it was received, however often that is extended.
@@ -23,8 +23,8 @@ pub struct QueueLimits {
 }
 
 impl QueueLimits {
-    /// Those of a standard queue of SQS: 12 hours, 120,000 messages, and 4 days if nobody asks for more (Amazon SQS
-    /// Developer Guide, "Message quotas").
+    /// Those of a standard queue of SQS: 12 hours, 120,000 messages, and by default 4 days (Amazon SQS Developer Guide,
+    /// "Message quotas").
     pub const SQS: Self = Self {
         hidden: Some(Millis(12 * 3_600_000)),
         in_flight: Some(120_000),
@@ -63,7 +63,7 @@ pub(super) struct Message {
     receive_count: u32,
 }
 
-/// What a message says that it is about.
+/// The run and the attempt that a message names.
 #[derive(serde::Deserialize)]
 struct About {
     run: RunId,

@@ -14,7 +14,7 @@ use super::{Look, MemoryHost, State, check_batch, over_limit};
 impl MemoryHost {
     fn limits_of(&self, state: &State, queue: &QueueName) -> QueueLimits {
         match (queue, state.pool_limits) {
-            // What was given up is not given up again.
+            // A message that was given up is not given up again.
             _ if self.of_given_up => QueueLimits { receives: None, ..state.limits },
             (QueueName::Pool(_), Some(limits)) => limits,
             (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control { .. } | QueueName::DeadLetter, _) => {

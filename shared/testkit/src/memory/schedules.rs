@@ -1,4 +1,4 @@
-//! What is to be fired. Nothing is: a test runs the engine's own scheduler, or sends due messages itself.
+//! Schedules in memory. The host fires none: a test runs the engine's own scheduler, or sends due messages itself.
 
 use async_trait::async_trait;
 use windlass_domain::definition::Schedule;

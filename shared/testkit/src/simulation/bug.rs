@@ -16,7 +16,7 @@ macro_rules! bugs {
                 match self { $(Self::$bug => $name,)* }
             }
 
-            /// What is done wrong.
+            /// The bug in words.
             pub const fn wrong(self) -> &'static str {
                 match self { $(Self::$bug => $wrong,)* }
             }

@@ -8,7 +8,7 @@ macro_rules! catalogue {
             #[doc = $sentence]
             pub(super) const $name: Invariant = Invariant { name: stringify!($name), sentence: $sentence };
         )*
-        /// What the world holds every simulation to, beside the invariants of runs.
+        /// The invariants that the world checks in every simulation, beside the invariants of runs.
         pub const CATALOGUE: &[Invariant] = &[$($name),*];
     };
 }

@@ -61,7 +61,7 @@ pub(super) fn look_at_calm(simulation: &Arc<Simulation>, calm: &Arc<Simulation>)
     is_broken
 }
 
-/// An attempt that was begun again, and first of all within the time in which nobody looks at its record.
+/// An attempt that began twice, the first time while its message was too fresh for its agent to read the record.
 fn begun_again(performed: &[Performed]) -> Option<String> {
     let is_at_once = |one: &Performed| one.queued.is_some_and(|at| one.began.since(at).0 <= CHECK_AFTER_MS);
     let mut first = BTreeMap::new();

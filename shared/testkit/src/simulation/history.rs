@@ -123,8 +123,8 @@ pub(super) fn forbids_overlap(schedule: &Schedule) -> bool {
     schedule.overlap != Overlap::Allow
 }
 
-/// The events of a log that are still true when all is over: how the run ended, this time, and its actions.
-/// Whatever else happened on the way may be lost to subscribers when it has passed by the time its sender comes back.
+/// The events of a log that are still true when all is over: how the run ended, this time, and its actions. Subscribers
+/// may miss the others: a sender that comes back late publishes only what is still true.
 pub(super) fn lasting(log: &[PublicEvent]) -> impl Iterator<Item = &PublicEvent> {
     const PASSING: [&str; 9] = [
         "run.started",

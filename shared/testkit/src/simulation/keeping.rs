@@ -12,7 +12,7 @@ use windlass_engine::ports::Received as Delivered;
 
 use super::life::Life;
 
-/// An attempt of an action of a run, under whatever fence.
+/// An attempt of an action of a run, under any fence.
 type Key = (RunId, ActionIndex, u32);
 
 /// Who has which message, and who performs what.

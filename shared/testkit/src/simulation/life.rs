@@ -1,7 +1,7 @@
 //! One life of one process: it may be held up, cut off and killed, at any await.
 //!
-//! Whatever a process does to the world it does by a call of its host, and each call passes here. One that is dead makes
-//! no further call, wherever its tasks stand: that is all that anybody else can tell of a death.
+//! Every effect of a process on the world is a call of its host, and each call passes here. A dead process makes no
+//! further call, wherever its tasks stand: that is all that other processes can see of a death.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::time::Instant;
 
-/// The log of one simulation: its fingerprint always, its lines if somebody will read them.
+/// The log of one simulation: its fingerprint always, its lines only on request.
 pub(super) struct Log {
     since: Instant,
     state: Mutex<State>,

@@ -14,8 +14,8 @@ use crate::memory::MemoryHost;
 /// From when a sweep is due until what it sends is there: a round each minute, of a sweeper that may have to be started again.
 const SWEPT_WITHIN: Millis = Millis::from_secs(240);
 
-/// Whether the sweeper can make it good. Reports of what ended and what people ask for are told once: a queue that loses
-/// those breaks its own promise, and nobody can know.
+/// Whether the sweeper makes up for the loss of this message. An agent reports an end once, and a caller asks once. A
+/// queue that loses such a message breaks its own promise, and no process can notice.
 pub(super) fn may_be_lost(queue: &QueueName, body: &str) -> bool {
     match queue {
         QueueName::Pool(_) | QueueName::Control { .. } => true,

@@ -32,7 +32,8 @@ impl Witness {
         })
     }
 
-    /// Whoever had a lease has stopped before the attempt is anybody else's, and whoever claims has its message.
+    /// An owner with a lease stops before another agent gets the attempt, and a claiming agent has the attempt's
+    /// message.
     pub(super) fn look_at_owners(&mut self, before: &Run, after: &Run, action: ActionIndex) {
         let (was, is) = (before.action(action), after.action(action));
         let key = (after.id, action, was.attempt());
@@ -45,7 +46,7 @@ impl Witness {
         }
         let is_by_no_later_one = is.last <= was.last;
         let is_taken = is.status == ActionStatus::Running && is.agent() != was.agent();
-        // What is performed by one message is not to be had by another.
+        // While an agent performs by one message, no agent can take the attempt by another message.
         let message = |state: &ActionState| state.owner.as_ref().map(|owner| owner.message);
         let is_by_another = was.status == ActionStatus::Running && !is_leased(was) && message(is) != message(was);
         if is_taken && (is_by_no_later_one || is_by_another || self.keeping.only_holder(key, was)) {

@@ -1,4 +1,4 @@
-//! What a seed asks for: tasks, runs, requests, processes and faults. Two simulations of one seed have the same plan.
+//! The plan of a seed: tasks, runs, requests, processes and faults. Two simulations of one seed have the same plan.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::sketch::{self, Sketch};
 /// How long after the last fault everything must have ended. Attempts take up to twenty minutes each, deadlines an hour.
 const PATIENCE: Duration = Duration::from_hours(24);
 
-/// What is asked of a seed's world.
+/// The kind of a seed's world: it decides what the world may contain and how its end is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Nothing depends on time: the end must be the same as without faults.
@@ -29,7 +29,7 @@ pub enum Kind {
     Scheduled,
     /// All processes are off for two hours.
     Blackout,
-    /// Made by hand: whoever made it knows what must come of it.
+    /// Made by hand: the test that made it knows the right end.
     Story,
 }
 
@@ -53,13 +53,13 @@ pub struct PlannedRun {
     pub key: String,
     /// When it is asked for.
     pub at: Duration,
-    /// Whoever asks gives up when there is no answer the first time.
+    /// The client gives up when there is no answer the first time.
     pub gives_up: bool,
-    /// What is asked of it later.
+    /// Requests to the run, each with its time after the start was accepted.
     pub requests: Vec<(Duration, Asked)>,
 }
 
-/// What is asked of a run, once.
+/// A client's request to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are what a run can be asked for")]
 pub enum Asked {
@@ -92,7 +92,7 @@ pub struct Fleet {
     pub sweep_every: Duration,
 }
 
-/// What the queues of a world do not do without end.
+/// The limits of a world's queues.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Of every queue but the pools'.
@@ -112,7 +112,7 @@ pub struct Strike {
     pub after: bool,
 }
 
-/// What an attempt does.
+/// The behaviour of one attempt.
 #[derive(Debug, Clone)]
 pub struct Act {
     /// How long it takes.
@@ -199,7 +199,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What a seed asks for.
+    /// Draws the plan of a seed.
     pub fn of(seed: u64) -> Self {
         let chance = Chance::of(seed, "plan");
         let kind = match chance.between(0..20) {
@@ -268,7 +268,7 @@ fn draw<S: Strategy>(chance: &Chance, strategy: S) -> S::Value {
     drawn.unwrap_or_else(|reason| unreachable!("the strategies reject nothing: {reason}")).current()
 }
 
-/// What ends the same however long it takes.
+/// Removes every limit of time from a sketch, so that it ends the same at any speed.
 fn timeless(mut sketch: Sketch) -> Sketch {
     sketch.timeout = None;
     for action in &mut sketch.actions {
@@ -342,7 +342,7 @@ impl Limits {
         let mut limits = Self::STACK;
         match chance.between(0..10) {
             0..3 => {
-                // Whoever is late to lease what it has held for long can not keep it.
+                // An agent that leases a long-held attempt too late loses it.
                 let lease_after = Millis::from_secs(chance.between(60..600));
                 fleet.lease_after = lease_after.as_duration();
                 // The last extension is for 30 s, and a lease is asked for within 5 s.

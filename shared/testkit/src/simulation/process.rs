@@ -39,7 +39,7 @@ const ASKS_AGAIN_AFTER: std::ops::Range<Duration> = Duration::from_millis(100)..
 /// How often a client asks for something other than a run.
 const MAX_ASKS: usize = 20;
 
-/// What a process is.
+/// The role of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Manager,
@@ -244,7 +244,7 @@ pub(super) fn clients(simulation: &Arc<Simulation>) -> Vec<BoxFuture<'static, ()
 async fn client(simulation: Arc<Simulation>, planned: PlannedRun) {
     let chance = Chance::of(simulation.plan.seed, &planned.key);
     tokio::time::sleep(planned.at).await;
-    // A client that gives up may leave a run that nobody knows of.
+    // A client that gives up may leave a run that no client knows of.
     let gives_up = planned.gives_up || simulation.plan.kind == Kind::Timed && chance.hits(100_000);
     let patience = if gives_up { 1 } else { usize::MAX };
     let mut run = None;
@@ -351,7 +351,7 @@ where
     }
 }
 
-/// When the faults are over: nobody leaves a run paused.
+/// Resumes all paused runs when the faults are over, so that each can end.
 pub(super) async fn resume_all(simulation: &Arc<Simulation>) {
     let chance = Chance::of(simulation.plan.seed, "resume");
     let paused: Vec<RunId> = {

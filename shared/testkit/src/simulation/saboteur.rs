@@ -39,7 +39,7 @@ struct Saboteur {
 }
 
 impl Saboteur {
-    /// What the process is shown in place of what it received.
+    /// The message that the process gets in place of the one that it received.
     async fn forged(&self, queue: &QueueName, received: Received) -> Received {
         let now = self.inner.clock.now();
         match (queue, self.bug) {
@@ -85,7 +85,7 @@ impl Saboteur {
         Some(encode(&InboxMessage::Run { v, run, input, caller }))
     }
 
-    /// What is written in place of the record.
+    /// The record that is written in place of `after`.
     fn forged_record(&self, before: &Run, after: &Run) -> Run {
         let mut forged = after.clone();
         let changed = |change: fn(&ActionState, &mut ActionState)| {

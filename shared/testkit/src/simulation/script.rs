@@ -16,7 +16,7 @@ use super::plan::Act;
 use super::world::Simulation;
 use crate::sketch::{NEVER_RETRIED, RETRIED};
 
-/// Attempts after which one succeeds whatever its script: a policy may say `forever`.
+/// Attempts after which one succeeds despite its script: a policy may say `forever`.
 const LAST_TO_FAIL: u32 = 6;
 
 impl Act {

@@ -35,7 +35,7 @@ pub(super) struct Wire {
     simulation: Arc<Simulation>,
     life: Arc<Life>,
     inner: Ports,
-    /// What has been received, for those who look on when it is deleted.
+    /// The text of each received message, which the witness gets when the message is deleted.
     received: Mutex<BTreeMap<Receipt, String>>,
 }
 
@@ -63,8 +63,8 @@ impl Wire {
         }
     }
 
-    /// Makes one call, or what chance makes of it. `seen` is told of a call that was answered by the host, whatever its
-    /// caller hears.
+    /// Makes one call, or what chance makes of it. `seen` runs when the host has answered the call, though the answer
+    /// may never reach the caller.
     async fn call<T: Send>(
         &self,
         what: &str,

@@ -1,6 +1,6 @@
-//! Who looks on: every commit, every begin of an attempt, every acknowledged message is held against what is promised.
+//! The witness: it checks every commit, every begin of an attempt and every acknowledged message against the promises.
 //!
-//! It knows the world as nobody in it does, at once and without loss, and shares no rule with the engine.
+//! It sees the whole world, at once and without loss, as no process in it does, and shares no rule with the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,11 +31,11 @@ const WIDE: usize = 64;
 pub struct Broken {
     /// Which.
     pub invariant: Invariant,
-    /// What was seen.
+    /// The violation in words: the run, the action and the values.
     pub detail: String,
 }
 
-/// What is known of a run.
+/// The witness's copy of a run.
 pub(super) struct Seen {
     pub(super) record: Run,
     before: Option<Run>,
@@ -47,7 +47,7 @@ pub(super) struct Seen {
     pub(super) writes: Vec<Timestamp>,
 }
 
-/// What was performed by an agent.
+/// One beginning of an attempt by an agent.
 #[derive(Debug, Clone)]
 pub struct Performed {
     /// Of which run.
@@ -169,7 +169,8 @@ impl Witness {
             if is.attempt() < was.attempt() || is.fence < was.fence || is_taken && is.fence == was.fence {
                 self.breaks(SW2, format!("run {}: action {at} goes back from {was:?} to {is:?}", after.id));
             }
-            // What has cost too many agents, or was given up by its queue, ends without a report; a claim may come just before.
+            // An attempt that cost too many agents, or that its queue gave up, ends without a report; a claim may come
+            // just before.
             let is_given_up = |error: &ErrorInfo| matches!(error.kind.as_str(), "poison" | "dead_letter");
             let is_end = matches!(is.status, ActionStatus::Succeeded | ActionStatus::Failed)
                 && !is.error.as_ref().is_some_and(is_given_up);
@@ -300,7 +301,7 @@ impl Witness {
         }
     }
 
-    /// What was acknowledged has had its effect, and its run is still in somebody's hands.
+    /// Checks an acknowledged message: it has had its effect, and a message or the sweeper still carries its run.
     pub(super) fn acknowledged(&mut self, message: &Acknowledged<'_>) {
         let run = match message.queue {
             QueueName::Inbox => match decode::<InboxMessage>(message.body) {
@@ -373,7 +374,7 @@ impl Witness {
         }
     }
 
-    /// What can be told only once all is over.
+    /// The checks that make sense only when all is over.
     pub(super) fn look_back(&mut self, given_up: &[String]) {
         for id in self.accepted.clone() {
             if !self.runs.contains_key(&id) {
@@ -390,7 +391,7 @@ impl Witness {
         self.look_at_letters(given_up);
     }
 
-    /// What a queue gave up is kept, with its reason; nothing else is.
+    /// Checks the dead letters: each message that a queue gave up is kept with its reason, and no other is.
     fn look_at_letters(&mut self, given_up: &[String]) {
         let body = |letter: &String| {
             let letter: serde_json::Value = serde_json::from_str(letter).unwrap_or_default();
@@ -430,9 +431,10 @@ impl Witness {
 }
 
 impl Witness {
-    /// What nobody would ever go on with: an attempt in flight without a message, while no input of its run is under way. One
-    /// of a run's start is the sweeper's, if it was never sent: who recorded the run may have died. So is one that was lost.
-    /// One that waits and was killed, or whose run is being cancelled, is ended after the grace; a lease runs out.
+    /// An action that no process would ever go on with: in flight without a message, while no input of its run is under
+    /// way. The sweeper resends an attempt of the run's start that was never sent, since the process that recorded the
+    /// run may have died. It also resends a lost one. A queued attempt that was killed, or whose run is being
+    /// cancelled, ends after the grace; a lease runs out.
     fn forgotten(&self, run: &Run, host: &MemoryHost) -> Option<String> {
         if run.status.is_final() || run.status == RunStatus::Submitted {
             return None;

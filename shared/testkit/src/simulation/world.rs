@@ -137,7 +137,7 @@ impl Simulation {
         self.is_over() && !self.host.has_message(|queue| matches!(queue, QueueName::Pool(_)))
     }
 
-    /// Whether every run that anybody asked for has ended, and nothing more is asked of any.
+    /// Whether every run has ended and the inbox has no request left.
     pub(super) fn is_over(&self) -> bool {
         let witness = self.witness();
         !self.host.has_message(|queue| *queue == QueueName::Inbox)

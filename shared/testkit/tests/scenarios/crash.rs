@@ -106,7 +106,7 @@ impl Faulty {
         }
     }
 
-    /// What must be the same whatever was lost: the end of the run and of each action, and their attempts.
+    /// The part of the world that no loss may change: the end of the run and of each action, and their attempts.
     fn end(&self) -> (RunStatus, Vec<(ActionStatus, u32)>) {
         let actions = self.world.run.actions.iter().map(|state| (state.status, state.attempt()));
         (self.world.run.status, actions.collect())

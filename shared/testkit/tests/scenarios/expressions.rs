@@ -66,7 +66,7 @@ fn expression_without_a_value_fails_its_action() {
     }
 }
 
-/// What the second of two actions is given, once the first has given `x`.
+/// The second of two actions, as it is sent once the first has given `x`.
 fn given(facade: &str) -> Option<Value> {
     let text = format!("task: t\nactions:\n  a: {{ native: {{ handler: a }} }}\n  b: {{ needs: a, {facade} }}\n");
     let mut world = begun(&text);
@@ -86,7 +86,7 @@ fn work_of_an_action_is_rendered() {
     assert_eq!((&http["url"], &http["headers"]), (&json!("http://h/x"), &json!({ "Of": "x" })));
 }
 
-/// What is rendered must fit into the message that carries it; what is constant was measured when it was read.
+/// Rendered work must fit into the message that carries it; constants were measured when the definition was read.
 #[test]
 fn rendered_work_fits_into_its_message() {
     let part = "${{ actions.a.output }}";

@@ -1,4 +1,4 @@
-//! What a join waits for, and who gets room.
+//! When a join is ready, and which actions get room.
 
 use windlass_domain::definition::Trigger;
 use windlass_domain::ids::ActionIndex;

@@ -83,7 +83,7 @@ fn lapsed_owner_may_not_go_on_by_itself() {
     assert_eq!((status(&world, "a0"), state(&world, "a0").owner.clone()), (ActionStatus::Queued, None));
 }
 
-/// Defect (h) of the old core: the timeout counts from when the process manager heard of the begin.
+/// Defect (h) of the old core: the timeout counts from the moment at which the process manager got the agent's report.
 #[test]
 fn clock_of_an_agent_moves_no_timeout() {
     for hours in [-5_i64, 0, 5] {

@@ -1,4 +1,4 @@
-//! What is sent and published again for an input that comes again, because its process manager may have died.
+//! Messages and events of a repeated input: they go out again, because the first process manager may have died.
 
 use windlass_domain::limits::TOLD_WITHIN_MS;
 use windlass_domain::run::{ActionStatus, Command, Input, Origin, Rejection, RunStatus, decide};

@@ -1,4 +1,4 @@
-//! The steps that scenarios are told in.
+//! The steps of the scenarios.
 
 use serde_json::json;
 use windlass_domain::delivery::Delivery;
@@ -118,14 +118,14 @@ pub(crate) fn times(world: &World, kind: &str, name: Option<&str>) -> usize {
     world.log.iter().filter(is_it).count()
 }
 
-/// What a repeated input leads to: what it led to before.
+/// The commands and facts of a repeated input, which must change nothing: those of the first time.
 pub(crate) fn repeated(world: &World, input: &Input) -> Outstanding {
     let change = world.ask(input);
     assert_eq!(change.facts, [], "{input:?} changes something the second time");
     outstanding_of(world, input)
 }
 
-/// What an input led to in the commits so far.
+/// The commands and facts that an input led to in the commits so far.
 pub(crate) fn outstanding_of(world: &World, input: &Input) -> Outstanding {
     let mut found = Outstanding::default();
     for source in input.sources() {

@@ -94,7 +94,7 @@ fn wake_is_exact_after_a_timer() {
     assert_eq!((status(&world, "a0"), world.run.wake_at), (ActionStatus::Queued, deadline));
 }
 
-/// What is further away than a queue can delay is left to the index of due runs.
+/// A timer beyond the longest delay of a queue is left to the index of due runs.
 #[test]
 fn timer_is_sent_if_a_queue_can_delay_it() {
     for (timeout, expected) in [(MAX_DELAY_MS, 1), (MAX_DELAY_MS + 1000, 0)] {
@@ -171,7 +171,7 @@ fn refused_checkpoint_shows_in_the_progress() {
     assert!(refused[0].starts_with("the checkpoint was refused: it has 8193 bytes"), "{refused:?}");
 }
 
-/// As long as it waits for an agent: the agent is told to stop once a grace, and the run is forced to end at the fourth.
+/// A cancelled run looks at its agent once a grace, and sends it another Stop; the fourth look ends the run by force.
 #[test]
 fn cancelled_run_is_looked_at_once_a_grace() {
     let mut world = begun(&chain(1));

@@ -1,4 +1,4 @@
-//! What a record tells people: of its failures, and of what has happened to it.
+//! A record's answers to people: its failures, and its history.
 
 use windlass_domain::history::history;
 use windlass_domain::ids::ActionIndex;

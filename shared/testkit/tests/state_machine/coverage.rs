@@ -95,7 +95,7 @@ impl Coverage {
         assert!(missing.is_empty(), "never reached: {}\n{}", missing.join(", "), self.counts());
     }
 
-    /// Fails if the table in the repository is another one; writes it if it is told to.
+    /// Fails if the table in the repository is another one; with `WINDLASS_BLESS` set, writes it first.
     pub(super) fn check_document(&self) {
         let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/transitions.md"));
         let table = self.document();

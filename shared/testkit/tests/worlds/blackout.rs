@@ -29,7 +29,7 @@ fn plan(seed: u64, losses: u32) -> Plan {
         "c": { "native": { "handler": "a" }, "needs": ["a"] },
         "d": { "native": { "handler": "a" }, "needs": ["b", "c"] },
     } }));
-    // Up to the very moment at which everything goes off; whoever asked last does not ask again.
+    // Up to the very moment at which everything goes off; the clients do not ask again.
     let at = |number: u64| OFF_AFTER * u32::try_from(number).unwrap_or(0) / u32::try_from(RUNS).unwrap_or(1);
     let one = |number: u64| PlannedRun { at: at(number), gives_up: true, ..run(format!("run{number}")) };
     let fleet = Fleet { managers: 3, workers: 4, agents: 4, slots: 400, receivers: 4, ..Fleet::SMALL };
@@ -62,8 +62,8 @@ fn a_thousand_open_runs_have_ended_five_minutes_after_all_was_off_for_two_hours(
     in_each(seeds(1, 1), |seed| check(seed, 0));
 }
 
-/// What was lost just before is sent again on the return, not when its time has doubled once more.
+/// On its return the sweeper resends a message that was lost just before, without waiting for the doubled time.
 #[test]
-fn what_was_lost_before_is_made_good_on_the_return() {
+fn messages_lost_before_a_blackout_are_resent_on_return() {
     in_each(seeds(1, 1), |seed| check(100 + seed, 50_000));
 }

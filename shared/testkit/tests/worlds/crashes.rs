@@ -108,7 +108,7 @@ impl Story<'_> {
     }
 }
 
-/// What lasts of a run's events. What a deadline ends is ended by its agent's clock or by its run's, whichever looks first.
+/// The lasting events of a run. At a deadline, the agent or the run ends the action: the one with the faster clock.
 fn events(verdict: &Verdict) -> BTreeSet<(String, String, u32)> {
     let passing = ["action.started", "action.progressed"];
     let (_, log) = &verdict.told[0];

@@ -29,7 +29,7 @@ fn example(name: &str) -> PlannedTask {
     PlannedTask { name: name.to_owned(), source, input: json!({}) }
 }
 
-/// What the programs of the examples would answer; customers are not there the first time, and charts never.
+/// The answers of the examples' programs; customers are not there the first time, and charts never.
 fn act(seed: u64, attempt: &Attempt) -> Act {
     let output = match attempt.name.as_str() {
         "disk" => json!({ "used_percent": 85 }),

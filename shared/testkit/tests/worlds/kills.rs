@@ -1,4 +1,4 @@
-//! SCENARIOS 6, actions: a kill races with whatever an action is about to do.
+//! SCENARIOS 6, actions: a kill races with the next step of an action.
 
 use std::time::Duration;
 
@@ -114,7 +114,7 @@ fn a_kill_is_acknowledged_in_time_and_nothing_runs_afterwards() {
     });
 }
 
-/// The same while anything fails: within the two minutes after which nobody is waited for, and the sweeper's own.
+/// The same while anything fails: a run waits two minutes for its agents, and the sweeper may take four more.
 #[test]
 fn a_kill_ends_its_run_whatever_fails() {
     in_each(seeds(20, 1), |seed| {

@@ -77,7 +77,7 @@ fn messages_that_are_late_or_repeated_do_not_begin_it_again() {
 
 /// Anything may fail: it may be begun again, but it ends once, as one attempt.
 #[test]
-fn whatever_fails_it_is_one_attempt() {
+fn long_action_is_one_attempt_despite_faults() {
     in_each(seeds(3, 0), |seed| {
         let faults = Faults {
             last: LASTS / 2,

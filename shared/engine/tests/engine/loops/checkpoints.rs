@@ -82,7 +82,7 @@ async fn next_owner_gets_checkpoint_of_draining_agent() {
     }
 }
 
-/// Whichever call fails, before or after its effect: the hand-back is committed before the message is visible.
+/// Any one call may fail, before or after its effect: the hand-back is committed before the message is visible.
 #[tokio::test(start_paused = true)]
 async fn a_failure_while_handing_back_loses_no_checkpoint() {
     let drained = async |at, moment| {

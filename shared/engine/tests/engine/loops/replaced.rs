@@ -40,7 +40,7 @@ async fn all_run_on(world: &World, id: RunId, name: &str) {
         .await;
 }
 
-/// What is handed back and claimed together is written together: ten messages at a time, as they come.
+/// The process manager writes hand-backs and claims that come together in one commit: ten messages at a time.
 #[tokio::test(start_paused = true)]
 async fn an_agent_is_replaced_with_few_writes() {
     let world = World::new();

@@ -12,7 +12,7 @@ use windlass_testkit::faults::{FaultyHost, Moment};
 
 use super::world::{World, at, source, task};
 
-/// What a life of a task leaves: repeats of messages and events do not count.
+/// The state that a life of a task leaves: repeats of messages and events do not count.
 #[derive(Debug, PartialEq)]
 struct End {
     record: TaskRecord,
@@ -97,8 +97,8 @@ async fn crash_while_active_run_ends_loses_no_turn() {
     }
 }
 
-/// Who is to perform the run of a due time, whichever way its message was handled before: begun at once, or, as a large
-/// one, by the process manager.
+/// The attempts to perform for the run of a due time, after a crash at that call. A small run begins at once; the
+/// process manager begins a large one.
 async fn performable_after(actions: usize, redelivered: bool, call: usize, moment: Moment) -> (Vec<i64>, bool, usize) {
     let mut source = source("skip", "1h");
     for n in 1..actions {

@@ -23,7 +23,7 @@ async fn due_time_starts_run_with_input_defaults() {
     assert_eq!((world.starts(), world.record().await.active), (vec![1], Some(at(1))));
 }
 
-/// Whichever call of a due time is made twice, because its first answer was lost: what follows from its start is sent.
+/// Any one call of a due time may be made twice, because its first answer was lost: the messages of its start are sent.
 #[tokio::test(start_paused = true)]
 async fn due_time_starts_though_call_repeats() {
     for call in 0.. {

@@ -84,7 +84,7 @@ impl World {
         self.become_status(minute, RunStatus::Running).await;
     }
 
-    /// The run of that minute ends; the task has not heard of it yet.
+    /// The run of that minute ends; the task's record does not say so yet.
     pub(crate) async fn end(&self, minute: i64) {
         self.become_status(minute, RunStatus::Succeeded).await;
     }
@@ -102,8 +102,8 @@ impl World {
         self.ports.runs.commit(&before, &after, &[]).await.unwrap();
     }
 
-    /// The minutes whose runs were started, sorted: their attempts are in the pool, or the process manager is told to
-    /// send them. A repeat does no harm and does not count.
+    /// The minutes whose runs were started, sorted: their attempts are in the pool, or the process manager has the
+    /// start in its inbox. A repeat does no harm and does not count.
     pub(crate) fn starts(&self) -> Vec<i64> {
         let mut minutes = self.inputs(|input| matches!(input, Input::Start));
         minutes.extend(self.performable());
@@ -142,12 +142,12 @@ impl World {
         }
     }
 
-    /// The minutes whose runs were told to end for the next one's sake.
+    /// The minutes whose runs were asked to cancel in favour of the next one.
     pub(crate) fn cancels(&self) -> Vec<i64> {
         self.inputs(|input| matches!(input, Input::Cancel { cause: CancelCause::Overlap, .. }))
     }
 
-    /// Those that were told so as runs that had been retried that often.
+    /// The minutes whose runs were asked to cancel after that number of retries.
     pub(crate) fn cancels_after(&self, asked_after: u32) -> Vec<i64> {
         self.inputs(|input| matches!(input, Input::Cancel { retries, .. } if *retries == asked_after))
     }

@@ -25,7 +25,7 @@ use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::memory::{MemoryHost, QueueLimits};
 use windlass_testkit::old_reads::OldGlances;
 
-/// What an attempt does.
+/// The behaviour of one attempt.
 pub(crate) enum Act {
     End(Outcome),
     After(Duration, Outcome),

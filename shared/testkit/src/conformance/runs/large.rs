@@ -49,8 +49,8 @@ fn succeeded(before: &Run, at: Timestamp, actions: &[usize], output: &Value) -> 
     changed(before, at, actions.iter().map(kind).collect())
 }
 
-/// Some writers, each with actions of its own all over a run of the largest size, and readers in between: nothing is
-/// lost, and nobody reads what no revision was.
+/// Some writers, each with actions of its own all over a run of the largest size, and readers in between. No write is
+/// lost, and every reader sees the state of one revision.
 pub(super) async fn many_writers_of_a_large_run_lose_nothing(ports: Ports, _: Timing) -> Verdict {
     const WRITERS: usize = 4;
     const COMMITS: usize = 6;

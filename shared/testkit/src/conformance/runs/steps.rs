@@ -1,4 +1,4 @@
-//! What the cases of runs are made of: fresh runs, and what becomes of them.
+//! The steps of the cases of runs: they make fresh runs and advance them.
 
 use serde_json::{Value, json};
 use tokio::time::sleep;

@@ -1,4 +1,4 @@
-//! What the sweeper is promised: no run that is due, or that nobody writes to, is forgotten.
+//! The store's promise to the sweeper: it forgets no run that is due or that no process writes to.
 
 use serde_json::Value;
 use tokio::time::sleep;
@@ -19,9 +19,9 @@ async fn stale(ports: &Ports, runs: &[&Run], now: Timestamp, untouched_since: Ti
 
 const LONG_AGO: Timestamp = Timestamp::from_millis(0);
 
-pub(super) async fn what_is_due_is_stale(ports: Ports, timing: Timing) -> Verdict {
+pub(super) async fn due_run_is_stale(ports: Ports, timing: Timing) -> Verdict {
     let (task, now) = (fresh_task(), ports.clock.now());
-    // What is due before is woken by a message, where books are behind.
+    // Where books are behind, a message wakes a run that is due earlier.
     let far = match timing.books {
         Books::AtOnce => Millis(0),
         Books::Behind => Millis(MAX_DELAY_MS + 60_000),
@@ -57,7 +57,7 @@ pub(super) async fn what_is_due_is_stale(ports: Ports, timing: Timing) -> Verdic
 }
 
 /// A run whose agents write to it all the time has timers all the same.
-pub(super) async fn what_is_written_all_the_time_is_woken(ports: Ports, timing: Timing) -> Verdict {
+pub(super) async fn run_written_all_the_time_is_woken(ports: Ports, timing: Timing) -> Verdict {
     let (task, now) = (fresh_task(), ports.clock.now());
     let submitted_at = Timestamp::from_millis(now.as_millis() - 600_000);
     let mut run = Run { submitted_at, ..fresh_run(&ports, &task, 1) };
@@ -72,7 +72,7 @@ pub(super) async fn what_is_written_all_the_time_is_woken(ports: Ports, timing: 
     same("within a minute", stale(&ports, &[&run], now.plus(Millis(60_000)), LONG_AGO).await?, vec![run.id])
 }
 
-pub(super) async fn what_is_untouched_is_stale(ports: Ports, timing: Timing) -> Verdict {
+pub(super) async fn untouched_run_is_stale(ports: Ports, timing: Timing) -> Verdict {
     if timing.books == Books::Behind {
         // A run is looked for once it is two minutes old, which the next case plays by telling another time.
         return Ok(());
@@ -96,9 +96,9 @@ pub(super) async fn what_is_untouched_is_stale(ports: Ports, timing: Timing) -> 
     same("of those that are open", stale(&ports, &all, LONG_AGO, later).await?, vec![busy.id])
 }
 
-/// As the sweeper asks, minute by minute: a run that nobody writes to is handed out when it is two minutes old, and
-/// then time and again; how often is the host's own affair, as long as it is within 15 minutes.
-pub(super) async fn what_is_untouched_for_minutes_is_handed_out_now_and_then(ports: Ports, timing: Timing) -> Verdict {
+/// As the sweeper asks, minute by minute: the store hands out a run without writes when it is two minutes old, then
+/// again and again. Each host may choose how often, as long as it is within 15 minutes.
+pub(super) async fn untouched_run_is_handed_out_now_and_then(ports: Ports, timing: Timing) -> Verdict {
     const MINUTE: u64 = 60_000;
     let task = fresh_task();
     let (idle, ended) = (fresh_run(&ports, &task, 1), fresh_run(&ports, &task, 1));
