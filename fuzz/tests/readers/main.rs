@@ -15,8 +15,8 @@ use windlass_fuzz::{definition, expression, message};
 
 /// The most processor time for one input: for each byte, and in all for what does not depend on its length.
 ///
-/// An evaluation does a bounded amount of work whatever its text is, so the fixed part is large. It is measured in an
-/// unoptimised build; a busy machine does not lengthen it.
+/// The text of an expression does not bound the work of its evaluation: a fixed budget does, so the fixed part is
+/// large. It is measured in an unoptimised build; a busy machine does not lengthen it.
 const MOST: Duration = Duration::from_secs(4);
 const MOST_PER_BYTE: Duration = Duration::from_micros(100);
 

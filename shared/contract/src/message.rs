@@ -207,7 +207,7 @@ impl InboxMessage {
     }
 }
 
-/// What is sent between the parts.
+/// A message that one part of the product sends to another, as JSON text.
 pub trait Message: Serialize + DeserializeOwned {
     /// The version of the format that it was written in.
     fn format_version(&self) -> u32;

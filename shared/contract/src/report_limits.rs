@@ -97,8 +97,9 @@ fn held_error(error: &ErrorInfo) -> ErrorInfo {
     ErrorInfo { kind: held_kind(&error.kind), message: cut_end(&error.message, MAX_ERROR_MESSAGE_BYTES) }
 }
 
-/// Policies are matched against kinds: words of ASCII letters, digits, `-` and `_` with dots between them. Whatever else an
-/// agent writes becomes `_`, and empty words go. Of a long kind the general words at its front stay.
+/// The kind that the record keeps, which policies are matched against. It has words of ASCII letters, digits, `-` and
+/// `_` with dots between them. Any other character becomes `_`, and empty words go. A long kind keeps the general words
+/// at its front. A kind without any word becomes [`UNKNOWN_KIND`].
 fn held_kind(kind: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
     let words = kind.split('.').filter(|word| !word.is_empty()).map(|word| word.chars().map(plain).collect::<String>());

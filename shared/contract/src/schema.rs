@@ -116,7 +116,7 @@ fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
     ]
 }
 
-/// What a field of an event's data holds.
+/// The type of one field of an event's data.
 #[derive(Clone, Copy)]
 enum Field {
     Agent,

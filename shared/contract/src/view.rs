@@ -86,7 +86,7 @@ pub struct ActionView {
     /// The last progress that was reported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<Progress>,
-    /// What it gave.
+    /// Its output, once it has succeeded.
     pub output: Option<Value>,
     /// Why its last attempt failed.
     pub error: Option<ErrorInfo>,

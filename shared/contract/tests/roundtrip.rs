@@ -1,4 +1,4 @@
-//! What is written reads back as the same, and no text that is read does harm.
+//! A reader gets back the same message that the writer wrote, and no text makes a reader panic.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::BTreeMap;

@@ -11,7 +11,7 @@ fn path_of(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../schemas").join(format!("{name}.schema.json"))
 }
 
-/// With its keys in order, whatever order the build's maps keep.
+/// The same value with sorted keys: the features of a build decide which order its maps keep.
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(map) => {

@@ -18,11 +18,11 @@ pub struct Placed {
 
 /// Actions of one revision: more than there may be.
 const PLACES: u64 = 1 << 20;
-/// Facts of one action's newest attempt that can be told, and more.
+/// More than the number of facts that the record holds of one action's newest attempt.
 const KINDS: u64 = 1 << 2;
 
-/// What has happened to a run, as far as its record tells. Of each action the newest attempt is known, so the facts of
-/// earlier attempts are not among these.
+/// The facts of a run that its record still holds. The record keeps only the newest attempt of each action, so the
+/// facts of earlier attempts are missing.
 pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
     let mut placed = Vec::new();
     let mut put = |base: u64, facts: Vec<Fact>| {
@@ -54,7 +54,7 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
     placed
 }
 
-/// What is known of the newest attempt: that it was queued, that it began, that it was killed, how it ended.
+/// The facts of the newest attempt: that it was queued, that it began, that a caller killed it, how it ended.
 fn life_of(definition: &Definition, run: &Run, action: ActionIndex) -> Vec<Fact> {
     let state = run.action(action);
     let of = at(run, action);

@@ -29,7 +29,7 @@ pub use step::check_step;
 pub struct Invariant {
     /// Its stable name, `SG1` and so on.
     pub name: &'static str,
-    /// What it says.
+    /// The rule, in one sentence.
     pub sentence: &'static str,
 }
 
@@ -38,7 +38,7 @@ pub struct Invariant {
 pub struct Violation {
     /// Which.
     pub invariant: Invariant,
-    /// What was found instead.
+    /// The values of the run that break it.
     pub detail: String,
 }
 
@@ -133,7 +133,7 @@ enum Holds {
     Never,
 }
 
-/// What a trigger says of its needs as they stand.
+/// Whether the trigger of the action holds for the present statuses of its needs.
 fn trigger_holds(definition: &Definition, run: &Run, action: ActionIndex) -> Holds {
     let author = definition.action(action);
     let needs = || author.needs.iter().map(|need| (run.action(*need).status, definition.action(*need).allow_failure));

@@ -21,7 +21,7 @@ pub const MAX_LABEL_BYTES: usize = 256;
 pub const MAX_DEFINITION_DEPTH: usize = 64;
 /// Nodes that the aliases of one definition may stand for, all together.
 pub const MAX_ALIASED_NODES: usize = 100_000;
-/// Faults that are told of one definition; the others are counted.
+/// Faults of one definition that the reader reports; it only counts the others.
 pub const MAX_FAULTS: usize = 1000;
 /// Schemas in the schema of a task's input, with every reference put in its place.
 pub const MAX_INPUT_SCHEMA_NODES: usize = 10_000;
@@ -51,7 +51,7 @@ pub const MAX_ERROR_MESSAGE_BYTES: usize = 8 * 1024;
 pub const MAX_ERROR_KIND_BYTES: usize = 128;
 /// Bytes of a progress report's message.
 pub const MAX_PROGRESS_MESSAGE_BYTES: usize = 1024;
-/// Bytes of what an attempt saves for whoever goes on with its action, as JSON.
+/// Bytes of an attempt's checkpoint as JSON: the state that it saves for the attempt after it.
 pub const MAX_CHECKPOINT_BYTES: usize = 8 * 1024;
 /// Characters of a client's idempotency key.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 256;
@@ -82,19 +82,20 @@ pub const TOLD_WITHIN_MS: u64 = CHECK_AFTER_MS + 3_000;
 /// ([`CLOCKS_DIFFER_MS`]); whether a shorter wait has ended first is decided by the record.
 pub const CLAIM_BELOW_MS: u64 = CHECK_AFTER_MS + CLOCKS_DIFFER_MS + 3_000;
 /// How long a cancelled run waits for queued actions to be answered by an agent, in milliseconds. It is far above
-/// [`CHECK_AFTER_MS`], so whatever is delivered later is checked, and refused.
+/// [`CHECK_AFTER_MS`], so an agent that receives an attempt later claims it, and the process manager refuses the claim.
 pub const CANCEL_GRACE_MS: u64 = 30_000;
 /// How long a cancelled run waits for a running action. Its agent has lost its lease by then and stopped itself.
 pub const CANCEL_FORCE_MS: u64 = 120_000;
 /// How long an attempt that has no message is its agent's after each renewal. It is renewed after a third of that, so a run
 /// with such an attempt is quiet for long enough to be swept.
 pub const LEASE_MS: u64 = 600_000;
-/// An attempt that runs for longer than this without a lease has no owner: SQS hides a message for 12 hours at most (Amazon
-/// SQS Developer Guide, "Visibility timeout"), and an hour is for whoever it comes to.
+/// An attempt that runs for longer than this without a lease has no owner: 13 hours, in milliseconds. SQS hides a
+/// message for 12 hours at most (Amazon SQS Developer Guide, "Visibility timeout"). The agent that receives it then has
+/// an hour to claim it.
 pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 /// How long after an action's own timeout its agent may still report it, in milliseconds.
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
-/// A queued action that nobody reported for this long is sent again, to be claimed, in milliseconds.
+/// The sweeper resends a queued action that no agent reported for this long, in milliseconds; an agent must claim it.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
 /// A run that was recorded and has not begun is begun by the sweeper after that, in milliseconds.
 pub const START_AGAIN_AFTER_MS: u64 = 2 * 60_000;
@@ -104,8 +105,8 @@ pub const ACTIONS_PER_PAGE: usize = 64;
 pub const MAX_LOSSES: usize = 5;
 /// Agents that were lost while they performed an action, from which on it is begun with fewer others.
 pub const SUSPECT_LOSSES: usize = 2;
-/// Deliveries of a message before it counts as one that nobody can handle. They come at up to five minutes apart, so a host
-/// may be out of reach for about seven hours.
+/// Deliveries of a message before its reader gives it up. They come at up to five minutes apart, so a host may be out
+/// of reach for about seven hours.
 pub const MAX_DELIVERIES: u32 = 100;
 /// Deliveries of an input whose handling fails for a reason that does not pass by itself.
 pub const MAX_FAILED_DELIVERIES: u32 = 10;
@@ -113,7 +114,7 @@ pub const MAX_FAILED_DELIVERIES: u32 = 10;
 pub const MIN_EVERY_MS: u64 = 1000;
 /// Nominal times that were passed over and are remembered by their task, so that a repeated message changes nothing.
 pub const MAX_PASSED_OVER_KEPT: usize = 32;
-/// A due time that is fired no later than this is on time, whatever its catch-up window: 10 seconds, in milliseconds.
+/// A due time that is fired no later than this is on time even without a catch-up window: 10 seconds, in milliseconds.
 pub const DUE_GRACE_MS: u64 = 10_000;
-/// Bytes of the reason that somebody gives for a cancellation.
+/// Bytes of the reason that a caller gives for a cancellation.
 pub const MAX_REASON_BYTES: usize = 1024;

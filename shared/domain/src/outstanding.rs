@@ -1,8 +1,8 @@
 //! What inputs led to, read from the record: events to publish and messages to send again. It decides nothing.
 //!
-//! Every part of the record is stamped with the commit that changed it last, and with what led to that change. So what an input
-//! led to can be told as long as nothing else has followed it. This serves inputs that come again, the sweeper, and the
-//! history that a host without a log of events shows ([`crate::history`]).
+//! Every part of the record is stamped with the commit that changed it last, and with the source of that change. So the
+//! record shows the effects of an input until a later input changes the same part. This serves inputs that come again,
+//! the sweeper, and the history that a host without a log of events shows ([`crate::history`]).
 
 use crate::attempt::{ActionStatus, Fate, Kill};
 use crate::definition::Definition;
@@ -12,16 +12,16 @@ use crate::run::{CANCELLED, Cancellation, Command, Fact, Origin, Phase, Run, Sou
 use crate::time::{Millis, Timestamp};
 use crate::told::{kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
-/// What is to be published and sent again.
+/// The events to publish again, and the messages to resend.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outstanding {
     /// Facts whose events are to be published.
     pub facts: Vec<Fact>,
-    /// What is to be sent.
+    /// The messages to resend, timers and stops among them.
     pub commands: Vec<Command>,
 }
 
-/// What an input about that source led to, in commits up to `committed`, as far as it still stands.
+/// The effects of an input with that source that still stand, of commits up to `committed`.
 pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: u64, now: Timestamp) -> Outstanding {
     let is_committed = |revision: u64| (1..=committed).contains(&revision);
     let mut found = Outstanding::default();

@@ -1,8 +1,8 @@
 //! Whose turn it is: what becomes of a due time while an earlier scheduled run of its task is open.
 //!
 //! The rules are those of Temporal's schedules: `skip` is its Skip, `queue` its `BufferAll` with a bound, `allow` its
-//! `AllowAll`, `cancel_previous` its `CancelOther`. A due time may be delivered twice and in any order, so whatever was
-//! decided about one is remembered: by its run, which exists once it had its turn, or in [`Turns`].
+//! `AllowAll`, `cancel_previous` its `CancelOther`. A due time may be delivered twice and in any order, so each
+//! decision about one is remembered. It is kept by its run, which exists once it had its turn, or in [`Turns`].
 
 use crate::definition::Overlap;
 use crate::limits::{MAX_PASSED_OVER_KEPT, MAX_QUEUED_DUE};
@@ -28,7 +28,7 @@ pub struct Active {
     pub open: bool,
 }
 
-/// What is to be done.
+/// The decision about a due time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fate {
     /// The run of this due time starts. It may be an earlier one than was asked about: then ask again.
@@ -47,7 +47,7 @@ pub enum Fate {
     },
     /// It does not run.
     PassOver,
-    /// Nobody waits, or the turn is taken.
+    /// No due time waits, or an open run has the turn.
     Nothing,
 }
 
@@ -127,7 +127,7 @@ impl Turns {
     }
 
     /// The newest due time waits for the end of the open run, which is cancelled; earlier ones give way to it. Asked
-    /// again, it names those that have already given way, so that nobody misses that they did.
+    /// again, it names those that have already given way: the caller may have died before it published them.
     fn supersede(&self, active: Timestamp, nominal: Timestamp) -> Fate {
         let given_way = |time: &&Timestamp| active < **time && **time < nominal;
         let superseded = if self.waits(nominal) {

@@ -150,7 +150,7 @@ fn scale(seed: u64, most: u64) -> u64 {
     u64::try_from(wide >> 64).unwrap_or(most)
 }
 
-/// Kinds of error that a further attempt can not mend; they are never retried, whatever a policy says.
+/// Kinds of error that a further attempt cannot mend; no policy can have them retried.
 pub const PERMANENT_KINDS: &[&str] = &[
     "auth.*",
     "dead_letter",
@@ -166,9 +166,9 @@ pub const PERMANENT_KINDS: &[&str] = &[
     "work.too_large",
 ];
 
-/// Whether a further attempt can not mend that kind of error: one of [`PERMANENT_KINDS`], or an HTTP status that will be
-/// the same again: a redirection (3xx; they are not followed), or the caller's fault (4xx), except those that ask for
-/// patience: 408, 425 and 429 (RFC 9110, RFC 8470, RFC 6585).
+/// Whether a further attempt cannot mend that kind of error: one of [`PERMANENT_KINDS`], or an HTTP status that will be
+/// the same again. Such a status is a redirection (3xx; agents do not follow them) or the caller's fault (4xx). Those
+/// that ask for patience are not: 408, 425 and 429 (RFC 9110, RFC 8470, RFC 6585).
 pub fn is_permanent(kind: &str) -> bool {
     let status = kind.strip_prefix("http.").and_then(|status| status.parse::<u16>().ok());
     let the_same_again =
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_mended_is_not_retried() {
+    fn permanent_errors_are_not_retried() {
         for kind in
             ["auth.password", "http.301", "http.404", "http.401", "expression", "output.invalid", "permanent.gone"]
         {

@@ -1,7 +1,7 @@
 //! When a task is due, by `EventBridge` Scheduler's rules.
 //!
 //! A cron rule names times on the wall clock of its zone. A time that the clock jumps over is skipped; a time that
-//! the clock shows twice is due once, the first time, whatever the pattern. `every` counts elapsed time from the
+//! the clock shows twice is due once, the first time, for every pattern. `every` counts elapsed time from the
 //! epoch and knows no zone. Source of the daylight-saving rule: AWS, `EventBridge` Scheduler user guide,
 //! "Schedule types".
 

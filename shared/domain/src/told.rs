@@ -6,7 +6,7 @@ use crate::ids::ActionIndex;
 use crate::run::{ActionAt, Cancellation, Fact, FactKind, Run, RunStatus, skip_reason};
 use crate::time::Timestamp;
 
-/// What is told of the newest attempt: how it ended, or that it began or was queued.
+/// The last fact of the newest attempt: how it ended, or that it began or was queued.
 pub(crate) fn of_action(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Fact> {
     let state = run.action(action).clone();
     let of = at(run, action);
@@ -30,7 +30,7 @@ pub(crate) fn of_action(definition: &Definition, run: &Run, action: ActionIndex)
             let failed_at = Timestamp::from_millis(retry_at.as_millis().saturating_sub_unsigned(delay.0));
             (Some(failed_at), FactKind::ActionRetrying { of, by, error, retry_at })
         }
-        // In an earlier life of the run, as far as can be told: it would be told as news of this one.
+        // Probably skipped before the run was retried: the fact would pass for news of the retried run.
         (ActionStatus::Skipped, _) if run.retries > 0 && state.revision < run.status_revision => return None,
         (ActionStatus::Skipped, _) => {
             (settled_at, FactKind::ActionSkipped { action, reason: skip_reason(definition, run, action) })
@@ -76,7 +76,7 @@ pub(crate) fn of_cancellation(why: &Cancellation) -> Fact {
     Fact::told(why.at, FactKind::RunCancelling { cause, reason, caller })
 }
 
-/// What the run's status tells beside its start and its cancellation.
+/// The fact of the run's status: its end, a pause or a resumption. Its start and its cancellation have their own.
 pub(crate) fn of_status(run: &Run) -> Option<Fact> {
     if run.status.is_final() {
         let (status, output, error) = (run.status, run.output.clone(), run.error.clone());

@@ -1,4 +1,4 @@
-//! What an agent is asked to perform: a facade and its arguments, every expression already evaluated.
+//! The work that an agent performs: a facade and its arguments, every expression already evaluated.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub enum Work {
 pub struct ExecWork {
     /// The program and its arguments.
     pub command: Vec<String>,
-    /// What the program reads on its standard input, as JSON; absent: the context of the attempt.
+    /// The program's standard input, as JSON; absent: the context of the attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stdin: Option<Value>,
     /// Variables added to the program's environment.
@@ -53,7 +53,7 @@ pub struct HttpWork {
 pub struct NativeWork {
     /// The name under which the agent registered the handler.
     pub handler: String,
-    /// What the handler is given.
+    /// The handler's input, as JSON.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub input: Value,
 }

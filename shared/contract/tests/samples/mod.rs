@@ -1,4 +1,4 @@
-//! What the golden files hold.
+//! The samples that the golden files hold.
 
 mod events;
 mod messages;

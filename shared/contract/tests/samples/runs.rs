@@ -186,7 +186,7 @@ fn lapsed(state: &mut ActionState) {
     state.status = ActionStatus::Queued;
 }
 
-/// An attempt that ended without a word before its end: the process manager has heard of its agent then only.
+/// An attempt whose agent reported only its end, so the process manager did not know the agent before.
 fn short(state: &mut ActionState) {
     let by = Owner::of_end(AgentId::new("agent-2").expect("a name"), at(2));
     *state =

@@ -1,4 +1,4 @@
-//! What is said of an attempt: how far it has come, and how it ended.
+//! The reports of an attempt: how far it has come, and how it ended.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,7 +9,7 @@ use serde_json::Value;
 pub enum Outcome {
     /// Well.
     Succeeded {
-        /// What it gave.
+        /// The action's output.
         output: Value,
     },
     /// With an error.
@@ -19,7 +19,7 @@ pub enum Outcome {
     },
     /// It took longer than the attempt's timeout and was stopped.
     TimedOut {
-        /// What it had said.
+        /// An error of the kind `timeout`; its message may quote the last output of the attempt.
         error: ErrorInfo,
     },
     /// It was stopped, or never begun, because its run is being cancelled, or it alone was killed.
@@ -32,7 +32,7 @@ pub struct Progress {
     /// From 0 to 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub percent: Option<f64>,
-    /// What it is doing, in words.
+    /// The step that it is at, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
 }

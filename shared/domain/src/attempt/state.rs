@@ -1,4 +1,4 @@
-//! What the record keeps of one action and its newest attempt.
+//! The part of the record that describes one action and its newest attempt.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub enum ActionStatus {
     Cancelled,
 }
 
-/// What an action waits for.
+/// The attempt or the time that an action waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// Its attempt: in a pool, or with an agent.
@@ -104,7 +104,7 @@ pub struct ActionState {
     /// The deliveries whose agents were lost, in order: since the action was queued, or an agent came to an attempt's end.
     #[serde(rename = "l", default, skip_serializing_if = "Vec::is_empty")]
     pub losses: Vec<Delivery>,
-    /// What the action gave.
+    /// The action's output, once it has succeeded.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
     /// Why the last attempt failed.
@@ -118,10 +118,12 @@ pub struct Owner {
     /// Which agent.
     #[serde(rename = "a")]
     pub agent: AgentId,
-    /// When the attempt began, by its agent's clock, but not before it was queued nor after the process manager heard of it.
+    /// When the attempt began, by its agent's clock. It is never before the attempt was queued, nor after the process
+    /// manager received the report.
     #[serde(rename = "t")]
     pub started_at: Timestamp,
-    /// When the process manager heard that the agent has it, by its own clock; 0: only of its end.
+    /// When the process manager received the agent's first report of the attempt, by its own clock; 0: that report was
+    /// of its end.
     #[serde(rename = "h", default, skip_serializing_if = "is_epoch")]
     pub since: Timestamp,
     /// A hash of the id of the message by which the agent has it; 0: it gave none.
@@ -195,7 +197,7 @@ impl ActionState {
         self.queued_at.max(lapsed_at.filter(|_| self.has_lapsed()))
     }
 
-    /// What it waits for, if it is in flight or waits for its retry.
+    /// Its attempt if it is in flight, a time if it waits for its retry; none in any other status.
     pub fn wait(&self) -> Option<Wait> {
         match self.status {
             ActionStatus::Queued | ActionStatus::Running => Some(Wait::Pool),
@@ -216,7 +218,7 @@ impl Owner {
         Self { agent, started_at, since: Timestamp::from_millis(0), message: 0, until: None, renewal: 0 }
     }
 
-    /// What is kept of it once the attempt has ended: who performed it, and since when.
+    /// The owner as the record keeps it once the attempt has ended: the agent, and when it began.
     #[must_use]
     pub fn ended(self) -> Self {
         Self::of_end(self.agent, self.started_at)

@@ -7,7 +7,7 @@ use crate::ids::AgentId;
 use crate::limits::{CHECK_AFTER_MS, CLOCKS_DIFFER_MS};
 use crate::time::Timestamp;
 
-/// What is said of an attempt.
+/// The kind of a report about an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Word {
     /// An agent asks to own it.
@@ -26,10 +26,10 @@ pub enum Word {
     DeadLetter,
 }
 
-/// A word, of which delivery and by whom.
+/// A report about an attempt: its kind, the delivery and message that it is about, and the agent that sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Said<'a> {
-    /// What is said.
+    /// The kind of the report.
     pub word: Word,
     /// Of which delivery.
     pub delivery: Delivery,
@@ -39,7 +39,7 @@ pub struct Said<'a> {
     pub agent: Option<&'a AgentId>,
 }
 
-/// What a word does.
+/// How a report that counts changes the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// It counts.
@@ -55,7 +55,7 @@ pub enum Verdict {
     Again,
 }
 
-/// What an agent does with the message of an attempt that it may not perform.
+/// How an agent treats the message of an attempt that it may not perform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
@@ -63,7 +63,7 @@ pub enum Fate {
     Report,
     /// It lets the message be: it comes again, with a higher count.
     Leave,
-    /// It deletes the message: nobody needs it.
+    /// It deletes the message: no agent needs it any more.
     Delete,
 }
 
@@ -84,7 +84,7 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// What the agent does with its message.
+    /// How the agent treats its message.
     pub const fn fate(self) -> Fate {
         match self {
             Self::Over => Fate::Delete,
@@ -164,8 +164,9 @@ fn standing(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Standing {
     if said.delivery > state.last && (lapsed || received_again) { Standing::Displaces } else { Standing::Stale }
 }
 
-/// A message is deleted only if nobody can need it: its attempt has a lease, another message of the attempt has an owner,
-/// or a hand-back has replaced it. Any other comes again, with a higher count.
+/// An agent deletes its message only if no agent can need it any more. That is so if an agent holds a lease of the
+/// attempt, the owner holds another message, or a hand-back has replaced this one. The queue delivers any other message
+/// again, with a higher count.
 fn fate(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Fate {
     let is_anothers = |owner: &Owner| owner.message != said.message || owner.until.is_some_and(|until| now < until);
     let is_replaced = said.delivery.issue < state.last.issue;

@@ -154,7 +154,7 @@ fn read_facade(action: &Value, defaults: &Defaults, path: &Path<'_>, expressions
     Facade::Exec(read_exec(exec, defaults, &path.key("exec"), expressions))
 }
 
-/// What an agent tells a program by its environment begins with this.
+/// The prefix of the environment variables that an agent sets for a program; a definition may not set such a variable.
 const RESERVED_VARIABLES: &str = "WINDLASS_";
 
 fn read_exec(exec: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> ExecFacade {

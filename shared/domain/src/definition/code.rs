@@ -28,7 +28,7 @@ pub(super) const CYCLE: &str = "WL0112";
 pub(super) const SPAN: &str = "WL0113";
 /// A retry policy that contradicts itself.
 pub(super) const RETRY: &str = "WL0114";
-/// A schedule that can not be read, or is never due.
+/// A schedule that is not well formed, or is never due.
 pub(super) const SCHEDULE: &str = "WL0115";
 /// Something that can never happen.
 pub(super) const UNREACHABLE: &str = "WL0116";
@@ -36,7 +36,7 @@ pub(super) const UNREACHABLE: &str = "WL0116";
 pub(super) const INPUT_SCHEMA: &str = "WL0117";
 /// A default that its own schema refuses.
 pub(super) const DEFAULT: &str = "WL0118";
-/// A URL, program or handler that can not be.
+/// A URL, program or handler that is not valid.
 pub(super) const FACADE: &str = "WL0119";
 /// An expression names an action that does not exist.
 pub(super) const UNKNOWN_REFERENCE: &str = "WL0206";

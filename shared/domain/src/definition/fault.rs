@@ -14,7 +14,7 @@ use crate::limits::MAX_FAULTS;
 pub struct Fault {
     /// The stable code, such as `WL0104`; `docs/errors` has a page for each.
     pub code: &'static str,
-    /// What is wrong.
+    /// A description of the fault, in one sentence.
     pub message: String,
     /// What would mend it, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -22,7 +22,7 @@ pub struct InputFault {
     pub code: &'static str,
     /// Where in the input, as a JSON pointer (RFC 6901): `/day`; empty for the whole.
     pub pointer: String,
-    /// What is wrong.
+    /// A description of the fault, in one sentence.
     pub message: String,
 }
 
@@ -95,7 +95,7 @@ fn check_size(input: &Value) -> Result<(), InputFaults> {
     Err(InputFaults { faults: vec![fault] })
 }
 
-/// What the validator says, in the product's words.
+/// The validator's error in the product's words: one fault for each key that is not known, otherwise one in all.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the library has a message for each of the others")]
 fn in_words(error: &jsonschema::ValidationError<'_>) -> Vec<InputFault> {
     let at = |message: String| InputFault { code: code::INPUT, pointer: error.instance_path().to_string(), message };

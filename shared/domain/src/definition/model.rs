@@ -16,7 +16,7 @@ use crate::time::Millis;
 pub struct Definition {
     /// The task's name.
     pub task: TaskName,
-    /// What the task is for, in the author's words.
+    /// The purpose of the task, in the author's words.
     pub description: Option<String>,
     /// Labels for search and permissions.
     pub labels: BTreeMap<String, String>,
@@ -45,7 +45,7 @@ pub struct Definition {
 pub struct Action {
     /// The action's name.
     pub name: ActionName,
-    /// What the action is for, in the author's words.
+    /// The purpose of the action, in the author's words.
     pub description: Option<String>,
     /// The actions that must be settled before this one.
     pub needs: Vec<ActionIndex>,
@@ -128,7 +128,7 @@ pub struct HttpFacade {
 pub struct NativeFacade {
     /// The name under which the agent registered it.
     pub handler: String,
-    /// What it is given.
+    /// The input of the handler, with its expressions not evaluated yet; none: the handler gets null.
     pub input: Option<Template>,
 }
 
@@ -158,7 +158,7 @@ pub enum ScheduleRule {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PublishedEvents {
-    /// How runs end, what people ask of them, and whatever fails.
+    /// The ends of runs, the requests of people, and every failure.
     #[default]
     Ends,
     /// Everything.

@@ -1,4 +1,4 @@
-//! Paths into a definition, kept on the stack: no allocation until a fault is told.
+//! Paths into a definition, kept on the stack: a path allocates only when the reader reports a fault.
 
 use std::fmt;
 

@@ -22,7 +22,7 @@ struct Reference {
     place: Option<Place>,
 }
 
-/// What the expressions of a definition refer to.
+/// The actions that the expressions of a definition refer to, each with the place of its reference.
 #[derive(Default)]
 pub(super) struct References {
     found: Vec<Reference>,

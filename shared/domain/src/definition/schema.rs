@@ -88,7 +88,7 @@ impl Verdict<'_> {
         self.error.instance()
     }
 
-    /// What the fault is about, in the author's words: `the action extract`, `actions.extract.needs`.
+    /// The subject of a fault's message, in the author's words, such as "the action `extract`".
     fn subject(&self) -> String {
         match self.path.segments().as_slice() {
             [] => "a definition".to_owned(),

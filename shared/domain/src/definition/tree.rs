@@ -12,10 +12,9 @@ pub(super) struct Node {
     pub(super) content: Content,
 }
 
-/// What a node holds.
 #[derive(Debug, Clone)]
 pub(super) enum Content {
-    /// A scalar without quotes: its type is told by how it looks.
+    /// A scalar without quotes: its spelling decides its type.
     Plain(String),
     /// Text.
     Text(String),

@@ -62,7 +62,7 @@ enum Open {
     Mapping { place: Place, anchor: usize, entries: Vec<Entry>, seen: BTreeSet<String>, key: Option<(String, Place)> },
 }
 
-/// Why a key can not be taken, or that its place is taken by a key that is skipped with its value.
+/// Stands for a key that the reader has reported as a fault: it skips the key and its value.
 const SKIPPED: &str = "\u{0}skipped";
 
 struct Builder<'t> {

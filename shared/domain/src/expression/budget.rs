@@ -132,7 +132,7 @@ fn wrap(expr: &mut IdedExpr, function: &str) {
     *expr = IdedExpr { id: 0, expr: Expr::Call(call) };
 }
 
-/// What is left of the work that one evaluation may do.
+/// The steps of work that one evaluation may still do.
 #[derive(Clone)]
 pub(super) struct Budget(Arc<AtomicU64>);
 
@@ -191,7 +191,8 @@ fn sorted_keys<'c, 'v>(value: &CowVal<'c, 'v>) -> Option<CowVal<'c, 'v>> {
     Some(CowVal::owned(CelList::from(keys)))
 }
 
-/// What a value costs to visit or make: one for each value in it, and more for long texts. It stops counting beyond `most`.
+/// The steps that it costs to visit or make a value: one for each value in it, and more for long texts. The count ends
+/// at `most`.
 fn size(value: &dyn Val, most: u64) -> u64 {
     let mut left = most;
     count(value, &mut left);

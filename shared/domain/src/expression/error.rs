@@ -24,7 +24,7 @@ pub(super) mod code {
 pub struct ExpressionError {
     /// The stable code, such as `WL0201`.
     pub code: &'static str,
-    /// What is wrong, in words.
+    /// A description of the fault for the author.
     pub message: String,
     /// Where: bytes from the start of the text that it stands in, if it is known.
     pub offset: Option<usize>,

@@ -1,4 +1,4 @@
-//! What an expression refers to: variables, functions and, above all, actions.
+//! The names that an expression refers to: variables, functions and, above all, actions.
 
 use std::collections::BTreeSet;
 
@@ -34,8 +34,8 @@ const FUNCTIONS: [&str; 18] = [
     "filter",
 ];
 
-/// The names of the actions that an expression refers to. It is an error if it refers to what it can not see, or if
-/// it leaves open to which action it refers.
+/// The names of the actions that an expression refers to. It is an error if the expression uses a name out of its
+/// scope, or leaves open to which action it refers.
 pub(super) fn find(ast: &IdedExpr, source: &str) -> Result<BTreeSet<String>, ExpressionError> {
     let mut search = Search { source, bound: Vec::new(), depth: 0, actions: BTreeSet::new() };
     search.visit(ast)?;

@@ -161,7 +161,7 @@ fn shorten(message: &str) -> String {
     const MOST: usize = 200;
     let line = message.lines().next().unwrap_or(message);
     let line = line.strip_prefix("Syntax error: ").unwrap_or(line);
-    // What the parser lists as expected is its grammar, which helps no author.
+    // The parser lists the tokens of its grammar that it expected, which helps no author.
     let line = line.split(" expecting {").next().unwrap_or(line);
     let line = line.replace("mismatched input '<EOF>'", "it ends too early,");
     line.chars().take(MOST).collect()

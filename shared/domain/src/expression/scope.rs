@@ -1,10 +1,10 @@
-//! What an expression sees.
+//! The variables that an expression can read.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// What an expression may look at.
+/// The values of an expression's variables, as JSON.
 #[derive(Debug, Clone, Default)]
 pub struct Scope {
     /// The run's input.

@@ -7,7 +7,7 @@ use crate::ids::ActionIndex;
 use crate::run::{Change, Input, Report, Run};
 use crate::time::Timestamp;
 
-/// What a run was given.
+/// An input that a run was given, with its caller and the time.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     /// The input.
@@ -33,7 +33,7 @@ impl Step<'_> {
         }
     }
 
-    /// What was reported of that action. One message may have two claims of it.
+    /// The reports of the input about that action. One message may have two claims of it.
     pub(super) fn reports_of(&self, action: ActionIndex) -> Vec<Report> {
         reports(self.given.input).into_iter().filter(|of| of.action == action).collect()
     }

@@ -1,4 +1,4 @@
-//! What the record tells of a commit, and of a whole life.
+//! The facts and messages that the record shows of one commit, and of a whole run.
 
 use serde_json::{Value, json};
 
@@ -103,7 +103,7 @@ fn input_is_told_what_it_led_to() {
     assert_eq!(life.of(&Input::Sweep), (vec!["run.started".to_owned()], vec![]));
 }
 
-/// Whatever else happens to the action that led to it, and however often.
+/// The action whose report queued another may be retried many times: its report still leads to that queueing.
 #[test]
 fn input_is_told_what_it_led_to_after_retries() {
     let retried = "{ a: { exec: [x], retry: { attempts: 3, delay: 6s } }, b: { exec: [x] } }";

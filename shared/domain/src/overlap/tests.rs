@@ -61,7 +61,7 @@ fn a_late_one_cancels_nobody() {
 }
 
 #[test]
-fn who_waits_goes_first() {
+fn a_waiting_due_time_goes_first() {
     check(&turns(Some((3, false)), &[4], &[]), 5, [start(4), start(4), beside(5), start(4)]);
     check(&turns(Some((3, false)), &[5], &[]), 5, [start(5), start(5), beside(5), start(5)]);
 }
@@ -93,7 +93,7 @@ fn the_next_is_the_earliest_once_the_turn_is_free() {
 }
 
 #[test]
-fn what_is_kept_is_bounded() {
+fn turns_keep_a_bounded_number_of_due_times() {
     let full = i64::try_from(MAX_QUEUED_DUE).expect("small");
     let mut queued = turns(Some((0, true)), &[], &[]);
     for minute in 1..=full {
@@ -113,7 +113,7 @@ fn what_is_kept_is_bounded() {
     assert_eq!(due(&ended, Overlap::Allow, at(150)), beside(150));
 }
 
-/// What may happen to a task: a due time comes, or the oldest open run ends and the next is asked for.
+/// An event of a task: a due time comes, or the oldest open run ends and the host asks for the next.
 #[derive(Debug, Clone)]
 enum Happening {
     Due(i64),

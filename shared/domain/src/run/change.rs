@@ -1,19 +1,19 @@
-//! What a decision gives.
+//! The result of a decision.
 
 use super::command::Command;
 use super::fact::Fact;
 use super::state::{Run, RunStatus};
 
-/// What an input does to a run.
+/// The effect of an input on a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The run with the facts folded in.
     pub run: Run,
-    /// What has been decided, in order; empty: the input changes nothing.
+    /// The facts that were decided, in order; empty: the input changes nothing.
     pub facts: Vec<Fact>,
     /// Facts of earlier commits whose events are published again. They are not folded.
     pub again: Vec<Fact>,
-    /// What is sent once the facts are committed.
+    /// The messages that the caller sends once it has committed the facts.
     pub commands: Vec<Command>,
     /// Whether the input was accepted. A refusal may send, too.
     pub answer: Result<(), Rejection>,

@@ -1,4 +1,4 @@
-//! What an attempt saves of its work, for whoever goes on with its action.
+//! Checkpoints: an attempt saves the state of its work, for the attempt that goes on with its action.
 
 use serde_json::Value;
 

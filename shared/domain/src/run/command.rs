@@ -1,4 +1,4 @@
-//! What a decision sends, once its facts are committed. Sending any of it twice does no harm.
+//! The messages that a decision sends, once its facts are committed. Sending any of them twice does no harm.
 
 use serde_json::Value;
 
@@ -102,7 +102,7 @@ pub struct Stop {
     pub message: u32,
     /// The number of the request that this answers; none: it answers none.
     pub asked: Option<u32>,
-    /// What the agent does with its message.
+    /// How the agent treats its message.
     pub fate: Fate,
     /// Why, in words.
     pub reason: String,

@@ -23,7 +23,7 @@ pub(super) struct Draft<'a> {
     /// Facts of earlier commits whose events are to be published again.
     pub(super) again: Vec<Fact>,
     pub(super) commands: Vec<Command>,
-    /// What the input is about.
+    /// The source that every change of this draft is stamped with.
     pub(super) source: Source,
     /// Actions whose settling has not been looked at yet.
     pub(super) settled: VecDeque<ActionIndex>,

@@ -1,7 +1,8 @@
 //! Ending early: a whole run, or one action that a caller killed while the rest of its run goes on.
 //!
-//! Both keep the same time. What has not been queued ends at once, what runs is told to stop, what is queued is answered by
-//! the agent that receives it, and what no agent answers is ended after a grace.
+//! Both keep the same time. An action that is not queued yet ends at once. The process manager tells the agent of a
+//! running action to stop. The agent that receives a queued action reports it as cancelled. An action that no agent
+//! reports ends after a grace.
 
 use super::change::Rejection;
 use super::command::CANCELLED;
@@ -71,8 +72,9 @@ pub(super) fn kill(draft: &mut Draft<'_>, action: ActionIndex, reason: &str) -> 
     Ok(())
 }
 
-/// Ends an action that was cancelled so long ago, if no agent can answer it any more: a queued attempt after the grace, a
-/// running one after its agent must have lost its right to it. Until then its agent is told again.
+/// Ends an action that was cancelled so long ago, if no agent can report it any more. That is so for a queued attempt
+/// after the grace, and for a running one once its agent has lost its right to it. Until then the owner of a running
+/// attempt gets another stop.
 pub(super) fn force(draft: &mut Draft<'_>, action: ActionIndex, waited: Millis) {
     let is_leased = draft.state(action).leased_until(draft.now).is_some();
     let status = draft.state(action).status;

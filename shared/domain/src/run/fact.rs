@@ -31,7 +31,7 @@ impl Fact {
     }
 }
 
-/// What was decided.
+/// The kind of a fact, with its data.
 #[derive(Debug, Clone, PartialEq)]
 pub enum FactKind {
     /// The run has begun.
@@ -173,7 +173,7 @@ pub enum FactKind {
         of: ActionAt,
         /// The agent that performed it, if one did.
         by: Option<Owner>,
-        /// What it gave.
+        /// The action's output.
         output: Value,
     },
     /// An attempt failed and the next is due later.

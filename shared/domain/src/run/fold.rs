@@ -11,7 +11,7 @@ use crate::delivery::Delivery;
 use crate::ids::{ActionIndex, AgentId};
 use crate::time::Timestamp;
 
-/// What is kept of each change: when it was decided, in which commit, and what led to it.
+/// The stamp of a change: when it was decided, in which commit, and its source.
 #[derive(Clone, Copy)]
 struct Stamp {
     at: Timestamp,

@@ -78,7 +78,7 @@ fn queue(draft: &mut Draft<'_>, action: ActionIndex) {
             let perform = perform(draft.definition, &draft.run, action, issue, work);
             draft.commands.push(Command::Perform(Box::new(perform)));
         }
-        // No attempt came of it: the failure is told of the one before, if there was one.
+        // No attempt came of it: the event names the attempt before, if there was one.
         Err(error) => draft.fail(action, None, error, false),
     }
 }

@@ -27,7 +27,7 @@ pub enum Input {
     Claim {
         /// Which agent.
         agent: AgentId,
-        /// What it claims: at most [`crate::limits::MAX_CLAIMS`].
+        /// The attempts that it claims: at most [`crate::limits::MAX_CLAIMS`].
         claims: Vec<Claim>,
     },
     /// An agent asks to keep an attempt without its message, which the queue would give up soon: no other agent may have
@@ -144,7 +144,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// What it is about. A claim is about each action that it names: none is given.
+    /// The source of its changes. A claim may name several actions; [`Source::Itself`] stands for each of them.
     pub fn source(&self) -> Source {
         match self {
             Self::Start => Source::Start,
@@ -176,7 +176,7 @@ impl Input {
     }
 }
 
-/// What ends a run early.
+/// Why a run ends early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CancelCause {

@@ -36,7 +36,7 @@ impl Pages {
         Self(pages.into_iter().map(Arc::new).collect())
     }
 
-    /// Pages that are shared with whoever else holds them.
+    /// These pages. A page that another holder shares is copied when an action on it changes.
     pub fn from_shared(pages: Vec<Arc<Page>>) -> Self {
         Self(pages)
     }

@@ -16,14 +16,14 @@ pub(super) enum Readiness {
     Go,
 }
 
-/// What one settled need says to a trigger, whatever the others say.
+/// The readiness that one settled need decides alone; none: the other needs decide too.
 fn verdict_of_one(trigger: Trigger, definition: &Definition, run: &Run, need: ActionIndex) -> Option<Readiness> {
     let status = run.action(need).status;
     if !status.is_settled() {
         return None;
     }
     let allowed = definition.action(need).allow_failure;
-    // In a run that goes on, what is cancelled was killed, and that is a failure to whatever needs it.
+    // In a run that goes on, a cancelled action was killed, and that is a failure to the actions that need it.
     let is_fault = status.is_failure() || status == ActionStatus::Cancelled;
     let good = status == ActionStatus::Succeeded || is_fault && allowed;
     match trigger {
@@ -37,7 +37,7 @@ fn verdict_of_one(trigger: Trigger, definition: &Definition, run: &Run, need: Ac
     }
 }
 
-/// What a trigger says when every need is settled and none has decided it alone.
+/// The readiness of an action when every need is settled and none has decided it alone.
 fn verdict_of_all(trigger: Trigger, needs: usize) -> Readiness {
     match trigger {
         Trigger::AllSucceeded | Trigger::AllDone | Trigger::NoneFailed => Readiness::Go,

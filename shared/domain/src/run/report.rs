@@ -202,8 +202,8 @@ pub(super) fn dead_lettered(
     Ok(())
 }
 
-/// Holds a report against the record. One that does not count is answered, if its agent waits for an answer or works in
-/// vain; but whatever an agent says that was taken for lost, says that it was not.
+/// Holds a report against the record. If it does not count, and its agent waits for an answer or works in vain, that
+/// agent gets a stop. Any report of an agent that was taken for lost shows that it was not.
 fn heard(draft: &mut Draft<'_>, of: &Report, word: Word, asked: Option<u32>) -> Result<Verdict, Rejection> {
     let said = Said { word, delivery: of.delivery, message: of.message, agent: Some(&of.agent) };
     if draft.run.status.is_final() {
@@ -287,8 +287,8 @@ fn own(draft: &mut Draft<'_>, of: &Report, started_at: Timestamp, raised: u64) {
     draft.emit(FactKind::ActionStarted { of: draft.at(of.action), delivery: of.delivery, owner, fence });
 }
 
-/// The time that an agent gives, but not before the attempt was queued nor after the process manager heard of it: an
-/// agent's clock decides nothing.
+/// The time that an agent reports, but not before the attempt was queued nor after the process manager received the
+/// report. So an agent's clock decides nothing.
 fn held_within(draft: &Draft<'_>, action: ActionIndex, said: Timestamp) -> Timestamp {
     let queued_at = draft.state(action).queued_at.unwrap_or(draft.now);
     said.min(draft.now).max(queued_at.min(draft.now))

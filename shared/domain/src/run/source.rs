@@ -1,13 +1,13 @@
 //! What led to a change of the record.
 //!
-//! Whatever changes remembers the source of its change. So an input that comes again finds what it led to, whatever else has
-//! changed since; and what another input has changed since is that input's own.
+//! Each part of the record keeps the source of its last change. So an input that comes again finds its own effects,
+//! even if other parts have changed since. A part that another input has changed since belongs to that input.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ActionIndex;
 
-/// What an input is about.
+/// The source of a change: the kind of the input, and the action whose report or timer it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(from = "u32", into = "u32")]
 pub enum Source {

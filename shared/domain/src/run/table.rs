@@ -1,4 +1,4 @@
-//! What an input does to a run: one match on the input, and for each a file that has its rule.
+//! The effect of an input on a run: one match on the input, and for each a file that has its rule.
 //!
 //! An input may come twice. Handled again, it changes nothing. Its caller then sends again what the input led to
 //! ([`outstanding`](crate::outstanding)), for the process that decided it may have died before it sent.

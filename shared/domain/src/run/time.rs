@@ -58,7 +58,7 @@ pub(super) fn sweep(draft: &mut Draft<'_>) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// What is due for the run as a whole.
+/// Does what is due for the run as a whole: its deadline, or the forced end of a cancelled run.
 fn look_at_run(draft: &mut Draft<'_>) -> Result<(), Rejection> {
     if draft.run.status.phase() == Phase::Ending {
         ending::force_all(draft);
@@ -68,7 +68,7 @@ fn look_at_run(draft: &mut Draft<'_>) -> Result<(), Rejection> {
     Ok(())
 }
 
-/// What is due for one action. `by_timer`: its own timer was sent, so its last event was published before.
+/// Does what is due for one action. `by_timer`: its own timer was sent, so its last event was published before.
 fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
     let state = draft.state(action);
     if let Some(at) = state.kill.as_ref().map(|kill| kill.at) {

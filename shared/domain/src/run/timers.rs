@@ -60,7 +60,7 @@ pub(super) fn timeout_of(definition: &Definition, run: &Run, action: ActionIndex
     Some(run.action(action).owner.as_ref()?.since.plus(timeout).plus(Millis(TIMEOUT_MARGIN_MS)))
 }
 
-/// What was cancelled is looked at once a grace, so also at the very instant at which it is forced.
+/// The sweeper looks at a cancelled run or action once a grace, so also at the very instant at which it is forced.
 fn next_look(since: Timestamp, now: Timestamp) -> Timestamp {
     const _: () = assert!(CANCEL_FORCE_MS.is_multiple_of(CANCEL_GRACE_MS));
     let rounds = now.since(since).0 / CANCEL_GRACE_MS + 1;
@@ -78,7 +78,7 @@ pub(super) fn keep_wake(draft: &mut Draft<'_>) {
             let due = touched.filter_map(|of| due_of(draft.definition, &draft.run, of.action, draft.now));
             due.chain(draft.run.deadline).chain(kept).min()
         }
-        // What is overdue stays so: a run whose agents report all the time is ended all the same.
+        // A mark that has passed stays: a cancelled run ends even if its agents report all the time.
         Phase::Ending => earliest(draft, None).into_iter().chain(kept).min(),
     };
 }

@@ -35,7 +35,10 @@ pub(super) fn output(definition: &Definition, run: &Run) -> Result<Option<Value>
     template.render(&scope).map(Some).map_err(|error| in_place("output", &error))
 }
 
-/// What the action is to perform.
+/// The work of the action, with every expression evaluated.
+///
+/// # Errors
+/// If an expression fails, or the work is too large for its message.
 pub(super) fn render(definition: &Definition, run: &Run, action: ActionIndex) -> Result<Work, ErrorInfo> {
     let facade = &definition.action(action).facade;
     let names = referred(facade);

@@ -37,7 +37,7 @@ pub enum ScheduleError {
     /// There is no such time zone.
     #[error("`{name}` is not a time zone of the IANA database{}", did_you_mean(.suggestion.as_deref()))]
     UnknownTimezone {
-        /// What was written.
+        /// The name that the author wrote.
         name: String,
         /// The nearest name there is.
         suggestion: Option<String>,

@@ -1,11 +1,11 @@
-//! What a clock that looks at a schedule from time to time has to fire: everything since the last look, unless it
-//! is too old to be caught up.
+//! The due times that a clock has to fire when it looks at a schedule from time to time. They are all since the last
+//! look, except those that are too old to be caught up.
 
 use crate::definition::Schedule;
 use crate::limits::{DUE_GRACE_MS, MAX_CATCH_UP_DUE};
 use crate::time::{Millis, Timestamp};
 
-/// What one look finds.
+/// The due times that one look finds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Round {
     /// Due times that are older than the catch-up window: the first [`MAX_CATCH_UP_DUE`] of them.

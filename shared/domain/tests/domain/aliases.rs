@@ -1,4 +1,4 @@
-//! What the anchors and aliases of a definition may stand for, to the last value, level and byte.
+//! The bounds of anchors and aliases in a definition, to the last value, level and byte.
 
 use windlass_domain::definition::Definition;
 use windlass_domain::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPTH};
@@ -46,7 +46,7 @@ fn bytes_count_for_anchor_and_each_alias() {
     }
 }
 
-/// What an alias stands for nests as if it were written out where the alias stands.
+/// The value of an alias nests as if the author had written it out where the alias stands.
 #[test]
 fn levels_count_where_an_alias_puts_them() {
     for (open, close) in [("[", "]"), ("{k: ", "}")] {

@@ -129,7 +129,7 @@ fn a_bracket_right_after_an_operator_counts() {
     }
 }
 
-/// It can not be read either; the parser does not get to see it.
+/// Such an expression is not well formed either, but the scan refuses it before the parser sees it.
 #[test]
 fn a_bracket_that_closes_nothing_ends_no_count() {
     let before = format!("1){}", "+1".repeat(MAX_EXPRESSION_CHAIN));

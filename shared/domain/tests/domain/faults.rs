@@ -55,7 +55,8 @@ fn check_url(url: &str, is_taken: bool) {
     assert_eq!(read.is_ok(), is_taken, "{url}: {:?}", read.err().map(|faults| faults.to_string()));
 }
 
-/// What can be seen not to be absolute is refused; what an expression may yet make of it is seen when it is rendered.
+/// The reader refuses a URL whose fixed text shows that it is not absolute. A URL that depends on an expression is
+/// checked when it is rendered.
 #[test]
 fn urls_are_absolute() {
     for url in ["http://h", "https://h/p?q#f", "HTTPS://H", "http://[::1]:80/", "http://h:80"] {

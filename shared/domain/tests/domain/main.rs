@@ -1,4 +1,4 @@
-//! What the domain reads, refuses and decides, from outside.
+//! Tests of the domain through its public functions: the texts it reads, its refusals and its decisions.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, reason = "tests, and they read files")]
 
 mod aliases;

@@ -1,4 +1,4 @@
-//! Cron rules: ranges and names, and what is said of a field that can not be read.
+//! Cron rules: ranges and names, and the message for a field that is not well formed.
 
 use windlass_domain::definition::{CatchUp, Overlap, Schedule, ScheduleRule};
 use windlass_domain::schedule::{CronField, ScheduleError, check};
@@ -38,7 +38,7 @@ fn weekdays_have_names_and_numbers() {
     assert_eq!(days("SUN#1"), ["Sun 06", "Sun 03", "Sun 07"]);
 }
 
-/// What is wrong is named, and not what would be if the field were of another form.
+/// The message names the part that is wrong, and describes the form that the author chose.
 #[test]
 fn fault_of_cron_field_names_its_reason() {
     let of_weekday = |what: &str| format!("`{what}` is not a number from 0 to 7 (0 and 7 are Sunday) or SUN to SAT");

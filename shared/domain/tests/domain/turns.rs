@@ -1,4 +1,4 @@
-//! What a task remembers of the due times that it passed over, when that memory is full.
+//! The due times that a task passed over, when its memory of them is full.
 
 use windlass_domain::definition::Overlap;
 use windlass_domain::limits::MAX_PASSED_OVER_KEPT;
@@ -33,19 +33,19 @@ fn check(turns: &Turns, nominal: i64, is_passed_over: bool) {
 
 /// It was handled, and then forgotten: nothing else can make it so late.
 #[test]
-fn what_is_older_than_a_full_memory_is_passed_over() {
+fn a_due_time_older_than_a_full_memory_is_passed_over() {
     check(&turns(MAX_PASSED_OVER_KEPT, 99, &[]), 98, true);
     check(&turns(MAX_PASSED_OVER_KEPT, 99, &[]), 100, true);
 }
 
-/// Whose turn it is, or who waits for it, was not passed over, however old it is.
+/// A due time that has the turn or waits for it was not passed over, however old it is.
 #[test]
-fn what_is_held_is_not_forgotten() {
+fn a_due_time_that_waits_or_has_the_turn_is_not_forgotten() {
     check(&turns(MAX_PASSED_OVER_KEPT, 98, &[]), 98, false);
     check(&turns(MAX_PASSED_OVER_KEPT, 97, &[98]), 98, false);
 }
 
-/// A free turn is taken by whatever the memory does not speak against.
+/// A due time takes a free turn unless a full memory begins after it.
 #[test]
 fn a_memory_that_is_not_full_has_forgotten_nothing() {
     for (passed_over, expected) in [(MAX_PASSED_OVER_KEPT - 1, false), (MAX_PASSED_OVER_KEPT, true)] {

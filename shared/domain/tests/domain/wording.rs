@@ -1,4 +1,4 @@
-//! What is said of a definition that breaks a bound, with the bound met exactly beside it.
+//! The messages for a definition that breaks a bound, with the bound met exactly beside it.
 
 use std::fmt::Write as _;
 
@@ -84,7 +84,7 @@ fn a_key_that_is_near_is_suggested() {
     }
 }
 
-/// A key that is only misspelt is told as that, and not as one that is missing too.
+/// The reader reports a misspelt key once, and does not report the right key as missing too.
 #[test]
 fn misspelt_facade_is_one_fault() {
     let codes = |source: &Value| faults(source).iter().map(|fault| fault.code).collect::<Vec<_>>();
@@ -153,7 +153,7 @@ fn canonical_text_has_sorted_keys() {
     assert_eq!(at_root(&json!({ "b": one, "a": 1 })), at_root(&json!({ "b": other, "a": 1 })));
 }
 
-/// A long circle is told by its start, and how long it is.
+/// The message for a long circle shows its start and its length.
 #[test]
 fn a_circle_is_shown_up_to_twenty_actions() {
     let circle = |length: usize| {
@@ -169,7 +169,7 @@ fn a_circle_is_shown_up_to_twenty_actions() {
     assert_eq!(circle(30), format!("{lead} {} -> ... (30 in all) -> a0 [WL0112]", names(20)));
 }
 
-/// What one need is says nothing of another.
+/// A need on one action gives no access to another.
 #[test]
 fn an_expression_sees_only_what_its_action_needs() {
     let actions = |needs: &[&str], refers: &str| {
