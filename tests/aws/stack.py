@@ -207,14 +207,15 @@ class Stack:
         got = self.sqs.get_queue_attributes(QueueUrl=self.queue(name), AttributeNames=names)["Attributes"]
         return sum(map(int, got.values()))
 
-    def agent(self, pool: str, slots: int = 10, drain: str = "20s", **variables: str) -> subprocess.Popen:
+    def agent(self, pool: str, slots: int = 10, drain: str = "20s", options: tuple[str, ...] = (),
+              **variables: str) -> subprocess.Popen:
         """An agent of ours as a process of this test, with the role of its pool."""
         environment = self.agent_environments[pool] | {
             "WINDLASS_SLOTS": str(slots),
             "WINDLASS_DRAIN": drain,
             "WINDLASS_HEALTH_ADDR": f"127.0.0.1:{free_port()}",
         }
-        return self.spawn([program("windlass-agent")], environment | variables, f"agent-{pool}")
+        return self.spawn([program("windlass-agent"), *options], environment | variables, f"agent-{pool}")
 
     def spawn(self, command: list, environment: dict[str, str], log: str) -> subprocess.Popen:
         out = open(self.folder / f"{log}.log", "ab")

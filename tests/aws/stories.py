@@ -18,6 +18,7 @@ stacks.in_venv()
 from agents import agent_dies, foreign_agent, foreign_agent_hands_back, unserved_pool  # noqa: E402
 from bad_input import bad_input  # noqa: E402
 from crashes import process_manager_killed  # noqa: E402
+from refused import program_is_refused  # noqa: E402
 from runs import nightly_diamond, quick_start, schedule_fires, submit_and_wait  # noqa: E402
 from survival import (  # noqa: E402
     blackout, deadline_passes, kills_are_acknowledged, one_action_is_killed, rolling_deploy, zombie_wakes,
@@ -25,11 +26,11 @@ from survival import (  # noqa: E402
 
 # Of the other pools the stories start the agents themselves.
 POOLS = ("default:2:10", "spare:0", "haunted:0", "python:0", "manual:0", "rolling:0", "kills:0", "single:0",
-         "blackout:0", "unserved:0", "foreign:0")
+         "blackout:0", "unserved:0", "foreign:0", "guarded:0", "intruders:0")
 ROUNDS = (
     (nightly_diamond,),
     (schedule_fires, quick_start, agent_dies, zombie_wakes, foreign_agent, foreign_agent_hands_back,
-     unserved_pool),
+     unserved_pool, program_is_refused),
     (rolling_deploy, kills_are_acknowledged, one_action_is_killed, deadline_passes),
     (submit_and_wait,),
     (process_manager_killed,),
