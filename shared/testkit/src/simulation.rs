@@ -49,7 +49,7 @@ const OVERDUE_EVERY: u64 = 30;
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
 
 /// Every fault that a world may meet, by name.
-pub const FAULTS: [&str; 19] = [
+pub const FAULTS: [&str; 20] = [
     "a call is slow",
     "a call is refused",
     "a call is unanswered",
@@ -67,6 +67,7 @@ pub const FAULTS: [&str; 19] = [
     "a process is killed",
     "a process is held up",
     "a process is cut off",
+    "a caller hangs up",
     "a process is told to end",
     "everything is off",
 ];

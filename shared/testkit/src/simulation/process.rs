@@ -36,6 +36,8 @@ use crate::sketch::name_of;
 const GONE_FOR: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_mins(1);
 /// How long a client waits before it asks again.
 const ASKS_AGAIN_AFTER: std::ops::Range<Duration> = Duration::from_millis(100)..Duration::from_secs(30);
+/// How soon a caller hangs up that does.
+const HANGS_UP_WITHIN: std::ops::Range<Duration> = Duration::ZERO..Duration::from_millis(200);
 /// How often a client asks for something other than a run.
 const MAX_ASKS: usize = 20;
 
@@ -321,7 +323,8 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
     }
 }
 
-/// Has a coordinator do something; nothing if it dies over it.
+/// Has a coordinator do something; nothing if it dies over it, or if the caller hangs up: then what the coordinator does for it is
+/// dropped, wherever it waits.
 async fn by_coordinator<T: Send + 'static, F>(
     simulation: &Arc<Simulation>,
     name: &str,
@@ -335,9 +338,21 @@ where
     let ports = sabotage(Wire::ports(simulation, &life), simulation.plan.bug);
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
     let mut doing = tokio::spawn(what(ports, definitions));
+    let hangs_up = chance.hits(100_000).then(|| chance.span(HANGS_UP_WITHIN));
+    let hang_up = async {
+        match hangs_up {
+            Some(after) => tokio::time::sleep(after).await,
+            None => std::future::pending().await,
+        }
+    };
     tokio::select! {
         biased;
         () = life.death() => {
+            doing.abort();
+            None
+        }
+        () = hang_up => {
+            simulation.meets("a caller hangs up");
             doing.abort();
             None
         }
