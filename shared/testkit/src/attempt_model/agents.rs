@@ -153,7 +153,8 @@ impl Steps<'_> {
         self.add(Label::by("wakes late, stops and hands back", number, key), 0, back);
         if matches!(phase, Phase::Runs { .. }) {
             next.tell(Said::Completed, number, key);
-            let is_anothers = self.of.messages.iter().any(|one| one.id == key.message && !one.is_visible);
+            // Its receipt deletes nothing once the message was received under a higher count.
+            let is_anothers = self.of.messages.iter().any(|one| one.id == key.message && one.count > key.receive);
             let label = Label::by("wakes late at the end of its work", number, key);
             if is_anothers {
                 self.add(label, 0, next);

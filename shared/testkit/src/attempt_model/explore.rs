@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use super::bounds::{Bounds, Explored, WEDGED, WEDGED_FOR_HOURS};
 use super::opened::Opened;
 use super::record::Rules;
-use super::state::{State, Status};
+use super::state::{Agent, Key, Mode, Phase, Record, State, Status};
 use super::steps::{Step, Steps};
-use super::{Bounds, Explored, WEDGED, WEDGED_FOR_HOURS};
 
 struct Search<'a> {
     bounds: &'a Bounds,
@@ -26,11 +26,14 @@ struct Search<'a> {
     cut: usize,
 }
 
-/// Explores all that may happen within the bounds. Opened rules stop the search at what they break.
-pub(super) fn explore(bounds: &Bounds, opened: Option<Opened>, most: Duration) -> Explored {
+/// Explores all that may happen within the bounds, for that long at most. An opened rule stops the search at what it breaks.
+///
+/// # Panics
+/// If there are more states than 2^32.
+pub fn explore(bounds: &Bounds, opened: Option<Opened>, most: Duration) -> Explored {
     let began = Instant::now();
     let rules = Rules::new(opened);
-    let start = bounds.start(rules.record());
+    let start = start(bounds, rules.record());
     let (seen, prints) = (HashMap::from([(start.fingerprint(), 0)]), vec![start.fingerprint()]);
     let (parents, is_left) = (vec![0], vec![false]);
     let (edges, found) = (Vec::new(), BTreeMap::new());
@@ -40,10 +43,13 @@ pub(super) fn explore(bounds: &Bounds, opened: Option<Opened>, most: Duration) -
     while !level.is_empty() {
         let mut next = Vec::new();
         for (number, state) in level {
+            if began.elapsed() > most || opened.is_some() && !search.found.is_empty() {
+                is_whole = false;
+                break;
+            }
             search.expand(number, &state, &mut next);
         }
-        if began.elapsed() > most || opened.is_some() && !search.found.is_empty() {
-            is_whole = false;
+        if !is_whole {
             break;
         }
         depth += 1;
@@ -132,7 +138,7 @@ impl Search<'_> {
             path.push(self.prints[at as usize]);
             at = self.parents[at as usize];
         }
-        let mut state = self.bounds.start(self.rules.record());
+        let mut state = start(self.bounds, self.rules.record());
         let mut trace = Vec::new();
         for print in path.into_iter().rev() {
             let mut steps = Steps::new(&state, self.bounds, self.opened);
@@ -144,4 +150,25 @@ impl Search<'_> {
         }
         trace
     }
+}
+
+fn start(bounds: &Bounds, record: Record) -> State {
+    let agent = Agent { mode: Mode::Up, phase: Phase::Idle, key: Key::default(), known: Vec::new() };
+    let mut state = State {
+        record,
+        messages: Vec::new(),
+        inbox: Vec::new(),
+        control: Vec::new(),
+        agents: [agent.clone(), agent],
+        age: 0,
+        faults: bounds.faults,
+        backs: bounds.backs,
+        resends: bounds.resends,
+        renewals: bounds.renewals,
+        begun: 0,
+        is_admitted: false,
+    };
+    state.send(0);
+    state.tidy();
+    state
 }

@@ -1,7 +1,7 @@
 //! Rules that are opened again, so that the model shows that it finds what they prevent. The wrapper changes the record or
 //! the word around `decide`; the domain stays as it is.
 
-use super::record::{Case, Decided};
+use super::case::{Case, Decided};
 use super::state::{Key, Lease, Said, Word};
 
 /// A rule that does not hold.
@@ -19,8 +19,6 @@ pub enum Opened {
     BeginsTwice,
     /// A first message begins unasked however old it is.
     OldBeginsUnasked,
-    /// An end that is refused, and has cost the owner its message, leaves the owner without a term.
-    LostMessageHasNoTerm,
     /// An agent whose claim was confirmed obeys a refusal of the same claim that comes later.
     LateRefusalStops,
     /// The term that a refused hand-back sets ends an owner that has its message still.
@@ -29,14 +27,13 @@ pub enum Opened {
 
 impl Opened {
     /// Every rule.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 8] = [
         Self::ClaimNotAboveLast,
         Self::ClaimUnderLease,
         Self::StaleReport,
         Self::DeletesUnconfirmed,
         Self::BeginsTwice,
         Self::OldBeginsUnasked,
-        Self::LostMessageHasNoTerm,
         Self::LateRefusalStops,
         Self::TermOfLivingOwner,
     ];
@@ -69,20 +66,12 @@ impl Opened {
                 }
                 None => decide(case),
             },
-            Self::LostMessageHasNoTerm if is_report => {
-                let mut decided = decide(case);
-                if !decided.is_accepted {
-                    decided.record = record;
-                }
-                decided
-            }
             Self::ClaimNotAboveLast
             | Self::ClaimUnderLease
             | Self::StaleReport
             | Self::DeletesUnconfirmed
             | Self::BeginsTwice
             | Self::OldBeginsUnasked
-            | Self::LostMessageHasNoTerm
             | Self::LateRefusalStops
             | Self::TermOfLivingOwner => decide(case),
         }

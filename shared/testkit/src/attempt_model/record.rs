@@ -13,7 +13,8 @@ use windlass_domain::outstanding;
 use windlass_domain::run::{Claim, Command, Input, Origin, Report, Run, Source, decide};
 use windlass_domain::time::{Millis, Timestamp};
 
-use super::Opened;
+use super::case::{Case, Decided};
+use super::opened::Opened;
 use super::state::{Key, Lease, NOBODY, Order, Owner, Record, Said, Status, Told, Word};
 use crate::generate::agent_of;
 use crate::sketch::{self, ActionSketch, Sketch};
@@ -24,28 +25,6 @@ const ACTION: ActionIndex = ActionIndex(0);
 const AGES: [u64; 4] = [1_000, 20_000, 60_000, REISSUE_QUEUED_AFTER_MS];
 /// The number of a claim; a renewal has 1.
 const CLAIM: u32 = 1_000;
-
-/// What a word is decided on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Case {
-    pub(super) record: Record,
-    pub(super) word: Word,
-    pub(super) age: u8,
-    /// The greatest issue that exists: a later one is above it.
-    pub(super) top: u64,
-    /// The process manager's clock is behind: it gives the number that another process manager gave before.
-    pub(super) is_behind: bool,
-}
-
-/// What a decision gives.
-#[derive(Debug, Clone)]
-pub(super) struct Decided {
-    pub(super) record: Record,
-    pub(super) is_accepted: bool,
-    pub(super) told: Vec<Told>,
-    /// The issues that are sent.
-    pub(super) sent: Vec<u64>,
-}
 
 /// The real rules, and which of them is open.
 pub(super) struct Rules {

@@ -151,6 +151,19 @@ impl Agent {
         matches!(self.phase, Phase::Asks | Phase::Runs { .. }) && self.key == key
     }
 
+    /// Whether it does anything when it is told that. It never asks for a delivery twice.
+    fn minds(&self, told: Told) -> bool {
+        let is_ignored = match told.order {
+            Order::Confirm { .. } => !self.is_asking(told.key) && self.known.contains(&(told.key, true)),
+            Order::Leased | Order::Leave { .. } | Order::Delete { .. } => !self.is_of(told.key),
+        };
+        self.mode != Mode::Gone && !is_ignored
+    }
+
+    pub(super) fn is_asking(&self, key: Key) -> bool {
+        self.phase == Phase::Asks && self.key == key
+    }
+
     pub(super) fn let_go(&mut self) {
         (self.phase, self.key) = (Phase::Idle, Key::default());
     }
@@ -210,8 +223,8 @@ impl State {
 
     /// Forgets what can no longer matter, and numbers issues, messages and fences without gaps.
     pub(super) fn tidy(&mut self) {
-        let Self { agents, inbox, control, messages, .. } = self;
-        control.retain(|told| agents[usize::from(told.agent)].mode != Mode::Gone);
+        let Self { agents, inbox, control, messages, faults, .. } = self;
+        control.retain(|told| agents[usize::from(told.agent)].minds(*told));
         sort(control);
         sort(inbox);
         for (number, agent) in (0..).zip(agents.iter_mut()) {
@@ -221,7 +234,8 @@ impl State {
                     || control.iter().any(|told| told.agent == number && told.key == *known)
             };
             // A message may come again under its count, or a lower one.
-            let comes_again = |known: &Key| messages.iter().any(|one| one.id == known.message);
+            let is_again = |one: &Message, known: &Key| one.id == known.message && known.receive + 1 >= one.count;
+            let comes_again = |known: &Key| *faults > 0 && messages.iter().any(|one| is_again(one, known));
             let is_gone = agent.mode == Mode::Gone;
             agent.known.retain(|(known, _)| !is_gone && (*known == key || is_told(known) || comes_again(known)));
             sort(&mut agent.known);

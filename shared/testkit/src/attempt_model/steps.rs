@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use super::Bounds;
+use super::bounds::{Bounds, TWO_PERFORM};
+use super::case::{Case, Decided};
 use super::opened::Opened;
-use super::record::{Case, Decided, Rules};
+use super::record::Rules;
 use super::state::{Agent, Key, Lease, Mode, NOBODY, Phase, Said, State, Status, Word};
 
 /// What a step is called.
@@ -80,18 +81,23 @@ impl<'a> Steps<'a> {
         let faults = self.of.faults - left;
         next.tidy();
         let grows = |before: usize, after: usize, most: usize| after > most && after > before;
-        if grows(self.of.messages.len(), next.messages.len(), self.bounds.messages) {
+        let (told, is_told) = (self.of.control.len(), next.control.len());
+        if grows(self.of.messages.len(), next.messages.len(), self.bounds.messages)
+            || grows(told, is_told, self.bounds.control + 1)
+        {
             self.is_cut = true;
             return;
         }
+        // These wait until there is room: the process manager can always decide, and then the agents can hear.
+        let decides = next.inbox.len() < self.of.inbox.len();
         if grows(self.of.inbox.len(), next.inbox.len(), self.bounds.inbox)
-            || grows(self.of.control.len(), next.control.len(), self.bounds.control)
+            || !decides && grows(told, is_told, self.bounds.control)
         {
             return;
         }
         let performing = next.agents.iter().filter(|agent| agent.is_up() && agent.runs()).count();
         let twice = performing > 1 && !next.is_admitted && next.record.status != Status::Ended;
-        let broken = broken.or(twice.then_some("two agents perform the attempt, each by its right"));
+        let broken = broken.or(twice.then_some(TWO_PERFORM));
         self.found.push(Step { label, faults, next, broken, is_backstop: false });
     }
 
@@ -136,7 +142,9 @@ impl<'a> Steps<'a> {
         let works = agent.is_up() && agent.is_of(agent.key) && is_owners(agent.key);
         // An owner that does not know of its term goes on as long as it has its message.
         let is_unaware = owner.renewal == 0 && s.has(owner.message) && !agent.is_leased();
-        let is_heard = !s.inbox.iter().any(|word| word.agent == owner.agent && is_owners(word.key));
+        // No word stays undecided, and no agent that is up leaves an answer unread, for so long without a fault.
+        let is_unread = agent.is_up() && s.control.iter().any(|told| told.agent == owner.agent && is_owners(told.key));
+        let is_heard = !is_unread && !s.inbox.iter().any(|word| word.agent == owner.agent && is_owners(word.key));
         let mut next = s.clone();
         if is_owners(agent.key) {
             is_late(&mut next.agents[usize::from(owner.agent)]);
@@ -146,7 +154,7 @@ impl<'a> Steps<'a> {
                 next.record.owner = Some(super::state::Owner { lease: Lease::Past, ..owner });
                 // The owner goes on until it hears the Stop.
                 next.is_admitted |= works && self.opened != Some(Opened::TermOfLivingOwner);
-                let also = if is_heard { "" } else { ", and what it said is still undecided" };
+                let also = if is_heard { "" } else { ", and a word or an answer is late" };
                 self.add(Label { also, ..Label::of("the owner's lease runs out") }, u8::from(!is_heard), next);
             }
             Lease::None if !works && is_heard => {
