@@ -345,7 +345,9 @@ impl Hasher for Print {
         self.1
     }
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.mix(u64::from(*byte)));
+        for byte in bytes {
+            self.mix(u64::from(*byte));
+        }
     }
     fn write_u8(&mut self, number: u8) {
         self.mix(u64::from(number));
