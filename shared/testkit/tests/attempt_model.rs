@@ -90,7 +90,10 @@ fn real_rules_hold_in_every_interleaving() {
 
 #[test]
 fn each_opened_rule_is_found() {
-    for (opened, row, expected) in OPENED {
+    // These take seconds in an unoptimised build.
+    let is_slow =
+        |opened| matches!(opened, Opened::DeletesUnconfirmed | Opened::LateRefusalStops | Opened::TermOfLivingOwner);
+    for (opened, row, expected) in OPENED.iter().filter(|row| !cfg!(debug_assertions) || !is_slow(row.0)) {
         let explored = explore(*row, Some(*opened), Duration::from_mins(1));
         assert!(explored.found.contains_key(expected), "{opened:?} breaks: {expected}");
     }
