@@ -1,5 +1,6 @@
 //! Conformance suites of the ports, the reference model and generators.
 
+pub mod attempt_model;
 pub mod conformance;
 pub mod faults;
 pub mod generate;

@@ -1,0 +1,25 @@
+//! What is decided, and what comes of it.
+
+use super::state::{Record, Told, Word};
+
+/// What a word is decided on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Case {
+    pub(super) record: Record,
+    pub(super) word: Word,
+    pub(super) age: u8,
+    /// The greatest issue that exists: a later one is above it.
+    pub(super) top: u64,
+    /// The process manager's clock is behind: it gives the number that another process manager gave before.
+    pub(super) is_behind: bool,
+}
+
+/// What a decision gives.
+#[derive(Debug, Clone)]
+pub(super) struct Decided {
+    pub(super) record: Record,
+    pub(super) is_accepted: bool,
+    pub(super) told: Vec<Told>,
+    /// The issues that are sent.
+    pub(super) sent: Vec<u64>,
+}
