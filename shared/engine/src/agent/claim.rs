@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use windlass_domain::attempt::Fate;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::MAX_CLAIMS;
 use windlass_domain::run::{Claim, Input};
@@ -24,15 +25,20 @@ impl Agent {
         let asked = self.inner.asks.number();
         let mut answered = hold.claims(asked);
         let Key { run, action, delivery, message } = key;
-        loop {
+        for asks in 1.. {
             self.ask(run, Claim { action, delivery, message, asked });
             tokio::select! {
                 biased;
-                answer = &mut answered => return answer.ok(),
+                // One that was asked again may be confirmed yet: its message is kept for the next agent.
+                answer = &mut answered => return match answer.ok()? {
+                    Answer::Refused(Fate::Delete) if asks > 1 => Some(Answer::Refused(Fate::Leave)),
+                    answer @ (Answer::Confirmed(_) | Answer::Refused(_)) => Some(answer),
+                },
                 () = hold.stop.cancelled() => return None,
                 () = tokio::time::sleep(ASK_EVERY) => {}
             }
         }
+        None
     }
 
     fn ask(&self, run: RunId, claim: Claim) {

@@ -144,10 +144,12 @@ impl Hold {
         self.state().lease.is_held
     }
 
-    /// The agent claims it under that number; gives where the answer comes.
+    /// The agent claims it under that number; gives where the answer comes. Renewals have later numbers, so that no answer to a
+    /// claim is taken for one to a renewal.
     pub(super) fn claims(&self, asked: u32) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
-        self.state().claim = Some((asked, answer));
+        let mut state = self.state();
+        (state.claim, state.lease.number) = (Some((asked, answer)), asked);
         answered
     }
 
@@ -197,11 +199,18 @@ impl Hold {
 
     /// The process manager refuses a claim, or stops what is performed.
     fn obey(&self, order: &StopOrder) {
-        let refused = self.state().claim.take_if(|(asked, _)| order.asked == Some(*asked));
-        if let Some((_, answer)) = refused {
+        let mut state = self.state();
+        if let Some((_, answer)) = state.claim.take_if(|(asked, _)| order.asked == Some(*asked)) {
             // An attempt that was let go in between does not wait any more.
             let _let_go = answer.send(Answer::Refused(order.fate));
-        } else if self.state().began.is_some() {
+            return;
+        }
+        // A claim may be refused and, asked again, be confirmed: its refusal may come last, and is not obeyed any more.
+        let renewal = state.lease.asked_at.map(|_| state.lease.number);
+        let is_meant = order.asked.is_none() || order.asked == renewal;
+        let has_begun = state.began.is_some();
+        drop(state);
+        if has_begun && is_meant {
             self.stop(Stopped::Told(order.fate));
         }
     }

@@ -338,9 +338,9 @@ where
     let ports = sabotage(Wire::ports(simulation, &life), simulation.plan.bug);
     let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
     let mut doing = tokio::spawn(what(ports, definitions));
-    let hangs_up = chance.hits(100_000).then(|| chance.span(HANGS_UP_WITHIN));
-    let hang_up = async {
-        match hangs_up {
+    let after = chance.hits(100_000).then(|| chance.span(HANGS_UP_WITHIN));
+    let gone = async {
+        match after {
             Some(after) => tokio::time::sleep(after).await,
             None => std::future::pending().await,
         }
@@ -351,7 +351,7 @@ where
             doing.abort();
             None
         }
-        () = hang_up => {
+        () = gone => {
             simulation.meets("a caller hangs up");
             doing.abort();
             None
