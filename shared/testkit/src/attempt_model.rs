@@ -5,7 +5,7 @@
 //! lose nothing, and give what they have in any order. Time is coarse: four ages of the first message, and a lease that is
 //! ahead or past.
 //!
-//! A fault costs one of the state's faults. Faults are: an agent crashes, pauses, or can not keep its right; a count
+//! A fault costs one of the state's faults. Faults are: an agent crashes, pauses, or cannot keep its right; a count
 //! repeats or goes back; a queue shows one message to two agents; a delete fails; a word or an answer comes twice; the
 //! process manager dies before it sends; a clock is behind; what was said first stays undecided for ten minutes.
 //!

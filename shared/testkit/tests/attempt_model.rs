@@ -14,7 +14,7 @@ use windlass_testkit::attempt_model::{self, Bounds, Explored, Opened, TWO_PERFOR
 /// control queues.
 type Row = [u8; 6];
 
-/// What is explored whole.
+/// Bounds within which the model is explored whole.
 const WHOLE: &[Row] = if cfg!(debug_assertions) {
     &[[0, 0, 1, 1, 3, 2], [1, 0, 0, 0, 2, 2]]
 } else {

@@ -353,3 +353,73 @@ impl Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::ports::Sender;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(0)
+        }
+
+        fn elapsed(&self) -> Duration {
+            Duration::ZERO
+        }
+    }
+
+    const CLAIM: u32 = 7;
+
+    /// An attempt whose claim was confirmed and that has begun.
+    fn begun() -> Arc<Hold> {
+        let held = Held::new(Duration::from_secs(30), Arc::new(Still));
+        let received = Received {
+            receipt: Receipt("r".to_owned()),
+            id: "m".to_owned(),
+            sender: Sender::Host,
+            body: String::new(),
+            receive_count: 2,
+            sent_at: Timestamp::from_millis(0),
+        };
+        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a slot");
+        let hold = held.take(&received, Duration::ZERO, slot);
+        let (run, action, delivery) = (RunId::from_uuid(uuid::Uuid::nil()), ActionIndex(0), Delivery::new(1, 0, 2));
+        assert!(held.identify(&hold, Key { run, action, delivery, message: 1 }));
+        let mut answered = hold.claims(CLAIM);
+        let (until, checkpoint) = (None, None);
+        let confirmed =
+            Confirmed { action, delivery, message: 1, asked: CLAIM, until, checkpoint, losses: 1, fence: 2 };
+        assert!(hold.answer(&confirmed));
+        assert_eq!(answered.try_recv().ok(), Some(Answer::Confirmed(confirmed)));
+        hold.begins(Timestamp::from_millis(0));
+        hold
+    }
+
+    fn stop(asked: Option<u32>) -> StopOrder {
+        let (action, delivery, reason) = (ActionIndex(0), Delivery::new(1, 0, 2), String::new());
+        StopOrder { action, delivery, message: 1, asked, fate: Fate::Delete, reason }
+    }
+
+    #[test]
+    fn late_refusal_of_a_confirmed_claim_stops_nothing() {
+        let hold = begun();
+        hold.obey(&stop(Some(CLAIM)));
+        assert_eq!(hold.stopped(), None);
+        hold.obey(&stop(None));
+        assert_eq!(hold.stopped(), Some(Stopped::Told(Fate::Delete)));
+    }
+
+    #[test]
+    fn refused_renewal_stops_the_attempt() {
+        let hold = begun();
+        let renewal = hold.due_renewal(Duration::ZERO).expect("it is due").number;
+        assert!(renewal > CLAIM, "no answer to a claim is taken for one to a renewal");
+        hold.obey(&stop(Some(renewal)));
+        assert_eq!(hold.stopped(), Some(Stopped::Told(Fate::Delete)));
+    }
+}

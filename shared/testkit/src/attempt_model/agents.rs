@@ -1,11 +1,11 @@
-//! What an agent does: it receives one message at a time, asks or begins, and ends, as the engine's agent does.
+//! The steps of an agent: it receives one message at a time, asks or begins, and ends, as the engine's agent does.
 
 use super::opened::Opened;
 use super::state::{Key, Mode, Order, Phase, Said, State, Status, Told};
 use super::steps::{Label, Steps};
 
 impl Steps<'_> {
-    /// The agent is told something, if it is up.
+    /// A message of the process manager reaches the agent, if it is up.
     pub(super) fn hears(&mut self, number: u8) {
         if !self.of.agents[usize::from(number)].is_up() {
             return;
@@ -95,7 +95,7 @@ impl Steps<'_> {
         self.add_broken(Label::by(how, number, key), 0, next, broken);
     }
 
-    /// What the agent does by itself.
+    /// The steps that the agent takes by itself.
     pub(super) fn acts(&mut self, number: u8) {
         let agent = &self.of.agents[usize::from(number)];
         match (agent.mode, agent.phase) {
@@ -164,7 +164,7 @@ impl Steps<'_> {
         }
     }
 
-    /// What was received, and neither begun nor claimed, is claimed first or given back; what was met before is let be.
+    /// The agent claims or gives back a message that it has just received. It leaves one that it met before.
     fn wakes_late_with_news(&mut self, number: u8, key: Key, mut next: State) {
         let at = usize::from(number);
         if next.agents[at].known.iter().any(|known| known.0 == key) {

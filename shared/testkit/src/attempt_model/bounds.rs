@@ -31,7 +31,7 @@ pub struct Bounds {
     pub control: usize,
 }
 
-/// What was explored.
+/// The result of an exploration.
 #[derive(Debug)]
 pub struct Explored {
     /// Different states.
@@ -46,6 +46,6 @@ pub struct Explored {
     pub is_whole: bool,
     /// How long that took.
     pub took: Duration,
-    /// What is broken, and the shortest way there.
+    /// The broken rule, and the shortest way there.
     pub found: BTreeMap<&'static str, Vec<String>>,
 }

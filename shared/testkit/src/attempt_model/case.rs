@@ -1,8 +1,8 @@
-//! What is decided, and what comes of it.
+//! One decision of the real rules, and its effects on the state.
 
 use super::state::{Record, Told, Word};
 
-/// What a word is decided on.
+/// The record, a word about the attempt, and how old the attempt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Case {
     pub(super) record: Record,
@@ -14,7 +14,7 @@ pub(super) struct Case {
     pub(super) is_behind: bool,
 }
 
-/// What a decision gives.
+/// The record after a decision, and the messages that it sends.
 #[derive(Debug, Clone)]
 pub(super) struct Decided {
     pub(super) record: Record,

@@ -37,7 +37,7 @@ pub(super) enum Status {
     Ended,
 }
 
-/// What the record says of the attempt. Each decision makes a real record of it, and this of the real record.
+/// The fields of the record that concern the attempt. Each decision makes a real record of it, and this of the real record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Record {
     pub(super) status: Status,
@@ -46,7 +46,7 @@ pub(super) struct Record {
     pub(super) fence: u64,
 }
 
-/// What is said of the attempt.
+/// A word about the attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Said {
     /// An agent asks to own it.
@@ -151,7 +151,7 @@ impl Agent {
         matches!(self.phase, Phase::Asks | Phase::Runs { .. }) && self.key == key
     }
 
-    /// Whether it does anything when it is told that. It never asks for a delivery twice.
+    /// Whether the agent reacts to that message. It never asks for a delivery twice.
     fn minds(&self, told: Told) -> bool {
         let is_ignored = match told.order {
             Order::Confirm { .. } => !self.is_asking(told.key) && self.known.contains(&(told.key, true)),

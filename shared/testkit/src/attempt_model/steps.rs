@@ -1,4 +1,4 @@
-//! What may happen next: time, the sweeper, the pool's queue and the process manager. `agents.rs` has the agents.
+//! The next steps of a state: time, the sweeper, the pool's queue and the process manager. `agents.rs` has the agents.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use super::opened::Opened;
 use super::record::Rules;
 use super::state::{Agent, Key, Lease, Mode, NOBODY, Phase, Said, State, Status, Word};
 
-/// What a step is called.
+/// The name of a step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Label {
     pub(super) what: &'static str,
@@ -289,7 +289,7 @@ impl<'a> Steps<'a> {
         }
     }
 
-    /// What a decision breaks.
+    /// The rules that a decision breaks.
     fn broken_by(&self, word: Word, decided: &Decided) -> Option<&'static str> {
         let s = self.of;
         let Word { said, agent, key, .. } = word;
@@ -324,7 +324,7 @@ impl<'a> Steps<'a> {
         Case { record: self.of.record, word, age: self.of.age, top: self.of.top(), is_behind }
     }
 
-    /// What is still said after the end changes nothing.
+    /// A word after the end changes nothing.
     pub(super) fn after_the_end(&self, rules: &mut Rules) -> Option<&'static str> {
         let counts = |word: &Word| {
             let decided = rules.decide(self.case(*word, false));
