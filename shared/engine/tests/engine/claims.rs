@@ -16,7 +16,7 @@ use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{Outgoing, QueueName, Received, Sender};
 use windlass_engine::process_manager::ProcessManager;
 
-use crate::world::{Script, World, absent_run, report_of};
+use crate::world::{Running, Script, World, absent_run, report_of};
 
 const ACTION: ActionIndex = ActionIndex(0);
 
@@ -236,4 +236,54 @@ async fn event_names_the_caller_of_an_input() {
     let published = world.host.published();
     let event = published.iter().find(|event| event.kind == "run.cancelling").expect("published");
     assert_eq!((&event.data["caller"]["who"], &event.data["caller"]["way"]), (&json!("ann"), &json!("api")));
+}
+
+fn pool() -> QueueName {
+    QueueName::Pool(PoolName::default())
+}
+
+fn inputs(world: &World) -> Vec<Input> {
+    let of = |body: &String| match decode(body).unwrap() {
+        InboxMessage::Run { input, .. } => Some(input),
+        InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => None,
+    };
+    world.host.messages(&QueueName::Inbox).iter().filter_map(of).collect()
+}
+
+/// A world without a process manager, in which an agent has just claimed the attempt of the run.
+async fn claimed() -> (World, RunId, Running, Claim) {
+    let world = World::idle();
+    let id = world.submit(&wide(1)).await;
+    handle(&world, &Sender::Host).await;
+    world.steal(Duration::from_secs(1)).await;
+    let agent = world.agent("agent", 1, Script::new(|_| Script::hang()));
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let first = |input: &Input| if let Input::Claim { claims, .. } = input { claims.first().copied() } else { None };
+    let claim = inputs(&world).iter().find_map(first);
+    (world, id, agent, claim.expect("it claims"))
+}
+
+/// A claim that was asked twice may be confirmed after it was refused: another agent must find its message.
+#[tokio::test(start_paused = true)]
+async fn refused_claim_keeps_its_message_if_asked_twice() {
+    for (after, left) in [(Duration::ZERO, 0), (Duration::from_secs(5), 1)] {
+        let (world, run, _agent, claim) = claimed().await;
+        tokio::time::sleep(after).await;
+        let Claim { action, delivery, message, asked } = claim;
+        let (asked, fate, reason) = (Some(asked), Fate::Delete, String::new());
+        let stopped = vec![Stopped { action, delivery, message, asked, fate, reason }];
+        let body = encode(&ControlMessage::Stop { v: MESSAGE_VERSION, run, stopped });
+        world.host.ports().queues.send(&control("agent"), vec![Outgoing::now(body)]).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(world.host.messages(&pool()).len(), left, "refused {after:?} later");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_before_the_answer_keeps_the_message() {
+    let (world, _, agent, claim) = claimed().await;
+    agent.drain().await;
+    let is_back = |input: &Input| matches!(input, Input::HandedBack { of, .. } if of.delivery == claim.delivery);
+    assert!(inputs(&world).iter().any(is_back), "the agent says that it has stopped");
+    assert_eq!(world.host.messages(&pool()).len(), 1, "the claim may be confirmed later");
 }
