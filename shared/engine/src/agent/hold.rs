@@ -377,7 +377,7 @@ mod tests {
 
     /// An attempt whose claim was confirmed and that has begun.
     fn begun() -> Arc<Hold> {
-        let held = Held::new(Duration::from_secs(30), Arc::new(Still));
+        let all = Held::new(Duration::from_secs(30), Arc::new(Still));
         let received = Received {
             receipt: Receipt("r".to_owned()),
             id: "m".to_owned(),
@@ -387,9 +387,9 @@ mod tests {
             sent_at: Timestamp::from_millis(0),
         };
         let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a slot");
-        let hold = held.take(&received, Duration::ZERO, slot);
+        let hold = all.take(&received, Duration::ZERO, slot);
         let (run, action, delivery) = (RunId::from_uuid(uuid::Uuid::nil()), ActionIndex(0), Delivery::new(1, 0, 2));
-        assert!(held.identify(&hold, Key { run, action, delivery, message: 1 }));
+        assert!(all.identify(&hold, Key { run, action, delivery, message: 1 }));
         let mut answered = hold.claims(CLAIM);
         let (until, checkpoint) = (None, None);
         let confirmed =
