@@ -116,7 +116,7 @@ pub(crate) async fn get(
 
 /// The run of that id, or the problem that there is none.
 pub(crate) async fn load(api: &ApiState, id: RunId) -> Result<Run, Refusal> {
-    let run = api.ports().runs.load(id).await?;
+    let run = api.ports().runs.load(&id).await?;
     run.ok_or_else(|| Refusal::new(&Kind::UNKNOWN_RUN, format!("there is no run {id}")))
 }
 

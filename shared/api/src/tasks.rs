@@ -139,7 +139,7 @@ pub(crate) async fn version(
 }
 
 async fn record(api: &ApiState, name: &TaskName) -> Result<TaskRecord, Refusal> {
-    api.ports().tasks.get(name).await?.ok_or_else(|| unknown(name))
+    api.ports().tasks.load(name).await?.ok_or_else(|| unknown(name))
 }
 
 async fn stored(api: &ApiState, name: &TaskName, version: TaskVersion) -> Result<StoredVersion, Refusal> {

@@ -23,7 +23,7 @@ use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{
-    Clock, Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+    Clock, Created, EventCursor, Glance, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage, Runs,
 };
 
 use crate::Clients;
@@ -107,23 +107,27 @@ impl RunTable {
 }
 
 #[async_trait]
-impl Runs for RunTable {
-    async fn create(&self, run: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
-        self.enlist(&run.task).await?;
-        Ok(if self.write(None, run).await? { Created::New } else { Created::Existing })
+impl Records<Run> for RunTable {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        Ok(self.read(*id, Reading::Consistent).await?.map(|known| known.run.clone()))
     }
 
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        Ok(self.read(id, Reading::Consistent).await?.map(|known| known.run.clone()))
-    }
-
-    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        Ok(self.read(id, Reading::Eventual).await?.map(|known| known.run.clone()))
+    async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
+        let known = self.read(*id, Reading::Eventual).await?;
+        Ok(Glance { record: known.map(|known| known.run.clone()), is_newest: false })
     }
 
     async fn commit(&self, before: &Run, after: &Run, _: &[PublicEvent]) -> Result<(), PortError> {
         let known = self.known_at(before).await?.ok_or_else(PortError::conflict)?;
         if self.write(Some(&known), after).await? { Ok(()) } else { Err(PortError::conflict()) }
+    }
+}
+
+#[async_trait]
+impl Runs for RunTable {
+    async fn create(&self, run: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
+        self.enlist(&run.task).await?;
+        Ok(if self.write(None, run).await? { Created::New } else { Created::Existing })
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
@@ -131,7 +135,7 @@ impl Runs for RunTable {
         loop {
             match self.revision(id).await? {
                 Some(stored) if stored <= revision && Instant::now() < deadline => {}
-                Some(_) | None => return self.load(id).await,
+                Some(_) | None => return self.load(&id).await,
             }
             tokio::time::sleep_until(deadline.min(Instant::now() + wait)).await;
             wait = (wait * 3 / 2).min(POLLS.1);

@@ -209,7 +209,8 @@ fn event_age(catch_up: Millis) -> i32 {
 
 /// The due message of the contract, with AWS's placeholder for the nominal time.
 fn due_message(task: &TaskName) -> String {
-    json!({ "type": "due", "v": MESSAGE_VERSION, "task": task.as_str(), "nominal": NOMINAL }).to_string()
+    let input = json!({ "type": "due", "nominal": NOMINAL });
+    json!({ "type": "task", "v": MESSAGE_VERSION, "task": task.as_str(), "input": input }).to_string()
 }
 
 fn no_window() -> Result<FlexibleTimeWindow, PortError> {

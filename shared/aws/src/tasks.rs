@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
+use windlass_contract::event::PublicEvent;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::limits::MAX_LISTED;
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{PortError, PutTask, StoredVersion, TaskRecord, Tasks};
+use windlass_engine::ports::{PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks};
 
 use crate::Clients;
 use crate::settings::Settings;
@@ -59,7 +60,9 @@ impl TaskTable {
         }
         let version = before.version;
         if before.deleted || before.next_due != put.next_due {
-            self.update(&TaskRecord { deleted: false, next_due: put.next_due, ..before }).await?;
+            let revision = before.revision + 1;
+            let after = TaskRecord { deleted: false, next_due: put.next_due, revision, ..before.clone() };
+            self.commit(&before, &after, &[]).await?;
         }
         Ok(PutTask { version, created: false })
     }
@@ -124,6 +127,21 @@ impl Wanted<'_> {
 }
 
 #[async_trait]
+impl Records<TaskRecord> for TaskTable {
+    async fn load(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        self.record(name).await
+    }
+
+    async fn commit(&self, before: &TaskRecord, after: &TaskRecord, _: &[PublicEvent]) -> Result<(), PortError> {
+        let expression = Expression::names(&[REVISION]).value(REVISION, number(before.revision));
+        match self.table.put(task::encode(after), IS_AS_READ, expression).await? {
+            Put::Done => Ok(()),
+            Put::Refused => Err(PortError::conflict()),
+        }
+    }
+}
+
+#[async_trait]
 impl Tasks for TaskTable {
     async fn put(
         &self,
@@ -142,10 +160,6 @@ impl Tasks for TaskTable {
         self.try_put(&wanted).await
     }
 
-    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        self.record(name).await
-    }
-
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         // A version never changes, so a cheap read that finds it is right; one that does not may be behind.
         let key = task_version::version_key(name, version);
@@ -158,15 +172,6 @@ impl Tasks for TaskTable {
         let Stored { created_at, source } = task_version::decode(&item).map_err(|damage| damage.of(subject()))?;
         let source = self.sources.get(source, &subject()).await?;
         Ok(Some(StoredVersion { version, source, created_at }))
-    }
-
-    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
-        let after = TaskRecord { revision: record.revision + 1, ..record.clone() };
-        let expression = Expression::names(&[REVISION]).value(REVISION, number(record.revision));
-        match self.table.put(task::encode(&after), IS_AS_READ, expression).await? {
-            Put::Done => Ok(()),
-            Put::Refused => Err(PortError::conflict()),
-        }
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

@@ -4,7 +4,6 @@
 //! public type has a JSON Schema in the top-level `schemas/`.
 
 pub mod event;
-mod instant;
 pub mod message;
 pub mod record;
 pub mod report_limits;

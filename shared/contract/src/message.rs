@@ -7,17 +7,17 @@ use windlass_domain::attempt::Fate;
 use windlass_domain::caller::Caller;
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::instant;
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{ActionAt, Input};
+use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::Work;
-
-use crate::instant;
 
 /// The version of every message that is sent.
 pub const MESSAGE_VERSION: u32 = 1;
 
-/// A message to the inbox: the one way to the process manager.
+/// A message to the inbox: the one way to the process manager. Its type says what kind of record it is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(clippy::large_enum_variant, reason = "nearly every message is the large one, of a run")]
@@ -35,18 +35,18 @@ pub enum InboxMessage {
         #[serde(default, skip_serializing_if = "is_host")]
         caller: Caller,
     },
-    /// A task is due by its schedule.
-    Due {
+    /// Something happened to a task's schedule.
+    Task {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
         /// Which task.
         task: TaskName,
-        /// The due time, in milliseconds since the epoch or as RFC 3339, which is how `EventBridge` Scheduler writes
-        /// `<aws.scheduler.scheduled-time>`; absent: the earliest one that waits for its turn.
-        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "instant::read_optional")]
-        #[schemars(with = "Option<instant::Written>")]
-        nominal: Option<Timestamp>,
+        /// What happened.
+        input: TaskInput,
+        /// Who asks, by which way, and why; absent: the host itself.
+        #[serde(default, skip_serializing_if = "is_host")]
+        caller: Caller,
     },
     /// The minute has come in which open runs are looked at a second time.
     Sweep {
@@ -205,6 +205,11 @@ impl InboxMessage {
     pub fn of_run(run: RunId, input: Input) -> Self {
         Self::Run { v: MESSAGE_VERSION, run, input, caller: Caller::HOST }
     }
+
+    /// An input of a task's schedule.
+    pub fn of_task(task: TaskName, input: TaskInput) -> Self {
+        Self::Task { v: MESSAGE_VERSION, task, input, caller: Caller::HOST }
+    }
 }
 
 /// A message that one part of the product sends to another, as JSON text.
@@ -216,7 +221,7 @@ pub trait Message: Serialize + DeserializeOwned {
 impl Message for InboxMessage {
     fn format_version(&self) -> u32 {
         match self {
-            Self::Run { v, .. } | Self::Due { v, .. } | Self::Sweep { v, .. } => *v,
+            Self::Run { v, .. } | Self::Task { v, .. } | Self::Sweep { v, .. } => *v,
         }
     }
 }

@@ -31,7 +31,7 @@ pub fn held_to_limits(message: InboxMessage) -> InboxMessage {
         InboxMessage::Run { v, run, input, caller } => {
             InboxMessage::Run { v, run, input: held_input(input), caller: held_caller(caller) }
         }
-        InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => message,
+        InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => message,
     }
 }
 
@@ -145,7 +145,7 @@ mod tests {
     fn taken(input: Input) -> Input {
         let held = |input| match held_to_limits(InboxMessage::of_run(run(), input)) {
             InboxMessage::Run { input, .. } => input,
-            InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => unreachable!("it is of a run"),
+            InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => unreachable!("it is of a run"),
         };
         let once = held(input);
         assert_eq!(held(once.clone()), once);

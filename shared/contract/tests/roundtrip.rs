@@ -22,6 +22,7 @@ use windlass_domain::run::{
     ActionAt, CancelCause, Cancellation, Claim, Input, Origin, Outcome, Page, Pages, Progress, Report, Run, RunStatus,
     Source,
 };
+use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
 
@@ -170,10 +171,11 @@ fn inbox_message() -> impl Strategy<Value = InboxMessage> {
             input,
             caller
         }),
-        (name(), option::of(instant())).prop_map(|(task, nominal)| InboxMessage::Due {
+        (name(), option::of(instant()), caller()).prop_map(|(task, nominal, caller)| InboxMessage::Task {
             v: MESSAGE_VERSION,
             task: TaskName::new(&task).unwrap(),
-            nominal,
+            input: nominal.map_or(TaskInput::Ended, |nominal| TaskInput::Due { nominal }),
+            caller,
         }),
         instant().prop_map(|nominal| InboxMessage::Sweep { v: MESSAGE_VERSION, nominal }),
     ]
@@ -427,4 +429,26 @@ fn numbers_keep_their_value() {
         let read: Value = serde_json::from_str(text).unwrap();
         assert_eq!(read.as_f64().unwrap().to_bits(), number.to_bits(), "{text}");
     }
+}
+
+fn check_instant(nominal: &str, expected: Option<i64>) {
+    let due =
+        decode(&format!(r#"{{"type":"task","v":1,"task":"t","input":{{"type":"due","nominal":{nominal}}}}}"#)).ok();
+    let due = due.map(|message| match message {
+        InboxMessage::Task { input: TaskInput::Due { nominal }, .. } => Some(nominal.as_millis()),
+        InboxMessage::Task { .. } | InboxMessage::Run { .. } | InboxMessage::Sweep { .. } => None,
+    });
+    assert_eq!(due.flatten(), expected, "{nominal}");
+    let sweep = decode(&format!(r#"{{"type":"sweep","v":1,"nominal":{nominal}}}"#));
+    assert_eq!(sweep.is_ok_and(|sweep: InboxMessage| matches!(sweep, InboxMessage::Sweep { .. })), expected.is_some());
+}
+
+#[test]
+fn instant_is_a_number_or_rfc_3339() {
+    check_instant("1774747800000", Some(1_774_747_800_000));
+    check_instant("-1", Some(-1));
+    check_instant("\"2026-03-29T01:30:00Z\"", Some(1_774_747_800_000));
+    check_instant("\"<aws.scheduler.scheduled-time>\"", None);
+    check_instant("18446744073709551615", None);
+    check_instant("true", None);
 }

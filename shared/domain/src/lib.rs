@@ -4,6 +4,7 @@
 //! Nothing here is async, does I/O, reads a clock or draws randomness: time comes in as a value, chance as a
 //! seed. The same input gives the same decision on every host.
 
+pub mod aggregate;
 pub mod attempt;
 pub mod caller;
 pub mod definition;
@@ -12,10 +13,10 @@ pub mod depth;
 pub mod expression;
 pub mod history;
 pub mod ids;
+pub mod instant;
 pub mod invariants;
 pub mod limits;
 pub mod outstanding;
-pub mod overlap;
 pub mod retry;
 pub mod run;
 pub mod schedule;

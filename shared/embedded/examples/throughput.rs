@@ -15,7 +15,7 @@ use windlass_domain::ids::{ActionIndex, PoolName, RunId, TaskName};
 use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Run, apply};
 use windlass_domain::time::Timestamp;
 use windlass_embedded::{Role, Store, Written};
-use windlass_engine::ports::{Outgoing, PortError, QueueName, Queues, Runs};
+use windlass_engine::ports::{Outgoing, PortError, QueueName, Queues, Records, Runs};
 
 const CALLERS: usize = 50;
 const SECONDS: u64 = 4;
@@ -141,7 +141,7 @@ async fn measure_actions(store: &Store, callers: usize) -> Result<(), PortError>
         let mut run = new_run((caller + 1000) * 1_000_000 + turn);
         store.create(&run, &[], &[]).await?;
         for action in 0..BATCH {
-            let loaded = store.load(run.id).await?.expect("the run has been created");
+            let loaded: Run = store.load(&run.id).await?.expect("the run has been created");
             run = commit(&store, &loaded, action).await?;
             store.send(&pool, vec![Outgoing::now(message(turn))]).await?;
             store.send(&QueueName::Inbox, vec![Outgoing::now(message(turn))]).await?;
@@ -175,7 +175,7 @@ async fn measure_one(store: &Store) -> Result<(), PortError> {
             let mut run = run.clone();
             for action in 0..2 {
                 let received = store.receive(&QueueName::Inbox, BATCH, VISIBILITY, VISIBILITY).await?;
-                let loaded = store.load(run.id).await?.expect("the run has been created");
+                let loaded: Run = store.load(&run.id).await?.expect("the run has been created");
                 run = commit(store, &loaded, action).await?;
                 if action == 0 {
                     store.send(&pool, vec![Outgoing::now(message(turn))]).await?;

@@ -12,7 +12,7 @@ use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{
-    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage, Runs,
 };
 
 use crate::error::{Failure, unreadable};
@@ -26,6 +26,44 @@ use crate::writer::Durability;
 
 /// How soon a change by another process is seen by those who wait for it.
 const POLL: Duration = Duration::from_millis(100);
+
+#[async_trait]
+impl Records<Run> for Store {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        let id = *id;
+        if let Some(run) = self.shared().run_cache.get(id) {
+            match self.readers().read(|connection| revision(connection, id))? {
+                Some(stored) if stored == run.revision => return Ok(Some(run)),
+                Some(_) | None => {}
+            }
+        }
+        let Some((run, bytes)) = self.read_settled(move |connection| load(connection, id)).await? else {
+            return Ok(None);
+        };
+        self.shared().run_cache.put(run.clone(), bytes);
+        Ok(Some(run))
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        let commit = Commit {
+            expected: before.revision,
+            row: Row::of(after, encode(after, Some(before))),
+            same_place: is_in_same_place(before, after),
+            events: event_log::encode(events),
+        };
+        let (run, bytes, shared) = (after.clone(), commit.row.bytes(), self.shared().clone());
+        let keep = move |(): &()| {
+            let id = run.id;
+            shared.run_cache.put(run, bytes);
+            shared.run_watch.changed(id);
+        };
+        let result = self.writer().write_and(Durability::Synced, move |session| commit.write(session), keep).await;
+        if result.as_ref().is_err_and(PortError::is_conflict) {
+            self.shared().run_cache.forget(before.id);
+        }
+        result
+    }
+}
 
 #[async_trait]
 impl Runs for Store {
@@ -61,40 +99,6 @@ impl Runs for Store {
         self.writer().write_and(Durability::Synced, insert, keep).await
     }
 
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        if let Some(run) = self.shared().run_cache.get(id) {
-            match self.readers().read(|connection| revision(connection, id))? {
-                Some(stored) if stored == run.revision => return Ok(Some(run)),
-                Some(_) | None => {}
-            }
-        }
-        let Some((run, bytes)) = self.read_settled(move |connection| load(connection, id)).await? else {
-            return Ok(None);
-        };
-        self.shared().run_cache.put(run.clone(), bytes);
-        Ok(Some(run))
-    }
-
-    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
-        let commit = Commit {
-            expected: before.revision,
-            row: Row::of(after, encode(after, Some(before))),
-            same_place: is_in_same_place(before, after),
-            events: event_log::encode(events),
-        };
-        let (run, bytes, shared) = (after.clone(), commit.row.bytes(), self.shared().clone());
-        let keep = move |(): &()| {
-            let id = run.id;
-            shared.run_cache.put(run, bytes);
-            shared.run_watch.changed(id);
-        };
-        let result = self.writer().write_and(Durability::Synced, move |session| commit.write(session), keep).await;
-        if result.as_ref().is_err_and(PortError::is_conflict) {
-            self.shared().run_cache.forget(before.id);
-        }
-        result
-    }
-
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
         let deadline = Instant::now() + at_most;
         let waiter = self.shared().run_watch.wait(id);
@@ -105,7 +109,7 @@ impl Runs for Store {
             changed.as_mut().enable();
             match self.readers().read(|connection| self::revision(connection, id))? {
                 Some(stored) if stored <= revision && Instant::now() < deadline => {}
-                Some(_) => return self.load(id).await,
+                Some(_) => return Records::<Run>::load(self, &id).await,
                 None => return Ok(None),
             }
             // A timeout only means that it is time to look again.

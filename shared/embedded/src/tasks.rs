@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde_json::Value;
+use windlass_contract::event::PublicEvent;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::limits::MAX_LISTED;
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{DueTask, PortError, PutTask, StoredVersion, TaskRecord, Tasks};
+use windlass_engine::ports::{DueTask, PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks};
 
 use crate::error::{Failure, unreadable};
 use crate::session::Session;
@@ -14,19 +15,8 @@ use crate::store::Store;
 use crate::writer::Durability;
 
 #[async_trait]
-impl Tasks for Store {
-    async fn put(
-        &self,
-        name: &TaskName,
-        source: &Value,
-        next_due: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<PutTask, PortError> {
-        let put = Put { name: name.clone(), source: source.clone(), text: source.to_string(), next_due, now };
-        self.writer().write(Durability::Synced, move |session| put.write(session)).await
-    }
-
-    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+impl Records<TaskRecord> for Store {
+    async fn load(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
         let record = self.readers().read(|connection| {
             let mut statement = connection.prepare_cached("SELECT body FROM tasks WHERE name = ?1")?;
             let body = statement.query_row([name.as_str()], body).optional()?;
@@ -41,14 +31,28 @@ impl Tasks for Store {
         Ok(record)
     }
 
+    async fn commit(&self, before: &TaskRecord, after: &TaskRecord, _: &[PublicEvent]) -> Result<(), PortError> {
+        let (before, after) = (before.revision, after.clone());
+        self.writer().write(Durability::Synced, move |session| update(session, before, &after)).await
+    }
+}
+
+#[async_trait]
+impl Tasks for Store {
+    async fn put(
+        &self,
+        name: &TaskName,
+        source: &Value,
+        next_due: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<PutTask, PortError> {
+        let put = Put { name: name.clone(), source: source.clone(), text: source.to_string(), next_due, now };
+        self.writer().write(Durability::Synced, move |session| put.write(session)).await
+    }
+
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         let name = name.clone();
         self.read_settled(move |connection| stored_version(connection, &name, version)).await
-    }
-
-    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
-        let record = TaskRecord { revision: record.revision + 1, ..record.clone() };
-        self.writer().write(Durability::Synced, move |session| update(session, &record)).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {
@@ -111,10 +115,11 @@ impl Put {
         } else if !record.deleted && record.next_due == self.next_due {
             return Ok(PutTask { version: record.version, created });
         }
+        let before = record.revision;
         record.revision += 1;
         record.deleted = false;
         record.next_due = self.next_due;
-        update(session, &record)?;
+        update(session, before, &record)?;
         Ok(PutTask { version: record.version, created })
     }
 
@@ -139,12 +144,13 @@ impl Put {
     }
 }
 
-/// Writes a record that already has its next revision.
-fn update(session: &mut Session<'_>, record: &TaskRecord) -> Result<(), Failure> {
+/// Writes a record over the one of that revision.
+fn update(session: &mut Session<'_>, before: u64, record: &TaskRecord) -> Result<(), Failure> {
+    let expected = i64::try_from(before).unwrap_or(i64::MAX);
     let (revision, due, body) = columns(record)?;
     let sql = "UPDATE tasks SET revision = ?2, deleted = ?3, next_due = ?4, body = ?5
-               WHERE name = ?1 AND revision = ?2 - 1";
-    match session.write(sql, (record.name.as_str(), revision, record.deleted, due, body))? {
+               WHERE name = ?1 AND revision = ?6";
+    match session.write(sql, (record.name.as_str(), revision, record.deleted, due, body, expected))? {
         0 => Err(PortError::conflict().into()),
         _ => Ok(()),
     }

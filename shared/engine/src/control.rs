@@ -120,7 +120,7 @@ impl Control {
     pub async fn request(&self, id: RunId, request: ControlRequest, caller: Caller) -> Result<Accepted, ControlError> {
         let passive = request.in_passive();
         request.check()?;
-        let run = self.ports.runs.load(id).await?.ok_or(ControlError::UnknownRun(id))?;
+        let run = self.ports.runs.load(&id).await?.ok_or(ControlError::UnknownRun(id))?;
         let definition = self.definitions.get(&run.task, run.version).await?;
         if request.is_done(run.status) {
             return Err(ControlError::Refused { request: passive, status: run.status });

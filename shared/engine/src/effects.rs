@@ -4,6 +4,7 @@
 //! request with one does.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{
@@ -12,9 +13,10 @@ use windlass_contract::message::{
 use windlass_contract::trace::traceparent;
 use windlass_domain::definition::Definition;
 use windlass_domain::delivery::Delivery;
-use windlass_domain::ids::{AgentId, PoolName, RunId};
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskVersion};
 use windlass_domain::limits::{MAX_BATCH, MAX_CLAIMS, MAX_DELAY_MS};
 use windlass_domain::run::{Command, Confirm, Input, Perform, Run, Stop};
+use windlass_domain::schedule::{TaskInput, TurnCommand};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
@@ -25,19 +27,29 @@ use crate::send::{send_all, send_each, together};
 
 /// Messages and events that are to be sent. Sending them twice does no harm.
 #[derive(Debug, Default)]
-pub(crate) struct Effects {
+pub struct Effects {
     pub(crate) messages: Vec<(QueueName, Outgoing)>,
     pub(crate) events: Vec<PublicEvent>,
     /// The pools that get an attempt.
-    waits: Vec<Wait>,
+    pub(crate) waits: Vec<Wait>,
+    /// What was decided about the turns of schedules.
+    pub(crate) turns: Vec<Turn>,
+}
+
+/// What was decided about the turns of a task's schedule, and by which version.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    pub(crate) version: TaskVersion,
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) command: TurnCommand,
 }
 
 /// That an attempt of a run goes to a pool, and how soon it is said if no agent serves that.
 #[derive(Debug)]
-struct Wait {
-    run: RunId,
-    pool: PoolName,
-    tell_after: Millis,
+pub(crate) struct Wait {
+    pub(crate) run: RunId,
+    pub(crate) pool: PoolName,
+    pub(crate) tell_after: Millis,
 }
 
 impl Effects {
@@ -50,7 +62,7 @@ impl Effects {
         mut events: Vec<PublicEvent>,
     ) -> Self {
         events.retain(|event| event.is_published(definition));
-        let mut effects = Self { messages: messages_of(now, definition, run, commands), events, waits: Vec::new() };
+        let mut effects = Self { messages: messages_of(now, definition, run, commands), events, ..Self::default() };
         for command in commands {
             if let Command::Perform(perform) = command
                 && run.action(perform.of.action).unserved.is_none()
@@ -84,13 +96,12 @@ impl Effects {
         Self { messages: vec![to_run(run.id, Input::Start, Millis(0))], ..Self::default() }
     }
 
-    /// Sends everything. An error means that some of it may not have been sent.
+    /// Sends the messages and events of one step. An error means that some may not have been sent.
     pub(crate) async fn send(self, ports: &Ports) -> Result<(), PortError> {
         Self::send_together(vec![self], ports).await.into_iter().collect()
     }
 
-    /// Sends the effects of several runs together; says for each whether all of its own were sent, so that one queue out
-    /// of reach holds up only those who need it.
+    /// Sends the messages and events of several steps together; says for each whether all of its own were sent.
     ///
     /// Nothing is sent a second time here: the agent that gets an attempt's first message may begin it without asking, so only
     /// a redelivered input, whose attempts must be claimed, sends it again.
@@ -205,8 +216,8 @@ fn messages_of(now: Timestamp, definition: &Definition, run: &Run, commands: &[C
                 }
             }
             Command::Ended => {
-                let due = InboxMessage::Due { v: MESSAGE_VERSION, task: run.task.clone(), nominal: None };
-                messages.push((QueueName::Inbox, Outgoing::now(encode(&due))));
+                let ended = InboxMessage::of_task(run.task.clone(), TaskInput::Ended);
+                messages.push((QueueName::Inbox, Outgoing::now(encode(&ended))));
             }
         }
     }

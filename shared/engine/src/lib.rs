@@ -9,18 +9,21 @@ pub mod backoff;
 pub mod control;
 mod dead_letter;
 pub mod definitions;
-pub mod due;
 mod effects;
 pub mod perform;
 pub mod pools;
 pub mod ports;
 pub mod process_manager;
 pub mod registry;
+mod runs;
 pub mod scheduler;
 mod send;
 pub mod settle;
+pub mod step;
+pub mod subject;
 pub mod submit;
 pub mod sweeper;
+mod turns;
 
 use ports::{Agents, Bus, Clock, Queues, Runs, Schedules, Tasks};
 

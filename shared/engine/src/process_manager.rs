@@ -1,38 +1,38 @@
-//! The process manager: every input of every run goes through here.
+//! The process manager: every input of every record goes through here.
 //!
-//! A batch from the inbox is grouped by run, and each run is advanced with one write. A message is acknowledged only
+//! A batch from the inbox is grouped by record, and each record is advanced with one write. A message is acknowledged only
 //! when all of its work is done. An unreadable message goes to the dead-letter queue with its reason; it is never just
 //! deleted.
 
-mod waiting;
-
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{join, join_all};
+use futures::future::{join_all, join3};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
-use windlass_contract::trace::trace_id;
-use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::aggregate::Aggregate;
+use windlass_domain::ids::TaskName;
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES, MAX_FAILED_DELIVERIES};
-use windlass_domain::run::{Input, Rejection, Run};
+use windlass_domain::run::Run;
+use windlass_domain::schedule::TaskRecord;
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
 use crate::backoff::{Backoff, again_after};
 use crate::dead_letter::bury;
 use crate::definitions::Definitions;
-use crate::due::{Handled, handle_due};
 use crate::effects::{Effects, report_dead};
-use crate::pools::Pools;
 use crate::ports::{ErrorClass, PortError, QueueName, Receipt, Received, Sender};
-use crate::settle::{Given, Settled, settle};
+use crate::settle::{Settled, carry_out, settle};
+use crate::step::Answer;
+use crate::subject::{Engine, Given, Missing, Subject};
 use crate::sweeper::Sweeper;
 
 /// How long an input stays hidden while it is worked on.
@@ -41,74 +41,80 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_secs(10);
 /// By how much the clocks of a queue and of a process manager may differ.
 const CLOCK_SKEW: Duration = Duration::from_secs(10);
-/// A start whose run does not exist comes again for that long: its submitter may be about to write the record.
-const AWAITED_FOR: Millis = Millis::from_secs(3 * 60);
-/// Receives after which the inputs of one run are no longer decided together.
+/// Receives after which the inputs of one record are no longer decided together.
 const TOGETHER: u32 = 2;
-/// Locks over runs: inputs of one run that come to one process wait for each other instead of meeting in conflicts.
+/// Locks over records: inputs of one record that come to one process wait for each other instead of meeting in conflicts.
 const LOCKS: usize = 256;
 
-/// Advances runs.
+/// Why an input is kept as a dead letter.
+const FORBIDDEN: &str = "its sender may not say this: an agent speaks of attempts of its own pool";
+
+/// Advances records.
 pub struct ProcessManager {
-    ports: Ports,
-    definitions: Arc<Definitions>,
-    pools: Pools,
+    engine: Engine,
     sweeper: Sweeper,
     locks: Vec<Mutex<()>>,
 }
 
-/// A batch of messages, sorted by what they are about; each is known by its place among them.
+/// A batch of messages, sorted by the record that they are about; each is known by its place among them.
 #[derive(Default)]
 struct Batch {
-    groups: BTreeMap<RunId, Group>,
-    others: Vec<(usize, Other)>,
-}
-
-/// An input that is not of one run.
-enum Other {
-    Due(TaskName, Option<Timestamp>),
-    Sweep(Timestamp),
-    /// An agent sent what only the host may send.
-    Forbidden,
+    runs: BTreeMap<<Run as Aggregate>::Id, Group<Run>>,
+    tasks: BTreeMap<TaskName, Group<TaskRecord>>,
+    sweeps: Vec<(usize, Timestamp)>,
 }
 
 impl Batch {
     fn add(&mut self, at: usize, received: &Received, message: InboxMessage) {
+        let (sender, repeated) = (received.sender.clone(), received.receive_count > 1);
         match message {
             InboxMessage::Run { run, input, caller, .. } => {
-                let (sender, repeated) = (received.sender.clone(), received.receive_count > 1);
-                let group =
-                    self.groups.entry(run).or_insert_with(|| Group { run, inputs: Vec::new(), places: Vec::new() });
-                group.inputs.push(Given { input, caller, sender, repeated });
-                group.places.push(at);
+                Group::add(&mut self.runs, run, at, Given { input, caller, sender, repeated });
             }
-            InboxMessage::Due { .. } | InboxMessage::Sweep { .. } if received.sender != Sender::Host => {
-                self.others.push((at, Other::Forbidden));
+            InboxMessage::Task { task, input, caller, .. } => {
+                Group::add(&mut self.tasks, task, at, Given { input, caller, sender, repeated });
             }
-            InboxMessage::Due { task, nominal, .. } => self.others.push((at, Other::Due(task, nominal))),
-            InboxMessage::Sweep { nominal, .. } => self.others.push((at, Other::Sweep(nominal))),
+            InboxMessage::Sweep { nominal, .. } => self.sweeps.push((at, nominal)),
         }
     }
 }
 
-/// The inputs of one run, and the places of the messages that brought them.
+/// The inputs of one record, and the places of the messages that brought them.
 #[derive(Clone)]
-struct Group {
-    run: RunId,
-    inputs: Vec<Given>,
+struct Group<S: Subject> {
+    id: S::Id,
+    inputs: Vec<Given<S::Input>>,
     places: Vec<usize>,
 }
 
-impl Group {
+impl<S: Subject> Group<S> {
+    fn add(groups: &mut BTreeMap<S::Id, Self>, id: S::Id, at: usize, given: Given<S::Input>) {
+        let empty = |id| Self { id, inputs: Vec::new(), places: Vec::new() };
+        let group = groups.entry(id.clone()).or_insert_with(|| empty(id));
+        group.inputs.push(given);
+        group.places.push(at);
+    }
+
     /// The group, or each of its inputs by itself once they have failed together twice: one that panics takes no other along.
     fn apart(self, received: &[Received]) -> Vec<Self> {
         let has_failed_twice = self.places.iter().any(|at| received[*at].receive_count > TOGETHER);
         if self.places.len() == 1 || !has_failed_twice {
             return vec![self];
         }
-        let run = self.run;
-        let one = |(given, at)| Self { run, inputs: vec![given], places: vec![at] };
+        let one = |(given, at)| Self { id: self.id.clone(), inputs: vec![given], places: vec![at] };
         self.inputs.into_iter().zip(self.places).map(one).collect()
+    }
+
+    /// The group without the inputs that time has made untrue.
+    async fn still_true(&self, engine: &Engine) -> Self {
+        let mut kept = Self { id: self.id.clone(), inputs: Vec::new(), places: Vec::new() };
+        for (given, place) in self.inputs.iter().zip(&self.places) {
+            if S::is_still_true(engine, &given.input).await {
+                kept.inputs.push(given.clone());
+                kept.places.push(*place);
+            }
+        }
+        kept
     }
 }
 
@@ -116,8 +122,8 @@ impl ProcessManager {
     /// A process manager over these ports.
     pub fn new(ports: Ports, definitions: Arc<Definitions>) -> Self {
         let locks = (0..LOCKS).map(|_| Mutex::default()).collect();
-        let (pools, sweeper) = (Pools::new(&ports), Sweeper::new(ports.clone(), Duration::ZERO));
-        Self { ports, definitions, pools, sweeper, locks }
+        let sweeper = Sweeper::new(ports.clone(), Duration::ZERO);
+        Self { engine: Engine::new(ports, definitions), sweeper, locks }
     }
 
     /// Works on the inbox until `shutdown` is cancelled, then finishes the messages that it has received.
@@ -129,7 +135,7 @@ impl ProcessManager {
         let mut backoff = Backoff::of_failures();
         loop {
             let until = Instant::now() + VISIBILITY - CLOCK_SKEW;
-            let receive = self.ports.queues.receive(&QueueName::Inbox, MAX_BATCH, VISIBILITY, WAIT);
+            let receive = self.engine.ports.queues.receive(&QueueName::Inbox, MAX_BATCH, VISIBILITY, WAIT);
             let received = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -156,12 +162,12 @@ impl ProcessManager {
         let again = |(delivery, _): (Received, bool)| (delivery.receipt, again_after(delivery.receive_count));
         let bad: Vec<(Receipt, Duration)> = bad.into_iter().map(again).collect();
         if !good.is_empty()
-            && let Err(error) = self.ports.queues.delete(&QueueName::Inbox, good).await
+            && let Err(error) = self.engine.ports.queues.delete(&QueueName::Inbox, good).await
         {
             tracing::warn!(error = %error, "failed to acknowledge inputs; they will come again");
         }
         if !bad.is_empty()
-            && let Err(error) = self.ports.queues.extend(&QueueName::Inbox, bad).await
+            && let Err(error) = self.engine.ports.queues.extend(&QueueName::Inbox, bad).await
         {
             tracing::warn!(error = %error, "failed to hand back inputs; they come again by themselves");
         }
@@ -183,17 +189,18 @@ impl ProcessManager {
                 Err(error) => done[at] = self.bury(&QueueName::Inbox, one, &error.to_string()).await,
             }
         }
-        let groups: Vec<Group> = batch.groups.into_values().flat_map(|group| group.apart(received)).collect();
-        let settled = self.settle_all(&groups, received, until);
-        let others = join_all(batch.others.iter().map(|(at, other)| self.handle_other(other, &received[*at])));
-        let (settled, others) = join(settled, others).await;
-        for ((at, _), handled) in batch.others.iter().zip(others) {
-            done[*at] = handled;
+        let runs = self.settle_all(batch.runs, received, until);
+        let tasks = self.settle_all(batch.tasks, received, until);
+        let sweeps = join_all(batch.sweeps.iter().map(|(at, nominal)| self.sweep(*nominal, &received[*at])));
+        let (runs, tasks, sweeps) = join3(runs, tasks, sweeps).await;
+        for ((at, _), swept) in batch.sweeps.iter().zip(sweeps) {
+            done[*at] = swept;
         }
-        for (group, settled) in groups.iter().zip(settled) {
-            for at in &group.places {
-                done[*at] = settled;
-            }
+        let (groups, effects): (Vec<_>, Vec<_>) = runs.into_iter().chain(tasks).unzip();
+        let sent = carry_out(&self.engine, effects).await;
+        for (places, sent) in groups.iter().zip(sent) {
+            let sent = report("send what follows", sent);
+            places.iter().for_each(|at| done[*at] = sent);
         }
         done
     }
@@ -212,49 +219,57 @@ impl ProcessManager {
         match (queue, decode::<PerformMessage>(&delivery.body)) {
             (QueueName::Pool(_), Ok(perform)) => report(
                 "report a dead letter",
-                report_dead(&self.ports, &perform, Some(&delivery.id), reason.to_owned()).await,
+                report_dead(&self.engine.ports, &perform, Some(&delivery.id), reason.to_owned()).await,
             ),
             (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control { .. } | QueueName::DeadLetter, _) => true,
         }
     }
 
-    /// Settles each run with one write, then sends what follows from all of them together.
-    async fn settle_all(&self, groups: &[Group], received: &[Received], until: Option<Instant>) -> Vec<bool> {
+    /// Settles each record with one write. Gives what follows from each that was settled, with the places of its messages.
+    async fn settle_all<S: Subject>(
+        &self,
+        groups: BTreeMap<S::Id, Group<S>>,
+        received: &[Received],
+        until: Option<Instant>,
+    ) -> Vec<(Vec<usize>, Effects)>
+    where
+        S::Id: Hash,
+    {
+        let groups: Vec<Group<S>> = groups.into_values().flat_map(|group| group.apart(received)).collect();
         let settled = join_all(groups.iter().map(|group| self.settle(group, received, until))).await;
-        let is_settled: Vec<bool> = settled.iter().map(Option::is_some).collect();
-        let mut effects: Vec<Effects> = settled.into_iter().map(Option::unwrap_or_default).collect();
-        for one in &mut effects {
-            one.look_for_agents(&self.pools).await;
-        }
-        let sent = Effects::send_together(effects, &self.ports).await;
-        is_settled.into_iter().zip(sent).map(|(settled, sent)| report("send what follows", sent) && settled).collect()
+        let settled = groups.into_iter().zip(settled);
+        settled.filter_map(|(group, effects)| effects.map(|effects| (group.places, effects))).collect()
     }
 
-    /// Settles one run; gives what is to be sent, or nothing if its inputs must come again.
-    async fn settle(&self, group: &Group, received: &[Received], until: Option<Instant>) -> Option<Effects> {
-        let group = self.still_true(group).await;
-        let group = group.as_ref();
+    /// Settles one record; gives what is to be sent, or nothing if its inputs must come again.
+    async fn settle<S: Subject>(
+        &self,
+        group: &Group<S>,
+        received: &[Received],
+        until: Option<Instant>,
+    ) -> Option<Effects>
+    where
+        S::Id: Hash,
+    {
+        let group = &group.still_true(&self.engine).await;
         if group.inputs.is_empty() {
             return Some(Effects::default());
         }
         let settled = {
-            let _guard = self.locks[lock_of(group.run)].lock().await;
-            let span = tracing::info_span!("run", trace.id = trace_id(group.run), run.id = %group.run);
-            let settled = settle(&self.ports, &self.definitions, group.run, &group.inputs, until);
-            let settled = settled.instrument(span);
-            // A decision that panics is a bug of ours; the other runs go on, and its inputs end as dead letters.
+            let _guard = self.locks[lock_of(&group.id)].lock().await;
+            let settled = settle::<S>(&self.engine, &group.id, &group.inputs, until).instrument(S::span(&group.id));
+            // A decision that panics is a bug of ours; the other records go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(PortError::panicked()))
         };
         match settled {
-            Ok((Settled::Decided { run, answers }, effects)) => {
-                self.decided(group, received, (&run, &answers), effects).await
-            }
-            Ok((Settled::Unknown, _)) if self.is_awaited(group, received) => None,
-            // The submitter of a run that has only a start gave up before it wrote the record, and has told its caller so.
-            Ok((Settled::Unknown, _)) if group.inputs.iter().all(is_start) => Some(Effects::default()),
-            Ok((Settled::Unknown, _)) => self.bury_all(group, received, "there is no such run").await,
+            Ok((Settled::Decided { answers, .. }, effects)) => self.decided(group, received, &answers, effects).await,
+            Ok((Settled::Unknown, _)) => match S::missing(&group.id, &group.inputs, self.age(group, received)) {
+                Missing::Awaited => None,
+                Missing::GivenUp => Some(Effects::default()),
+                Missing::Unknown(reason) => self.bury_all(group, received, &reason).await,
+            },
             Ok((Settled::Late, _)) => {
-                tracing::warn!(run.id = %group.run, "inputs were not decided in time; they come again");
+                tracing::warn!(record = %group.id, "inputs were not decided in time; they come again");
                 None
             }
             Err(error) => self.failed(group, received, error).await,
@@ -262,43 +277,38 @@ impl ProcessManager {
     }
 
     /// Keeps forbidden inputs as dead letters; gives back the effects if all of those were kept.
-    async fn decided(
+    async fn decided<S: Subject>(
         &self,
-        group: &Group,
+        group: &Group<S>,
         received: &[Received],
-        (run, answers): (&Run, &[Result<(), Rejection>]),
-        mut effects: Effects,
+        answers: &[Answer<S::Refusal>],
+        effects: Effects,
     ) -> Option<Effects> {
         for (answer, at) in answers.iter().zip(&group.places) {
-            let Err(rejection) = answer else { continue };
-            tracing::debug!(run.id = %group.run, rejection = %rejection, "refused an input");
-            if *rejection == Rejection::Forbidden
-                && !self.bury(&QueueName::Inbox, &received[*at], &rejection.to_string()).await
-            {
-                return None;
+            match answer {
+                Answer::Accepted => {}
+                Answer::Refused(why) => tracing::debug!(record = %group.id, rejection = %why, "refused an input"),
+                Answer::Forbidden if self.bury(&QueueName::Inbox, &received[*at], FORBIDDEN).await => {}
+                Answer::Forbidden => return None,
             }
-        }
-        if group.inputs.iter().any(|given| matches!(given.input, Input::Sweep)) {
-            report("tell which pools have no agent", self.tell_of_pools(run, &mut effects).await);
         }
         Some(effects)
     }
 
-    /// Whether a run may still come to be: its submitter sends the start before it writes the record.
-    fn is_awaited(&self, group: &Group, received: &[Received]) -> bool {
+    /// How long ago the oldest input of the group was sent.
+    fn age<S: Subject>(&self, group: &Group<S>, received: &[Received]) -> Millis {
         let oldest = group.places.iter().map(|at| received[*at].sent_at).min();
-        let age = oldest.map_or(0, |sent_at| self.ports.clock.now().since(sent_at).0);
-        group.inputs.iter().any(is_start) && age < AWAITED_FOR.0
+        oldest.map_or(Millis(0), |sent_at| self.engine.ports.clock.now().since(sent_at))
     }
 
     /// Inputs that failed come again, until they have come too often.
-    async fn failed(&self, group: &Group, received: &[Received], error: PortError) -> Option<Effects> {
+    async fn failed<S: Subject>(&self, group: &Group<S>, received: &[Received], error: PortError) -> Option<Effects> {
         let most = match error.class {
             ErrorClass::Retry | ErrorClass::Conflict => MAX_DELIVERIES,
             ErrorClass::Reject | ErrorClass::Bug => MAX_FAILED_DELIVERIES,
         };
         let reason = format!("failed to {error}");
-        report("settle a run", Err(error));
+        report("settle a record", Err(error));
         let is_last = |at: &usize| received[*at].receive_count >= most;
         if !group.places.iter().all(is_last) {
             return None;
@@ -306,51 +316,30 @@ impl ProcessManager {
         self.bury_all(group, received, &reason).await
     }
 
-    async fn bury_all(&self, group: &Group, received: &[Received], reason: &str) -> Option<Effects> {
+    async fn bury_all<S: Subject>(&self, group: &Group<S>, received: &[Received], reason: &str) -> Option<Effects> {
         let bury = |at: &usize| self.bury(&QueueName::Inbox, &received[*at], reason);
         let buried = join_all(group.places.iter().map(bury)).await.into_iter().all(|done| done);
         buried.then(Effects::default)
     }
 
-    async fn handle_other(&self, other: &Other, delivery: &Received) -> bool {
-        match other {
-            Other::Forbidden => self.bury(&QueueName::Inbox, delivery, "an agent may not send it").await,
-            Other::Due(task, nominal) => self.handle_due(task, *nominal, delivery).await,
-            Other::Sweep(nominal) => {
-                let swept = AssertUnwindSafe(self.sweeper.round(*nominal)).catch_unwind().await;
-                report("sweep", swept.unwrap_or_else(|_| Err(PortError::panicked())))
-            }
+    async fn sweep(&self, nominal: Timestamp, delivery: &Received) -> bool {
+        if delivery.sender != Sender::Host {
+            return self.bury(&QueueName::Inbox, delivery, FORBIDDEN).await;
         }
-    }
-
-    async fn handle_due(&self, task: &TaskName, nominal: Option<Timestamp>, delivery: &Received) -> bool {
-        let handled = AssertUnwindSafe(handle_due(&self.ports, &self.definitions, &self.pools, task, nominal))
-            .catch_unwind()
-            .await;
-        match handled.unwrap_or_else(|_| Err(PortError::panicked())) {
-            Ok(Handled::Done) => true,
-            Ok(Handled::UnknownTask) => {
-                let reason = format!("there is no task `{task}`, and there never was");
-                self.bury(&QueueName::Inbox, delivery, &reason).await
-            }
-            Err(error) => report("handle a due time", Err(error)),
-        }
+        let swept = AssertUnwindSafe(self.sweeper.round(nominal)).catch_unwind().await;
+        report("sweep", swept.unwrap_or_else(|_| Err(PortError::panicked())))
     }
 
     /// Puts a message that no process can handle where a person finds it, with the reason.
     async fn bury(&self, queue: &QueueName, delivery: &Received, reason: &str) -> bool {
         tracing::error!(queue = %queue, reason, "a message goes to the dead-letter queue");
-        report("bury a message", bury(self.ports.queues.as_ref(), queue, &delivery.body, reason).await)
+        report("bury a message", bury(self.engine.ports.queues.as_ref(), queue, &delivery.body, reason).await)
     }
 }
 
-fn is_start(given: &Given) -> bool {
-    given.input == Input::Start
-}
-
-/// Run ids are evenly spread: the last byte of each is a hash's, or random.
-fn lock_of(run: RunId) -> usize {
-    usize::from(run.as_uuid().as_bytes()[15]) % LOCKS
+fn lock_of(id: &impl Hash) -> usize {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+    usize::try_from(hash % LOCKS as u64).unwrap_or(0)
 }
 
 fn report(what: &'static str, result: Result<(), PortError>) -> bool {

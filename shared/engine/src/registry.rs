@@ -127,7 +127,7 @@ impl Registry {
                 Some(schedule) => self.ports.schedules.put(name, schedule, self.ports.clock.now()).await?,
                 None => self.ports.schedules.remove(name).await?,
             }
-            let Some(record) = self.ports.tasks.get(name).await? else { return Ok(()) };
+            let Some(record) = self.ports.tasks.load(name).await? else { return Ok(()) };
             let found = Newest::of(&record);
             if found == newest {
                 return Ok(());
@@ -143,7 +143,7 @@ impl Registry {
 
     /// The stored next due time, if the definition's schedule is the one that it was computed by.
     async fn kept_place(&self, definition: &Definition) -> Result<Option<Timestamp>, PortError> {
-        let Some(record) = self.ports.tasks.get(&definition.task).await? else {
+        let Some(record) = self.ports.tasks.load(&definition.task).await? else {
             return Ok(None);
         };
         let (false, Some(place)) = (record.deleted, record.next_due) else {
@@ -156,7 +156,7 @@ impl Registry {
 
     /// A task and its newest version, from its record; deleted tasks are included.
     pub async fn get(&self, name: &TaskName) -> Result<Option<RegisteredTask>, PortError> {
-        match self.ports.tasks.get(name).await? {
+        match self.ports.tasks.load(name).await? {
             Some(record) => self.registered(record).await.map(Some),
             None => Ok(None),
         }
@@ -195,11 +195,12 @@ impl Registry {
     }
 
     async fn try_delete(&self, name: &TaskName) -> Result<(), DeleteError> {
-        let record = self.ports.tasks.get(name).await?;
+        let record = self.ports.tasks.load(name).await?;
         let record = record.ok_or_else(|| DeleteError::UnknownTask(name.clone()))?;
         if !record.deleted {
-            let deleted = TaskRecord { deleted: true, next_due: None, waiting: Vec::new(), ..record };
-            self.ports.tasks.update(&deleted).await?;
+            let revision = record.revision + 1;
+            let deleted = TaskRecord { deleted: true, next_due: None, waiting: Vec::new(), revision, ..record.clone() };
+            self.ports.tasks.commit(&record, &deleted, &[]).await?;
         }
         Ok(self.keep_schedule(name, Newest::Deleted, None).await?)
     }

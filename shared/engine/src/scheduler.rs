@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_contract::message::{InboxMessage, encode};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::TaskName;
 use windlass_domain::limits::MAX_CATCH_UP_DUE;
-use windlass_domain::schedule::Round;
+use windlass_domain::schedule::{Round, TaskInput};
 use windlass_domain::time::Timestamp;
 
 use crate::Ports;
 use crate::backoff::Backoff;
 use crate::definitions::Definitions;
-use crate::due::event;
 use crate::ports::{DueTask, Outgoing, PortError, QueueName, TaskRecord};
 use crate::send::send_all;
+use crate::turns::event;
 
 /// The longest sleep: a task that is put meanwhile may be due sooner than any other.
 const MAX_SLEEP: Duration = Duration::from_secs(1);
@@ -131,11 +131,12 @@ impl Scheduler {
         let mut backoff = Backoff::of_conflicts();
         for _ in 0..MAX_CONFLICTS {
             let name = record.name.clone();
-            match self.ports.tasks.update(&TaskRecord { next_due, ..record }).await {
+            let moved = TaskRecord { next_due, revision: record.revision + 1, ..record.clone() };
+            match self.ports.tasks.commit(&record, &moved, &[]).await {
                 Err(error) if error.is_conflict() => backoff.wait().await,
                 done => return done,
             }
-            record = match self.ports.tasks.get(&name).await? {
+            record = match self.ports.tasks.load(&name).await? {
                 Some(record) if record.next_due == Some(due) && record.version == version => record,
                 // Another host has moved it, or it is another schedule's.
                 Some(_) | None => return Ok(()),
@@ -146,7 +147,7 @@ impl Scheduler {
 
     async fn send(&self, record: &TaskRecord, round: &Round) -> Result<(), PortError> {
         let message = |nominal| {
-            let due = InboxMessage::Due { v: MESSAGE_VERSION, task: record.name.clone(), nominal: Some(nominal) };
+            let due = InboxMessage::of_task(record.name.clone(), TaskInput::Due { nominal });
             (QueueName::Inbox, Outgoing::now(encode(&due)))
         };
         let messages: Vec<_> = round.fire.iter().copied().map(message).collect();
@@ -161,6 +162,7 @@ impl Scheduler {
             "count": round.missed.len(),
             "more": round.missed.len() == MAX_CATCH_UP_DUE,
         });
-        event::publish(&self.ports, definition, record.version, event::MISSED, *first, reason).await
+        let event = event::of(definition, record.version, (event::MISSED, *first, reason), self.ports.clock.now());
+        self.ports.bus.publish(&[event]).await
     }
 }

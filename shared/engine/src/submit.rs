@@ -23,7 +23,8 @@ use crate::effects::{Effects, to_run};
 use crate::pools::Pools;
 use crate::ports::{Created, ErrorClass, PortError};
 use crate::send::send_all;
-use crate::settle::{Given, fold};
+use crate::step::Step;
+use crate::subject::Given;
 
 /// How long the message that completes a start is held back.
 const HELD_BACK: Millis = Millis::from_secs(60);
@@ -145,7 +146,7 @@ impl Starter {
             Some(key) => {
                 check_key(key)?;
                 let id = RunId::from_key(&request.task, key);
-                if let Some(run) = self.ports.runs.load(id).await? {
+                if let Some(run) = self.ports.runs.load(&id).await? {
                     return self.repeated(run, request).await;
                 }
                 id
@@ -169,7 +170,7 @@ impl Starter {
                 Ok(Started { run, definition, created: true })
             }
             Created::Existing => {
-                let run = self.ports.runs.load(id).await?.ok_or_else(PortError::conflict)?;
+                let run = self.ports.runs.load(&id).await?.ok_or_else(PortError::conflict)?;
                 self.repeated(run, request).await
             }
         }
@@ -205,7 +206,7 @@ impl Starter {
     /// The version that is asked for, of a task that starts runs.
     async fn version(&self, request: &StartRequest) -> Result<TaskVersion, StartError> {
         let task = &request.task;
-        let record = self.ports.tasks.get(task).await?.ok_or_else(|| StartError::UnknownTask(task.clone()))?;
+        let record = self.ports.tasks.load(task).await?.ok_or_else(|| StartError::UnknownTask(task.clone()))?;
         if record.deleted {
             return Err(StartError::DeletedTask(task.clone()));
         }
@@ -244,16 +245,18 @@ impl Begun {
     /// Begins a submitted run. One of a few actions begins at once. The start of a large run, which may have to send
     /// thousands of messages, is left to the process manager. So is a start that ends an action or the whole run. Only
     /// a process whose input comes again if it dies may publish an end.
-    pub(crate) async fn of(pools: &Pools, definition: &Definition, submitted: Run, now: Timestamp) -> Self {
+    pub(crate) async fn of(pools: &Pools, definition: &Arc<Definition>, submitted: Run, now: Timestamp) -> Self {
         let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
-        let folded = is_small.then(|| fold(now, definition, &submitted, &[Given::new(Input::Start)], false));
-        let Some(folded) = folded.filter(|folded| folded.run.open as usize == definition.actions.len()) else {
+        let inputs = [Given::new(Input::Start)];
+        let step = is_small.then(|| Step::of(&submitted, definition, &inputs, now, false));
+        let Some(step) = step.filter(|step| step.record.open as usize == definition.actions.len()) else {
             let effects = Effects::start_of(&submitted);
             return Self { run: submitted, events: Vec::new(), effects };
         };
-        let mut effects = Effects::of(now, definition, &folded.run, &folded.commands, folded.events.clone());
+        let events = step.events.clone();
+        let (run, _, mut effects) = step.settled(definition, &inputs, now);
         effects.look_for_agents(pools).await;
-        Self { run: folded.run, events: folded.events, effects }
+        Self { run, events, effects }
     }
 
     /// Writes the record, and on a host that can, sends what follows with it.

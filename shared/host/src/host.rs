@@ -223,7 +223,7 @@ impl Host {
 
     /// The run once it has ended; none if there is no such run.
     pub async fn wait_for_end(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        let mut run = self.ports.runs.load(id).await?;
+        let mut run = self.ports.runs.load(&id).await?;
         while let Some(known) = run.as_ref().filter(|run| !run.status.is_final()) {
             run = self.ports.runs.changed(id, known.revision, LOOK).await?;
         }

@@ -6,6 +6,7 @@
 mod agents;
 mod events;
 mod queues;
+mod records;
 mod runs;
 mod schedules;
 mod tasks;

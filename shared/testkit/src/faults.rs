@@ -14,9 +14,9 @@ use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Bus, Created, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, PutTask,
-    QueueName, Queues, Receipt, Received, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules, StoredVersion,
-    TaskRecord, Tasks,
+    AgentRecord, Agents, Bus, Created, DueTask, ErrorClass, EventCursor, Glance, LoggedEvent, Outgoing, PortError,
+    PutTask, QueueName, Queues, Receipt, Received, Records, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules,
+    StoredVersion, TaskRecord, Tasks,
 };
 
 /// When a caller dies, or what becomes of the one call that fails.
@@ -177,6 +177,21 @@ impl Queues for FaultyHost {
 }
 
 #[async_trait]
+impl Records<Run> for FaultyHost {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        self.call(|| self.inner.runs.load(&id)).await
+    }
+
+    async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
+        self.call(|| self.inner.runs.glance(&id)).await
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.call(|| self.inner.runs.commit(before, after, events)).await
+    }
+}
+
+#[async_trait]
 impl Runs for FaultyHost {
     fn sends_with_record(&self) -> bool {
         self.inner.runs.sends_with_record()
@@ -189,18 +204,6 @@ impl Runs for FaultyHost {
         messages: &[(QueueName, Outgoing)],
     ) -> Result<Created, PortError> {
         self.call(|| self.inner.runs.create(run, events, messages)).await
-    }
-
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.call(|| self.inner.runs.load(id)).await
-    }
-
-    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.call(|| self.inner.runs.glance(id)).await
-    }
-
-    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
-        self.call(|| self.inner.runs.commit(before, after, events)).await
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
@@ -221,6 +224,17 @@ impl Runs for FaultyHost {
 }
 
 #[async_trait]
+impl Records<TaskRecord> for FaultyHost {
+    async fn load(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        self.call(|| self.inner.tasks.load(name)).await
+    }
+
+    async fn commit(&self, before: &TaskRecord, after: &TaskRecord, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.call(|| self.inner.tasks.commit(before, after, events)).await
+    }
+}
+
+#[async_trait]
 impl Tasks for FaultyHost {
     async fn put(
         &self,
@@ -232,16 +246,8 @@ impl Tasks for FaultyHost {
         self.call(|| self.inner.tasks.put(name, source, next_due, now)).await
     }
 
-    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        self.call(|| self.inner.tasks.get(name)).await
-    }
-
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         self.call(|| self.inner.tasks.version(name, version)).await
-    }
-
-    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
-        self.call(|| self.inner.tasks.update(record)).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

@@ -12,7 +12,7 @@ use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+    Created, EventCursor, Glance, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage, Runs,
 };
 
 /// The records of another host, with old glances.
@@ -34,6 +34,27 @@ impl OldGlances {
 }
 
 #[async_trait]
+impl Records<Run> for OldGlances {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        self.inner.load(id).await
+    }
+
+    async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
+        match before {
+            Some(record) => Ok(Glance { record, is_newest: false }),
+            None => self.inner.glance(id).await,
+        }
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.inner.commit(before, after, events).await?;
+        self.keep(before.id, Some(before.clone()));
+        Ok(())
+    }
+}
+
+#[async_trait]
 impl Runs for OldGlances {
     fn sends_with_record(&self) -> bool {
         self.inner.sends_with_record()
@@ -50,24 +71,6 @@ impl Runs for OldGlances {
             self.keep(run.id, None);
         }
         Ok(created)
-    }
-
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.inner.load(id).await
-    }
-
-    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
-        match before {
-            Some(before) => Ok(before),
-            None => self.inner.glance(id).await,
-        }
-    }
-
-    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
-        self.inner.commit(before, after, events).await?;
-        self.keep(before.id, Some(before.clone()));
-        Ok(())
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {

@@ -54,7 +54,7 @@ impl World {
         let given = Given { input, caller: &self.caller, now: self.now };
         let mut broken = check_step(&self.definition, &self.run, given, change);
         broken.extend(self.ids.check_change(&self.run, change));
-        let mut run = change.run.clone();
+        let mut run = change.after.clone();
         if !change.facts.is_empty() || run.wake_at != self.run.wake_at {
             run.revision += 1;
         }

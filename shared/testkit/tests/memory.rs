@@ -8,7 +8,7 @@ use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
-use windlass_engine::ports::{Created, Outgoing, PutTask, QueueName, Received, RunFilter};
+use windlass_engine::ports::{Created, Outgoing, PutTask, QueueName, Received, RunFilter, TaskRecord};
 use windlass_testkit::memory::{MemoryHost, QueueLimits};
 
 const START: Timestamp = Timestamp::from_millis(1_000_000);
@@ -120,7 +120,7 @@ async fn a_run_is_created_once_and_written_on_its_revision() {
     let changed = ports.runs.changed(before.id, 1, Duration::from_secs(5)).await.unwrap();
     assert_eq!(changed.unwrap().revision, 1, "nothing came, so it is shown as it is");
     assert_eq!(ports.clock.now(), START.plus(Millis::from_secs(5)));
-    assert_eq!(ports.runs.load(before.id).await.unwrap(), Some(after));
+    assert_eq!(ports.runs.load(&before.id).await.unwrap(), Some(after));
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,13 +161,13 @@ async fn a_task_has_versions_and_a_due_time() {
     assert_eq!(tasks.due(START.plus(Millis(5)), 10).await.unwrap().len(), 1);
     assert_eq!(tasks.earliest_due().await.unwrap(), due);
 
-    let mut record = tasks.get(&task()).await.unwrap().unwrap();
-    record.deleted = true;
-    tasks.update(&record).await.unwrap();
-    assert!(tasks.update(&record).await.unwrap_err().is_conflict());
+    let record = tasks.load(&task()).await.unwrap().unwrap();
+    let deleted = TaskRecord { deleted: true, revision: record.revision + 1, ..record.clone() };
+    tasks.commit(&record, &deleted, &[]).await.unwrap();
+    assert!(tasks.commit(&record, &deleted, &[]).await.unwrap_err().is_conflict());
     assert_eq!(tasks.earliest_due().await.unwrap(), None);
     assert!(tasks.list(None, 10).await.unwrap().is_empty());
-    assert!(tasks.get(&task()).await.unwrap().unwrap().deleted);
+    assert!(tasks.load(&task()).await.unwrap().unwrap().deleted);
 }
 
 #[tokio::test(start_paused = true)]

@@ -126,7 +126,7 @@ fn of_owner(run: &Run, action: ActionIndex) -> Report {
 /// Folds a batch without a commit between, as the process manager does.
 /// The run after those inputs, without what led to each change: the last action that is needed may be any.
 fn fold<'a>(world: &World, batch: impl Iterator<Item = &'a Input>) -> Run {
-    let decided = |run: Run, input| decide(&world.definition, &run, input, &world.caller, world.now).run;
+    let decided = |run: Run, input| decide(&world.definition, &run, input, &world.caller, world.now).after;
     let mut run = batch.fold(world.run.clone(), decided);
     let without = |state: &ActionState| ActionState { source: Source::default(), ..state.clone() };
     run.actions = Pages::from_pages(vec![run.actions.iter().map(without).collect()]);

@@ -88,7 +88,7 @@ async fn start(ports: &Ports, task: &str) -> (RunId, String) {
 }
 
 async fn is_paused(ports: &Ports, run: RunId) -> bool {
-    ports.runs.load(run).await.expect("read").expect("there").status == RunStatus::Paused
+    ports.runs.load(&run).await.expect("read").expect("there").status == RunStatus::Paused
 }
 
 fn check(name: &str, expected: Option<&Source>) {
@@ -195,7 +195,7 @@ async fn due_time_that_scheduler_gave_up_is_fired() {
     for _ in 0..2 {
         let answer = handle(&context(ports.clone()), given_up(body, &told), FAR).await.expect("answered");
         assert!(failed(&answer).is_empty());
-        assert!(ports.runs.load(run).await.expect("read").is_some(), "the run of the due time has begun");
+        assert!(ports.runs.load(&run).await.expect("read").is_some(), "the run of the due time has begun");
     }
     let answer = handle(&context(ports.clone()), given_up(body, &[]), FAR).await.expect("answered");
     assert!(failed(&answer).is_empty());

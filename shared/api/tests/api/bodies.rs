@@ -16,8 +16,8 @@ use windlass_domain::run::{Input, Report, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter,
-    RunPage, Runs,
+    AgentRecord, Agents, Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, Records,
+    RunFilter, RunPage, Runs,
 };
 use windlass_testkit::memory::MemoryHost;
 
@@ -128,14 +128,18 @@ impl Agents for Failing {
 }
 
 #[async_trait]
-impl Runs for Failing {
-    async fn create(&self, _: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
-        Err(self.0.clone())
-    }
-    async fn load(&self, _: RunId) -> Result<Option<Run>, PortError> {
+impl Records<Run> for Failing {
+    async fn load(&self, _: &RunId) -> Result<Option<Run>, PortError> {
         Err(self.0.clone())
     }
     async fn commit(&self, _: &Run, _: &Run, _: &[PublicEvent]) -> Result<(), PortError> {
+        Err(self.0.clone())
+    }
+}
+
+#[async_trait]
+impl Runs for Failing {
+    async fn create(&self, _: &Run, _: &[PublicEvent], _: &[(QueueName, Outgoing)]) -> Result<Created, PortError> {
         Err(self.0.clone())
     }
     async fn changed(&self, _: RunId, _: u64, _: Duration) -> Result<Option<Run>, PortError> {

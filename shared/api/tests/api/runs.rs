@@ -15,7 +15,7 @@ fn inbox(world: &World, id: RunId) -> Vec<Input> {
     let messages = world.host.messages(&QueueName::Inbox);
     let of_run = |body: &String| match decode(body).unwrap() {
         InboxMessage::Run { run, input, .. } if run == id => Some(input),
-        InboxMessage::Run { .. } | InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => None,
+        InboxMessage::Run { .. } | InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => None,
     };
     messages.iter().filter_map(of_run).collect()
 }

@@ -132,7 +132,7 @@ async fn deleted_task_returns_when_put_again() {
 async fn same_schedule_put_again_keeps_due_times() {
     let world = World::with_report().await;
     let name = TaskName::new("report").unwrap();
-    let next_due = async || world.ports.tasks.get(&name).await.unwrap().unwrap().next_due.unwrap().to_string();
+    let next_due = async || world.ports.tasks.load(&name).await.unwrap().unwrap().next_due.unwrap().to_string();
     world.host.set_time(Timestamp::parse_rfc3339("2026-01-01T03:00:00Z").unwrap());
     world.put("report", REPORT).await.expect(StatusCode::OK);
     assert_eq!(next_due().await, "2026-01-01T01:30:00.000Z");
@@ -142,7 +142,7 @@ async fn same_schedule_put_again_keeps_due_times() {
         REPORT.lines().filter(|line| !line.starts_with("schedule")).fold(String::new(), |a, l| a + l + "\n");
     let put = world.put("report", &unscheduled).await.expect(StatusCode::CREATED);
     assert_eq!(put["next_due"], json!([]));
-    assert_eq!(world.ports.tasks.get(&name).await.unwrap().unwrap().next_due, None);
+    assert_eq!(world.ports.tasks.load(&name).await.unwrap().unwrap().next_due, None);
 }
 
 #[tokio::test(start_paused = true)]

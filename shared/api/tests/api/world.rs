@@ -16,7 +16,8 @@ use windlass_domain::run::{ErrorInfo, Input, Outcome, Report, Run};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::settle::{Given, advance};
+use windlass_engine::settle::advance;
+use windlass_engine::subject::{Engine, Given};
 use windlass_testkit::memory::MemoryHost;
 
 use crate::document::check_answer;
@@ -150,12 +151,13 @@ impl World {
     }
 
     pub(crate) async fn run(&self, id: RunId) -> Run {
-        self.ports.runs.load(id).await.unwrap().unwrap()
+        self.ports.runs.load(&id).await.unwrap().unwrap()
     }
 
     /// Gives the run an input, as the process manager would.
     pub(crate) async fn feed(&self, id: RunId, input: Input) {
-        advance(&self.ports, &self.definitions, id, &[Given::new(input)], None).await.unwrap();
+        let engine = Engine::new(self.ports.clone(), self.definitions.clone());
+        advance::<Run>(&engine, &id, &[Given::new(input)], None).await.unwrap();
     }
 
     /// Ends the newest attempt of an action, as its agent would.

@@ -1,7 +1,8 @@
 //! Due times that Scheduler could not bring to the inbox, and put into their dead-letter queue instead.
 
-use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_contract::message::{InboxMessage, encode};
 use windlass_domain::ids::TaskName;
+use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Timestamp;
 
 /// What Scheduler says of each message that it gives up, as attributes of the message
@@ -17,7 +18,7 @@ pub fn due_of_dead_letter<'a>(body: &str, attribute: impl Fn(&str) -> Option<&'a
     let task = attribute(SCHEDULE_ARN).and_then(task_of);
     let nominal = attribute(SCHEDULED_TIME).and_then(Timestamp::parse_rfc3339);
     match (task, nominal) {
-        (Some(task), Some(_)) => encode(&InboxMessage::Due { v: MESSAGE_VERSION, task, nominal }),
+        (Some(task), Some(nominal)) => encode(&InboxMessage::of_task(task, TaskInput::Due { nominal })),
         _ => body.to_owned(),
     }
 }
@@ -37,7 +38,11 @@ mod tests {
 
     const ARN: &str = "arn:aws:scheduler:eu-central-1:123456789012:schedule/windlass/nightly";
     const TIME: &str = "2026-03-29T01:30:00Z";
-    const UNREPLACED: &str = r#"{"type":"due","v":1,"task":"nightly","nominal":"<aws.scheduler.scheduled-time>"}"#;
+    const UNREPLACED: &str =
+        r#"{"type":"task","v":1,"task":"nightly","input":{"type":"due","nominal":"<aws.scheduler.scheduled-time>"}}"#;
+
+    const REPLACED: &str =
+        r#"{"type":"task","v":1,"task":"nightly","input":{"type":"due","nominal":"2026-03-29T01:30:00Z"}}"#;
 
     fn due(body: &str, attributes: &[(&str, &'static str)]) -> String {
         due_of_dead_letter(body, |name| attributes.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
@@ -45,8 +50,8 @@ mod tests {
 
     fn check_due(body: &str, attributes: &[(&str, &'static str)]) {
         let task = TaskName::new("nightly").expect("a name");
-        let nominal = Timestamp::parse_rfc3339(TIME);
-        let expected = InboxMessage::Due { v: MESSAGE_VERSION, task, nominal };
+        let nominal = Timestamp::parse_rfc3339(TIME).expect("an instant");
+        let expected = InboxMessage::of_task(task, TaskInput::Due { nominal });
         assert_eq!(decode::<InboxMessage>(&due(body, attributes)).expect("it is one of ours"), expected, "{body}");
     }
 
@@ -58,7 +63,7 @@ mod tests {
             ("ERROR_CODE", "AWS.SimpleQueueService.NonExistentQueue"),
         ];
         check_due(UNREPLACED, &told);
-        check_due(r#"{"type":"due","v":1,"task":"nightly","nominal":"2026-03-29T01:30:00Z"}"#, &told);
+        check_due(REPLACED, &told);
         check_due(
             r#"{"MessageBody":"{}","QueueUrl":"https://sqs.eu-central-1.amazonaws.com/1/windlass-inbox"}"#,
             &told,
@@ -68,7 +73,7 @@ mod tests {
 
     #[test]
     fn body_stands_where_attributes_are_missing() {
-        check_due(r#"{"type":"due","v":1,"task":"nightly","nominal":"2026-03-29T01:30:00Z"}"#, &[]);
+        check_due(REPLACED, &[]);
         for told in [
             [("SCHEDULE_ARN", ARN), ("SCHEDULED_TIME", "at night")],
             [("SCHEDULE_ARN", "nightly"), ("SCHEDULED_TIME", TIME)],

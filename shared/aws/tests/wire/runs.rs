@@ -17,7 +17,8 @@ use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{
-    Clock, Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+    Clock, Created, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage,
+    Runs,
 };
 use windlass_testkit::conformance::{self, Timing};
 use windlass_testkit::memory::MemoryHost;
@@ -38,6 +39,17 @@ impl InTurn {
 }
 
 #[async_trait]
+impl Records<Run> for InTurn {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        self.next().load(id).await
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.next().commit(before, after, events).await
+    }
+}
+
+#[async_trait]
 impl Runs for InTurn {
     async fn create(
         &self,
@@ -46,14 +58,6 @@ impl Runs for InTurn {
         messages: &[(QueueName, Outgoing)],
     ) -> Result<Created, PortError> {
         self.next().create(run, events, messages).await
-    }
-
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.next().load(id).await
-    }
-
-    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
-        self.next().commit(before, after, events).await
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
@@ -174,7 +178,7 @@ async fn transition_of_small_run_is_one_write_unit() {
     runs.create(&run, &[], &[]).await.expect("it is created");
     let before = host.meter().snapshot();
     for action in 0..10 {
-        let read = runs.glance(run.id).await.expect("it is read").expect("it is there");
+        let read = runs.glance(&run.id).await.expect("it is read").record.expect("it is there");
         let written = changed(&read, now, succeeded(action, json!({ "rows": 1234 + action })));
         runs.commit(&read, &written, &[]).await.expect("it is written");
     }
@@ -194,10 +198,10 @@ async fn payload_is_put_once_and_loss_reported() {
     let before = host.meter().snapshot();
     one.create(&run, &[], &[]).await.expect("it is created");
     one.create(&run_of("payload", 2, input.clone(), now.plus(Millis(1))), &[], &[]).await.expect("another one");
-    assert_eq!(other.load(run.id).await.expect("it is read"), Some(run.clone()));
+    assert_eq!(other.load(&run.id).await.expect("it is read"), Some(run.clone()));
     let after = changed(&run, now, FactKind::RunStarted { deadline: None });
     other.commit(&run, &after, &[]).await.expect("it is written");
-    assert_eq!(other.load(run.id).await.expect("it is read"), Some(after.clone()));
+    assert_eq!(other.load(&run.id).await.expect("it is read"), Some(after.clone()));
     let counted = host.meter().snapshot().since(&before);
     assert_eq!((counted.total("S3", "PutObject").0, counted.total("S3", "GetObject").0), (1, 1), "{counted:?}");
 
@@ -209,9 +213,9 @@ async fn payload_is_put_once_and_loss_reported() {
             host.clients().s3.delete_object().bucket(bucket).key(key).send().await.expect("it is deleted");
         }
     }
-    let lost = process(&host, &others(), host.clock()).load(run.id).await.expect_err("its input is lost");
+    let lost = process(&host, &others(), host.clock()).load(&run.id).await.expect_err("its input is lost");
     assert_eq!((lost.class, lost.code), (ErrorClass::Bug, "WL0346"));
-    assert_eq!(other.load(run.id).await.expect("who has read it remembers it"), Some(after));
+    assert_eq!(other.load(&run.id).await.expect("who has read it remembers it"), Some(after));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -224,7 +228,7 @@ async fn damaged_item_is_reported() {
     let update = update.key("sk", AttributeValue::S("HEAD".to_owned())).update_expression("SET b = :b");
     let damage = AttributeValue::B(Blob::new([9, 1, 2]));
     update.expression_attribute_values(":b", damage).send().await.expect("it is damaged");
-    let told = process(&host, &others(), host.clock()).load(run.id).await.expect_err("it can not be read");
+    let told = process(&host, &others(), host.clock()).load(&run.id).await.expect_err("it can not be read");
     assert_eq!((told.class, told.code), (ErrorClass::Bug, "WL0345"));
     assert!(told.message.contains(&run.id.to_string()) && told.message.contains("version 9"), "{}", told.message);
     // It stays there for the other tests: no list and no sweep stops at it.
@@ -257,7 +261,7 @@ async fn retried_run_keeps_its_pages() {
     runs.commit(&ended, &again, &[]).await.expect("it is taken up again");
     let (after, expiring) = items_of(&host, run.id).await;
     assert_eq!((after - expiring, expiring), (items, items - 1), "the old pages expire, beside the new ones");
-    let read = process(&host, &others(), host.clock()).load(run.id).await.expect("it is read");
+    let read = process(&host, &others(), host.clock()).load(&run.id).await.expect("it is read");
     assert_eq!(read, Some(again));
 }
 
@@ -289,11 +293,11 @@ async fn writers_that_died_do_not_stop_the_run() {
     }
     let conflict = runs.commit(&run, &after, &[]).await.expect_err("there is no place for a page");
     assert_eq!(conflict.class, ErrorClass::Conflict);
-    let passed = runs.load(run.id).await.expect("it is read").expect("it is there");
+    let passed = runs.load(&run.id).await.expect("it is read").expect("it is there");
     assert_eq!(passed, Run { revision: run.revision + 1, ..run });
     let after = all_done(&passed);
     runs.commit(&passed, &after, &[]).await.expect("every slot is free at the next revision");
-    let read = process(&host, &others(), host.clock()).load(after.id).await.expect("it is read");
+    let read = process(&host, &others(), host.clock()).load(&after.id).await.expect("it is read");
     assert_eq!(read, Some(after));
 }
 
@@ -313,12 +317,12 @@ async fn expired_run_frees_its_id() {
     let second = Run { submitted_at: at(91), input: json!("second"), ..first.clone() };
     assert_eq!(on(89).create(&second, &[], &[]).await.expect("asked"), Created::Existing);
     let later = on(91);
-    assert_eq!(later.load(first.id).await.expect("asked"), None, "it is not seen");
+    assert_eq!(later.load(&first.id).await.expect("asked"), None, "it is not seen");
     assert_eq!(later.create(&second, &[], &[]).await.expect("it is created"), Created::New);
     assert_eq!(later.create(&second, &[], &[]).await.expect("asked"), Created::Existing);
-    assert_eq!(on(91).load(first.id).await.expect("it is read"), Some(second.clone()));
+    assert_eq!(on(91).load(&first.id).await.expect("it is read"), Some(second.clone()));
     // Also by a process that remembers the first one.
-    assert_eq!(runs.load(first.id).await.expect("it is read"), Some(second));
+    assert_eq!(runs.load(&first.id).await.expect("it is read"), Some(second));
 }
 
 /// How many items a run has, and how many of them expire.

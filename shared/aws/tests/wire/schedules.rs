@@ -78,7 +78,10 @@ async fn schedule_sends_due_message_to_the_inbox() {
     assert_eq!(target.retry_policy().and_then(RetryPolicy::maximum_event_age_in_seconds), Some(7200));
     let message: Value = serde_json::from_str(target.input().expect("it has a message")).expect("it is JSON");
     let nominal = "<aws.scheduler.scheduled-time>";
-    assert_eq!(message, json!({ "type": "due", "v": 1, "task": "nightly", "nominal": nominal }));
+    assert_eq!(
+        message,
+        json!({ "type": "task", "v": 1, "task": "nightly", "input": { "type": "due", "nominal": nominal } })
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -64,8 +64,9 @@ async fn page_is_full_despite_deleted_tasks() {
     for number in 0..9 {
         let name = put(&host, tasks.as_ref(), &format!("gone-{number}")).await;
         if number % 4 != 0 {
-            let record = tasks.get(&name).await.expect("it is read").expect("it is there");
-            tasks.update(&TaskRecord { deleted: true, ..record }).await.expect("it is written");
+            let record = tasks.load(&name).await.expect("it is read").expect("it is there");
+            let after = TaskRecord { deleted: true, revision: record.revision + 1, ..record.clone() };
+            tasks.commit(&record, &after, &[]).await.expect("it is written");
         }
     }
     let listed = tasks.list(Some(&name("gone-")), 3).await.expect("they are listed");
@@ -108,10 +109,11 @@ async fn turn_of_schedule_is_one_write_unit() {
     let host = Stack::get().host().await;
     let tasks = host.tasks();
     let name = put(&host, tasks.as_ref(), "turning").await;
-    let record = tasks.get(&name).await.expect("it is read").expect("it is there");
+    let record = tasks.load(&name).await.expect("it is read").expect("it is there");
     let before = host.meter().snapshot();
     let active = Some(Timestamp::from_millis(1_800_000_000_000));
-    tasks.update(&TaskRecord { active, ..record }).await.expect("it is written");
+    let after = TaskRecord { active, revision: record.revision + 1, ..record.clone() };
+    tasks.commit(&record, &after, &[]).await.expect("it is written");
     let since = host.meter().snapshot().since(&before);
     assert_eq!(since.total("DynamoDB", "PutItem"), (1, 1.0), "{since:?}");
 }

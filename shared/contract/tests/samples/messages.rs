@@ -8,6 +8,7 @@ use windlass_domain::caller::{Caller, Way};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, ActionName, PoolName, TaskName};
 use windlass_domain::run::{CancelCause, Claim, Input, Outcome, Progress};
+use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Millis;
 use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
 
@@ -97,13 +98,14 @@ pub(crate) fn inbox() -> Vec<(&'static str, InboxMessage)> {
     let cancel = || Input::Cancel { reason: "not needed".into(), cause: CancelCause::Request, retries: 0 };
     let asked = |caller| InboxMessage::Run { v: MESSAGE_VERSION, run: id(), input: cancel(), caller };
     let task = || TaskName::new("nightly-report").expect("a name");
-    let due = |nominal| InboxMessage::Due { v: MESSAGE_VERSION, task: task(), nominal };
+    let of_task = |input| InboxMessage::of_task(task(), input);
     let sweep = InboxMessage::Sweep { v: MESSAGE_VERSION, nominal: at(60) };
     inputs()
         .into_iter()
         .map(run)
         .chain([("cancel_by_person", asked(person())), ("cancel_by_schedule", asked(Caller::by(Way::Schedule)))])
-        .chain([("due", due(Some(at(0)))), ("due_next", due(None)), ("sweep_minute", sweep)])
+        .chain([("due", of_task(TaskInput::Due { nominal: at(0) })), ("turn_ended", of_task(TaskInput::Ended))])
+        .chain([("sweep_minute", sweep)])
         .collect()
 }
 

@@ -32,12 +32,12 @@ fn queued(step: &mut Step<'_>, of: ActionAt, issue: u64) {
     step.holds(SG25, sent == 1, || format!("{of:?} was queued and sent {sent} times"));
     let queue_timeout = step.definition.action(of.action).queue_timeout;
     let is_short = queue_timeout.is_some_and(|most| most.0 < CLAIM_BELOW_MS);
-    let is_suspect = step.change.run.action(of.action).losses.len() >= SUSPECT_LOSSES;
+    let is_suspect = step.change.after.action(of.action).losses.len() >= SUSPECT_LOSSES;
     step.holds(SG25, issue == u64::from(is_short || is_suspect), || format!("{of:?} was queued as issue {issue}"));
 }
 
 fn performed(step: &mut Step<'_>, perform: &Perform) {
-    let (of, run) = (perform.of, &step.change.run);
+    let (of, run) = (perform.of, &step.change.after);
     let (state, author) = (run.action(of.action), step.definition.action(of.action));
     let is_it = |fact: &Fact| matches!(&fact.kind, FactKind::ActionQueued { of: queued, .. } if *queued == of);
     let is_first = step.change.facts.iter().any(is_it);
@@ -65,7 +65,7 @@ fn performed(step: &mut Step<'_>, perform: &Perform) {
 }
 
 fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
-    let state = step.change.run.action(confirm.action);
+    let state = step.change.after.action(confirm.action);
     let is_owners = state.owner.as_ref().is_some_and(|owner| {
         let is_its_lease = confirm.until.is_none() || confirm.until == owner.until;
         owner.agent == confirm.agent && confirm.delivery == state.last && is_its_lease
@@ -86,7 +86,7 @@ fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
 fn stopped(step: &mut Step<'_>, order: &Stop) {
     let named = (order.action, order.delivery, order.message, &order.agent);
     let is_answer = reports(step.given.input).iter().any(|of| (of.action, of.delivery, of.message, &of.agent) == named);
-    let is_owners = [step.before, &step.change.run].iter().any(|run| {
+    let is_owners = [step.before, &step.change.after].iter().any(|run| {
         let state = run.action(order.action);
         state.owner.as_ref().is_some_and(|owner| (order.action, state.last, owner.message, &owner.agent) == named)
     });
@@ -103,7 +103,7 @@ fn woken(step: &mut Step<'_>, action: Option<ActionIndex>, at: Timestamp) {
 
 fn retried(step: &mut Step<'_>, fact: &Fact) {
     let FactKind::ActionRetrying { retry_at, of, .. } = &fact.kind else { return };
-    let run = &step.change.run;
+    let run = &step.change.after;
     let is_over = run.action(of.action).status != ActionStatus::RetryWaiting;
     let is_sent = step.change.commands.contains(&Command::Wake { action: Some(of.action), at: *retry_at });
     let is_covered = run.wake_at.is_some_and(|wake| wake <= *retry_at);

@@ -139,7 +139,7 @@ impl Step<'_> {
     }
 
     fn result(&mut self, mut folded: Run) {
-        let decided = &self.change.run;
+        let decided = &self.change.after;
         folded.wake_at = decided.wake_at;
         self.holds(SG20, folded == *decided, || "the record is not what its facts make of it".into());
         let changes = !self.change.facts.is_empty();
@@ -159,7 +159,7 @@ impl Step<'_> {
 
     fn actions(&mut self) {
         for action in self.definition.indexes() {
-            let (old, new) = (self.before.action(action), self.change.run.action(action));
+            let (old, new) = (self.before.action(action), self.change.after.action(action));
             let is_kept = !old.status.is_settled() || self.is_retry() || old == new;
             self.holds(SG22, is_kept, || format!("{action:?}: {old:?} became {new:?}"));
             let number = (new.last.attempt).checked_sub(old.last.attempt);
@@ -174,7 +174,7 @@ impl Step<'_> {
     /// A queued attempt is sent again when it has waited for 10 minutes, 20, 40 and so on: the run is awake by the next of
     /// these times.
     fn wake(&mut self) {
-        let run = &self.change.run;
+        let run = &self.change.after;
         if self.change.facts.is_empty() && run.wake_at == self.before.wake_at || !goes_on(run.status) {
             return;
         }
@@ -204,14 +204,14 @@ impl Step<'_> {
         let said = self.change.commands.iter().filter(|command| matches!(command, Command::Ended)).count();
         let is_scheduled = matches!(self.before.origin, Origin::Schedule { .. });
         let is_due = ends == 1 && is_scheduled;
-        let is_allowed = is_scheduled && self.change.run.status.phase() == Phase::Ended;
+        let is_allowed = is_scheduled && self.change.after.status.phase() == Phase::Ended;
         let fits = if is_due { said == 1 } else { said == 0 || said == 1 && is_allowed };
         self.holds(SG29, fits, || format!("said {said} times that the run has ended, with {ends} ends"));
     }
 
     /// What follows from a commit is read from the record by its stamps.
     fn stamps(&mut self) {
-        let (run, next) = (&self.change.run, self.before.revision + 1);
+        let (run, next) = (&self.change.after, self.before.revision + 1);
         let sources = self.given.input.sources();
         for fact in &self.change.facts {
             let stamp = match &fact.kind {

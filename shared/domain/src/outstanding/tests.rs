@@ -41,7 +41,7 @@ impl Life {
         let caller = Caller { who: Some("ann".to_owned()), way: Way::Api, why: None };
         let change = decide(&self.definition, &self.run, input, &caller, self.now);
         assert_eq!(change.answer, Ok(()), "{input:?}");
-        self.run = change.run;
+        self.run = change.after;
         self.run.revision += 1;
     }
 

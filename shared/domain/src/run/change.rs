@@ -1,23 +1,10 @@
-//! The result of a decision.
+//! The effect of an input on a run, and why a run refuses one.
 
-use super::command::Command;
-use super::fact::Fact;
 use super::state::{Run, RunStatus};
+use crate::aggregate;
 
 /// The effect of an input on a run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// The run with the facts folded in.
-    pub run: Run,
-    /// The facts that were decided, in order; empty: the input changes nothing.
-    pub facts: Vec<Fact>,
-    /// Facts of earlier commits whose events are published again. They are not folded.
-    pub again: Vec<Fact>,
-    /// The messages that the caller sends once it has committed the facts.
-    pub commands: Vec<Command>,
-    /// Whether the input was accepted. A refusal may send, too.
-    pub answer: Result<(), Rejection>,
-}
+pub type Change = aggregate::Change<Run>;
 
 /// Why an input is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -37,9 +24,6 @@ pub enum Rejection {
     /// The definition has no such action.
     #[error("the definition has no such action")]
     UnknownAction,
-    /// The report is of a pool whose agents did not send it.
-    #[error("the report came from another pool than the action's own")]
-    Forbidden,
 }
 
 impl Rejection {

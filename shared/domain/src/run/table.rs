@@ -3,16 +3,53 @@
 //! An input may come twice. Handled again, it changes nothing. Its caller then sends again what the input led to
 //! ([`outstanding`](crate::outstanding)), for the process that decided it may have died before it sent.
 
+use std::sync::Arc;
+
 use super::change::{Change, Rejection};
+use super::command::Command;
 use super::draft::Draft;
+use super::fact::Fact;
 use super::input::{Input, Report};
 use super::source::Source;
 use super::state::Run;
 use super::{control, report, time, timers};
+use crate::aggregate::Aggregate;
 use crate::caller::Caller;
 use crate::definition::Definition;
-use crate::ids::ActionIndex;
+use crate::ids::{ActionIndex, RunId};
 use crate::time::Timestamp;
+
+impl Aggregate for Run {
+    type Id = RunId;
+    type Input = Input;
+    type Context = Arc<Definition>;
+    type Fact = Fact;
+    type Command = Command;
+    type Refusal = Rejection;
+
+    fn id(&self) -> &RunId {
+        &self.id
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    fn decide(&self, definition: &Arc<Definition>, input: &Input, caller: &Caller, now: Timestamp) -> Change {
+        decide(definition, self, input, caller, now)
+    }
+
+    /// Every decision changes the status of something, or the progress of an attempt, or only when the run is to be woken.
+    fn differs_from(&self, before: &Self) -> bool {
+        before.status_revision != self.status_revision
+            || before.wake_at != self.wake_at
+            || !self.actions.changed_since(&before.actions).is_empty()
+    }
+}
 
 /// Decides what an input of that caller does to a run at `now`.
 pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller, now: Timestamp) -> Change {
@@ -22,7 +59,7 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller
         timers::keep_wake(&mut draft);
     }
     let Draft { run, facts, again, commands, .. } = draft;
-    Change { run, facts, again, commands, answer }
+    Change { after: run, facts, again, commands, answer }
 }
 
 fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {

@@ -2,7 +2,7 @@
 
 use windlass_domain::definition::Overlap;
 use windlass_domain::limits::MAX_PASSED_OVER_KEPT;
-use windlass_domain::overlap::{Active, Fate, Turns, due};
+use windlass_domain::schedule::overlap::{Active, Fate, Turns, due};
 use windlass_domain::time::Timestamp;
 
 const POLICIES: [Overlap; 3] = [Overlap::Skip, Overlap::Queue, Overlap::CancelPrevious];

@@ -10,7 +10,9 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::ids::{PoolName, RunId, TaskName};
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{Created, ErrorClass, Outgoing, PutTask, QueueName, Queues, RunFilter, Runs, Tasks};
+use windlass_engine::ports::{
+    Created, ErrorClass, Outgoing, PutTask, QueueName, Queues, Records, RunFilter, Runs, TaskRecord, Tasks,
+};
 
 use super::*;
 use crate::store::Surroundings;
@@ -78,7 +80,8 @@ async fn a_repeated_submit_waits_for_the_sync() {
     let (_folder, store, let_go) = slow();
     let first = run();
     commit_without_sync(&store, "runs", Box::pin(store.create(&first, &[], &[]))).await;
-    let found = check(store.load(first.id), &let_go).await.expect("it can be read").expect("it is recorded");
+    let found =
+        check(Records::<Run>::load(&store, &first.id), &let_go).await.expect("it can be read").expect("it is recorded");
     assert_eq!(found.id, first.id);
 
     let (_folder, store, let_go) = slow();
@@ -127,7 +130,7 @@ async fn every_read_of_a_task_waits_for_sync() {
         commit_without_sync(&store, "tasks", Box::pin(store.put(&name, &source, Some(NOW), NOW))).await;
         let reading = async {
             match read {
-                0 => store.get(&name).await.map(|record| usize::from(record.is_some())),
+                0 => Records::<TaskRecord>::load(&store, &name).await.map(|record| usize::from(record.is_some())),
                 1 => store.version(&name, 1).await.map(|version| usize::from(version.is_some())),
                 2 => Tasks::list(&store, None, 10).await.map(|tasks| tasks.len()),
                 3 => store.due(NOW, 10).await.map(|tasks| tasks.len()),
@@ -151,12 +154,12 @@ async fn read_of_synced_record_needs_no_sync() {
     let (first, name) = (run(), task());
     store.create(&first, &[], &[]).await.expect("it can be written");
     store.put(&name, &json!({ "task": "t" }), None, NOW).await.expect("it can be written");
-    store.get(&name).await.expect("it can be read").expect("it is recorded");
+    Records::<TaskRecord>::load(&store, &name).await.expect("it can be read").expect("it is recorded");
     assert_eq!(store.written().syncs, 2, "the put was synced already");
     // Another commit, which nothing waits for: the disk would not sync any more.
     store.send(&pool(), vec![Outgoing::now("x".to_owned())]).await.expect("it can be written");
-    assert!(store.load(first.id).await.expect("it can be read").is_some());
-    assert!(store.get(&name).await.expect("it can be read").is_some());
+    assert!(Records::<Run>::load(&store, &first.id).await.expect("it can be read").is_some());
+    assert!(Records::<TaskRecord>::load(&store, &name).await.expect("it can be read").is_some());
     assert_eq!(store.written().syncs, 2);
 }
 
@@ -165,7 +168,10 @@ async fn unsynced_record_is_never_answered() {
     let (_folder, store) = on(Box::new(|| Err(std::io::Error::other("by intent of the test"))));
     let first = run();
     store.create(&first, &[], &[]).await.expect_err("it is not on the disk");
-    for told in [store.load(first.id).await.map(drop), Runs::list(&store, &RunFilter::default()).await.map(drop)] {
+    for told in [
+        Records::<Run>::load(&store, &first.id).await.map(drop),
+        Runs::list(&store, &RunFilter::default()).await.map(drop),
+    ] {
         let refused = told.expect_err("it is not on the disk");
         assert_eq!((refused.class, refused.code), (ErrorClass::Retry, crate::error::NOT_SYNCED));
     }

@@ -77,7 +77,7 @@ impl Agent {
             }
         }
         let read_at = ports.clock.elapsed();
-        let run = ports.runs.load(message.run).await?;
+        let run = ports.runs.load(&message.run).await?;
         Ok(run.map_or(Admission::Delete, |run| judge(&run, key, Right::Read(read_at))))
     }
 

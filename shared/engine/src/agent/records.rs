@@ -40,7 +40,7 @@ impl Records {
         {
             return Ok(Some(run.clone()));
         }
-        let run = ports.runs.load(id).await?.map(Arc::new);
+        let run = ports.runs.load(&id).await?.map(Arc::new);
         *kept = run.clone().map(|run| (asked_at, run));
         Ok(run)
     }

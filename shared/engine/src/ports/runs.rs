@@ -9,7 +9,7 @@ use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::{Run, RunStatus};
 use windlass_domain::time::Timestamp;
 
-use super::{Outgoing, PortError, QueueName};
+use super::{Outgoing, PortError, QueueName, Records};
 
 /// Whether a run was created by this call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,9 +59,9 @@ pub struct RunPage {
 /// costs a write, so what sleeps long is looked at rarely.
 pub const LONGEST_REST: Duration = Duration::from_mins(15);
 
-/// Saga records, conditional on their revision, and the log of what was decided.
+/// Saga records, and the log of what was decided. [`Records`] reads and writes a record that exists.
 #[async_trait]
-pub trait Runs: Send + Sync {
+pub trait Runs: Records<Run> {
     /// Whether [`Runs::create`] sends messages in the very transaction that writes the record.
     fn sends_with_record(&self) -> bool {
         false
@@ -76,21 +76,6 @@ pub trait Runs: Send + Sync {
         events: &[PublicEvent],
         messages: &[(QueueName, Outgoing)],
     ) -> Result<Created, PortError>;
-
-    /// Reads a record, with every write that was acknowledged before.
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError>;
-
-    /// Reads a record that may be a little older than the newest. It suits a caller that commits on the record next,
-    /// because a commit proves that it was the newest. A caller that decides to change nothing must [`Runs::load`] it
-    /// first. On `DynamoDB` an eventually consistent read costs half of a consistent one.
-    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.load(id).await
-    }
-
-    /// Replaces the record whose revision is `before.revision` by `after`, and logs the events with it, in one step:
-    /// durable when it returns. Only what differs between the two needs to be written.
-    /// A conflict if the stored revision is another one.
-    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError>;
 
     /// Waits until the record's revision is above `revision`, or for `at_most`; gives the record as it then is.
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError>;

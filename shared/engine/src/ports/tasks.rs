@@ -1,43 +1,12 @@
 //! Tasks: their versions, and what their schedules are about.
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windlass_domain::ids::{TaskName, TaskVersion};
+use windlass_domain::schedule::TaskRecord;
 use windlass_domain::time::Timestamp;
 
-use super::PortError;
-
-/// What changes about a task: its newest version and its schedule's place. Written conditionally on its revision.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct TaskRecord {
-    /// The task's name.
-    pub name: TaskName,
-    /// The number of writes of this record.
-    pub revision: u64,
-    /// The newest version; runs that name none are of this one.
-    pub version: TaskVersion,
-    /// It has been deleted: it starts no runs, and its open runs go on.
-    #[serde(default)]
-    pub deleted: bool,
-    /// When the newest version was written.
-    pub updated_at: Timestamp,
-    /// The next due time of its schedule; absent: it has none, or none is left. Only the engine's own scheduler moves
-    /// it on: where a service keeps the time, it stays as it was put, and what is shown is computed.
-    #[serde(default)]
-    pub next_due: Option<Timestamp>,
-    /// The due time that had the last turn, under any policy but `allow`. Its run, whose id is derived from it, may
-    /// have ended.
-    #[serde(default)]
-    pub active: Option<Timestamp>,
-    /// Due times that wait for their turn, the earliest first.
-    #[serde(default)]
-    pub waiting: Vec<Timestamp>,
-    /// Due times that were passed over, the earliest first: the newest of them, see
-    /// [`windlass_domain::overlap::Turns::passed_over`].
-    #[serde(default)]
-    pub passed_over: Vec<Timestamp>,
-}
+use super::{PortError, Records};
 
 /// A version of a definition, as it was written.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,9 +37,9 @@ pub struct DueTask {
     pub due: Timestamp,
 }
 
-/// Tasks and their versions.
+/// Tasks and their versions. [`Records`] reads and writes a record that exists, deleted ones included.
 #[async_trait]
-pub trait Tasks: Send + Sync {
+pub trait Tasks: Records<TaskRecord> {
     /// Writes a definition as the task's newest version, unless it equals (as JSON) the newest one there is;
     /// brings back a deleted task. `next_due` becomes that of the record.
     async fn put(
@@ -81,14 +50,8 @@ pub trait Tasks: Send + Sync {
         now: Timestamp,
     ) -> Result<PutTask, PortError>;
 
-    /// The record of a task, deleted ones included.
-    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError>;
-
     /// One version of a task; versions never change and are never deleted.
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError>;
-
-    /// Writes the record, if the stored one has the revision that `record` was read with; the stored one has the next.
-    async fn update(&self, record: &TaskRecord) -> Result<(), PortError>;
 
     /// Up to `most` tasks that are not deleted, by name, after that one.
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError>;

@@ -245,7 +245,7 @@ fn pool() -> QueueName {
 fn inputs(world: &World) -> Vec<Input> {
     let of = |body: &String| match decode(body).unwrap() {
         InboxMessage::Run { input, .. } => Some(input),
-        InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => None,
+        InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => None,
     };
     world.host.messages(&QueueName::Inbox).iter().filter_map(of).collect()
 }

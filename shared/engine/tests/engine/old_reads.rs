@@ -14,7 +14,8 @@ use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::{Clock, QueueName};
-use windlass_engine::settle::{Given, Settled, advance};
+use windlass_engine::settle::{Settled, advance};
+use windlass_engine::subject::{Engine, Given};
 use windlass_testkit::generate::{Move, agent_of, moves, sketches};
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::old_reads::OldGlances;
@@ -38,8 +39,7 @@ impl Clock for Standing {
 /// A host with one run.
 struct World {
     host: MemoryHost,
-    ports: Ports,
-    definitions: Definitions,
+    engine: Engine,
     clock: Arc<Standing>,
     id: RunId,
 }
@@ -57,20 +57,21 @@ impl World {
         let id = RunId::from_key(&task, "drawn");
         let run = Run::submitted(id, (task, 1), sketch.actions.len(), input(), Origin::Request, START);
         ports.runs.create(&run, &[], &[]).await.unwrap();
-        Self { host, definitions: Definitions::new(ports.tasks.clone()), ports, clock, id }
+        let engine = Engine::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+        Self { host, engine, clock, id }
     }
 
     async fn run(&self) -> Run {
-        self.host.ports().runs.load(self.id).await.unwrap().unwrap()
+        self.host.ports().runs.load(&self.id).await.unwrap().unwrap()
     }
 
     /// The answers to a batch of inputs; `repeated` as after a redelivery.
     async fn take(&self, now: Timestamp, inputs: &[Input], repeated: bool) -> Vec<String> {
         *self.clock.0.lock().unwrap() = now;
         let given = |input: &Input| Given { repeated, ..Given::new(input.clone()) };
-        let inputs: Vec<Given> = inputs.iter().map(given).collect();
-        match advance(&self.ports, &self.definitions, self.id, &inputs, None).await.unwrap() {
-            Settled::Decided { run, answers } => {
+        let inputs: Vec<Given<Input>> = inputs.iter().map(given).collect();
+        match advance::<Run>(&self.engine, &self.id, &inputs, None).await.unwrap() {
+            Settled::Decided { record: run, answers } => {
                 answers.iter().map(|answer| format!("{answer:?}")).chain([format!("{run:?}")]).collect()
             }
             other @ (Settled::Unknown | Settled::Late) => panic!("the run is there: {other:?}"),
@@ -166,7 +167,7 @@ async fn second_claim_on_old_record_displaces_the_first() {
     world.take(START, &[Input::Start], false).await;
     for (name, receive) in [("one", 2), ("two", 3)] {
         let claims = vec![Claim { action: ACTION, delivery: delivery(receive), message: 7, asked: 1 }];
-        assert_eq!(world.take(START, &[Input::Claim { agent: agent(name), claims }], false).await[0], "Ok(())");
+        assert_eq!(world.take(START, &[Input::Claim { agent: agent(name), claims }], false).await[0], "Accepted");
     }
     let state = world.run().await.action(ACTION).clone();
     assert_eq!((state.fence, state.agent()), (3, Some(&agent("two"))));
@@ -179,12 +180,12 @@ async fn second_claim_on_old_record_displaces_the_first() {
     };
     // The report of the displaced agent does not count, but it says that this agent was not lost.
     for _ in 0..2 {
-        assert_eq!(world.take(START, &[report("one", 2, "first")], false).await[0], "Err(Stale)");
+        assert_eq!(world.take(START, &[report("one", 2, "first")], false).await[0], "Refused(Stale)");
         assert_eq!(world.run().await.action(ACTION).losses, [delivery(1)]);
     }
-    assert_eq!(world.take(START, &[report("two", 3, "second")], false).await[0], "Ok(())");
+    assert_eq!(world.take(START, &[report("two", 3, "second")], false).await[0], "Accepted");
     world.take(START, &[report("two", 3, "again")], true).await;
     assert_eq!(world.run().await.action(ACTION).output, Some("second".into()));
-    let log = world.ports.runs.events(world.id, None, 100).await.unwrap();
+    let log = world.engine.ports.runs.events(world.id, None, 100).await.unwrap();
     assert_eq!(log.iter().filter(|logged| logged.event.kind == "action.succeeded").count(), 1);
 }

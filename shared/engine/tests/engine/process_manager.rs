@@ -101,7 +101,7 @@ impl World {
     }
 
     async fn run(&self, id: RunId) -> Run {
-        self.host.ports().runs.load(id).await.unwrap().unwrap()
+        self.host.ports().runs.load(&id).await.unwrap().unwrap()
     }
 
     /// The dead letters.
@@ -437,7 +437,7 @@ async fn panicking_sweep_comes_again_and_stops_nothing() {
     for (is_sweep, done) in bodies.zip(done) {
         assert_eq!(done, !is_sweep);
     }
-    assert_eq!(world.host.ports().runs.load(other).await.unwrap().unwrap().status, RunStatus::Running);
+    assert_eq!(world.host.ports().runs.load(&other).await.unwrap().unwrap().status, RunStatus::Running);
 }
 
 /// A run that is handed out rests for a while on some hosts: none is, if its wake would not be sent.

@@ -68,7 +68,7 @@ async fn applying_or_deleting_again_mends_a_crash() {
 
             let dying = FaultyHost::crashing(ports.clone(), call, moment).ports();
             let deleted = self::registry(&dying).delete(&name()).await;
-            let record = ports.tasks.get(&name()).await.unwrap().expect("a record");
+            let record = ports.tasks.load(&name()).await.unwrap().expect("a record");
             assert!(record.deleted || rule(&host) == Some(minutes(2)), "a task that is not deleted is due");
             registry(&ports).delete(&name()).await.unwrap();
             assert_eq!(rule(&host), None, "call {call}, {moment:?}");
@@ -95,7 +95,7 @@ async fn concurrent_changes_leave_the_schedule_of_the_record() {
         one.unwrap();
         two.unwrap();
         deleted.unwrap();
-        let record = host.ports().tasks.get(&name()).await.unwrap().expect("a record");
+        let record = host.ports().tasks.load(&name()).await.unwrap().expect("a record");
         let newest = registry(&host.ports()).get(&name()).await.unwrap().expect("a task");
         let expected = newest.definition.schedule.as_ref().filter(|_| !record.deleted);
         assert_eq!(rule(&host), expected.map(|schedule| schedule.rule.clone()), "seed {seed}");
@@ -125,6 +125,6 @@ async fn refused_schedule_leaves_no_trace() {
     let ports = Ports { schedules: Arc::new(Refusing), ..host.ports() };
     let refused = registry(&ports).put(&every(1)).await;
     assert!(matches!(refused, Err(PutError::Schedule(refusal)) if refusal.path == "schedule.every"));
-    assert_eq!(ports.tasks.get(&name()).await.unwrap(), None);
+    assert_eq!(ports.tasks.load(&name()).await.unwrap(), None);
     registry(&ports).put(&every(0)).await.unwrap();
 }

@@ -104,7 +104,7 @@ async fn manage(host: &MemoryHost) {
             }
             let message = decode(&received.body).unwrap();
             let InboxMessage::Run { run, input: Input::Start, .. } = message else { panic!("failed: {message:?}") };
-            assert_eq!(ports.runs.load(run).await.unwrap(), None, "the start of a run that exists is handled");
+            assert_eq!(ports.runs.load(&run).await.unwrap(), None, "the start of a run that exists is handled");
         }
     }
 }
@@ -156,7 +156,7 @@ async fn repeated_call_of_dead_caller_has_one_run() {
             // Until then the message of the start is held back.
             host.advance(Millis::from_secs(60));
             manage(&host).await;
-            let run = host.ports().runs.load(id).await.unwrap().unwrap();
+            let run = host.ports().runs.load(&id).await.unwrap().unwrap();
             check_begun(&host, &run, &case);
             let events = host.ports().runs.events(id, None, 1000).await.unwrap();
             assert_eq!(events.len(), 2, "{case}: what happened once is logged once");
@@ -180,7 +180,7 @@ async fn run_of_dead_submitter_begins_within_three_minutes() {
             host.advance(Millis(u64::try_from(call % 3).unwrap() * 7));
             pass(&host, 3).await;
             for id in runs(&host).await {
-                let run = host.ports().runs.load(id).await.unwrap().unwrap();
+                let run = host.ports().runs.load(&id).await.unwrap().unwrap();
                 check_begun(&host, &run, &case);
             }
             pass(&host, 1).await;
@@ -349,14 +349,15 @@ async fn task_is_deleted_beside_other_writers() {
         let (registry, name) = (registry(&ports), task());
         let write = async {
             for at in 0..5 {
-                let Some(record) = ports.tasks.get(&name).await.unwrap() else { continue };
-                let fired = TaskRecord { active: Some(Timestamp::from_millis(at)), ..record };
-                let _ = ports.tasks.update(&fired).await;
+                let Some(record) = ports.tasks.load(&name).await.unwrap() else { continue };
+                let (active, revision) = (Some(Timestamp::from_millis(at)), record.revision + 1);
+                let fired = TaskRecord { active, revision, ..record.clone() };
+                let _ = ports.tasks.commit(&record, &fired, &[]).await;
             }
         };
         let (deleted, ()) = tokio::join!(registry.delete(&name), write);
         deleted.unwrap();
-        let record = host.ports().tasks.get(&task()).await.unwrap().unwrap();
+        let record = host.ports().tasks.load(&task()).await.unwrap().unwrap();
         assert!(record.deleted && record.next_due.is_none(), "seed {seed}: {record:?}");
         assert!(matches!(starter(&ports).start(request(None)).await, Err(StartError::DeletedTask(_))));
     }
@@ -393,7 +394,7 @@ async fn process_manager_decides_start_that_ends_action() {
     assert_eq!((started.run.status, starts(&host, started.run.id)), (RunStatus::Submitted, 2));
     manage(&host).await;
     assert_eq!(starts(&host, started.run.id), 1, "one message is held back");
-    let run = host.ports().runs.load(started.run.id).await.unwrap().unwrap();
+    let run = host.ports().runs.load(&started.run.id).await.unwrap().unwrap();
     assert_eq!((run.status, run.action(ActionIndex(1)).status), (RunStatus::Running, ActionStatus::Skipped));
 }
 

@@ -40,7 +40,7 @@ impl Rules {
         let task = TaskName::new("model").expect("a valid name");
         let id = RunId::from_key(&task, "model");
         let run = Run::submitted(id, (task, 1), 1, sketch::input(), Origin::Request, NOW);
-        let mut start = decide(&definition, &run, &Input::Start, &Caller::default(), NOW).run;
+        let mut start = decide(&definition, &run, &Input::Start, &Caller::default(), NOW).after;
         start.revision = 1;
         Self { definition, start, opened, known: HashMap::new() }
     }
@@ -69,7 +69,7 @@ impl Rules {
         let mut commands = change.commands;
         if case.word.repeated {
             let source = Source::Action(ACTION);
-            let again = outstanding::of_source(&self.definition, &change.run, source, run.revision, NOW);
+            let again = outstanding::of_source(&self.definition, &change.after, source, run.revision, NOW);
             commands.extend(again.commands);
         }
         let mut sent = Vec::new();
@@ -97,7 +97,7 @@ impl Rules {
         }
         sent.sort_unstable();
         sent.dedup();
-        let record = self.read(&change.run);
+        let record = self.read(&change.after);
         Decided { record, is_accepted: change.answer.is_ok(), told, sent }
     }
 
@@ -108,7 +108,7 @@ impl Rules {
         if record.status == Status::Ended {
             let of = Report { action: ACTION, delivery: Delivery::new(1, 0, 1), message: 0, agent: agent_of(0) };
             let input = completed(of);
-            run = decide(&self.definition, &run, &input, &Caller::default(), NOW).run;
+            run = decide(&self.definition, &run, &input, &Caller::default(), NOW).after;
             return run;
         }
         let beside = top - record.last.0;

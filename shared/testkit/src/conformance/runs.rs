@@ -15,13 +15,14 @@ use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::{Created, EventCursor, Outgoing, PortError, RunFilter};
 
+use super::records::records;
 use super::{
     Books, CLOCK_SLACK, Case, Fault, PATIENCE, Timing, Verdict, WOKEN_WITHIN, cases, conflicts, fresh_queue, holds,
     run, same, some,
 };
 
 mod large;
-mod steps;
+pub(super) mod steps;
 mod sweep;
 
 use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
@@ -36,8 +37,6 @@ const CASES: &[Case] = cases![
     a_run_is_created_once,
     messages_go_with_a_new_record_or_not_at_all,
     concurrent_creations_have_one_winner,
-    a_commit_is_conditional,
-    a_commit_of_an_unknown_run_is_a_conflict,
     concurrent_commits_have_one_winner,
     a_chain_of_commits_by_many_loses_none,
     a_large_run_is_read_as_it_was_committed,
@@ -57,9 +56,10 @@ const CASES: &[Case] = cases![
     untouched_run_is_handed_out_now_and_then,
 ];
 
-/// The suite of `Runs`.
+/// The suite of `Runs`, and of the records of runs.
 pub async fn runs(make: impl AsyncFn() -> Ports, timing: Timing) {
-    run("runs", CASES, make, timing).await;
+    records::<Run>("records of runs", &make, timing).await;
+    run("runs", CASES, &make, timing).await;
 }
 
 fn event(run: &Run, number: usize) -> PublicEvent {
@@ -96,7 +96,7 @@ async fn logged(ports: &Ports, id: RunId, most: usize) -> Result<Vec<usize>, Fau
 async fn a_run_is_read_as_it_was_created(ports: Ports, _: Timing) -> Verdict {
     for actions in [1, 5, ACTIONS_PER_PAGE, ACTIONS_PER_PAGE + 1, 1000] {
         let run = fresh_run(&ports, &fresh_task(), actions);
-        same("an unknown run", ports.runs.load(run.id).await?, None)?;
+        same("an unknown run", ports.runs.load(&run.id).await?, None)?;
         same("its creation", ports.runs.create(&run, &[], &[]).await?, Created::New)?;
         same("the run", load(&ports, run.id).await?, run)?;
     }
@@ -143,26 +143,6 @@ async fn concurrent_creations_have_one_winner(ports: Ports, _: Timing) -> Verdic
         winners += u32::from(created == Created::New);
     }
     same("winners", winners, 1)
-}
-
-async fn a_commit_is_conditional(ports: Ports, _: Timing) -> Verdict {
-    let run = fresh_run(&ports, &fresh_task(), 3);
-    ports.runs.create(&run, &[], &[]).await?;
-    let after = started(&run, ports.clock.now());
-    ports.runs.commit(&run, &after, &[event(&after, 1)]).await?;
-    same("the run", load(&ports, run.id).await?, after.clone())?;
-    conflicts("the same commit again", ports.runs.commit(&run, &after, &[event(&after, 1)]).await)?;
-    let ahead = Run { revision: after.revision + 1, ..after.clone() };
-    conflicts("a commit from a revision to come", ports.runs.commit(&ahead, &ahead, &[]).await)?;
-    let last = finished(&after, ports.clock.now(), &json!({ "rows": [1, 2, 3] }));
-    ports.runs.commit(&after, &last, &[]).await?;
-    same("the run", load(&ports, run.id).await?, last)
-}
-
-async fn a_commit_of_an_unknown_run_is_a_conflict(ports: Ports, _: Timing) -> Verdict {
-    let run = fresh_run(&ports, &fresh_task(), 3);
-    conflicts("the commit", ports.runs.commit(&run, &started(&run, ports.clock.now()), &[]).await)?;
-    same("the run", ports.runs.load(run.id).await?, None)
 }
 
 async fn concurrent_commits_have_one_winner(ports: Ports, timing: Timing) -> Verdict {

@@ -6,15 +6,15 @@ use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{PortError, PutTask, TaskRecord};
 
-use super::{Case, Fault, Timing, Verdict, cases, conflicts, fresh_name, holds, run, same, some};
+use super::records::records;
+use super::runs::steps::fresh_task;
+use super::{Case, Fault, Timing, Verdict, cases, holds, run, same, some};
 
 const CASES: &[Case] = cases![
     a_definition_becomes_the_first_version,
     the_same_content_is_the_same_version,
     versions_never_change,
     concurrent_puts_of_one_content_make_one_version,
-    an_update_is_conditional,
-    concurrent_updates_have_one_winner,
     a_put_keeps_what_the_schedule_knows,
     a_deleted_task_is_gone_until_it_is_put_again,
     a_large_definition_comes_back_whole,
@@ -24,9 +24,10 @@ const CASES: &[Case] = cases![
 
 const DUE_CASES: &[Case] = cases![a_deleted_task_is_not_due, due_task_is_found];
 
-/// The suite of `Tasks`.
+/// The suite of `Tasks`, and of the records of tasks.
 pub async fn tasks(make: impl AsyncFn() -> Ports, timing: Timing) {
-    run("tasks", CASES, make, timing).await;
+    records::<TaskRecord>("records of tasks", &make, timing).await;
+    run("tasks", CASES, &make, timing).await;
 }
 
 /// The suite of what the engine's own scheduler reads of `Tasks`: for hosts that run it.
@@ -34,8 +35,11 @@ pub async fn due(make: impl AsyncFn() -> Ports, timing: Timing) {
     run("due", DUE_CASES, make, timing).await;
 }
 
-fn fresh_task() -> TaskName {
-    TaskName::new(&fresh_name("task")).expect("the name has only letters, digits and dashes")
+/// Changes the record, as another process would.
+async fn write(ports: &Ports, before: &TaskRecord, change: impl FnOnce(&mut TaskRecord)) -> Result<(), PortError> {
+    let mut after = TaskRecord { revision: before.revision + 1, ..before.clone() };
+    change(&mut after);
+    ports.tasks.commit(before, &after, &[]).await
 }
 
 async fn put(ports: &Ports, name: &TaskName, source: &Value) -> Result<PutTask, PortError> {
@@ -43,12 +47,12 @@ async fn put(ports: &Ports, name: &TaskName, source: &Value) -> Result<PutTask, 
 }
 
 async fn record(ports: &Ports, name: &TaskName) -> Result<TaskRecord, Fault> {
-    some("the task's record", ports.tasks.get(name).await?)
+    some("the task's record", ports.tasks.load(name).await?)
 }
 
 async fn a_definition_becomes_the_first_version(ports: Ports, _: Timing) -> Verdict {
     let name = fresh_task();
-    same("a task that does not exist", ports.tasks.get(&name).await?, None)?;
+    same("a task that does not exist", ports.tasks.load(&name).await?, None)?;
     same("a version that does not exist", ports.tasks.version(&name, 1).await?, None)?;
     let (source, now) = (json!({ "task": "t" }), ports.clock.now());
     let done = ports.tasks.put(&name, &source, Some(now), now).await?;
@@ -106,47 +110,12 @@ async fn concurrent_puts_of_one_content_make_one_version(ports: Ports, _: Timing
     same("how many made it", created, 1)
 }
 
-async fn an_update_is_conditional(ports: Ports, _: Timing) -> Verdict {
-    let name = fresh_task();
-    put(&ports, &name, &json!({})).await?;
-    let read = record(&ports, &name).await?;
-    let due = ports.clock.now();
-    ports.tasks.update(&TaskRecord { next_due: Some(due), waiting: vec![due], ..read.clone() }).await?;
-    let stored = record(&ports, &name).await?;
-    same("the revision", stored.revision, read.revision + 1)?;
-    same("the due time", stored.next_due, Some(due))?;
-    same("the due times that wait", &stored.waiting, &vec![due])?;
-    conflicts("an update of what was read before", ports.tasks.update(&read).await)?;
-    same("the record", record(&ports, &name).await?, stored.clone())?;
-    let unknown = TaskRecord { name: fresh_task(), ..stored };
-    conflicts("an update of a task that does not exist", ports.tasks.update(&unknown).await)
-}
-
-async fn concurrent_updates_have_one_winner(ports: Ports, _: Timing) -> Verdict {
-    let name = fresh_task();
-    put(&ports, &name, &json!({})).await?;
-    let read = record(&ports, &name).await?;
-    let updates = (0..20).map(|number| {
-        let (ports, record) = (ports.clone(), read.clone());
-        let next_due = Some(Timestamp::from_millis(number));
-        tokio::spawn(async move { ports.tasks.update(&TaskRecord { next_due, ..record }).await })
-    });
-    let mut winners = 0;
-    for update in updates.collect::<Vec<_>>() {
-        match update.await.map_err(|error| Fault(error.to_string()))? {
-            Ok(()) => winners += 1,
-            Err(error) => holds("it is a conflict", error.is_conflict())?,
-        }
-    }
-    same("winners", winners, 1)
-}
-
 async fn a_put_keeps_what_the_schedule_knows(ports: Ports, _: Timing) -> Verdict {
     let name = fresh_task();
     put(&ports, &name, &json!({ "a": 1 })).await?;
     let due = ports.clock.now();
     let read = record(&ports, &name).await?;
-    ports.tasks.update(&TaskRecord { waiting: vec![due], ..read.clone() }).await?;
+    write(&ports, &read, |record| record.waiting = vec![due]).await?;
     ports.tasks.put(&name, &json!({ "a": 2 }), Some(due), ports.clock.now()).await?;
     let stored = record(&ports, &name).await?;
     same("what waits for its turn", stored.waiting, vec![due])?;
@@ -159,7 +128,7 @@ async fn a_deleted_task_is_gone_until_it_is_put_again(ports: Ports, _: Timing) -
     let (source, now) = (json!({ "a": 1 }), ports.clock.now());
     ports.tasks.put(&name, &source, Some(now), now).await?;
     let read = record(&ports, &name).await?;
-    ports.tasks.update(&TaskRecord { deleted: true, ..read }).await?;
+    write(&ports, &read, |record| record.deleted = true).await?;
     holds("its record says so", record(&ports, &name).await?.deleted)?;
     holds("it is not listed", !listed(&ports).await?.contains(&name))?;
     holds("its version is there", ports.tasks.version(&name, 1).await?.is_some())?;
@@ -173,7 +142,7 @@ async fn a_deleted_task_is_not_due(ports: Ports, _: Timing) -> Verdict {
     let now = ports.clock.now();
     ports.tasks.put(&name, &json!({}), Some(now), now).await?;
     let read = record(&ports, &name).await?;
-    ports.tasks.update(&TaskRecord { deleted: true, ..read }).await?;
+    write(&ports, &read, |record| record.deleted = true).await?;
     let due = ports.tasks.due(now, 1000).await?;
     holds("it is not due", due.iter().all(|due| due.record.name != name))
 }
@@ -250,7 +219,7 @@ async fn due_task_is_found(ports: Ports, _: Timing) -> Verdict {
     same("no more than asked for", ports.tasks.due(late_at, 1).await?.len(), 1)?;
     for name in [early, late] {
         let read = record(&ports, &name).await?;
-        ports.tasks.update(&TaskRecord { next_due: None, ..read }).await?;
+        write(&ports, &read, |record| record.next_due = None).await?;
     }
     Ok(())
 }

@@ -8,10 +8,21 @@ use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{
-    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, RunFilter, RunPage, Runs,
+    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage, Runs,
 };
 
 use super::{Look, MemoryHost};
+
+#[async_trait]
+impl Records<Run> for MemoryHost {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        Ok(self.state().runs.load(*id))
+    }
+
+    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.write(|state, now| state.runs.commit(before, after, events, now))
+    }
+}
 
 #[async_trait]
 impl Runs for MemoryHost {
@@ -22,14 +33,6 @@ impl Runs for MemoryHost {
         _: &[(QueueName, Outgoing)],
     ) -> Result<Created, PortError> {
         Ok(self.write(|state, now| state.runs.create(run, events, now)))
-    }
-
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        Ok(self.state().runs.load(id))
-    }
-
-    async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
-        self.write(|state, now| state.runs.commit(before, after, events, now))
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {

@@ -54,10 +54,9 @@ impl TaskTable {
         self.versions.get(&(name.clone(), version)).cloned()
     }
 
-    pub(super) fn update(&mut self, record: &TaskRecord) -> Result<(), PortError> {
-        let stored = self.records.get_mut(&record.name).filter(|stored| stored.revision == record.revision);
-        let stored = stored.ok_or_else(PortError::conflict)?;
-        *stored = TaskRecord { revision: record.revision + 1, ..record.clone() };
+    pub(super) fn commit(&mut self, before: &TaskRecord, after: &TaskRecord) -> Result<(), PortError> {
+        let stored = self.records.get_mut(&before.name).filter(|stored| stored.revision == before.revision);
+        *stored.ok_or_else(PortError::conflict)? = after.clone();
         Ok(())
     }
 

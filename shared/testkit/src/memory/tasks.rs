@@ -2,11 +2,23 @@
 
 use async_trait::async_trait;
 use serde_json::Value;
+use windlass_contract::event::PublicEvent;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{DueTask, PortError, PutTask, StoredVersion, TaskRecord, Tasks};
+use windlass_engine::ports::{DueTask, PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks};
 
 use super::MemoryHost;
+
+#[async_trait]
+impl Records<TaskRecord> for MemoryHost {
+    async fn load(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        Ok(self.state().tasks.get(name))
+    }
+
+    async fn commit(&self, before: &TaskRecord, after: &TaskRecord, _: &[PublicEvent]) -> Result<(), PortError> {
+        self.write(|state, _| state.tasks.commit(before, after))
+    }
+}
 
 #[async_trait]
 impl Tasks for MemoryHost {
@@ -20,16 +32,8 @@ impl Tasks for MemoryHost {
         Ok(self.write(|state, _| state.tasks.put(name, source, next_due, now)))
     }
 
-    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        Ok(self.state().tasks.get(name))
-    }
-
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         Ok(self.state().tasks.version(name, version))
-    }
-
-    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
-        self.write(|state, _| state.tasks.update(record))
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

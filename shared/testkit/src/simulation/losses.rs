@@ -22,7 +22,7 @@ pub(super) fn may_be_lost(queue: &QueueName, body: &str) -> bool {
         QueueName::DeadLetter => false,
         QueueName::Inbox => match decode::<InboxMessage>(body) {
             Ok(InboxMessage::Run { input, .. }) => is_made_good(&input),
-            Ok(InboxMessage::Due { .. } | InboxMessage::Sweep { .. }) | Err(_) => false,
+            Ok(InboxMessage::Task { .. } | InboxMessage::Sweep { .. }) | Err(_) => false,
         },
     }
 }

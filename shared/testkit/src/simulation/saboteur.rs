@@ -15,8 +15,8 @@ use windlass_domain::run::{ActionState, Input, Run};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    Bus, Created, DueTask, EventCursor, LoggedEvent, Outgoing, PortError, PutTask, QueueName, Queues, Receipt,
-    Received, RunFilter, RunPage, Runs, StoredVersion, TaskRecord, Tasks,
+    Bus, Created, DueTask, EventCursor, Glance, LoggedEvent, Outgoing, PortError, PutTask, QueueName, Queues, Receipt,
+    Received, Records, RunFilter, RunPage, Runs, StoredVersion, TaskRecord, Tasks,
 };
 
 use super::bug::Bug;
@@ -60,7 +60,7 @@ impl Saboteur {
     /// The report as the record expects it, or the claim above what the record knows.
     async fn forged_input(&self, body: &str) -> Option<String> {
         let InboxMessage::Run { v, run, mut input, caller } = decode(body).ok()? else { return None };
-        let record = self.inner.runs.load(run).await.ok()??;
+        let record = self.inner.runs.load(&run).await.ok()??;
         let state = |action: ActionIndex| record.actions.iter().nth(action.as_usize()).cloned();
         match &mut input {
             Input::Completed { of, .. } => {
@@ -189,34 +189,17 @@ impl Queues for Saboteur {
 }
 
 #[async_trait]
-impl Runs for Saboteur {
-    fn sends_with_record(&self) -> bool {
-        self.inner.runs.sends_with_record()
-    }
-
-    async fn create(
-        &self,
-        run: &Run,
-        events: &[PublicEvent],
-        messages: &[(QueueName, Outgoing)],
-    ) -> Result<Created, PortError> {
-        let created = self.inner.runs.create(run, events, messages).await?;
-        if created == Created::Existing
-            && self.bug == Bug::CreateReplaces
-            && let Some(found) = self.inner.runs.load(run.id).await?
-        {
-            self.inner.runs.commit(&found, &at_revision(run, found.revision + 1), events).await?;
-            return Ok(Created::New);
+impl Records<Run> for Saboteur {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        if self.bug == Bug::OldReads {
+            Ok(self.inner.runs.glance(&id).await?.record)
+        } else {
+            self.inner.runs.load(&id).await
         }
-        Ok(created)
     }
 
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        if self.bug == Bug::OldReads { self.glance(id).await } else { self.inner.runs.load(id).await }
-    }
-
-    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.inner.runs.glance(id).await
+    async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
+        self.inner.runs.glance(&id).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
@@ -231,7 +214,7 @@ impl Runs for Saboteur {
                 Ok(())
             }
             Bug::ForgetVersion => {
-                let found = self.inner.runs.load(before.id).await?;
+                let found = self.inner.runs.load(&before.id).await?;
                 let revision = found.map_or(before.revision, |found| found.revision);
                 let (before, after) = (at_revision(before, revision), at_revision(&after, revision + 1));
                 self.inner.runs.commit(&before, &after, events).await
@@ -242,6 +225,30 @@ impl Runs for Saboteur {
             },
             _ => self.inner.runs.commit(before, &after, events).await,
         }
+    }
+}
+
+#[async_trait]
+impl Runs for Saboteur {
+    fn sends_with_record(&self) -> bool {
+        self.inner.runs.sends_with_record()
+    }
+
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
+        let created = self.inner.runs.create(run, events, messages).await?;
+        if created == Created::Existing
+            && self.bug == Bug::CreateReplaces
+            && let Some(found) = self.inner.runs.load(&run.id).await?
+        {
+            self.inner.runs.commit(&found, &at_revision(run, found.revision + 1), events).await?;
+            return Ok(Created::New);
+        }
+        Ok(created)
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
@@ -277,6 +284,17 @@ fn with_early_joins(mut source: Value) -> Value {
 }
 
 #[async_trait]
+impl Records<TaskRecord> for Saboteur {
+    async fn load(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        self.inner.tasks.load(name).await
+    }
+
+    async fn commit(&self, before: &TaskRecord, after: &TaskRecord, events: &[PublicEvent]) -> Result<(), PortError> {
+        self.inner.tasks.commit(before, after, events).await
+    }
+}
+
+#[async_trait]
 impl Tasks for Saboteur {
     async fn put(
         &self,
@@ -288,19 +306,11 @@ impl Tasks for Saboteur {
         self.inner.tasks.put(name, source, next_due, now).await
     }
 
-    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        self.inner.tasks.get(name).await
-    }
-
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         let stored = self.inner.tasks.version(name, version).await?;
         let is_early = self.bug == Bug::EarlyJoin;
         let early = |stored: StoredVersion| StoredVersion { source: with_early_joins(stored.source), ..stored };
         Ok(stored.map(|stored| if is_early { early(stored) } else { stored }))
-    }
-
-    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
-        self.inner.tasks.update(record).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

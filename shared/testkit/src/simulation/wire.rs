@@ -15,9 +15,9 @@ use windlass_domain::run::Run;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
-    AgentRecord, Agents, Bus, Clock, Created, DueTask, ErrorClass, EventCursor, LoggedEvent, Outgoing, PortError,
-    PutTask, QueueName, Queues, Receipt, Received, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules, StoredVersion,
-    TaskRecord, Tasks,
+    AgentRecord, Agents, Bus, Clock, Created, DueTask, ErrorClass, EventCursor, Glance, LoggedEvent, Outgoing,
+    PortError, PutTask, QueueName, Queues, Receipt, Received, Records, RunFilter, RunPage, Runs, ScheduleRefusal,
+    Schedules, StoredVersion, TaskRecord, Tasks,
 };
 
 use super::life::Life;
@@ -256,35 +256,20 @@ impl Queues for Wire {
 }
 
 #[async_trait]
-impl Runs for Wire {
-    async fn create(
-        &self,
-        run: &Run,
-        events: &[PublicEvent],
-        messages: &[(QueueName, Outgoing)],
-    ) -> Result<Created, PortError> {
-        let seen = |wire: &Self, created: &Created| {
-            wire.note(format_args!("creates {}: {created:?}", run.id));
-            if *created == Created::New {
-                wire.simulation.witness().created(run, events, wire.simulation.now());
-            }
-        };
-        self.call("create", self.inner.runs.create(run, events, messages), seen).await
+impl Records<Run> for Wire {
+    async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
+        self.call("load", self.inner.runs.load(&id), |_, _| {}).await
     }
 
-    async fn load(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        self.call("load", self.inner.runs.load(id), |_, _| {}).await
-    }
-
-    async fn glance(&self, id: RunId) -> Result<Option<Run>, PortError> {
-        let old = self.simulation.weather.shows_old().then(|| self.simulation.witness().before(id)).flatten();
+    async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
+        let old = self.simulation.weather.shows_old().then(|| self.simulation.witness().before(*id)).flatten();
         if old.is_some() {
             self.simulation.meets("a glance is old");
         }
         let glance = async {
             match old {
-                Some(old) => Ok(Some(old)),
-                None => self.inner.runs.glance(id).await,
+                Some(old) => Ok(Glance { record: Some(old), is_newest: false }),
+                None => self.inner.runs.glance(&id).await,
             }
         };
         self.call("glance", glance, |_, _| {}).await
@@ -301,6 +286,24 @@ impl Runs for Wire {
             wire.simulation.witness().committed(before, after, events, wire.simulation.now());
         };
         self.call("commit", commit, seen).await
+    }
+}
+
+#[async_trait]
+impl Runs for Wire {
+    async fn create(
+        &self,
+        run: &Run,
+        events: &[PublicEvent],
+        messages: &[(QueueName, Outgoing)],
+    ) -> Result<Created, PortError> {
+        let seen = |wire: &Self, created: &Created| {
+            wire.note(format_args!("creates {}: {created:?}", run.id));
+            if *created == Created::New {
+                wire.simulation.witness().created(run, events, wire.simulation.now());
+            }
+        };
+        self.call("create", self.inner.runs.create(run, events, messages), seen).await
     }
 
     async fn changed(&self, id: RunId, revision: u64, at_most: Duration) -> Result<Option<Run>, PortError> {
@@ -328,6 +331,25 @@ fn spoken(event: &PublicEvent) -> String {
 }
 
 #[async_trait]
+impl Records<TaskRecord> for Wire {
+    async fn load(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
+        self.call("get a task", self.inner.tasks.load(name), |_, _| {}).await
+    }
+
+    async fn commit(&self, before: &TaskRecord, after: &TaskRecord, events: &[PublicEvent]) -> Result<(), PortError> {
+        let conflicts = self.conflicts();
+        let update = async {
+            if conflicts { Err(PortError::conflict()) } else { self.inner.tasks.commit(before, after, events).await }
+        };
+        let seen = |wire: &Self, (): &()| {
+            let (active, next_due) = (after.active, after.next_due);
+            wire.note(format_args!("writes task {}: turn {active:?}, next due {next_due:?}", after.name));
+        };
+        self.call("update a task", update, seen).await
+    }
+}
+
+#[async_trait]
 impl Tasks for Wire {
     async fn put(
         &self,
@@ -339,23 +361,8 @@ impl Tasks for Wire {
         self.call("put a task", self.inner.tasks.put(name, source, next_due, now), |_, _| {}).await
     }
 
-    async fn get(&self, name: &TaskName) -> Result<Option<TaskRecord>, PortError> {
-        self.call("get a task", self.inner.tasks.get(name), |_, _| {}).await
-    }
-
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         self.call("get a version", self.inner.tasks.version(name, version), |_, _| {}).await
-    }
-
-    async fn update(&self, record: &TaskRecord) -> Result<(), PortError> {
-        let conflicts = self.conflicts();
-        let update =
-            async { if conflicts { Err(PortError::conflict()) } else { self.inner.tasks.update(record).await } };
-        let seen = |wire: &Self, (): &()| {
-            let (active, next_due) = (record.active, record.next_due);
-            wire.note(format_args!("writes task {}: turn {active:?}, next due {next_due:?}", record.name));
-        };
-        self.call("update a task", update, seen).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

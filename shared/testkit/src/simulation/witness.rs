@@ -314,7 +314,7 @@ impl Witness {
                     }
                     run
                 }
-                Ok(InboxMessage::Due { .. } | InboxMessage::Sweep { .. }) | Err(_) => return,
+                Ok(InboxMessage::Task { .. } | InboxMessage::Sweep { .. }) | Err(_) => return,
             },
             QueueName::Pool(_) => match decode::<PerformMessage>(message.body) {
                 Ok(perform) => perform.run,

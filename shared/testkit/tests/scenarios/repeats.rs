@@ -50,7 +50,7 @@ fn repeat_within_a_batch_sends_nothing_twice() {
     let world = begun(&diamond());
     let done = completed(&world, "a0", succeeded());
     let first = world.ask(&done);
-    let second = decide(&world.definition, &first.run, &done, &world.caller, world.now);
+    let second = decide(&world.definition, &first.after, &done, &world.caller, world.now);
     assert_eq!((second.facts, second.commands), (vec![], vec![]));
 }
 

@@ -202,7 +202,7 @@ fn each_pause_and_its_end_keeps_its_own_id() {
         // Nothing is committed in between: one batch, decided at one instant.
         let change: Change = decide(&world.definition, &run, &input, &world.caller, world.now);
         assert_eq!(change.answer, Ok(()), "{input:?} is published by this very commit");
-        run = change.run;
+        run = change.after;
         ids.extend(change.facts.iter().map(|fact| fact.kind.id(run.id, run.retries, fact.at)));
     }
     assert_eq!((run.status, run.pauses, ids.len()), (RunStatus::Running, 3, 6));

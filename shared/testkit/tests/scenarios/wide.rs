@@ -49,7 +49,7 @@ fn run_through(definition: &Definition, in_order: bool) -> Run {
     let mut open: VecDeque<Input> = [Input::Start].into();
     while let Some(input) = if in_order { open.pop_front() } else { open.pop_back() } {
         let decision = world.ask(&input);
-        world.run = decision.run.clone();
+        world.run = decision.after.clone();
         world.run.revision += 1;
         for sent in performs(&decision.commands) {
             let outcome = succeeded();

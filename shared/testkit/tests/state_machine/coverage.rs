@@ -61,7 +61,7 @@ impl Coverage {
             let status = run.action(action).status;
             let answer = match change.answer {
                 Ok(()) if change.facts.is_empty() => "no change".to_owned(),
-                Ok(()) => change.run.action(action).status.as_str().to_owned(),
+                Ok(()) => change.after.action(action).status.as_str().to_owned(),
                 Err(rejection) => name_of(rejection).to_owned(),
             };
             *self.actions.entry((status, kind)).or_default().entry(answer).or_default() += 1;
@@ -161,7 +161,7 @@ fn merge<S: Ord>(into: &mut Cells<S>, from: Cells<S>) {
 fn to_run(change: &Change) -> String {
     match change.answer {
         Ok(()) if change.facts.is_empty() => "no change".into(),
-        Ok(()) => change.run.status.as_str().into(),
+        Ok(()) => change.after.status.as_str().into(),
         Err(rejection) => name_of(rejection).into(),
     }
 }
@@ -173,7 +173,6 @@ fn name_of(rejection: Rejection) -> &'static str {
         Rejection::Stale => "Stale",
         Rejection::Settled => "Settled",
         Rejection::UnknownAction => "UnknownAction",
-        Rejection::Forbidden => "Forbidden",
     }
 }
 

@@ -26,7 +26,7 @@ async fn end_of(world: &World) -> End {
     let (starts, cancels) = (world.starts(), world.cancels());
     let mut runs = Vec::new();
     for minute in 0..6 {
-        runs.push(world.ports.runs.load(RunId::from_nominal_time(&task(), at(minute))).await.unwrap());
+        runs.push(world.ports.runs.load(&RunId::from_nominal_time(&task(), at(minute))).await.unwrap());
     }
     End { record: world.record().await, runs, starts, cancels, told: world.told() }
 }

@@ -104,6 +104,7 @@ async fn waiting_time_behind_ending_run_gets_turn() {
         world.end(1).await;
         world.handle_on(&faulty.ports(), None).await.unwrap();
         due.await.unwrap().unwrap();
+        world.manage().await;
         assert_eq!(world.starts(), [1, 2], "{overlap}, seed {seed}");
     }
 }

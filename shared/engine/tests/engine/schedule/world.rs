@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_domain::ids::{PoolName, RunId, TaskName};
 use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
+use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::due::handle_due;
-use windlass_engine::pools::Pools;
 use windlass_engine::ports::{PortError, QueueName, TaskRecord};
 use windlass_engine::process_manager::ProcessManager;
+use windlass_engine::settle::advance;
+use windlass_engine::subject::{Engine, Given};
 use windlass_testkit::memory::MemoryHost;
 
 /// 2026-11-21T10:00:00Z.
@@ -68,15 +69,25 @@ impl World {
 
     /// Handles a message by way of these ports.
     pub(crate) async fn handle_on(&self, ports: &Ports, minute: Option<i64>) -> Result<(), PortError> {
-        handle_due(ports, &self.definitions, &Pools::new(ports), &task(), minute.map(at)).await.map(|_| ())
+        let engine = Engine::new(ports.clone(), self.definitions.clone());
+        let input = minute.map_or(TaskInput::Ended, |minute| TaskInput::Due { nominal: at(minute) });
+        advance::<TaskRecord>(&engine, &task(), &[Given::new(input)], None).await.map(|_| ())
     }
 
     pub(crate) async fn record(&self) -> TaskRecord {
-        self.ports.tasks.get(&task()).await.unwrap().unwrap()
+        self.ports.tasks.load(&task()).await.unwrap().unwrap()
+    }
+
+    /// Changes the record of the task, as another process would.
+    pub(crate) async fn write(&self, change: impl FnOnce(&mut TaskRecord)) {
+        let before = self.record().await;
+        let mut after = TaskRecord { revision: before.revision + 1, ..before.clone() };
+        change(&mut after);
+        self.ports.tasks.commit(&before, &after, &[]).await.unwrap();
     }
 
     pub(crate) async fn run(&self, minute: i64) -> Option<Run> {
-        self.ports.runs.load(RunId::from_nominal_time(&task(), at(minute))).await.unwrap()
+        self.ports.runs.load(&RunId::from_nominal_time(&task(), at(minute))).await.unwrap()
     }
 
     /// An agent has reported the attempt of that minute's run.
@@ -157,7 +168,7 @@ impl World {
         let mut minutes: Vec<i64> = sent
             .filter_map(|message| match message {
                 InboxMessage::Run { run, input, .. } if wanted(&input) => minute_of(run),
-                InboxMessage::Run { .. } | InboxMessage::Due { .. } | InboxMessage::Sweep { .. } => None,
+                InboxMessage::Run { .. } | InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => None,
             })
             .collect();
         minutes.sort_unstable();
@@ -169,10 +180,10 @@ impl World {
     pub(crate) fn fired(&self) -> Vec<i64> {
         let sent = self.host.messages(&QueueName::Inbox).into_iter().map(|body| decode(&body).unwrap());
         sent.filter_map(|message| match message {
-            InboxMessage::Due { nominal: Some(nominal), .. } => {
+            InboxMessage::Task { input: TaskInput::Due { nominal }, .. } => {
                 Some((nominal.as_millis() - START.as_millis()) / 60_000)
             }
-            InboxMessage::Due { .. } | InboxMessage::Run { .. } | InboxMessage::Sweep { .. } => None,
+            InboxMessage::Task { .. } | InboxMessage::Run { .. } | InboxMessage::Sweep { .. } => None,
         })
         .collect()
     }

@@ -269,7 +269,7 @@ impl World {
     }
 
     pub(crate) async fn run(&self, id: RunId) -> Run {
-        self.host.ports().runs.load(id).await.expect("read").expect("there")
+        self.host.ports().runs.load(&id).await.expect("read").expect("there")
     }
 
     /// Waits, at most an hour of the world's time.

@@ -9,11 +9,11 @@ use windlass_engine::Ports;
 
 use crate::conformance::{Books, Fault, Timing, fresh_name, some};
 
-pub(super) fn fresh_task() -> TaskName {
+pub(in crate::conformance) fn fresh_task() -> TaskName {
     TaskName::new(&fresh_name("task")).expect("the name has only letters, digits and dashes")
 }
 
-pub(super) fn fresh_run(ports: &Ports, task: &TaskName, actions: usize) -> Run {
+pub(in crate::conformance) fn fresh_run(ports: &Ports, task: &TaskName, actions: usize) -> Run {
     let id = RunId::from_uuid(derive(&[&fresh_name("run")]));
     let input = json!({ "day": "today", "text": "žluťoučký \"🐎\"\n" });
     let run = Run::submitted(id, (task.clone(), 1), actions, input, Origin::Request, ports.clock.now());
@@ -21,7 +21,7 @@ pub(super) fn fresh_run(ports: &Ports, task: &TaskName, actions: usize) -> Run {
 }
 
 /// The run with these changes, as a commit would make it.
-pub(super) fn changed(before: &Run, at: Timestamp, changes: Vec<FactKind>) -> Run {
+pub(in crate::conformance) fn changed(before: &Run, at: Timestamp, changes: Vec<FactKind>) -> Run {
     let mut after = before.clone();
     for kind in changes {
         apply(&mut after, &Fact::told(at, kind));
@@ -30,26 +30,26 @@ pub(super) fn changed(before: &Run, at: Timestamp, changes: Vec<FactKind>) -> Ru
     after
 }
 
-pub(super) fn started(before: &Run, at: Timestamp) -> Run {
+pub(in crate::conformance) fn started(before: &Run, at: Timestamp) -> Run {
     changed(before, at, vec![FactKind::RunStarted { deadline: None }])
 }
 
-pub(super) fn queued(before: &Run, at: Timestamp, action: usize) -> Run {
+pub(in crate::conformance) fn queued(before: &Run, at: Timestamp, action: usize) -> Run {
     let of = ActionAt { action: ActionIndex::from_usize(action), attempt: 1 };
     changed(before, at, vec![FactKind::ActionQueued { of, issue: 0 }])
 }
 
-pub(super) fn finished(before: &Run, at: Timestamp, output: &Value) -> Run {
+pub(in crate::conformance) fn finished(before: &Run, at: Timestamp, output: &Value) -> Run {
     let (status, output) = (RunStatus::Succeeded, Some(output.clone()));
     changed(before, at, vec![FactKind::RunFinished { status, output, error: None }])
 }
 
-pub(super) async fn load(ports: &Ports, id: RunId) -> Result<Run, Fault> {
-    some("the run", ports.runs.load(id).await?)
+pub(in crate::conformance) async fn load(ports: &Ports, id: RunId) -> Result<Run, Fault> {
+    some("the run", ports.runs.load(&id).await?)
 }
 
 /// Waits until indexes show what was written.
-pub(super) async fn books_follow(timing: Timing) {
+pub(in crate::conformance) async fn books_follow(timing: Timing) {
     match timing.books {
         Books::AtOnce => {}
         Books::Behind => sleep(timing.prompt).await,

@@ -6,9 +6,6 @@ use windlass_domain::definition::Definition;
 use windlass_domain::ids::{RunId, TaskVersion, derive};
 use windlass_domain::time::Timestamp;
 
-use crate::Ports;
-use crate::ports::PortError;
-
 /// A due time was passed over, as the schedule's `overlap` says.
 pub(crate) const SKIPPED: &str = "schedule.skipped";
 /// A due time cannot start: the task has no schedule any more, or its input has a required field without a default.
@@ -16,15 +13,13 @@ pub(crate) const REFUSED: &str = "schedule.refused";
 /// Due times are older than the schedule's `catch_up` and are not fired.
 pub(crate) const MISSED: &str = "schedule.missed";
 
-/// Publishes what became of a due time. The same fate published twice has the same id.
-pub(crate) async fn publish(
-    ports: &Ports,
+/// What became of a due time: the kind of the event, which due time, and why. The same fate has the same id.
+pub(crate) fn of(
     definition: &Definition,
     version: TaskVersion,
-    kind: &'static str,
-    nominal: Timestamp,
-    reason: Value,
-) -> Result<(), PortError> {
+    (kind, nominal, reason): (&'static str, Timestamp, Value),
+    at: Timestamp,
+) -> PublicEvent {
     let task = definition.task.clone();
     let run = RunId::from_nominal_time(&task, nominal);
     if kind == SKIPPED {
@@ -32,11 +27,11 @@ pub(crate) async fn publish(
     } else {
         tracing::warn!(task = %task, nominal = %nominal, kind, "a due time has no run");
     }
-    let event = PublicEvent {
+    PublicEvent {
         v: EVENT_VERSION,
         id: derive(&["event", kind, &run.to_string()]),
         kind: kind.to_owned(),
-        time: ports.clock.now().to_string(),
+        time: at.to_string(),
         run,
         task,
         version,
@@ -44,6 +39,5 @@ pub(crate) async fn publish(
         action: None,
         attempt: None,
         data: json!({ "nominal_time": nominal.to_string(), "reason": reason }),
-    };
-    ports.bus.publish(&[event]).await
+    }
 }

@@ -1,0 +1,254 @@
+//! The turns of a task's schedule: an aggregate. Each due time gets a run, waits for its turn, or is passed over.
+//!
+//! The record of the task keeps the turns. A run whose id is derived from its due time shows that this due time had its
+//! turn. So a due time is neither lost nor run twice, however often its message comes.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::overlap::{self, Active, Fate, Turns};
+use crate::aggregate::{Aggregate, Change};
+use crate::attempt::ErrorInfo;
+use crate::caller::Caller;
+use crate::definition::{Definition, Overlap};
+use crate::ids::{TaskName, TaskVersion};
+use crate::instant;
+use crate::limits::MAX_QUEUED_DUE;
+use crate::time::Timestamp;
+
+/// Due times that one input decides about at most: each but the last is one that waits.
+const MAX_STEPS: usize = 2 * MAX_QUEUED_DUE;
+
+/// What changes about a task: its newest version, its schedule's place, and whose turn it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// The task's name.
+    pub name: TaskName,
+    /// The number of writes of this record.
+    pub revision: u64,
+    /// The newest version; runs that name none are of this one.
+    pub version: TaskVersion,
+    /// It has been deleted: it starts no runs, and its open runs go on.
+    #[serde(default)]
+    pub deleted: bool,
+    /// When the newest version was written.
+    pub updated_at: Timestamp,
+    /// The next due time of its schedule; absent: it has none, or none is left. Only the engine's own scheduler moves
+    /// it on: where a service keeps the time, it stays as it was put, and what is shown is computed.
+    #[serde(default)]
+    pub next_due: Option<Timestamp>,
+    /// The due time that had the last turn, under any policy but `allow`. Its run, whose id is derived from it, may
+    /// have ended.
+    #[serde(default)]
+    pub active: Option<Timestamp>,
+    /// Due times that wait for their turn, the earliest first.
+    #[serde(default)]
+    pub waiting: Vec<Timestamp>,
+    /// Due times that were passed over, the earliest first: the newest of them, see [`Turns::passed_over`].
+    #[serde(default)]
+    pub passed_over: Vec<Timestamp>,
+}
+
+/// Something that happened to a task's schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum TaskInput {
+    /// A due time has come.
+    Due {
+        /// Which, in milliseconds since the epoch or as RFC 3339, which is how `EventBridge` Scheduler writes
+        /// `<aws.scheduler.scheduled-time>`.
+        #[serde(deserialize_with = "instant::read")]
+        #[schemars(with = "instant::Written")]
+        nominal: Timestamp,
+    },
+    /// A run of the schedule has ended: the earliest due time that waits may have its turn.
+    Ended,
+}
+
+/// What a decision about turns reads beside the record.
+#[derive(Debug, Clone)]
+pub struct Circumstances {
+    /// The task's newest version.
+    pub definition: Arc<Definition>,
+    /// The runs of the due times that matter here: of the one with the last turn, and of those that come. A due time that
+    /// is missing here has no run.
+    pub runs: BTreeMap<Timestamp, DueRun>,
+}
+
+/// Where the run of a due time stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DueRun {
+    /// It exists, and no agent has reported anything of it.
+    Unheard,
+    /// It goes on.
+    Open,
+    /// It has ended.
+    Ended,
+}
+
+/// What was decided about a due time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TurnFact {
+    /// When that was decided.
+    pub at: Timestamp,
+    /// The due time.
+    pub nominal: Timestamp,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What a decision about turns sends. Sending it twice does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TurnCommand {
+    /// The run of this due time starts, unless it exists by now.
+    Start {
+        /// Which.
+        nominal: Timestamp,
+    },
+    /// The run of this due time exists, and no agent has reported it: its start is sent again.
+    StartAgain {
+        /// Which.
+        nominal: Timestamp,
+    },
+    /// This due time waits for the end of a run. If that run has ended meanwhile, the task is told.
+    Follow {
+        /// The due time of the open run.
+        active: Timestamp,
+        /// The due time that waits.
+        nominal: Timestamp,
+        /// Whether the open run is to be cancelled.
+        cancel: bool,
+    },
+}
+
+impl Aggregate for TaskRecord {
+    type Id = TaskName;
+    type Input = TaskInput;
+    type Context = Circumstances;
+    type Fact = TurnFact;
+    type Command = TurnCommand;
+    type Refusal = Infallible;
+
+    fn id(&self) -> &TaskName {
+        &self.name
+    }
+
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    fn set_revision(&mut self, revision: u64) {
+        self.revision = revision;
+    }
+
+    fn decide(&self, context: &Circumstances, input: &TaskInput, _: &Caller, now: Timestamp) -> Change<Self> {
+        let mut draft = Draft { record: self.clone(), context, now, facts: Vec::new(), commands: Vec::new() };
+        match (self.deleted, input) {
+            // It starts nothing. What waits is dropped, so that it does not start if the task is put again.
+            (true, _) => draft.record.waiting.clear(),
+            (false, TaskInput::Due { nominal }) => draft.due(*nominal),
+            (false, TaskInput::Ended) => {
+                draft.begin_active(None);
+                draft.settle(None);
+            }
+        }
+        let Draft { record, facts, commands, .. } = draft;
+        Change { after: record, facts, again: Vec::new(), commands, answer: Ok(()) }
+    }
+}
+
+/// One decision in the making.
+struct Draft<'a> {
+    record: TaskRecord,
+    context: &'a Circumstances,
+    now: Timestamp,
+    facts: Vec<TurnFact>,
+    commands: Vec<TurnCommand>,
+}
+
+impl Draft<'_> {
+    fn due(&mut self, nominal: Timestamp) {
+        match self.context.runs.get(&nominal) {
+            // It had its turn.
+            Some(DueRun::Unheard) => self.commands.push(TurnCommand::StartAgain { nominal }),
+            Some(DueRun::Open | DueRun::Ended) => {}
+            None => {
+                self.begin_active(Some(nominal));
+                self.settle(Some(nominal));
+            }
+        }
+    }
+
+    /// A process may have taken the last turn and died before it wrote the run, or before it sent its start. Then it is
+    /// done here, whether or not that process's message comes again.
+    fn begin_active(&mut self, asked: Option<Timestamp>) {
+        let Some(nominal) = self.record.active.filter(|active| Some(*active) != asked) else { return };
+        match self.context.runs.get(&nominal) {
+            None => self.decided(nominal, Fate::Start { nominal, takes_turn: true }, None),
+            Some(DueRun::Unheard) => self.commands.push(TurnCommand::StartAgain { nominal }),
+            Some(DueRun::Open | DueRun::Ended) => {}
+        }
+    }
+
+    /// Decides about the due time that is asked about, and before it about those that wait. None: about those alone.
+    fn settle(&mut self, asked: Option<Timestamp>) {
+        let policy = self.context.definition.schedule.as_ref().map_or(Overlap::default(), |schedule| schedule.overlap);
+        for _ in 0..MAX_STEPS {
+            let turns = self.turns();
+            let fate = asked.map_or_else(|| overlap::next(&turns), |nominal| overlap::due(&turns, policy, nominal));
+            let about = match (&fate, asked) {
+                (Fate::Start { nominal, .. }, _) => *nominal,
+                (Fate::Wait { .. } | Fate::PassOver, Some(nominal)) => nominal,
+                (Fate::Wait { .. } | Fate::PassOver, None) | (Fate::Nothing, _) => return,
+            };
+            self.decided(about, fate, turns.active.map(|active| active.nominal));
+            if asked == Some(about) {
+                return;
+            }
+        }
+    }
+
+    fn decided(&mut self, nominal: Timestamp, fate: Fate, active: Option<Timestamp>) {
+        match &fate {
+            Fate::Start { .. } if scheduled_input(&self.context.definition).is_err() => {
+                return self.emit(nominal, Fate::PassOver);
+            }
+            Fate::Start { .. } => self.commands.push(TurnCommand::Start { nominal }),
+            Fate::Wait { cancel_active, .. } => {
+                let follow = |active| TurnCommand::Follow { active, nominal, cancel: *cancel_active };
+                self.commands.extend(active.map(follow));
+            }
+            Fate::PassOver | Fate::Nothing => {}
+        }
+        self.emit(nominal, fate);
+    }
+
+    fn emit(&mut self, nominal: Timestamp, fate: Fate) {
+        let fact = TurnFact { at: self.now, nominal, fate };
+        let Turns { active, waiting, passed_over } = self.turns().after(nominal, &fact.fate);
+        let record = &mut self.record;
+        (record.active, record.waiting, record.passed_over) =
+            (active.map(|active| active.nominal), waiting, passed_over);
+        self.facts.push(fact);
+    }
+
+    /// The turns as they stand. A run that is not there yet counts as open.
+    fn turns(&self) -> Turns {
+        let is_open = |nominal: Timestamp| self.context.runs.get(&nominal) != Some(&DueRun::Ended);
+        let active = self.record.active.map(|nominal| Active { nominal, open: is_open(nominal) });
+        let (waiting, passed_over) = (self.record.waiting.clone(), self.record.passed_over.clone());
+        Turns { active, waiting, passed_over }
+    }
+}
+
+/// The input of a scheduled run: the schema's defaults. An error says why no due time of this version can start.
+pub fn scheduled_input(definition: &Definition) -> Result<Value, ErrorInfo> {
+    if definition.schedule.is_none() {
+        return Err(ErrorInfo::new("schedule.removed", "the task's newest version has no schedule"));
+    }
+    definition.check_input(json!({})).map_err(|faults| ErrorInfo::new("input.invalid", faults.to_string()))
+}

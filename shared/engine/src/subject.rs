@@ -1,0 +1,118 @@
+//! What the loop needs to know of each kind of aggregate, beside its decisions.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use windlass_contract::event::PublicEvent;
+use windlass_domain::aggregate::Aggregate;
+use windlass_domain::caller::Caller;
+use windlass_domain::time::{Millis, Timestamp};
+
+use crate::Ports;
+use crate::definitions::Definitions;
+use crate::effects::Effects;
+use crate::pools::Pools;
+use crate::ports::{PortError, Records, Sender};
+
+/// What the loop works with.
+#[derive(Clone)]
+pub struct Engine {
+    /// The host.
+    pub ports: Ports,
+    /// The definitions of its tasks.
+    pub definitions: Arc<Definitions>,
+    /// Which of its pools have an agent.
+    pub pools: Arc<Pools>,
+}
+
+impl Engine {
+    /// The engine of that host.
+    pub fn new(ports: Ports, definitions: Arc<Definitions>) -> Self {
+        let pools = Arc::new(Pools::new(&ports));
+        Self { ports, definitions, pools }
+    }
+}
+
+/// An input, and how it came.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Given<I> {
+    /// What happened.
+    pub input: I,
+    /// Who asks for it.
+    pub caller: Caller,
+    /// Who sent it, as far as the host can prove it.
+    pub sender: Sender,
+    /// It was delivered before: the process that handled it then may have died before it sent what followed.
+    pub repeated: bool,
+}
+
+impl<I> Given<I> {
+    /// An input of the host's own that comes for the first time.
+    pub fn new(input: I) -> Self {
+        Self { input, caller: Caller::HOST, sender: Sender::Host, repeated: false }
+    }
+}
+
+/// What becomes of inputs whose record does not exist.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// It may still come to be: the inputs come again.
+    Awaited,
+    /// It was never written, and whoever asked for it knows: the inputs are done.
+    GivenUp,
+    /// Nothing can be done with the inputs, for this reason.
+    Unknown(String),
+}
+
+/// A kind of aggregate that the loop serves.
+#[async_trait]
+pub trait Subject: Aggregate {
+    /// What is said while a record of that id is decided names it.
+    fn span(id: &Self::Id) -> tracing::Span;
+
+    /// Its records on that host.
+    fn records(ports: &Ports) -> &dyn Records<Self>;
+
+    /// What decisions about these inputs read beside the record. It is read after the record, so that a commit proves
+    /// that the record did not change in between.
+    async fn context(&self, engine: &Engine, inputs: &[Given<Self::Input>]) -> Result<Self::Context, PortError>;
+
+    /// Whether the sender may say this.
+    fn may_say(context: &Self::Context, given: &Given<Self::Input>) -> bool;
+
+    /// The events of a fact of this record.
+    fn events(&self, context: &Self::Context, fact: &Self::Fact) -> Vec<PublicEvent>;
+
+    /// What repeated inputs led to, up to that revision: facts whose events are published again, and messages that are sent
+    /// again. Nothing, if deciding an input again decides the same again.
+    fn outstanding(
+        &self,
+        _context: &Self::Context,
+        _repeated: &[&Self::Input],
+        _committed: u64,
+        _now: Timestamp,
+    ) -> (Vec<Self::Fact>, Vec<Self::Command>) {
+        (Vec::new(), Vec::new())
+    }
+
+    /// What follows from a step of this record: the commands as messages, and the events that are published.
+    fn effects(
+        &self,
+        context: &Self::Context,
+        inputs: &[Given<Self::Input>],
+        commands: Vec<Self::Command>,
+        events: Vec<PublicEvent>,
+        now: Timestamp,
+    ) -> Effects;
+
+    /// What becomes of inputs, the oldest of that age, whose record does not exist.
+    fn missing(id: &Self::Id, inputs: &[Given<Self::Input>], age: Millis) -> Missing;
+
+    /// Whether an input that waited for its turn still says something true.
+    async fn is_still_true(_engine: &Engine, _input: &Self::Input) -> bool {
+        true
+    }
+
+    /// Counts what a step meant for people who watch the host: it decided that many events and commands.
+    fn observe(&self, _inputs: &[Given<Self::Input>], _decided: (usize, usize), _now: Timestamp) {}
+}

@@ -1,0 +1,169 @@
+//! The turns of schedules, in the loop: what their decisions read, and how they are carried out.
+//!
+//! The order of writes is: the turn in the task's record, then the run, then the messages that its start sends. If the
+//! process dies in between, the queue delivers the same message again. The next process finds the decision in the
+//! record, or in the run whose id is derived from the due time, and does the rest.
+
+pub(crate) mod event;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use serde_json::json;
+use windlass_contract::event::PublicEvent;
+use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
+use windlass_domain::caller::{Caller, Way};
+use windlass_domain::definition::{Definition, Overlap};
+use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::run::{CancelCause, Input, Origin, Run};
+use windlass_domain::schedule::overlap::Fate;
+use windlass_domain::schedule::{Circumstances, DueRun, TaskInput, TaskRecord, TurnCommand, TurnFact, scheduled_input};
+use windlass_domain::time::{Millis, Timestamp};
+
+use crate::Ports;
+use crate::effects::{Effects, Turn};
+use crate::ports::{Created, Outgoing, PortError, QueueName, Records, Sender};
+use crate::subject::{Engine, Given, Missing, Subject};
+use crate::submit::{Begun, start_again};
+
+#[async_trait]
+impl Subject for TaskRecord {
+    fn span(task: &TaskName) -> tracing::Span {
+        tracing::info_span!("task", task = %task)
+    }
+
+    fn records(ports: &Ports) -> &dyn Records<Self> {
+        ports.tasks.as_ref()
+    }
+
+    async fn context(&self, engine: &Engine, inputs: &[Given<TaskInput>]) -> Result<Circumstances, PortError> {
+        let definition = engine.definitions.get(&self.name, self.version).await?;
+        let mut nominals = BTreeSet::new();
+        if !self.deleted {
+            nominals.extend(self.active);
+            nominals.extend(inputs.iter().filter_map(|given| match given.input {
+                TaskInput::Due { nominal } => Some(nominal),
+                TaskInput::Ended => None,
+            }));
+        }
+        let mut runs = BTreeMap::new();
+        for nominal in nominals {
+            let run = engine.ports.runs.load(&RunId::from_nominal_time(&self.name, nominal)).await?;
+            runs.extend(run.map(|run| (nominal, stands(&run))));
+        }
+        Ok(Circumstances { definition, runs })
+    }
+
+    /// No agent speaks of schedules.
+    fn may_say(_: &Circumstances, given: &Given<TaskInput>) -> bool {
+        given.sender == Sender::Host
+    }
+
+    fn events(&self, context: &Circumstances, fact: &TurnFact) -> Vec<PublicEvent> {
+        let definition = &context.definition;
+        let passed_over = |nominal: &Timestamp| {
+            let (kind, reason) = match scheduled_input(definition) {
+                Ok(_) => (event::SKIPPED, json!({ "overlap": policy(definition) })),
+                Err(refusal) => (event::REFUSED, json!({ "error": refusal })),
+            };
+            event::of(definition, self.version, (kind, *nominal, reason), fact.at)
+        };
+        match &fact.fate {
+            Fate::PassOver => vec![passed_over(&fact.nominal)],
+            Fate::Wait { superseded, .. } => superseded.iter().map(passed_over).collect(),
+            Fate::Start { .. } | Fate::Nothing => Vec::new(),
+        }
+    }
+
+    fn effects(
+        &self,
+        context: &Circumstances,
+        _: &[Given<TaskInput>],
+        commands: Vec<TurnCommand>,
+        events: Vec<PublicEvent>,
+        _: Timestamp,
+    ) -> Effects {
+        let definition = &context.definition;
+        let turn = |command| Turn { version: self.version, definition: definition.clone(), command };
+        Effects { events, turns: commands.into_iter().map(turn).collect(), ..Effects::default() }
+    }
+
+    fn missing(task: &TaskName, _: &[Given<TaskInput>], _: Millis) -> Missing {
+        Missing::Unknown(format!("there is no task `{task}`, and there never was"))
+    }
+}
+
+fn stands(run: &Run) -> DueRun {
+    match run.status.is_final() {
+        true => DueRun::Ended,
+        false if run.is_unheard_of() => DueRun::Unheard,
+        false => DueRun::Open,
+    }
+}
+
+fn policy(definition: &Definition) -> Overlap {
+    definition.schedule.as_ref().map_or(Overlap::default(), |schedule| schedule.overlap)
+}
+
+/// Carries out what was decided about turns. A run that can not be decided must not take other inputs along.
+pub(crate) async fn perform(engine: &Engine, turns: Vec<Turn>) -> Result<(), PortError> {
+    for turn in turns {
+        let performed = AssertUnwindSafe(perform_one(engine, &turn)).catch_unwind().await;
+        performed.unwrap_or_else(|_| Err(PortError::panicked()))?;
+    }
+    Ok(())
+}
+
+async fn perform_one(engine: &Engine, turn: &Turn) -> Result<(), PortError> {
+    let task = &turn.definition.task;
+    match turn.command {
+        TurnCommand::Start { nominal } => start(engine, turn, nominal).await,
+        TurnCommand::StartAgain { nominal } => {
+            let run = engine.ports.runs.load(&RunId::from_nominal_time(task, nominal)).await?;
+            start_again(&engine.ports, &run.ok_or_else(PortError::conflict)?).await
+        }
+        TurnCommand::Follow { active, nominal, cancel } => follow(&engine.ports, task, active, nominal, cancel).await,
+    }
+}
+
+/// Starts the run of a due time.
+async fn start(engine: &Engine, turn: &Turn, nominal: Timestamp) -> Result<(), PortError> {
+    let (definition, ports) = (&turn.definition, &engine.ports);
+    // It was checked when the turn was decided, of the same version.
+    let input = scheduled_input(definition).map_err(|_| PortError::conflict())?;
+    let id = RunId::from_nominal_time(&definition.task, nominal);
+    let (of, origin, now) = ((definition.task.clone(), turn.version), Origin::Schedule { nominal }, ports.clock.now());
+    let run = Run::submitted(id, of, definition.actions.len(), input, origin, now);
+    let begun = Begun::of(&engine.pools, definition, run.asked_by(Caller::by(Way::Schedule)), now).await;
+    if begun.record(ports).await? == Created::New {
+        return begun.send(ports).await;
+    }
+    // By a process that may have died since, or by this very call: an answer may be lost on its way, and the request
+    // made again.
+    let run = ports.runs.load(&id).await?.ok_or_else(PortError::conflict)?;
+    start_again(ports, &run).await
+}
+
+/// A due time waits for the run of another, and may want it cancelled. If that run has ended since the decision, its own
+/// message may have found no due time in line; so the task is told again.
+async fn follow(
+    ports: &Ports,
+    task: &TaskName,
+    active: Timestamp,
+    nominal: Timestamp,
+    cancel: bool,
+) -> Result<(), PortError> {
+    let id = RunId::from_nominal_time(task, active);
+    let message = match ports.runs.load(&id).await? {
+        Some(run) if !run.status.is_final() && !cancel => return Ok(()),
+        Some(run) if !run.status.is_final() => {
+            let reason = format!("the run that was due at {nominal} follows it, and the schedule lets it");
+            let input = Input::Cancel { reason, cause: CancelCause::Overlap, retries: run.retries };
+            InboxMessage::Run { v: MESSAGE_VERSION, run: id, input, caller: Caller::by(Way::Schedule) }
+        }
+        Some(_) | None => InboxMessage::of_task(task.clone(), TaskInput::Ended),
+    };
+    ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await
+}
