@@ -26,7 +26,7 @@ Start with `windlass demo`: it needs nothing, and shows a workflow from its defi
 /// Runs workflows of real programs, durably, on one machine.
 ///
 /// A task is a file (YAML or JSON) that names actions and what they need of each other. `windlass serve` is the host:
-/// it keeps every run in one data folder and loses none, whatever happens to it. The other commands talk to it.
+/// it keeps every run in one data folder, and a crash loses none of them. The other commands talk to it.
 #[derive(Debug, Parser)]
 #[command(name = "windlass", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES, max_term_width = 110)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -81,7 +81,7 @@ pub(crate) enum Command {
     ExecGuard,
 }
 
-/// What a host is asked.
+/// The commands that call a host.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Request {
     /// Send task files to the host; an unchanged definition makes no new version

@@ -47,8 +47,8 @@ impl<'a> Feed<'a> {
         Self { client, run, seen: None, told: SeenEvents::default(), stream: None }
     }
 
-    /// The next event. The stream ends and begins again as often as it must; `None` if the host has ended it in order,
-    /// which it may do after a run's last event. WL0601 if the host is away for too long.
+    /// The next event, over as many streams as it takes. `None` if the host has ended the stream in order, which it may
+    /// do after a run's last event. WL0601 if the host is away for too long.
     pub(crate) async fn next(&mut self) -> Result<Option<PublicEvent>, Failure> {
         let mut away_since: Option<Instant> = None;
         loop {

@@ -1,7 +1,7 @@
 //! Signing in to a host behind an issuer of tokens: OAuth 2.0 client credentials (RFC 6749, section 4.4).
 //!
-//! The client's secret goes to the issuer and nowhere else, over TLS or within this machine. The token that comes back
-//! is kept until shortly before it expires: in memory, and in a file of its own that only its owner can read.
+//! The client's secret goes to the issuer and nowhere else, over TLS or within this machine. It keeps the token until
+//! shortly before it expires, in memory and in a file that only its owner can read.
 
 mod cache;
 mod token;

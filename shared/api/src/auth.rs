@@ -18,7 +18,7 @@ const MAX_CALLER_CHARS: usize = 128;
 pub enum Auth {
     /// Every caller that sends this token may do everything.
     Token(Token),
-    /// A gateway before this API has verified the call's token (OIDC), and the host hands over who it found as a
+    /// A gateway before this API has verified the call's token (OIDC). The host hands over the token's subject as a
     /// [`Verified`] extension of the request. A call without one did not come through the gateway: it is refused.
     Gateway,
 }

@@ -42,7 +42,7 @@ pub struct TaskView {
     pub task: TaskName,
     /// Its newest version.
     pub version: TaskVersion,
-    /// Its purpose, in its author's words.
+    /// The task's purpose, in its author's words.
     pub description: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,

@@ -3,8 +3,8 @@
 //! To list all agents is one query for each pool of the stack. The template names the pools to the programs that list, so
 //! no index of pools has to be kept.
 //!
-//! An agent says that it is there every ten seconds. That is written when anything but the time has changed, and once
-//! a minute: an idle agent costs one write unit a minute instead of six.
+//! An agent says that it is there every ten seconds. An agent writes its item when anything but the time has changed,
+//! and once a minute. So an idle agent costs one write unit a minute instead of six.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

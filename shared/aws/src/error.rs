@@ -22,7 +22,7 @@ pub(crate) const DENIED: &str = "WL0332";
 pub(crate) const INVALID: &str = "WL0333";
 /// There is no such table, bus, schedule group or bucket.
 pub(crate) const NO_RESOURCE: &str = "WL0334";
-/// AWS answered what this program does not know.
+/// This program does not know AWS's answer.
 pub(crate) const UNEXPECTED: &str = "WL0335";
 
 /// Bytes of AWS's own message that an error repeats.
@@ -115,8 +115,8 @@ pub(crate) fn classify_transaction(
     port_error(OPERATION, subject, kind, &told(cancelled))
 }
 
-/// The failure of one entry of a batch that was accepted as a whole, by the code and message of that entry; where the
-/// code is not known, by whose fault the service says that it is.
+/// The failure of one entry of an accepted batch, by the entry's code and message. If the code is unknown, the
+/// service's word for whose fault it is decides.
 pub(crate) fn classify_entry(
     operation: &str,
     subject: &str,

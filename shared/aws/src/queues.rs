@@ -252,7 +252,7 @@ impl Queues for SqsQueues {
     }
 }
 
-/// What to do about a queue that is not there: the control queue of an agent that has ended is not missed.
+/// Takes a missing control queue for no failure: its agent has ended.
 fn unless_gone<T>(queue: &QueueName, done: Result<T, PortError>, gone: T) -> Result<T, PortError> {
     match (done, queue) {
         (Err(error), QueueName::Control { agent, .. }) if error.code == NO_QUEUE => {
@@ -292,9 +292,10 @@ fn unbuilt(operation: &str, error: &BuildError) -> PortError {
     PortError::new(ErrorClass::Bug, UNEXPECTED, format!("build an entry of {operation}: {error}"))
 }
 
-/// A message as SQS takes it. Our messages are JSON, which escapes all that SQS refuses
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>) but the last two
-/// characters of the first plane: in JSON these can stand only inside a text, where an escape means the same.
+/// A message as SQS takes it. SQS refuses some characters
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>). JSON escapes
+/// all of them but the last two of the first plane. In JSON these can stand only inside a text, where an escape means
+/// the same.
 fn acceptable(message: Outgoing) -> Outgoing {
     if !message.body.contains(['\u{fffe}', '\u{ffff}']) {
         return message;

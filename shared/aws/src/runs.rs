@@ -1,8 +1,8 @@
 //! Saga records in the table.
 //!
-//! A transition is one conditional write of the run's head. A small run is its head alone; the states of a large one
-//! are spilled from the head to pages that never change once they are written, so that what was read of them stays
-//! true and is kept in memory. A load is one read of the head, and of the pages that are not known.
+//! A transition is one conditional write of the run's head. A small run is its head alone. The head of a large run
+//! spills states to pages, which never change once they are written. So a process keeps the pages that it has read in
+//! memory. A load is one read of the head, and of the unknown pages.
 
 mod layout;
 mod list;
@@ -35,9 +35,9 @@ use crate::table::head::{head_key, subject};
 use crate::table::requests::{Reading, Table};
 use crate::table::{REVISION, list as list_item, read_number};
 
-/// Bytes of runs that are kept in memory, about.
+/// About how many bytes of runs a process keeps in memory.
 const MAX_CACHED_BYTES: usize = 64 * 1024 * 1024;
-/// Tasks that are remembered to have their item in the list of lists.
+/// Tasks of which a process remembers that they have their item in the list of lists.
 const MAX_LISTED_TASKS: usize = 100_000;
 /// The first wait for a change of a run, and the longest.
 const POLLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));

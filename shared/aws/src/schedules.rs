@@ -1,9 +1,9 @@
-//! Due times, kept by `EventBridge` Scheduler: one schedule for each task, of the task's name, in the group of the
-//! stack, that sends the task's due message to the inbox.
+//! `EventBridge` Scheduler keeps the due times. Each task has one schedule of its own name in the stack's group, which
+//! sends the task's due message to the inbox.
 //!
-//! A due time reaches the inbox within a minute of its time, at least once (AWS: "60 second precision"); its run is
-//! the same however often it comes, because the run's id is derived from the nominal time in the message. One that
-//! Scheduler gives up goes to a dead-letter queue, from which the process manager fires it after all.
+//! A due time reaches the inbox within a minute of its time, at least once (AWS: "60 second precision"). Its run is the
+//! same however often it comes, because the run's id is derived from the nominal time in the message. If Scheduler
+//! gives a due time up, it puts it into a dead-letter queue. The process manager fires it from there.
 
 mod expression;
 mod given_up;
@@ -140,8 +140,8 @@ impl Schedules for AwsSchedules {
         Expression::of(schedule).map(|_| ())
     }
 
-    /// A schedule that is already as it must be is left alone: to write a rate's start date again would put off what
-    /// is just due.
+    /// Leaves a schedule alone that is already right: writing a rate's start date again would put off a time that is
+    /// just due.
     async fn put(&self, task: &TaskName, schedule: &Schedule, now: Timestamp) -> Result<(), PortError> {
         let wanted = self.wanted(task, schedule)?;
         for _ in 0..MAX_TURNS {

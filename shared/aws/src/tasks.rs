@@ -180,7 +180,7 @@ impl Tasks for TaskTable {
             after: after.map(task::task_key),
         };
         let mut records = Vec::new();
-        // Deleted tasks are passed over here, so a page may have to be filled from several answers.
+        // A page leaves out deleted tasks, so it may need several answers.
         while records.len() < most {
             let page = self.table.query(query.clone()).await?;
             for item in &page.items {

@@ -1,7 +1,7 @@
 //! The order and indentation in which a graph is listed as a tree.
 //!
-//! An action stands under the last action that everything before it comes together in (its immediate dominator, by
-//! Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"). Branches are indented; what joins them goes on
+//! An action stands under the last action in which all paths to it come together. That is its immediate dominator
+//! (Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"). Branches are indented; what joins them goes on
 //! at the level of what they came from; a chain is not indented at all.
 
 use windlass_contract::view::RunView;

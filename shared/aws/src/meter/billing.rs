@@ -138,7 +138,7 @@ fn note(input: &mut Input) -> Asked {
     Asked::Units(1.0)
 }
 
-/// Tells the reads of `DynamoDB` from everything else, and asks for their capacity.
+/// Whether the request is a read of `DynamoDB`; makes it report its capacity.
 fn note_read(input: &mut Input) -> Option<bool> {
     const CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Indexes;
     if let Some(read) = input.downcast_mut::<dynamodb::get_item::GetItemInput>() {
@@ -165,8 +165,8 @@ fn note_read(input: &mut Input) -> Option<bool> {
     None
 }
 
-/// Tells the writes of `DynamoDB` from everything else, and asks for their capacity. A write whose condition does not
-/// hold is billed by the larger of the items; of an update only the stored one is known, and not here: one unit.
+/// Whether the request is a write of `DynamoDB`; makes it report its capacity. AWS bills a write whose condition does
+/// not hold by the larger of the two items. For an update the meter does not know the stored item, and counts one unit.
 fn note_write(input: &mut Input) -> Option<Asked> {
     const CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Indexes;
     let mut refused = 1.0;

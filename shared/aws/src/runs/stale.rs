@@ -36,15 +36,15 @@ const OVERLAP_MS: i64 = 30_000;
 /// Requests at a time.
 const MAX_REQUESTS: usize = 32;
 
-/// Who asks, and what for.
+/// The times by which one look judges runs.
 #[derive(Clone, Copy)]
 struct Look {
-    /// As the engine says; what is due by then is due.
+    /// The engine's time: a run whose wake is not later is due.
     now: Timestamp,
     untouched_since: Timestamp,
-    /// Runs that were submitted before are old enough to be in the index of what is due.
+    /// Runs that were submitted before are old enough for the index of due runs.
     adopted_until: Timestamp,
-    /// The later one of `now` and the clock: what is handed out is not due again before a while after it.
+    /// The later one of `now` and the clock. A run that this look hands out is due again a while after it.
     clock: Timestamp,
 }
 
@@ -61,7 +61,8 @@ impl Look {
         Timestamp::from_millis(self.adopted_until.as_millis() - OVERLAP_MS)
     }
 
-    /// When a run that is handed out is to be looked at next: soon if it is due, in case its wake is never sent.
+    /// When the sweeper must look at a run again after this look handed it out: soon if it is due, in case its wake is
+    /// never sent.
     fn next(&self, head: &Head) -> Timestamp {
         let is_due = head.bare().wake_at.is_some_and(|at| at <= self.now);
         let age = if is_due { Millis(0) } else { self.clock.since(head.committed_at) };
@@ -173,8 +174,8 @@ impl RunTable {
         Ok(found)
     }
 
-    /// The runs of a task that were submitted since then and are stale, and from which submission on to look the next
-    /// time; every one before it that is open is in the index of what is due afterwards.
+    /// The stale runs of a task among those submitted since then, and the submission time from which the next look
+    /// begins. Every open run before that time is then in the index of due runs.
     async fn look_at_task(
         &self,
         task: TaskName,

@@ -1,8 +1,8 @@
-//! The item of a run: everything that changes, the states of actions that are newer than their page, and where the
-//! pages are.
+//! The item of a run: the fields that change, the states of actions that are newer than their page, and the places of
+//! the pages.
 //!
-//! The packed body does not repeat the values that attributes have: the run's id (`pk`), its task (`list_key`), its
-//! revision (`r`) and its submission time (`submitted_at`).
+//! The packed body does not repeat the values of attributes: the run's id (`pk`), its task (`list_key`), its revision
+//! (`r`) and its submission time (`submitted_at`).
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -69,7 +69,7 @@ pub(crate) struct Beside {
     pub(crate) recent: Columns,
     /// When it is written.
     pub(crate) committed_at: Timestamp,
-    /// When the sweeper is to look at it; none: it is in no index of what is due.
+    /// When the sweeper must look at it; none: it is not in the index of due runs.
     pub(crate) due_at: Option<Timestamp>,
     /// When it may be deleted, in seconds since the epoch.
     pub(crate) expires_at: Option<i64>,
@@ -143,7 +143,7 @@ impl Head {
         self.wanted.iter().map(|(_, reference)| *reference).chain(self.recent.references())
     }
 
-    /// The run, with its pages laid under the recent states, and with what was read from S3 in its place; and the
+    /// The run, with its pages laid under the recent states and with the values from S3 in their places. Also gives the
     /// indexes of the recent states.
     pub(crate) fn fill(self, mut pages: Pages, incoming: &Incoming) -> Result<(Run, Vec<usize>), Damage> {
         let mut run = self.run;

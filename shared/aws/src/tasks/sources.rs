@@ -1,7 +1,7 @@
-//! Definitions as they are stored: packed, in the version's item or, if they are too long for one, in S3.
+//! Stored definitions: packed, in the version's item, or in S3 if they are too long for an item.
 //!
-//! An object is put before the item that names it, under the hash of its bytes, and is never changed or deleted by
-//! this program: versions are for good.
+//! This program puts an object, under the hash of its bytes, before the item that names it. It never changes or deletes
+//! the object: versions are for good.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectError;

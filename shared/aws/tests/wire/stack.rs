@@ -1,5 +1,5 @@
-//! The resources of the template, made once, under the names in the programs' settings: the table with its indexes, the
-//! queues, the bus, the schedule group and the bucket.
+//! The resources of the template, made once, under the names in the programs' settings. They are the table with its
+//! indexes, the queues, the bus, the schedule group and the bucket.
 
 use std::error::Error;
 use std::sync::OnceLock;

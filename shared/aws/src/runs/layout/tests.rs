@@ -108,8 +108,8 @@ fn retried_run_gets_new_pages() {
     check_whole(&layout, &later);
 }
 
-/// A fan of that many actions from its creation to its end: all are queued at once, and performed by so many agents at
-/// a time; ten reports are one transition. Gives the write units of an action.
+/// A fan of that many actions from its creation to its end. The run queues all actions at once, and so many agents
+/// perform them at a time. Ten reports are one transition. Gives the write units of an action.
 fn fan(actions: usize, slots: usize) -> f64 {
     let draw = |at: usize, of: usize| usize::try_from(noise(at, of as u64)).unwrap_or(0);
     let task = TaskName::new("fan").expect("a name");
