@@ -1,5 +1,5 @@
-//! A text that a few edits make of a file of the corpus. The corpus is sound, or nearly so: an edited text gets further
-//! into a reader than bytes at random do, and a repeated part shows work that grows faster than the text.
+//! A text that a few edits make of a file of the corpus. The corpus is sound, or nearly so. An edited text gets further
+//! into a reader than random bytes do. A repeated part shows work that grows faster than the text.
 
 use bolero::TypeGenerator;
 

@@ -1,7 +1,7 @@
 //! Payloads: JSON values that are too long for an item, in S3 under the SHA-256 of their text.
 //!
 //! This program puts a payload before the item that refers to it, and never changes or deletes it. Equal values share
-//! one payload, such as the input of a schedule. A payload has no item of its own: beyond 8 KB an item costs more to
+//! one payload, such as the input of a schedule. A payload has no item of its own. Beyond 8 KB an item costs more to
 //! write than an object, and an object may be as long as any input or output.
 
 use std::collections::HashMap;

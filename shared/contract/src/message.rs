@@ -42,8 +42,8 @@ pub enum InboxMessage {
         v: u32,
         /// Which task.
         task: TaskName,
-        /// The due time, in milliseconds since the epoch or as RFC 3339, which is how `EventBridge` Scheduler writes
-        /// `<aws.scheduler.scheduled-time>`; absent: the earliest one that waits for its turn.
+        /// The due time, in milliseconds since the epoch or as RFC 3339. `EventBridge` Scheduler writes
+        /// `<aws.scheduler.scheduled-time>` as RFC 3339. Absent: the earliest one that waits for its turn.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "instant::read_optional")]
         #[schemars(with = "Option<instant::Written>")]
         nominal: Option<Timestamp>,
@@ -68,7 +68,7 @@ pub struct PerformMessage {
     pub v: u32,
     /// The run it is of.
     pub run: RunId,
-    /// The task it is of.
+    /// Its task.
     pub task: TaskName,
     /// The task's version.
     pub version: TaskVersion,

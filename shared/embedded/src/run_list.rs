@@ -104,8 +104,8 @@ impl Listed {
     }
 }
 
-/// Open runs that are due, and then those that nothing has touched. In no order among themselves: a run that stays
-/// as it is must not keep others from being looked at when there are more than fit. `untouched_since` is the file's time.
+/// Open runs that are due, and then those without a write since `untouched_since`, which is the file's time. They come
+/// in no order: if there are more than fit, a run that stays as it is must not hold up others.
 pub(crate) fn stale(
     connection: &Connection,
     now: Timestamp,

@@ -198,14 +198,14 @@ impl Store {
         })
     }
 
-    /// Tells why the store refuses every write, and every read of what may not be on the disk, once it does: it could not
-    /// sync the log. Only opening the store again tells what is on the disk.
+    /// Gives the reason once the store could not sync the log. From then on it refuses every write, and every read of
+    /// data that may not be on the disk. Only a process that opens the store again knows what is on the disk.
     pub fn broken(&self) -> watch::Receiver<Option<PortError>> {
         self.open.condition.broken.subscribe()
     }
 
-    /// Tells why the writes of this process fail, for as long as they fail: the disk is full, or the file is damaged. A
-    /// damaged file stays damaged.
+    /// Gives the reason while the writes of this process fail: the disk is full, or the file is damaged. A damaged file
+    /// stays damaged.
     pub fn failing(&self) -> watch::Receiver<Option<PortError>> {
         self.open.condition.failing.subscribe()
     }

@@ -1,9 +1,9 @@
-//! The one thread that writes: it takes all requests that wait and commits them together.
+//! The one thread that writes. It takes all waiting requests and commits them together.
 //!
-//! A request is answered when its transaction is committed; one that must be durable, when the log has been synced
-//! after that. The log is one file written in order, so what is not synced (a receive, a delete, a send to a pool)
-//! can never survive a power cut without everything that was written before it: losing the log's tail only makes
-//! messages come again. While a sync is under way, by a thread of its own, the writer goes on with the next batch.
+//! The writer answers a request when its transaction is committed. It answers a durable request only when the log has
+//! been synced after that. A receive, a delete and a send to a pool are not synced. The log is one file written in
+//! order, so none of them can survive a power cut without all earlier writes. If the log loses its tail, messages come
+//! again, and that is all. A thread of its own syncs, and the writer goes on with the next batch meanwhile.
 //!
 //! Work never waits in here for anything but the file: it must not block, and must not call back into the store.
 
@@ -132,7 +132,7 @@ pub(crate) struct Writer {
 pub(crate) struct WriterThreads(Mutex<Vec<JoinHandle<()>>>);
 
 impl WriterThreads {
-    /// Waits until everything that was asked for is written, and the log is copied to the file.
+    /// Waits until the writer has written all requests and copied the log to the file.
     pub(crate) fn join(&self) {
         let threads = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -352,7 +352,7 @@ impl Worker {
         }
     }
 
-    /// One transaction. A failure names the request that is to blame, if the others can do without it.
+    /// One transaction. If the others can be written without one request, the failure names that request.
     fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<(), (Option<usize>, PortError)> {
         let mut at = None;
         let committed = Session::begin(&self.connection, &mut self.known, &self.clock).and_then(|mut session| {

@@ -148,8 +148,8 @@ fn refused(request: &'static str, input: &Input, definition: &Definition, run: &
 }
 
 impl Control {
-    /// Tells an agent to take nothing further, to finish what it performs within that time, to hand back the rest, and
-    /// to end; gives it as it is registered. Telling it again changes nothing: the first time counts.
+    /// Tells an agent to drain: to take nothing further, finish its attempts within that time, hand back the rest, and
+    /// end. Gives the agent as it is registered. A second order changes nothing: the time of the first counts.
     pub async fn drain(&self, id: &AgentId, within: Millis) -> Result<AgentRecord, DrainError> {
         let agents = self.ports.agents.list().await?;
         let agent = agents.into_iter().find(|agent| agent.id == *id);

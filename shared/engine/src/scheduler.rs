@@ -119,8 +119,9 @@ impl Scheduler {
         self.move_on(record.clone(), *due, round.next_due).await
     }
 
-    /// Moves the task's place past what was fired. Those who handle it write the same record at the same time: then
-    /// only this is done again, for firing it all again would give them as much to write again.
+    /// Moves the task's place past the fired due times. A process manager that handles them writes the same record at
+    /// the same time. After such a conflict the scheduler repeats only this write: to fire again would cause as many
+    /// writes again.
     async fn move_on(
         &self,
         mut record: TaskRecord,

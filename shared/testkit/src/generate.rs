@@ -1,7 +1,7 @@
-//! Strategies of task definitions and of what may happen to their runs.
+//! Strategies of task definitions and of events in the lives of their runs.
 //!
-//! What happens is drawn as [`Move`]s, which name their target by a number: they are made into inputs only when the
-//! run is known, so that most of them meet something that is there, and the rest are wrong in a way that is meant.
+//! A strategy draws [`Move`]s, which name their target by a number. They become inputs only when the run is known. So
+//! most of them hit an existing target, and the rest are wrong on purpose.
 
 use proptest::collection::vec;
 use proptest::option::weighted;

@@ -1,5 +1,5 @@
-//! A host in memory: all ports on one lock and one clock that a test sets, for tests of the loops and for the
-//! simulated world.
+//! A host in memory, for tests of the loops and for the simulated world. All ports share one lock, and one clock that a
+//! test sets.
 //!
 //! It is deterministic: the same calls in the same order give the same answers. Waiting is tokio's, so that a test
 //! with paused time does not wait. It promises no more than SQS, `DynamoDB` and `EventBridge` do, and keeps nothing.

@@ -1,11 +1,11 @@
-//! The simulated world: the real loops over a host in memory, on one thread and a virtual clock, with the faults that a seed
-//! draws.
+//! The simulated world: the real loops over a host in memory, on one thread and a virtual clock. A seed draws the
+//! faults.
 //!
-//! Every process of a stack runs here as it runs anywhere: process managers, agents, sweepers, a scheduler, coordinators.
-//! Each reaches the host over a wire of its own, on which calls are slow, refused, unanswered and in conflict, messages are
-//! late, repeated and out of order, and clocks differ; each may be held up, cut off, drained or killed at any await, and is
-//! started again. A witness holds every step against the catalogue. Nothing is left to chance but the seed's: the same
-//! seed gives the same log, line by line.
+//! Every process of a stack runs here as it runs anywhere: process managers, agents, sweepers, a scheduler,
+//! coordinators. Each reaches the host over a wire of its own. On it calls are slow, refused, unanswered and in
+//! conflict. Messages are late, repeated and out of order, and clocks differ. The world holds processes up, cuts them
+//! off, drains or kills them at any await, and starts them again. A witness holds every step against the catalogue. All
+//! chance comes from the seed: the same seed gives the same log, line by line.
 
 mod bug;
 mod catalogue;

@@ -1,9 +1,9 @@
-//! The simulated world finds deliberate bugs: each is switched on alone, and a promise must break within 2,000 seeds, in a
-//! world that is sound without it.
+//! The simulated world finds deliberate bugs. The test switches each on alone. A promise must break within 2,000 seeds,
+//! in a world that is sound without the bug.
 //!
-//! `WINDLASS_BUG=NAME` looks at one of them only. The bugs, and what found each, are written to `docs/sabotage.md` when
-//! `WINDLASS_BLESS=1` is set; else the list there must be this one. What found a bug is shown there as it was then: it
-//! changes with every change of the simulation.
+//! `WINDLASS_BUG=NAME` looks at one of them only. `WINDLASS_BLESS=1` writes the bugs, and the seed that found each, to
+//! `docs/sabotage.md`. Without it the list there must be this one. The seeds are those of the last blessing: they
+//! change with every change of the simulation.
 #![expect(clippy::print_stderr, reason = "what found each bug is told")]
 
 use std::fmt::Write as _;

@@ -61,8 +61,8 @@ impl Look {
         Timestamp::from_millis(self.adopted_until.as_millis() - OVERLAP_MS)
     }
 
-    /// When the sweeper must look at a run again after this look handed it out: soon if it is due, in case its wake is
-    /// never sent.
+    /// When the sweeper must look again at a run that this look handed out. It is soon if the run is due, in case its
+    /// wake is never sent.
     fn next(&self, head: &Head) -> Timestamp {
         let is_due = head.bare().wake_at.is_some_and(|at| at <= self.now);
         let age = if is_due { Millis(0) } else { self.clock.since(head.committed_at) };

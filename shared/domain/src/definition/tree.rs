@@ -50,8 +50,8 @@ impl Node {
         (key, node)
     }
 
-    /// The place of the character that many bytes into this node's text; the node's own place where the text is
-    /// not written as it reads (escapes, folded lines).
+    /// The place of the character that many bytes into this node's text. If the source has escapes or folded lines, it
+    /// is the node's own place.
     pub(super) fn place_in_text(&self, text: &str, offset: usize) -> Place {
         let (Content::Plain(value) | Content::Text(value)) = &self.content else { return self.place };
         let end = self.place.offset + self.place.len;

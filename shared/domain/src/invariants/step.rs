@@ -171,8 +171,8 @@ impl Step<'_> {
         }
     }
 
-    /// A queued attempt is sent again when it has waited for 10 minutes, 20, 40 and so on: the run is awake by the next of
-    /// these times.
+    /// The sweeper resends a queued attempt that has waited for 10 minutes, 20, 40 and so on. So the run's wake is no
+    /// later than the next of these times.
     fn wake(&mut self) {
         let run = &self.change.run;
         if self.change.facts.is_empty() && run.wake_at == self.before.wake_at || !goes_on(run.status) {

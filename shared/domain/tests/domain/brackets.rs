@@ -30,8 +30,8 @@ fn bracket_in_a_string_is_ignored() {
     check(&format!("size('''a'{many}''') - 2"), &length);
 }
 
-/// A string that is taken for longer than it is would hide what follows it, and one that is taken for shorter would
-/// count what stands in it.
+/// If the count takes a string for longer than it is, it misses the brackets after it. If it takes it for shorter, it
+/// counts brackets inside.
 #[test]
 fn a_string_ends_where_it_ends() {
     let many = many();

@@ -45,7 +45,7 @@ fn run() -> Run {
     Run::submitted(RunId::from_key(&task(), "a key"), (task(), 1), 1, Value::Null, Origin::Request, NOW)
 }
 
-/// Polls until the commit is visible to readers: it is not on the disk by then.
+/// Polls until readers see the commit, which is not on the disk by then.
 async fn commit_without_sync<T>(store: &Store, table: &str, mut writing: std::pin::Pin<Box<impl Future<Output = T>>>) {
     let sql = format!("SELECT count(*) FROM {table}");
     for _ in 0..10_000 {

@@ -1,4 +1,4 @@
-//! The claims of an agent that wait to be sent.
+//! The claims that an agent has not sent yet.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};

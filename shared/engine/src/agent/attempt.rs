@@ -119,9 +119,9 @@ impl Agent {
         }
     }
 
-    /// Gives back what was neither begun nor claimed here. A first message that comes for the first time is handed back as an
-    /// attempt that had begun is: it is sent again, and no agent was lost. Any other is made visible: what became of its
-    /// owner is for the next agent to find out.
+    /// Gives back a message that this agent neither began nor claimed. It hands back the first receipt of a first
+    /// message as it does a begun attempt. The process manager resends it, and counts no loss. It makes any other
+    /// message visible, because another agent may own the attempt; the next agent claims it.
     pub(super) async fn give_back(&self, key: Key, received: &Received, hold: &Arc<Hold>) {
         if key.delivery.is_first() {
             return self.hand_back(key, None, hold);
@@ -129,8 +129,8 @@ impl Agent {
         self.show(received.receipt.clone(), hold).await;
     }
 
-    /// Gives back what was claimed here and is not confirmed yet. The claim may come after the hand-back, and be confirmed: so
-    /// the message is kept for the next agent.
+    /// Gives back an attempt whose claim is not answered yet. The process manager may get the claim after the
+    /// hand-back, and confirm it. So the agent keeps the message for the next agent.
     async fn take_back(&self, key: Key, hold: &Arc<Hold>) {
         let input = Input::HandedBack { of: self.report_of(key), checkpoint: None };
         self.inner.reporter.report(key.run, input, None);
@@ -323,8 +323,8 @@ impl Agent {
         }
     }
 
-    /// Gives the attempt back: it goes on elsewhere, and none is spent. Its message is deleted, and the process manager that
-    /// decides the report sends another, so that no agent gets the attempt before the record has its last checkpoint.
+    /// Hands the attempt back, which spends none. The agent deletes its message, and the process manager that decides
+    /// the report sends another. So no agent gets the attempt before the record has its last checkpoint.
     fn hand_back(&self, key: Key, checkpoint: Option<Value>, hold: &Arc<Hold>) {
         if !hold.is_safe_for(Duration::ZERO) {
             return self.hand_back_unheld(key, checkpoint, hold);

@@ -1,5 +1,5 @@
-//! The messages that an agent holds, and its right to them: hidden until their visibility ends, or leased when it has held
-//! them for long (`lease.rs`).
+//! The messages that an agent holds, and its right to their attempts. A message is hidden until its visibility ends. An
+//! attempt that the agent has held for long is leased (`lease.rs`).
 //!
 //! An agent that cannot keep its right stops the attempt before another agent can have it. All times are of the clock that
 //! goes on while the machine sleeps.
@@ -158,8 +158,8 @@ impl Hold {
         self.state().began = Some(at);
     }
 
-    /// The renewal that is to be asked for now, if there is one: the first after it was held for so long, the next when a
-    /// third of the lease is over, and the same again until it is answered.
+    /// The renewal that the agent must ask for at this time, if any. It asks first when it has held the message for
+    /// `lease_after`, and then when a third of the lease is over. It repeats a renewal until it is answered.
     pub(super) fn due_renewal(&self, lease_after: Duration) -> Option<DueRenewal> {
         let (is_due, now) = (self.is_due(), self.clock.elapsed());
         let mut state = self.state();
@@ -294,9 +294,9 @@ impl Held {
         self.holds().values().cloned().collect()
     }
 
-    /// Says what a message is of; whether the agent goes on with it. If this agent has the very message already, only the
-    /// newest receipt is good. If it performs the attempt by another message, this one is let be: it comes again, and is
-    /// refused once the record knows who performs the attempt.
+    /// Notes the attempt of a message; whether the agent goes on with it. If this agent has that very message already,
+    /// only the newest receipt is good. If it performs the attempt by another message, it leaves this one alone. The
+    /// message comes again, and the process manager refuses its claim once the record names the owner.
     pub(super) fn identify(&self, hold: &Hold, key: Key) -> bool {
         let mut holds = self.holds();
         let is_same =

@@ -1,8 +1,8 @@
 //! The agent: takes attempts from its pool, performs them, reports.
 //!
-//! It never receives above its free slots, keeps what it holds hidden by extending it in batches, and reports through
-//! one queue of completions that are sent together. It writes no record: what it wants to own it asks of the process
-//! manager by the inbox, and is answered in its control queue. An attempt that begins at once costs no read and no write.
+//! It never receives more than its free slots. It extends the messages that it holds in batches, and sends its reports
+//! together. It writes no record: it claims by the inbox, and the process manager answers in its control queue. An
+//! attempt that begins at once costs no read and no write.
 
 mod admission;
 mod asks;
@@ -51,14 +51,14 @@ pub struct AgentSettings {
     pub pool: PoolName,
     /// How many attempts it performs at once.
     pub slots: u32,
-    /// How long a message stays hidden without being extended: so long a dead agent's work lies still.
+    /// How long a message stays hidden without an extension. For so long the work of a dead agent stands still.
     pub visibility: Duration,
     /// Attempts that run for this long are reported as started.
     pub started_after: Duration,
     /// How long attempts may go on once the agent drains; the rest is handed back.
     pub drain_deadline: Duration,
-    /// An attempt that has held its message for this long is leased instead. SQS hides a message for at most 12 hours in
-    /// all, however often it is extended; what is left of them is the time in which the record may be out of reach.
+    /// When an agent has held a message for this long, it asks for a lease instead. SQS hides a message for at most 12
+    /// hours in all, however often an agent extends it. For the rest of them the record may be out of reach.
     pub lease_after: Duration,
     /// How many receives wait at once. One is enough but for very short attempts.
     pub receivers: usize,
@@ -165,8 +165,8 @@ impl Agent {
         }
     }
 
-    /// Works until `shutdown` or a drain message, then drains: finishes what it performs within the drain deadline,
-    /// stops and hands back the rest, sends what is still to be reported, and leaves the register.
+    /// Works until `shutdown` or a drain message, and then drains. It finishes attempts within the drain deadline, and
+    /// stops and hands back the rest. Then it sends its last reports and leaves the register.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let ended = CancellationToken::new();
         let beside = TaskTracker::new();

@@ -14,8 +14,8 @@ use windlass_domain::run::Run;
 use crate::Ports;
 use crate::ports::PortError;
 
-/// How long a record counts as read a moment ago: far below the two seconds that a message may lie unread before it is
-/// looked up at all.
+/// How long a record counts as read a moment ago. A fresh message needs no look at the record for two seconds, and this
+/// is far less.
 const FRESH: Duration = Duration::from_secs(1);
 /// Runs that are remembered; when more come, all are forgotten, and read again.
 const MAX_RUNS: usize = 64;

@@ -132,7 +132,7 @@ async fn claim_of_settled_action_is_refused() {
     assert_eq!((refused.asked, refused.fate), (Some(3), Fate::Delete));
 }
 
-/// The agent has let the claim go, or never made it. The record counts on it all the same, so it hands back.
+/// The agent has let the claim go, or never made it. But the record has it as the owner, so the agent hands back.
 #[tokio::test(start_paused = true)]
 async fn confirm_without_hold_is_handed_back() {
     let world = World::new();

@@ -1,5 +1,5 @@
-//! Submitting runs while callers die, calls cross and queues are out of reach: one key is one run, and a run that was
-//! answered is recorded.
+//! Submitting runs while callers die, calls cross and queues are out of reach. One key is one run, and the record has
+//! each run of an answer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -163,8 +163,8 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// The guard itself, as the whole work of a process that [`ExecSettings::guard`](super::ExecSettings) names: reads its
-/// standard input to the end, then ends what is still open.
+/// The guard itself: the whole work of the process of [`ExecSettings::guard`](super::ExecSettings). It reads its
+/// standard input to the end, then ends the programs of the attempts that are still open.
 pub fn run_guard() -> ExitCode {
     for (folder, group) in read_words(BufReader::new(io::stdin())) {
         if let Some(group) = group.and_then(pid) {
@@ -176,7 +176,7 @@ pub fn run_guard() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Reads to the end what the agent tells; the attempts that are still open then.
+/// Reads the agent's words to their end; gives the attempts that are open then.
 fn read_words(words: impl BufRead) -> Open {
     let mut open = Open::new();
     for line in words.lines() {

@@ -18,7 +18,7 @@ const WINDOW_BYTES: u64 = 64 * 1024;
 /// A progress file that is followed.
 pub(super) struct ProgressFile<'a> {
     path: PathBuf,
-    /// Everything before this has been read.
+    /// The agent has read everything before this.
     offset: u64,
     to: &'a AttemptControl,
 }
@@ -28,8 +28,8 @@ impl<'a> ProgressFile<'a> {
         Self { path, offset: 0, to }
     }
 
-    /// Reads what has been appended; reports the newest progress of it and saves the newest checkpoint. A file that can
-    /// not be read is no progress, and no failure either. A checkpoint that is refused is said instead of the message.
+    /// Reads the appended lines, reports their newest progress and saves their newest checkpoint. An unreadable file is
+    /// no progress, and no failure either. If the checkpoint is refused, the progress says so instead of its message.
     pub(super) async fn read(&mut self) {
         let Ok(Some(appended)) = self.appended().await else { return };
         let text = String::from_utf8_lossy(&appended);

@@ -1,4 +1,4 @@
-//! HTTP calls. What endpoints and authors may rely on is written in `docs/http.md`.
+//! Performs HTTP calls. `docs/http.md` says what endpoints and authors may rely on.
 //!
 //! One attempt is one request: no redirect is followed and nothing is repeated here, for that is the retry policy's.
 

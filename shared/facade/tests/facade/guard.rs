@@ -1,7 +1,7 @@
 //! An agent that is killed takes its programs with it.
 //!
-//! The agent and its guard are processes of this same test binary, each running one of the two `as_a_process` tests
-//! below, which do nothing when they are run as tests.
+//! The agent and its guard are processes of this same test binary. Each runs one of the two `as_a_process` tests below,
+//! which do nothing when they run as tests.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;

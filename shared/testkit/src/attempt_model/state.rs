@@ -37,7 +37,8 @@ pub(super) enum Status {
     Ended,
 }
 
-/// The fields of the record that concern the attempt. Each decision makes a real record of it, and this of the real record.
+/// The fields of the record that concern the attempt. Each decision turns them into a real record, and the result back
+/// into them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Record {
     pub(super) status: Status,

@@ -60,15 +60,15 @@ struct Bench {
 }
 
 impl Bench {
-    /// A queue of an agent, which its first receive makes. What is received from it is held for as long as the case is
-    /// played.
+    /// A queue of an agent, which its first receive makes. A received message stays hidden for as long as the case
+    /// runs.
     async fn new(ports: Ports, timing: Timing) -> Result<Self, Fault> {
         let bench = Self { ports, queue: fresh_queue(), visibility: HELD, timing };
         bench.nothing("a queue that has just been made").await?;
         Ok(bench)
     }
 
-    /// The same queue; what is received from it is held briefly.
+    /// The same queue; a received message stays hidden briefly.
     fn briefly(&self) -> Self {
         Self { visibility: self.timing.visibility, ..self.clone() }
     }
@@ -92,7 +92,7 @@ impl Bench {
         same(what, found.into_iter().map(|delivery| delivery.body).collect(), Vec::<String>::new())
     }
 
-    /// That many messages, received in as many calls as it takes.
+    /// Receives that many messages, in as many calls as it takes.
     async fn take(&self, count: usize) -> Result<Vec<Received>, Fault> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {

@@ -323,8 +323,8 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
     }
 }
 
-/// Has a coordinator do something; nothing if it dies over it, or if the caller hangs up: then what the coordinator does for it is
-/// dropped, wherever it waits.
+/// Lets a coordinator do something; none if it dies over it, or if the caller hangs up. Then the coordinator drops the
+/// work, wherever it waits.
 async fn by_coordinator<T: Send + 'static, F>(
     simulation: &Arc<Simulation>,
     name: &str,

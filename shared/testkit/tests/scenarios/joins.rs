@@ -28,8 +28,8 @@ fn diamond_with_an_allowed_fault_joins_once() {
     assert_eq!(times(&world, "run.succeeded_with_faults", None), 1);
 }
 
-/// One row of the table of joins: the trigger, how the two needs end, and what becomes of the action that needs them
-/// after the first and after the second.
+/// One row of the table of joins: the trigger, the ends of the two needs, and their dependent's status after each of
+/// these ends.
 type Join = (Trigger, [char; 2], [ActionStatus; 2]);
 
 /// `s` succeeded, `f` failed, `a` failed where it is allowed, `t` timed out, `k` skipped by its condition.
