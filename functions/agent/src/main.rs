@@ -1,4 +1,4 @@
-//! An agent of one pool on AWS: a program that runs until it is asked to end, in a container or as a process.
+//! An agent of one pool on AWS: a program that runs until a signal ends it, in a container or as a process.
 //!
 //! `windlass-agent [--credentials none|inherit]` takes work. `windlass-agent health` is a container's health check: it
 //! asks the agent of this machine for its health, and ends with 0 or 1. `settings.rs` has the settings.
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Works until it is asked to end. `credentials` is what the command line says of them.
+/// Works until a signal ends it. `credentials` is the value of `--credentials`.
 fn run(credentials: Option<&str>) -> ExitCode {
     let figures = telemetry::set_up("agent");
     let program = match AgentProgram::from_env(credentials) {

@@ -40,7 +40,7 @@ impl Context {
         Self { manager, ports, figures, queue_prefix, senders, meter: None, stack }
     }
 
-    /// Writes what was counted: between two invocations the process stands still.
+    /// Writes the counts, because the process stands still between two invocations.
     pub(crate) fn tell(&self) {
         self.figures.write(&self.stack);
         if let Some(meter) = &self.meter {

@@ -124,7 +124,7 @@ fn source_of(arn: &str, prefix: &str) -> Source {
     }
 }
 
-/// Who sent a message. Scheduler alone may send to the queue of what it gives up.
+/// Who sent a message. Only Scheduler may send to the queue of the due times that it gives up.
 fn sender_of(context: &Context, source: &Source, message: &SqsMessage) -> Sender {
     if *source == Source::Schedules {
         return Sender::Host;

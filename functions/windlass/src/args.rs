@@ -37,7 +37,7 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, Clone, Default, ClapArgs)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
@@ -100,7 +100,7 @@ pub(crate) enum Request {
     Watch(RunRefArgs),
     /// Print the events of a run
     Events(EventsArgs),
-    /// End a run early; what is running is stopped
+    /// End a run early, and stop its running actions
     Cancel(CancelArgs),
     /// End one action of a run early; the rest of the run goes on
     Kill(KillArgs),
@@ -130,7 +130,7 @@ pub(crate) struct ServeArgs {
     /// Perform nothing in this process: leave it to `windlass agent`
     #[arg(long, conflicts_with = "pools")]
     pub(crate) no_agent: bool,
-    /// How long what is running may take when the host is asked to end; the rest is handed back
+    /// How long running attempts may take when the host ends; it hands back the rest
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span)]
     pub(crate) drain: Millis,
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
@@ -148,7 +148,7 @@ pub(crate) struct AgentArgs {
     /// How many actions to perform at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) slots: u32,
-    /// How long what is running may take when the agent is asked to end; the rest is handed back
+    /// How long running attempts may take when the agent ends; it hands back the rest
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
     pub(crate) drain: Millis,
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
@@ -221,7 +221,7 @@ pub(crate) struct RunArgs {
     pub(crate) wait: Option<Wait>,
 }
 
-/// How long a run is waited for.
+/// How long the command waits for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Until it has ended.
@@ -297,7 +297,7 @@ pub(crate) struct DrainArgs {
     /// The agent's id, as `windlass agents` shows it
     #[arg(value_name = "AGENT")]
     pub(crate) agent: AgentId,
-    /// How long it may finish what it performs; the rest is handed back and performed elsewhere
+    /// How long its running attempts may take; it hands back the rest, and other agents perform it
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "5m")]
     pub(crate) within: Millis,
 }

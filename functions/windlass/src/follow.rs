@@ -104,7 +104,7 @@ pub(crate) enum Manner {
 }
 
 impl Manner {
-    /// What suits standard output.
+    /// The view that suits standard output.
     pub(crate) fn suiting(json: bool) -> Self {
         if json {
             Self::JsonLines
@@ -177,7 +177,7 @@ async fn follow_tree(client: &Client, id: RunId) -> Result<RunView, Failure> {
     let actions = u32::try_from(view.actions.len()).unwrap_or(u32::MAX);
     let at_most_every = (READ_AT_MOST_EVERY + READ_LATER_PER_ACTION * actions).min(READ_AT_LEAST_EVERY);
     let mut tree = LiveTree::new(outline_of(client, &view).await);
-    // A stream keeps its place while a frame is drawn; a call of `next` would begin anew.
+    // A stream keeps its place while the client draws a frame; a call of `next` would begin again.
     let feed = stream::unfold(Feed::new(client, id), async |mut feed| Some((feed.next().await, feed)));
     let mut feed = pin!(feed);
     let mut frames = interval(FRAME);
@@ -202,7 +202,7 @@ async fn follow_tree(client: &Client, id: RunId) -> Result<RunView, Failure> {
     Ok(view)
 }
 
-/// The run as it stands; a host that is away for a moment, to be started again, is waited for.
+/// The run as it stands. Waits for a host that is away for a moment because it restarts.
 async fn read(client: &Client, id: RunId) -> Result<RunView, Failure> {
     let away_since = Instant::now();
     loop {

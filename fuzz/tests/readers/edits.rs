@@ -58,7 +58,7 @@ const PIECES: &[&str] = &[
 /// The longest text that is made.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A file, and what is changed in it. Numbers of files and places are taken modulo how many there are.
+/// A file, and its edits. Numbers of files and places are taken modulo how many there are.
 #[derive(Debug, Clone, TypeGenerator)]
 pub(crate) struct Edited {
     file: u16,

@@ -13,7 +13,7 @@ use crate::problem::{Kind, Refusal};
 /// Characters of a caller's name that are kept.
 const MAX_CALLER_CHARS: usize = 128;
 
-/// How callers prove who they are.
+/// How callers prove their identity.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// Every caller that sends this token may do everything.
@@ -23,7 +23,7 @@ pub enum Auth {
     Gateway,
 }
 
-/// Whom a gateway has verified: made by the host of what the gateway says, never of what the caller sent.
+/// The caller that a gateway has verified. The host makes it from the gateway's word, never from the caller's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The token's subject, or the client that it was issued to.

@@ -94,7 +94,7 @@ impl From<PutError> for Refusal {
     }
 }
 
-/// A fault of the definition like any other, but one that only this host finds.
+/// A fault of the definition like any other, which only this host finds.
 impl From<ScheduleRefusal> for Refusal {
     fn from(refusal: ScheduleRefusal) -> Self {
         let ScheduleRefusal { code, path, message, help } = refusal;

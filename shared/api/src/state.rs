@@ -26,7 +26,7 @@ pub(crate) const MAX_STREAMS: usize = 1000;
 /// The settings of the API that the host decides.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
-    /// How callers prove who they are.
+    /// How callers prove their identity.
     pub auth: Auth,
     /// The names that the API is reached by.
     pub hosts: AllowedHosts,
@@ -34,8 +34,8 @@ pub struct ApiConfig {
     pub shutdown: CancellationToken,
     /// The longest that a call may wait for the end of a run. A caller that asks for more waits this long.
     pub max_wait: Duration,
-    /// How long an event stream lasts that has nothing to tell; one that has told something ends once nothing further
-    /// is there. Its reader resumes it. For hosts whose answers reach the caller only when they are whole. Absent: a
+    /// How long an event stream without events lasts. A stream that has sent events ends once no further event is
+    /// there. Its reader resumes it. For hosts whose answers reach the caller only when they are whole. Absent: a
     /// stream lasts until its run has ended.
     pub stream_for: Option<Duration>,
     /// The most bytes of an answer's body that the host can hand over. A larger one is refused with a problem (WL0421).

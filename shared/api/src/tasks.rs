@@ -19,7 +19,7 @@ use crate::view::{PutAnswer, TaskList, TaskView, VersionList, VersionSummary, Ve
 
 /// Due times that are shown of a schedule.
 const SHOWN_DUE: usize = 5;
-/// What definitions are sent as. JSON is YAML too, so one reader reads them all.
+/// The media types of definitions. JSON is YAML too, so one reader reads them all.
 const DEFINITION_TYPES: [&str; 5] =
     ["application/yaml", "application/json", "application/x-yaml", "text/yaml", "text/x-yaml"];
 

@@ -66,7 +66,7 @@ async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Fa
     Ok(view)
 }
 
-/// The folder that was named, else a new one that stays.
+/// The folder of the command line, else a new one that stays.
 fn folder(globals: &Globals) -> Result<PathBuf, Failure> {
     if let Some(data) = &globals.data {
         return std::path::absolute(data).map_err(|error| Failure::file("use", data, error));

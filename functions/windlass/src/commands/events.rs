@@ -1,4 +1,4 @@
-//! `windlass events`: what was decided about a run, in order.
+//! `windlass events`: the decisions about a run, in order.
 
 use std::process::ExitCode;
 

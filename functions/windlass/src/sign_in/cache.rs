@@ -41,7 +41,7 @@ impl Cache {
         Self { path: folder.join(format!("token-{}.json", name.simple())) }
     }
 
-    /// The token that is kept, if there is one that others could neither read nor put there.
+    /// The cached token, if no other user could read it or put it there.
     pub(super) fn read(&self) -> Option<Token> {
         let kept = fs::metadata(&self.path).ok()?;
         let is_private = kept.is_file() && kept.mode() & OTHERS == 0;

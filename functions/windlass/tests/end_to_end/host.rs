@@ -120,7 +120,7 @@ fn an_agent_of_its_own_performs_and_drains() {
     assert_eq!(host.json(&["agents"]), serde_json::json!([]), "it has left the register");
 }
 
-/// As under `ulimit -f`: nothing is lost of what was acknowledged, and the process does not end without a word.
+/// As under `ulimit -f`: the host loses nothing that it acknowledged, and the process does not end without a word.
 #[test]
 fn host_continues_after_a_refused_write() {
     let host = Host::start(&[]);
