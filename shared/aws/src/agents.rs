@@ -33,7 +33,7 @@ pub struct AgentTable {
     table: Table,
     /// The pools of the stack; none in an agent's process, which lists no agents.
     pools: Vec<PoolName>,
-    /// What this program wrote last: of its own agent, in an agent's process.
+    /// The last entry that this program wrote: its own agent's, in an agent's process.
     written: Mutex<HashMap<AgentId, AgentRecord>>,
     /// The pools of the agents that this program listed last.
     listed: Mutex<HashMap<AgentId, PoolName>>,
@@ -68,7 +68,7 @@ impl AgentTable {
     }
 }
 
-/// Whether the register would tell what an agent says, but for a time that is less than a minute old.
+/// Whether the register has the agent's entry already, but for a time that is less than a minute old.
 fn is_told(written: &AgentRecord, agent: &AgentRecord) -> bool {
     let unchanged = AgentRecord { seen_at: agent.seen_at, ..written.clone() } == *agent;
     unchanged && written.seen_at <= agent.seen_at && agent.seen_at.since(written.seen_at) < WRITE_AFTER
@@ -106,8 +106,8 @@ impl Agents for AgentTable {
     }
 }
 
-/// A registration that cannot be read is left out, and the log says so: lists and the sweeper go on for all other agents.
-/// The agent itself, if it lives, writes its registration anew within a minute.
+/// A registration that cannot be read is left out, and the log says so: lists and the sweeper go on for all other
+/// agents. A living agent writes its entry again within a minute.
 fn read(pool: &PoolName, item: &Item) -> Option<AgentRecord> {
     let id = item.get(SK).and_then(|id| id.as_s().ok()).map_or("without an id", String::as_str);
     match agent::decode(pool, item).map_err(|damage| damage.of(format_args!("agent {id}"))) {

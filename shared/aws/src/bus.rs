@@ -49,7 +49,7 @@ impl EventBridgeBus {
         Self { client: clients.eventbridge.clone(), bus: settings.bus.clone() }
     }
 
-    /// Publishes entries that fit one request, until each has been taken; those that failed are asked for again, alone.
+    /// Publishes entries that fit one request until the bus has taken each. It repeats only the failed ones.
     async fn publish_some(&self, mut entries: Vec<PutEventsRequestEntry>) -> Result<(), PortError> {
         let mut wait = FIRST_WAIT;
         let mut refused = None;

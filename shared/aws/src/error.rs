@@ -16,7 +16,7 @@ pub(crate) const OVER_LIMIT: &str = "WL0314";
 pub(crate) const UNAVAILABLE: &str = "WL0330";
 /// There is no such queue.
 pub(crate) const NO_QUEUE: &str = "WL0331";
-/// AWS does not allow the request, or does not know who asks.
+/// AWS does not allow the request, or does not know the caller.
 pub(crate) const DENIED: &str = "WL0332";
 /// AWS refuses the request as wrong.
 pub(crate) const INVALID: &str = "WL0333";
@@ -78,8 +78,8 @@ impl Kind {
     }
 }
 
-/// A failed request as the engine sees it. `operation` is the API's name of it (`PutItem`), `subject` what it was
-/// about (the table's name). The message never holds what was sent.
+/// A failed request as the engine sees it. `operation` is the API's name of it (`PutItem`), `subject` its resource (the
+/// table's name). The message never holds the request's values.
 ///
 /// It fits `map_err(|error| classify("PutItem", table, &error))`.
 pub(crate) fn classify<E>(operation: &str, subject: &str, error: &SdkError<E, HttpResponse>) -> PortError
@@ -212,7 +212,7 @@ fn is_passing(code: &str) -> bool {
         "ServiceUnavailableException",
         "RequestTimeout",
         "RequestTimeoutException",
-        // Credentials that have run out are fetched anew; a clock that is wrong is corrected by the SDK.
+        // The SDK fetches new credentials for expired ones, and corrects a wrong clock.
         "ExpiredToken",
         "ExpiredTokenException",
         "RequestExpired",

@@ -120,7 +120,7 @@ impl AwsHost {
         &self.settings
     }
 
-    /// The clients, for what no port has.
+    /// The clients, for requests that no port has.
     pub fn clients(&self) -> &Clients {
         &self.clients
     }

@@ -1,4 +1,4 @@
-//! What AWS would bill: every request by service and operation, with its billed units.
+//! AWS's bill: every request by service and operation, with its billed units.
 //!
 //! One [`Meter`] is registered on all clients of a program and sees each attempt of each request, the SDK's own retries
 //! included. A program counts by [`Meter::count`] what no client sends, such as a Lambda's own invocation. Rules of
@@ -126,7 +126,7 @@ impl Meter {
         self.shared.reads
     }
 
-    /// Counts requests that only the caller knows of, such as `("Lambda", "Invoke", 1, 1.0)`.
+    /// Counts requests that only the caller knows, such as `("Lambda", "Invoke", 1, 1.0)`.
     pub fn count(&self, service: &str, operation: &str, requests: u64, units: f64) {
         self.add(service, operation, None, requests, units);
     }
@@ -169,8 +169,8 @@ impl Meter {
         Snapshot { entries }
     }
 
-    /// Logs what was counted since the last report, if anything was. Programs call it at the end of an invocation, or
-    /// on an interval and at their end.
+    /// Logs the counts since the last report, if there are any. Programs call it at the end of an invocation, or on an
+    /// interval and at their end.
     pub fn report(&self) {
         let mut reported = self.shared.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot();

@@ -58,7 +58,7 @@ impl Payloads {
         Ok(())
     }
 
-    /// Reads what is referred to.
+    /// Reads the payloads of these references.
     pub(crate) async fn get(&self, references: impl Iterator<Item = Reference>) -> Result<Incoming, PortError> {
         let (mut incoming, mut unknown) = (Incoming::new(), HashMap::new());
         for reference in references {

@@ -60,7 +60,8 @@ impl SqsQueues {
         self.urls.get(queue, &self.names.of(queue)).await
     }
 
-    /// A failure with a queue; one that is not there is looked up again the next time, for it may have been made.
+    /// A failure with a queue. If the queue is missing, the next call looks it up again, because it may have been made
+    /// since.
     fn failed(&self, queue: &QueueName, error: PortError) -> PortError {
         if error.code == NO_QUEUE {
             self.urls.forget(queue);
@@ -352,7 +353,7 @@ fn answer_to_send(
     Answer { done: sent.into_iter().filter(is_whole).map(|entry| entry.id).collect(), failed }
 }
 
-/// A message as it was received. One that did not arrive as SQS has it is left where it is, and comes again.
+/// A message as it was received. A message that did not arrive as SQS has it stays in its queue, and comes again.
 fn delivery(queue: &str, message: Message) -> Option<Received> {
     let id = message.message_id.clone().unwrap_or_default();
     let delivery = whole(message);

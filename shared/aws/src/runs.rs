@@ -60,7 +60,7 @@ pub struct RunTable {
 }
 
 impl RunTable {
-    /// The runs of a stack. The definitions tell what the events of a run were.
+    /// The runs of a stack. The definitions are needed to name a run's events.
     pub fn new(clients: &Clients, settings: &Settings, definitions: Arc<Definitions>, clock: Arc<dyn Clock>) -> Self {
         Self {
             table: Table::new(clients.dynamodb.clone(), &settings.table),
@@ -146,7 +146,7 @@ impl Runs for RunTable {
         self.look(now, untouched_since, most).await
     }
 
-    /// No log is kept: what the record tells of what has happened, at the places of the commits that changed it last.
+    /// There is no log. These are the events that the record shows, at the places of the commits that changed it last.
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         let Some(known) = self.read(id, Reading::Consistent).await? else { return Ok(Vec::new()) };
         let run = &known.run;

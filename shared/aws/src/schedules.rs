@@ -35,7 +35,7 @@ pub use given_up::due_of_dead_letter;
 const EVENT_AGE_SECS: std::ops::RangeInclusive<u64> = 60..=86_400;
 /// The most attempts of one delivery (API reference, `RetryPolicy`); the age ends them.
 const MAX_ATTEMPTS: i32 = 185;
-/// What Scheduler puts in the place of this text: the nominal time, in RFC 3339.
+/// Scheduler replaces this text by the nominal time, in RFC 3339.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 const NOMINAL: &str = "<aws.scheduler.scheduled-time>";
 /// Turns of one put while others create and delete the same schedule.
@@ -108,7 +108,7 @@ impl AwsSchedules {
         }
     }
 
-    /// Whether there was one. All of it is replaced: AWS sets what a request leaves out to its default.
+    /// Whether there was one. All of it is replaced: AWS sets each value that a request leaves out to its default.
     async fn update(&self, task: &TaskName, wanted: &Wanted, now: Timestamp) -> Result<bool, PortError> {
         let request = self.client.update_schedule().group_name(&self.group).name(task.as_str());
         let sent = request
@@ -200,8 +200,7 @@ fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millis())
 }
 
-/// A due time is delivered late, rather than not, for as long as the definition's catch-up window, within what AWS
-/// allows.
+/// Scheduler delivers a due time late, rather than not, within the definition's catch-up window and AWS's limits.
 fn event_age(catch_up: Millis) -> i32 {
     let seconds = catch_up.0.div_ceil(1000).clamp(*EVENT_AGE_SECS.start(), *EVENT_AGE_SECS.end());
     i32::try_from(seconds).unwrap_or(i32::MAX)

@@ -19,7 +19,7 @@ pub enum Sender {
     AgentOf(PoolName),
     /// The coordinator, the process manager, or a schedule of theirs.
     Host,
-    /// A principal that the process manager was not told of, or one that SQS did not name.
+    /// An unknown principal, or none: SQS did not name the sender.
     Unknown,
 }
 

@@ -147,7 +147,7 @@ impl Tasks for TaskTable {
     }
 
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
-        // A version never changes, so a cheap read that finds it is right; one that does not may be behind.
+        // A version never changes, so a cheap read that finds it is right. A read that misses it may be behind.
         let key = task_version::version_key(name, version);
         let item = match self.table.get(key.clone(), Reading::Eventual).await? {
             None => self.table.get(key, Reading::Consistent).await?,

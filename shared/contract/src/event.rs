@@ -139,7 +139,7 @@ fn agent_of(by: Option<&Owner>) -> Option<&AgentId> {
     by.map(|owner| &owner.agent)
 }
 
-/// The data of what a caller asked for, with that caller; the host itself is not named.
+/// The data of an event that follows from a request, with its caller; the host itself is not named.
 fn asked_for(data: Value, caller: &Caller) -> Value {
     if *caller == Caller::HOST {
         return data;

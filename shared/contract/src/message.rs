@@ -29,7 +29,7 @@ pub enum InboxMessage {
         v: u32,
         /// Which run.
         run: RunId,
-        /// What happened.
+        /// The input.
         input: Input,
         /// Who asks, by which way, and why; absent: an agent or the host itself.
         #[serde(default, skip_serializing_if = "is_host")]
@@ -66,7 +66,7 @@ pub struct PerformMessage {
     /// The format's version: 1.
     #[schemars(extend("const" = MESSAGE_VERSION))]
     pub v: u32,
-    /// The run it is of.
+    /// Its run.
     pub run: RunId,
     /// Its task.
     pub task: TaskName,
@@ -80,7 +80,7 @@ pub struct PerformMessage {
     /// issue 0 may begin without asking while it is fresh; any other delivery claims first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub issue: u64,
-    /// What programs compare: a greater number is of a later owner. A confirmed claim brings a greater one.
+    /// A number that programs compare: a later owner has a greater one. A confirmed claim brings a greater one.
     pub fence: u64,
     /// How many agents the action has cost.
     #[serde(default, skip_serializing_if = "is_zero_usize")]
@@ -114,7 +114,7 @@ pub enum ControlMessage {
         v: u32,
         /// The run that they are of.
         run: RunId,
-        /// Which, and what the agent needs to know.
+        /// The confirmed attempts, with what the agent needs.
         confirmed: Vec<Confirmed>,
     },
     /// Stop attempts, or do not begin them.
@@ -127,12 +127,12 @@ pub enum ControlMessage {
         /// Which, and what becomes of their messages.
         stopped: Vec<Stopped>,
     },
-    /// Finish what runs, take nothing further, and exit.
+    /// Finish running attempts, take nothing further, and exit.
     Drain {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
-        /// How long what runs may take; the rest is handed back.
+        /// How long running attempts may take; the agent hands back the rest.
         deadline_ms: Millis,
         /// The agent that is meant.
         agent: AgentId,
@@ -159,11 +159,12 @@ pub struct Confirmed {
     /// How many agents the action has cost.
     #[serde(default, skip_serializing_if = "is_zero_usize")]
     pub losses: usize,
-    /// What programs compare.
+    /// A number that programs compare.
     pub fence: u64,
 }
 
-/// An attempt that the agent stops, or does not begin. It ignores one that is not for what it asks or performs.
+/// An attempt that the agent stops, or does not begin. It ignores an entry for an attempt that it neither claims nor
+/// performs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stopped {
     /// The action.
@@ -274,7 +275,7 @@ pub fn decode<M: Message>(body: &str) -> Result<M, MessageError> {
     }
 }
 
-/// The version that an otherwise unreadable object says it is of.
+/// The version that an otherwise unreadable object names.
 pub(crate) fn version_of(body: &str) -> Option<u64> {
     #[derive(Deserialize)]
     struct Versioned {

@@ -1,4 +1,5 @@
-//! The limits of what agents report, held where the inbox is read: agents in other languages need not know them.
+//! The limits of agents' reports. The reader of the inbox applies them, so that agents in other languages need not know
+//! them.
 //!
 //! A report that breaks a limit still counts, because without it the attempt would wait for its timeout. A text that is too
 //! long is cut. An output that is too large or too deep is replaced by a failure, which no policy retries. A checkpoint that

@@ -42,7 +42,7 @@ impl Caller {
         Self { who: None, way, why: None }
     }
 
-    /// The same caller, who says why.
+    /// The same caller, with a reason.
     #[must_use]
     pub fn because(self, why: impl Into<String>) -> Self {
         Self { why: Some(why.into()).filter(|why: &String| !why.is_empty()), ..self }

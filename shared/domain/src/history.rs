@@ -6,11 +6,11 @@ use crate::ids::ActionIndex;
 use crate::run::{Fact, FactKind, Run};
 use crate::told::{at, kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
-/// A fact, and its place: facts that later commits add have higher places. What a commit changes moves to its place, so a
-/// fact may be met twice, with the same id.
+/// A fact, and its place: facts that later commits add have higher places. A changed fact moves to the place of its
+/// commit, so a reader may meet it twice, with the same id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
-    /// The revision of the commit that changed last what the fact is about, and what it is about.
+    /// The revision of the commit that last changed the fact's subject, and that subject.
     pub place: u64,
     /// The fact.
     pub fact: Fact,

@@ -2,7 +2,7 @@
 
 /// How long a message stays hidden without being extended, unless its agent's settings say otherwise, in milliseconds.
 pub const VISIBILITY_MS: u64 = 30_000;
-/// How far the clocks of two processes may differ, wherever one decides by what another has timed.
+/// How far the clocks of two processes may differ, wherever one decides by the other's times.
 pub const CLOCKS_DIFFER_MS: u64 = 10_000;
 
 /// Characters of a task's, an action's, a pool's or an agent's name.
@@ -41,7 +41,7 @@ pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 pub const MAX_OUTPUT_BYTES: usize = 128 * 1024;
 /// Arrays and objects inside one another, in an input or an output.
 pub const MAX_VALUE_DEPTH: usize = 48;
-/// Bytes of what one attempt is given, as JSON.
+/// Bytes of one attempt's work, as JSON.
 pub const MAX_WORK_BYTES: usize = 256 * 1024;
 /// Bytes of one message: SQS's limit since August 2025 is 1 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;

@@ -1,4 +1,4 @@
-//! What happens after a failed attempt: again, and when, or never.
+//! After a failed attempt: whether another follows, and when.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ impl RetryPolicy {
         Self { attempts: Attempts::Limited(1), ..Self::default() }
     }
 
-    /// How long after that attempt's end the next one is due, if there is one: the same whenever it is asked.
+    /// How long after that attempt's end the next one is due, if there is one. The answer is always the same.
     pub(crate) fn delay(&self, failed: &FailedAttempt<'_>) -> Millis {
         self.delay_after(failed.spent, failed.seed())
     }
@@ -97,7 +97,7 @@ impl RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// What `retry: {}` means: three attempts, from one second doubling to one minute, fully spread.
+    /// The policy of `retry: {}`: three attempts, from one second doubling to one minute, fully spread.
     fn default() -> Self {
         Self {
             attempts: Attempts::Limited(3),
@@ -111,7 +111,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The attempt after which a policy is asked.
+/// The attempt whose end asks the policy.
 #[derive(Debug, Clone, Copy)]
 pub struct FailedAttempt<'a> {
     /// The run it was of.

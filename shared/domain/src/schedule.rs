@@ -39,8 +39,8 @@ pub fn check(rule: &ScheduleRule, timezone: &str) -> Result<(), ScheduleError> {
 }
 
 impl Schedule {
-    /// The first due time that is later than `after`. None if there is none within 41 years, or if the schedule is
-    /// one that [`check`] refuses.
+    /// The first due time that is later than `after`. None if there is none within 41 years, or if [`check`] refuses
+    /// the schedule.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         Due::new(&self.rule, &self.timezone).ok()?.next_after(after)
     }

@@ -1,4 +1,4 @@
-//! The facts that a record tells by itself: what was decided last about the run and about each of its actions.
+//! The facts that a record shows by itself: the last decisions about the run and about each of its actions.
 
 use crate::attempt::{ActionStatus, Kill};
 use crate::definition::Definition;

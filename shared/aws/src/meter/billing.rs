@@ -1,5 +1,5 @@
-//! What each attempt of a request is billed: what was asked is noted before it is serialised, and counted with the
-//! answer. A request that was never answered is not counted: whether it arrived is not known.
+//! The billed units of each attempt of a request. The meter notes the request before the SDK serialises it, and counts
+//! it with the answer. A request that was never answered is not counted: whether it arrived is not known.
 
 use aws_sdk_dynamodb::operation as dynamodb;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, TransactWriteItem};
@@ -31,7 +31,7 @@ const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 enum Asked {
     /// A fixed number of units, with any answer, even an error.
     Units(f64),
-    /// Messages: the units are of what comes.
+    /// Messages: the units depend on the answer.
     Messages,
     /// Events, each with its units: those are billed that are taken.
     Events(Vec<f64>),
@@ -114,7 +114,7 @@ impl Meter {
     }
 }
 
-/// Asks for the consumed capacity where there is one, and gives what the bill depends on.
+/// Makes the request report its consumed capacity, if it has one; gives the base of the bill.
 fn note(input: &mut Input) -> Asked {
     if let Some(asked) = note_write(input) {
         return asked;
@@ -246,7 +246,7 @@ fn capacities(output: &Output) -> Vec<&ConsumedCapacity> {
     Vec::new()
 }
 
-/// The units of a read by the size of what came: of one item each by itself, of a query all together.
+/// The units of a read by the size of its answer: each item by itself, or all items of a query together.
 fn units_of_read(output: &Output, consistent: bool) -> f64 {
     let together = |items: &[Item]| read_units(items.iter().map(item_bytes).sum(), consistent);
     let each = |item: &Item| read_units(item_bytes(item), consistent);

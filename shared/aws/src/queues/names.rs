@@ -13,10 +13,9 @@ const HASH_DIGITS: usize = 16;
 /// How the queues of one stack are named: `PREFIXinbox`, `PREFIXpool-POOL`, `PREFIXcontrol-POOL-AGENT`,
 /// `PREFIXdead-letters`. Names of pools and agents have only letters, digits, `-` and `_`, as those of queues.
 ///
-/// A name of 80 characters or more becomes its first 63, a hyphen and a hash. So two queues never share a name: one
-/// that was shortened has 80 characters, and one that was not has fewer. The template takes stacks of at most 20 and
-/// pools of at most 32 characters, so the 63 contain the whole `NAME-control-POOL-`. So the role of a pool covers
-/// shortened names too.
+/// A name of 80 characters or more becomes its first 63, a hyphen and a hash. So two queues never share a name: a
+/// shortened name has 80 characters, any other has fewer. The template takes stacks of at most 20 and pools of at most
+/// 32 characters, so the 63 contain the whole `NAME-control-POOL-`. So the role of a pool covers shortened names too.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     prefix: String,

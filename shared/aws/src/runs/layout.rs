@@ -131,7 +131,7 @@ impl Plan {
         let mut pages: Vec<(usize, (usize, usize))> = pages.into_iter().collect();
         pages.sort_by_key(|(_, weight)| *weight);
         while room.is_over(run, &self.recent) {
-            // Measuring packs what is left, so it is done once for each quarter that goes.
+            // Measuring packs the rest, so it happens once for each quarter that leaves.
             let enough = (self.recent.len() * 3 / 4).min(self.recent.len() - 1);
             while self.recent.len() > enough
                 && let Some((page, _)) = pages.pop()
@@ -165,7 +165,7 @@ pub(crate) fn whole_minute(at: Timestamp) -> Timestamp {
     Timestamp::from_millis(minutes.saturating_mul(MINUTE_MS))
 }
 
-/// Runs younger than this are in no index of what is due. The sweeper looks at a run when it is two minutes old. The
+/// Runs younger than this are not in the index of due runs. The sweeper looks at a run when it is two minutes old. The
 /// margin is for a writer whose clock is some seconds behind.
 const YOUNG_MS: u64 = 100_000;
 

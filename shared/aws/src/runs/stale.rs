@@ -1,4 +1,4 @@
-//! Finds the runs for the sweeper: those that are due, and those whose last write is a while ago.
+//! Finds the runs for the sweeper: due runs, and runs whose last write is a while ago.
 //!
 //! A run that lives for less than two minutes is never in the index of due runs. When an open run is two minutes old,
 //! the sweeper finds it by its submission time and takes it into that index. It stays there, and from then on each
@@ -31,7 +31,7 @@ const ADOPTED_AT_MS: i64 = 2 * 60_000;
 const MAX_LOOKED_AT: usize = 20_000;
 /// Runs of one query.
 const CHUNK: usize = 1000;
-/// How far behind the table the index of runs may be, and how far apart the clocks of those who submit.
+/// How far the index of runs may be behind the table, and how far the clocks of submitters may differ.
 const OVERLAP_MS: i64 = 30_000;
 /// Requests at a time.
 const MAX_REQUESTS: usize = 32;
@@ -49,7 +49,7 @@ struct Look {
 }
 
 impl Look {
-    /// Whether the run is one that the sweeper looks for.
+    /// Whether the sweeper looks for this run.
     fn is_for(&self, head: &Head) -> bool {
         let run = head.bare();
         let due = run.wake_at.is_some_and(|at| at <= self.now);
@@ -169,7 +169,7 @@ impl RunTable {
             self.table.replace(mark::item(reached)).await?;
         }
         let mut found: Vec<RunId> = looks.into_iter().flat_map(|(found, _)| found).collect();
-        // The rest is in the index of what is due, and has its turn there.
+        // The rest is in the index of due runs, and has its turn there.
         found.truncate(most);
         Ok(found)
     }
@@ -205,7 +205,7 @@ impl RunTable {
         Ok((stale, reached.min(look.next_from())))
     }
 
-    /// Sees to it that those of the runs that are open are in the index of what is due; gives those that are stale.
+    /// Puts the open ones of these runs into the index of due runs; gives the stale ones.
     async fn adopt_stale(&self, ids: Vec<RunId>, look: Look) -> Result<Vec<RunId>, PortError> {
         let open = self.heads(ids).await?.into_iter().filter(|head| !head.bare().status.is_final());
         let adopt = |head: Head| async move {

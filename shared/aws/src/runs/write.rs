@@ -1,4 +1,4 @@
-//! Writing a run: payloads and pages first, then the head, whose condition alone decides who has won.
+//! Writes a run: payloads and pages first, then the head, whose condition alone decides which writer wins.
 
 use std::sync::Arc;
 
@@ -76,8 +76,8 @@ impl RunTable {
         }
     }
 
-    /// Writes pages beside what the head names; gives where all pages then are. None: other writers are at the same
-    /// revision and have taken every slot.
+    /// Writes pages beside those that the head names; gives the places of all pages. None: other writers are at the
+    /// same revision and have taken every slot.
     async fn write_pages(
         &self,
         layout: &Layout,
@@ -142,7 +142,7 @@ impl RunTable {
     async fn expire_pages(&self, known: &Known, now: Timestamp) {
         let expires_at = expires_at(now) + PAGES_OUTLIVE_SECS;
         let pages = known.layout.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?.0.slot)));
-        // The slot beside the one that is named holds what the page was before.
+        // The other slot holds the page's last version.
         let keys = pages.flat_map(|(at, slot)| {
             let beside = u8::from(slot == 0);
             [slot, beside].map(|slot| page_key(known.run.id, at, slot))

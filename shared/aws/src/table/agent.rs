@@ -1,4 +1,4 @@
-//! An agent, as it says of itself. The agents of a pool are one partition, the only one that they may write.
+//! An agent, by its own entry. The agents of a pool are one partition, the only one that they may write.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;

@@ -166,7 +166,7 @@ impl Table {
         }
     }
 
-    /// Reads items by their keys, which must differ, in no order; those that are not there are left out.
+    /// Reads items by their keys, which must differ, in no order. Leaves out missing items.
     pub(crate) async fn get_all(&self, keys: Vec<Item>, reading: Reading) -> Result<Vec<Item>, PortError> {
         let batches = keys.chunks(MAX_BATCH_KEYS).map(|batch| self.get_batch(batch.to_vec(), reading));
         Ok(try_join_all(batches).await?.into_iter().flatten().collect())

@@ -20,7 +20,7 @@ use windlass_domain::time::Timestamp;
 
 use super::held::{Incoming, Outgoing};
 
-/// What would be read of what was written.
+/// The payloads, as a reader gets them from S3.
 pub(crate) fn incoming_of(outgoing: &Outgoing) -> Incoming {
     let read = |text: &Vec<u8>| Arc::new(serde_json::from_slice(text).expect("JSON"));
     outgoing.0.iter().map(|(hash, text)| (*hash, read(text))).collect()

@@ -22,7 +22,7 @@ pub(crate) const MAX_INLINE_BYTES: usize = 350 * 1024;
 pub(crate) enum Source {
     /// In the item, packed.
     Inline(Vec<u8>),
-    /// In S3, under the SHA-256 of what is packed.
+    /// In S3, under the SHA-256 of the packed bytes.
     Kept(Hash),
 }
 

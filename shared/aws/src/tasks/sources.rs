@@ -15,7 +15,7 @@ use crate::table::packing;
 use crate::table::task_version::{MAX_INLINE_BYTES, Source};
 use crate::table::{Damage, UNREADABLE};
 
-/// A definition is not in the bucket, or is not what was put.
+/// A definition is missing in the bucket, or has changed since it was put.
 const LOST: &str = "WL0346";
 
 /// The definitions of a stack.
@@ -42,7 +42,7 @@ impl Sources {
         Ok(Source::Kept(hash))
     }
 
-    /// The definition; `subject` names the version that it is of.
+    /// The definition; `subject` names its version.
     pub(super) async fn get(&self, source: Source, subject: &str) -> Result<Value, PortError> {
         let packed = match source {
             Source::Inline(packed) => packed,

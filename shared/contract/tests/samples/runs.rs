@@ -126,7 +126,7 @@ pub(crate) fn unserved() -> Run {
     }
 }
 
-/// A run with an attempt that said where it can be taken up, and one that was handed back.
+/// A run with an attempt that saved a checkpoint, and one that was handed back.
 fn taken_up() -> Run {
     let running = ActionState {
         status: ActionStatus::Running,

@@ -1,4 +1,4 @@
-//! The table of attempts, row by row: a state, and what each word about it does. It is 100 ms after the epoch.
+//! The table of attempts, row by row: a state, and the effect of each word about it. It is 100 ms after the epoch.
 
 use super::*;
 use crate::delivery::Delivery;

@@ -1,11 +1,11 @@
-//! The graph of `needs`: its cycles, and who comes before whom.
+//! The graph of `needs`: its cycles, and the order of its actions.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-/// The graph of a definition's actions; an edge goes from an action to one that it needs.
+/// The graph of a definition's actions. An edge goes from an action to each of its needs.
 pub(super) struct Needs<'a> {
     needs: &'a [Vec<usize>],
 }
@@ -57,7 +57,7 @@ impl<'a> Needs<'a> {
         None
     }
 
-    /// For each action, the set of all that come before it. The graph must not have cycles.
+    /// For each action, the set of all actions before it. The graph must not have cycles.
     pub(super) fn ancestors(&self) -> Ancestors {
         let words = self.needs.len().div_ceil(64);
         let mut rows: Vec<Vec<u64>> = vec![Vec::new(); self.needs.len()];
@@ -74,7 +74,7 @@ impl<'a> Needs<'a> {
         Ancestors { rows }
     }
 
-    /// The actions, each after what it needs.
+    /// The actions, each after its needs.
     fn order(&self) -> Vec<usize> {
         let mut dependents = vec![Vec::new(); self.needs.len()];
         for (at, needs) in self.needs.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Definitions of tasks: what an author writes, read into a form that decisions can use.
+//! Definitions of tasks: an author's text, read into a form that decisions can use.
 //!
 //! Windlass keeps a definition as its author wrote it (as JSON), and one reader reads it everywhere. So the published
 //! schema is the only format. The reader reports every fault at once, each with its place.

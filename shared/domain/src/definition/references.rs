@@ -1,4 +1,5 @@
-//! Expressions of a definition, and whether what they refer to is there and settled when they are evaluated.
+//! The references in a definition's expressions: whether each action exists, and has ended when the expression is
+//! evaluated.
 
 use std::collections::{BTreeMap, BTreeSet};
 

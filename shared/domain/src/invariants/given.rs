@@ -1,4 +1,4 @@
-//! One change that is judged: what stood before, what was given, what was decided, and what is wrong with it.
+//! One judged change: the record before, the inputs, the decision, and the broken invariants.
 
 use super::{Invariant, Violation, violated};
 use crate::caller::Caller;

@@ -1,4 +1,4 @@
-//! Invariants of what a change sends.
+//! Invariants of the messages of a change.
 
 use super::given::{Step, reports};
 use super::{SG25, SG26, SG27, SG36};

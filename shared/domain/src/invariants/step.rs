@@ -1,4 +1,4 @@
-//! Invariants of one change: what stood before, what was given, what was decided.
+//! Invariants of one change: the record before, the inputs, the decision.
 
 use super::given::{Given, Step};
 use super::ownership::{ends, hands_back, is_newest, lapses, leases, loses, owns, saves};
@@ -209,7 +209,7 @@ impl Step<'_> {
         self.holds(SG29, fits, || format!("said {said} times that the run has ended, with {ends} ends"));
     }
 
-    /// What follows from a commit is read from the record by its stamps.
+    /// The stamps of the record show the effects of a commit.
     fn stamps(&mut self) {
         let (run, next) = (&self.change.run, self.before.revision + 1);
         let sources = self.given.input.sources();

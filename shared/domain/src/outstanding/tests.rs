@@ -35,7 +35,7 @@ impl Life {
         life
     }
 
-    /// Decides and commits, 10 ms later than what was given before.
+    /// Decides and commits, 10 ms after the input before.
     fn give(&mut self, input: &Input) {
         self.now = self.now.plus(Millis(10));
         let caller = Caller { who: Some("ann".to_owned()), way: Way::Api, why: None };

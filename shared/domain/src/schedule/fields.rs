@@ -1,5 +1,5 @@
-//! The fields of a cron rule: their names, and what stands in them as sets, for hosts that must write the rule in
-//! another spelling.
+//! The fields of a cron rule: their names, and their values as sets. A host that writes the rule in another spelling
+//! needs them.
 
 use std::fmt;
 

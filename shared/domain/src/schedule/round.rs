@@ -1,5 +1,5 @@
-//! The due times that a clock has to fire when it looks at a schedule from time to time. They are all since the last
-//! look, except those that are too old to be caught up.
+//! The due times that a clock has to fire when it looks at a schedule from time to time. They are all due times since
+//! the last look, except those that are too old to catch up.
 
 use crate::definition::Schedule;
 use crate::limits::{DUE_GRACE_MS, MAX_CATCH_UP_DUE};
@@ -17,7 +17,7 @@ pub struct Round {
 }
 
 impl Schedule {
-    /// What there is to fire at `now`, if `next_due` is the first due time that has not been fired.
+    /// The due times to fire at `now`, if `next_due` is the first one that has not been fired.
     pub fn round(&self, next_due: Timestamp, now: Timestamp) -> Round {
         let window = self.catch_up.0.max(Millis(DUE_GRACE_MS));
         let oldest = Timestamp::from_millis(now.as_millis().saturating_sub_unsigned(window.0));

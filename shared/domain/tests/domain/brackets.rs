@@ -1,4 +1,4 @@
-//! What deepens an expression, and what only looks as if it did: brackets and operators inside strings and comments.
+//! The depth of an expression. Brackets and operators inside strings and comments do not count.
 
 use serde_json::{Value, json};
 use windlass_domain::expression::{Expression, Scope};
@@ -89,7 +89,7 @@ fn a_chain_of_memberships_is_bounded() {
     assert_eq!(Expression::parse(&items).expect_err("no expression").code, "WL0203");
 }
 
-/// What stands outside of a bracket deepens what stands inside, and no longer when the bracket is closed.
+/// An expression around a bracket deepens the expression inside, until the bracket is closed.
 #[test]
 fn the_chain_around_a_bracket_counts_inside() {
     let half = MAX_EXPRESSION_CHAIN / 2;
@@ -111,7 +111,7 @@ fn expression_over_its_length_bound_is_refused() {
     assert_eq!(Expression::parse(&text(MAX_EXPRESSION_BYTES + 1)).expect_err("too long").code, "WL0203");
 }
 
-/// A choice nests to the right, and what stands in a bracket inside of it nests in both.
+/// A choice nests to the right. An expression in a bracket inside of it nests in both.
 #[test]
 fn choices_around_brackets_count_inside() {
     let open = "true ? (";

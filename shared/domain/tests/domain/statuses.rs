@@ -1,4 +1,4 @@
-//! Statuses: what each says of a run or an action, in the words in which it is stored and sent.
+//! Statuses: the meaning of each for a run or an action, by its stored and sent name.
 
 use serde_json::json;
 use windlass_domain::run::{ActionStatus, RunStatus};

@@ -50,7 +50,7 @@ fn write(layout: &mut Layout, before: &Pages, after: &Run, all: bool) -> Written
     Written { head_bytes: item_bytes(&encode(after, beside(layout, recent), &mut outgoing)), page_bytes }
 }
 
-/// What stands in the pages and, where they are newer, in the head is the run.
+/// The states of the pages, and the newer ones of the head, together are the run.
 fn check_whole(layout: &Layout, run: &Run) {
     let base = Pages::new(run.actions.len());
     let under = layout.pages.iter().zip(base.shared());
