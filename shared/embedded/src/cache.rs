@@ -44,7 +44,7 @@ impl RunCache {
         Some(run)
     }
 
-    /// Keeps a record, unless a later one is kept. `bytes`: of what was written or read of it.
+    /// Keeps a record, unless a later one is kept. `bytes`: of its written or read form.
     pub(crate) fn put(&self, run: Run, bytes: usize) {
         let mut state = self.lock();
         let known = state.entries.get(&run.id).map(|entry| (entry.run.revision, entry.bytes));

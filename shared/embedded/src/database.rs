@@ -48,8 +48,8 @@ pub(crate) fn open_or_make(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Makes the file, if there is none, for its owner alone: the folder may be one that others can enter. `SQLite` gives its
-/// log the same permissions. A failure is met again, with its code, when `SQLite` opens the file.
+/// Makes the file, if there is none, for its owner alone, because others may be able to enter the folder. `SQLite`
+/// gives its log the same permissions. A failure is met again, with its code, when `SQLite` opens the file.
 fn make_for_owner(path: &Path) {
     drop(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }

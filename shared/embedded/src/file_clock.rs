@@ -23,7 +23,7 @@
 //!   reading and writing the mark: of two that start first after a boot, one settles `ahead`.
 //! - **The wall clock steps**, by seconds or hours, either way, while the machine runs: nothing changes.
 //! - **The host restarts**: the time in between counts. Steps of the wall clock do not.
-//! - **The machine boots anew**: the time that it was off counts, by the wall clock. A machine whose clock starts in
+//! - **The machine boots again**: the time that it was off counts, by the wall clock. A machine whose clock starts in
 //!   the past counts none. Then each message stays hidden for the rest of its span, and at most for the age of the mark
 //!   more. If the wall clock was set forward meanwhile, messages come early. That does no harm: the boot has ended
 //!   their receivers, and a run decides by its own record whether its time has come.
@@ -74,7 +74,8 @@ impl FileClock {
             Some(mark) => mark.at + (wall - mark.wall).max(0) - elapsed,
         };
         let clock = Self { machine, boot: boot.into(), ahead };
-        // A full disk keeps no process from working off what is there; the next one settles the same time again.
+        // A full disk keeps no process from working off the messages that are there. The next process settles the same
+        // time again.
         if let Err(error) = clock.mark(&transaction).and_then(|()| transaction.commit()) {
             tracing::warn!(error = %error, "failed to keep the time of the file");
         }

@@ -87,7 +87,7 @@ impl Queues for Store {
 }
 
 impl Store {
-    /// Receives what there is; what comes too late for the caller is handed back.
+    /// Receives the waiting messages; hands back those that come too late for the caller.
     async fn take(&self, queue: &QueueName, most: usize, visibility: Duration) -> Result<Vec<Received>, PortError> {
         let name = queue.clone();
         let take = move |session: &mut Session<'_>| take(session, &name, most, visibility);
@@ -199,8 +199,7 @@ fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duratio
     Ok(good)
 }
 
-/// Hands back messages that were taken for a reader that no longer waits. They are visible at once, and the receive
-/// does not count.
+/// Hands back the messages of a reader that no longer waits. They are visible at once, and the receive does not count.
 fn hand_back(session: &mut Session<'_>, queue: &QueueName, unheard: &[Received]) -> Result<(), Failure> {
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives - 1 WHERE id = ?2 AND receives = ?3";
     let now = session.clock.now_ms();

@@ -1,4 +1,4 @@
-//! Lists of runs: pages for people, and what the sweeper looks for.
+//! Lists of runs: pages for people, and the runs for the sweeper.
 
 use rusqlite::{Connection, Row, ToSql};
 use windlass_contract::view::RunSummary;
@@ -11,7 +11,7 @@ use windlass_engine::ports::{ErrorClass, PortError, RunFilter, RunPage};
 use crate::error::{CURSOR, Failure, unreadable};
 use crate::run_status::status_number;
 
-/// A list that was asked for. Its pages end at a run's number, so that runs that come in between move nothing.
+/// A request for a list. Its pages end at a run's number, so that runs that come in between move nothing.
 pub(crate) struct Query {
     task: Option<TaskName>,
     status: Option<RunStatus>,

@@ -47,7 +47,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Ends the transaction; what was written is visible to all, and in the operating system's hands.
+    /// Ends the transaction. Its writes are visible to all, and in the operating system's hands.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
         let now = self.clock.now_micros();
         if self.rows > 0 && now - self.known.marked_at >= MARK_EVERY_MICROS {
@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Takes back a transaction that failed, and what was learnt in it.
+/// Takes back a failed transaction, and everything that the session learnt in it.
 pub(crate) fn roll_back(connection: &Connection, known: &mut Known) {
     // Some failures (a full disk among them) have already rolled back; then there is nothing to take back.
     if !connection.is_autocommit()

@@ -36,7 +36,7 @@ struct Gate {
     waiters: usize,
 }
 
-/// One who waits at a queue. Dropping it ends the wait.
+/// A reader that waits at a queue. Dropping it ends the wait.
 pub(crate) struct Waiter<'a> {
     watch: &'a QueueWatch,
     queue: &'a QueueName,

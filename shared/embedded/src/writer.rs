@@ -91,7 +91,7 @@ where
     W: FnMut(&mut Session<'_>) -> Result<T, Failure> + Send,
     A: FnOnce(Result<T, PortError>, oneshot::Sender<Result<T, PortError>>) + Send,
 {
-    /// Answers with what the work gave, if `fate` is good.
+    /// Answers with the work's result, if `fate` is good.
     fn answer(self: Box<Self>, fate: Result<(), PortError>) {
         let Self { result, reply, answer, .. } = *self;
         let result = fate.and_then(|()| result.unwrap_or_else(|| Err(closed())));
@@ -166,14 +166,14 @@ impl Writer {
         Ok((Self { requests, to_sync }, WriterThreads(Mutex::new(vec![writer, syncer]))))
     }
 
-    /// Waits until all that any process has committed by now is on the disk.
+    /// Waits until all commits so far, of any process, are on the disk.
     pub(crate) async fn settled(&self) -> Result<(), PortError> {
         let (reply, answered) = oneshot::channel();
         self.to_sync.send(vec![Box::new(reply)]).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Has work done in a transaction; gives what it gave once that holds.
+    /// Does work in a transaction; gives its result once the transaction holds.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         durability: Durability,

@@ -1,4 +1,4 @@
-//! What goes wrong with a file says so with its code, and nothing that was acknowledged is lost.
+//! A fault of the file gives an error with its code, and no acknowledged write is lost.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};

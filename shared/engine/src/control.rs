@@ -1,4 +1,4 @@
-//! What people ask of a run that is under way or has ended: cancel, pause, resume, retry; and of an agent: drain.
+//! Requests of people to a run: cancel, kill, pause, resume, retry; and to an agent: drain.
 //!
 //! Whether it is allowed is decided by the same rules that will decide it in the process manager; the record is
 //! written only there. Between the two the run may move on, and then the request changes nothing.
@@ -135,7 +135,7 @@ impl Control {
     }
 }
 
-/// Why the run as it stands does not allow what was asked.
+/// Why the run's status does not allow the request.
 fn refused(request: &'static str, input: &Input, definition: &Definition, run: &Run) -> ControlError {
     if let Input::Kill { action, .. } = input
         && !run.status.is_final()

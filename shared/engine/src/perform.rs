@@ -17,7 +17,7 @@ use windlass_domain::work::Work;
 /// One attempt, as its facade sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// The run it is of.
+    /// Its run.
     pub run: RunId,
     /// The task that the run is of.
     pub task: TaskName,
@@ -27,9 +27,9 @@ pub struct Attempt {
     pub name: ActionName,
     /// Its action's place and its number.
     pub of: ActionAt,
-    /// What programs compare: a greater number is of a later owner.
+    /// A number that programs compare: a later owner has a greater one.
     pub fence: u64,
-    /// What there is to do, every expression evaluated.
+    /// The work, every expression evaluated.
     pub work: Work,
     /// How long it may take.
     pub timeout: Option<Millis>,
@@ -44,7 +44,7 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// How long it may take when it begins at `now`: the shorter of its own timeout and what is left of its run.
+    /// How long it may take when it begins at `now`: its own timeout, or the rest of its run's time if that is shorter.
     pub fn time_left(&self, now: Timestamp) -> Option<Millis> {
         let left = self.deadline.map(|deadline| deadline.since(now));
         match (self.timeout, left) {
@@ -95,7 +95,8 @@ impl fmt::Debug for RightToBegin {
 /// How an attempt talks with its agent while it runs.
 #[derive(Debug, Clone)]
 pub struct AttemptControl {
-    /// Cancelled by the agent when the attempt is to end: the work is asked first, and forced after a grace.
+    /// The agent cancels it when the attempt must end. The performer first asks the work to stop, and forces it after a
+    /// grace.
     pub stop: CancellationToken,
     /// How far the attempt has come; the agent sends it on when it changes.
     pub progress: watch::Sender<Option<Progress>>,
@@ -145,8 +146,8 @@ impl AttemptControl {
     /// on within a second or so, and before it hands the attempt back.
     ///
     /// # Errors
-    /// If it is larger than [`windlass_domain::limits::MAX_CHECKPOINT_BYTES`] as JSON, or nested too deeply. What was
-    /// saved before it stays.
+    /// If it is larger than [`windlass_domain::limits::MAX_CHECKPOINT_BYTES`] as JSON, or nested too deeply. The
+    /// checkpoint before it stays.
     pub fn save(&self, checkpoint: Value) -> Result<(), CheckpointError> {
         check_checkpoint(&checkpoint)?;
         self.checkpoint.send_replace(Some(checkpoint));
@@ -166,9 +167,9 @@ pub trait Performer: Send + Sync {
     ///
     /// It keeps the attempt's time ([`Attempt::time_left`]) and answers [`Outcome::TimedOut`] when that is over. After
     /// `control.stop` it answers [`Outcome::Cancelled`], unless the work ended by itself all the same. It does not
-    /// panic, and nothing of the attempt runs any more when it returns. What it has to prepare first it ends with
-    /// [`AttemptControl::may_begin`]. A caller that drops the future instead of
-    /// waiting for it has the work killed without a grace.
+    /// panic, and nothing of the attempt runs any more when it returns. It prepares the work first, and then calls
+    /// [`AttemptControl::may_begin`]. A caller that drops the future instead of waiting for it has the work killed
+    /// without a grace.
     async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome;
 }
 

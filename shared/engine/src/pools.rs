@@ -74,7 +74,7 @@ impl Pools {
         Some(heard.min(now))
     }
 
-    /// Reads the register again, unless what is known is younger than that.
+    /// Reads the register again, unless the last read is younger than that.
     async fn refresh(&self, read: &mut Read, now: Timestamp, known_for: Millis) {
         let is_fresh = |asked_at: Timestamp| asked_at <= now && now.since(asked_at) < known_for;
         if !read.asked_at.is_some_and(is_fresh) {

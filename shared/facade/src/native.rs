@@ -27,7 +27,7 @@ type Handler = Arc<dyn Fn(Value, AttemptControl) -> BoxFuture<'static, Result<Va
 #[derive(Clone)]
 pub struct Handlers {
     handlers: BTreeMap<String, Handler>,
-    /// How long a handler that was asked to stop may go on.
+    /// How long a handler may go on after the order to stop.
     grace: Duration,
 }
 
@@ -131,7 +131,7 @@ fn conclude(result: Result<Result<Value, ErrorInfo>, Box<dyn Any + Send>>) -> Ou
     }
 }
 
-/// Whether the output is longer than it may be. What is plainly short is not written out to be measured.
+/// Whether the output is longer than it may be. A value that is plainly short is not written out to measure it.
 fn is_too_large(output: &Value) -> bool {
     match output {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,

@@ -93,7 +93,7 @@ impl FaultyHost {
         }
     }
 
-    /// How many calls have been made, those that failed included.
+    /// How many calls have been made, failed ones included.
     pub fn calls(&self) -> usize {
         self.plan.made.load(Ordering::SeqCst)
     }

@@ -25,7 +25,7 @@ pub use tasks::{sketches, unordered_sketches};
 pub struct Move {
     /// How much time passes before it.
     pub pass: Pass,
-    /// What happens.
+    /// The move.
     pub what: What,
 }
 
@@ -38,7 +38,7 @@ pub enum Pass {
     UntilWake,
 }
 
-/// What happens to a run.
+/// A move in a run's life.
 #[derive(Debug, Clone)]
 pub enum What {
     /// An input that is about no action.
@@ -51,9 +51,9 @@ pub enum What {
         aim: Aim,
         /// The number of the agent that reports; none: its owner's agent, if it has an owner.
         agent: Option<u8>,
-        /// It is another message than the one that counts.
+        /// It is another message than the owner's.
         is_twin: bool,
-        /// What.
+        /// The report.
         report: Report,
     },
 }
@@ -67,9 +67,9 @@ pub enum RunInput {
     Cancel(CancelCause, Asked),
     /// A caller wants one action, or one that does not exist, to end.
     Kill(Index, Asked),
-    /// It is held: when that was asked, by its pauses and by its retries.
+    /// A pause, with the numbers of pauses and retries that its caller saw.
     Pause(Asked, Asked),
-    /// It goes on: when that was asked, by its pauses.
+    /// A resume, with the number of pauses that its caller saw.
     Resume(Asked),
     /// It starts over.
     Retry(Asked),
@@ -90,7 +90,7 @@ pub enum Asked {
     Before,
     /// Before the one before that.
     LongBefore,
-    /// After one that was never made.
+    /// After a pause or a retry that never was.
     Later,
 }
 
@@ -211,7 +211,7 @@ pub fn an_outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-/// Mostly none, or one of a few; now and then one that is too large.
+/// Mostly none, or one of a few; now and then a too large one.
 fn a_checkpoint() -> impl Strategy<Value = Option<Value>> {
     prop_oneof![
         4 => Just(None),

@@ -143,7 +143,7 @@ impl Model {
         if fits { Ok(()) } else { Err(format!("{fact:?} of a run that is {was:?}")) }
     }
 
-    /// Whether all that had to follow from an input has followed.
+    /// Whether all necessary effects of an input have followed.
     ///
     /// # Errors
     /// If something is missing.
@@ -234,7 +234,7 @@ impl Model {
         at_once.or(all_settled.then_some(in_the_end || needs.is_empty()))
     }
 
-    /// The actions that did not succeed, and all that need them.
+    /// The actions that did not succeed, and all their dependents.
     fn unsuccessful(&self) -> BTreeSet<usize> {
         let is_seed = |row: &Row| row.status.is_failure() || row.status == ActionStatus::Cancelled;
         let mut again: BTreeSet<usize> = (0..self.actions.len()).filter(|at| is_seed(&self.actions[*at])).collect();

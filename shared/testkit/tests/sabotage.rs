@@ -21,7 +21,7 @@ fn live(seed: u64, bug: Option<Bug>) -> Verdict {
     runtime.expect("a runtime can be made").block_on(simulate(seed, bug, false))
 }
 
-/// What found a bug, or that nothing did.
+/// The seed that found a bug, or that none did.
 fn find(bug: Bug) -> Result<Verdict, String> {
     let found = (0..SEEDS).map(|seed| live(seed, Some(bug))).find(|verdict| !verdict.broken.is_empty());
     let found = found.ok_or_else(|| format!("`{}` is not found within {SEEDS} seeds", bug.name()))?;

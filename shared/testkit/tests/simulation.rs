@@ -1,6 +1,6 @@
 //! The simulated world: every promise holds under every fault that a seed draws.
 //!
-//! `WINDLASS_SEEDS=FROM..TO` simulates others than those that are always simulated.
+//! `WINDLASS_SEEDS=FROM..TO` simulates other seeds than the usual ones.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

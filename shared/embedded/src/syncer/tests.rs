@@ -1,4 +1,4 @@
-//! A slow disk and a failing one: the store answers only what is on it.
+//! A slow disk and a failing one: the store answers only with data on the disk.
 
 use std::future::Future;
 use std::sync::mpsc::{Sender, channel};
@@ -141,7 +141,7 @@ async fn every_read_of_a_task_waits_for_sync() {
     }
 }
 
-/// The cost of the promise: none for what this process knows to be on the disk.
+/// The cost of the promise: none for data that this process knows to be on the disk.
 #[tokio::test]
 async fn read_of_synced_record_needs_no_sync() {
     let (_folder, store, let_go) = slow();

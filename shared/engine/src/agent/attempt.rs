@@ -28,7 +28,7 @@ use crate::ports::{ErrorClass, QueueName, Receipt, Received};
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// With what an attempt begins.
+/// The start of an attempt: its fence, checkpoint and right.
 struct Beginning {
     fence: u64,
     checkpoint: Option<Value>,
@@ -259,7 +259,7 @@ impl Agent {
     }
 
     /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes. One
-    /// report at a time: while it cannot be sent, the next one is what was said last.
+    /// report at a time. While it cannot be sent, a newer one replaces the next.
     async fn watch(
         &self,
         (key, started_at): (Key, Timestamp),
@@ -314,7 +314,7 @@ impl Agent {
         self.inner.reporter.acknowledge(hold.clone());
     }
 
-    /// No agent needs the message: it is deleted, unless another agent may have it by now.
+    /// Deletes a message that no agent needs, unless another agent may have it by now.
     fn give_up_if_held(&self, hold: &Arc<Hold>) {
         if hold.is_safe_for(Duration::ZERO) {
             self.give_up(hold);

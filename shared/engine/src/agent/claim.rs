@@ -16,7 +16,7 @@ use super::hold::{Answer, Hold, Key};
 
 /// How long claims of one run gather.
 const GATHER: Duration = Duration::from_millis(50);
-/// How often a claim is asked again, under the same number.
+/// How often the agent repeats a claim, under the same number.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
 impl Agent {
@@ -29,7 +29,8 @@ impl Agent {
             self.ask(run, Claim { action, delivery, message, asked });
             tokio::select! {
                 biased;
-                // One that was asked again may be confirmed yet: its message is kept for the next agent.
+                // The process manager may still confirm a repeated claim, so the agent keeps its message for the next
+                // agent.
                 answer = &mut answered => return match answer.ok()? {
                     Answer::Refused(Fate::Delete) if asks > 1 => Some(Answer::Refused(Fate::Leave)),
                     answer @ (Answer::Confirmed(_) | Answer::Refused(_)) => Some(answer),

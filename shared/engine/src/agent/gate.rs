@@ -8,9 +8,9 @@
 //! agent that dies meanwhile is no loss of it. Probation is short: an action that kills its agent later is not kept
 //! apart.
 //!
-//! A suspect that needs more room than there is holds up no other at first. If it has waited for long, the gate is closed to
-//! others until it has begun, and not again for a while. An agent that has just started takes no suspect: one that dies
-//! again and again soon after its start would turn innocents into poison.
+//! A suspect that needs more room than there is holds up no other at first. If it has waited for long, the gate is
+//! closed to others until it has begun, and not again for a while. An agent that has just started takes no suspect. If
+//! an agent dies again and again soon after its start, it would otherwise turn innocents into poison.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

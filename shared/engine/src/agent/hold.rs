@@ -23,7 +23,7 @@ use crate::ports::{Clock, Receipt, Received};
 /// How long an attempt without a message is this agent's after each renewal.
 pub(super) const LEASE: Duration = Duration::from_millis(LEASE_MS);
 
-/// Which delivery of which message of which attempt a hold is of.
+/// The attempt, the message and the delivery of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) run: RunId,
@@ -50,7 +50,7 @@ pub(super) enum Answer {
     Refused(Fate),
 }
 
-/// What gives an agent the right to one attempt: its message, or a lease in the record.
+/// An agent's right to one attempt: its message, or a lease in the record.
 pub(super) struct Hold {
     number: u64,
     /// Cancelled when the attempt is to stop.
@@ -75,7 +75,7 @@ struct State {
     /// When the attempt began.
     began: Option<Timestamp>,
     lease: Lease,
-    /// No other agent may have it before.
+    /// No other agent may get the attempt before.
     safe_until: Duration,
     /// For how long it is safe after each extension or renewal.
     span: Duration,
@@ -116,7 +116,7 @@ impl Hold {
         self.stop.cancel();
     }
 
-    /// Whether no other agent can have it for at least that long.
+    /// Whether no other agent can get the attempt for at least that long.
     pub(super) fn is_safe_for(&self, margin: Duration) -> bool {
         self.clock.elapsed() + margin <= self.state().safe_until
     }
@@ -197,7 +197,7 @@ impl Hold {
         true
     }
 
-    /// The process manager refuses a claim, or stops what is performed.
+    /// The process manager refuses a claim, or stops a running attempt.
     fn obey(&self, order: &StopOrder) {
         let mut state = self.state();
         if let Some((_, answer)) = state.claim.take_if(|(asked, _)| order.asked == Some(*asked)) {
@@ -259,8 +259,8 @@ impl Held {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message has been received, by a receive that was asked for at that time. When it was hidden is not known any
-    /// better: the answer may have lain unread while the process slept.
+    /// A message has come by a receive that began at that time. When it was hidden is not known any better: the answer
+    /// may have lain unread while the process slept.
     pub(super) fn take(&self, received: &Received, asked_at: Duration, slot: OwnedSemaphorePermit) -> Arc<Hold> {
         let state = State {
             receipt: Some(received.receipt.clone()),
@@ -344,7 +344,7 @@ impl Held {
         }
     }
 
-    /// Stops what could not be kept: another agent may have it soon.
+    /// Stops the attempts that the agent could not keep: another agent may get them soon.
     pub(super) fn stop_lost(&self) {
         for hold in self.holds().values() {
             if hold.is_lost() {

@@ -235,7 +235,7 @@ impl Agent {
             };
             let visibility = self.inner.settings.visibility;
             let asked_at = self.inner.ports.clock.elapsed();
-            // What comes at the end of the wait must be safe for long enough to begin it.
+            // A message that comes at the end of the wait must be safe for long enough to begin it.
             let wait = WAIT.min(visibility / 3);
             let mut receiving = self.inner.ports.queues.receive(&pool, permits.len(), visibility, wait);
             let batch = tokio::select! {
@@ -272,8 +272,8 @@ impl Agent {
         permits
     }
 
-    /// Ends a receive of an agent that takes nothing further. What a queue would find for it later, and hide from all
-    /// others, is waited for and given back.
+    /// Ends a receive of an agent that takes nothing further. The queue may still find messages for it, and hide them
+    /// from all other agents. So the agent waits for them and gives them back.
     async fn receive_last(
         &self,
         receiving: impl Future<Output = Result<Vec<Received>, PortError>>,
@@ -307,7 +307,7 @@ impl Agent {
         });
     }
 
-    /// Waits for what is performed; what is left at the deadline is stopped, and only then handed back.
+    /// Waits for running attempts; at the deadline it stops the rest, and only then hands them back.
     async fn drain(&self) {
         let inner = &self.inner;
         inner.attempts.close();

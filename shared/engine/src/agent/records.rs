@@ -1,7 +1,7 @@
 //! Records that an agent read a moment ago: one read serves all attempts of a run that the agent looks up together.
 //!
-//! It may only ever be the reason to perform something, or to perform it with fewer others. It may be older than the
-//! message that asks, so an agent that would not perform because of it reads anew.
+//! Such a record may only ever be a reason to perform an attempt, or to perform it with fewer others. It may be older
+//! than the message. So an agent that would not perform because of it reads the record again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -20,7 +20,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// Runs that are remembered; when more come, all are forgotten, and read again.
 const MAX_RUNS: usize = 64;
 
-/// When a record was read, by the clock that goes on, and what it said.
+/// When a record was read, by the clock that goes on, and the run in it.
 type Slot = Arc<Mutex<Option<(Duration, Arc<Run>)>>>;
 
 /// The records of a few runs.

@@ -12,7 +12,7 @@ use crate::effects::{Effects, tell_after, unserved};
 use crate::ports::PortError;
 
 impl ProcessManager {
-    /// The inputs without those that say that no agent serves a pool which has one by now.
+    /// The inputs, without reports of an unserved pool that has an agent by now.
     pub(super) async fn still_true<'g>(&self, group: &'g Group) -> Cow<'g, Group> {
         if !group.inputs.iter().any(|given| matches!(given.input, Input::Unserved { .. })) {
             return Cow::Borrowed(group);

@@ -1,8 +1,8 @@
-//! Forgets agents that ended without a word, and removes what they left.
+//! Forgets agents that ended without a word, and removes their control queues.
 //!
 //! This is housekeeping: the work of a dead agent comes back by its messages' visibility, long before. An agent that
-//! was only held up (SIGSTOP, a suspended machine) registers again within a minute, and its next receive makes its
-//! control queue anew. It loses the control messages sent in between, as a dead agent does, and the record refuses its
+//! was only held up (SIGSTOP, a suspended machine) registers again within a minute. Its next receive makes its control
+//! queue again. It loses the control messages sent in between, as a dead agent does, and the record refuses its
 //! reports.
 
 use std::time::Duration;

@@ -93,7 +93,7 @@ async fn network_failure_is_retried_unlike_wrong_password() {
     assert!((3000..3500).contains(&took), "1 s and 2 s of waiting, not {took} ms");
 }
 
-/// The agent itself does not send what no reader of messages could read: its report would be a dead letter.
+/// The agent sends no report that no reader could read: it would become a dead letter.
 #[tokio::test(start_paused = true)]
 async fn too_deeply_nested_output_is_a_failure() {
     let world = World::new();
@@ -316,7 +316,7 @@ async fn an_agent_never_holds_more_than_its_slots() {
     assert_eq!(most.load(std::sync::atomic::Ordering::SeqCst), 3);
 }
 
-/// The run without faults, for comparison with those that have one.
+/// The run without faults, for comparison with runs that have one.
 async fn diamond(world: &World) -> (Vec<String>, RunStatus) {
     world.agent(
         "agent",

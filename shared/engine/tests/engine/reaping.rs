@@ -1,4 +1,4 @@
-//! Agents that end without a word, and those that come back.
+//! Agents that end without a word, and agents that come back.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -61,7 +61,7 @@ async fn runs(host: &MemoryHost) -> BTreeSet<RunId> {
     host.ports().runs.list(&filter).await.unwrap().runs.iter().map(|run| run.id).collect()
 }
 
-/// A task of that many actions, of which the first needs nothing and is needed by all others.
+/// A task of that many actions. All others need the first.
 fn fan(actions: usize) -> String {
     let others: Vec<String> = (1..actions).map(|n| format!("  b{n}: {{ needs: [a], exec: [echo] }}\n")).collect();
     format!("{TASK}{}", others.concat())
@@ -86,7 +86,7 @@ fn attempts(host: &MemoryHost, id: RunId) -> Vec<PerformMessage> {
     messages.iter().map(|body| decode::<PerformMessage>(body).unwrap()).filter(|perform| perform.run == id).collect()
 }
 
-/// The process manager handles what it can see. The start of a run that does not exist stays in the inbox.
+/// The process manager handles the visible messages. The start of a run that does not exist stays in the inbox.
 async fn manage(host: &MemoryHost) {
     let ports = host.ports();
     let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));

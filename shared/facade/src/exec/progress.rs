@@ -54,7 +54,7 @@ impl<'a> ProgressFile<'a> {
         let metadata = tokio::fs::metadata(&self.path).await?;
         let length = metadata.len();
         if length < self.offset {
-            // The program began the file anew.
+            // The program began the file again.
             self.offset = 0;
         }
         if length == self.offset || !metadata.is_file() {
@@ -163,7 +163,7 @@ mod tests {
         assert!(message.len() <= MAX_PROGRESS_MESSAGE_BYTES);
     }
 
-    /// Appends each part in turn and reads after each; what was reported last must be what stands beside the part.
+    /// Appends each part in turn and reads after each. The last report must be the one beside the part.
     async fn follow(parts: &[(&str, Option<&str>)]) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("progress");

@@ -119,7 +119,7 @@ fn signal_name(number: i32) -> String {
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
-/// The end of the standard error, or of the standard output if nothing was said there.
+/// The end of the standard error, or of the standard output if the standard error is empty.
 fn last_words(ended: &Ended) -> String {
     let said = ended.stderr.text();
     if said.is_empty() { ended.stdout.tail.text() } else { said }

@@ -100,10 +100,10 @@ impl Http {
     }
 }
 
-/// How long a call may take, and by whose word.
+/// How long a call may take, and the reason of that bound.
 #[derive(Debug, Clone, Copy)]
 enum Limit {
-    /// The action's timeout, or what is left of the run.
+    /// The action's timeout, or the rest of the run's time.
     OfAttempt(Millis),
     /// The facade's own.
     OfFacade(Duration),

@@ -20,7 +20,7 @@ fn this_binary(test: &str) -> Vec<std::ffi::OsString> {
     vec![binary, test.into(), "--exact".into(), "--nocapture".into()]
 }
 
-/// Programs that do not go by themselves: a shell, its child, and one that has left the group.
+/// Programs that do not end by themselves: a shell, its child, and a process that has left the group.
 const SCRIPT: &str = "trap '' TERM\n\
     sleep 1000 & echo $! >> all\n\
     setsid sh -c 'echo $$ >> all; exec sleep 1000' &\n\

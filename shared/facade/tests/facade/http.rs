@@ -66,7 +66,7 @@ async fn echo(method: Method, headers: HeaderMap, body: String) -> axum::Json<Va
     }))
 }
 
-/// Sends back what it was sent: an endpoint that is careless with secrets.
+/// Sends the request back: an endpoint that is careless with secrets.
 async fn status(Path(code): Path<u16>, headers: HeaderMap) -> axum::response::Response {
     let said = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
     let code = StatusCode::from_u16(code).expect("a status");
@@ -198,7 +198,7 @@ async fn invalid_request_is_a_failure() {
     }
 }
 
-/// A server that reads a request, sends what it is given and closes.
+/// A server that reads a request, sends the given answer and closes.
 async fn rude_server(answer: &'static [u8]) -> SocketAddr {
     let (listener, address) = listener().await;
     tokio::spawn(async move {

@@ -258,7 +258,7 @@ async fn each_message_of_a_batch_has_its_own_delay(ports: Ports, timing: Timing)
     bench.nothing("the one that is delayed for longer").await
 }
 
-/// Ten messages that together are far above what one request of SQS takes.
+/// Ten messages that together are far above the limit of one request of SQS.
 async fn a_batch_of_large_messages_comes_whole(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     let bodies: Vec<String> =

@@ -9,7 +9,7 @@ use windlass_engine::Ports;
 
 use super::{Fault, Verdict, fresh_name, holds, same};
 
-/// The suite of `Schedules`. `kept` gives what the host keeps for a task, in any form in which two schedules differ.
+/// The suite of `Schedules`. `kept` gives the host's schedule of a task, in any form in which two schedules differ.
 ///
 /// # Panics
 /// If the host breaks a promise.

@@ -35,7 +35,7 @@ impl QueueLimits {
     pub const STACK: Self = Self { retention: Some(Millis(14 * 24 * 3_600_000)), receives: Some(120), ..Self::SQS };
 }
 
-/// What met a limit of a queue.
+/// The messages that met a limit of a queue.
 #[derive(Debug, Clone, Default)]
 pub struct LimitsMet {
     /// Extensions that were refused.

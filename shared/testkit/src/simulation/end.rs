@@ -31,13 +31,13 @@ impl End {
     }
 }
 
-/// Whether faults have made an action lose so many agents that it was taken for poison: that is promised, too.
+/// Whether faults have cost an action so many agents that it was given up as poison: that is a promise, too.
 fn is_quarantined(seen: &Seen) -> bool {
     let states = (0..seen.record.actions.len()).map(|at| seen.record.action(ActionIndex::from_usize(at)));
     states.filter_map(|state| state.error.as_ref()).any(|error| error.kind == "poison")
 }
 
-/// The events of a run, but for those that tell who performed an attempt, and for how long.
+/// The events of a run, without those that name an attempt's agent and its time.
 fn events(seen: &Seen) -> BTreeSet<String> {
     let passing = ["action.started", "action.progressed", "action.unserved"];
     let kept = seen.log.iter().filter(|event| !passing.contains(&event.kind.as_str()));

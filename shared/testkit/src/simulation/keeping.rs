@@ -15,7 +15,7 @@ use super::life::Life;
 /// An attempt of an action of a run, under any fence.
 type Key = (RunId, ActionIndex, u32);
 
-/// Who has which message, and who performs what.
+/// The holders of messages, and the performers of attempts.
 #[derive(Default)]
 pub(super) struct Keeping {
     /// The messages of each attempt, by their numbers, each with the agent that received it last.
@@ -35,7 +35,8 @@ struct Performed {
 }
 
 impl Keeping {
-    /// An agent has received a message; gives who goes on with its attempt all the same, untold to stop.
+    /// An agent has received a message. Gives the agent that goes on with its attempt all the same, without an order to
+    /// stop.
     pub(super) fn received(&mut self, by: &Arc<Life>, delivery: &Delivered) -> Option<Arc<Life>> {
         let message = decode::<PerformMessage>(&delivery.body).ok()?;
         let number = delivery.id.clone();

@@ -63,7 +63,7 @@ impl Part {
     }
 }
 
-/// A process as those see it who do something to it from outside.
+/// A process, as the forces outside see it that act on it.
 #[derive(Clone)]
 struct Running {
     life: Arc<Life>,
@@ -246,7 +246,7 @@ pub(super) fn clients(simulation: &Arc<Simulation>) -> Vec<BoxFuture<'static, ()
 async fn client(simulation: Arc<Simulation>, planned: PlannedRun) {
     let chance = Chance::of(simulation.plan.seed, &planned.key);
     tokio::time::sleep(planned.at).await;
-    // A client that gives up may leave a run that no client knows of.
+    // A client that gives up may leave a run that no client knows.
     let gives_up = planned.gives_up || simulation.plan.kind == Kind::Timed && chance.hits(100_000);
     let patience = if gives_up { 1 } else { usize::MAX };
     let mut run = None;

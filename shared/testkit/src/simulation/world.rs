@@ -1,4 +1,4 @@
-//! A world as it stands: its host, its weather, its log, and the witness of all that happens in it.
+//! A world as it stands: its host, its weather, its log, and its witness.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,7 @@ pub(super) struct Simulation {
     pub(super) log: Log,
     witness: Mutex<Witness>,
     pub(super) faults: Mutex<BTreeMap<&'static str, u64>>,
-    /// The calls that were made, by who makes them.
+    /// The calls, by caller.
     pub(super) calls: Mutex<BTreeMap<String, u64>>,
     began: Instant,
 }

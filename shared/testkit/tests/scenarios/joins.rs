@@ -32,7 +32,7 @@ fn diamond_with_an_allowed_fault_joins_once() {
 /// these ends.
 type Join = (Trigger, [char; 2], [ActionStatus; 2]);
 
-/// `s` succeeded, `f` failed, `a` failed where it is allowed, `t` timed out, `k` skipped by its condition.
+/// `s` succeeded, `f` failed, `a` failed and was allowed to, `t` timed out, `k` skipped by its condition.
 fn join(trigger: Trigger, ends: [char; 2]) -> [ActionStatus; 2] {
     let need = |end: char| ActionSketch {
         allow_failure: end == 'a',

@@ -11,7 +11,7 @@ use crate::steps::{
     begun, claim, completed, finish, give, kill, kinds, repeated, report, started, status, stops, succeeded,
 };
 
-/// Two actions, of which agent 1 performs the first.
+/// Two actions; agent 1 performs the first.
 fn two() -> World {
     let mut world = begun(&Sketch::of(vec![ActionSketch::default(); 2]));
     started(&mut world, "a0");

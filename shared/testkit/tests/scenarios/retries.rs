@@ -163,7 +163,7 @@ fn pause_from_before_a_resume_changes_nothing() {
     assert_eq!(times(&world, "run.paused", None), 2);
 }
 
-/// It ended while it was paused. The retry begins it as one that runs, and what was asked before is not of this life.
+/// It ended while it was paused. The retry begins the run as a running one, and earlier requests are not of this life.
 #[test]
 fn request_from_before_a_retry_neither_pauses_nor_resumes() {
     let mut world = world(&of_one(RetrySketch::limited(1)));

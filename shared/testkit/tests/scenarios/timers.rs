@@ -1,4 +1,4 @@
-//! What time alone does, to the millisecond.
+//! The effects of time alone, to the millisecond.
 
 use serde_json::json;
 use windlass_domain::ids::ActionIndex;
@@ -105,7 +105,7 @@ fn timer_is_sent_if_a_queue_can_delay_it() {
     }
 }
 
-/// An agent may begin what it gets without a look at the record, but for an attempt whose wait may be over by then.
+/// An agent may begin a fresh message without a look at the record, but not if the attempt's wait may be over by then.
 #[test]
 fn attempt_with_a_short_wait_must_be_claimed() {
     for (wait, issue) in [(CLAIM_BELOW_MS - 1, 1), (CLAIM_BELOW_MS, 0), (CLAIM_BELOW_MS + 1, 0)] {
@@ -149,7 +149,7 @@ fn untaken_attempt_says_why() {
     }
 }
 
-/// A checkpoint that is too large is refused where it was saved, and people who look at the action see it.
+/// The agent refuses a checkpoint that is too large, and people who look at the action see that.
 #[test]
 fn refused_checkpoint_shows_in_the_progress() {
     let mut world = begun(&chain(1));

@@ -83,7 +83,7 @@ fn facts_of_one_action_stand_together() {
     assert_eq!(told(&late), expected);
 }
 
-/// The first few, and how many more. What was allowed to fail is not among them.
+/// The first few, and how many more. An action that was allowed to fail is not among them.
 #[test]
 fn failed_run_names_what_failed_it() {
     for (count, expected) in [

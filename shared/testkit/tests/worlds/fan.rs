@@ -9,7 +9,7 @@ use windlass_testkit::simulation::{Act, Calm, Faults, Fleet, Plan};
 
 use super::{live, run, task};
 
-/// Actions, unless another number is asked for; the join is one of them.
+/// Actions, unless the environment names another number; the join is one of them.
 const ACTIONS: usize = if cfg!(debug_assertions) { 300 } else { 1_500 };
 const WINDOW: usize = 500;
 

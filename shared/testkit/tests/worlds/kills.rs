@@ -16,10 +16,10 @@ use super::{in_each, live, run, seeds, task};
 const RUNS: u64 = 100;
 /// How soon a kill is acknowledged by a program that listens: it takes up to 300 ms of them itself.
 const LISTENING: u64 = 2_000;
-/// How much later by one that does not.
+/// How much later an action acknowledges that does not listen.
 const GRACE: u64 = 10_000;
 
-/// Spread by the number: what a run's length, its kill and its way of stopping are drawn from.
+/// Spread by the number, from which a run's length, its kill and its way of stopping are drawn.
 fn spread(of: u64) -> u64 {
     let mixed = (of ^ (of >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ (mixed >> 29)

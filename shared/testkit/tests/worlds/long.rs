@@ -39,7 +39,8 @@ fn check_one_owner(verdict: &Verdict) {
     let state = record.action(ActionIndex(0));
     let seed = verdict.seed;
     assert_eq!((record.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 1), "seed {seed}");
-    // A message that its queue delivers twice at once may be begun by two: one of them is stopped when the other was heard.
+    // Two agents may begin a message that its queue delivers twice at once: the process manager stops one when the
+    // other reports.
     let lasting = verdict
         .performed
         .iter()

@@ -1,4 +1,4 @@
-//! What becomes of a due time, message by message.
+//! The way of a due time, message by message.
 
 use serde_json::json;
 use windlass_domain::run::{Origin, RunStatus};
@@ -62,7 +62,7 @@ async fn waiting_due_time_is_sent_once() {
     assert_eq!(world.starts(), [1, 2]);
     world.manage().await;
     assert_eq!(world.sent(2), [false]);
-    // No agent reports the attempt, so its message may be lost. An agent must claim what is sent beside it.
+    // No agent reports the attempt, so its message may be lost. An agent must claim the attempt that is sent beside it.
     world.host.advance(Millis::from_secs(60));
     world.manage().await;
     let sent = world.sent(2);

@@ -1,4 +1,4 @@
-//! The clock: what it fires, when, and what an outage leaves.
+//! The scheduler: the due times that it fires, and those that an outage leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +107,7 @@ async fn removed_schedule_is_not_due() {
     assert_eq!((world.fired(), world.record().await.next_due), (vec![], None));
 }
 
-/// Two hundred tasks that cannot be read are due before the one that can.
+/// Two hundred unreadable tasks are due before a readable one.
 #[tokio::test(start_paused = true)]
 async fn unreadable_tasks_hold_up_no_other() {
     let world = World::new(&source("skip", "1h")).await;

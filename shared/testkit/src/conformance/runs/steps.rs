@@ -48,7 +48,7 @@ pub(super) async fn load(ports: &Ports, id: RunId) -> Result<Run, Fault> {
     some("the run", ports.runs.load(id).await?)
 }
 
-/// Waits until indexes show what was written.
+/// Waits until indexes show the writes.
 pub(super) async fn books_follow(timing: Timing) {
     match timing.books {
         Books::AtOnce => {}
