@@ -1,4 +1,4 @@
-//! The agent's work, from its first receive until nothing is left with it.
+//! The agent's work, from its first receive until it holds no attempt.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -20,7 +20,7 @@ use crate::run_ref::{RunRef, no_such_run};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
-/// Pages of runs that are looked through for the beginning of an id.
+/// How many pages of runs the client looks through for the beginning of an id.
 const PREFIX_PAGES: usize = 20;
 const PAGE: usize = 500;
 

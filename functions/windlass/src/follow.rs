@@ -25,7 +25,7 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(300);
 const FRAME: Duration = Duration::from_millis(120);
 /// Streams in a row that told nothing, after which an ended run has no more events to come.
 const ENOUGH_EMPTY_ENDS: u32 = 3;
-/// A run is read at most this often while its events come in, and a run of many actions less often.
+/// The client reads a run at most this often while its events come in, and a run of many actions less often.
 const READ_AT_MOST_EVERY: Duration = Duration::from_millis(120);
 const READ_LATER_PER_ACTION: Duration = Duration::from_micros(300);
 /// The client reads the run at least this often, even if no event arrives.
@@ -147,7 +147,8 @@ async fn follow_lines(client: &Client, id: RunId, manner: Manner) -> Result<RunV
     let mut empty_ends = 0;
     loop {
         let Some(event) = feed.next().await? else {
-            // The host went away, or has no more to tell. What it decided since is read before the run is called ended.
+            // The host went away, or has no more to tell. The client reads the host's last decisions before it calls
+            // the run ended.
             empty_ends += 1;
             sleep(RECONNECT_DELAY).await;
             let view = read(client, id).await?;

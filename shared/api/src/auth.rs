@@ -19,7 +19,8 @@ pub enum Auth {
     /// Every caller that sends this token may do everything.
     Token(Token),
     /// A gateway before this API has verified the call's token (OIDC). The host hands over the token's subject as a
-    /// [`Verified`] extension of the request. A call without one did not come through the gateway: it is refused.
+    /// [`Verified`] extension of the request. A call without one did not come through the gateway, and the API refuses
+    /// it.
     Gateway,
 }
 

@@ -11,12 +11,12 @@ use windlass_engine::ports::{EventCursor, LoggedEvent, PortError};
 use crate::seen::SeenEvents;
 use crate::state::ApiState;
 
-/// Events that are read at once.
+/// How many events one read takes.
 const BATCH: usize = 100;
 /// How long one wait for the run to change lasts.
 const WAIT: Duration = Duration::from_secs(30);
-/// Bytes of events after which a stream that is answered as a whole ends: far below what a host can answer (AWS Lambda:
-/// 6 MB), also when the last event is the largest there can be.
+/// Bytes of events after which a stream ends if its host gives only whole answers. Even with the largest last event
+/// this is far below the limit of an answer (AWS Lambda: 6 MB).
 const MAX_WHOLE_BYTES: usize = 1024 * 1024;
 
 /// The events of a run after a place, until the run has ended.

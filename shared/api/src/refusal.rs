@@ -9,7 +9,7 @@ use windlass_engine::submit::StartError;
 
 use crate::problem::{Fault, Kind, Refusal};
 
-/// Seconds after which a host that is busy may be asked again.
+/// Seconds after which a caller may ask a busy host again.
 const RETRY_AFTER_SECS: u32 = 1;
 
 impl Refusal {

@@ -40,8 +40,8 @@ pub(crate) async fn agents(State(api): State<ApiState>, parameters: Parameters) 
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DrainBody {
-    /// How long the agent's running attempts may take, such as `5m`, at most `24h`; absent: `5m`. The rest is handed
-    /// back.
+    /// How long the agent's running attempts may take, such as `5m`, at most `24h`; absent: `5m`. It hands back the
+    /// rest.
     within: Option<String>,
 }
 

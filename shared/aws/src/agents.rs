@@ -21,7 +21,7 @@ use crate::settings::Settings;
 use crate::table::requests::{Expression, Query, Table};
 use crate::table::{Item, PK, SK, agent, text};
 
-/// A registration that changes nothing but its time is written when the one before is this old.
+/// An agent writes a registration that changes only its time when the last one is this old.
 const WRITE_AFTER: Millis = Millis::from_secs(60);
 /// Agents that are listed of one pool.
 const MAX_AGENTS: usize = 10_000;
@@ -92,7 +92,7 @@ impl Agents for AgentTable {
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
         let written = self.written().remove(id).map(|agent| agent.pool);
         let listed = self.listed().remove(id);
-        // An agent forgets itself, the sweeper one that it listed: a program that did neither knows of none to forget.
+        // An agent forgets itself, and the sweeper an agent that it listed. Any other program knows no agent to forget.
         let Some(pool) = written.or(listed) else { return Ok(()) };
         self.table.remove(agent::agent_key(&pool, id)).await
     }
@@ -106,8 +106,8 @@ impl Agents for AgentTable {
     }
 }
 
-/// A registration that cannot be read is left out, and the log says so: lists and the sweeper go on for all other
-/// agents. A living agent writes its entry again within a minute.
+/// This leaves an unreadable registration out and logs it, so that lists and the sweeper go on for all other agents. A
+/// living agent writes its entry again within a minute.
 fn read(pool: &PoolName, item: &Item) -> Option<AgentRecord> {
     let id = item.get(SK).and_then(|id| id.as_s().ok()).map_or("without an id", String::as_str);
     match agent::decode(pool, item).map_err(|damage| damage.of(format_args!("agent {id}"))) {

@@ -79,7 +79,7 @@ impl EventBridgeBus {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Why an entry was not taken, by its own answer: answers come in the order of the entries.
+    /// Why the bus did not take an entry, by its own answer. Answers come in the order of the entries.
     fn failure(&self, answer: Option<&PutEventsResultEntry>) -> Option<PortError> {
         if answer.is_some_and(|answer| answer.event_id().is_some()) {
             return None;

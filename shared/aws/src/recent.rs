@@ -1,4 +1,4 @@
-//! Values that were used lately, bounded in bytes; the least recently used is given up first.
+//! Recently used values, bounded in bytes. It drops the least recently used value first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;

@@ -37,7 +37,7 @@ use crate::table::{REVISION, list as list_item, read_number};
 
 /// About how many bytes of runs a process keeps in memory.
 const MAX_CACHED_BYTES: usize = 64 * 1024 * 1024;
-/// Tasks of which a process remembers that they have their item in the list of lists.
+/// How many tasks a process remembers that have their item in the list of lists.
 const MAX_LISTED_TASKS: usize = 100_000;
 /// The first wait for a change of a run, and the longest.
 const POLLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));

@@ -57,8 +57,8 @@ struct Wanted {
 }
 
 impl AwsSchedules {
-    /// The schedules in the group that the settings name. Without a target ([`Settings::schedule_target`]) every
-    /// change is refused: the program was not meant to make any.
+    /// The schedules in the group that the settings name. Without a target ([`Settings::schedule_target`]) it refuses
+    /// every change, because the program should not make any.
     pub fn new(client: Client, settings: &Settings) -> Self {
         let (group, target) = (settings.schedule_group.clone(), settings.schedule_target.clone());
         Self { client, group, target }

@@ -110,7 +110,7 @@ pub(crate) fn read_number<T: std::str::FromStr>(item: &Item, name: &'static str)
     number.and_then(|number| number.parse().ok()).ok_or(Damage::Attribute(name))
 }
 
-/// The number of an attribute that need not be there.
+/// The number of an optional attribute.
 pub(crate) fn read_optional<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<Option<T>, Damage> {
     if item.contains_key(name) { read_number(item, name).map(Some) } else { Ok(None) }
 }

@@ -1,6 +1,6 @@
 //! Tasks in the table: a record for each, written conditionally, and its versions, which never change.
 //!
-//! Due times are kept by `EventBridge` Scheduler ([`crate::AwsSchedules`]), so there is no index of them here.
+//! `EventBridge` Scheduler keeps the due times ([`crate::AwsSchedules`]), so the table has no index of them.
 
 mod sources;
 

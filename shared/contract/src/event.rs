@@ -37,7 +37,7 @@ pub struct PublicEvent {
     /// Its type, such as `action.succeeded`: the `detail-type` on a bus.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When it was decided, RFC 3339.
+    /// The time of the decision, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub time: String,
     /// The run.

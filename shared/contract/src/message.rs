@@ -14,7 +14,7 @@ use windlass_domain::work::Work;
 
 use crate::instant;
 
-/// The version of every message that is sent.
+/// The version of every sent message.
 pub const MESSAGE_VERSION: u32 = 1;
 
 /// A message to the inbox: the one way to the process manager.
@@ -48,7 +48,7 @@ pub enum InboxMessage {
         #[schemars(with = "Option<instant::Written>")]
         nominal: Option<Timestamp>,
     },
-    /// The minute has come in which open runs are looked at a second time.
+    /// The minute has come in which the sweeper looks at open runs a second time.
     Sweep {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
@@ -60,7 +60,7 @@ pub enum InboxMessage {
     },
 }
 
-/// A message to a pool: one attempt to be performed.
+/// A message to a pool: one attempt to perform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PerformMessage {
     /// The format's version: 1.
@@ -95,7 +95,8 @@ pub struct PerformMessage {
     pub deadline: Option<Timestamp>,
     /// When the attempt was queued, in milliseconds since the epoch.
     pub queued_at: Timestamp,
-    /// Where the attempt before this one said that the work can be taken up. A confirmed claim brings a newer one.
+    /// Where an agent can take the work up, as the attempt before this one saved it. A confirmed claim brings a newer
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
     /// The attempt's trace context, a W3C `traceparent`: the agent passes it on to the program or endpoint.
@@ -153,7 +154,7 @@ pub struct Confirmed {
     /// Until when the agent has the attempt without its message; absent: as long as it keeps its message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Where the work can be taken up.
+    /// Where the agent can take the work up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
     /// How many agents the action has cost.

@@ -55,7 +55,7 @@ impl Delivery {
         self.issue == 0 && self.receive == 1
     }
 
-    /// The issue of a message that is sent beside or after this delivery, when the attempt has waited for that long.
+    /// The issue of a message beside or after this delivery, when the attempt has waited for that long.
     pub const fn next_issue(self, waited_ms: u64) -> u64 {
         self.issue.saturating_add(1).saturating_add(waited_ms)
     }

@@ -39,7 +39,7 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
     }
     if let Some(at) = run.started_at {
         let fact = Fact::told(at, FactKind::RunStarted { deadline: run.deadline });
-        // Of a run that was retried, the revision of its first start is not kept: it was among the first.
+        // A retried run does not keep the revision of its first start, which was among the first.
         let revision = if run.retries == 0 { run.start_revision } else { 1 };
         put(revision * PLACES, vec![fact]);
     }

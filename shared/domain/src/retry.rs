@@ -285,8 +285,8 @@ mod tests {
         assert!(!kind_matches("a*bc", "abcd"));
     }
 
-    /// A decision that is made again by a later version gives the same delay, so these never change. Computed apart from
-    /// this program.
+    /// A later version that decides again must give the same delay, so these never change. Computed apart from this
+    /// program.
     #[test]
     fn a_drawn_delay_is_the_same_in_every_version() {
         let cases: [(u128, u32, u32, i64, i64); 5] = [

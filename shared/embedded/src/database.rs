@@ -75,7 +75,7 @@ pub(crate) fn wal_path(path: &Path) -> PathBuf {
 fn tune(connection: &mut Connection, purpose: Purpose) -> rusqlite::Result<()> {
     connection.busy_handler(Some(wait_for_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // A statement keeps its plan for all bound values; otherwise `SQLite` plans most statements anew at each use.
+    // A statement keeps its plan for all bound values; otherwise `SQLite` plans most statements at each use.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Commits are synced by the writer's own thread, and checkpoints are the writer's as well.
     connection.pragma_update(None, "synchronous", "NORMAL")?;

@@ -2,9 +2,10 @@
 //!
 //! # Why the file has a clock
 //! A queue hides a message for a span, not until a date. By the wall clock, a step back of an hour (by NTP or a person)
-//! would hide every delayed message for an hour more. A step forward would redeliver all that agents are working on. So
-//! [`FileClock`] counts elapsed time. `visible_at`, `updated_at` and the ids of messages are times of this clock. Times
-//! for people stay wall time: `sent_at`, the times of a run, schedules and the timers of a run (`wake_at`).
+//! would hide every delayed message for an hour more. A step forward would redeliver the messages of all running
+//! attempts. So [`FileClock`] counts elapsed time. `visible_at`, `updated_at` and the ids of messages are times of this
+//! clock. Times for people stay wall time: `sent_at`, the times of a run, schedules and the timers of a run
+//! (`wake_at`).
 //!
 //! # How it counts
 //! The time of the file is the machine's `CLOCK_BOOTTIME` plus a number, `ahead`. Nothing steps `CLOCK_BOOTTIME`, and it

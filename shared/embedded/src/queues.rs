@@ -101,8 +101,8 @@ impl Store {
     }
 }
 
-/// A message to the inbox stands nowhere else. A message to a pool or an agent follows from a record that is durable, and is
-/// sent again from it.
+/// A message to the inbox stands nowhere else. A message to a pool or an agent follows from a durable record, and the
+/// process manager resends it from there.
 fn durability_of(queue: &QueueName) -> Durability {
     match queue {
         QueueName::Inbox | QueueName::DeadLetter => Durability::Synced,

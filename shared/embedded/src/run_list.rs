@@ -52,7 +52,7 @@ impl Query {
         self.page(rows.collect::<Result<_, _>>()?)
     }
 
-    /// One more was read than asked for: it tells whether there is a further page.
+    /// The query reads one more than asked for, to know whether there is a further page.
     fn page(&self, mut rows: Vec<Listed>) -> Result<RunPage, Failure> {
         let more = rows.len() > self.limit;
         rows.truncate(self.limit);

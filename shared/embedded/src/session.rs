@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
         Ok(found)
     }
 
-    /// The number of a queue, which is made if it does not exist.
+    /// The number of a queue; makes the queue if it does not exist.
     pub(crate) fn queue_or_make(&mut self, name: &QueueName) -> rusqlite::Result<i64> {
         if let Some(id) = self.queue(name)? {
             return Ok(id);

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use windlass_domain::ids::TaskName;
 use windlass_engine::ports::TaskRecord;
 
-/// Tasks whose revision is kept.
+/// How many tasks it keeps the revision of.
 const MAX_SETTLED: usize = 10_000;
 
 /// The revisions of tasks that this process knows to be on the disk. Each start of a run reads its task, and must not

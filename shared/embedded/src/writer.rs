@@ -36,7 +36,7 @@ const TRY_EVERY: Duration = Duration::from_secs(5);
 /// Whether an answer may go out before the log is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// Synced before it is answered.
+    /// The writer syncs it before it answers.
     Synced,
     /// A power cut may take it back, together with everything that came after it.
     Ordered,
@@ -70,7 +70,7 @@ where
         !(self.droppable && self.reply.is_closed())
     }
 
-    /// Also if it was refused: it may have read a commit that is not on the disk, and its answer tells of that.
+    /// Also if it was refused: its answer may rest on a commit that is not on the disk yet.
     fn must_be_synced(&self) -> bool {
         self.durability == Durability::Synced
     }
@@ -335,7 +335,7 @@ impl Worker {
         }
     }
 
-    /// Commits a batch. Work that fails by itself is answered alone, and the rest is done again without it.
+    /// Commits a batch. The writer answers work that fails by itself alone, and does the rest again without it.
     fn write(&mut self, mut batch: Vec<Box<dyn Request>>) {
         batch.retain(|request| request.is_wanted());
         add(&self.meter.requests, batch.len() as u64);

@@ -1,7 +1,7 @@
 //! Requests of people to a run: cancel, kill, pause, resume, retry; and to an agent: drain.
 //!
-//! Whether it is allowed is decided by the same rules that will decide it in the process manager; the record is
-//! written only there. Between the two the run may move on, and then the request changes nothing.
+//! The same rules decide here whether it is allowed as later in the process manager. Only the process manager writes
+//! the record. Between the two the run may move on, and then the request changes nothing.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub struct Accepted {
     pub definition: Arc<Definition>,
 }
 
-/// Why an agent is not told to drain.
+/// Why an agent gets no order to drain.
 #[derive(Debug, thiserror::Error)]
 pub enum DrainError {
     /// There is no such agent.

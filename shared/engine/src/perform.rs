@@ -37,7 +37,8 @@ pub struct Attempt {
     pub deadline: Option<Timestamp>,
     /// The same for every attempt and every delivery of the action: see [`idempotency_key`].
     pub idempotency_key: String,
-    /// Where an earlier attempt of the action, or an earlier owner of this one, said that the work can be taken up.
+    /// Where the performer can take the work up, as an earlier attempt of the action or an earlier owner of this one
+    /// saved it.
     pub checkpoint: Option<Value>,
     /// The attempt's trace context, a W3C `traceparent`, for the program or endpoint that performs it.
     pub trace: Option<String>,
@@ -137,13 +138,13 @@ impl AttemptControl {
         Self { stop, ..self.clone() }
     }
 
-    /// Where the work can be taken up: as it was saved last, by this attempt or by one before it.
+    /// The last checkpoint, of this attempt or of one before it.
     pub fn checkpoint(&self) -> Option<Value> {
         self.checkpoint.borrow().clone()
     }
 
-    /// Saves where the work can be taken up, for the next owner of the attempt or the next attempt. The agent sends it
-    /// on within a second or so, and before it hands the attempt back.
+    /// Saves a checkpoint for the next owner of the attempt, or for the next attempt. The agent sends it on within a
+    /// second or so, and before it hands the attempt back.
     ///
     /// # Errors
     /// If it is larger than [`windlass_domain::limits::MAX_CHECKPOINT_BYTES`] as JSON, or nested too deeply. The

@@ -1,6 +1,6 @@
 //! The clock of a host that has none of its own: it fires due times, as `EventBridge` Scheduler does on AWS.
 //!
-//! A due time is sent before the task's place moves past it, so that a crash in between repeats a message and loses
+//! It sends a due time before the task's place moves past it, so that a crash in between repeats a message and loses
 //! none. Several hosts may run this at once, for the same reason.
 
 use std::collections::{BTreeMap, BTreeSet};

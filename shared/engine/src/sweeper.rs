@@ -30,7 +30,7 @@ const MAX_INBOX: u64 = 10_000;
 /// [`Run::wake_at`]: windlass_domain::run::Run::wake_at
 pub struct Sweeper {
     ports: Ports,
-    /// How often the due index is read: a second on one machine, a minute on AWS.
+    /// How often it reads the due index: each second on one machine, each minute on AWS.
     every: Duration,
     served: Mutex<Served>,
 }

@@ -51,9 +51,9 @@ impl Handlers {
 
     /// Adds a handler; one of the same name is replaced.
     ///
-    /// It is polled by the task that performs the attempt, so it must not block. When `control.stop` is cancelled, for a
-    /// stop or a timeout, it should return soon: after the grace it is dropped where it waits. `control.checkpoint()` is
-    /// where an attempt before it said that the work can be taken up, and `control.save()` says so for the next one.
+    /// It is polled by the task that performs the attempt, so it must not block. When `control.stop` is cancelled, for
+    /// a stop or a timeout, it should return soon: after the grace it is dropped where it waits. `control.checkpoint()`
+    /// is the checkpoint of an attempt before it, and `control.save()` saves one for the next attempt.
     #[must_use]
     pub fn with<F, Fut>(mut self, name: impl Into<String>, handler: F) -> Self
     where

@@ -69,7 +69,7 @@ impl SeparateAgent {
         self
     }
 
-    /// Works until `stop` is cancelled or a caller of the API drains the agent. Nothing is left with it then.
+    /// Works until `stop` is cancelled or a caller of the API drains the agent. It holds no attempt then.
     pub async fn run(self, stop: &CancellationToken) -> Result<(), HostError> {
         let store = Store::open(&self.data, Role::Agent)?;
         let ports = store.ports();

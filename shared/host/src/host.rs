@@ -26,9 +26,9 @@ use crate::folder::DataFolder;
 use crate::parts::{AgentPlan, Parts};
 use crate::performing::Performing;
 
-/// Inputs that are decided at once.
+/// How many inputs the host decides at once.
 const PROCESS_MANAGERS: usize = 4;
-/// How often the due index is read: on one machine a look costs next to nothing.
+/// How often the sweeper reads the due index: on one machine a look costs next to nothing.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// How long open connections have to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -65,7 +65,7 @@ impl HostBuilder {
         self
     }
 
-    /// A pool that this process works for, and how many of its actions are performed at once. The pool `default` with
+    /// A pool that this process works for, and how many of its actions it performs at once. The pool `default` with
     /// four slots a core unless a pool is named.
     #[must_use]
     pub fn pool(mut self, pool: PoolName, slots: u32) -> Self {
@@ -173,7 +173,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host on that data folder; it is made if it is not there. A folder has one host at a time.
+    /// A host on that data folder; makes the folder if it is missing. A folder has one host at a time.
     pub fn builder(data: impl Into<PathBuf>) -> HostBuilder {
         HostBuilder {
             data: data.into(),

@@ -65,7 +65,7 @@ pub enum RunInput {
     Start,
     /// A caller, or the schedule, wants its end.
     Cancel(CancelCause, Asked),
-    /// A caller wants one action, or one that does not exist, to end.
+    /// A caller kills one action, or an action that does not exist.
     Kill(Index, Asked),
     /// A pause, with the numbers of pauses and retries that its caller saw.
     Pause(Asked, Asked),
@@ -77,11 +77,11 @@ pub enum RunInput {
     Wake(Option<Index>),
     /// The sweeper found it.
     Sweep,
-    /// No agent serves the pool of the actions, or another; since that long ago.
+    /// No agent has served the pool of the actions, or another pool, for so long.
     Unserved(bool, Millis),
 }
 
-/// When a request was made.
+/// The time of a request, by the pauses or retries that its caller saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// In this life of the run, and since it was paused last.
@@ -126,11 +126,11 @@ pub enum Report {
     Claim(u32, bool),
     /// Its agent keeps it without a message, by its renewal of that number; it has begun that long ago.
     Renewed(Millis, u32),
-    /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
+    /// It has come so far, in percent. The report has that number, and a checkpoint.
     Progressed(u8, u32, Option<Value>),
     /// Its agent gives it back.
     HandedBack(Option<Value>),
-    /// It has ended, and said where the work can be taken up.
+    /// It has ended, and saved a checkpoint.
     Completed(Outcome, Option<Value>),
     /// No agent could perform it.
     DeadLettered,

@@ -198,7 +198,7 @@ impl MemoryHost {
     }
 
     /// Looks until there is an answer, or for `at_most`, after which the last look counts. A look that finds nothing
-    /// may say when it is worth looking again without anything having been written.
+    /// may give the time at which another look is worth it, even without a write.
     async fn look_until<T>(
         &self,
         changed: &Notify,

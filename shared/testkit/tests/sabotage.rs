@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windlass_testkit::simulation::{Bug, Verdict, simulate};
 
-/// A bug that is not found in so many worlds is not found.
+/// A bug counts as missed if so many worlds do not find it.
 const SEEDS: u64 = 2_000;
 
 fn live(seed: u64, bug: Option<Bug>) -> Verdict {

@@ -47,7 +47,7 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) ->
 /// The result of one file.
 pub(super) struct Applied {
     put: PutAnswer,
-    /// The folder that was put in, where the definition named none.
+    /// The folder that the command put in, if the definition named none.
     workdir: Option<String>,
 }
 

@@ -93,7 +93,7 @@ fn how_to_go_on(data: &Path) {
     }
 }
 
-/// How this program was called, so that the commands can be copied.
+/// How the user called this program, to print commands that the user can copy.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     if called.contains('/') { called } else { "windlass".to_owned() }

@@ -35,7 +35,7 @@ pub(super) fn default_folder() -> Option<PathBuf> {
 }
 
 impl Cache {
-    /// Of what the key names; the key itself does not appear in the file's name.
+    /// A hash of the key, so that the key itself does not appear in the file's name.
     pub(super) fn new(folder: &Path, key: &[&str]) -> Self {
         let name = derive(&[&["token"], key].concat());
         Self { path: folder.join(format!("token-{}.json", name.simple())) }

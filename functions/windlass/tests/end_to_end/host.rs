@@ -74,7 +74,7 @@ fn a_run_survives_the_death_of_its_host() {
     let mut host = Host::start(&["--no-agent"]);
     host.apply(QUICK);
     let run = host.json(&["run", "quick"])["id"].as_str().expect("an id").to_owned();
-    // Its start is decided before the end, else it would wait for the dead host's receipt to run out.
+    // The host decides the start before its end. Otherwise the run would wait for the dead host's receipt to run out.
     host.until_status(&run, "running");
     host.kill_and_restart(&[]);
     let ended = host.ask(&["watch", &run]);

@@ -1,5 +1,5 @@
 //! The billed units of each attempt of a request. The meter notes the request before the SDK serialises it, and counts
-//! it with the answer. A request that was never answered is not counted: whether it arrived is not known.
+//! it with the answer. The meter does not count a request without an answer, because it may not have arrived.
 
 use aws_sdk_dynamodb::operation as dynamodb;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, TransactWriteItem};
@@ -33,7 +33,7 @@ enum Asked {
     Units(f64),
     /// Messages: the units depend on the answer.
     Messages,
-    /// Events, each with its units: those are billed that are taken.
+    /// Events, each with its units. AWS bills those that it takes.
     Events(Vec<f64>),
     /// A read.
     Read { consistent: bool },

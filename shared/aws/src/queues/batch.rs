@@ -28,7 +28,7 @@ pub(super) struct Settled {
     done: Vec<usize>,
     /// Those that SQS will never take, by their place.
     refused: BTreeMap<usize, PortError>,
-    /// One that was not answered to the last.
+    /// The failure of an entry without an answer after the last round.
     unsettled: Option<PortError>,
 }
 

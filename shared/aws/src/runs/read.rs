@@ -16,7 +16,7 @@ use crate::table::place::Place;
 use crate::table::requests::Reading;
 use crate::table::{Damage, Item, REVISION, SK, SUBMITTED_AT, read_number, read_text};
 
-/// Readings of a head whose pages had been replaced by the time that they were read.
+/// How often a load reads a head again because its pages were replaced meanwhile.
 const MAX_ROUNDS: usize = 8;
 
 /// A page that must be read: its number and where it is.
@@ -77,7 +77,7 @@ impl RunTable {
         head: &Head,
     ) -> Result<Option<Vec<(Wanted, Read)>>, PortError> {
         let (mut read, mut left) = (Vec::with_capacity(wanted.len()), wanted.to_vec());
-        // A page never changes once it is written: an old answer lacks it, or is of an earlier generation.
+        // A page never changes once it is written. An old answer lacks it, or has an earlier generation.
         for reading in [Reading::Eventual, Reading::Consistent] {
             let keys = left.iter().map(|(number, place)| page_key(id, *number, place.slot)).collect();
             let items = self.table.get_all(keys, reading).await?;

@@ -21,8 +21,8 @@ use crate::table::{
     DUE_AT, DUE_INDEX, DUE_SHARD, Damage, EXPIRES_AT, LIST_KEY, PK, RUNS_INDEX, SUBMITTED_AT, number, read_number, text,
 };
 
-/// The shortest and the longest time before the same run is handed out again. The longer ago its last write, the longer
-/// this time.
+/// The shortest and the longest time before a look hands out the same run again. The longer ago its last write, the
+/// longer this time.
 const NEXT_LOOK: (Millis, Millis) = (Millis(2 * 60_000), Millis(15 * 60_000));
 const _: () = assert!(NEXT_LOOK.1.0 as u128 <= LONGEST_REST.as_millis());
 /// The age at which the sweeper takes an open run into the index of due runs.

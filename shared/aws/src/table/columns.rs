@@ -86,7 +86,7 @@ pub(crate) struct Columns {
     /// Cells, see [`super::held`].
     #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
     checkpoint: Vec<Value>,
-    /// When, since `queued`, the revision less the state's own, why, and who asked.
+    /// The time since `queued`, the revision less the state's own, the reason, and the caller.
     #[serde(rename = "d", skip_serializing_if = "Vec::is_empty")]
     kill: Vec<Option<(i64, i64, String, Caller)>>,
     /// Since `queued`.

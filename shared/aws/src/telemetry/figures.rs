@@ -15,7 +15,7 @@ const NAMESPACE: &str = "Windlass";
 const MAX_VALUES: usize = 100;
 /// How many values of a distribution are kept between two writes; further ones are left out.
 const MAX_KEPT: usize = 2_000;
-/// Figures that are kept; their names are constants of the code.
+/// How many figures are kept; their names are constants of the code.
 const MAX_NAMES: usize = 64;
 /// The field that names the figure, and the one that has its value.
 const NAME: &str = "metric";

@@ -95,7 +95,7 @@ pub struct ActionState {
     /// It waits in a pool that no agent serves: only while queued.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub unserved: Option<Unserved>,
-    /// Where the work can be taken up, as its newest owner said last; none once the action is settled.
+    /// Where an agent can take the work up, by the last word of its newest owner; none once the action has ended.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
     /// A person asked to end it alone. It stays if the action has ended since.

@@ -13,7 +13,7 @@ use crate::run::{CancelCause, FactKind, Input, Outcome, Report, decide};
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const CHAIN: &str = "{ a: { exec: [x] }, b: { exec: [x], needs: [a] } }";
 
-/// A run whose inputs are decided and committed one by one.
+/// A run that decides and commits its inputs one by one.
 struct Life {
     definition: Definition,
     run: Run,

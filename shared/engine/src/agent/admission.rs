@@ -22,7 +22,7 @@ pub(super) enum Admission {
     Begin(u64, Option<Value>, Right),
     /// Claim it first.
     Claim,
-    /// Its run is being cancelled, or it alone was killed: report that it was never begun.
+    /// Its run is being cancelled, or it alone was killed: report that no agent began it.
     Cancelled,
     /// No agent needs it: delete it.
     Delete,
@@ -98,7 +98,7 @@ impl Agent {
     }
 }
 
-/// A message is deleted on a look at the record alone only if its attempt is over.
+/// An agent deletes a message on a look at the record alone only if its attempt is over.
 fn judge(run: &Run, key: Key, right: Right) -> Admission {
     if run.status.is_final() || key.action.as_usize() >= run.actions.len() {
         return Admission::Delete;

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Claim;
 
-/// Claims that wait to be sent. A run is in it as long as a task gathers its claims.
+/// Claims that the agent has not sent yet. A run is in it as long as a task gathers its claims.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
     waiting: Mutex<BTreeMap<RunId, Vec<Claim>>>,

@@ -72,7 +72,7 @@ impl Agent {
     async fn admit(&self, message: PerformMessage, key: Key, received: &Received, hold: &Arc<Hold>) {
         let inner = &self.inner;
         let losses = self.losses(&message, key).await;
-        // While it waits it is kept hidden, and a drain gives it back.
+        // While it waits, the agent keeps its message hidden, and a drain gives it back.
         let probation = tokio::select! {
             biased;
             probation = inner.gate.enter(losses) => probation,
@@ -153,7 +153,7 @@ impl Agent {
         }
     }
 
-    /// Gives back a message that came too late to be begun: the agent drains.
+    /// Gives back a message that came too late, because the agent drains.
     pub(super) async fn give_back_unread(&self, received: Received, hold: Arc<Hold>) {
         let Ok(message) = decode::<PerformMessage>(&received.body) else { return self.inner.held.release(&hold) };
         let delivery = Delivery::new(message.of.attempt, message.issue, received.receive_count);
@@ -309,7 +309,7 @@ impl Agent {
         self.inner.reporter.report(key.run, input, Some(hold.clone()));
     }
 
-    /// No agent needs the message: it is deleted.
+    /// Deletes a message that no agent needs.
     fn give_up(&self, hold: &Arc<Hold>) {
         self.inner.reporter.acknowledge(hold.clone());
     }

@@ -89,11 +89,11 @@ struct Lease {
     is_held: bool,
     /// The number of the newest renewal.
     number: u32,
-    /// When it was first asked for that renewal, until it is answered: the record may have granted it since then.
+    /// When the agent first asked for that renewal, until it has the answer: the record may have granted it since then.
     asked_at: Option<Duration>,
 }
 
-/// A renewal to be asked for.
+/// A renewal to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DueRenewal {
     pub(super) key: Key,
@@ -181,14 +181,14 @@ impl Hold {
         if let Some((_, answer)) =
             state.claim.take_if(|(asked, _)| *asked == confirmed.asked && confirmed.until.is_none())
         {
-            // An attempt that was let go in between does not wait any more.
+            // An attempt that the agent let go meanwhile does not wait for the answer.
             state.is_confirmed = answer.send(Answer::Confirmed(confirmed.clone())).is_ok();
         }
         let is_renewal = confirmed.until.is_some() && confirmed.asked == state.lease.number;
         let Some(asked_at) = state.lease.asked_at.filter(|_| is_renewal) else {
             return state.is_confirmed || state.began.is_some();
         };
-        // An attempt that was stopped meanwhile is given back with its message.
+        // The agent gives an attempt that was stopped meanwhile back with its message.
         if state.stopped.is_none() || state.lease.is_held {
             state.lease.is_held = true;
             (state.span, state.safe_until) = (LEASE, asked_at + LEASE);
@@ -201,11 +201,12 @@ impl Hold {
     fn obey(&self, order: &StopOrder) {
         let mut state = self.state();
         if let Some((_, answer)) = state.claim.take_if(|(asked, _)| order.asked == Some(*asked)) {
-            // An attempt that was let go in between does not wait any more.
+            // An attempt that the agent let go meanwhile does not wait for the answer.
             let _let_go = answer.send(Answer::Refused(order.fate));
             return;
         }
-        // A claim may be refused and, asked again, be confirmed: its refusal may come last, and is not obeyed any more.
+        // The process manager may refuse a claim and confirm its repetition. The refusal may come last, and the agent
+        // ignores it.
         let renewal = state.lease.asked_at.map(|_| state.lease.number);
         let is_meant = order.asked.is_none() || order.asked == renewal;
         let has_begun = state.began.is_some();
@@ -215,7 +216,7 @@ impl Hold {
         }
     }
 
-    /// The receipt of its message, if that may not have been deleted yet.
+    /// The receipt of its message, until the message has been deleted.
     pub(super) fn receipt(&self) -> Option<Receipt> {
         self.state().receipt.clone()
     }
@@ -281,7 +282,7 @@ impl Held {
         hold
     }
 
-    /// The message is no longer extended: it is answered, handed back or lost.
+    /// The agent extends the message no longer: it is answered, handed back or lost.
     pub(super) fn release(&self, hold: &Hold) {
         self.holds().remove(&hold.number);
     }
@@ -337,7 +338,7 @@ impl Held {
         self.holds().values().find(|hold| hold.state().key == Some(key)).cloned()
     }
 
-    /// Stops everything, to be handed back.
+    /// Stops everything, to hand it back.
     pub(super) fn hand_back_all(&self) {
         for hold in self.holds().values() {
             hold.stop(Stopped::HandedBack);

@@ -1,8 +1,9 @@
 //! Work for longer than a queue hides a message: SQS gives a message up 12 hours after it was received, however often it
 //! was extended (Amazon SQS Developer Guide, "Visibility timeout").
 //!
-//! Long before that the agent asks the process manager to keep the attempt for it, and deletes the message. From then on it
-//! renews that lease. If it ends, or cannot renew, the lease runs out, and the attempt is sent again.
+//! Long before that the agent asks the process manager to keep the attempt for it, and deletes the message. From then
+//! on it renews that lease. If it ends, or cannot renew, the lease runs out, and the process manager resends the
+//! attempt.
 
 use windlass_domain::run::{Input, Report};
 

@@ -53,9 +53,9 @@ pub struct AgentSettings {
     pub slots: u32,
     /// How long a message stays hidden without an extension. For so long the work of a dead agent stands still.
     pub visibility: Duration,
-    /// Attempts that run for this long are reported as started.
+    /// The agent reports an attempt as started when it has run for this long.
     pub started_after: Duration,
-    /// How long attempts may go on once the agent drains; the rest is handed back.
+    /// How long attempts may go on once the agent drains; it hands back the rest.
     pub drain_deadline: Duration,
     /// When an agent has held a message for this long, it asks for a lease instead. SQS hides a message for at most 12
     /// hours in all, however often an agent extends it. For the rest of them the record may be out of reach.

@@ -30,9 +30,9 @@ impl ProcessManager {
         Cow::Owned(kept)
     }
 
-    /// When a run is looked at a second time, reports each pool of its queued attempts that has no agent, once. The
-    /// agents may have gone after the attempts were sent. For a young attempt the report
-    /// still waits, since an agent that is being replaced comes back.
+    /// At the second look at a run, reports each pool of its queued attempts that has no agent, once. The agents may
+    /// have gone after the attempts were sent. For a young attempt the report still waits, since an agent that is being
+    /// replaced comes back.
     pub(super) async fn tell_of_pools(&self, run: &Run, effects: &mut Effects) -> Result<(), PortError> {
         if !run.status.goes_on() || run.in_flight == 0 {
             return Ok(());

@@ -17,7 +17,7 @@ use windlass_testkit::idle::Idle;
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
 
-/// Performs for as long as it is let.
+/// Performs until the agent stops it.
 struct Endless;
 
 #[async_trait]

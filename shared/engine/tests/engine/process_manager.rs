@@ -399,7 +399,7 @@ async fn a_sweep_that_fails_comes_again() {
     assert_eq!(cut_off.manager().handle(&batch, None).await, [false]);
 }
 
-/// A process manager that was held up has inputs that others may have decided and acknowledged since.
+/// Others may have decided and acknowledged the inputs of a process manager that was held up.
 #[tokio::test(start_paused = true)]
 async fn late_inputs_are_not_decided() {
     let world = World::new().await;
@@ -440,7 +440,7 @@ async fn panicking_sweep_comes_again_and_stops_nothing() {
     assert_eq!(world.host.ports().runs.load(other).await.unwrap().unwrap().status, RunStatus::Running);
 }
 
-/// A run that is handed out rests for a while on some hosts: none is, if its wake would not be sent.
+/// On some hosts a run that the store hands out rests for a while. So it hands out none whose wake would not be sent.
 #[tokio::test(start_paused = true)]
 async fn deep_inbox_stops_the_sweep() {
     let world = World::new().await;

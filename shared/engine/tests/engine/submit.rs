@@ -153,7 +153,7 @@ async fn repeated_call_of_dead_caller_has_one_run() {
             let id = again.run.id;
             assert_eq!(runs(&host).await, BTreeSet::from([id]), "{case}");
             assert_eq!(again.run.input, json!({ "n": 1 }));
-            // Until then the message of the start is held back.
+            // Until then the queue holds back the message of the start.
             host.advance(Millis::from_secs(60));
             manage(&host).await;
             let run = host.ports().runs.load(id).await.unwrap().unwrap();

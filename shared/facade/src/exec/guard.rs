@@ -33,7 +33,7 @@ enum Word {
     Open { folder: PathBuf },
     /// It leads this process group.
     Group { folder: PathBuf, group: u32 },
-    /// It has ended, and nothing of it is left.
+    /// The attempt has ended, with all its processes.
     Closed { folder: PathBuf },
 }
 

@@ -110,7 +110,7 @@ impl Exec {
         let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await.map_err(agent_io)?;
         let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
         let mut command = self.command(work, attempt, until, &scratch)?;
-        // The folder was made by another thread, and that may have taken long: the right to begin may be gone.
+        // Another thread made the folder, and that may have taken long: the right to begin may be gone.
         if !control.may_begin() {
             scratch.remove().await;
             return Ok(Outcome::Cancelled);
@@ -135,7 +135,7 @@ impl Exec {
         Ok(outcome)
     }
 
-    /// The command with everything that the program is given but its standard input's text.
+    /// The command with everything that the program gets but its standard input's text.
     fn command(
         &self,
         work: &ExecWork,

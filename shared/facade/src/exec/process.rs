@@ -69,7 +69,7 @@ pub(super) struct Supervision<'a> {
     pub(super) linger: Duration,
     /// Its private folder, which stands in the environment of every process that it starts.
     pub(super) folder: &'a Path,
-    /// How often its progress is read.
+    /// How often the agent reads its progress.
     pub(super) progress_every: Duration,
     /// Its progress.
     pub(super) progress: ProgressFile<'a>,

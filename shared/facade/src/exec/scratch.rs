@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 
-/// Folders that are remembered to be removed later.
+/// How many folders the agent remembers, to remove them later.
 const MAX_LEFTOVERS: usize = 10_000;
 
 /// A folder that only the agent's user can open, gone with the attempt.

@@ -1,4 +1,4 @@
-//! How programs are ended, and that nothing of them is left.
+//! The end of programs, and that none of their processes is left.
 
 use std::time::Duration;
 

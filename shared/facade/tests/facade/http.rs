@@ -24,7 +24,8 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A port that refuses connections. It is held for as long as it lives: another test may listen on a free one.
+/// A port that refuses connections. The test holds the port while this value lives, because another test may listen on
+/// a free one.
 fn refusing() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");

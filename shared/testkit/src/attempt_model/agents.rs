@@ -70,7 +70,7 @@ impl Steps<'_> {
         }
     }
 
-    /// The message is deleted, or its delete fails.
+    /// The agent deletes the message, or the delete fails.
     fn deletes(&mut self, label: Label, next: State, key: Key) {
         let mut gone = next.clone();
         gone.messages.retain(|message| message.id != key.message);

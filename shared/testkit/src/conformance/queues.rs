@@ -449,7 +449,7 @@ async fn queues_are_separate(ports: Ports, timing: Timing) -> Verdict {
     one.next("the message").await.map(drop)
 }
 
-/// Whether the name can be used again at once differs: SQS lets it rest for 60 s (`DeleteQueue`), as a passing error.
+/// Hosts differ in how soon the name is free again: SQS lets it rest for 60 s (`DeleteQueue`), with a passing error.
 async fn a_removed_queue_holds_nothing(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a", "b"]).await?;

@@ -1,4 +1,4 @@
-//! The promise of the keeper of schedules: it keeps for each task the schedule that was put last, and no other.
+//! The promise of the keeper of schedules: it keeps for each task the last schedule, and no other.
 //!
 //! The port has no call that reads its schedules, so the caller of the suite gives them, in words of its own.
 

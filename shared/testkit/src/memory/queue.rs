@@ -159,7 +159,7 @@ impl Queue {
         (message.receive_count > 0 && receipt(number, message.receive_count) == *of).then_some((number, message))
     }
 
-    /// When the next message comes to be visible, or one in flight ceases to be.
+    /// When the next hidden message becomes visible.
     pub(super) fn next_visible(&self, now: Timestamp) -> Option<Timestamp> {
         self.messages.values().map(|message| message.visible_at).filter(|at| *at > now).min()
     }

@@ -76,7 +76,7 @@ pub(super) fn compare(simulation: &Arc<Simulation>, calm: &Arc<Simulation>) {
     let mut found = Vec::new();
     {
         let given_up = simulation.host.limits_met().given_up;
-        // An attempt whose message was given up has failed for that: that is promised, too.
+        // An attempt whose queue gave its message up has failed for that. This is a promise, too.
         let is_given_up = |id: &RunId| given_up.iter().any(|body| body.contains(&id.to_string()));
         let (witness, calm) = (simulation.witness(), calm.witness());
         let ended = |runs: &BTreeMap<RunId, Seen>| runs.keys().copied().collect::<BTreeSet<_>>();

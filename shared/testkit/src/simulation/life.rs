@@ -1,4 +1,4 @@
-//! One life of one process: it may be held up, cut off and killed, at any await.
+//! One life of one process. The world may hold it up, cut it off and kill it, at any await.
 //!
 //! Every effect of a process on the world is a call of its host, and each call passes here. A dead process makes no
 //! further call, wherever its tasks stand. Other processes can see no more of a death.

@@ -44,7 +44,7 @@ pub struct PlannedTask {
     pub input: Value,
 }
 
-/// A run that a client asks for until it is answered.
+/// A run that a client asks for until it has an answer.
 #[derive(Debug, Clone)]
 pub struct PlannedRun {
     /// The place of its task.
@@ -88,7 +88,7 @@ pub struct Fleet {
     pub visibility: Duration,
     /// How long an agent holds a message before it leases the attempt instead.
     pub lease_after: Duration,
-    /// How often the due index is read.
+    /// How often the sweeper reads the due index.
     pub sweep_every: Duration,
 }
 
@@ -108,7 +108,7 @@ pub struct Strike {
     pub who: &'static str,
     /// Which call of theirs, from 0, all lives counted together.
     pub call: u64,
-    /// Before it is made, or after it was answered.
+    /// Before the call, or after its answer.
     pub after: bool,
 }
 
@@ -169,7 +169,7 @@ pub struct Faults {
     pub drops_take_messages: bool,
     /// When everything is off, and for how long.
     pub blackout: Option<(Duration, Duration)>,
-    /// Deaths that are not left to chance.
+    /// Deaths that do not depend on chance.
     pub strikes: Vec<Strike>,
 }
 

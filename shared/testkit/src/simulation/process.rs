@@ -237,7 +237,7 @@ async fn turn_off(simulation: Arc<Simulation>, begins: Duration, places: Vec<(Pa
     }
 }
 
-/// The clients: each asks for its run until it is answered, and for something else later.
+/// The clients: each asks for its run until it has an answer, and for something else later.
 pub(super) fn clients(simulation: &Arc<Simulation>) -> Vec<BoxFuture<'static, ()>> {
     let of = |run: &PlannedRun| -> BoxFuture<'static, ()> { Box::pin(client(simulation.clone(), run.clone())) };
     simulation.plan.runs.iter().map(of).collect()
@@ -265,7 +265,7 @@ async fn client(simulation: Arc<Simulation>, planned: PlannedRun) {
     }
 }
 
-/// Asks once; gives the run if that was answered.
+/// Asks once; gives the run if there is an answer.
 async fn ask_for_run(simulation: &Arc<Simulation>, planned: &PlannedRun, chance: &Chance) -> Option<RunId> {
     tokio::time::sleep_until(lights(simulation)).await;
     let task = &simulation.plan.tasks[planned.task];
@@ -293,7 +293,7 @@ async fn ask_for_run(simulation: &Arc<Simulation>, planned: &PlannedRun, chance:
     }
 }
 
-/// Asks for something until it is answered, by yes or no.
+/// Asks for something until it has an answer, yes or no.
 async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: Asked) {
     for _ in 0..MAX_ASKS {
         let request = match asked {

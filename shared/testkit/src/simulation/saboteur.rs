@@ -85,7 +85,7 @@ impl Saboteur {
         Some(encode(&InboxMessage::Run { v, run, input, caller }))
     }
 
-    /// The record that is written in place of `after`.
+    /// The record that the saboteur writes instead of `after`.
     fn forged_record(&self, before: &Run, after: &Run) -> Run {
         let mut forged = after.clone();
         let changed = |change: fn(&ActionState, &mut ActionState)| {

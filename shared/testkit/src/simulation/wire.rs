@@ -1,5 +1,5 @@
-//! The host as one life of one process reaches it. Calls take their time, are refused, go unanswered or meet conflicts.
-//! The caller may die before or after each of them.
+//! The host as one life of one process reaches it. Calls take their time, fail, go unanswered or meet conflicts. The
+//! caller may die before or after each of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

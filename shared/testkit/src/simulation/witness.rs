@@ -23,7 +23,7 @@ use super::history::{self, History};
 use super::keeping::Keeping;
 use crate::memory::MemoryHost;
 
-/// A run with more actions than this is not looked at each time one of its messages is acknowledged.
+/// The witness does not look at a run with more actions than this at each acknowledgement.
 const WIDE: usize = 64;
 
 /// An invariant that did not hold, and when.
@@ -75,7 +75,7 @@ pub(super) struct Witness {
     /// Attempts that were sent to their pool.
     sent: BTreeSet<(RunId, ActionIndex, u32)>,
     pub(super) broken: Vec<Broken>,
-    /// Attempts that were begun more than once.
+    /// Attempts that began more than once.
     pub(super) repeats: u64,
     /// Every performance, in the order in which they began.
     pub(super) performed: Vec<Performed>,

@@ -43,7 +43,7 @@ fn claim_is_confirmed_with_a_greater_fence() {
     let change = give(&mut world, &claim(&of, 5));
     let [confirm] = &confirms(&change)[..] else { panic!("{change:?}") };
     assert_eq!((confirm.asked, confirm.fence, confirm.until, confirm.losses), (5, 2, None, 1));
-    // Asked again because the answer was lost, it is answered as it was and changes nothing.
+    // A claim that comes again because its answer was lost gets the same answer and changes nothing.
     let again = give(&mut world, &claim(&of, 5));
     assert_eq!((again.facts.len(), confirms(&again)), (0, vec![confirm.clone()]));
     let late = world.give(&claim(&report("a0", "1.0.1", 3), 1));

@@ -61,7 +61,7 @@ fn connection_reset_is_retried_at_doubling_delays() {
     assert_eq!((world.run.status, world.run.action(ActionIndex(0)).attempt()), (RunStatus::Failed, 9));
 }
 
-/// Scenario 7, its second part, with jitter: the schedule is spread, and it is the same whenever it is decided.
+/// Scenario 7, its second part, with jitter: the delays are spread, and the same in each decision.
 #[test]
 fn jittered_schedule_is_bounded_and_repeatable() {
     let source = json!({ "task": "jitter", "actions": { "a0": {

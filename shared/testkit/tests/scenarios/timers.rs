@@ -94,7 +94,7 @@ fn wake_is_exact_after_a_timer() {
     assert_eq!((status(&world, "a0"), world.run.wake_at), (ActionStatus::Queued, deadline));
 }
 
-/// A timer beyond the longest delay of a queue is left to the index of due runs.
+/// The index of due runs keeps a timer beyond the longest delay of a queue.
 #[test]
 fn timer_is_sent_if_a_queue_can_delay_it() {
     for (timeout, expected) in [(MAX_DELAY_MS, 1), (MAX_DELAY_MS + 1000, 0)] {

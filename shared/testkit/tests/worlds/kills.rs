@@ -72,7 +72,7 @@ fn at(log: &[PublicEvent], kind: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(at.as_millisecond()))
 }
 
-/// It ended cancelled, or as it had ended before the kill came; nothing of it is performed after its end.
+/// It ended cancelled, or as it had ended before the kill came. No agent performs any of it after its end.
 fn check(verdict: &Verdict, (run, log): &(Run, Vec<PublicEvent>)) {
     let seed = verdict.seed;
     let cancelling = at(log, "run.cancelling");

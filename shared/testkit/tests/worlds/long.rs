@@ -59,7 +59,7 @@ fn without_faults_it_is_sent_once_and_leased_for_the_rest_of_its_time() {
     assert!((RENEWALS..=RENEWALS * 3 / 2 + 10).contains(&written), "written {written} times");
 }
 
-/// Messages that are late, out of order and delivered twice, for all of its time: nothing is begun again.
+/// Messages that are late, out of order and delivered twice, for all of its time. No agent begins anything again.
 #[test]
 fn messages_that_are_late_or_repeated_do_not_begin_it_again() {
     in_each(seeds(3, 0), |seed| {
@@ -76,7 +76,7 @@ fn messages_that_are_late_or_repeated_do_not_begin_it_again() {
     });
 }
 
-/// Anything may fail: it may be begun again, but it ends once, as one attempt.
+/// Anything may fail. An agent may begin it again, but it ends once, as one attempt.
 #[test]
 fn long_action_is_one_attempt_despite_faults() {
     in_each(seeds(3, 0), |seed| {

@@ -181,7 +181,7 @@ fn due_time_of_a_run_follows_its_timers() {
         let run = Run { wake_at: wake.map(after), submitted_at, ..performed(1) };
         assert_eq!(due_at(&run, after(age)), expected.map(after), "after {age} s, to be woken after {wake:?} s");
     };
-    // A young run is found by when it was submitted, and woken by a message.
+    // The sweeper finds a young run by its submission time, and a message wakes it.
     check(0, None, None);
     check(99, Some(120), None);
     check(10, Some(10 + 900), None);
@@ -190,7 +190,7 @@ fn due_time_of_a_run_follows_its_timers() {
     // It was submitted in the middle of a minute.
     check(100, None, None);
     check(149, Some(5000), Some(5010));
-    // However often it is written, it is woken: at a whole minute.
+    // However often it is written, its wake is at a whole minute.
     check(150, Some(211), Some(270));
     check(150, Some(210), Some(210));
     check(150, Some(331), Some(390));

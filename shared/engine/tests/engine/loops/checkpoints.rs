@@ -1,4 +1,4 @@
-//! Where an attempt can be taken up: the record keeps it, and the next agent of the action gets it.
+//! Checkpoints: the record keeps the newest, and the next agent of the action gets it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

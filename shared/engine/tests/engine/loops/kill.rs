@@ -115,7 +115,7 @@ async fn killed_queued_attempt_ends_after_grace() {
     assert_eq!(world.left_over().await, Vec::<String>::new());
 }
 
-/// It waits in its pool, and an agent takes it after the kill: it is not begun, and the agent says so.
+/// It waits in its pool, and an agent takes it after the kill. The agent does not begin it, and reports that.
 #[tokio::test(start_paused = true)]
 async fn late_agent_does_not_begin_killed_attempt() {
     let world = World::new();

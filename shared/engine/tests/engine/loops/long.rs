@@ -139,7 +139,7 @@ async fn dead_agents_message_or_lease_runs_out() {
     }
 }
 
-/// A message of the attempt that was not deleted, or was sent twice, takes nothing from an agent that has a lease.
+/// A message of the attempt that was not deleted, or was sent twice, does not take the attempt from its leaseholder.
 #[tokio::test(start_paused = true)]
 async fn no_message_takes_attempt_from_leaseholder() {
     let world = World::limited(SHORT);

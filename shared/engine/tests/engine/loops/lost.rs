@@ -1,4 +1,4 @@
-//! Attempts whose message is lost while they are performed: SQS gives it up, or a person empties the queue.
+//! Attempts whose message is lost while an agent performs them: SQS gives it up, or a person empties the queue.
 
 use std::time::Duration;
 

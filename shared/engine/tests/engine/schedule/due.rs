@@ -23,7 +23,8 @@ async fn due_time_starts_run_with_input_defaults() {
     assert_eq!((world.starts(), world.record().await.active), (vec![1], Some(at(1))));
 }
 
-/// Any one call of a due time may be made twice, because its first answer was lost: the messages of its start are sent.
+/// Any one call of a due time may be made twice, because its first answer was lost. The messages of its start are sent
+/// all the same.
 #[tokio::test(start_paused = true)]
 async fn due_time_starts_though_call_repeats() {
     for call in 0.. {
@@ -50,7 +51,7 @@ async fn a_due_time_delivered_twice_is_one_run() {
     assert_eq!(world.record().await.revision, 2);
 }
 
-/// No agent has reported it a moment later: its start is sent again, but only after a minute.
+/// No agent has reported it a moment later. Its start message resends it, but only after a minute.
 #[tokio::test(start_paused = true)]
 async fn waiting_due_time_is_sent_once() {
     let world = World::new(&source("queue", "1h")).await;

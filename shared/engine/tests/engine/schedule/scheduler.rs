@@ -35,7 +35,7 @@ async fn each_minute_fires_at_its_beginning() {
     assert_eq!(world.fired(), [1, 2, 3]);
     assert_eq!(world.record().await.next_due, Some(at(4)));
 
-    // The clock is put forward, as after a suspended laptop wakes.
+    // The clock jumps forward, as when a suspended laptop wakes.
     world.host.set_time(at(6));
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(world.fired(), [1, 2, 3, 4, 5, 6]);
