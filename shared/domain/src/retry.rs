@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn without_jitter_the_delays_double_up_to_the_cap_and_stop_with_the_attempts() {
+    fn delays_without_jitter_double_up_to_the_cap() {
         let policy = RetryPolicy {
             attempts: Attempts::Limited(6),
             max_delay: Millis(5000),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_are_named_never_get_a_second_attempt() {
+    fn kinds_in_never_get_no_second_attempt() {
         let policy = RetryPolicy { never: vec!["auth.*".into()], ..RetryPolicy::default() };
         let now = Timestamp::from_millis(0);
         assert_eq!(policy.next_attempt(&failed(1, "auth.password"), now), None);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn no_delay_stays_none_however_often_it_is_multiplied() {
+    fn zero_delay_stays_zero() {
         let policy = RetryPolicy { attempts: Attempts::Forever, delay: Millis(0), ..RetryPolicy::default() };
         assert!(delays(&policy, 2000).iter().all(|due| *due == Some(0)));
     }
@@ -288,7 +288,7 @@ mod tests {
     /// A later version that decides again must give the same delay, so these never change. Computed apart from this
     /// program.
     #[test]
-    fn a_drawn_delay_is_the_same_in_every_version() {
+    fn drawn_delay_is_equal_in_every_version() {
         let cases: [(u128, u32, u32, i64, i64); 5] = [
             (7, 3, 1, 82487, 91243),
             (7, 3, 2, 73579, 86789),

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_lost_once_with_its_last_agent() {
+    fn pool_is_lost_once_with_last_agent() {
         let mut served = Served::default();
         let mut look = |agents: &[AgentRecord], secs| served.look(agents, at(secs), SILENT_AFTER);
         assert!(!look(&[], 0), "there never was an agent");

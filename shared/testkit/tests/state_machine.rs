@@ -57,7 +57,7 @@ fn runner(stream: u64, cases: u32) -> TestRunner {
 }
 
 #[test]
-fn decisions_agree_with_the_model_and_keep_every_invariant() {
+fn decisions_agree_with_model_and_invariants() {
     let threads: Vec<_> = (0..THREADS)
         .map(|stream| {
             std::thread::spawn(move || {

@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_are_billed_that_were_taken() {
+    async fn only_accepted_events_are_billed() {
         let answer =
             json!({ "FailedEntryCount": 1, "Entries": [{ "EventId": "e" }, { "ErrorCode": "InternalFailure" }] });
         let script = Scripted::new(move |_, _| (200, answer.clone()));

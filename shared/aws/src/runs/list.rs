@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_as_it_was_given() {
+    fn cursor_round_trips() {
         let place = Place {
             submitted_at: 1_764_000_123_456,
             task: TaskName::new("nightly-report").unwrap(),

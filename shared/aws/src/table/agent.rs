@@ -113,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_agent_is_read_as_it_was_written(agent in agents()) {
+        fn agent_round_trips(agent in agents()) {
             prop_assert_eq!(decode(&agent.pool, &encode(&agent)), Ok(agent));
         }
     }

@@ -459,7 +459,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn states_are_read_as_they_were_written(
+        fn states_round_trip(
             states in proptest::collection::btree_map(0..10_000_usize, a_state(), 0..80),
             base in any::<i64>(),
         ) {

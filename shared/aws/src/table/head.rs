@@ -468,7 +468,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_is_read_as_it_was_written(
+        fn run_round_trips(
             run in a_run(1..=200),
             directory in proptest::collection::vec(a_place(), 0..4),
             due_at in proptest::option::of(any::<i64>().prop_map(Timestamp::from_millis)),

@@ -74,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_is_read_as_it_was_written(
+        fn page_round_trips(
             page in proptest::collection::vec(a_state(), 1..=ACTIONS_PER_PAGE),
             generation in 1..u64::MAX,
         ) {

@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_is_read_as_it_was_written(record in records()) {
+        fn record_round_trips(record in records()) {
             prop_assert_eq!(decode(&encode(&record)), Ok(record));
         }
     }

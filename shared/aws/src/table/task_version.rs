@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_version_is_read_as_it_was_written(
+        fn version_round_trips(
             version in any::<TaskVersion>(),
             created_at in any::<i64>(),
             packed in proptest::collection::vec(any::<u8>(), 0..500),

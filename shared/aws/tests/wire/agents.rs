@@ -49,7 +49,7 @@ async fn unchanged_agent_costs_one_write_a_minute() {
 
 /// The agent's process was stopped for longer than the sweeper waits, and goes on.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_was_reaped_registers_again() {
+async fn reaped_agent_registers_again() {
     let host = Stack::get().host().await;
     // Long ago: all tests share the register, and no other test has an agent that is gone by then.
     let start = Timestamp::from_millis(host.clock().now().as_millis() - 86_400_000);

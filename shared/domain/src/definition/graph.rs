@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn cycles_are_found_once_each_and_shown_by_their_shortest_way() {
+    fn each_cycle_is_shown_by_its_shortest_way() {
         check(&[&[], &[0], &[0, 1]], &[]);
         check(&[&[1], &[0]], &[&[0, 1]]);
         check(&[&[1], &[2], &[0, 1]], &[&[0, 1, 2]]);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_does_not_need_a_deep_stack() {
+    fn long_chain_needs_no_deep_stack() {
         let needs: Vec<Vec<usize>> = (0..10_000_usize).map(|at| at.checked_sub(1).into_iter().collect()).collect();
         assert!(Needs::new(&needs).cycles().is_empty());
         assert!(Needs::new(&needs).ancestors().contains(9_999, 0));

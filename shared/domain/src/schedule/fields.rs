@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_of_the_month_or_of_the_week() {
+    fn day_fields_become_days() {
         check("0 0 * * *", &CronDays::All);
         check("0 0 ? * *", &CronDays::All);
         check("@daily", &CronDays::All);

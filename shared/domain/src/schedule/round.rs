@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_window_a_look_that_is_seconds_late_still_fires() {
+    fn slightly_late_look_fires_without_a_window() {
         let due = at("2026-11-21T10:00:00Z");
         let late = |millis| hourly(Millis(0)).round(due, due.plus(Millis(millis))).fire;
         assert_eq!(late(DUE_GRACE_MS), [due]);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_bounded_and_the_next_goes_on() {
+    fn next_round_goes_on_after_the_bound() {
         let every = ScheduleRule::Every(Millis(1000));
         let schedule = Schedule { rule: every, ..hourly(Millis(HOUR)) };
         let start = at("2026-11-21T10:00:00Z");

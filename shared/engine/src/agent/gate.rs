@@ -172,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn with_each_loss_it_takes_more_room_and_the_last_time_all() {
+    fn each_loss_takes_more_room() {
         let of = |slots| (0..=MAX_LOSSES).map(|losses| places(slots, losses)).collect::<Vec<_>>();
         assert_eq!(of(60), [1, 1, 4, 15, 60, 1]);
         assert_eq!(of(10), [1, 1, 1, 3, 10, 1]);

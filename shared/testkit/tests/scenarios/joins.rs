@@ -93,7 +93,7 @@ fn trigger_decides_what_a_join_waits_for() {
 }
 
 #[test]
-fn room_goes_to_ready_actions_in_the_authors_order() {
+fn room_goes_to_actions_in_author_order() {
     let mut world = world(&Sketch { max_parallel: Some(2), ..Sketch::of(vec![ActionSketch::default(); 5]) });
     let sent = |decision: &Change| performs(&decision.commands).iter().map(|sent| sent.of.action.0).collect::<Vec<_>>();
     let decision = give(&mut world, &Input::Start);

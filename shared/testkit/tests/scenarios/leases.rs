@@ -153,7 +153,7 @@ fn renewal_that_comes_again_extends_nothing() {
 }
 
 #[test]
-fn refused_end_of_the_owners_message_gives_it_time() {
+fn refused_end_gives_the_owner_time() {
     let mut world = one();
     started(&mut world, "a0");
     let twin = report("a0", "1.0.1", 2);
@@ -168,7 +168,7 @@ fn refused_end_of_the_owners_message_gives_it_time() {
 }
 
 #[test]
-fn word_of_a_lost_agent_takes_the_loss_back() {
+fn word_of_lost_agent_takes_back_the_loss() {
     let mut world = one();
     let first = started(&mut world, "a0");
     let second = report("a0", "1.0.2", 2);

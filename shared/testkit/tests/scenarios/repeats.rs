@@ -111,7 +111,7 @@ fn end_is_published_again() {
 
 /// A timer and a resumption may end a run, and their process manager may die.
 #[test]
-fn end_by_a_timer_or_resumption_is_published_again() {
+fn end_by_timer_or_resume_is_published_again() {
     let waits = ActionSketch { queue_timeout: Some(Millis::from_secs(60)), ..ActionSketch::default() };
     let mut late = begun(&Sketch::of(vec![waits]));
     late.pass(Millis::from_secs(60));

@@ -44,7 +44,7 @@ fn queued_attempt_is_resent_at_doubling_marks() {
 
 /// A mark of one action is not forgotten because the timer of another comes.
 #[test]
-fn timer_of_one_action_keeps_the_marks_of_others() {
+fn timer_of_one_action_keeps_other_marks() {
     let retried = ActionSketch { retry: RetrySketch::limited(9), ..ActionSketch::default() };
     let mut world = begun(&Sketch::of(vec![ActionSketch::default(), retried]));
     world.pass(Millis(REISSUE_QUEUED_AFTER_MS - 500));
@@ -57,7 +57,7 @@ fn timer_of_one_action_keeps_the_marks_of_others() {
 }
 
 #[test]
-fn recorded_run_that_did_not_begin_is_begun_by_a_sweep() {
+fn sweep_begins_a_recorded_run() {
     let mut world = world(&chain(1));
     assert_eq!(world.run.wake_at, Some(world.now.plus(Millis(START_AGAIN_AFTER_MS))));
     world.pass(Millis(START_AGAIN_AFTER_MS));
@@ -96,7 +96,7 @@ fn wake_is_exact_after_a_timer() {
 
 /// The index of due runs keeps a timer beyond the longest delay of a queue.
 #[test]
-fn timer_is_sent_if_a_queue_can_delay_it() {
+fn timer_within_a_queues_delay_is_sent() {
     for (timeout, expected) in [(MAX_DELAY_MS, 1), (MAX_DELAY_MS + 1000, 0)] {
         let mut world = world(&Sketch { timeout: Some(Millis(timeout)), ..chain(1) });
         let change = give(&mut world, &Input::Start);

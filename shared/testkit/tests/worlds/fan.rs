@@ -18,7 +18,7 @@ fn act(_: u64, attempt: &Attempt) -> Act {
 }
 
 #[test]
-fn a_wide_fan_joins_once_and_keeps_to_its_window() {
+fn wide_fan_joins_once_within_its_window() {
     let asked = std::env::var("WINDLASS_FAN").ok();
     let wide = asked.map_or(ACTIONS, |asked| asked.parse().expect("WINDLASS_FAN is a number"));
     let mut actions = Map::new();

@@ -93,7 +93,7 @@ fn acknowledged_after((_, log): &(Run, Vec<PublicEvent>)) -> Option<u64> {
 
 /// 10,000 interleavings.
 #[test]
-fn a_kill_is_acknowledged_in_time_and_nothing_runs_afterwards() {
+fn kill_is_acknowledged_in_time_and_is_final() {
     in_each(seeds(100, 2), |seed| {
         let faults = Faults { last: Duration::from_mins(3), latency: Duration::from_millis(20), ..Faults::default() };
         let verdict = live(&plan(seed, faults), Calm::Unasked);

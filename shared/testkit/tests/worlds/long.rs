@@ -51,7 +51,7 @@ fn check_one_owner(verdict: &Verdict) {
 }
 
 #[test]
-fn without_faults_it_is_sent_once_and_leased_for_the_rest_of_its_time() {
+fn long_attempt_is_sent_once_and_then_leased() {
     let verdict = simulated(&plan(0, Faults::default()), Calm::Unasked, true);
     check_one_owner(&verdict);
     assert_eq!(sent(&verdict), 1);
@@ -61,7 +61,7 @@ fn without_faults_it_is_sent_once_and_leased_for_the_rest_of_its_time() {
 
 /// Messages that are late, out of order and delivered twice, for all of its time. No agent begins anything again.
 #[test]
-fn messages_that_are_late_or_repeated_do_not_begin_it_again() {
+fn late_or_repeated_messages_begin_nothing_again() {
     in_each(seeds(3, 0), |seed| {
         let (last, delay) = (LASTS, Duration::from_secs(30));
         let faults = Faults {
