@@ -21,8 +21,8 @@ CONSTANT = re.compile(r'const (\w+): &str = "(WL\d{4})";')
 UNIT_TESTS = re.compile(r"#\[cfg\(test\)\]\nmod tests \{")
 HEAD = """# Error codes
 
-Every failure that a person can meet has a code, a page here, and a test that provokes it, or the reason why there is none.
-`tests/codes.py` holds that, and writes this table (`--bless`).
+Every failure that a person can meet has a code and a page here. A test provokes it, or the table says why no test does.
+`tests/codes.py` checks that, and writes this table (`--bless`).
 
 | code | what it says | provoked by |
 |---|---|---|

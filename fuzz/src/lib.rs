@@ -1,10 +1,10 @@
-//! The readers of what others write, each as a plain function from bytes to nothing. A function panics only if its
-//! reader is at fault, so that any driver can call it.
+//! The readers of foreign input, each as a plain function from bytes to nothing. A function panics only if its reader
+//! is at fault, so that any driver can call it.
 //!
-//! `tests/readers` drives them with [bolero](https://docs.rs/bolero). The reasons for that choice: one test function is
-//! an ordinary test of stable Rust (it replays the corpus, then searches at random for a second, shrinks a failure and
-//! prints its seed), and `cargo bolero` runs the same function under libFuzzer. cargo-fuzz has no part that runs in
-//! `cargo test`, and proptest has no fuzzer that is guided by coverage.
+//! `tests/readers` drives them with [bolero](https://docs.rs/bolero). One test function is an ordinary test of stable
+//! Rust. It replays the corpus, then searches at random for a second, shrinks a failure and prints its seed.
+//! `cargo bolero` runs the same function under libFuzzer. `cargo-fuzz` has no part that runs in `cargo test`, and
+//! `proptest` has no fuzzer that is guided by coverage.
 
 use std::fmt::Debug;
 

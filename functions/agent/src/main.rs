@@ -1,10 +1,10 @@
-//! An agent of one pool on AWS: a program that runs until it is asked to end, in a container or as a process.
+//! An agent of one pool on AWS: a program that runs until a signal ends it, in a container or as a process.
 //!
-//! `windlass-agent [--credentials none|inherit]` takes work; `windlass-agent health` asks the one that runs on this
-//! machine how it does, for a container's health check, and ends with 0 or 1. Its settings stand in `settings.rs`.
+//! `windlass-agent [--credentials none|inherit]` takes work. `windlass-agent health` is a container's health check: it
+//! asks the agent of this machine for its health, and ends with 0 or 1. `settings.rs` has the settings.
 //!
-//! Codes: 0, it was asked to end and nothing is left with it; 2, a setting is missing or wrong (WL0801); 3, it could
-//! not start (WL0501, WL0502, WL0802).
+//! The agent ends with 0 after a signal, once it holds no attempt. It ends with 2 if a setting is missing or wrong
+//! (WL0801), and with 3 if it could not start (WL0501, WL0502, WL0802).
 
 mod health;
 mod protection;
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Works until it is asked to end. `credentials` is what the command line says of them.
+/// Works until a signal ends it. `credentials` is the value of `--credentials`.
 fn run(credentials: Option<&str>) -> ExitCode {
     let figures = telemetry::set_up("agent");
     let program = match AgentProgram::from_env(credentials) {

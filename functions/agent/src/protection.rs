@@ -1,8 +1,8 @@
 //! Protection of the agent's ECS task while work is in flight: ECS then ends other tasks first when it scales in or
 //! deploys (<https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-scale-in-protection-endpoint.html>).
 //!
-//! It is a kindness to long work and nothing that anything relies on: what is ended all the same drains, and what is
-//! left goes on elsewhere. So a failure is logged and stops nothing.
+//! It spares long work an interruption, and no promise relies on it. If ECS ends the agent all the same, the agent
+//! drains, and other agents go on with its attempts. So the agent logs a failure and goes on.
 
 use std::time::Duration;
 
@@ -18,9 +18,9 @@ const EXPIRES_IN: Duration = Duration::from_hours(1);
 const RENEW_BEFORE: Duration = Duration::from_mins(20);
 /// How long an agent is idle before its protection is released: work that comes in a row is one piece.
 const RELEASE_AFTER: Duration = Duration::from_secs(10);
-/// How soon a request that failed is made again.
+/// The wait before the agent repeats a failed request.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
-/// How often is looked whether there is work.
+/// How often it looks whether the agent has work.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long a request may take.
 const TIMEOUT: Duration = Duration::from_secs(3);

@@ -48,7 +48,7 @@ pub(crate) struct AgentProgram {
 }
 
 impl AgentProgram {
-    /// Reads this process's environment; what the command line says of credentials wins.
+    /// Reads this process's environment; the command line's `--credentials` wins.
     pub(crate) fn from_env(credentials: Option<&str>) -> Result<Self, SettingsError> {
         Self::read(|name| {
             credentials.filter(|_| name == CREDENTIALS_OF).map(str::to_owned).or_else(|| std::env::var(name).ok())

@@ -1,4 +1,4 @@
-//! The agent's work, from its first receive until nothing is left with it.
+//! The agent's work, from its first receive until it holds no attempt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,8 +51,8 @@ impl StartError {
     }
 }
 
-/// Works until SIGTERM, SIGINT or a drain message, then drains. One more signal ends the process at once: what it holds
-/// goes on elsewhere when its visibility timeout is over.
+/// Works until SIGTERM, SIGINT or a drain message, then drains. One more signal ends the process at once. Other agents
+/// go on with its attempts after the visibility timeout.
 pub(crate) async fn run(program: AgentProgram, figures: &Figures) -> Result<(), StartError> {
     let shutdown = end_signals().map_err(StartError::Runtime)?;
     let listener =

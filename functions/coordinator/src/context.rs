@@ -47,7 +47,7 @@ impl Context {
         Self { app, figures: Figures::new("coordinator"), meter: None, stack: String::new() }
     }
 
-    /// Writes what was counted: between two calls the process stands still.
+    /// Writes the counts, because the process stands still between two calls.
     pub(crate) fn tell(&self) {
         self.figures.write(&self.stack);
         if let Some(meter) = &self.meter {

@@ -10,8 +10,8 @@ use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::process_manager::ProcessManager;
 
-/// Built once, on a cold start. Nothing is requested then: the first connection to each service is made by the first
-/// request that needs it, and those of one batch go at once.
+/// Built once, on a cold start. The function requests nothing then. The first request to each service opens its
+/// connection, and the requests of one batch go at once.
 pub(crate) struct Context {
     pub(crate) manager: ProcessManager,
     pub(crate) ports: Ports,
@@ -25,7 +25,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// On AWS.
+    /// A context on AWS.
     pub(crate) async fn new(settings: Settings, figures: Figures) -> Self {
         let host = AwsHost::connect(settings).await;
         let (queue_prefix, stack) = (host.settings().queue_prefix.clone(), host.settings().name.clone());
@@ -40,7 +40,7 @@ impl Context {
         Self { manager, ports, figures, queue_prefix, senders, meter: None, stack }
     }
 
-    /// Writes what was counted: between two invocations the process stands still.
+    /// Writes the counts, because the process stands still between two invocations.
     pub(crate) fn tell(&self) {
         self.figures.write(&self.stack);
         if let Some(meter) = &self.meter {

@@ -1,4 +1,4 @@
-//! One invocation: a batch of messages of one queue, each of which is done or comes again.
+//! One invocation handles a batch of messages of one queue. Each message is done, or comes again.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,9 +15,10 @@ use windlass_engine::ports::{self, QueueName, Receipt, Received};
 
 use crate::context::Context;
 
-/// How long before the invocation's deadline its work ends: time to hand back what is not done, and to answer.
+/// How long before the invocation's deadline its work ends: it needs the rest to hand back unfinished messages, and to
+/// answer.
 const MARGIN: Duration = Duration::from_secs(2);
-/// The most of the time for handing back that is waited for.
+/// The longest wait for the hand-back.
 const HAND_BACK: Duration = Duration::from_secs(1);
 
 /// Where a batch comes from.
@@ -25,7 +26,7 @@ const HAND_BACK: Duration = Duration::from_secs(1);
 enum Source {
     /// The inbox.
     Inbox,
-    /// What SQS took out of that queue after too many receives.
+    /// Messages that SQS took out of that queue after too many receives.
     Dead(QueueName),
     /// Due times that Scheduler could not bring to the inbox.
     Schedules,
@@ -33,8 +34,8 @@ enum Source {
     Foreign(String),
 }
 
-/// Handles a batch. What is not done in time, or failed, is named in the answer and comes again; Lambda deletes the
-/// rest. `deadline` is when the process will be stopped, in milliseconds since the epoch.
+/// Handles a batch. The answer names the messages that failed or were not done in time, which come again; Lambda
+/// deletes the rest. Lambda stops the process at `deadline`, in milliseconds since the epoch.
 pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) -> Result<SqsBatchResponse, Error> {
     let begun = Instant::now();
     let time = Duration::from_millis(deadline).saturating_sub(now(context)).saturating_sub(MARGIN);
@@ -84,8 +85,8 @@ async fn work(context: &Context, source: &Source, deliveries: &[Received], time:
     })
 }
 
-/// Has failed inputs come again soon, and later each time, instead of when the queue's visibility timeout is over: a
-/// conflict is gone in a moment.
+/// Makes failed inputs visible again soon, and later each time. A conflict is gone in a moment, so they need not wait
+/// for the queue's visibility timeout.
 async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Received>) {
     let again = |delivery: &Received| (delivery.receipt.clone(), again_after(delivery.receive_count));
     let again: Vec<_> = failed.map(again).collect();
@@ -123,7 +124,7 @@ fn source_of(arn: &str, prefix: &str) -> Source {
     }
 }
 
-/// Who sent a message. Scheduler alone may send to the queue of what it gives up.
+/// Who sent a message. Only Scheduler may send to the queue of the due times that it gives up.
 fn sender_of(context: &Context, source: &Source, message: &SqsMessage) -> Sender {
     if *source == Source::Schedules {
         return Sender::Host;

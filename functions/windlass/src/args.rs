@@ -26,7 +26,7 @@ Start with `windlass demo`: it needs nothing, and shows a workflow from its defi
 /// Runs workflows of real programs, durably, on one machine.
 ///
 /// A task is a file (YAML or JSON) that names actions and what they need of each other. `windlass serve` is the host:
-/// it keeps every run in one data folder and loses none, whatever happens to it. The other commands talk to it.
+/// it keeps every run in one data folder, and a crash loses none of them. The other commands talk to it.
 #[derive(Debug, Parser)]
 #[command(name = "windlass", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES, max_term_width = 110)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
@@ -37,7 +37,7 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// What every command takes.
+/// The options of every command.
 #[derive(Debug, Clone, Default, ClapArgs)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {
@@ -81,7 +81,7 @@ pub(crate) enum Command {
     ExecGuard,
 }
 
-/// What a host is asked.
+/// The commands that call a host.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Request {
     /// Send task files to the host; an unchanged definition makes no new version
@@ -100,7 +100,7 @@ pub(crate) enum Request {
     Watch(RunRefArgs),
     /// Print the events of a run
     Events(EventsArgs),
-    /// End a run early; what is running is stopped
+    /// End a run early, and stop its running actions
     Cancel(CancelArgs),
     /// End one action of a run early; the rest of the run goes on
     Kill(KillArgs),
@@ -130,7 +130,7 @@ pub(crate) struct ServeArgs {
     /// Perform nothing in this process: leave it to `windlass agent`
     #[arg(long, conflicts_with = "pools")]
     pub(crate) no_agent: bool,
-    /// How long what is running may take when the host is asked to end; the rest is handed back
+    /// How long running attempts may take when the host ends; it hands back the rest
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span)]
     pub(crate) drain: Millis,
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
@@ -148,7 +148,7 @@ pub(crate) struct AgentArgs {
     /// How many actions to perform at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) slots: u32,
-    /// How long what is running may take when the agent is asked to end; the rest is handed back
+    /// How long running attempts may take when the agent ends; it hands back the rest
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = span)]
     pub(crate) drain: Millis,
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
@@ -221,7 +221,7 @@ pub(crate) struct RunArgs {
     pub(crate) wait: Option<Wait>,
 }
 
-/// How long a run is waited for.
+/// How long the command waits for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Wait {
     /// Until it has ended.
@@ -297,7 +297,7 @@ pub(crate) struct DrainArgs {
     /// The agent's id, as `windlass agents` shows it
     #[arg(value_name = "AGENT")]
     pub(crate) agent: AgentId,
-    /// How long it may finish what it performs; the rest is handed back and performed elsewhere
+    /// How long its running attempts may take; it hands back the rest, and other agents perform it
     #[arg(long, value_name = "DURATION", value_parser = span, default_value = "5m")]
     pub(crate) within: Millis,
 }
@@ -334,7 +334,7 @@ pub(crate) struct CompletionsArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ManArgs {
-    /// The folder that every command's page is written into
+    /// The folder for the pages of all commands
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) dir: Option<PathBuf>,
 }

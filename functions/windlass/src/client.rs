@@ -20,7 +20,7 @@ use crate::run_ref::{RunRef, no_such_run};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
-/// Pages of runs that are looked through for the beginning of an id.
+/// How many pages of runs the client looks through for the beginning of an id.
 const PREFIX_PAGES: usize = 20;
 const PAGE: usize = 500;
 
@@ -44,7 +44,7 @@ struct Problem {
     faults: Vec<ProblemFault>,
 }
 
-/// One of the things that are wrong with what was sent.
+/// One fault of the request.
 #[derive(Debug, Deserialize)]
 struct ProblemFault {
     message: String,
@@ -263,7 +263,7 @@ impl Client {
         }
     }
 
-    /// The answer, if it is a good one; what the host says is wrong, otherwise.
+    /// The answer if it is a success, else the host's failure.
     async fn answered(&self, request: RequestBuilder) -> Result<Response, Failure> {
         let response = self.call(request).await?;
         if response.status().is_success() {

@@ -14,14 +14,14 @@ use crate::sign_in::{ClientCredentials, SignIn};
 
 const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 
-/// A host's address and how to prove who calls.
+/// A host's address, and the proof of the caller's identity.
 #[derive(Debug, Clone)]
 pub(crate) struct Connection {
     pub(crate) url: Url,
     pub(crate) credentials: Credentials,
 }
 
-/// How a host is shown who calls.
+/// How the client proves its identity to a host.
 #[derive(Clone)]
 pub(crate) enum Credentials {
     /// Not at all: no token was found.
@@ -71,8 +71,8 @@ impl Connection {
         let credentials = match (&globals.token, client) {
             (Some(token), _) => Credentials::Token(token.trim().to_owned()),
             (None, Some(client)) => Credentials::SignIn(Arc::new(SignIn::new(client)?)),
-            // The client sends the local host's token only to a loopback address: one that the host wrote down, or
-            // one that the user named.
+            // The client sends the local host's token only to a loopback address, which the host wrote down or the user
+            // named.
             (None, None) if is_loopback(&url) && (is_written || globals.url.is_some()) => folders
                 .iter()
                 .find_map(|folder| read_line(&folder.join(TOKEN_FILE)))
@@ -90,14 +90,14 @@ pub(crate) fn default_data_dir() -> Option<PathBuf> {
     Some(base.join("windlass"))
 }
 
-/// WL0601: a folder was named, and no host says there where it is. Another host is not the one that was meant.
+/// WL0601: the user named a folder, and no host has written its address there. Another host would be the wrong one.
 fn no_host_at(folder: &Path) -> Failure {
     let message = format!("no host works on the data folder {}", folder.display());
     let help = format!("start one: windlass serve --data {}; or name a host: --url URL", folder.display());
     Failure::new("WL0601", Exit::Unreachable, message).help(help)
 }
 
-/// The data folder to work on, absolute: the one that was named, else the default one.
+/// The data folder to work on, absolute: the user's, else the default one.
 pub(crate) fn data_dir(globals: &Globals) -> Result<PathBuf, Failure> {
     let Some(folder) = globals.data.clone().or_else(default_data_dir) else {
         return Err(Failure::usage("there is no home folder to keep data in").help("name one: --data DIR"));

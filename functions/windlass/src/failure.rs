@@ -13,7 +13,7 @@ use windlass_host::HostError;
 /// The exit codes beside 0. Every command uses these, and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// 1: the run that was waited for did not succeed.
+    /// 1: the command waited for a run, and the run did not succeed.
     RunFailed = 1,
     /// 2: bad usage, a bad definition or input, or something that does not exist.
     Usage = 2,
@@ -37,7 +37,7 @@ impl Exit {
     }
 }
 
-/// Why a command did not do what it was asked to.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", .0.message)]
 pub(crate) struct Failure(Box<Told>);
@@ -59,7 +59,7 @@ impl Failure {
         Self(Box::new(Told { code, message, help: None, exit, details: Value::Null }))
     }
 
-    /// What to do next.
+    /// The next step for the user.
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.0.help = Some(help.into());
         self

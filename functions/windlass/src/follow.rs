@@ -25,7 +25,7 @@ const RECONNECT_DELAY: Duration = Duration::from_millis(300);
 const FRAME: Duration = Duration::from_millis(120);
 /// Streams in a row that told nothing, after which an ended run has no more events to come.
 const ENOUGH_EMPTY_ENDS: u32 = 3;
-/// A run is read at most this often while its events come in, and a run of many actions less often.
+/// The client reads a run at most this often while its events come in, and a run of many actions less often.
 const READ_AT_MOST_EVERY: Duration = Duration::from_millis(120);
 const READ_LATER_PER_ACTION: Duration = Duration::from_micros(300);
 /// The client reads the run at least this often, even if no event arrives.
@@ -47,8 +47,8 @@ impl<'a> Feed<'a> {
         Self { client, run, seen: None, told: SeenEvents::default(), stream: None }
     }
 
-    /// The next event. The stream ends and begins again as often as it must; `None` if the host has ended it in order,
-    /// which it may do after a run's last event. WL0601 if the host is away for too long.
+    /// The next event, over as many streams as it takes. `None` if the host has ended the stream in order, which it may
+    /// do after a run's last event. WL0601 if the host is away for too long.
     pub(crate) async fn next(&mut self) -> Result<Option<PublicEvent>, Failure> {
         let mut away_since: Option<Instant> = None;
         loop {
@@ -104,7 +104,7 @@ pub(crate) enum Manner {
 }
 
 impl Manner {
-    /// What suits standard output.
+    /// The view that suits standard output.
     pub(crate) fn suiting(json: bool) -> Self {
         if json {
             Self::JsonLines
@@ -147,7 +147,8 @@ async fn follow_lines(client: &Client, id: RunId, manner: Manner) -> Result<RunV
     let mut empty_ends = 0;
     loop {
         let Some(event) = feed.next().await? else {
-            // The host went away, or has no more to tell. What it decided since is read before the run is called ended.
+            // The host went away, or has no more to tell. The client reads the host's last decisions before it calls
+            // the run ended.
             empty_ends += 1;
             sleep(RECONNECT_DELAY).await;
             let view = read(client, id).await?;
@@ -177,7 +178,7 @@ async fn follow_tree(client: &Client, id: RunId) -> Result<RunView, Failure> {
     let actions = u32::try_from(view.actions.len()).unwrap_or(u32::MAX);
     let at_most_every = (READ_AT_MOST_EVERY + READ_LATER_PER_ACTION * actions).min(READ_AT_LEAST_EVERY);
     let mut tree = LiveTree::new(outline_of(client, &view).await);
-    // A stream keeps its place while a frame is drawn; a call of `next` would begin anew.
+    // A stream keeps its place while the client draws a frame; a call of `next` would begin again.
     let feed = stream::unfold(Feed::new(client, id), async |mut feed| Some((feed.next().await, feed)));
     let mut feed = pin!(feed);
     let mut frames = interval(FRAME);
@@ -202,7 +203,7 @@ async fn follow_tree(client: &Client, id: RunId) -> Result<RunView, Failure> {
     Ok(view)
 }
 
-/// The run as it stands; a host that is away for a moment, to be started again, is waited for.
+/// The run as it stands. Waits for a host that is away for a moment because it restarts.
 async fn read(client: &Client, id: RunId) -> Result<RunView, Failure> {
     let away_since = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! Addresses of this machine: what is sent there stays here.
+//! Addresses of this machine. A request to them never leaves it.
 
 use reqwest::Url;
 

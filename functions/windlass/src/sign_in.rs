@@ -1,7 +1,7 @@
 //! Signing in to a host behind an issuer of tokens: OAuth 2.0 client credentials (RFC 6749, section 4.4).
 //!
-//! The client's secret goes to the issuer and nowhere else, over TLS or within this machine. The token that comes back
-//! is kept until shortly before it expires: in memory, and in a file of its own that only its owner can read.
+//! The client's secret goes to the issuer and nowhere else, over TLS or within this machine. It keeps the token until
+//! shortly before it expires, in memory and in a file that only its owner can read.
 
 mod cache;
 mod token;
@@ -74,7 +74,7 @@ impl ClientCredentials {
     }
 }
 
-/// A signed-in client, or one that will be when its first token is needed.
+/// A client that signs in when it first needs a token.
 pub(crate) struct SignIn {
     credentials: ClientCredentials,
     http: reqwest::Client,
@@ -142,7 +142,7 @@ impl SignIn {
         }
     }
 
-    /// Another token than the one that a host has refused.
+    /// Another token than the refused one.
     pub(crate) async fn renewed(&self, refused: &str) -> Result<String, Failure> {
         let mut held = self.token.lock().await;
         match &*held {
@@ -185,7 +185,7 @@ impl SignIn {
     }
 }
 
-/// WL0615 for a client that the issuer does not take, WL0616 for one that fails.
+/// WL0615 if the issuer refuses the client, WL0616 if the issuer fails.
 async fn refused(token_url: &Url, response: Response) -> Failure {
     let status = response.status();
     let Refused { error, error_description } = response.json().await.unwrap_or_default();
@@ -216,7 +216,7 @@ fn unusable(message: String) -> Failure {
         .help("a client signs in by WINDLASS_CLIENT_ID, WINDLASS_CLIENT_SECRET and WINDLASS_TOKEN_URL")
 }
 
-/// The URL without what may be a secret in it.
+/// The URL without its parts that may be secret.
 fn place(url: &Url) -> String {
     format!("{}{}", url.origin().ascii_serialization(), url.path())
 }

@@ -8,7 +8,8 @@ use crate::failure::{Exit, Failure};
 /// The exit code of a program that SIGINT has ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
-/// The signals that ask a process to end. From when it is made, none is missed and none ends the process by itself.
+/// The signals that ask a process to end. From its creation on it misses no signal, and no signal ends the process by
+/// itself.
 pub(crate) struct EndSignals {
     terminate: Signal,
     interrupt: Signal,

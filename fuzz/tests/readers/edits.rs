@@ -1,5 +1,5 @@
-//! A text that a few edits make of a file of the corpus. The corpus is sound, or nearly so: an edited text gets further
-//! into a reader than bytes at random do, and a repeated part shows work that grows faster than the text.
+//! A text that a few edits make of a file of the corpus. The corpus is sound, or nearly so. An edited text gets further
+//! into a reader than random bytes do. A repeated part shows work that grows faster than the text.
 
 use bolero::TypeGenerator;
 
@@ -58,7 +58,7 @@ const PIECES: &[&str] = &[
 /// The longest text that is made.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// A file, and what is changed in it. Numbers of files and places are taken modulo how many there are.
+/// A file, and its edits. Numbers of files and places are taken modulo how many there are.
 #[derive(Debug, Clone, TypeGenerator)]
 pub(crate) struct Edited {
     file: u16,

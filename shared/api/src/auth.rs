@@ -13,17 +13,18 @@ use crate::problem::{Kind, Refusal};
 /// Characters of a caller's name that are kept.
 const MAX_CALLER_CHARS: usize = 128;
 
-/// How callers prove who they are.
+/// How callers prove their identity.
 #[derive(Debug, Clone)]
 pub enum Auth {
     /// Every caller that sends this token may do everything.
     Token(Token),
-    /// A gateway before this API has verified the call's token (OIDC), and the host hands over who it found as a
-    /// [`Verified`] extension of the request. A call without one did not come through the gateway: it is refused.
+    /// A gateway before this API has verified the call's token (OIDC). The host hands over the token's subject as a
+    /// [`Verified`] extension of the request. A call without one did not come through the gateway, and the API refuses
+    /// it.
     Gateway,
 }
 
-/// Whom a gateway has verified: made by the host of what the gateway says, never of what the caller sent.
+/// The caller that a gateway has verified. The host makes it from the gateway's word, never from the caller's request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The token's subject, or the client that it was issued to.

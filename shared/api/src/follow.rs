@@ -11,25 +11,25 @@ use windlass_engine::ports::{EventCursor, LoggedEvent, PortError};
 use crate::seen::SeenEvents;
 use crate::state::ApiState;
 
-/// Events that are read at once.
+/// How many events one read takes.
 const BATCH: usize = 100;
 /// How long one wait for the run to change lasts.
 const WAIT: Duration = Duration::from_secs(30);
-/// Bytes of events after which a stream that is answered as a whole ends: far below what a host can answer (AWS Lambda:
-/// 6 MB), also when the last event is the largest there can be.
+/// Bytes of events after which a stream ends if its host gives only whole answers. Even with the largest last event
+/// this is far below the limit of an answer (AWS Lambda: 6 MB).
 const MAX_WHOLE_BYTES: usize = 1024 * 1024;
 
 /// The events of a run after a place, until the run has ended.
 pub(crate) struct Follower {
     api: ApiState,
-    /// As it was before the log was last read: what it says has happened is in the log.
+    /// The run as it was before the last read of the log: the log has everything that it shows.
     run: Run,
     after: Option<EventCursor>,
     read: VecDeque<LoggedEvent>,
     seen: SeenEvents,
     /// The bytes of the events that the stream has sent.
     told: usize,
-    /// When it ends, if its host answers only what is whole.
+    /// When it ends, if its host gives only whole answers.
     until: Option<Instant>,
     /// Its place among the streams that may be open at once.
     _permit: OwnedSemaphorePermit,
@@ -47,7 +47,7 @@ impl Follower {
         self.told += bytes;
     }
 
-    /// Reads what is there; gives whether the run has ended and nothing is left.
+    /// Reads the waiting events; gives whether the run has ended and no event is left.
     pub(crate) async fn is_over(&mut self) -> Result<bool, PortError> {
         self.read_on().await?;
         Ok(self.read.is_empty() && self.run.status.is_final())

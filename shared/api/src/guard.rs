@@ -1,4 +1,4 @@
-//! What stands before every call: who may make it, and what no answer may lack.
+//! The guard before every call: it refuses callers, and sets the headers of every answer.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
@@ -39,7 +39,7 @@ pub(crate) async fn admit(State(api): State<ApiState>, mut request: Request, nex
     next.run(request).await
 }
 
-/// Refuses what is addressed to another name, or comes from a page of another.
+/// Refuses a call to another name, or from a page of another name.
 fn check_place(hosts: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let named = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let named: Vec<&str> = named.chain(uri.authority().map(axum::http::uri::Authority::as_str)).collect();

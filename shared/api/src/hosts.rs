@@ -1,5 +1,5 @@
 //! The names that the API may be reached by. A web page that makes its own name point here (DNS rebinding) sends that
-//! name in `Host`, and any page sends its own in `Origin`: both are refused.
+//! name in `Host`. Any page sends its own name in `Origin`. The API refuses both.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 pub enum AllowedHosts {
     /// These host names, with their ports.
     Names(BTreeSet<String>),
-    /// Any. Only for an API that nothing reaches but a gateway: the gateway routes the calls to its own domain alone, so
-    /// a foreign name never gets here.
+    /// Any. Only for an API that only a gateway can reach. The gateway routes only calls to its own domain, so a
+    /// foreign name never gets here.
     BehindGateway,
 }
 
@@ -52,8 +52,8 @@ impl AllowedHosts {
         }
     }
 
-    /// Whether a page of that origin may call: only one that was served from an allowed name, which behind a gateway is
-    /// the name that the call itself is addressed to.
+    /// Whether a page of that origin may call: its origin must be an allowed name. Behind a gateway that is the name in
+    /// the call's own address.
     pub(crate) fn allow_origin(&self, origin: &str, addressed: &[&str]) -> bool {
         let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
         authority.is_some_and(|authority| match self {

@@ -56,7 +56,7 @@ pub fn app(state: ApiState) -> Router {
         .with_state(state)
 }
 
-/// What answers an operation.
+/// The handler of an operation.
 fn handler(operation: Operation) -> MethodRouter<ApiState> {
     match operation {
         Operation::Health => get(service::health),

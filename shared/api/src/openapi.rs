@@ -1,4 +1,4 @@
-//! The API's own description (OpenAPI 3.1), made from the table of operations and the schemas of what is sent.
+//! The API's own description (`OpenAPI` 3.1), made from the table of operations and the schemas of bodies.
 
 use std::sync::LazyLock;
 
@@ -69,7 +69,7 @@ fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {
     generator.subschema_for::<T>().to_value()
 }
 
-/// The schema of what is read: what has a default may be left out.
+/// The schema of a request's body: a caller may leave out a key with a default.
 fn read_schema<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| {
         settings.inline_subschemas = true;
@@ -82,7 +82,7 @@ fn read_schema<T: JsonSchema>() -> Value {
 struct Text {
     id: &'static str,
     summary: &'static str,
-    /// The statuses of success, and what they mean.
+    /// The statuses of success, and their meaning.
     answers: &'static [(u16, &'static str)],
 }
 

@@ -1,5 +1,5 @@
-//! The operations of the API, as data: one table from which the routes and their document are made. What answers them
-//! is paired with them in `lib.rs`.
+//! The operations of the API, as data: one table from which the routes and their document are made. `lib.rs` pairs them
+//! with their handlers.
 
 /// The operations of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

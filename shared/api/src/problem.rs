@@ -11,11 +11,11 @@ pub struct Problem {
     /// The page that explains problems of this kind.
     #[serde(rename = "type")]
     pub uri: String,
-    /// What problems of this kind are called.
+    /// The title of problems of this kind.
     pub title: String,
     /// The HTTP status.
     pub status: u16,
-    /// What happened this time.
+    /// The failure of this call.
     pub detail: String,
     /// The stable code, such as `WL0410`.
     pub code: String,
@@ -27,7 +27,7 @@ pub struct Problem {
     pub faults: Vec<Fault>,
 }
 
-/// One thing that is wrong with what was sent.
+/// One fault of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Fault {
     /// The stable code of this kind of fault.
@@ -42,7 +42,7 @@ pub struct Fault {
     /// The character of the line, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<usize>,
-    /// What would mend it.
+    /// The way to mend it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
 }
@@ -127,13 +127,13 @@ impl Refusal {
         Self(Box::new(Parts { problem, headers: Vec::new() }))
     }
 
-    /// With what it is about.
+    /// With the path of its subject.
     pub(crate) fn about(mut self, path: String) -> Self {
         self.0.problem.instance = Some(path);
         self
     }
 
-    /// With what is wrong, one by one.
+    /// With the faults, one by one.
     pub(crate) fn with_faults(mut self, faults: Vec<Fault>) -> Self {
         self.0.problem.faults = faults;
         self

@@ -9,7 +9,7 @@ use windlass_engine::submit::StartError;
 
 use crate::problem::{Fault, Kind, Refusal};
 
-/// Seconds after which a host that is busy may be asked again.
+/// Seconds after which a caller may ask a busy host again.
 const RETRY_AFTER_SECS: u32 = 1;
 
 impl Refusal {
@@ -94,7 +94,7 @@ impl From<PutError> for Refusal {
     }
 }
 
-/// A fault of the definition like any other, but one that only this host finds.
+/// A fault of the definition like any other, which only this host finds.
 impl From<ScheduleRefusal> for Refusal {
     fn from(refusal: ScheduleRefusal) -> Self {
         let ScheduleRefusal { code, path, message, help } = refusal;

@@ -141,7 +141,7 @@ impl Parameters {
         read(text).map(Some).ok_or_else(refused)
     }
 
-    /// How many entries a page of a list is to have.
+    /// How many entries a page of a list should have.
     pub(crate) fn limit(&self) -> Result<usize, Refusal> {
         let in_range = |text: &str| text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         let limit = self.read("limit", &format!("a number from 1 to {MAX_LIMIT}"), in_range)?;
@@ -219,7 +219,7 @@ pub(crate) async fn json<T: DeserializeOwned + Default>(
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    // Serde reads a struct from a sequence too: what stands where would be a second, unwritten format.
+    // Serde reads a struct from a sequence too. The order of its values would be a second, unwritten format.
     if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(malformed("the body is not a JSON object".to_owned()));
     }

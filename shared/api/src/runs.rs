@@ -1,4 +1,4 @@
-//! Runs: started, waited for, shown, listed, and what is asked of them.
+//! Runs: start, wait, show, list, and requests to them.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -25,16 +25,16 @@ use crate::request::{self, ActionPath, Parameters, RunPath, TaskPath};
 use crate::state::ApiState;
 use crate::view::RunList;
 
-/// Bytes of the body that starts a run: its input, and what stands around it.
+/// Bytes of the body that starts a run: its input, and the text around it.
 const MAX_START_BYTES: usize = MAX_INPUT_BYTES + 4096;
 /// Bytes of the body of a request to a run.
 const MAX_CONTROL_BYTES: usize = 16 * 1024;
 
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
-/// Says that the run is one that an earlier call with the same key had started.
+/// Says that an earlier call with the same key had started the run.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// What starts a run. An empty body means an empty input.
+/// The body that starts a run. An empty body means an empty input.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct StartBody {
@@ -44,7 +44,7 @@ pub(crate) struct StartBody {
     version: Option<TaskVersion>,
 }
 
-/// What goes with a cancellation or a kill; it may be left out.
+/// The body of a cancellation or a kill; a caller may leave it out.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct CancelBody {

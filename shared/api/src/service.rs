@@ -1,4 +1,4 @@
-//! The service itself: whether it answers, who works for it, and what it does not have.
+//! The service itself: its health, its agents, and the answer to unknown paths.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -36,11 +36,12 @@ pub(crate) async fn agents(State(api): State<ApiState>, parameters: Parameters) 
     Ok(Json(AgentList { agents: agents.into_iter().map(AgentView::of).collect() }))
 }
 
-/// What goes with a drain; it may be left out.
+/// The body of a drain; a caller may leave it out.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DrainBody {
-    /// How long the agent may finish what it performs, such as `5m`, at most `24h`; absent: `5m`. The rest is handed back.
+    /// How long the agent's running attempts may take, such as `5m`, at most `24h`; absent: `5m`. It hands back the
+    /// rest.
     within: Option<String>,
 }
 

@@ -18,7 +18,7 @@ use crate::auth::Auth;
 use crate::hosts::AllowedHosts;
 use crate::request::MAX_WAIT;
 
-/// Calls that may wait for the end of a run at once. One more is answered at once, as if it had not asked to wait.
+/// Calls that may wait for the end of a run at once. The API answers one more at once, as if it had not asked to wait.
 const MAX_WAITS: usize = 1000;
 /// Event streams that may be open at once.
 pub(crate) const MAX_STREAMS: usize = 1000;
@@ -26,20 +26,20 @@ pub(crate) const MAX_STREAMS: usize = 1000;
 /// The settings of the API that the host decides.
 #[derive(Debug, Clone)]
 pub struct ApiConfig {
-    /// How callers prove who they are.
+    /// How callers prove their identity.
     pub auth: Auth,
     /// The names that the API is reached by.
     pub hosts: AllowedHosts,
-    /// Cancelled when the host shuts down: calls that wait are answered, event streams end.
+    /// Cancelled when the host shuts down: the API answers waiting calls, and event streams end.
     pub shutdown: CancellationToken,
     /// The longest that a call may wait for the end of a run. A caller that asks for more waits this long.
     pub max_wait: Duration,
-    /// How long an event stream lasts that has nothing to tell; one that has told something ends once nothing further
-    /// is there. Its reader resumes it. For hosts whose answers reach the caller only when they are whole. Absent: a
+    /// How long an event stream without events lasts. A stream that has sent events ends once no further event is
+    /// there. Its reader resumes it. For hosts whose answers reach the caller only when they are whole. Absent: a
     /// stream lasts until its run has ended.
     pub stream_for: Option<Duration>,
-    /// The most bytes of an answer's body that the host can hand over. A larger one is refused with a problem (WL0421).
-    /// Not to be set where streams have no end.
+    /// The most bytes of an answer's body that the host can hand over. The API refuses a larger one with a problem
+    /// (WL0421). Not to be set where streams have no end.
     pub max_answer: Option<usize>,
     /// Holds an error while the host cannot do its work; `/healthz` then answers with it as a problem. Absent: the host
     /// has no such state.

@@ -17,9 +17,9 @@ use crate::request::{self, Parameters, TaskPath, VersionPath, malformed};
 use crate::state::ApiState;
 use crate::view::{PutAnswer, TaskList, TaskView, VersionList, VersionSummary, VersionView, shown};
 
-/// Due times that are shown of a schedule.
+/// How many due times of a schedule the API shows.
 const SHOWN_DUE: usize = 5;
-/// What definitions are sent as. JSON is YAML too, so one reader reads them all.
+/// The media types of definitions. JSON is YAML too, so one reader reads them all.
 const DEFINITION_TYPES: [&str; 5] =
     ["application/yaml", "application/json", "application/x-yaml", "text/yaml", "text/x-yaml"];
 

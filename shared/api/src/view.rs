@@ -22,7 +22,7 @@ pub struct Health {
     pub version: String,
 }
 
-/// What became of a definition that was put.
+/// The result of putting a definition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PutAnswer {
     /// The task's name.
@@ -42,7 +42,7 @@ pub struct TaskView {
     pub task: TaskName,
     /// Its newest version.
     pub version: TaskVersion,
-    /// Its purpose, in its author's words.
+    /// The task's purpose, in its author's words.
     pub description: Option<String>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -131,7 +131,7 @@ pub struct EventList {
     pub next: Option<String>,
 }
 
-/// An agent, as it says of itself.
+/// An agent, by its own entry in the register.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AgentView {
     /// Who it is.
@@ -146,7 +146,7 @@ pub struct AgentView {
     pub version: String,
     /// Its machine and process: `host/pid`.
     pub address: String,
-    /// It takes nothing further and ends when what it performs has ended.
+    /// It takes nothing further, and ends when its attempts have ended.
     pub draining: bool,
     /// When it came up.
     #[schemars(extend("format" = "date-time"))]

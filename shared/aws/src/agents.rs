@@ -3,8 +3,8 @@
 //! To list all agents is one query for each pool of the stack. The template names the pools to the programs that list, so
 //! no index of pools has to be kept.
 //!
-//! An agent says that it is there every ten seconds. That is written when anything but the time has changed, and once
-//! a minute: an idle agent costs one write unit a minute instead of six.
+//! An agent says that it is there every ten seconds. An agent writes its item when anything but the time has changed,
+//! and once a minute. So an idle agent costs one write unit a minute instead of six.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use crate::settings::Settings;
 use crate::table::requests::{Expression, Query, Table};
 use crate::table::{Item, PK, SK, agent, text};
 
-/// A registration that changes nothing but its time is written when the one before is this old.
+/// An agent writes a registration that changes only its time when the last one is this old.
 const WRITE_AFTER: Millis = Millis::from_secs(60);
 /// Agents that are listed of one pool.
 const MAX_AGENTS: usize = 10_000;
@@ -33,7 +33,7 @@ pub struct AgentTable {
     table: Table,
     /// The pools of the stack; none in an agent's process, which lists no agents.
     pools: Vec<PoolName>,
-    /// What this program wrote last: of its own agent, in an agent's process.
+    /// The last entry that this program wrote: its own agent's, in an agent's process.
     written: Mutex<HashMap<AgentId, AgentRecord>>,
     /// The pools of the agents that this program listed last.
     listed: Mutex<HashMap<AgentId, PoolName>>,
@@ -68,7 +68,7 @@ impl AgentTable {
     }
 }
 
-/// Whether the register would tell what an agent says, but for a time that is less than a minute old.
+/// Whether the register has the agent's entry already, but for a time that is less than a minute old.
 fn is_told(written: &AgentRecord, agent: &AgentRecord) -> bool {
     let unchanged = AgentRecord { seen_at: agent.seen_at, ..written.clone() } == *agent;
     unchanged && written.seen_at <= agent.seen_at && agent.seen_at.since(written.seen_at) < WRITE_AFTER
@@ -92,7 +92,7 @@ impl Agents for AgentTable {
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
         let written = self.written().remove(id).map(|agent| agent.pool);
         let listed = self.listed().remove(id);
-        // An agent forgets itself, the sweeper one that it listed: a program that did neither knows of none to forget.
+        // An agent forgets itself, and the sweeper an agent that it listed. Any other program knows no agent to forget.
         let Some(pool) = written.or(listed) else { return Ok(()) };
         self.table.remove(agent::agent_key(&pool, id)).await
     }
@@ -106,8 +106,8 @@ impl Agents for AgentTable {
     }
 }
 
-/// A registration that cannot be read is left out, and the log says so: lists and the sweeper go on for all other agents.
-/// The agent itself, if it lives, writes its registration anew within a minute.
+/// This leaves an unreadable registration out and logs it, so that lists and the sweeper go on for all other agents. A
+/// living agent writes its entry again within a minute.
 fn read(pool: &PoolName, item: &Item) -> Option<AgentRecord> {
     let id = item.get(SK).and_then(|id| id.as_s().ok()).map_or("without an id", String::as_str);
     match agent::decode(pool, item).map_err(|damage| damage.of(format_args!("agent {id}"))) {

@@ -1,7 +1,7 @@
 //! The event bus on `EventBridge`.
 //!
-//! An event that is too large for the bus by itself is published without its `data`; in its place stands what was left
-//! out, and where the whole can be read:
+//! If one event is too large for the bus, it is published without its `data`. In its place stand the omitted size, and
+//! the address of the whole:
 //! ```json
 //! {"omitted": {"bytes": 1204332, "read": "/v1/runs/RUN/events"}}
 //! ```
@@ -27,8 +27,8 @@ const SOURCE: &str = "windlass";
 const MAX_ENTRIES: usize = 10;
 /// Bytes of all entries of one request, counted as
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-putevent-size.html> does: less than 1 MB since January
-/// 2026, 256 KB before. The decimal megabyte is below it however it is meant, and the rest is room for the envelope that
-/// the bus puts around an event before it goes to a target with the same limit, such as a queue.
+/// 2026, 256 KB before. The decimal megabyte is below both readings of 1 MB. The rest is room for the bus's envelope
+/// around an event, because a target such as a queue has the same limit.
 const MAX_REQUEST_BYTES: usize = 1_000_000;
 /// Requests for the same events.
 const MAX_ROUNDS: u32 = 4;
@@ -49,7 +49,7 @@ impl EventBridgeBus {
         Self { client: clients.eventbridge.clone(), bus: settings.bus.clone() }
     }
 
-    /// Publishes entries that fit one request, until each has been taken; those that failed are asked for again, alone.
+    /// Publishes entries that fit one request until the bus has taken each. It repeats only the failed ones.
     async fn publish_some(&self, mut entries: Vec<PutEventsRequestEntry>) -> Result<(), PortError> {
         let mut wait = FIRST_WAIT;
         let mut refused = None;
@@ -79,7 +79,7 @@ impl EventBridgeBus {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Why an entry was not taken, by its own answer: answers come in the order of the entries.
+    /// Why the bus did not take an entry, by its own answer. Answers come in the order of the entries.
     fn failure(&self, answer: Option<&PutEventsResultEntry>) -> Option<PortError> {
         if answer.is_some_and(|answer| answer.event_id().is_some()) {
             return None;

@@ -48,8 +48,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Makes the clients; nothing is requested yet, save what the chain of credentials needs.
-    /// `credentials`: in place of the default chain. `patience`: so many times the usual time limits.
+    /// Makes the clients. Only the chain of credentials may make requests yet. `credentials`: in place of the default
+    /// chain. `patience`: so many times the usual time limits.
     pub(crate) async fn connect(
         settings: &Settings,
         credentials: Option<SharedCredentialsProvider>,

@@ -16,13 +16,13 @@ pub(crate) const OVER_LIMIT: &str = "WL0314";
 pub(crate) const UNAVAILABLE: &str = "WL0330";
 /// There is no such queue.
 pub(crate) const NO_QUEUE: &str = "WL0331";
-/// AWS does not allow the request, or does not know who asks.
+/// AWS does not allow the request, or does not know the caller.
 pub(crate) const DENIED: &str = "WL0332";
 /// AWS refuses the request as wrong.
 pub(crate) const INVALID: &str = "WL0333";
 /// There is no such table, bus, schedule group or bucket.
 pub(crate) const NO_RESOURCE: &str = "WL0334";
-/// AWS answered what this program does not know.
+/// This program does not know AWS's answer.
 pub(crate) const UNEXPECTED: &str = "WL0335";
 
 /// Bytes of AWS's own message that an error repeats.
@@ -78,8 +78,8 @@ impl Kind {
     }
 }
 
-/// A failed request as the engine sees it. `operation` is the API's name of it (`PutItem`), `subject` what it was
-/// about (the table's name). The message never holds what was sent.
+/// A failed request as the engine sees it. `operation` is the API's name of it (`PutItem`), `subject` its resource (the
+/// table's name). The message never holds the request's values.
 ///
 /// It fits `map_err(|error| classify("PutItem", table, &error))`.
 pub(crate) fn classify<E>(operation: &str, subject: &str, error: &SdkError<E, HttpResponse>) -> PortError
@@ -115,8 +115,8 @@ pub(crate) fn classify_transaction(
     port_error(OPERATION, subject, kind, &told(cancelled))
 }
 
-/// The failure of one entry of a batch that was accepted as a whole, by the code and message of that entry; where the
-/// code is not known, by whose fault the service says that it is.
+/// The failure of one entry of an accepted batch, by the entry's code and message. If the code is unknown, the
+/// service's word for whose fault it is decides.
 pub(crate) fn classify_entry(
     operation: &str,
     subject: &str,
@@ -212,7 +212,7 @@ fn is_passing(code: &str) -> bool {
         "ServiceUnavailableException",
         "RequestTimeout",
         "RequestTimeoutException",
-        // Credentials that have run out are fetched anew; a clock that is wrong is corrected by the SDK.
+        // The SDK fetches new credentials for expired ones, and corrects a wrong clock.
         "ExpiredToken",
         "ExpiredTokenException",
         "RequestExpired",

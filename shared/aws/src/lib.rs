@@ -1,5 +1,5 @@
-//! The engine's ports on AWS: saga records and tasks in one `DynamoDB` table, queues in SQS, events on an `EventBridge`
-//! bus, due times in `EventBridge` Scheduler, large payloads in S3.
+//! The engine's ports on AWS. Saga records and tasks are in one `DynamoDB` table, queues in SQS, and large payloads in
+//! S3. Events go to an `EventBridge` bus, and `EventBridge` Scheduler keeps due times.
 
 mod agents;
 mod bus;
@@ -47,13 +47,13 @@ pub struct AwsHost {
 }
 
 impl AwsHost {
-    /// Makes the clients. Nothing is requested of the stack yet.
+    /// Makes the clients, and requests nothing of the stack yet.
     pub async fn connect(settings: Settings) -> Self {
         Self::with(settings, None, 1).await
     }
 
-    /// Makes the clients with those credentials, in place of the default chain, and with `patience` times the time that
-    /// requests have of AWS: an emulator on a busy machine takes longer, and what it did is not to be asked again.
+    /// Makes the clients with those credentials, in place of the default chain. Requests may take `patience` times as
+    /// long as to AWS: an emulator on a busy machine is slow, and must not get a request twice.
     pub async fn connect_as(settings: Settings, credentials: SharedCredentialsProvider, patience: u32) -> Self {
         Self::with(settings, Some(credentials), patience).await
     }
@@ -64,8 +64,7 @@ impl AwsHost {
         Self { settings, clients, meter }
     }
 
-    /// The stack as everything that the engine's loops need of a host, and the definitions by which its runs are read,
-    /// for the loops to share.
+    /// The stack's ports for the engine's loops, and the definitions of its runs, which the loops share.
     pub fn ports(&self) -> (Ports, Arc<Definitions>) {
         let tasks = self.tasks();
         let definitions = Arc::new(Definitions::new(tasks.clone()));
@@ -121,7 +120,7 @@ impl AwsHost {
         &self.settings
     }
 
-    /// The clients, for what no port has.
+    /// The clients, for requests that no port has.
     pub fn clients(&self) -> &Clients {
         &self.clients
     }

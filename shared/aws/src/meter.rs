@@ -1,18 +1,18 @@
-//! What AWS would bill: every request by service and operation, with its billed units.
+//! AWS's bill: every request by service and operation, with its billed units.
 //!
-//! One [`Meter`] is registered on all clients of a program and sees each attempt of each request, the SDK's own
-//! retries included. What no client sends, such as the invocation that a Lambda itself is, its program counts by
-//! [`Meter::count`]. Rules of billing, one unit being
+//! One [`Meter`] is registered on all clients of a program and sees each attempt of each request, the SDK's own retries
+//! included. A program counts by [`Meter::count`] what no client sends, such as a Lambda's own invocation. Rules of
+//! billing, one unit being
 //! - SQS: a request of up to 64 KB; a batch by the bytes of all its messages, a receive by what came
 //!   (<https://aws.amazon.com/sqs/pricing/>);
-//! - `DynamoDB`: a write unit (1 KB) or a read unit (4 KB, half when eventually consistent), as reported with each
-//!   answer, the table apart from each index
+//! - `DynamoDB`: a write unit (1 KB) or a read unit (4 KB, half when eventually consistent), for the table and each
+//!   index, by each answer
 //!   (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/read-write-operations.html>);
 //! - `EventBridge`: 64 KB of one event (<https://aws.amazon.com/eventbridge/pricing/>);
 //! - Scheduler and S3: a request.
 //!
-//! [`Meter::report`] writes one log line with what was counted since the line before, so that the sum over the lines
-//! of all processes is the whole:
+//! [`Meter::report`] writes one log line with the counts since the line before. The sum over the lines of all processes
+//! is the whole:
 //! ```json
 //! {"message": "meter", "meter.reads": "reported",
 //!  "meter.entries": "[{\"service\":\"DynamoDB\",\"operation\":\"PutItem\",\"requests\":3,\"units\":4.0},
@@ -36,8 +36,8 @@ pub enum ReadUnits {
     /// As `DynamoDB` reports them with each answer.
     #[default]
     Reported,
-    /// Computed from the size of what was read, for the local stack, which reports 1 for each read. Of an item of
-    /// which only a part is asked for the part is counted, so ask for whole items where it matters.
+    /// The meter computes them from the size of each answer, because the local stack reports 1 for each read. If a read
+    /// asks for a part of an item, only that part counts. So ask for whole items where it matters.
     Sized,
 }
 
@@ -126,7 +126,7 @@ impl Meter {
         self.shared.reads
     }
 
-    /// Counts requests that only the caller knows of, such as `("Lambda", "Invoke", 1, 1.0)`.
+    /// Counts requests that only the caller knows, such as `("Lambda", "Invoke", 1, 1.0)`.
     pub fn count(&self, service: &str, operation: &str, requests: u64, units: f64) {
         self.add(service, operation, None, requests, units);
     }
@@ -169,8 +169,8 @@ impl Meter {
         Snapshot { entries }
     }
 
-    /// Logs what was counted since the last report, if anything was. Programs call it at the end of an invocation, or
-    /// on an interval and at their end.
+    /// Logs the counts since the last report, if there are any. Programs call it at the end of an invocation, or on an
+    /// interval and at their end.
     pub fn report(&self) {
         let mut reported = self.shared.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.snapshot();

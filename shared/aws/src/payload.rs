@@ -1,8 +1,8 @@
 //! Payloads: JSON values that are too long for an item, in S3 under the SHA-256 of their text.
 //!
-//! A payload is put before the item that refers to it, and never changed or deleted by this program: equal values
-//! share it. Why S3 alone and no item of its own: beyond 8 KB an item costs more to write than an object, an object
-//! may be as long as an input or an output may be, and equal values (the input of a schedule) are put once.
+//! This program puts a payload before the item that refers to it, and never changes or deletes it. Equal values share
+//! one payload, such as the input of a schedule. A payload has no item of its own. Beyond 8 KB an item costs more to
+//! write than an object, and an object may be as long as any input or output.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ use crate::error::{DENIED, UNAVAILABLE, classify};
 use crate::recent::Recent;
 use crate::table::held::{Hash, Incoming, Outgoing, Reference};
 
-/// A payload is not there, or is not what was put.
+/// A payload is missing, or has changed since it was put.
 const LOST: &str = "WL0346";
 
-/// Bytes of JSON of the payloads that are kept in memory; their values take a few times that.
+/// Bytes of JSON of the payloads in memory; their values take a few times that.
 const MAX_CACHED_BYTES: usize = 16 * 1024 * 1024;
 /// Requests at a time.
 const MAX_REQUESTS: usize = 32;
@@ -58,7 +58,7 @@ impl Payloads {
         Ok(())
     }
 
-    /// Reads what is referred to.
+    /// Reads the payloads of these references.
     pub(crate) async fn get(&self, references: impl Iterator<Item = Reference>) -> Result<Incoming, PortError> {
         let (mut incoming, mut unknown) = (Incoming::new(), HashMap::new());
         for reference in references {

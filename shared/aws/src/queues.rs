@@ -60,7 +60,8 @@ impl SqsQueues {
         self.urls.get(queue, &self.names.of(queue)).await
     }
 
-    /// A failure with a queue; one that is not there is looked up again the next time, for it may have been made.
+    /// A failure with a queue. If the queue is missing, the next call looks it up again, because it may have been made
+    /// since.
     fn failed(&self, queue: &QueueName, error: PortError) -> PortError {
         if error.code == NO_QUEUE {
             self.urls.forget(queue);
@@ -252,7 +253,7 @@ impl Queues for SqsQueues {
     }
 }
 
-/// What to do about a queue that is not there: the control queue of an agent that has ended is not missed.
+/// Takes a missing control queue for no failure: its agent has ended.
 fn unless_gone<T>(queue: &QueueName, done: Result<T, PortError>, gone: T) -> Result<T, PortError> {
     match (done, queue) {
         (Err(error), QueueName::Control { agent, .. }) if error.code == NO_QUEUE => {
@@ -292,9 +293,10 @@ fn unbuilt(operation: &str, error: &BuildError) -> PortError {
     PortError::new(ErrorClass::Bug, UNEXPECTED, format!("build an entry of {operation}: {error}"))
 }
 
-/// A message as SQS takes it. Our messages are JSON, which escapes all that SQS refuses
-/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>) but the last two
-/// characters of the first plane: in JSON these can stand only inside a text, where an escape means the same.
+/// A message as SQS takes it. SQS refuses some characters
+/// (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_SendMessageBatch.html>). JSON escapes
+/// all of them but the last two of the first plane. In JSON these can stand only inside a text, where an escape means
+/// the same.
 fn acceptable(message: Outgoing) -> Outgoing {
     if !message.body.contains(['\u{fffe}', '\u{ffff}']) {
         return message;
@@ -351,7 +353,7 @@ fn answer_to_send(
     Answer { done: sent.into_iter().filter(is_whole).map(|entry| entry.id).collect(), failed }
 }
 
-/// A message as it was received. One that did not arrive as SQS has it is left where it is, and comes again.
+/// A message as it was received. A message that did not arrive as SQS has it stays in its queue, and comes again.
 fn delivery(queue: &str, message: Message) -> Option<Received> {
     let id = message.message_id.clone().unwrap_or_default();
     let delivery = whole(message);

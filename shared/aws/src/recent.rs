@@ -1,10 +1,10 @@
-//! Values that were used lately, bounded in bytes; the least recently used is given up first.
+//! Recently used values, bounded in bytes. It drops the least recently used value first.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Values by key, shared by all who hold it.
+/// Values by key, shared by all holders.
 pub(crate) struct Recent<K, V> {
     most_bytes: usize,
     state: Mutex<State<K, V>>,
@@ -41,7 +41,7 @@ impl<K: Hash + Eq + Copy, V: Clone> Recent<K, V> {
         Some(value)
     }
 
-    /// Keeps a value of about so many bytes, unless `keeps` says of the one that is there that it is to stay.
+    /// Keeps a value of about so many bytes, unless `keeps` says that the present value should stay.
     pub(crate) fn put_unless(&self, key: K, value: V, bytes: usize, keeps: impl FnOnce(&V) -> bool) {
         let mut state = self.lock();
         if state.entries.get(&key).is_some_and(|entry| keeps(&entry.value)) {

@@ -1,8 +1,8 @@
 //! Saga records in the table.
 //!
-//! A transition is one conditional write of the run's head. A small run is its head alone; the states of a large one
-//! are spilled from the head to pages that never change once they are written, so that what was read of them stays
-//! true and is kept in memory. A load is one read of the head, and of the pages that are not known.
+//! A transition is one conditional write of the run's head. A small run is its head alone. The head of a large run
+//! spills states to pages, which never change once they are written. So a process keeps the pages that it has read in
+//! memory. A load is one read of the head, and of the unknown pages.
 
 mod layout;
 mod list;
@@ -35,9 +35,9 @@ use crate::table::head::{head_key, subject};
 use crate::table::requests::{Reading, Table};
 use crate::table::{REVISION, list as list_item, read_number};
 
-/// Bytes of runs that are kept in memory, about.
+/// About how many bytes of runs a process keeps in memory.
 const MAX_CACHED_BYTES: usize = 64 * 1024 * 1024;
-/// Tasks that are remembered to have their item in the list of lists.
+/// How many tasks a process remembers that have their item in the list of lists.
 const MAX_LISTED_TASKS: usize = 100_000;
 /// The first wait for a change of a run, and the longest.
 const POLLS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -60,7 +60,7 @@ pub struct RunTable {
 }
 
 impl RunTable {
-    /// The runs of a stack. The definitions tell what the events of a run were.
+    /// The runs of a stack. The definitions are needed to name a run's events.
     pub fn new(clients: &Clients, settings: &Settings, definitions: Arc<Definitions>, clock: Arc<dyn Clock>) -> Self {
         Self {
             table: Table::new(clients.dynamodb.clone(), &settings.table),
@@ -150,7 +150,7 @@ impl Runs for RunTable {
         self.look(now, untouched_since, most).await
     }
 
-    /// No log is kept: what the record tells of what has happened, at the places of the commits that changed it last.
+    /// There is no log. These are the events that the record shows, at the places of the commits that changed it last.
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         let Some(known) = self.read(id, Reading::Consistent).await? else { return Ok(Vec::new()) };
         let run = &known.run;

@@ -1,9 +1,9 @@
-//! Due times, kept by `EventBridge` Scheduler: one schedule for each task, of the task's name, in the group of the
-//! stack, that sends the task's due message to the inbox.
+//! `EventBridge` Scheduler keeps the due times. Each task has one schedule of its own name in the stack's group, which
+//! sends the task's due message to the inbox.
 //!
-//! A due time reaches the inbox within a minute of its time, at least once (AWS: "60 second precision"); its run is
-//! the same however often it comes, because the run's id is derived from the nominal time in the message. One that
-//! Scheduler gives up goes to a dead-letter queue, from which the process manager fires it after all.
+//! A due time reaches the inbox within a minute of its time, at least once (AWS: "60 second precision"). Its run is the
+//! same however often it comes, because the run's id is derived from the nominal time in the message. If Scheduler
+//! gives a due time up, it puts it into a dead-letter queue. The process manager fires it from there.
 
 mod expression;
 mod given_up;
@@ -35,7 +35,7 @@ pub use given_up::due_of_dead_letter;
 const EVENT_AGE_SECS: std::ops::RangeInclusive<u64> = 60..=86_400;
 /// The most attempts of one delivery (API reference, `RetryPolicy`); the age ends them.
 const MAX_ATTEMPTS: i32 = 185;
-/// What Scheduler puts in the place of this text: the nominal time, in RFC 3339.
+/// Scheduler replaces this text by the nominal time, in RFC 3339.
 /// <https://docs.aws.amazon.com/scheduler/latest/UserGuide/managing-schedule-context-attributes.html>
 const NOMINAL: &str = "<aws.scheduler.scheduled-time>";
 /// Turns of one put while others create and delete the same schedule.
@@ -57,8 +57,8 @@ struct Wanted {
 }
 
 impl AwsSchedules {
-    /// The schedules in the group that the settings name. Without a target ([`Settings::schedule_target`]) every
-    /// change is refused: the program was not meant to make any.
+    /// The schedules in the group that the settings name. Without a target ([`Settings::schedule_target`]) it refuses
+    /// every change, because the program should not make any.
     pub fn new(client: Client, settings: &Settings) -> Self {
         let (group, target) = (settings.schedule_group.clone(), settings.schedule_target.clone());
         Self { client, group, target }
@@ -108,7 +108,7 @@ impl AwsSchedules {
         }
     }
 
-    /// Whether there was one. All of it is replaced: AWS sets what a request leaves out to its default.
+    /// Whether there was one. All of it is replaced: AWS sets each value that a request leaves out to its default.
     async fn update(&self, task: &TaskName, wanted: &Wanted, now: Timestamp) -> Result<bool, PortError> {
         let request = self.client.update_schedule().group_name(&self.group).name(task.as_str());
         let sent = request
@@ -140,8 +140,8 @@ impl Schedules for AwsSchedules {
         Expression::of(schedule).map(|_| ())
     }
 
-    /// A schedule that is already as it must be is left alone: to write a rate's start date again would put off what
-    /// is just due.
+    /// Leaves a schedule alone that is already right: writing a rate's start date again would put off a time that is
+    /// just due.
     async fn put(&self, task: &TaskName, schedule: &Schedule, now: Timestamp) -> Result<(), PortError> {
         let wanted = self.wanted(task, schedule)?;
         for _ in 0..MAX_TURNS {
@@ -200,8 +200,7 @@ fn date(at: Timestamp) -> DateTime {
     DateTime::from_millis(at.as_millis())
 }
 
-/// A due time is delivered late, rather than not, for as long as the definition's catch-up window, within what AWS
-/// allows.
+/// Scheduler delivers a due time late, rather than not, within the definition's catch-up window and AWS's limits.
 fn event_age(catch_up: Millis) -> i32 {
     let seconds = catch_up.0.div_ceil(1000).clamp(*EVENT_AGE_SECS.start(), *EVENT_AGE_SECS.end());
     i32::try_from(seconds).unwrap_or(i32::MAX)

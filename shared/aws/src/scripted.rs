@@ -39,7 +39,7 @@ impl Scripted {
         Self { answer: Arc::new(Mutex::new(Box::new(answer))), asked: Arc::default() }
     }
 
-    /// Clients that speak to it, and what they are metered by. The SDK tries that often.
+    /// Clients that speak to it, and their meter. The SDK tries that often.
     pub(crate) fn clients(&self, attempts: u32) -> (Clients, Meter) {
         let connector = SharedHttpConnector::new(self.clone());
         let config = SdkConfig::builder()

@@ -1,9 +1,9 @@
-//! Who sent a message, by what SQS says of it.
+//! The sender of a message, as SQS names it.
 //!
-//! SQS gives with each message the id of the principal that sent it: of a role `ROLE-ID:SESSION`, of a user the user's id,
-//! of the account its number
-//! (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>). A sender chooses the
-//! session's name and nothing else. So the role tells an agent of one pool from one of another, and from the host.
+//! SQS gives with each message the id of the principal that sent it: `ROLE-ID:SESSION` for a role, the id of a user, or
+//! the number of the account
+//! (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ReceiveMessage.html>). A sender chooses
+//! the session's name and nothing else. So by the role the process manager knows the agents of each pool, and the host.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ pub enum Sender {
     AgentOf(PoolName),
     /// The coordinator, the process manager, or a schedule of theirs.
     Host,
-    /// A principal that the process manager was not told of, or one that SQS did not name.
+    /// An unknown principal, or none: SQS did not name the sender.
     Unknown,
 }
 

@@ -157,7 +157,7 @@ const TABLE: Expected =
 // https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_CreateEventBus.html
 const BUS: Expected =
     ("the name of an event bus: 1 to 256 letters, digits, `_`, `.` and `-`", |text| of(text, 1..=256, "_.-"));
-// Names of queues have 80 characters (CreateQueue); this leaves room for what follows the prefix.
+// Names of queues have 80 characters (`CreateQueue`); this leaves room after the prefix.
 const QUEUE_PREFIX: Expected =
     ("what the names of queues begin with: 1 to 40 letters, digits, `_` and `-`", |text| of(text, 1..=40, "_-"));
 // https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateScheduleGroup.html

@@ -44,22 +44,22 @@ pub(crate) const GENERATION: &str = "g";
 pub(crate) const LIST_KEY: &str = "list_key";
 /// The sort key of the index of runs (N, milliseconds).
 pub(crate) const SUBMITTED_AT: &str = "submitted_at";
-/// The partition key of the index of what is due (S).
+/// The partition key of the index of due runs (S).
 pub(crate) const DUE_SHARD: &str = "due_shard";
-/// The sort key of the index of what is due (N, milliseconds).
+/// The sort key of the index of due runs (N, milliseconds).
 pub(crate) const DUE_AT: &str = "due_at";
 /// When `DynamoDB` may delete the item (N, seconds since the epoch).
 pub(crate) const EXPIRES_AT: &str = "expires_at";
 
 /// The index of runs by task and time.
 pub(crate) const RUNS_INDEX: &str = "runs";
-/// The sparse index of what is due.
+/// The sparse index of due runs.
 pub(crate) const DUE_INDEX: &str = "due";
 
 /// A stored item is damaged, or of a version that this program does not know.
 pub(crate) const UNREADABLE: &str = "WL0345";
 
-/// Why an item is not what this program writes.
+/// Why this program cannot read an item.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Damage {
     /// An attribute is absent or of another type.
@@ -68,7 +68,7 @@ pub(crate) enum Damage {
     /// The packed body has a version that this reader does not know.
     #[error("it is of version {found}; this program knows version {known}")]
     UnknownVersion {
-        /// The version of what is stored.
+        /// The version of the stored format.
         found: u8,
         /// The version that the reader knows.
         known: u8,
@@ -110,7 +110,7 @@ pub(crate) fn read_number<T: std::str::FromStr>(item: &Item, name: &'static str)
     number.and_then(|number| number.parse().ok()).ok_or(Damage::Attribute(name))
 }
 
-/// The number of an attribute that need not be there.
+/// The number of an optional attribute.
 pub(crate) fn read_optional<T: std::str::FromStr>(item: &Item, name: &'static str) -> Result<Option<T>, Damage> {
     if item.contains_key(name) { read_number(item, name).map(Some) } else { Ok(None) }
 }

@@ -1,6 +1,6 @@
 //! Tasks in the table: a record for each, written conditionally, and its versions, which never change.
 //!
-//! Due times are kept by `EventBridge` Scheduler ([`crate::AwsSchedules`]), so there is no index of them here.
+//! `EventBridge` Scheduler keeps the due times ([`crate::AwsSchedules`]), so the table has no index of them.
 
 mod sources;
 
@@ -161,7 +161,7 @@ impl Tasks for TaskTable {
     }
 
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
-        // A version never changes, so a cheap read that finds it is right; one that does not may be behind.
+        // A version never changes, so a cheap read that finds it is right. A read that misses it may be behind.
         let key = task_version::version_key(name, version);
         let item = match self.table.get(key.clone(), Reading::Eventual).await? {
             None => self.table.get(key, Reading::Consistent).await?,
@@ -185,7 +185,7 @@ impl Tasks for TaskTable {
             after: after.map(task::task_key),
         };
         let mut records = Vec::new();
-        // Deleted tasks are passed over here, so a page may have to be filled from several answers.
+        // A page leaves out deleted tasks, so it may need several answers.
         while records.len() < most {
             let page = self.table.query(query.clone()).await?;
             for item in &page.items {

@@ -56,7 +56,7 @@ pub fn set_up(program: &'static str) -> Figures {
 }
 
 impl Figures {
-    /// Writes what was counted since the last time, if anything was; `stack` is the stack's name.
+    /// Writes the counts since the last time, if there are any; `stack` is the stack's name.
     pub fn write(&self, stack: &str) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         for line in self.take(stack, now.as_millis()) {

@@ -37,7 +37,7 @@ pub struct PublicEvent {
     /// Its type, such as `action.succeeded`: the `detail-type` on a bus.
     #[serde(rename = "type")]
     pub kind: String,
-    /// When it was decided, RFC 3339.
+    /// The time of the decision, RFC 3339.
     #[schemars(extend("format" = "date-time"))]
     pub time: String,
     /// The run.
@@ -139,7 +139,7 @@ fn agent_of(by: Option<&Owner>) -> Option<&AgentId> {
     by.map(|owner| &owner.agent)
 }
 
-/// The data of what a caller asked for, with that caller; the host itself is not named.
+/// The data of an event that follows from a request, with its caller; the host itself is not named.
 fn asked_for(data: Value, caller: &Caller) -> Value {
     if *caller == Caller::HOST {
         return data;

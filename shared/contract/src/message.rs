@@ -14,7 +14,7 @@ use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_domain::work::Work;
 
-/// The version of every message that is sent.
+/// The version of every sent message.
 pub const MESSAGE_VERSION: u32 = 1;
 
 /// A message to the inbox: the one way to the process manager. Its type says what kind of record it is for.
@@ -29,7 +29,7 @@ pub enum InboxMessage {
         v: u32,
         /// Which run.
         run: RunId,
-        /// What happened.
+        /// The input.
         input: Input,
         /// Who asks, by which way, and why; absent: an agent or the host itself.
         #[serde(default, skip_serializing_if = "is_host")]
@@ -48,7 +48,7 @@ pub enum InboxMessage {
         #[serde(default, skip_serializing_if = "is_host")]
         caller: Caller,
     },
-    /// The minute has come in which open runs are looked at a second time.
+    /// The minute has come in which the sweeper looks at open runs a second time.
     Sweep {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
@@ -60,15 +60,15 @@ pub enum InboxMessage {
     },
 }
 
-/// A message to a pool: one attempt to be performed.
+/// A message to a pool: one attempt to perform.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct PerformMessage {
     /// The format's version: 1.
     #[schemars(extend("const" = MESSAGE_VERSION))]
     pub v: u32,
-    /// The run it is of.
+    /// Its run.
     pub run: RunId,
-    /// The task it is of.
+    /// Its task.
     pub task: TaskName,
     /// The task's version.
     pub version: TaskVersion,
@@ -80,7 +80,7 @@ pub struct PerformMessage {
     /// issue 0 may begin without asking while it is fresh; any other delivery claims first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub issue: u64,
-    /// What programs compare: a greater number is of a later owner. A confirmed claim brings a greater one.
+    /// A number that programs compare: a later owner has a greater one. A confirmed claim brings a greater one.
     pub fence: u64,
     /// How many agents the action has cost.
     #[serde(default, skip_serializing_if = "is_zero_usize")]
@@ -95,7 +95,8 @@ pub struct PerformMessage {
     pub deadline: Option<Timestamp>,
     /// When the attempt was queued, in milliseconds since the epoch.
     pub queued_at: Timestamp,
-    /// Where the attempt before this one said that the work can be taken up. A confirmed claim brings a newer one.
+    /// Where an agent can take the work up, as the attempt before this one saved it. A confirmed claim brings a newer
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
     /// The attempt's trace context, a W3C `traceparent`: the agent passes it on to the program or endpoint.
@@ -114,7 +115,7 @@ pub enum ControlMessage {
         v: u32,
         /// The run that they are of.
         run: RunId,
-        /// Which, and what the agent needs to know.
+        /// The confirmed attempts, with what the agent needs.
         confirmed: Vec<Confirmed>,
     },
     /// Stop attempts, or do not begin them.
@@ -127,12 +128,12 @@ pub enum ControlMessage {
         /// Which, and what becomes of their messages.
         stopped: Vec<Stopped>,
     },
-    /// Finish what runs, take nothing further, and exit.
+    /// Finish running attempts, take nothing further, and exit.
     Drain {
         /// The format's version: 1.
         #[schemars(extend("const" = MESSAGE_VERSION))]
         v: u32,
-        /// How long what runs may take; the rest is handed back.
+        /// How long running attempts may take; the agent hands back the rest.
         deadline_ms: Millis,
         /// The agent that is meant.
         agent: AgentId,
@@ -153,17 +154,18 @@ pub struct Confirmed {
     /// Until when the agent has the attempt without its message; absent: as long as it keeps its message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
-    /// Where the work can be taken up.
+    /// Where the agent can take the work up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
     /// How many agents the action has cost.
     #[serde(default, skip_serializing_if = "is_zero_usize")]
     pub losses: usize,
-    /// What programs compare.
+    /// A number that programs compare.
     pub fence: u64,
 }
 
-/// An attempt that the agent stops, or does not begin. It ignores one that is not for what it asks or performs.
+/// An attempt that the agent stops, or does not begin. It ignores an entry for an attempt that it neither claims nor
+/// performs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Stopped {
     /// The action.
@@ -279,7 +281,7 @@ pub fn decode<M: Message>(body: &str) -> Result<M, MessageError> {
     }
 }
 
-/// The version that an otherwise unreadable object says it is of.
+/// The version that an otherwise unreadable object names.
 pub(crate) fn version_of(body: &str) -> Option<u64> {
     #[derive(Deserialize)]
     struct Versioned {

@@ -1,11 +1,13 @@
-//! The limits of what agents report, held where the inbox is read: agents in other languages need not know them.
+//! The limits of agents' reports. The reader of the inbox applies them, so that agents in other languages need not know
+//! them.
 //!
 //! A report that breaks a limit still counts, because without it the attempt would wait for its timeout. A text that is too
 //! long is cut. An output that is too large or too deep is replaced by a failure, which no policy retries. A checkpoint that
 //! breaks its limits is left as it is: `decide` refuses it, and says so to people.
 //!
-//! Claims beyond [`windlass_domain::limits::MAX_CLAIMS`] stay, too. An agent asks until each of them is answered, so a claim
-//! that was cut would be asked for ever. The size of a message, [`windlass_domain::limits::MAX_MESSAGE_BYTES`], bounds them.
+//! Claims beyond [`windlass_domain::limits::MAX_CLAIMS`] stay, too. An agent asks until it has an answer to each of
+//! them, so it would repeat a cut claim for ever. The size of a message,
+//! [`windlass_domain::limits::MAX_MESSAGE_BYTES`], bounds them.
 
 use serde_json::Value;
 use windlass_domain::attempt::ErrorInfo;

@@ -35,7 +35,7 @@ pub fn all() -> Vec<Published> {
     ]
 }
 
-/// A generator for what is written: what is always there is `required`, though it may be `null`.
+/// A generator for written formats: a key that is always there is `required`, though it may be `null`.
 fn generator() -> SchemaGenerator {
     SchemaSettings::draft2020_12().for_serialize().into_generator()
 }
@@ -86,7 +86,7 @@ fn data_by_type(generator: &mut SchemaGenerator) -> Vec<(&'static str, Data)> {
     let cancelling = object_of(generator, &[("cause", Field::Cause), ("reason", Field::Text)], &[caller]);
     let killing = object_of(generator, &[("reason", Field::Text)], &[caller]);
     let stopped = object(generator, &[("agent", Field::Agent)]);
-    // An action that alone was killed has an error that says why, as one that failed has.
+    // A killed action has an error that says why, as a failed one has.
     let killed = object(generator, &[("agent", Field::MaybeAgent), ("error", Field::Error), ("allowed", Field::Flag)]);
     let mut of = |fields: &[(&str, Field)]| Data::Always(object(generator, fields));
     let failure = of(&[("agent", Field::MaybeAgent), ("error", Field::Error), ("allowed", Field::Flag)]);

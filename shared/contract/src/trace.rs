@@ -1,7 +1,7 @@
 //! Trace context (W3C Trace Context, level 1). It is derived from a run and an attempt, and never stored.
 //!
-//! The run is the trace, and its id is the trace's. An attempt is a span. It is the parent of what a program or an endpoint
-//! records about its own work.
+//! The run is the trace, and its id is the trace's. An attempt is a span. It is the parent of the spans that a program
+//! or an endpoint records about its own work.
 
 use windlass_domain::ids::{RunId, derive};
 use windlass_domain::run::ActionAt;

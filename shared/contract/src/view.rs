@@ -14,9 +14,9 @@ use windlass_domain::time::Timestamp;
 pub struct RunView {
     /// Its id.
     pub id: RunId,
-    /// The task it is of.
+    /// Its task.
     pub task: TaskName,
-    /// The task's version that it is pinned to.
+    /// The version of the task to which it is pinned.
     pub version: TaskVersion,
     /// Where it stands.
     pub status: RunStatus,
@@ -97,9 +97,9 @@ pub struct ActionView {
 pub struct RunSummary {
     /// Its id.
     pub id: RunId,
-    /// The task it is of.
+    /// Its task.
     pub task: TaskName,
-    /// The task's version that it is pinned to.
+    /// The version of the task to which it is pinned.
     pub version: TaskVersion,
     /// Where it stands.
     pub status: RunStatus,

@@ -1,7 +1,7 @@
-//! One file for each form of what is sent or stored, read and written byte for byte.
+//! One file for each form of each sent or stored format, read and written byte for byte.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p windlass-contract --test golden` writes files that are missing. It never writes one that
-//! exists, because a format that was shipped keeps its files for ever: to change it, make another version. As long as
+//! `UPDATE_GOLDEN=1 cargo test -p windlass-contract --test golden` writes files that are missing. It never overwrites a
+//! file, because a shipped format keeps its files for ever. To change the format, make another version. As long as
 //! nothing has been shipped, delete `golden/v1` and write it again.
 #![expect(clippy::unwrap_used, reason = "tests")]
 

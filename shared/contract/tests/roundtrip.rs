@@ -55,7 +55,7 @@ fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Of an optional field `null` is read as absent, so only what is not `null` is written there.
+/// A reader takes `null` in an optional field as absent, so a writer writes only other values there.
 fn some_json() -> impl Strategy<Value = Option<Value>> {
     option::of(json().prop_filter("null is absent", |value| !value.is_null()))
 }

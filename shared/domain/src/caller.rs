@@ -1,23 +1,24 @@
-//! Who asks for something, by which way, and why: every input carries it, and the events of what people ask have it.
+//! The caller of a request: who asks, by which way, and why. Every input carries its caller, and so do the events that
+//! follow from a caller's request.
 
 use serde::{Deserialize, Serialize};
 
 /// Who asks, by which way, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Caller {
-    /// The name of a person or a service as the identity provider gives it; absent: the host, an agent, or the owner of the
+    /// The name of a person or a service, by the identity provider. Absent: the host, an agent, or the owner of the
     /// host's token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
     /// By which way it came.
     #[serde(default)]
     pub way: Way,
-    /// Why, in words; absent: nothing was said.
+    /// Why, in words; absent: the caller gave no reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
 }
 
-/// By which way something is asked.
+/// The way by which a request came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Way {
@@ -41,7 +42,7 @@ impl Caller {
         Self { who: None, way, why: None }
     }
 
-    /// The same caller, who says why.
+    /// The same caller, with a reason.
     #[must_use]
     pub fn because(self, why: impl Into<String>) -> Self {
         Self { why: Some(why.into()).filter(|why: &String| !why.is_empty()), ..self }

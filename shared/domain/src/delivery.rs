@@ -1,8 +1,8 @@
-//! The delivery of an attempt's message: what fences one agent off from another.
+//! The delivery of an attempt's message, which fences one agent off from another.
 //!
-//! An attempt may have several messages, and a queue may deliver each of them several times. A [`Delivery`] names one of
-//! these deliveries and orders them all: first by the attempt, then by the **issue** (which message of the attempt), then
-//! by the **receive** (which receipt of that message).
+//! An attempt may have several messages, and a queue may deliver each of them several times. A [`Delivery`] names one
+//! of these deliveries. They are ordered by the attempt, then by the **issue** (which message of the attempt), then by
+//! the **receive** (which receipt of that message).
 //!
 //! The record of an action keeps `last`, the greatest delivery that has begun, that the process manager confirmed, or that
 //! a hand-back reserved. Two rules follow from that, and they are the whole fence:
@@ -11,8 +11,8 @@
 //! - A report counts only if its delivery is `last` and it comes from the owner, once there is one.
 //!
 //! Issue 0 is the attempt's first message. Its first receipt may begin without asking while it is fresh; every other
-//! delivery must claim. A message that is sent again has a higher issue than any that the record knows, plus the
-//! milliseconds that the attempt has waited: so sending again needs no write, and later messages have higher issues.
+//! delivery must claim. A resent message has a higher issue than any that the record knows, plus the milliseconds that
+//! the attempt has waited. So a resend needs no write, and later messages have higher issues.
 //!
 //! SQS counts receipts only approximately ("`ApproximateReceiveCount`", Amazon SQS API Reference), so two receipts may have
 //! one number. That is why the owner's entry in the record also has a hash of the message's id.
@@ -55,7 +55,7 @@ impl Delivery {
         self.issue == 0 && self.receive == 1
     }
 
-    /// The issue of a message that is sent beside or after this delivery, when the attempt has waited for that long.
+    /// The issue of a message beside or after this delivery, when the attempt has waited for that long.
     pub const fn next_issue(self, waited_ms: u64) -> u64 {
         self.issue.saturating_add(1).saturating_add(waited_ms)
     }

@@ -1,4 +1,4 @@
-//! How deep a JSON value may be: what is stored and sent wraps it some levels more, and readers of JSON stop at 128.
+//! How deep a JSON value may be. Stored and sent formats wrap it in some levels more, and readers of JSON stop at 128.
 
 use serde_json::Value;
 

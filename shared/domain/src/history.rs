@@ -6,11 +6,11 @@ use crate::ids::ActionIndex;
 use crate::run::{Fact, FactKind, Run};
 use crate::told::{at, kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
-/// A fact, and its place: facts that later commits add have higher places. What a commit changes moves to its place, so a
-/// fact may be met twice, with the same id.
+/// A fact, and its place: facts that later commits add have higher places. A changed fact moves to the place of its
+/// commit, so a reader may meet it twice, with the same id.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Placed {
-    /// The revision of the commit that changed last what the fact is about, and what it is about.
+    /// The revision of the commit that last changed the fact's subject, and that subject.
     pub place: u64,
     /// The fact.
     pub fact: Fact,
@@ -39,7 +39,7 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
     }
     if let Some(at) = run.started_at {
         let fact = Fact::told(at, FactKind::RunStarted { deadline: run.deadline });
-        // Of a run that was retried, the revision of its first start is not kept: it was among the first.
+        // A retried run does not keep the revision of its first start, which was among the first.
         let revision = if run.retries == 0 { run.start_revision } else { 1 };
         put(revision * PLACES, vec![fact]);
     }

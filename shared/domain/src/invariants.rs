@@ -1,8 +1,8 @@
-//! The invariants of a run, each with a name: what tests, simulation and metrics check.
+//! The invariants of a run, each with a name. Tests, simulation and metrics check them.
 //!
-//! [`check`] looks at a record, [`check_step`] at one change, [`EventIds`] at a run's whole life. Each rule is computed here
-//! from scratch, slowly and plainly, and shares no code with [`crate::attempt::judge`] and [`crate::run::decide`]: a rule
-//! that is wrong there is not wrong here in the same way.
+//! [`check`] looks at a record, [`check_step`] at one change, [`EventIds`] at a run's whole life. This module computes
+//! each rule from scratch, slowly and plainly. It shares no code with [`crate::attempt::judge`] and
+//! [`crate::run::decide`], so that a mistake there is not repeated here.
 
 mod given;
 mod ownership;

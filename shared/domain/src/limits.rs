@@ -2,7 +2,7 @@
 
 /// How long a message stays hidden without being extended, unless its agent's settings say otherwise, in milliseconds.
 pub const VISIBILITY_MS: u64 = 30_000;
-/// How far the clocks of two processes may differ, wherever one decides by what another has timed.
+/// How far the clocks of two processes may differ, wherever one decides by the other's times.
 pub const CLOCKS_DIFFER_MS: u64 = 10_000;
 
 /// Characters of a task's, an action's, a pool's or an agent's name.
@@ -41,7 +41,7 @@ pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 pub const MAX_OUTPUT_BYTES: usize = 128 * 1024;
 /// Arrays and objects inside one another, in an input or an output.
 pub const MAX_VALUE_DEPTH: usize = 48;
-/// Bytes of what one attempt is given, as JSON.
+/// Bytes of one attempt's work, as JSON.
 pub const MAX_WORK_BYTES: usize = 256 * 1024;
 /// Bytes of one message: SQS's limit since August 2025 is 1 MiB.
 pub const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
@@ -71,23 +71,23 @@ pub const MAX_LISTED: usize = 1000;
 pub const MAX_CLAIMS: usize = 64;
 /// The longest delay of a message (SQS's limit): 15 minutes, in milliseconds.
 pub const MAX_DELAY_MS: u64 = 15 * 60_000;
-/// An action that waited in its pool for longer than this is checked against the record before it starts.
+/// If an attempt waited in its pool for longer than this, its agent asks the record before it begins, in milliseconds.
 pub const CHECK_AFTER_MS: u64 = 2_000;
-/// When an agent that began an attempt by a fresh message has said so, in milliseconds after it was queued: it did within
-/// [`CHECK_AFTER_MS`], tells after a second and a half, and as much is for the way. A message that is sent in case
-/// the first was lost comes no sooner.
+/// By then the agent has reported an attempt that it began by a fresh message, in milliseconds after it was queued. The
+/// agent begins within [`CHECK_AFTER_MS`] and reports after a second and a half; the report may take as long again. A
+/// message that replaces a lost first message comes no sooner.
 pub const TOLD_WITHIN_MS: u64 = CHECK_AFTER_MS + 3_000;
-/// An attempt whose `queue_timeout` is shorter than this is claimed before it begins, in milliseconds. An agent begins any
-/// other without looking at the record within [`CHECK_AFTER_MS`] of its sending, and by how much their clocks differ
-/// ([`CLOCKS_DIFFER_MS`]); whether a shorter wait has ended first is decided by the record.
+/// An agent claims an attempt whose `queue_timeout` is shorter than this, in milliseconds, so that the record decides
+/// whether the wait ended first. It may begin any other attempt unasked for [`CHECK_AFTER_MS`] after it was sent, and
+/// longer if its clock is behind ([`CLOCKS_DIFFER_MS`]).
 pub const CLAIM_BELOW_MS: u64 = CHECK_AFTER_MS + CLOCKS_DIFFER_MS + 3_000;
-/// How long a cancelled run waits for queued actions to be answered by an agent, in milliseconds. It is far above
+/// How long a cancelled run waits until an agent answers its queued actions, in milliseconds. It is far above
 /// [`CHECK_AFTER_MS`], so an agent that receives an attempt later claims it, and the process manager refuses the claim.
 pub const CANCEL_GRACE_MS: u64 = 30_000;
 /// How long a cancelled run waits for a running action. Its agent has lost its lease by then and stopped itself.
 pub const CANCEL_FORCE_MS: u64 = 120_000;
-/// How long an attempt that has no message is its agent's after each renewal. It is renewed after a third of that, so a run
-/// with such an attempt is quiet for long enough to be swept.
+/// How long a leased attempt is its agent's after each renewal, in milliseconds. The agent renews after a third of
+/// that, so a run with such an attempt is quiet for long enough to be swept.
 pub const LEASE_MS: u64 = 600_000;
 /// An attempt that runs for longer than this without a lease has no owner: 13 hours, in milliseconds. SQS hides a
 /// message for 12 hours at most (Amazon SQS Developer Guide, "Visibility timeout"). The agent that receives it then has
@@ -97,13 +97,13 @@ pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// The sweeper resends a queued action that no agent reported for this long, in milliseconds; an agent must claim it.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
-/// A run that was recorded and has not begun is begun by the sweeper after that, in milliseconds.
+/// The sweeper begins a run that was recorded so long ago and has not begun, in milliseconds.
 pub const START_AGAIN_AFTER_MS: u64 = 2 * 60_000;
 /// Actions in one page of a run's record.
 pub const ACTIONS_PER_PAGE: usize = 64;
-/// Agents that may be lost while they perform one action, before it is given up as poison.
+/// An action that costs so many agents in a row is given up as poison.
 pub const MAX_LOSSES: usize = 5;
-/// Agents that were lost while they performed an action, from which on it is begun with fewer others.
+/// An agent begins an action that cost so many agents beside fewer others.
 pub const SUSPECT_LOSSES: usize = 2;
 /// Deliveries of a message before its reader gives it up. They come at up to five minutes apart, so a host may be out
 /// of reach for about seven hours.
@@ -112,9 +112,9 @@ pub const MAX_DELIVERIES: u32 = 100;
 pub const MAX_FAILED_DELIVERIES: u32 = 10;
 /// The shortest span between two due times: a second, in milliseconds. EventBridge Scheduler's own is a minute.
 pub const MIN_EVERY_MS: u64 = 1000;
-/// Nominal times that were passed over and are remembered by their task, so that a repeated message changes nothing.
+/// Nominal times that a task remembers as passed over, so that a repeated message changes nothing.
 pub const MAX_PASSED_OVER_KEPT: usize = 32;
-/// A due time that is fired no later than this is on time even without a catch-up window: 10 seconds, in milliseconds.
+/// A due time may be fired so late and still be on time, even without a catch-up window: 10 seconds, in milliseconds.
 pub const DUE_GRACE_MS: u64 = 10_000;
 /// Bytes of the reason that a caller gives for a cancellation.
 pub const MAX_REASON_BYTES: usize = 1024;

@@ -1,4 +1,4 @@
-//! What inputs led to, read from the record: events to publish and messages to send again. It decides nothing.
+//! The effects of inputs, read from the record: events to publish and messages to resend. This module decides nothing.
 //!
 //! Every part of the record is stamped with the commit that changed it last, and with the source of that change. So the
 //! record shows the effects of an input until a later input changes the same part. This serves inputs that come again,
@@ -15,7 +15,7 @@ use crate::told::{kill_of, of_action, of_cancellation, of_kill, of_start, of_sta
 /// The events to publish again, and the messages to resend.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Outstanding {
-    /// Facts whose events are to be published.
+    /// Facts whose events must be published.
     pub facts: Vec<Fact>,
     /// The messages to resend, timers and stops among them.
     pub commands: Vec<Command>,
@@ -76,7 +76,7 @@ fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Co
     }
 }
 
-/// Tells the owner of an attempt that is not to go on to stop.
+/// The stop for the owner of an attempt that must not go on.
 fn stop(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Command> {
     let is_performed = run.action(action).status == ActionStatus::Running;
     let stop = Stop::of_owner(definition, run, action, Fate::Report, CANCELLED).filter(|_| is_performed);

@@ -1,4 +1,4 @@
-//! What happens after a failed attempt: again, and when, or never.
+//! After a failed attempt: whether another follows, and when.
 
 use serde::{Deserialize, Serialize};
 
@@ -52,7 +52,7 @@ impl RetryPolicy {
         Self { attempts: Attempts::Limited(1), ..Self::default() }
     }
 
-    /// How long after that attempt's end the next one is due, if there is one: the same whenever it is asked.
+    /// How long after that attempt's end the next one is due, if there is one. The answer is always the same.
     pub(crate) fn delay(&self, failed: &FailedAttempt<'_>) -> Millis {
         self.delay_after(failed.spent, failed.seed())
     }
@@ -97,7 +97,7 @@ impl RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// What `retry: {}` means: three attempts, from one second doubling to one minute, fully spread.
+    /// The policy of `retry: {}`: three attempts, from one second doubling to one minute, fully spread.
     fn default() -> Self {
         Self {
             attempts: Attempts::Limited(3),
@@ -111,7 +111,7 @@ impl Default for RetryPolicy {
     }
 }
 
-/// The attempt after which a policy is asked.
+/// The attempt whose end asks the policy.
 #[derive(Debug, Clone, Copy)]
 pub struct FailedAttempt<'a> {
     /// The run it was of.
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn without_jitter_the_delays_double_up_to_the_cap_and_stop_with_the_attempts() {
+    fn delays_without_jitter_double_up_to_the_cap() {
         let policy = RetryPolicy {
             attempts: Attempts::Limited(6),
             max_delay: Millis(5000),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_that_are_named_never_get_a_second_attempt() {
+    fn kinds_in_never_get_no_second_attempt() {
         let policy = RetryPolicy { never: vec!["auth.*".into()], ..RetryPolicy::default() };
         let now = Timestamp::from_millis(0);
         assert_eq!(policy.next_attempt(&failed(1, "auth.password"), now), None);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn no_delay_stays_none_however_often_it_is_multiplied() {
+    fn zero_delay_stays_zero() {
         let policy = RetryPolicy { attempts: Attempts::Forever, delay: Millis(0), ..RetryPolicy::default() };
         assert!(delays(&policy, 2000).iter().all(|due| *due == Some(0)));
     }
@@ -285,10 +285,10 @@ mod tests {
         assert!(!kind_matches("a*bc", "abcd"));
     }
 
-    /// A decision that is made again by a later version gives the same delay, so these never change. Computed apart from
-    /// this program.
+    /// A later version that decides again must give the same delay, so these never change. Computed apart from this
+    /// program.
     #[test]
-    fn a_drawn_delay_is_the_same_in_every_version() {
+    fn drawn_delay_is_equal_in_every_version() {
         let cases: [(u128, u32, u32, i64, i64); 5] = [
             (7, 3, 1, 82487, 91243),
             (7, 3, 2, 73579, 86789),

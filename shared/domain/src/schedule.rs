@@ -42,8 +42,8 @@ pub fn check(rule: &ScheduleRule, timezone: &str) -> Result<(), ScheduleError> {
 }
 
 impl Schedule {
-    /// The first due time that is later than `after`. None if there is none within 41 years, or if the schedule is
-    /// one that [`check`] refuses.
+    /// The first due time that is later than `after`. None if there is none within 41 years, or if [`check`] refuses
+    /// the schedule.
     pub fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
         Due::new(&self.rule, &self.timezone).ok()?.next_after(after)
     }
@@ -121,8 +121,8 @@ fn nearest_zone(zones: &TimeZoneDatabase, name: &str) -> Option<String> {
     (best.0 > 0.85).then(|| best.1.as_str().to_owned())
 }
 
-/// Walks over the dates of the zone's calendar from the one of `after`. Instants grow with the wall clock, because a
-/// time that is shown twice counts only the first time; so the first one that is later than `after` is the next.
+/// Walks over the dates of the zone's calendar from the date of `after`. If the clock shows a time twice, only the
+/// first counts, so instants grow with the wall clock. The next due time is the first one later than `after`.
 fn next_on_wall_clock(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
     let start = zone.to_datetime(after.to_jiff());
     let mut date = start.date();

@@ -1,4 +1,4 @@
-//! The facts that a record tells by itself: what was decided last about the run and about each of its actions.
+//! The facts that a record shows by itself: the last decisions about the run and about each of its actions.
 
 use crate::attempt::{ActionStatus, Kill};
 use crate::definition::Definition;
@@ -24,7 +24,7 @@ pub(crate) fn of_action(definition: &Definition, run: &Run, action: ActionIndex)
         (ActionStatus::Failed, Some(error)) => (settled_at, FactKind::ActionFailed { of, by, error, allowed }),
         (ActionStatus::TimedOut, Some(error)) => (settled_at, FactKind::ActionTimedOut { of, by, error, allowed }),
         (ActionStatus::RetryWaiting, Some(error)) => {
-            // When the attempt failed is not kept, but its policy gives the same delay again.
+            // The record does not keep when the attempt failed, but its policy gives the same delay again.
             let delay = definition.action(action).retry.delay(&run.failed_attempt(action, &error.kind));
             let retry_at = state.retry_at?;
             let failed_at = Timestamp::from_millis(retry_at.as_millis().saturating_sub_unsigned(delay.0));

@@ -1,7 +1,7 @@
-//! Measures the store alone, without the engine: what one process can write, durably.
+//! Measures the store alone, without the engine: the durable writes of one process.
 //!
-//! `cargo run --release -p windlass-embedded --example throughput [FOLDER]`; the folder should be on the disk that is
-//! to be measured.
+//! `cargo run --release -p windlass-embedded --example throughput [FOLDER]`; the folder should be on the disk to
+//! measure.
 #![expect(clippy::print_stdout, reason = "a measurement is for the terminal")]
 
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Lets callers take turns for some seconds, and prints what they did.
+/// Lets callers take turns for some seconds, and prints their counts.
 async fn measure<F>(
     store: &Store,
     what: &str,

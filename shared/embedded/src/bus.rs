@@ -1,4 +1,4 @@
-//! The event bus inside one process. What must not be missed is read from the event log.
+//! The event bus inside one process. A subscriber that must not miss an event reads the event log.
 
 use std::sync::Arc;
 

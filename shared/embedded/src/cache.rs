@@ -1,5 +1,5 @@
-//! Records that were read or written lately, so that a run under way is not read and decoded again for each of its
-//! inputs. A reader checks the revision of one against the file. Each is on the disk: if the file has the same revision, the
+//! Recently read or written records, so that the store need not read and decode a run again for each of its inputs. A
+//! reader checks the revision of one against the file. Each is on the disk: if the file has the same revision, the
 //! reader need not wait for a sync.
 
 use std::collections::{BTreeMap, HashMap};
@@ -44,7 +44,7 @@ impl RunCache {
         Some(run)
     }
 
-    /// Keeps a record, unless a later one is kept. `bytes`: of what was written or read of it.
+    /// Keeps a record, unless a later one is kept. `bytes`: of its written or read form.
     pub(crate) fn put(&self, run: Run, bytes: usize) {
         let mut state = self.lock();
         let known = state.entries.get(&run.id).map(|entry| (entry.run.revision, entry.bytes));

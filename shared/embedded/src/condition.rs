@@ -1,4 +1,4 @@
-//! Whether the store can be written, as far as its last writes told.
+//! Whether the store can be written, by its last writes.
 
 use tokio::sync::watch;
 use windlass_engine::ports::{ErrorClass, PortError};
@@ -37,7 +37,7 @@ impl Condition {
         }
     }
 
-    /// A file that is damaged stays so, though its sound parts can be written.
+    /// A damaged file stays damaged, though its sound parts can be written.
     pub(crate) fn stays(&self) -> bool {
         self.failing.borrow().as_ref().is_some_and(|error| error.code == DAMAGED || error.code == NOT_SYNCED)
     }

@@ -48,8 +48,8 @@ pub(crate) fn open_or_make(path: &Path) -> Result<Connection, OpenError> {
     Ok(connection)
 }
 
-/// Makes the file, if there is none, for its owner alone: the folder may be one that others can enter. `SQLite` gives its
-/// log the same permissions. A failure is met again, with its code, when `SQLite` opens the file.
+/// Makes the file, if there is none, for its owner alone, because others may be able to enter the folder. `SQLite`
+/// gives its log the same permissions. A failure is met again, with its code, when `SQLite` opens the file.
 fn make_for_owner(path: &Path) {
     drop(std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
@@ -75,7 +75,7 @@ pub(crate) fn wal_path(path: &Path) -> PathBuf {
 fn tune(connection: &mut Connection, purpose: Purpose) -> rusqlite::Result<()> {
     connection.busy_handler(Some(wait_for_lock))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // A statement keeps its plan for all bound values; otherwise `SQLite` plans most statements anew at each use.
+    // A statement keeps its plan for all bound values; otherwise `SQLite` plans most statements at each use.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Commits are synced by the writer's own thread, and checkpoints are the writer's as well.
     connection.pragma_update(None, "synchronous", "NORMAL")?;

@@ -31,7 +31,7 @@ const FOREIGN: &str = "WL0312";
 const NEWER: &str = "WL0313";
 /// A batch or a message is over its limit.
 pub(crate) const OVER_LIMIT: &str = "WL0314";
-/// A cursor is not one that a list gave.
+/// No list gave this cursor.
 pub(crate) const CURSOR: &str = "WL0315";
 /// A stored record is damaged, or of an unknown version.
 pub(crate) const UNREADABLE: &str = "WL0316";
@@ -99,7 +99,7 @@ impl OpenError {
 pub(crate) enum Failure {
     /// It was refused before it wrote anything; the work beside it goes on.
     Refused(PortError),
-    /// `SQLite` failed; what was written with it is rolled back.
+    /// `SQLite` failed; the transaction is rolled back.
     Sqlite(rusqlite::Error),
 }
 
@@ -143,7 +143,7 @@ pub(crate) fn port_error(error: &rusqlite::Error) -> PortError {
     PortError::new(class, code, format!("{what} ({error})"))
 }
 
-/// Whether this failure would stop every request of a batch, not only the one that met it.
+/// Whether this failure would stop every request of a batch, not only its own.
 pub(crate) fn concerns_the_whole_file(error: &rusqlite::Error) -> bool {
     port_error(error).code != UNEXPECTED
 }

@@ -1,4 +1,4 @@
-//! The log of events: one row for what one commit decided.
+//! The log of events: one row for the events of one commit.
 
 use rusqlite::Connection;
 use windlass_contract::event::PublicEvent;

@@ -2,9 +2,10 @@
 //!
 //! # Why the file has a clock
 //! A queue hides a message for a span, not until a date. By the wall clock, a step back of an hour (by NTP or a person)
-//! would hide every delayed message for an hour more. A step forward would redeliver all that agents are working on.
-//! So [`FileClock`] counts elapsed time. `visible_at`, `updated_at` and the ids of messages are times of this clock.
-//! What people see stays wall time: `sent_at`, the times of a run, schedules and the timers of a run (`wake_at`).
+//! would hide every delayed message for an hour more. A step forward would redeliver the messages of all running
+//! attempts. So [`FileClock`] counts elapsed time. `visible_at`, `updated_at` and the ids of messages are times of this
+//! clock. Times for people stay wall time: `sent_at`, the times of a run, schedules and the timers of a run
+//! (`wake_at`).
 //!
 //! # How it counts
 //! The time of the file is the machine's `CLOCK_BOOTTIME` plus a number, `ahead`. Nothing steps `CLOCK_BOOTTIME`, and it
@@ -23,10 +24,10 @@
 //!   reading and writing the mark: of two that start first after a boot, one settles `ahead`.
 //! - **The wall clock steps**, by seconds or hours, either way, while the machine runs: nothing changes.
 //! - **The host restarts**: the time in between counts. Steps of the wall clock do not.
-//! - **The machine boots anew**: the time that it was off counts, by the wall clock. A machine whose clock starts in the
-//!   past counts none: each message is hidden for what was left of its span, and at most for the age of the mark more. If
-//!   the wall clock was set forward meanwhile, messages come early. That does no harm: the boot has ended their receivers,
-//!   and a run decides by its own record whether its time has come.
+//! - **The machine boots again**: the time that it was off counts, by the wall clock. A machine whose clock starts in
+//!   the past counts none. Then each message stays hidden for the rest of its span, and at most for the age of the mark
+//!   more. If the wall clock was set forward meanwhile, messages come early. That does no harm: the boot has ended
+//!   their receivers, and a run decides by its own record whether its time has come.
 //! - **The machine sleeps**: the time counts. A receiver that slept too has lost its message if its span is over.
 //! - **The file is copied to another machine**, or comes back: as after a boot, by the wall clocks of the two.
 //! - **A backup of this boot is restored**: the time since the backup counts.
@@ -74,7 +75,8 @@ impl FileClock {
             Some(mark) => mark.at + (wall - mark.wall).max(0) - elapsed,
         };
         let clock = Self { machine, boot: boot.into(), ahead };
-        // A full disk keeps no process from working off what is there; the next one settles the same time again.
+        // A full disk keeps no process from working off the messages that are there. The next process settles the same
+        // time again.
         if let Err(error) = clock.mark(&transaction).and_then(|()| transaction.commit()) {
             tracing::warn!(error = %error, "failed to keep the time of the file");
         }

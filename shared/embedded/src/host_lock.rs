@@ -10,7 +10,7 @@ use crate::error::OpenError;
 /// The lock's file inside the data folder. It holds the process id of the host, for people.
 const FILE_NAME: &str = "host.lock";
 
-/// How long a look at the lock may take, and how often it is waited for.
+/// How long a look at the lock may take, and how often a host waits for one.
 const LOOK: Duration = Duration::from_millis(10);
 const LOOKS: usize = 10;
 
@@ -19,8 +19,8 @@ pub(crate) struct HostLock {
     _file: File,
 }
 
-/// Whether a host works on that folder now. It is looked at by taking the lock for a moment, which a host that starts just
-/// then waits for.
+/// Whether a host works on that folder now. To look at the lock is to take it for a moment. A host that starts just
+/// then waits.
 pub fn has_host(folder: &Path) -> bool {
     let Ok(file) = File::open(folder.join(FILE_NAME)) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
@@ -61,7 +61,7 @@ fn write_down(file: &mut File) -> std::io::Result<()> {
     writeln!(file, "{}", std::process::id())
 }
 
-/// Who holds the lock, by what it wrote down.
+/// The holder of the lock, as it named itself.
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
     let read = file.take(32).read_to_string(&mut text).is_ok();

@@ -14,10 +14,10 @@ pub(crate) struct Meter {
     pub(crate) busy_micros: AtomicU64,
 }
 
-/// What this process has written since it opened the store.
+/// The writes of this process since it opened the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
-    /// Writes that were asked for: a send, a receive, a commit of a run, and so on.
+    /// Requests to write: a send, a receive, a commit of a run, and so on.
     pub requests: u64,
     /// Transactions that were committed: one for all writes that waited together.
     pub commits: u64,

@@ -87,7 +87,7 @@ impl Queues for Store {
 }
 
 impl Store {
-    /// Receives what there is; what comes too late for the caller is handed back.
+    /// Receives the waiting messages; hands back those that come too late for the caller.
     async fn take(&self, queue: &QueueName, most: usize, visibility: Duration) -> Result<Vec<Received>, PortError> {
         let name = queue.clone();
         let take = move |session: &mut Session<'_>| take(session, &name, most, visibility);
@@ -101,8 +101,8 @@ impl Store {
     }
 }
 
-/// A message to the inbox stands nowhere else. A message to a pool or an agent follows from a record that is durable, and is
-/// sent again from it.
+/// A message to the inbox stands nowhere else. A message to a pool or an agent follows from a durable record, and the
+/// process manager resends it from there.
 fn durability_of(queue: &QueueName) -> Durability {
     match queue {
         QueueName::Inbox | QueueName::DeadLetter => Durability::Synced,
@@ -199,8 +199,7 @@ fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duratio
     Ok(good)
 }
 
-/// Hands back messages that were taken for a reader that no longer waits. They are visible at once, and the receive
-/// does not count.
+/// Hands back the messages of a reader that no longer waits. They are visible at once, and the receive does not count.
 fn hand_back(session: &mut Session<'_>, queue: &QueueName, unheard: &[Received]) -> Result<(), Failure> {
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives - 1 WHERE id = ?2 AND receives = ?3";
     let now = session.clock.now_ms();

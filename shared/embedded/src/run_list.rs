@@ -1,4 +1,4 @@
-//! Lists of runs: pages for people, and what the sweeper looks for.
+//! Lists of runs: pages for people, and the runs for the sweeper.
 
 use rusqlite::{Connection, Row, ToSql};
 use windlass_contract::view::RunSummary;
@@ -11,7 +11,7 @@ use windlass_engine::ports::{ErrorClass, PortError, RunFilter, RunPage};
 use crate::error::{CURSOR, Failure, unreadable};
 use crate::run_status::status_number;
 
-/// A list that was asked for. Its pages end at a run's number, so that runs that come in between move nothing.
+/// A request for a list. Its pages end at a run's number, so that runs that come in between move nothing.
 pub(crate) struct Query {
     task: Option<TaskName>,
     status: Option<RunStatus>,
@@ -52,7 +52,7 @@ impl Query {
         self.page(rows.collect::<Result<_, _>>()?)
     }
 
-    /// One more was read than asked for: it tells whether there is a further page.
+    /// The query reads one more than asked for, to know whether there is a further page.
     fn page(&self, mut rows: Vec<Listed>) -> Result<RunPage, Failure> {
         let more = rows.len() > self.limit;
         rows.truncate(self.limit);
@@ -104,8 +104,8 @@ impl Listed {
     }
 }
 
-/// Open runs that are due, and then those that nothing has touched. In no order among themselves: a run that stays
-/// as it is must not keep others from being looked at when there are more than fit. `untouched_since` is the file's time.
+/// Open runs that are due, and then those without a write since `untouched_since`, which is the file's time. They come
+/// in no order: if there are more than fit, a run that stays as it is must not hold up others.
 pub(crate) fn stale(
     connection: &Connection,
     now: Timestamp,

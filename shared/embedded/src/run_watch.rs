@@ -1,4 +1,4 @@
-//! Waking those who wait for a run to change. Changes by other processes they look for themselves.
+//! Wakes readers that wait for a run to change. Changes by other processes they look for themselves.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +12,7 @@ pub(crate) struct RunWatch {
     runs: Mutex<HashMap<RunId, (Arc<Notify>, usize)>>,
 }
 
-/// One who waits for a run. Dropping it ends the wait.
+/// A reader that waits for a run. Dropping it ends the wait.
 pub(crate) struct RunWaiter<'a> {
     watch: &'a RunWatch,
     id: RunId,
@@ -27,7 +27,7 @@ impl RunWatch {
         RunWaiter { watch: self, id, notify: notify.clone() }
     }
 
-    /// Wakes everybody who waits for the run.
+    /// Wakes all readers that wait for the run.
     pub(crate) fn changed(&self, id: RunId) {
         if let Some((notify, _)) = self.lock().get(&id) {
             notify.notify_waiters();

@@ -24,7 +24,7 @@ use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
 
-/// How soon a change by another process is seen by those who wait for it.
+/// How soon a waiting reader sees a change by another process.
 const POLL: Duration = Duration::from_millis(100);
 
 #[async_trait]
@@ -105,7 +105,7 @@ impl Runs for Store {
         loop {
             let changed = waiter.notify.notified();
             tokio::pin!(changed);
-            // From here on no change is missed.
+            // From here on the reader misses no change.
             changed.as_mut().enable();
             match self.readers().read(|connection| self::revision(connection, id))? {
                 Some(stored) if stored <= revision && Instant::now() < deadline => {}

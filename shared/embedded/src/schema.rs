@@ -6,7 +6,7 @@ pub(crate) const APPLICATION_ID: i64 = 0x574e_444c;
 /// The migrations; the schema's version is how many of them a file has seen.
 pub(crate) const MIGRATIONS: &[&str] = &[FIRST, CLOCK];
 
-/// Messages carry ids in the order of sending that are never given twice. A message is visible once `visible_at`
+/// Messages have ids in the order of sending, and no two have the same. A message is visible once `visible_at`
 /// (milliseconds of [`crate::file_clock`]) has passed, so an expired receipt needs no work to expire.
 ///
 /// A run is known by its `seq` inside the file; a run of more than one page keeps page `n` under `seq << 16 | n`.

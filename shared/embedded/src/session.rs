@@ -47,7 +47,7 @@ impl<'a> Session<'a> {
         Ok(session)
     }
 
-    /// Ends the transaction; what was written is visible to all, and in the operating system's hands.
+    /// Ends the transaction. Its writes are visible to all, and in the operating system's hands.
     pub(crate) fn commit(&mut self) -> rusqlite::Result<()> {
         let now = self.clock.now_micros();
         if self.rows > 0 && now - self.known.marked_at >= MARK_EVERY_MICROS {
@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
         Ok(found)
     }
 
-    /// The number of a queue, which is made if it does not exist.
+    /// The number of a queue; makes the queue if it does not exist.
     pub(crate) fn queue_or_make(&mut self, name: &QueueName) -> rusqlite::Result<i64> {
         if let Some(id) = self.queue(name)? {
             return Ok(id);
@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Takes back a transaction that failed, and what was learnt in it.
+/// Takes back a failed transaction, and everything that the session learnt in it.
 pub(crate) fn roll_back(connection: &Connection, known: &mut Known) {
     // Some failures (a full disk among them) have already rolled back; then there is nothing to take back.
     if !connection.is_autocommit()

@@ -1,4 +1,4 @@
-//! What this process knows to be on the disk of tasks.
+//! The tasks that this process knows to be on the disk.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use windlass_domain::ids::TaskName;
 use windlass_engine::ports::TaskRecord;
 
-/// Tasks whose revision is kept.
+/// How many tasks it keeps the revision of.
 const MAX_SETTLED: usize = 10_000;
 
-/// The revisions of tasks that are on the disk, as far as this process knows: each start of a run reads its task, and must
-/// not wait for a sync each time.
+/// The revisions of tasks that this process knows to be on the disk. Each start of a run reads its task, and must not
+/// wait for a sync each time.
 #[derive(Default)]
 pub(crate) struct SettledTasks(Mutex<HashMap<TaskName, u64>>);
 

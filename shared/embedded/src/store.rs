@@ -56,7 +56,7 @@ pub struct Stats {
     pub wal_bytes: u64,
     /// Messages by queue, the hidden ones included.
     pub messages: Vec<(String, u64)>,
-    /// What this process has written since it opened the store.
+    /// The writes of this process since it opened the store.
     pub written: Written,
 }
 
@@ -98,13 +98,13 @@ struct Open {
 }
 
 impl Store {
-    /// Opens a data folder, and makes what is not there yet: the folder, for its owner alone, and the file.
-    /// Blocks while another process makes or migrates the same file.
+    /// Opens a data folder. Makes the folder, for its owner alone, and the file, if they are missing. Blocks while
+    /// another process makes or migrates the same file.
     pub fn open(data_dir: &Path, role: Role) -> Result<Self, OpenError> {
         Self::open_with(data_dir, role, None, Surroundings::default())
     }
 
-    /// The same, with a bound on the file: what this process would write beyond it is refused as on a full disk.
+    /// The same, with a bound on the file: the store refuses a write of this process beyond it as on a full disk.
     pub fn open_bounded(data_dir: &Path, role: Role, max_file_bytes: u64) -> Result<Self, OpenError> {
         Self::open_with(data_dir, role, Some(max_file_bytes), Surroundings::default())
     }
@@ -180,8 +180,8 @@ impl Store {
         }
     }
 
-    /// Events that are published in this process from here on. A subscriber that falls far behind misses some, is
-    /// told so, and reads them from the event log.
+    /// Events that are published in this process from here on. A subscriber that falls far behind misses some. It
+    /// learns so, and reads them from the event log.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<PublicEvent>> {
         self.open.shared.bus.subscribe()
     }
@@ -198,19 +198,19 @@ impl Store {
         })
     }
 
-    /// Tells why the store refuses every write, and every read of what may not be on the disk, once it does: it could not
-    /// sync the log. Only opening the store again tells what is on the disk.
+    /// Gives the reason once the store could not sync the log. From then on it refuses every write, and every read of
+    /// data that may not be on the disk. Only a process that opens the store again knows what is on the disk.
     pub fn broken(&self) -> watch::Receiver<Option<PortError>> {
         self.open.condition.broken.subscribe()
     }
 
-    /// Tells why the writes of this process fail, for as long as they fail: the disk is full, or the file is damaged. A
-    /// damaged file stays damaged.
+    /// Gives the reason while the writes of this process fail: the disk is full, or the file is damaged. A damaged file
+    /// stays damaged.
     pub fn failing(&self) -> watch::Receiver<Option<PortError>> {
         self.open.condition.failing.subscribe()
     }
 
-    /// What this process has written since it opened the store.
+    /// The writes of this process since it opened the store.
     pub fn written(&self) -> Written {
         self.open.meter.read(self.open.page_bytes)
     }
@@ -267,7 +267,7 @@ impl Store {
 }
 
 impl Drop for Open {
-    /// Everything that was asked for is written before this returns.
+    /// All requests are written before this returns.
     fn drop(&mut self) {
         self.queue_watch.close();
         let watcher = self.watcher.get_mut().unwrap_or_else(PoisonError::into_inner).take();

@@ -1,9 +1,9 @@
-//! The thread that syncs the log, so that what is committed survives a power cut.
+//! The thread that syncs the log, so that commits survive a power cut.
 //!
-//! A commit is visible to every reader before it is on the disk. So not only its writer waits here: a reader whose answer
-//! leaves the process ([`crate::store::Store::read_settled`]) waits until what it read is on the disk. A power cut would
-//! otherwise take back what a caller was already told. The log is one file for all processes, so one sync covers the
-//! commits of each of them.
+//! A commit is visible to every reader before it is on the disk. So a reader waits here too if its answer leaves the
+//! process ([`crate::store::Store::read_settled`]): until the data that it read is on the disk. A power cut would
+//! otherwise take back an answer that a caller already has. The log is one file for all processes, so one sync covers
+//! the commits of each of them.
 
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
@@ -61,13 +61,13 @@ impl Syncer {
         }
     }
 
-    /// After a failed sync it is unknown what is on the disk, and a second sync may succeed without having written
-    /// it. From then on the store refuses everything until it is opened again and reads what there is.
+    /// After a failed sync the contents of the disk are unknown, and a second sync may succeed without having written
+    /// them. From then on the store refuses everything, until a process opens it again and reads the disk.
     fn sync(&mut self) -> Result<(), PortError> {
         if self.condition.is_broken() {
             return Err(not_synced());
         }
-        // Read before the sync: what is committed during the sync may not be covered.
+        // Read before the sync, because the sync may not cover a commit that comes meanwhile.
         let version = data_version(&self.connection);
         if version.is_some() && version == self.covered {
             return Ok(());

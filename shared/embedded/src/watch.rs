@@ -1,5 +1,5 @@
-//! Waking those who wait for messages: at once for what this process sends, within [`POLL_MS`] for what other processes
-//! send, and on time for what becomes visible by itself.
+//! Wakes readers that wait for messages. A message of this process wakes them at once, one of another process within
+//! [`POLL_MS`]. One that becomes visible by itself wakes them on time.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::file_clock::FileClock;
 /// The time between two checks whether the file has changed, in milliseconds; checks run only while a reader waits.
 const POLL_MS: i64 = 8;
 
-/// Who waits for messages.
+/// The readers that wait for messages.
 #[derive(Default)]
 pub(crate) struct QueueWatch {
     state: Mutex<State>,
@@ -36,7 +36,7 @@ struct Gate {
     waiters: usize,
 }
 
-/// One who waits at a queue. Dropping it ends the wait.
+/// A reader that waits at a queue. Dropping it ends the wait.
 pub(crate) struct Waiter<'a> {
     watch: &'a QueueWatch,
     queue: &'a QueueName,

@@ -1,9 +1,9 @@
-//! The one thread that writes: it takes all requests that wait and commits them together.
+//! The one thread that writes. It takes all waiting requests and commits them together.
 //!
-//! A request is answered when its transaction is committed; one that must be durable, when the log has been synced
-//! after that. The log is one file written in order, so what is not synced (a receive, a delete, a send to a pool)
-//! can never survive a power cut without everything that was written before it: losing the log's tail only makes
-//! messages come again. While a sync is under way, by a thread of its own, the writer goes on with the next batch.
+//! The writer answers a request when its transaction is committed. It answers a durable request only when the log has
+//! been synced after that. A receive, a delete and a send to a pool are not synced. The log is one file written in
+//! order, so none of them can survive a power cut without all earlier writes. If the log loses its tail, messages come
+//! again, and that is all. A thread of its own syncs, and the writer goes on with the next batch meanwhile.
 //!
 //! Work never waits in here for anything but the file: it must not block, and must not call back into the store.
 
@@ -36,7 +36,7 @@ const TRY_EVERY: Duration = Duration::from_secs(5);
 /// Whether an answer may go out before the log is synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// Synced before it is answered.
+    /// The writer syncs it before it answers.
     Synced,
     /// A power cut may take it back, together with everything that came after it.
     Ordered,
@@ -70,7 +70,7 @@ where
         !(self.droppable && self.reply.is_closed())
     }
 
-    /// Also if it was refused: it may have read a commit that is not on the disk, and its answer tells of that.
+    /// Also if it was refused: its answer may rest on a commit that is not on the disk yet.
     fn must_be_synced(&self) -> bool {
         self.durability == Durability::Synced
     }
@@ -91,7 +91,7 @@ where
     W: FnMut(&mut Session<'_>) -> Result<T, Failure> + Send,
     A: FnOnce(Result<T, PortError>, oneshot::Sender<Result<T, PortError>>) + Send,
 {
-    /// Answers with what the work gave, if `fate` is good.
+    /// Answers with the work's result, if `fate` is good.
     fn answer(self: Box<Self>, fate: Result<(), PortError>) {
         let Self { result, reply, answer, .. } = *self;
         let result = fate.and_then(|()| result.unwrap_or_else(|| Err(closed())));
@@ -132,7 +132,7 @@ pub(crate) struct Writer {
 pub(crate) struct WriterThreads(Mutex<Vec<JoinHandle<()>>>);
 
 impl WriterThreads {
-    /// Waits until everything that was asked for is written, and the log is copied to the file.
+    /// Waits until the writer has written all requests and copied the log to the file.
     pub(crate) fn join(&self) {
         let threads = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
@@ -166,14 +166,14 @@ impl Writer {
         Ok((Self { requests, to_sync }, WriterThreads(Mutex::new(vec![writer, syncer]))))
     }
 
-    /// Waits until all that any process has committed by now is on the disk.
+    /// Waits until all commits so far, of any process, are on the disk.
     pub(crate) async fn settled(&self) -> Result<(), PortError> {
         let (reply, answered) = oneshot::channel();
         self.to_sync.send(vec![Box::new(reply)]).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| Err(closed()))
     }
 
-    /// Has work done in a transaction; gives what it gave once that holds.
+    /// Does work in a transaction; gives its result once the transaction holds.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         durability: Durability,
@@ -335,7 +335,7 @@ impl Worker {
         }
     }
 
-    /// Commits a batch. Work that fails by itself is answered alone, and the rest is done again without it.
+    /// Commits a batch. The writer answers work that fails by itself alone, and does the rest again without it.
     fn write(&mut self, mut batch: Vec<Box<dyn Request>>) {
         batch.retain(|request| request.is_wanted());
         add(&self.meter.requests, batch.len() as u64);
@@ -352,7 +352,7 @@ impl Worker {
         }
     }
 
-    /// One transaction. A failure names the request that is to blame, if the others can do without it.
+    /// One transaction. If the others can be written without one request, the failure names that request.
     fn commit(&mut self, batch: &mut [Box<dyn Request>]) -> Result<(), (Option<usize>, PortError)> {
         let mut at = None;
         let committed = Session::begin(&self.connection, &mut self.known, &self.clock).and_then(|mut session| {

@@ -1,4 +1,4 @@
-//! The file keeps what the ports promise.
+//! The file keeps the promises of the ports.
 
 use std::sync::Arc;
 use std::time::Duration;

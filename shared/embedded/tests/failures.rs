@@ -1,4 +1,4 @@
-//! What goes wrong with a file says so with its code, and nothing that was acknowledged is lost.
+//! A fault of the file gives an error with its code, and no acknowledged write is lost.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -33,7 +33,7 @@ fn large(number: usize) -> Vec<Outgoing> {
     vec![Outgoing::now(format!("{number:0>60000}"))]
 }
 
-/// How many messages the inbox has, by receiving them all; they are handed back.
+/// How many messages the inbox has. Receives them all, and hands them back.
 async fn inbox(store: &Store) -> Result<usize, PortError> {
     let mut receipts = Vec::new();
     loop {

@@ -19,7 +19,7 @@ const PART: &str = "WINDLASS_TEST_PART";
 const FOLDER: &str = "WINDLASS_TEST_FOLDER";
 const VISIBILITY: Duration = Duration::from_secs(30);
 
-/// Not a test of its own: what a child does.
+/// Not a test of its own: the work of a child.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
     let (Ok(part), Ok(folder)) = (std::env::var(PART), std::env::var(FOLDER)) else { return };
@@ -40,7 +40,7 @@ fn start(part: &str, folder: &Path) -> (Child, BufReader<ChildStdout>) {
     (child, output)
 }
 
-/// Lines that the child says, without what the test harness says around them.
+/// Lines of the child, without those of the test harness.
 fn said(output: BufReader<ChildStdout>) -> impl Iterator<Item = String> {
     output.lines().map_while(Result::ok).filter_map(|line| line.strip_prefix("say ").map(str::to_owned))
 }
@@ -96,7 +96,7 @@ async fn a_host_and_an_agent_share_queues() {
     host.check().await.expect("the file is sound");
 }
 
-/// Sends to the inbox and to the pool, many at once, and says what was acknowledged.
+/// Sends to the inbox and to the pool, many at once, and prints the acknowledged messages.
 async fn write_until_killed(folder: &Path) {
     let store = Store::open(folder, Role::Host).expect("nobody works on it");
     let writers = (0..8_u32).map(|writer| {

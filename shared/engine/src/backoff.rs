@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// How long a message stays hidden that could not be handled: a second, two, four, up to five minutes by its receives.
-/// So a host may be out of reach for hours before the message counts as one that no process can handle.
+/// So a host may be out of reach for hours before its reader gives the message up.
 pub fn again_after(receive_count: u32) -> Duration {
     const LONGEST: Duration = Duration::from_mins(5);
     let doubled = 1_u64.checked_shl(receive_count.saturating_sub(1)).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
-//! What people ask of a run that is under way or has ended: cancel, pause, resume, retry; and of an agent: drain.
+//! Requests of people to a run: cancel, kill, pause, resume, retry; and to an agent: drain.
 //!
-//! Whether it is allowed is decided by the same rules that will decide it in the process manager; the record is
-//! written only there. Between the two the run may move on, and then the request changes nothing.
+//! The same rules decide here whether it is allowed as later in the process manager. Only the process manager writes
+//! the record. Between the two the run may move on, and then the request changes nothing.
 
 use std::sync::Arc;
 
@@ -56,7 +56,7 @@ pub struct Accepted {
     pub definition: Arc<Definition>,
 }
 
-/// Why an agent is not told to drain.
+/// Why an agent gets no order to drain.
 #[derive(Debug, thiserror::Error)]
 pub enum DrainError {
     /// There is no such agent.
@@ -135,7 +135,7 @@ impl Control {
     }
 }
 
-/// Why the run as it stands does not allow what was asked.
+/// Why the run's status does not allow the request.
 fn refused(request: &'static str, input: &Input, definition: &Definition, run: &Run) -> ControlError {
     if let Input::Kill { action, .. } = input
         && !run.status.is_final()
@@ -148,8 +148,8 @@ fn refused(request: &'static str, input: &Input, definition: &Definition, run: &
 }
 
 impl Control {
-    /// Tells an agent to take nothing further, to finish what it performs within that time, to hand back the rest, and
-    /// to end; gives it as it is registered. Telling it again changes nothing: the first time counts.
+    /// Tells an agent to drain: to take nothing further, finish its attempts within that time, hand back the rest, and
+    /// end. Gives the agent as it is registered. A second order changes nothing: the time of the first counts.
     pub async fn drain(&self, id: &AgentId, within: Millis) -> Result<AgentRecord, DrainError> {
         let agents = self.ports.agents.list().await?;
         let agent = agents.into_iter().find(|agent| agent.id == *id);

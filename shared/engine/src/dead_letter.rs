@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::ports::{Outgoing, PortError, QueueName, Queues};
 
-/// Bytes of a message that are kept: its escaped text and what stands around it fit into a message of their own.
+/// Bytes of a message that a dead letter keeps: its escaped text and the rest of the dead letter fit into one message.
 const MAX_KEPT_BYTES: usize = 128 * 1024;
 
 /// Puts a message of `queue` into the dead-letter queue.

@@ -8,7 +8,7 @@ use windlass_domain::ids::{TaskName, TaskVersion};
 
 use crate::ports::{ErrorClass, PortError, Tasks};
 
-/// Definitions kept in memory; a version never changes, so what was read once stays true.
+/// Definitions in memory. A version never changes, so a definition that was read once stays true.
 const MAX_CACHED: usize = 1024;
 
 /// Compiled definitions by task and version.

@@ -1,4 +1,4 @@
-//! The loops of Windlass over ports: what runs on AWS, on one machine and in the simulated world alike.
+//! The loops of Windlass over ports: the same on AWS, on one machine and in the simulated world.
 //!
 //! Nothing here knows AWS or SQL.
 

@@ -17,7 +17,7 @@ use windlass_domain::work::Work;
 /// One attempt, as its facade sees it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
-    /// The run it is of.
+    /// Its run.
     pub run: RunId,
     /// The task that the run is of.
     pub task: TaskName,
@@ -27,9 +27,9 @@ pub struct Attempt {
     pub name: ActionName,
     /// Its action's place and its number.
     pub of: ActionAt,
-    /// What programs compare: a greater number is of a later owner.
+    /// A number that programs compare: a later owner has a greater one.
     pub fence: u64,
-    /// What there is to do, every expression evaluated.
+    /// The work, every expression evaluated.
     pub work: Work,
     /// How long it may take.
     pub timeout: Option<Millis>,
@@ -37,14 +37,15 @@ pub struct Attempt {
     pub deadline: Option<Timestamp>,
     /// The same for every attempt and every delivery of the action: see [`idempotency_key`].
     pub idempotency_key: String,
-    /// Where an earlier attempt of the action, or an earlier owner of this one, said that the work can be taken up.
+    /// Where the performer can take the work up, as an earlier attempt of the action or an earlier owner of this one
+    /// saved it.
     pub checkpoint: Option<Value>,
     /// The attempt's trace context, a W3C `traceparent`, for the program or endpoint that performs it.
     pub trace: Option<String>,
 }
 
 impl Attempt {
-    /// How long it may take when it begins at `now`: the shorter of its own timeout and what is left of its run.
+    /// How long it may take when it begins at `now`: its own timeout, or the rest of its run's time if that is shorter.
     pub fn time_left(&self, now: Timestamp) -> Option<Millis> {
         let left = self.deadline.map(|deadline| deadline.since(now));
         match (self.timeout, left) {
@@ -95,7 +96,8 @@ impl fmt::Debug for RightToBegin {
 /// How an attempt talks with its agent while it runs.
 #[derive(Debug, Clone)]
 pub struct AttemptControl {
-    /// Cancelled by the agent when the attempt is to end: the work is asked first, and forced after a grace.
+    /// The agent cancels it when the attempt must end. The performer first asks the work to stop, and forces it after a
+    /// grace.
     pub stop: CancellationToken,
     /// How far the attempt has come; the agent sends it on when it changes.
     pub progress: watch::Sender<Option<Progress>>,
@@ -136,17 +138,17 @@ impl AttemptControl {
         Self { stop, ..self.clone() }
     }
 
-    /// Where the work can be taken up: as it was saved last, by this attempt or by one before it.
+    /// The last checkpoint, of this attempt or of one before it.
     pub fn checkpoint(&self) -> Option<Value> {
         self.checkpoint.borrow().clone()
     }
 
-    /// Saves where the work can be taken up, for the next owner of the attempt or the next attempt. The agent sends it
-    /// on within a second or so, and before it hands the attempt back.
+    /// Saves a checkpoint for the next owner of the attempt, or for the next attempt. The agent sends it on within a
+    /// second or so, and before it hands the attempt back.
     ///
     /// # Errors
-    /// If it is larger than [`windlass_domain::limits::MAX_CHECKPOINT_BYTES`] as JSON, or nested too deeply. What was
-    /// saved before it stays.
+    /// If it is larger than [`windlass_domain::limits::MAX_CHECKPOINT_BYTES`] as JSON, or nested too deeply. The
+    /// checkpoint before it stays.
     pub fn save(&self, checkpoint: Value) -> Result<(), CheckpointError> {
         check_checkpoint(&checkpoint)?;
         self.checkpoint.send_replace(Some(checkpoint));
@@ -166,9 +168,9 @@ pub trait Performer: Send + Sync {
     ///
     /// It keeps the attempt's time ([`Attempt::time_left`]) and answers [`Outcome::TimedOut`] when that is over. After
     /// `control.stop` it answers [`Outcome::Cancelled`], unless the work ended by itself all the same. It does not
-    /// panic, and nothing of the attempt runs any more when it returns. What it has to prepare first it ends with
-    /// [`AttemptControl::may_begin`]. A caller that drops the future instead of
-    /// waiting for it has the work killed without a grace.
+    /// panic, and nothing of the attempt runs any more when it returns. It prepares the work first, and then calls
+    /// [`AttemptControl::may_begin`]. A caller that drops the future instead of waiting for it has the work killed
+    /// without a grace.
     async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome;
 }
 

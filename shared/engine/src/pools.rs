@@ -18,14 +18,14 @@ use crate::ports::{AgentRecord, Agents, Clock};
 const KNOWN_FOR: Millis = Millis::from_secs(10);
 /// How old it may be if it says that one is not.
 const SURE_FOR: Millis = Millis::from_secs(2);
-/// How long an attempt lies in a pool without an agent before it is said: an agent that is being replaced comes back
-/// sooner, and a minute has room for the rest of the way.
+/// How long an attempt lies in a pool without an agent before the run reports it. A replaced agent comes back sooner.
+/// The run promises to report within a minute, and the rest of that minute is for the messages.
 pub(crate) const TELL_AFTER: Millis = Millis::from_secs(45);
 /// How long the engine remembers when the agents of a pool last renewed their entries.
 const REMEMBERED_FOR: Millis = Millis::from_secs(3600);
-/// A register that takes longer to be read is not waited for.
+/// The longest wait for the register.
 const READ_WITHIN: Duration = Duration::from_secs(2);
-/// By how much an agent may be late to say that it is there, clocks that differ included.
+/// By how much an agent may be late to renew its entry, differences of clocks included.
 const LATE: Duration = Duration::from_secs(20);
 
 /// The register of agents as it was read a moment ago.
@@ -74,7 +74,7 @@ impl Pools {
         Some(heard.min(now))
     }
 
-    /// Reads the register again, unless what is known is younger than that.
+    /// Reads the register again, unless the last read is younger than that.
     async fn refresh(&self, read: &mut Read, now: Timestamp, known_for: Millis) {
         let is_fresh = |asked_at: Timestamp| asked_at <= now && now.since(asked_at) < known_for;
         if !read.asked_at.is_some_and(is_fresh) {
@@ -140,7 +140,7 @@ impl Served {
     /// loss once.
     pub(crate) fn look(&mut self, agents: &[AgentRecord], now: Timestamp, silent_after: Duration) -> bool {
         for agent in agents {
-            // One that drains took attempts once, and takes no more.
+            // A draining agent took attempts once, and takes no more.
             let at = if agent.draining { agent.started_at } else { agent.seen_at };
             let seen = self.pools.entry(agent.pool.clone()).or_insert(Seen { at, told: false });
             seen.at = seen.at.max(at);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_lost_once_with_its_last_agent() {
+    fn pool_is_lost_once_with_last_agent() {
         let mut served = Served::default();
         let mut look = |agents: &[AgentRecord], secs| served.look(agents, at(secs), SILENT_AFTER);
         assert!(!look(&[], 0), "there never was an agent");

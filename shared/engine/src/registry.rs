@@ -35,7 +35,7 @@ pub struct RegisteredTask {
     pub definition: Arc<Definition>,
 }
 
-/// A task in a list: one that cannot be read hides no other.
+/// A task in a list. An unreadable task hides no other.
 #[derive(Debug, Clone)]
 pub enum ListedTask {
     /// A task, and its newest version.
@@ -141,7 +141,7 @@ impl Registry {
         Err(PortError::conflict())
     }
 
-    /// The stored next due time, if the definition's schedule is the one that it was computed by.
+    /// The stored next due time, if it was computed by the definition's schedule.
     async fn kept_place(&self, definition: &Definition) -> Result<Option<Timestamp>, PortError> {
         let Some(record) = self.ports.tasks.load(&definition.task).await? else {
             return Ok(None);
@@ -181,8 +181,8 @@ impl Registry {
         Ok(RegisteredTask { record, definition })
     }
 
-    /// Deletes a task: it starts no runs and is never due; its open runs go on, its versions stay. Deleting it again
-    /// changes nothing but what a crash left.
+    /// Deletes a task: it starts no runs and is never due; its open runs go on, its versions stay. A second deletion
+    /// only completes one that a crash interrupted.
     pub async fn delete(&self, name: &TaskName) -> Result<(), DeleteError> {
         let mut backoff = Backoff::of_conflicts();
         for _ in 1..MAX_WRITE_ATTEMPTS {

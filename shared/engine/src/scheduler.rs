@@ -1,6 +1,6 @@
-//! The clock of a host that has none of its own: fires what is due, as `EventBridge` Scheduler does on AWS.
+//! The clock of a host that has none of its own: it fires due times, as `EventBridge` Scheduler does on AWS.
 //!
-//! A due time is sent before the task's place moves past it, so that a crash in between repeats a message and loses
+//! It sends a due time before the task's place moves past it, so that a crash in between repeats a message and loses
 //! none. Several hosts may run this at once, for the same reason.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ use crate::turns::event;
 const MAX_SLEEP: Duration = Duration::from_secs(1);
 /// Conflicting writes after which a task is left for the next look.
 const MAX_CONFLICTS: usize = 10;
-/// Tasks of one look, beside those that could not be fired.
+/// Tasks of one look, without those that could not be fired.
 const MAX_TASKS: usize = 100;
 /// After how long a task that could not be fired is tried again.
 const BROKEN_FOR: Duration = Duration::from_mins(1);
@@ -36,7 +36,7 @@ const BROKEN_FOR: Duration = Duration::from_mins(1);
 pub struct Scheduler {
     ports: Ports,
     definitions: Arc<Definitions>,
-    /// Tasks that could not be fired, and until when they are let be: they stay due, and hold up no other task.
+    /// Tasks that could not be fired, and the times of the next try. They stay due, and hold up no other task.
     broken: Mutex<BTreeMap<TaskName, Duration>>,
 }
 
@@ -65,7 +65,7 @@ impl Scheduler {
         }
     }
 
-    /// Fires what is due by now; gives the number of tasks whose place has moved.
+    /// Fires the due times of all due tasks; gives the number of tasks whose place has moved.
     pub async fn look(&self) -> Result<usize, PortError> {
         let broken = self.broken();
         let due = self.ports.tasks.due(self.ports.clock.now(), MAX_TASKS + broken.len()).await?;
@@ -86,7 +86,7 @@ impl Scheduler {
         Ok(moved)
     }
 
-    /// The tasks that are let be for now.
+    /// The tasks whose next try is still ahead.
     fn broken(&self) -> BTreeSet<TaskName> {
         let now = self.ports.clock.elapsed();
         let mut broken = self.lock_broken();
@@ -119,8 +119,9 @@ impl Scheduler {
         self.move_on(record.clone(), *due, round.next_due).await
     }
 
-    /// Moves the task's place past what was fired. Those who handle it write the same record at the same time: then
-    /// only this is done again, for firing it all again would give them as much to write again.
+    /// Moves the task's place past the fired due times. A process manager that handles them writes the same record at
+    /// the same time. After such a conflict the scheduler repeats only this write: to fire again would cause as many
+    /// writes again.
     async fn move_on(
         &self,
         mut record: TaskRecord,
@@ -154,7 +155,7 @@ impl Scheduler {
         send_all(self.ports.queues.as_ref(), &messages).await
     }
 
-    /// One event for all that was missed in a row.
+    /// One event for all due times that were missed in a row.
     async fn tell_missed(&self, record: &TaskRecord, definition: &Definition, round: &Round) -> Result<(), PortError> {
         let (Some(first), Some(last)) = (round.missed.first(), round.missed.last()) else { return Ok(()) };
         let reason = json!({

@@ -10,7 +10,7 @@ use crate::ports::{Outgoing, PortError, QueueName, Queues};
 /// Requests that one process has under way at a time, for one batch of inputs.
 const MAX_REQUESTS: usize = 32;
 
-/// Awaits all of them, [`MAX_REQUESTS`] at a time; gives what they give, in their order.
+/// Awaits all futures, [`MAX_REQUESTS`] at a time; gives their outputs in order.
 pub(crate) async fn together<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     stream::iter(futures).buffered(MAX_REQUESTS).collect().await
 }
@@ -20,7 +20,7 @@ pub(crate) async fn send_all(queues: &dyn Queues, outgoing: &[(QueueName, Outgoi
     send_each(queues, outgoing).await.into_iter().collect()
 }
 
-/// Sends every message to its queue; says of each, in their order, whether it was sent. A queue that fails does not keep
+/// Sends every message to its queue; gives for each, in order, whether it was sent. A queue that fails does not keep
 /// the others from being sent to.
 pub(crate) async fn send_each(queues: &dyn Queues, outgoing: &[(QueueName, Outgoing)]) -> Vec<Result<(), PortError>> {
     let mut by_queue: BTreeMap<&QueueName, Vec<usize>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! The sweeper: the periodic input that proves no open run is stuck. It also forgets agents that are gone.
+//! The sweeper: the periodic input that proves no open run is stuck. It also forgets dead agents.
 
 mod reap;
 
@@ -19,18 +19,18 @@ use crate::send::send_all;
 /// Runs of one round; the rest have their turn in the next.
 const MAX_RUNS: usize = 10_000;
 
-/// Before every run: only what is due is asked for.
+/// Before every run: the sweeper asks only for due runs.
 const NEVER: Timestamp = Timestamp::from_millis(i64::MIN);
 /// Inputs that wait in the inbox above which no run is swept.
 const MAX_INBOX: u64 = 10_000;
 
-/// Finds the runs that are due. Every open run has a time at which it is looked at next ([`Run::wake_at`]), so none is
-/// overlooked; only a paused run with nothing in flight waits for a person.
+/// Finds the runs that are due. Every open run has a time of its next wake ([`Run::wake_at`]), so the sweeper misses
+/// none. Only a paused run with nothing in flight waits for a person.
 ///
 /// [`Run::wake_at`]: windlass_domain::run::Run::wake_at
 pub struct Sweeper {
     ports: Ports,
-    /// How often the due index is read: a second on one machine, a minute on AWS.
+    /// How often it reads the due index: each second on one machine, each minute on AWS.
     every: Duration,
     served: Mutex<Served>,
 }
@@ -62,16 +62,16 @@ impl Sweeper {
         }
     }
 
-    /// One round: the runs that are due at `nominal`, and the agents that are gone. If a pool has lost its last agent, every
-    /// open run is looked at: what waits there was sent when the pool had one.
+    /// One round: the runs that are due at `nominal`, and the dead agents. If a pool has lost its last agent, the round
+    /// looks at every open run. The attempts that wait there were sent when the pool had an agent.
     pub async fn round(&self, nominal: Timestamp) -> Result<(), PortError> {
         let everything = self.has_lost_a_pool().await;
         self.look(nominal, if everything { nominal } else { NEVER }).await?;
         self.reap(nominal).await
     }
 
-    /// Whether a pool has lost its last agent since this was asked before. What waits in it was sent when it had one, so
-    /// every open run is to be looked at.
+    /// Whether a pool has lost its last agent since the last call. The attempts that wait in it were sent when it had
+    /// one, so the sweeper must look at every open run.
     async fn has_lost_a_pool(&self) -> bool {
         let agents = match self.ports.agents.list().await {
             Ok(agents) => agents,
@@ -89,13 +89,13 @@ impl Sweeper {
         is_lost
     }
 
-    /// Has every run swept that is due by now.
+    /// Sweeps every run that is due by now.
     pub async fn sweep(&self, now: Timestamp) -> Result<(), PortError> {
         self.look(now, NEVER).await
     }
 
-    /// Unless the inbox has more than is handled soon: it may hold the sweeps of the rounds before, and each round would add
-    /// as many again. That is asked first: a run that was handed out rests for a while.
+    /// Sweeps nothing while the inbox is long: it may hold the sweeps of the rounds before, and each round would add as
+    /// many again. It looks at the inbox first, because a run that the store has handed out rests for a while.
     async fn look(&self, now: Timestamp, untouched_since: Timestamp) -> Result<(), PortError> {
         if self.ports.queues.depth(&QueueName::Inbox).await? > MAX_INBOX {
             return Ok(());

@@ -1,8 +1,8 @@
-//! Bytes and texts of which no more than a bound is kept, however much comes.
+//! Bytes and texts with a bound: they keep no more than that, however much comes.
 
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 
-/// What stands for the part of a text that was cut away.
+/// The mark in place of a text's cut part.
 const ELLIPSIS: &str = "…";
 
 /// The beginning of a stream of bytes: as much as an output may have.
@@ -39,7 +39,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Takes a chunk and forgets what is too far from the end.
+    /// Takes a chunk, and forgets bytes that are too far from the end.
     pub(crate) fn push(&mut self, chunk: &[u8]) {
         let skipped = chunk.len().saturating_sub(MAX_ERROR_MESSAGE_BYTES);
         if skipped > 0 {
@@ -54,7 +54,7 @@ impl Tail {
         }
     }
 
-    /// The end as text, without white space around it; what is not UTF-8 is replaced.
+    /// The end as text, without white space around it; bytes that are not UTF-8 are replaced.
     pub(crate) fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.bytes);
         let text = text.trim();
@@ -75,7 +75,7 @@ pub(crate) fn json_or_text(bytes: &[u8]) -> serde_json::Value {
     })
 }
 
-/// A failure's message: what happened, and the end of what the work had said, cut at its front if it is too long.
+/// A failure's message: the failure, and the end of the work's output, cut at its front if it is too long.
 pub(crate) fn message_with_tail(what: &str, said: &str) -> String {
     let what = cut_end(what, MAX_ERROR_MESSAGE_BYTES / 2);
     if said.is_empty() {

@@ -30,7 +30,7 @@ pub struct FacadeSettings {
 }
 
 impl FacadeSettings {
-    /// The settings that a host changes what it must of.
+    /// The default settings, for a host to change.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, exec: ExecSettings::default(), http: HttpSettings::default(), handlers: Handlers::new() }
     }

@@ -1,16 +1,16 @@
-//! Who an agent's process is, and the guard that it starts of its own program.
+//! The identity of an agent's process, and the guard that it starts from its own program.
 
 use std::ffi::OsString;
 
 use windlass_domain::ids::{AgentId, PoolName};
 
-/// The argument by which an agent's program is run as the guard of its programs: see [`run_guard`](crate::run_guard).
+/// The argument that makes an agent's program run as the guard: see [`run_guard`](crate::run_guard).
 pub const GUARD_COMMAND: &str = "exec-guard";
 
-/// Characters of the machine's name in an agent's. In a stack on AWS with the longest name, the control queue of an
-/// agent has fewer than the 80 characters from which on its name would end with a hash, if its pool has up to eight.
+/// Characters of the machine's name in an agent's name. From 80 characters on, the name of a control queue ends with a
+/// hash. With pools of up to eight characters, it is shorter even in a stack on AWS with the longest name.
 const MACHINE_CHARS: usize = 8;
-/// Characters of the pool's name in an agent's.
+/// Characters of the pool's name in an agent's name.
 const POOL_CHARS: usize = 8;
 
 /// The command that runs this program as the guard, which ends the programs of a killed agent.

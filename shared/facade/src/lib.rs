@@ -1,12 +1,13 @@
 //! How an agent performs an action: a program (`exec`), an HTTP call (`http`), a Rust handler (`native`).
 //!
-//! [`Facades`] is the [`Performer`](windlass_engine::perform::Performer) of a real agent. What authors of programs and of
-//! endpoints may rely on is written in `docs/exec.md` and `docs/http.md`; a change there is a change of a contract.
+//! [`Facades`] is the [`Performer`](windlass_engine::perform::Performer) of a real agent. `docs/exec.md` and
+//! `docs/http.md` are the contracts with authors of programs and of endpoints; a change there is a change of a
+//! contract.
 //!
-//! A host that runs programs sets [`ExecSettings::guard`] to a command of its own that calls [`run_guard`], so that a
-//! host that is killed takes its programs with it.
+//! A host that runs programs sets [`ExecSettings::guard`] to a command of its own that calls [`run_guard`]. Then a
+//! killed host takes its programs with it.
 //!
-//! Nothing here decides what a failure means: it names its kind, and the action's retry policy decides.
+//! This crate never decides what a failure means: it names the kind, and the action's retry policy decides.
 
 mod bounded;
 mod error;

@@ -27,7 +27,7 @@ type Handler = Arc<dyn Fn(Value, AttemptControl) -> BoxFuture<'static, Result<Va
 #[derive(Clone)]
 pub struct Handlers {
     handlers: BTreeMap<String, Handler>,
-    /// How long a handler that was asked to stop may go on.
+    /// How long a handler may go on after the order to stop.
     grace: Duration,
 }
 
@@ -51,9 +51,9 @@ impl Handlers {
 
     /// Adds a handler; one of the same name is replaced.
     ///
-    /// It is polled by the task that performs the attempt, so it must not block. When `control.stop` is cancelled, for a
-    /// stop or a timeout, it should return soon: after the grace it is dropped where it waits. `control.checkpoint()` is
-    /// where an attempt before it said that the work can be taken up, and `control.save()` says so for the next one.
+    /// It is polled by the task that performs the attempt, so it must not block. When `control.stop` is cancelled, for
+    /// a stop or a timeout, it should return soon: after the grace it is dropped where it waits. `control.checkpoint()`
+    /// is the checkpoint of an attempt before it, and `control.save()` saves one for the next attempt.
     #[must_use]
     pub fn with<F, Fut>(mut self, name: impl Into<String>, handler: F) -> Self
     where
@@ -131,7 +131,7 @@ fn conclude(result: Result<Result<Value, ErrorInfo>, Box<dyn Any + Send>>) -> Ou
     }
 }
 
-/// Whether the output is longer than it may be. What is plainly short is not written out to be measured.
+/// Whether the output is longer than it may be. A value that is plainly short is not written out to measure it.
 fn is_too_large(output: &Value) -> bool {
     match output {
         Value::Null | Value::Bool(_) | Value::Number(_) => false,

@@ -1,7 +1,7 @@
 //! The time of an attempt.
 //!
-//! Elapsed time decides when it is over, also if the machine sleeps meanwhile. Tokio's timers stand still then, so a wait
-//! looks at the clock every [`LOOK_EVERY`]. The grace of what was asked to end is tokio's: it slept as well.
+//! Elapsed time decides when it is over, also if the machine sleeps meanwhile. Tokio's timers stand still then, so a
+//! wait looks at the clock every [`LOOK_EVERY`]. The grace of stopped work is tokio's, because the work slept as well.
 
 use std::future::pending;
 use std::sync::Arc;

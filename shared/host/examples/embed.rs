@@ -1,7 +1,7 @@
 //! A host inside a program of your own, with a Rust function as the work.
 //!
-//! `cargo run -p windlass-host --example embed [FOLDER]`; what is run stays in the folder, and a second call goes on
-//! with it.
+//! `cargo run -p windlass-host --example embed [FOLDER]`; its runs stay in the folder, and a second call goes on with
+//! them.
 #![expect(clippy::print_stdout, reason = "the result is for the terminal")]
 
 use std::path::Path;

@@ -17,7 +17,7 @@ use crate::error::{HostError, store_broken};
 use crate::parts::{AgentPlan, settings_of};
 use crate::performing::Performing;
 
-/// How long what is running may take when the agent ends, unless its program says otherwise.
+/// How long running attempts may take when the agent ends, unless its program says otherwise.
 const DRAIN: Millis = Millis::from_secs(30);
 
 /// An agent of one pool that works on the data folder of a host, from a process of its own. Any number may do so.
@@ -34,7 +34,7 @@ impl SeparateAgent {
         Self { data: data.into(), plan, performing: Performing::default() }
     }
 
-    /// How long what is running may take when the agent ends; the rest is handed back. 30 seconds unless said.
+    /// How long running attempts may take when the agent ends; it hands back the rest. 30 seconds unless said.
     #[must_use]
     pub fn drain(mut self, drain: Millis) -> Self {
         self.plan.drain = drain;
@@ -69,7 +69,7 @@ impl SeparateAgent {
         self
     }
 
-    /// Works until `stop` is cancelled or a caller of the API drains the agent. Nothing is left with it then.
+    /// Works until `stop` is cancelled or a caller of the API drains the agent. It holds no attempt then.
     pub async fn run(self, stop: &CancellationToken) -> Result<(), HostError> {
         let store = Store::open(&self.data, Role::Agent)?;
         let ports = store.ports();

@@ -42,7 +42,7 @@ pub enum HostError {
     /// A fault of the program itself.
     #[error("go on: a part of the host has ended by itself; nothing that it had accepted is lost")]
     PartEnded,
-    /// The store takes nothing further. A host that starts again reads what is on the disk and goes on.
+    /// The store takes nothing further. A restarted host reads the disk and goes on.
     #[error(transparent)]
     Store(PortError),
 }

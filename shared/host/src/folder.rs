@@ -53,7 +53,7 @@ fn is_token(text: &str) -> bool {
     text.len() == TOKEN_BYTES * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Keeps a token; one that others could read has its permissions mended.
+/// Keeps a token; if others could read it, its permissions are mended.
 fn keep(path: &Path, token: &str) -> io::Result<String> {
     let permissions = fs::metadata(path)?.permissions();
     if permissions.mode() & 0o077 != 0 {

@@ -26,17 +26,17 @@ use crate::folder::DataFolder;
 use crate::parts::{AgentPlan, Parts};
 use crate::performing::Performing;
 
-/// Inputs that are decided at once.
+/// How many inputs the host decides at once.
 const PROCESS_MANAGERS: usize = 4;
-/// How often the due index is read: on one machine a look costs next to nothing.
+/// How often the sweeper reads the due index: on one machine a look costs next to nothing.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// How long open connections have to end.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-/// How long what is running may take when the host ends, unless its program says otherwise.
+/// How long running attempts may take when the host ends, unless its program says otherwise.
 const DRAIN: Millis = Millis::from_secs(10);
 /// Slots of the default pool for each core.
 const SLOTS_PER_CORE: usize = 4;
-/// How long one look at a run lasts that is waited for.
+/// How long one look at a run lasts, while a caller waits for the run.
 const LOOK: Duration = Duration::from_secs(30);
 
 /// The settings of a host. Each has a default, which the program may replace.
@@ -65,7 +65,7 @@ impl HostBuilder {
         self
     }
 
-    /// A pool that this process works for, and how many of its actions are performed at once. The pool `default` with
+    /// A pool that this process works for, and how many of its actions it performs at once. The pool `default` with
     /// four slots a core unless a pool is named.
     #[must_use]
     pub fn pool(mut self, pool: PoolName, slots: u32) -> Self {
@@ -80,7 +80,7 @@ impl HostBuilder {
         self
     }
 
-    /// How long what is running may take when the host ends; the rest is handed back. 10 seconds unless said.
+    /// How long running attempts may take when the host ends; it hands back the rest. 10 seconds unless said.
     #[must_use]
     pub fn drain(mut self, drain: Millis) -> Self {
         self.drain = drain;
@@ -157,8 +157,8 @@ impl HostBuilder {
     }
 }
 
-/// A host that runs. A program that drops it without [`Host::shutdown`] loses nothing: the next host goes on from what
-/// is on the disk, as after a crash.
+/// A host that runs. A program that drops it without [`Host::shutdown`] loses nothing: the next host goes on from the
+/// disk, as after a crash.
 pub struct Host {
     address: SocketAddr,
     token: String,
@@ -173,7 +173,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// A host on that data folder; it is made if it is not there. A folder has one host at a time.
+    /// A host on that data folder; makes the folder if it is missing. A folder has one host at a time.
     pub fn builder(data: impl Into<PathBuf>) -> HostBuilder {
         HostBuilder {
             data: data.into(),
@@ -196,7 +196,7 @@ impl Host {
         format!("http://{}", reachable(self.address))
     }
 
-    /// What callers of the API prove themselves by: `Authorization: Bearer TOKEN`.
+    /// The proof of an API caller's identity: `Authorization: Bearer TOKEN`.
     pub fn token(&self) -> &str {
         &self.token
     }
@@ -241,8 +241,8 @@ impl Host {
         }
     }
 
-    /// Ends in order: nothing further is asked for, what runs is finished or handed back, what was reported is decided.
-    /// A store that takes nothing further lets nothing end in order: then all ends at once, and says so.
+    /// Ends in order. The host takes nothing further, finishes or hands back its attempts, and decides the last
+    /// reports. A store that takes nothing further lets nothing end in order: then all ends at once, and says so.
     pub async fn shutdown(self) -> Result<(), HostError> {
         let Self { folder, api, agents, loops, store, .. } = self;
         folder.remove_url();

@@ -29,7 +29,7 @@ pub(crate) struct Parts {
 pub(crate) struct AgentPlan {
     pub(crate) pool: PoolName,
     pub(crate) slots: u32,
-    /// How long what is running may take when it ends.
+    /// How long running attempts may take when it ends.
     pub(crate) drain: Millis,
 }
 

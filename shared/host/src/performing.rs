@@ -9,7 +9,7 @@ use windlass_facade::{Credentials, ExecSettings, FacadeSettings, Facades, Handle
 
 use crate::error::HostError;
 
-/// What performs attempts.
+/// The performer of attempts.
 #[derive(Clone, Default)]
 pub(crate) struct Performing {
     pub(crate) handlers: Handlers,

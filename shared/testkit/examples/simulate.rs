@@ -11,7 +11,7 @@ use windlass_testkit::simulation::{Bug, Verdict, simulate};
 
 /// After how many seeds a search says how far it has come.
 const PROGRESS_EVERY: u64 = 10_000;
-/// How much of what is broken a search prints: a whole record is in the log of the seed.
+/// How much of each broken invariant a search prints: a whole record is in the log of the seed.
 const MAX_DETAIL: usize = 400;
 
 fn main() -> ExitCode {
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     if to == from + 1 { tell(from, bug) } else { search(from, to, bug) }
 }
 
-/// The bug that is asked for.
+/// The bug of the command line.
 fn asked() -> Result<Option<Bug>, String> {
     let mut arguments = std::env::args().skip(2);
     match (arguments.next().as_deref(), arguments.next()) {

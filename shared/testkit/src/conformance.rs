@@ -1,7 +1,7 @@
 //! One suite for each port, to be run on every adapter: in memory, on one file, over the wire.
 //!
-//! A suite sees only the port. Each of its cases is named, gets a host of its own from the caller (or a shared one:
-//! no case counts on being alone), and waits no longer than [`Timing`] says.
+//! A suite sees only the port. Each case has a name, and gets a host of its own from the caller, or a shared one. No
+//! case relies on being alone, and none waits longer than [`Timing`] says.
 
 mod agents;
 mod events;
@@ -32,31 +32,31 @@ pub use tasks::{due, tasks};
 /// How fast the adapter is, and how long its cases wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
-    /// A visibility timeout whose end is waited for. Nothing may count on being done before it ends.
+    /// A visibility timeout whose end a case waits for. No case may rely on being done before it ends.
     pub visibility: Duration,
-    /// Within this, what should not happen would usually have happened.
+    /// If something happens that should not, it usually happens within this.
     pub prompt: Duration,
     /// How many cases of a suite run beside one another.
     pub at_once: usize,
-    /// How the host of runs keeps what stands beside the records.
+    /// How the host keeps the books beside the records of runs.
     pub books: Books,
 }
 
-/// How a host of runs keeps what stands beside the records: the log of events, lists, and what is due.
+/// How a host keeps the books beside the records of runs: the log of events, the lists, and the index of due runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Books {
     /// In the same transaction as the record: every event is logged, and a list shows a write as soon as it returns.
     AtOnce,
     /// In indexes that follow the record, usually within a second
-    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html>); a run that is due within the
-    /// longest delay of a message is woken by one; events are those that the record tells.
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html>). If a run is due within the
+    /// longest delay of a message, a message wakes it. The events are those that the record shows.
     Behind,
 }
 
-/// How long a case waits for what must happen: the longest wait of a receive. It is no measure of speed: a busy machine
-/// may hold a case up for seconds anywhere, and no verdict may hang on that.
+/// How long a case waits for an event that must come: the longest wait of a receive. It is no measure of speed: a busy
+/// machine may hold a case up for seconds anywhere, and no verdict may depend on that.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Who is woken is back within this; who has to wait until its wait ends is not.
+/// A caller that is woken returns within this. A caller whose wait must end first does not.
 const WOKEN_WITHIN: Duration = Duration::from_secs(10);
 /// A visibility timeout that does not end while a case is played.
 const HELD: Duration = Duration::from_mins(10);

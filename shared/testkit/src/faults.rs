@@ -1,5 +1,5 @@
-//! A host that fails a chosen call, whose caller dies at one, or that holds up its caller before every one: for showing that a crash at any write
-//! changes nothing, and that no order of concurrent calls does.
+//! A host with faults. It fails a chosen call, lets the caller die at one, or holds up its caller before every one.
+//! Tests show with it that a crash at any write changes nothing, and that no order of concurrent calls does.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,15 +19,15 @@ use windlass_engine::ports::{
     StoredVersion, TaskRecord, Tasks,
 };
 
-/// When a caller dies, or what becomes of the one call that fails.
+/// When a caller dies, or how the one failing call ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
     /// The call is not made.
     Before,
     /// The call is made, and its answer is lost.
     After,
-    /// The call is made, its answer is lost, and the adapter makes it again, as an SDK does: the caller sees the answer
-    /// to the second.
+    /// The call is made, its answer is lost, and the adapter makes it again, as an SDK does. The caller sees the second
+    /// answer.
     Twice,
 }
 
@@ -93,7 +93,7 @@ impl FaultyHost {
         }
     }
 
-    /// How many calls have been made, those that failed included.
+    /// How many calls have been made, failed ones included.
     pub fn calls(&self) -> usize {
         self.plan.made.load(Ordering::SeqCst)
     }

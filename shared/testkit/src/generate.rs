@@ -1,7 +1,7 @@
-//! Strategies of task definitions and of what may happen to their runs.
+//! Strategies of task definitions and of events in the lives of their runs.
 //!
-//! What happens is drawn as [`Move`]s, which name their target by a number: they are made into inputs only when the
-//! run is known, so that most of them meet something that is there, and the rest are wrong in a way that is meant.
+//! A strategy draws [`Move`]s, which name their target by a number. They become inputs only when the run is known. So
+//! most of them hit an existing target, and the rest are wrong on purpose.
 
 use proptest::collection::vec;
 use proptest::option::weighted;
@@ -25,7 +25,7 @@ pub use tasks::{sketches, unordered_sketches};
 pub struct Move {
     /// How much time passes before it.
     pub pass: Pass,
-    /// What happens.
+    /// The move.
     pub what: What,
 }
 
@@ -38,7 +38,7 @@ pub enum Pass {
     UntilWake,
 }
 
-/// What happens to a run.
+/// A move in a run's life.
 #[derive(Debug, Clone)]
 pub enum What {
     /// An input that is about no action.
@@ -51,9 +51,9 @@ pub enum What {
         aim: Aim,
         /// The number of the agent that reports; none: its owner's agent, if it has an owner.
         agent: Option<u8>,
-        /// It is another message than the one that counts.
+        /// It is another message than the owner's.
         is_twin: bool,
-        /// What.
+        /// The report.
         report: Report,
     },
 }
@@ -65,11 +65,11 @@ pub enum RunInput {
     Start,
     /// A caller, or the schedule, wants its end.
     Cancel(CancelCause, Asked),
-    /// A caller wants one action, or one that does not exist, to end.
+    /// A caller kills one action, or an action that does not exist.
     Kill(Index, Asked),
-    /// It is held: when that was asked, by its pauses and by its retries.
+    /// A pause, with the numbers of pauses and retries that its caller saw.
     Pause(Asked, Asked),
-    /// It goes on: when that was asked, by its pauses.
+    /// A resume, with the number of pauses that its caller saw.
     Resume(Asked),
     /// It starts over.
     Retry(Asked),
@@ -77,11 +77,11 @@ pub enum RunInput {
     Wake(Option<Index>),
     /// The sweeper found it.
     Sweep,
-    /// No agent serves the pool of the actions, or another; since that long ago.
+    /// No agent has served the pool of the actions, or another pool, for so long.
     Unserved(bool, Millis),
 }
 
-/// When a request was made.
+/// The time of a request, by the pauses or retries that its caller saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// In this life of the run, and since it was paused last.
@@ -90,7 +90,7 @@ pub enum Asked {
     Before,
     /// Before the one before that.
     LongBefore,
-    /// After one that was never made.
+    /// After a pause or a retry that never was.
     Later,
 }
 
@@ -126,11 +126,11 @@ pub enum Report {
     Claim(u32, bool),
     /// Its agent keeps it without a message, by its renewal of that number; it has begun that long ago.
     Renewed(Millis, u32),
-    /// It has come so far, in percent; the report has that number, and says where the work can be taken up.
+    /// It has come so far, in percent. The report has that number, and a checkpoint.
     Progressed(u8, u32, Option<Value>),
     /// Its agent gives it back.
     HandedBack(Option<Value>),
-    /// It has ended, and said where the work can be taken up.
+    /// It has ended, and saved a checkpoint.
     Completed(Outcome, Option<Value>),
     /// No agent could perform it.
     DeadLettered,
@@ -211,7 +211,7 @@ pub fn an_outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
-/// Mostly none, or one of a few; now and then one that is too large.
+/// Mostly none, or one of a few; now and then a too large one.
 fn a_checkpoint() -> impl Strategy<Value = Option<Value>> {
     prop_oneof![
         4 => Just(None),

@@ -1,4 +1,4 @@
-//! An agent's performer for tests in which nothing is performed.
+//! An agent's performer for tests in which it performs nothing.
 
 use async_trait::async_trait;
 use windlass_domain::run::Outcome;

@@ -1,5 +1,5 @@
-//! A host in memory: all ports on one lock and one clock that a test sets, for tests of the loops and for the
-//! simulated world.
+//! A host in memory, for tests of the loops and for the simulated world. All ports share one lock, and one clock that a
+//! test sets.
 //!
 //! It is deterministic: the same calls in the same order give the same answers. Waiting is tokio's, so that a test
 //! with paused time does not wait. It promises no more than SQS, `DynamoDB` and `EventBridge` do, and keeps nothing.
@@ -40,7 +40,7 @@ use task_table::TaskTable;
 #[derive(Clone)]
 pub struct MemoryHost {
     shared: Arc<Shared>,
-    /// Its queues are those of what the queues proper have given up.
+    /// Its queues are the dead-letter queues of the queues proper.
     of_given_up: bool,
 }
 
@@ -104,7 +104,8 @@ impl MemoryHost {
         self
     }
 
-    /// The same host, whose queues hold what the queues of the same names have given up: the dead-letter queue of each.
+    /// The same host with the dead-letter queues. Each queue holds the messages that the queue of the same name has
+    /// given up.
     #[must_use]
     pub fn given_up(&self) -> Self {
         Self { shared: self.shared.clone(), of_given_up: true }
@@ -151,7 +152,7 @@ impl MemoryHost {
         self.state().queues.get(queue).map(Queue::bodies).unwrap_or_default()
     }
 
-    /// Whether such a queue has a message, hidden ones and what it has given up included.
+    /// Whether such a queue has a message, hidden and given-up ones included.
     pub fn has_message(&self, is_such: impl Fn(&QueueName) -> bool) -> bool {
         let state = self.state();
         let mut queues = state.queues.iter().chain(&state.given_up);
@@ -197,7 +198,7 @@ impl MemoryHost {
     }
 
     /// Looks until there is an answer, or for `at_most`, after which the last look counts. A look that finds nothing
-    /// may say when it is worth looking again without anything having been written.
+    /// may give the time at which another look is worth it, even without a write.
     async fn look_until<T>(
         &self,
         changed: &Notify,

@@ -1,7 +1,7 @@
-//! A model of what people can observe of a run: its status, and of each action the status, the attempts, and how each ended.
+//! A model of the facts that people can observe of a run: its status, and each action's status, attempts and ends.
 //!
-//! It is written from what SEMANTICS promises, over a [`Sketch`] instead of a definition. It follows the facts of a run one
-//! by one and says of each whether it may follow; after each input it says whether anything is missing. It knows nothing of
+//! It follows the promises of SEMANTICS, over a [`Sketch`] instead of a definition. It takes the facts of a run one by
+//! one, and says of each whether it may follow. After each input it says whether a fact is missing. It knows nothing of
 //! agents, messages and deliveries.
 
 #![expect(clippy::wildcard_enum_match_arm, reason = "a model names the cases that matter")]
@@ -143,7 +143,7 @@ impl Model {
         if fits { Ok(()) } else { Err(format!("{fact:?} of a run that is {was:?}")) }
     }
 
-    /// Whether all that had to follow from an input has followed.
+    /// Whether all necessary effects of an input have followed.
     ///
     /// # Errors
     /// If something is missing.
@@ -234,7 +234,7 @@ impl Model {
         at_once.or(all_settled.then_some(in_the_end || needs.is_empty()))
     }
 
-    /// The actions that did not succeed, and all that need them.
+    /// The actions that did not succeed, and all their dependents.
     fn unsuccessful(&self) -> BTreeSet<usize> {
         let is_seed = |row: &Row| row.status.is_failure() || row.status == ActionStatus::Cancelled;
         let mut again: BTreeSet<usize> = (0..self.actions.len()).filter(|at| is_seed(&self.actions[*at])).collect();

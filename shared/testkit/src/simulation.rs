@@ -1,11 +1,11 @@
-//! The simulated world: the real loops over a host in memory, on one thread and a virtual clock, with the faults that a seed
-//! draws.
+//! The simulated world: the real loops over a host in memory, on one thread and a virtual clock. A seed draws the
+//! faults.
 //!
-//! Every process of a stack runs here as it runs anywhere: process managers, agents, sweepers, a scheduler, coordinators.
-//! Each reaches the host over a wire of its own, on which calls are slow, refused, unanswered and in conflict, messages are
-//! late, repeated and out of order, and clocks differ; each may be held up, cut off, drained or killed at any await, and is
-//! started again. A witness holds every step against the catalogue. Nothing is left to chance but the seed's: the same
-//! seed gives the same log, line by line.
+//! Every process of a stack runs here as it runs anywhere: process managers, agents, sweepers, a scheduler,
+//! coordinators. Each reaches the host over a wire of its own. On it calls are slow, refused, unanswered and in
+//! conflict. Messages are late, repeated and out of order, and clocks differ. The world holds processes up, cuts them
+//! off, drains or kills them at any await, and starts them again. A witness holds every step against the catalogue. All
+//! chance comes from the seed: the same seed gives the same log, line by line.
 
 mod bug;
 mod catalogue;
@@ -43,9 +43,9 @@ pub use catalogue::{CATALOGUE, invariants};
 pub use plan::{Act, Asked, Faults, Fleet, Kind, Limits, Plan, PlannedRun, PlannedTask, Strike};
 pub use witness::{Broken, Performed};
 
-/// In which of these looks it is looked for what should have been sent again.
+/// Every so many looks the world searches for messages that should have been resent.
 const OVERDUE_EVERY: u64 = 30;
-/// How long it is waited for what follows from the last ends.
+/// How long the world waits for the effects of the last ends.
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
 
 /// Every fault that a world may meet, by name.
@@ -72,24 +72,24 @@ pub const FAULTS: [&str; 20] = [
     "everything is off",
 ];
 
-/// What became of a seed.
+/// The result of a seed.
 #[derive(Debug)]
 pub struct Verdict {
     /// The seed.
     pub seed: u64,
-    /// What kind of world it drew.
+    /// The kind of its world.
     pub kind: Kind,
-    /// What did not hold, in the order in which it was seen.
+    /// The broken invariants, in the order in which they were seen.
     pub broken: Vec<Broken>,
     /// A number that differs when any line of the log does.
     pub fingerprint: u64,
-    /// The log, if it was asked for, followed by that of the world without faults, if that broke.
+    /// The log, if the caller asked for it. If the world without faults broke, its log follows.
     pub lines: Vec<String>,
     /// How much time passed in that world.
     pub took: Duration,
     /// How many runs there were.
     pub runs: usize,
-    /// Attempts that began more than once: at least once is what is promised.
+    /// Attempts that began more than once: the promise is at least once.
     pub repeats: u64,
     /// How often each of [`FAULTS`] was met.
     pub faults: BTreeMap<&'static str, u64>,
@@ -132,7 +132,7 @@ pub enum Calm {
     EndsAlike,
 }
 
-/// Simulates what was planned, and the same without faults, if it is asked for.
+/// Simulates the plan, and the same without faults if the caller asks for it.
 ///
 /// It must be called on a runtime of one thread whose clock is paused.
 pub async fn simulate_plan(plan: Plan, asked: Calm, keeps_lines: bool) -> Verdict {
@@ -197,7 +197,7 @@ async fn live_through(plan: Plan, keeps_lines: bool) -> Arc<Simulation> {
         }
     }
     let calls = simulation.calls.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    // What follows from the last ends is still to be sent.
+    // The effects of the last ends are not sent yet.
     let settled_by = Instant::now() + SETTLES_WITHIN;
     while !simulation.is_at_rest() && Instant::now() < settled_by {
         tokio::time::sleep(LOOK_EVERY).await;

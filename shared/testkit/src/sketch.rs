@@ -1,4 +1,4 @@
-//! Small task definitions as plain data: what generators draw and what the reference model works on.
+//! Small task definitions as plain data. Generators draw them, and the reference model works on them.
 //!
 //! A sketch says everything that matters to a run's state machine and nothing else. It becomes a definition by the
 //! same reader that an author's file goes through.
@@ -25,7 +25,7 @@ pub struct Sketch {
 pub struct ActionSketch {
     /// Positions of the actions that must be settled before.
     pub needs: Vec<usize>,
-    /// What must be true of them.
+    /// The trigger of its needs.
     pub trigger: Trigger,
     /// The condition.
     pub when: When,
@@ -33,7 +33,7 @@ pub struct ActionSketch {
     pub given: Given,
     /// A failure does not fail the run.
     pub allow_failure: bool,
-    /// What happens after a failed attempt.
+    /// The retry policy after a failed attempt.
     pub retry: RetrySketch,
     /// How long an attempt may take.
     pub timeout: Option<Millis>,

@@ -1,4 +1,4 @@
-//! Queues that tell what was asked of them, and refuse what a test wants refused.
+//! Queues that count their requests, and refuse those that a test names.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +17,7 @@ pub struct WatchedQueues {
     receive_refusal: ReceiveRefusal,
     /// A receive goes on when its caller is gone, as SQS's long polls do.
     polls_on: bool,
-    /// Every request that was asked for: its queue, and how many messages it carried.
+    /// Every request: its queue, and how many messages it carried.
     sends: Mutex<Vec<(QueueName, usize)>>,
     /// The queue of every receive.
     receives: Mutex<Vec<QueueName>>,

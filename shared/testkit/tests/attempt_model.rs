@@ -1,8 +1,9 @@
 //! One attempt under every interleaving within bounds: the real rules hold, and the model finds each rule that is opened.
 //!
 //! An unoptimised build explores small bounds in seconds, an optimised one larger bounds in less than two minutes.
-//! `WINDLASS_ATTEMPT_MODEL=FAULTS,BACKS,RESENDS,RENEWALS,INBOX,CONTROL,SECONDS` explores those bounds instead, for that long
-//! at most. `--nocapture` shows the bounds, how many states there are, and the shortest way to what an opened rule breaks.
+//! `WINDLASS_ATTEMPT_MODEL=FAULTS,BACKS,RESENDS,RENEWALS,INBOX,CONTROL,SECONDS` explores those bounds
+//! instead, for that long at most. `--nocapture` shows the bounds, the number of states, and the shortest way to the
+//! promise that an opened rule breaks.
 
 #![expect(clippy::print_stdout, reason = "tests")]
 
@@ -31,7 +32,7 @@ const WHOLE: &[Row] = if cfg!(debug_assertions) {
 
 const LOWER_FENCE: &str = "an agent begins by a fence that is not above an earlier one";
 
-/// Each opened rule, the bounds in which it is found, and what it breaks.
+/// Each opened rule, the bounds in which the model finds it, and the promise that it breaks.
 const OPENED: &[(Opened, Row, &str)] = &[
     (Opened::ClaimNotAboveLast, [1, 0, 0, 0, 3, 2], LOWER_FENCE),
     (Opened::ClaimUnderLease, [0, 0, 1, 1, 3, 2], TWO_PERFORM),

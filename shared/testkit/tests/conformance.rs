@@ -1,4 +1,4 @@
-//! The host in memory keeps what the ports promise.
+//! The host in memory keeps the promises of the ports.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -45,7 +45,7 @@ async fn schedules() {
     conformance::schedules(&host.ports(), kept).await;
 }
 
-/// Reads what was published since it read last.
+/// Reads the events that were published since it read last.
 struct Reader {
     host: MemoryHost,
     read: AtomicUsize,

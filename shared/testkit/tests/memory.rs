@@ -38,7 +38,7 @@ fn run(key: &str) -> Run {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_received_message_comes_again_after_its_visibility_timeout() {
+async fn received_message_comes_again_after_its_visibility_timeout() {
     let (_, ports) = host();
     send(&ports, "a", Millis(0)).await;
     let first = receive(&ports, Duration::ZERO).await;
@@ -59,7 +59,7 @@ async fn a_received_message_comes_again_after_its_visibility_timeout() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delayed_message_is_hidden_until_the_clock_says_so() {
+async fn delayed_message_is_hidden_until_its_time() {
     let (host, ports) = host();
     send(&ports, "later", Millis::from_secs(600)).await;
     assert_eq!(ports.queues.depth(&QueueName::Inbox).await.unwrap(), 0);
@@ -70,7 +70,7 @@ async fn a_delayed_message_is_hidden_until_the_clock_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn receiver_is_woken_by_a_send_and_by_the_clock() {
+async fn send_or_clock_wakes_a_receiver() {
     let (host, ports) = host();
     let waiting = tokio::spawn({
         let ports = ports.clone();
@@ -94,7 +94,7 @@ async fn receiver_is_woken_by_a_send_and_by_the_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bounds_are_refused_and_nothing_of_the_batch_is_sent() {
+async fn batch_beyond_bounds_sends_nothing() {
     let (host, ports) = host();
     let many = (0..11).map(|at| Outgoing::now(at.to_string())).collect();
     assert!(ports.queues.send(&QueueName::Inbox, many).await.is_err());
@@ -107,7 +107,7 @@ async fn bounds_are_refused_and_nothing_of_the_batch_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_run_is_created_once_and_written_on_its_revision() {
+async fn run_is_created_once_and_written_by_revision() {
     let (_, ports) = host();
     let before = run("a");
     assert_eq!(ports.runs.create(&before, &[], &[]).await.unwrap(), Created::New);
@@ -124,7 +124,7 @@ async fn a_run_is_created_once_and_written_on_its_revision() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn stale_runs_are_those_that_are_due_or_untouched() {
+async fn due_and_untouched_runs_are_stale() {
     let (host, ports) = host();
     let due = Run { wake_at: Some(START), ..run("due") };
     ports.runs.create(&due, &[], &[]).await.unwrap();
@@ -135,7 +135,7 @@ async fn stale_runs_are_those_that_are_due_or_untouched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn runs_are_listed_from_the_newest_page_by_page() {
+async fn runs_are_listed_newest_first_by_page() {
     let (_, ports) = host();
     for key in ["a", "b", "c"] {
         ports.runs.create(&run(key), &[], &[]).await.unwrap();
@@ -171,7 +171,7 @@ async fn a_task_has_versions_and_a_due_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn message_received_too_often_moves_to_the_queue_beside_it() {
+async fn message_received_too_often_becomes_dead_letter() {
     let (host, _) = host();
     let host = host.with_limits(QueueLimits { receives: Some(2), ..QueueLimits::STACK });
     let (ports, given_up) = (host.ports(), host.given_up().ports());
@@ -191,7 +191,7 @@ async fn message_received_too_often_moves_to_the_queue_beside_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_queue_with_its_limit_in_flight_gives_no_more_until_one_is_gone() {
+async fn full_queue_gives_no_more_until_one_goes() {
     let (host, _) = host();
     let host = host.with_limits(QueueLimits { in_flight: Some(1), ..QueueLimits::STACK });
     let ports = host.ports();

@@ -1,9 +1,9 @@
-//! The simulated world finds deliberate bugs: each is switched on alone, and a promise must break within 2,000 seeds, in a
-//! world that is sound without it.
+//! The simulated world finds deliberate bugs. The test switches each on alone. A promise must break within 2,000 seeds,
+//! in a world that is sound without the bug.
 //!
-//! `WINDLASS_BUG=NAME` looks at one of them only. The bugs, and what found each, are written to `docs/sabotage.md` when
-//! `WINDLASS_BLESS=1` is set; else the list there must be this one. What found a bug is shown there as it was then: it
-//! changes with every change of the simulation.
+//! `WINDLASS_BUG=NAME` looks at one of them only. `WINDLASS_BLESS=1` writes the bugs, and the seed that found each, to
+//! `docs/sabotage.md`. Without it the list there must be this one. The seeds are those of the last blessing: they
+//! change with every change of the simulation.
 #![expect(clippy::print_stderr, reason = "what found each bug is told")]
 
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use windlass_testkit::simulation::{Bug, Verdict, simulate};
 
-/// A bug that is not found in so many worlds is not found.
+/// A bug counts as missed if so many worlds do not find it.
 const SEEDS: u64 = 2_000;
 
 fn live(seed: u64, bug: Option<Bug>) -> Verdict {
@@ -21,7 +21,7 @@ fn live(seed: u64, bug: Option<Bug>) -> Verdict {
     runtime.expect("a runtime can be made").block_on(simulate(seed, bug, false))
 }
 
-/// What found a bug, or that nothing did.
+/// The seed that found a bug, or that none did.
 fn find(bug: Bug) -> Result<Verdict, String> {
     let found = (0..SEEDS).map(|seed| live(seed, Some(bug))).find(|verdict| !verdict.broken.is_empty());
     let found = found.ok_or_else(|| format!("`{}` is not found within {SEEDS} seeds", bug.name()))?;

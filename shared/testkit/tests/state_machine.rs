@@ -1,8 +1,8 @@
-//! The state machine of a run against the model of what people see, over drawn tasks and all that may happen to them.
+//! The state machine of a run against the model of a run as people see it, over drawn tasks and inputs.
 //!
 //! The draws come from fixed seeds, so that a run of this test is the same everywhere. `WINDLASS_CASES=100000` draws
-//! more, `WINDLASS_SEED=7` others. The table of transitions that were seen is written to `docs/transitions.md`
-//! with `WINDLASS_BLESS=1`, and must be the one that is there without.
+//! more, `WINDLASS_SEED=7` others. `WINDLASS_BLESS=1` writes the table of seen transitions to `docs/transitions.md`.
+//! Without it the table must be the one in that file.
 
 #![expect(clippy::expect_used, reason = "tests")]
 
@@ -57,7 +57,7 @@ fn runner(stream: u64, cases: u32) -> TestRunner {
 }
 
 #[test]
-fn decisions_agree_with_the_model_and_keep_every_invariant() {
+fn decisions_agree_with_model_and_invariants() {
     let threads: Vec<_> = (0..THREADS)
         .map(|stream| {
             std::thread::spawn(move || {

@@ -43,7 +43,7 @@ fn in_each(seeds: Range<u64>, check: impl Fn(u64) + Sync) {
     });
 }
 
-/// What becomes of a plan. Nothing that was promised may have been broken.
+/// The result of a plan. Nothing that was promised may have been broken.
 fn live(plan: &Plan, calm: Calm) -> Verdict {
     let verdict = simulated(plan, calm, false);
     if let Some(broken) = verdict.broken.first() {

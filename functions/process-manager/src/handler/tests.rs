@@ -169,7 +169,7 @@ async fn dead_letter_is_kept_foreign_message_fails() {
     assert_eq!(failed(&handle(&context, foreign, FAR).await.expect("answered")), ["m0"]);
 }
 
-/// The dead letter of a schedule, with what AWS says of it beside the body.
+/// The dead letter of a schedule, with AWS's attributes beside the body.
 fn given_up(body: &str, attributes: &[(&str, &str)]) -> SqsEvent {
     let told: serde_json::Map<String, Value> = attributes
         .iter()

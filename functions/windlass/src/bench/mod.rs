@@ -25,9 +25,9 @@ use windlass_facade::{FacadeSettings, Facades, Handlers};
 pub(crate) use report::Report;
 pub(crate) use workload::Workload;
 
-/// Inputs that are decided at once.
+/// How many inputs the host decides at once.
 const PROCESS_MANAGERS: usize = 4;
-/// Attempts that are performed at once.
+/// How many attempts the agents perform at once.
 const SLOTS: u32 = 2048;
 /// Receives that wait at once.
 const RECEIVERS: usize = 2;

@@ -7,11 +7,11 @@ use serde_json::{Map, Value, json};
 pub(crate) enum Workload {
     /// Five actions, one after the other; 50 runs in flight.
     Chain,
-    /// A thousand actions at once and one that joins them; one run after the other.
+    /// A thousand actions at once, and their join; one run after the other.
     Fan,
     /// One, then two at once, then one; 50 runs in flight.
     Diamond,
-    /// One action; one run after the other: what a caller waits for.
+    /// One action, one run after the other: the time that a caller waits.
     Single,
 }
 

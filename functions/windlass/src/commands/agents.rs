@@ -1,4 +1,4 @@
-//! `windlass agents`: who performs what, and how busy they are.
+//! `windlass agents`: the agents, their pools, and how busy they are.
 
 use std::process::ExitCode;
 

@@ -44,10 +44,10 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) ->
     Ok(ExitCode::SUCCESS)
 }
 
-/// What became of one file.
+/// The result of one file.
 pub(super) struct Applied {
     put: PutAnswer,
-    /// The folder that was put in, where the definition named none.
+    /// The folder that the command put in, if the definition named none.
     workdir: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `windlass bench`: what the embedded host can do on this machine.
+//! `windlass bench`: how fast the embedded host is on this machine.
 
 use std::process::ExitCode;
 

@@ -66,7 +66,7 @@ async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Fa
     Ok(view)
 }
 
-/// The folder that was named, else a new one that stays.
+/// The folder of the command line, else a new one that stays.
 fn folder(globals: &Globals) -> Result<PathBuf, Failure> {
     if let Some(data) = &globals.data {
         return std::path::absolute(data).map_err(|error| Failure::file("use", data, error));
@@ -93,7 +93,7 @@ fn how_to_go_on(data: &Path) {
     }
 }
 
-/// How this program was called, so that the commands can be copied.
+/// How the user called this program, to print commands that the user can copy.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     if called.contains('/') { called } else { "windlass".to_owned() }

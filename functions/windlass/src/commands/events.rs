@@ -1,4 +1,4 @@
-//! `windlass events`: what was decided about a run, in order.
+//! `windlass events`: the decisions about a run, in order.
 
 use std::process::ExitCode;
 
@@ -21,7 +21,7 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &EventsArgs) -
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints every event that is kept of a run, page by page.
+/// Prints every kept event of a run, page by page.
 pub(super) async fn print_all(client: &Client, id: RunId, json: bool) -> Result<(), Failure> {
     let mut after = None;
     loop {

@@ -27,7 +27,7 @@ use crate::connection::Connection;
 use crate::failure::{Exit, Failure};
 use crate::render::Ended;
 
-/// Does what the command line says.
+/// Runs the command of the command line.
 pub(crate) fn run(args: Args) -> Ended {
     let globals = &args.globals;
     match args.command {

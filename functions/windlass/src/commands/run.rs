@@ -17,7 +17,7 @@ use crate::failure::{Exit, Failure};
 use crate::follow::{Manner, follow};
 use crate::render::{self, Ended, status};
 
-/// How long the first answer is waited for: a short run is answered whole.
+/// How long the command waits for the first answer: the host answers a short run whole.
 const FIRST_WAIT: Duration = Duration::from_secs(20);
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: RunArgs) -> Ended {

@@ -1,4 +1,4 @@
-//! `windlass serve`: the host, until it is asked to end.
+//! `windlass serve`: the host, until a signal ends it.
 
 use std::process::ExitCode;
 

@@ -10,7 +10,7 @@ use crate::follow::outline_of;
 use crate::render::tree::{Drawing, lines};
 use crate::render::{self, Ended, span};
 
-/// Branches of one fork that are listed one by one, unless all are asked for.
+/// How many branches of one fork are listed one by one, without `--all`.
 const MOST: usize = 48;
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &ShowArgs) -> Ended {

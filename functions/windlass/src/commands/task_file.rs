@@ -10,7 +10,7 @@ use windlass_domain::limits::MAX_DEFINITION_BYTES;
 use crate::failure::{Exit, Failure};
 use crate::render::faults;
 
-/// A file and what is wrong with it.
+/// A file and its faults.
 #[derive(Debug)]
 pub(super) struct FaultyFile {
     pub(super) file: String,

@@ -21,7 +21,7 @@ pub(super) struct Point {
 #[derive(Debug)]
 pub(super) struct Layout {
     pub(super) centres: Vec<Point>,
-    /// Width and height: boxes of one layer are as wide as the widest of them.
+    /// Width and height. All boxes of one layer are as wide as the widest of them.
     pub(super) sizes: Vec<(f64, f64)>,
     /// From the right side of a box to the left side of another, with the places between that it must go through.
     pub(super) ways: Vec<Vec<Point>>,

@@ -15,7 +15,7 @@ pub(crate) struct Graph {
     /// The schedule in words, if there is one.
     pub(crate) schedule: Option<String>,
     pub(crate) nodes: Vec<Node>,
-    /// From the box that is needed to the one that needs it, by position.
+    /// From the needed box to its dependent, by position.
     pub(crate) edges: Vec<(usize, usize)>,
 }
 
@@ -83,10 +83,10 @@ impl Graph {
     }
 }
 
-/// What makes two actions stand in one box: their look, what they need, and what needs them.
+/// Two actions with the same key stand in one box: the same look, needs and dependents.
 type Alike<'a> = (Look<'a>, &'a [ActionIndex], &'a [ActionIndex]);
 
-/// What makes two boxes look alike, but for their names.
+/// Two boxes with the same key look alike, but for their names.
 type Look<'a> = (&'static str, Option<&'a str>, Option<&'static str>, Option<&'a str>, bool);
 
 impl Node {

@@ -163,7 +163,7 @@ fn clipped(text: &str, most: usize) -> String {
     line.chars().take(most - 1).chain(['…']).collect()
 }
 
-/// An upper bound of a text's width in the fonts that are likely to be there, the widest of which is `DejaVu` Sans.
+/// An upper bound of a text's width in the common fonts; the widest is `DejaVu` Sans.
 fn text_width(text: &str, px: f64) -> f64 {
     let em = |c: char| match c {
         'i' | 'j' | 'l' | 'I' | '.' | ',' | ':' | ';' | '\'' | '|' | ' ' => 0.34,

@@ -8,7 +8,7 @@ use super::tree::printable;
 
 const TYPE_COLUMN: usize = 18;
 
-/// `02:30:04.120  action.succeeded    totals`, with what else there is to say. The date stands in the JSON form.
+/// `02:30:04.120 action.succeeded totals`, with the event's other data. The date stands in the JSON form.
 pub(crate) fn line(event: &PublicEvent) -> String {
     let clock = event.time.get(11..23).unwrap_or(&event.time);
     let kind = format!("{:<TYPE_COLUMN$}", event.kind);

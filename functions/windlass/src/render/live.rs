@@ -26,7 +26,7 @@ impl LiveTree {
         Self { term, outline, drawn: 0, frame: 0 }
     }
 
-    /// Draws the run as it stands, over what was drawn before.
+    /// Draws the run as it stands, over the last frame.
     pub(crate) fn draw(&mut self, view: &RunView) {
         self.frame += 1;
         let (height, width) = self.term.size();

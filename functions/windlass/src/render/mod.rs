@@ -1,4 +1,4 @@
-//! What people read: trees of runs, tables, events, faults of files. Nothing here talks to a host.
+//! Output for people: trees of runs, tables, events, faults of files. This module never talks to a host.
 
 pub(crate) mod events;
 pub(crate) mod faults;

@@ -1,19 +1,19 @@
 //! The order and indentation in which a graph is listed as a tree.
 //!
-//! An action stands under the last action that everything before it comes together in (its immediate dominator, by
-//! Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"). Branches are indented; what joins them goes on
-//! at the level of what they came from; a chain is not indented at all.
+//! An action stands under the last action in which all paths to it come together. That is its immediate dominator
+//! (Cooper, Harvey and Kennedy, "A Simple, Fast Dominance Algorithm"). Branches are indented. The join of branches
+//! stands at the level of their fork. A chain is not indented at all.
 
 use windlass_contract::view::RunView;
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::ActionName;
 
-/// What listing a run needs to know of its definition.
+/// The parts of a definition that the list of a run needs.
 #[derive(Debug, Clone)]
 pub(crate) struct Outline {
     /// The actions, in the author's order.
     pub(crate) actions: Vec<OutlineAction>,
-    /// For each action, and last for the run itself, what is listed under it.
+    /// For each action, and last for the run itself, the actions under it.
     children: Vec<Children>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct OutlineAction {
 
 #[derive(Debug, Clone, Default)]
 struct Children {
-    /// Need only what they stand under.
+    /// They need only the action that they stand under.
     branches: Vec<usize>,
     /// Need several.
     joins: Vec<usize>,
@@ -40,7 +40,7 @@ struct Children {
 pub(crate) struct Row {
     /// The tree's lines before it.
     pub(crate) lead: String,
-    /// The tree's lines before what is said about it on lines of their own.
+    /// The tree's lines before the remarks that stand on lines of their own.
     pub(crate) rest: String,
     pub(crate) what: What,
 }
@@ -130,7 +130,7 @@ impl Outline {
     }
 }
 
-/// The branches that are listed, in their order, and those that are not.
+/// The listed branches, in their order, and the others.
 fn split(branches: &[usize], most: usize, rank: &impl Fn(usize) -> u8) -> (Vec<usize>, Vec<usize>) {
     if branches.len() <= most {
         return (branches.to_vec(), Vec::new());
@@ -177,7 +177,7 @@ fn meeting(mut a: usize, mut b: usize, parent: &[usize], depth: &[usize]) -> usi
     a
 }
 
-/// Every action after what it needs, else in the author's order.
+/// Every action after its needs, else in the author's order.
 fn in_order(actions: &[OutlineAction]) -> Vec<usize> {
     let mut missing: Vec<usize> = actions.iter().map(|action| action.needs.len()).collect();
     let mut dependents = vec![Vec::new(); actions.len()];
@@ -202,7 +202,7 @@ fn in_order(actions: &[OutlineAction]) -> Vec<usize> {
 pub(crate) mod tests {
     use super::*;
 
-    /// An outline of actions, each with what it needs.
+    /// An outline of actions, each with its needs.
     pub(crate) fn outline(actions: &[(&str, &[&str])]) -> Outline {
         let place = |name: &str| actions.iter().position(|(other, _)| *other == name).expect("known");
         let action = |(name, needs): &(&str, &[&str])| OutlineAction {

@@ -1,4 +1,4 @@
-//! A run as a tree: one line for each action, with its sign, its duration and what there is to say about it.
+//! A run as a tree: one line for each action, with its sign, its duration and its remarks.
 
 use std::collections::BTreeMap;
 

@@ -35,13 +35,13 @@ pub(super) fn default_folder() -> Option<PathBuf> {
 }
 
 impl Cache {
-    /// Of what the key names; the key itself does not appear in the file's name.
+    /// A hash of the key, so that the key itself does not appear in the file's name.
     pub(super) fn new(folder: &Path, key: &[&str]) -> Self {
         let name = derive(&[&["token"], key].concat());
         Self { path: folder.join(format!("token-{}.json", name.simple())) }
     }
 
-    /// The token that is kept, if there is one that others could neither read nor put there.
+    /// The cached token, if no other user could read it or put it there.
     pub(super) fn read(&self) -> Option<Token> {
         let kept = fs::metadata(&self.path).ok()?;
         let is_private = kept.is_file() && kept.mode() & OTHERS == 0;

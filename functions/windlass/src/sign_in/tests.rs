@@ -40,7 +40,7 @@ async fn listen(app: Router) -> String {
     format!("http://{address}")
 }
 
-/// An issuer with that answer, a client of it, and what it was asked.
+/// An issuer with that answer, a client of it, and its requests.
 async fn issuer(status: u16, answer: Value) -> (ClientCredentials, Issuer) {
     let status = StatusCode::from_u16(status).expect("a status");
     let issuer = Issuer { asked: Arc::default(), answer: (status, answer) };

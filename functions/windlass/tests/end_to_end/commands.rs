@@ -1,4 +1,4 @@
-//! The commands: what they print, and what they end with.
+//! The commands: their output and their exit codes.
 
 use std::io::{Read, Write};
 

@@ -74,7 +74,7 @@ fn a_run_survives_the_death_of_its_host() {
     let mut host = Host::start(&["--no-agent"]);
     host.apply(QUICK);
     let run = host.json(&["run", "quick"])["id"].as_str().expect("an id").to_owned();
-    // Its start is decided before the end, else it would wait for the dead host's receipt to run out.
+    // The host decides the start before its end. Otherwise the run would wait for the dead host's receipt to run out.
     host.until_status(&run, "running");
     host.kill_and_restart(&[]);
     let ended = host.ask(&["watch", &run]);
@@ -120,7 +120,7 @@ fn an_agent_of_its_own_performs_and_drains() {
     assert_eq!(host.json(&["agents"]), serde_json::json!([]), "it has left the register");
 }
 
-/// As under `ulimit -f`: nothing is lost of what was acknowledged, and the process does not end without a word.
+/// As under `ulimit -f`: the host loses nothing that it acknowledged, and the process does not end without a word.
 #[test]
 fn host_continues_after_a_refused_write() {
     let host = Host::start(&[]);

@@ -47,7 +47,7 @@ impl Host {
         self.process = spawn(&self.data(), address, arguments);
     }
 
-    /// Asks it to end, waits, and gives its exit code.
+    /// Asks the process to end, waits, and gives its exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         terminate(&self.process);
         self.process.wait().expect("ended").code()

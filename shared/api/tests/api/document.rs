@@ -1,4 +1,4 @@
-//! The OpenAPI document: it is one, it has the routes that the router has, and answers are what it says.
+//! The OpenAPI document: it is valid, it has the router's routes, and the answers fit it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ fn operation(method: &str, path: &str) -> Option<&'static Value> {
     item.get(method.to_ascii_lowercase())
 }
 
-/// Holds an answer against the document: its status is one that is named, its body what the schema says.
+/// Holds an answer against the document: it names the status, and its schema fits the body.
 pub(crate) fn check_answer(method: &str, path: &str, answer: &Answer) {
     for (name, value) in [("x-content-type-options", "nosniff"), ("cache-control", "no-store")] {
         assert_eq!(answer.header(name), Some(value), "{method} {path}");

@@ -1,4 +1,4 @@
-//! Who is let in.
+//! The callers that the API lets in.
 
 use axum::http::StatusCode;
 use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth, Token, app};

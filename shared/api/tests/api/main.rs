@@ -1,4 +1,4 @@
-//! The API, called without a network on the host in memory. Every answer is held against the OpenAPI document.
+//! The API, called without a network on the host in memory. The tests hold every answer against the OpenAPI document.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod bodies;

@@ -1,4 +1,4 @@
-//! Runs: started once a key, listed, and what is asked of them.
+//! Runs: one start for each key, lists, and requests to runs.
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ async fn a_key_is_not_used_for_two_things() {
         let problem = start_with_key(&world, "k", body).await.refused(422, "WL0418");
         assert_eq!(problem["instance"], format!("/v1/runs/{id}"));
     }
-    // A body that leaves values out and one that spells out their defaults give the same input.
+    // A body without values and a body with their defaults give the same input.
     start_with_key(&world, "k", json!({ "input": { "day": "today" }, "version": 1 }))
         .await
         .expect(StatusCode::ACCEPTED);

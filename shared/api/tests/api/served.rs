@@ -11,7 +11,7 @@ use crate::world::{HOST, TOKEN, World};
 /// Longer than any step here takes: a test that fails ends with an error instead of hanging.
 const LONG: Duration = Duration::from_mins(1);
 
-/// What comes by a socket, in pieces that end where the test says.
+/// The text of a socket, in pieces that end where the test says.
 struct Reader {
     socket: TcpStream,
     /// Read, and not yet asked for: the head of an answer may come with the first events.

@@ -67,7 +67,7 @@ async fn shutdown_answers_waiting_callers() {
     assert_eq!(took.as_secs(), 3);
 }
 
-/// One more than may wait is answered at once: its run is recorded all the same.
+/// The API answers one more waiting call at once, and records its run all the same.
 #[tokio::test(start_paused = true)]
 async fn waits_are_bounded() {
     let world = World::with_report().await;

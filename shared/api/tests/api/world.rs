@@ -202,7 +202,7 @@ impl Call {
         self
     }
 
-    /// As a host hands it over whose gateway has verified who calls.
+    /// As a host hands it over after its gateway has verified the caller.
     pub(crate) fn verified(mut self, subject: &str) -> Self {
         self.verified = Some(Verified { subject: subject.to_owned() });
         self

@@ -1,5 +1,5 @@
-//! What each attempt of a request is billed: what was asked is noted before it is serialised, and counted with the
-//! answer. A request that was never answered is not counted: whether it arrived is not known.
+//! The billed units of each attempt of a request. The meter notes the request before the SDK serialises it, and counts
+//! it with the answer. The meter does not count a request without an answer, because it may not have arrived.
 
 use aws_sdk_dynamodb::operation as dynamodb;
 use aws_sdk_dynamodb::types::{ConsumedCapacity, KeysAndAttributes, ReturnConsumedCapacity, TransactWriteItem};
@@ -31,9 +31,9 @@ const CONDITION_FAILED: &str = "ConditionalCheckFailedException";
 enum Asked {
     /// A fixed number of units, with any answer, even an error.
     Units(f64),
-    /// Messages: the units are of what comes.
+    /// Messages: the units depend on the answer.
     Messages,
-    /// Events, each with its units: those are billed that are taken.
+    /// Events, each with its units. AWS bills those that it takes.
     Events(Vec<f64>),
     /// A read.
     Read { consistent: bool },
@@ -114,7 +114,7 @@ impl Meter {
     }
 }
 
-/// Asks for the consumed capacity where there is one, and gives what the bill depends on.
+/// Makes the request report its consumed capacity, if it has one; gives the base of the bill.
 fn note(input: &mut Input) -> Asked {
     if let Some(asked) = note_write(input) {
         return asked;
@@ -138,7 +138,7 @@ fn note(input: &mut Input) -> Asked {
     Asked::Units(1.0)
 }
 
-/// Tells the reads of `DynamoDB` from everything else, and asks for their capacity.
+/// Whether the request is a read of `DynamoDB`; makes it report its capacity.
 fn note_read(input: &mut Input) -> Option<bool> {
     const CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Indexes;
     if let Some(read) = input.downcast_mut::<dynamodb::get_item::GetItemInput>() {
@@ -165,8 +165,8 @@ fn note_read(input: &mut Input) -> Option<bool> {
     None
 }
 
-/// Tells the writes of `DynamoDB` from everything else, and asks for their capacity. A write whose condition does not
-/// hold is billed by the larger of the items; of an update only the stored one is known, and not here: one unit.
+/// Whether the request is a write of `DynamoDB`; makes it report its capacity. AWS bills a write whose condition does
+/// not hold by the larger of the two items. For an update the meter does not know the stored item, and counts one unit.
 fn note_write(input: &mut Input) -> Option<Asked> {
     const CAPACITY: ReturnConsumedCapacity = ReturnConsumedCapacity::Indexes;
     let mut refused = 1.0;
@@ -246,7 +246,7 @@ fn capacities(output: &Output) -> Vec<&ConsumedCapacity> {
     Vec::new()
 }
 
-/// The units of a read by the size of what came: of one item each by itself, of a query all together.
+/// The units of a read by the size of its answer: each item by itself, or all items of a query together.
 fn units_of_read(output: &Output, consistent: bool) -> f64 {
     let together = |items: &[Item]| read_units(items.iter().map(item_bytes).sum(), consistent);
     let each = |item: &Item| read_units(item_bytes(item), consistent);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn events_are_billed_that_were_taken() {
+    async fn only_accepted_events_are_billed() {
         let answer =
             json!({ "FailedEntryCount": 1, "Entries": [{ "EventId": "e" }, { "ErrorCode": "InternalFailure" }] });
         let script = Scripted::new(move |_, _| (200, answer.clone()));

@@ -46,7 +46,7 @@ fn number_bytes(number: &str) -> usize {
     significant.div_ceil(2) + 1 + usize::from(number.starts_with('-'))
 }
 
-/// The units of one read of that many bytes; what is not there costs as the smallest item does.
+/// The units of one read of that many bytes; a missing item costs as much as the smallest one.
 #[expect(clippy::cast_precision_loss, reason = "an answer has at most 16 MB")]
 pub(super) fn read_units(bytes: usize, consistent: bool) -> f64 {
     let units = bytes.div_ceil(READ_UNIT_BYTES).max(1) as f64;

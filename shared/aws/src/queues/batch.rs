@@ -1,5 +1,5 @@
-//! The entries of a batch, each of which SQS answers by itself: those that failed by no fault of ours are asked for
-//! again, alone.
+//! The entries of a batch. SQS answers each by itself. The adapter repeats only the entries that failed by no fault of
+//! its own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,26 +14,26 @@ const MAX_ROUNDS: u32 = 4;
 /// The wait before the second of them; it doubles with each.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 
-/// What SQS said of each entry, by its id: its place in the batch.
+/// SQS's answer for each entry, by its id: its place in the batch.
 pub(super) struct Answer {
-    /// The ids of those that were done.
+    /// The ids of the entries that succeeded.
     pub(super) done: Vec<String>,
     /// Those that were not.
     pub(super) failed: Vec<BatchResultErrorEntry>,
 }
 
-/// What became of a batch.
+/// The result of a batch.
 #[derive(Debug)]
 pub(super) struct Settled {
     done: Vec<usize>,
     /// Those that SQS will never take, by their place.
     refused: BTreeMap<usize, PortError>,
-    /// One that was not answered to the last.
+    /// The failure of an entry without an answer after the last round.
     unsettled: Option<PortError>,
 }
 
 impl Settled {
-    /// What became of each entry, in their order.
+    /// The result of each entry, in their order.
     pub(super) fn each(mut self, entries: usize) -> Vec<Result<(), PortError>> {
         let answer = |place| match (self.refused.remove(&place), &self.unsettled) {
             (Some(refusal), _) => Err(refusal),
@@ -43,7 +43,7 @@ impl Settled {
         (0..entries).map(answer).collect()
     }
 
-    /// The places of those that were done; refused ones are left out.
+    /// The places of the entries that succeeded, without refused ones.
     pub(super) fn but_for_refused(self) -> Result<Vec<usize>, PortError> {
         self.unsettled.map_or(Ok(self.done), Err)
     }

@@ -13,9 +13,9 @@ const HASH_DIGITS: usize = 16;
 /// How the queues of one stack are named: `PREFIXinbox`, `PREFIXpool-POOL`, `PREFIXcontrol-POOL-AGENT`,
 /// `PREFIXdead-letters`. Names of pools and agents have only letters, digits, `-` and `_`, as those of queues.
 ///
-/// A name of 80 characters or more becomes its first 63, a hyphen and a hash. So two queues never share a name: one
-/// that was shortened has 80 characters, and one that was not has fewer. The 63 hold `NAME-control-POOL-` of every
-/// stack and pool that the template takes (20 and 32 characters), so the role of a pool covers shortened names too.
+/// A name of 80 characters or more becomes its first 63, a hyphen and a hash. So two queues never share a name: a
+/// shortened name has 80 characters, any other has fewer. The template takes stacks of at most 20 and pools of at most
+/// 32 characters, so the 63 contain the whole `NAME-control-POOL-`. So the role of a pool covers shortened names too.
 #[derive(Debug, Clone)]
 pub(super) struct Names {
     prefix: String,
@@ -37,7 +37,8 @@ impl Names {
     }
 
     /// The control queue of an agent. The role of the pool `a` uses `PREFIXcontrol-a-*`, so the pool's part of the name
-    /// has no hyphen: in it `-` stands as `_h` and `_` as `__`. Pools of the template have only letters and digits.
+    /// has no hyphen. In that part `-` becomes `_h`, and `_` becomes `__`. Pools of the template have only letters and
+    /// digits.
     pub(super) fn control(&self, pool: &PoolName, agent: &AgentId) -> String {
         let pool = pool.as_str().replace('_', "__").replace('-', "_h");
         shortened(format!("{}control-{pool}-{agent}", self.prefix))

@@ -1,4 +1,4 @@
-//! What SQS answers one in a million times: part of a batch fails, a queue is gone.
+//! SQS's rare answers: part of a batch fails, or a queue is gone.
 
 use serde_json::{Value, json};
 use windlass_domain::ids::PoolName;
@@ -50,7 +50,7 @@ fn bodies(count: usize) -> Vec<Outgoing> {
     (0..count).map(|number| Outgoing::now(format!("{{\"n\":{number}}}"))).collect()
 }
 
-/// Sends four, of which one meets `code` in the first `rounds` requests.
+/// Sends four messages. One meets `code` in the first `rounds` requests.
 async fn check_send(code: &'static str, ours: bool, rounds: usize, requests: usize, class: Option<ErrorClass>) {
     let mut round = 0;
     let script = script(move |_, input| {
@@ -123,7 +123,7 @@ async fn extension_is_repeated_without_stale_receipts() {
         per_entry(input, |id| match id {
             "0" => Some(("ReceiptHandleIsInvalid", true)),
             "1" => Some(("MessageNotInflight", true)),
-            // What SQS says of a message that was deleted, or held for 12 hours.
+            // SQS's answer for a message that was deleted, or held for 12 hours.
             "2" => Some(("InvalidParameterValue", true)),
             "3" if round == 1 => Some(("InternalError", false)),
             _ => None,

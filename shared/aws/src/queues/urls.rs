@@ -9,7 +9,7 @@ use windlass_engine::ports::{ErrorClass, PortError, QueueName};
 
 use crate::error::{UNEXPECTED, classify};
 
-/// Addresses that are kept. Agents come and go, each with a queue of its own.
+/// How many addresses a process keeps. Agents come and go, each with a queue of its own.
 const MAX_KEPT: usize = 1024;
 /// How long an agent's control queue keeps a message, in seconds; an older order has no use.
 const CONTROL_RETENTION_SECONDS: &str = "3600";

@@ -1,4 +1,5 @@
-//! Where the states of a run stand: in its head or in pages. Pure: it says what is to be written, and writes nothing.
+//! Where the states of a run stand: in its head or in pages. This module is pure: it plans the writes, and writes
+//! nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -30,9 +31,9 @@ impl Room {
     const LEAST_BYTES: usize = 450;
     const MAX_STATES: usize = 256;
 
-    /// The room beside what else stands in the head: what is left of its unit, or of the next. A head that is all of
-    /// one unit was the cheapest of what was measured, see `a_wide_fan_costs_little`: larger ones are written with
-    /// every transition, smaller ones write pages too often.
+    /// The room beside the other parts of the head: the rest of its unit, or of the next. A head that fills one unit
+    /// was the cheapest in the measurements (`a_wide_fan_costs_little`). Every transition writes the head, so a larger
+    /// one costs more. A smaller one writes pages too often.
     fn beside(bytes: usize) -> Self {
         let whole = (bytes + Self::LEAST_BYTES).div_ceil(Self::UNIT_BYTES) * Self::UNIT_BYTES;
         Self { bytes: whole - bytes, states: Self::MAX_STATES }
@@ -51,9 +52,9 @@ impl Room {
 /// Where the states of a run stand.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Layout {
-    /// For each page, where it is stored and what is stored there; none: it never was.
+    /// For each page, its place and its stored contents; none: it was never stored.
     pub(crate) pages: Vec<Option<(Place, Arc<Page>)>>,
-    /// The states that are newer than what is stored of their page.
+    /// The states that are newer than their stored page.
     pub(crate) recent: BTreeSet<usize>,
 }
 
@@ -118,8 +119,8 @@ fn packed_bytes(run: &Run, recent: &BTreeSet<usize>) -> usize {
 }
 
 impl Plan {
-    /// Moves states to their pages until those that are left fit: those pages first that have most states that will
-    /// not change any more, then those that have most.
+    /// Moves states to their pages until the rest fits the head. It begins with the pages that have the most settled
+    /// states, then takes those with the most states.
     fn spill(&mut self, run: &Run, room: Room) {
         let mut pages: BTreeMap<usize, (usize, usize)> = BTreeMap::new();
         for at in &self.recent {
@@ -130,7 +131,7 @@ impl Plan {
         let mut pages: Vec<(usize, (usize, usize))> = pages.into_iter().collect();
         pages.sort_by_key(|(_, weight)| *weight);
         while room.is_over(run, &self.recent) {
-            // Measuring packs what is left, so it is done once for each quarter that goes.
+            // Measuring packs the rest, so it happens once for each quarter that leaves.
             let enough = (self.recent.len() * 3 / 4).min(self.recent.len() - 1);
             while self.recent.len() > enough
                 && let Some((page, _)) = pages.pop()
@@ -142,10 +143,11 @@ impl Plan {
     }
 }
 
-/// When the sweeper is to look at a run that is written now; none: it finds it otherwise, or has not to.
+/// When the sweeper must look at the written run; none: the sweeper finds it otherwise, or need not look.
 ///
-/// A run that is young is found in the index of runs by when it was submitted, so that most runs, which end soon, are
-/// never in this one. An older one stands at the minute in which it is to be woken, so that transitions of one minute do not write it again.
+/// The sweeper finds a young run by its submission time in the index of runs. So most runs, which end soon, are never
+/// in this index. An older run stands at the minute of its wake, so that transitions in one minute do not write the
+/// entry again.
 pub(crate) fn due_at(run: &Run, now: Timestamp) -> Option<Timestamp> {
     if run.status.is_final() {
         return None;
@@ -163,8 +165,8 @@ pub(crate) fn whole_minute(at: Timestamp) -> Timestamp {
     Timestamp::from_millis(minutes.saturating_mul(MINUTE_MS))
 }
 
-/// Runs younger than this are in no index of what is due. The sweeper looks at a run when it is two minutes old: by
-/// then the run may be written by a machine whose clock is some seconds behind.
+/// Runs younger than this are not in the index of due runs. The sweeper looks at a run when it is two minutes old. The
+/// margin is for a writer whose clock is some seconds behind.
 const YOUNG_MS: u64 = 100_000;
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Lists of runs, the newest first: the runs of a task from the index, those of all tasks merged.
 //!
-//! The order is by when a run was submitted, then by its task, then as the index has them. A cursor is the place of
-//! the last run that was looked at in this order, so runs that come in between move nothing. An index follows the
-//! table within a second or so
-//! (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html>), and so does the list.
+//! The order is by when a run was submitted, then by its task, then as the index has them. A cursor is the place of the
+//! last run that a page looked at in this order. So runs that come in between move nothing. An index follows the table
+//! within a second or so (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html>), and so does the
+//! list.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -24,13 +24,13 @@ use crate::table::{
     Damage, Item, LIST_KEY, PK, RUNS_INDEX, SUBMITTED_AT, list as list_item, number, read_number, text,
 };
 
-/// A cursor is not one that a list gave.
+/// No list gave this cursor.
 const CURSOR: &str = "WL0315";
-/// Runs that one call looks at: one that filters by status may give fewer than asked for, and a cursor.
+/// Runs that one call looks at. A call that filters by status may give fewer than asked for, and a cursor.
 const MAX_LOOKED_AT: usize = 1000;
 /// Runs of one query, if the list is of one task.
 const CHUNK_OF_ONE: usize = 100;
-/// Runs of one query, if several tasks are merged, of which most give none.
+/// Runs of one query when a page merges several tasks; most of them add none.
 const CHUNK_OF_MANY: usize = 16;
 /// Queries at a time.
 const MAX_REQUESTS: usize = 32;
@@ -205,7 +205,7 @@ impl Merge<'_> {
 }
 
 impl RunTable {
-    /// Reads on, if nothing is left of what was read.
+    /// Reads on, if none of the read runs is left.
     async fn read_ahead(&self, stream: &mut Stream) -> Result<(), PortError> {
         while stream.ahead.is_empty()
             && let Some(query) = stream.next.take()
@@ -226,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_is_read_as_it_was_given() {
+    fn cursor_round_trips() {
         let place = Place {
             submitted_at: 1_764_000_123_456,
             task: TaskName::new("nightly-report").unwrap(),

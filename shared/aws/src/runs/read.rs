@@ -16,7 +16,7 @@ use crate::table::place::Place;
 use crate::table::requests::Reading;
 use crate::table::{Damage, Item, REVISION, SK, SUBMITTED_AT, read_number, read_text};
 
-/// Readings of a head whose pages had been replaced by the time that they were read.
+/// How often a load reads a head again because its pages were replaced meanwhile.
 const MAX_ROUNDS: usize = 8;
 
 /// A page that must be read: its number and where it is.
@@ -32,7 +32,7 @@ impl RunTable {
             let submitted_at: i64 = read_number(&item, SUBMITTED_AT).map_err(|damage| damage.of(subject(id)))?;
             let known = self.known.get(id).filter(|known| known.run.submitted_at.as_millis() == submitted_at);
             if let Some(known) = known.as_ref().filter(|known| known.run.revision >= revision) {
-                // A revision is written once, and what is known is never older than what was acknowledged.
+                // A revision is written once. A known run is never older than the last acknowledged write.
                 return Ok(Some(known.clone()));
             }
             let head = decode(&item).map_err(|damage| damage.of(subject(id)))?;
@@ -69,7 +69,7 @@ impl RunTable {
         Ok(Some(Known { run, layout: Layout { pages, recent: recent.into_iter().collect() } }))
     }
 
-    /// The pages, each apart from what is in S3; none if one has been replaced in the meantime.
+    /// The pages, without their values in S3; none if another commit has replaced one meanwhile.
     async fn read_pages(
         &self,
         id: RunId,
@@ -77,7 +77,7 @@ impl RunTable {
         head: &Head,
     ) -> Result<Option<Vec<(Wanted, Read)>>, PortError> {
         let (mut read, mut left) = (Vec::with_capacity(wanted.len()), wanted.to_vec());
-        // A page never changes once it is written: an old answer lacks it, or is of an earlier generation.
+        // A page never changes once it is written. An old answer lacks it, or has an earlier generation.
         for reading in [Reading::Eventual, Reading::Consistent] {
             let keys = left.iter().map(|(number, place)| page_key(id, *number, place.slot)).collect();
             let items = self.table.get_all(keys, reading).await?;
@@ -95,7 +95,7 @@ impl RunTable {
         Ok(None)
     }
 
-    /// Keeps what was read or written, unless something later is kept; gives what is kept then.
+    /// Keeps the read or written run, unless a later one is kept; gives the kept one.
     pub(super) fn keep(&self, known: Known) -> Arc<Known> {
         let (id, revision, bytes) = (known.run.id, known.run.revision, known.bytes());
         let known = Arc::new(known);
@@ -131,7 +131,7 @@ fn known_page(known: Option<&Known>, number: usize, place: Place) -> Option<Arc<
     (*there == place).then(|| page.clone())
 }
 
-/// Which of the pages the item is, if it is of the generation that is meant; it is left no longer.
+/// The number of the page, if the item has the right generation; takes the page off the list.
 fn take(left: &mut Vec<Wanted>, item: &Item) -> Result<Option<Wanted>, Damage> {
     let (key, generation) = (read_text(item, SK)?, generation(item)?);
     let is = |(number, place): &Wanted| place.generation == generation && key == sort(*number, place.slot);

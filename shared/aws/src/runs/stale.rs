@@ -1,4 +1,4 @@
-//! Finds the runs for the sweeper: those that are due, and those whose last write is a while ago.
+//! Finds the runs for the sweeper: due runs, and runs whose last write is a while ago.
 //!
 //! A run that lives for less than two minutes is never in the index of due runs. When an open run is two minutes old,
 //! the sweeper finds it by its submission time and takes it into that index. It stays there, and from then on each
@@ -21,8 +21,8 @@ use crate::table::{
     DUE_AT, DUE_INDEX, DUE_SHARD, Damage, EXPIRES_AT, LIST_KEY, PK, RUNS_INDEX, SUBMITTED_AT, number, read_number, text,
 };
 
-/// The shortest and the longest time before the same run is handed out again. The longer ago its last write, the longer
-/// this time.
+/// The shortest and the longest time before a look hands out the same run again. The longer ago its last write, the
+/// longer this time.
 const NEXT_LOOK: (Millis, Millis) = (Millis(2 * 60_000), Millis(15 * 60_000));
 const _: () = assert!(NEXT_LOOK.1.0 as u128 <= LONGEST_REST.as_millis());
 /// The age at which the sweeper takes an open run into the index of due runs.
@@ -31,25 +31,25 @@ const ADOPTED_AT_MS: i64 = 2 * 60_000;
 const MAX_LOOKED_AT: usize = 20_000;
 /// Runs of one query.
 const CHUNK: usize = 1000;
-/// How far behind the table the index of runs may be, and how far apart the clocks of those who submit.
+/// How far the index of runs may be behind the table, and how far the clocks of submitters may differ.
 const OVERLAP_MS: i64 = 30_000;
 /// Requests at a time.
 const MAX_REQUESTS: usize = 32;
 
-/// Who asks, and what for.
+/// The times by which one look judges runs.
 #[derive(Clone, Copy)]
 struct Look {
-    /// As the engine says; what is due by then is due.
+    /// The engine's time: a run whose wake is not later is due.
     now: Timestamp,
     untouched_since: Timestamp,
-    /// Runs that were submitted before are old enough to be in the index of what is due.
+    /// Runs that were submitted before are old enough for the index of due runs.
     adopted_until: Timestamp,
-    /// The later one of `now` and the clock: what is handed out is not due again before a while after it.
+    /// The later one of `now` and the clock. A run that this look hands out is due again a while after it.
     clock: Timestamp,
 }
 
 impl Look {
-    /// Whether the run is one that the sweeper looks for.
+    /// Whether the sweeper looks for this run.
     fn is_for(&self, head: &Head) -> bool {
         let run = head.bare();
         let due = run.wake_at.is_some_and(|at| at <= self.now);
@@ -61,7 +61,8 @@ impl Look {
         Timestamp::from_millis(self.adopted_until.as_millis() - OVERLAP_MS)
     }
 
-    /// When a run that is handed out is to be looked at next: soon if it is due, in case its wake is never sent.
+    /// When the sweeper must look again at a run that this look handed out. It is soon if the run is due, in case its
+    /// wake is never sent.
     fn next(&self, head: &Head) -> Timestamp {
         let is_due = head.bare().wake_at.is_some_and(|at| at <= self.now);
         let age = if is_due { Millis(0) } else { self.clock.since(head.committed_at) };
@@ -168,13 +169,13 @@ impl RunTable {
             self.table.replace(mark::item(reached)).await?;
         }
         let mut found: Vec<RunId> = looks.into_iter().flat_map(|(found, _)| found).collect();
-        // The rest is in the index of what is due, and has its turn there.
+        // The rest is in the index of due runs, and has its turn there.
         found.truncate(most);
         Ok(found)
     }
 
-    /// The runs of a task that were submitted since then and are stale, and from which submission on to look the next
-    /// time; every one before it that is open is in the index of what is due afterwards.
+    /// The stale runs of a task among those submitted since then, and the submission time from which the next look
+    /// begins. Every open run before that time is then in the index of due runs.
     async fn look_at_task(
         &self,
         task: TaskName,
@@ -204,7 +205,7 @@ impl RunTable {
         Ok((stale, reached.min(look.next_from())))
     }
 
-    /// Sees to it that those of the runs that are open are in the index of what is due; gives those that are stale.
+    /// Puts the open ones of these runs into the index of due runs; gives the stale ones.
     async fn adopt_stale(&self, ids: Vec<RunId>, look: Look) -> Result<Vec<RunId>, PortError> {
         let open = self.heads(ids).await?.into_iter().filter(|head| !head.bare().status.is_final());
         let adopt = |head: Head| async move {

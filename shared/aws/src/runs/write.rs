@@ -1,4 +1,4 @@
-//! Writing a run: payloads and pages first, then the head, whose condition alone decides who has won.
+//! Writes a run: payloads and pages first, then the head, whose condition alone decides which writer wins.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::table::place::{Place, SLOTS};
 use crate::table::requests::{Expression, Put};
 use crate::table::{EXPIRES_AT, GENERATION, PK, REVISION, number};
 
-/// How long a run is kept after its end: 90 days, in seconds.
+/// How long the table keeps a run after its end: 90 days, in seconds.
 const RETENTION_SECS: i64 = 90 * 86_400;
 /// By how much its pages outlive its head, in seconds: `DynamoDB` deletes within a few days of the time that is set
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>), and a head without its pages could
@@ -33,7 +33,7 @@ impl RunTable {
         let now = self.clock.now();
         let (none, empty) = (Layout::default(), Pages::new(after.actions.len()));
         let (layout, actions) = before.map_or((&none, &empty), |known| (&known.layout, &known.run.actions));
-        // The pages of a run that had ended are about to be deleted: a run that goes on gets new ones.
+        // `DynamoDB` may delete the pages of a run that had ended, so a run that goes on gets new ones.
         let reopened = before.is_some_and(|known| known.run.status.is_final()) && !after.status.is_final();
         let beside = |layout: &Layout, recent: Columns| Beside {
             directory: layout.directory(),
@@ -76,8 +76,8 @@ impl RunTable {
         }
     }
 
-    /// Writes pages beside what the head names; gives where all pages then are. None: other writers are at the same
-    /// revision and have taken every slot.
+    /// Writes pages beside those that the head names; gives the places of all pages. None: other writers are at the
+    /// same revision and have taken every slot.
     async fn write_pages(
         &self,
         layout: &Layout,
@@ -142,7 +142,7 @@ impl RunTable {
     async fn expire_pages(&self, known: &Known, now: Timestamp) {
         let expires_at = expires_at(now) + PAGES_OUTLIVE_SECS;
         let pages = known.layout.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?.0.slot)));
-        // The slot beside the one that is named holds what the page was before.
+        // The other slot holds the page's last version.
         let keys = pages.flat_map(|(at, slot)| {
             let beside = u8::from(slot == 0);
             [slot, beside].map(|slot| page_key(known.run.id, at, slot))

@@ -1,8 +1,8 @@
 //! A task's schedule in the spelling of `EventBridge` Scheduler.
 //!
-//! Both name the same due times. A cron rule's fields are written out as what they stand for, because the two spellings
-//! differ in more than their numbers: weekdays count from 1 (Sunday) there, one of the two day fields must be `?`, and
-//! a step after a range is not documented. Source: AWS, `EventBridge` Scheduler user guide, "Schedule types".
+//! Both name the same due times. This module writes out the values of a cron rule's fields, because the two spellings
+//! differ. In Scheduler's, weekdays count from 1 (Sunday), and one of the two day fields must be `?`. A step after a
+//! range is not documented there. Source: AWS, `EventBridge` Scheduler user guide, "Schedule types".
 
 use windlass_domain::definition::{Schedule, ScheduleRule};
 use windlass_domain::schedule::{CronDays, CronField, CronFields};
@@ -22,10 +22,10 @@ const WEEKDAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 pub(super) struct Expression {
     /// `cron(..)` or `rate(..)`.
     pub(super) text: String,
-    /// The IANA zone that it is read in.
+    /// The expression's IANA zone.
     pub(super) timezone: String,
-    /// For a rate: how far its due times are apart. They are the multiples of this, counted from the epoch; a rate of
-    /// `EventBridge` Scheduler counts from its start date, which must therefore be one of them.
+    /// For a rate: the span between its due times, which are the multiples of the span counted from the epoch. A rate
+    /// of `EventBridge` Scheduler counts from its start date, which must therefore be one of them.
     pub(super) period: Option<Millis>,
 }
 

@@ -5,7 +5,7 @@ use windlass_domain::ids::TaskName;
 use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Timestamp;
 
-/// What Scheduler says of each message that it gives up, as attributes of the message
+/// Scheduler's attributes of each message that it gives up
 /// (<https://docs.aws.amazon.com/scheduler/latest/UserGuide/configuring-schedule-dlq.html>).
 const SCHEDULE_ARN: &str = "SCHEDULE_ARN";
 const SCHEDULED_TIME: &str = "SCHEDULED_TIME";

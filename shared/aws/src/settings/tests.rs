@@ -69,7 +69,7 @@ fn each_setting_is_read() {
 }
 
 #[test]
-fn process_manager_knows_who_sends() {
+fn process_manager_knows_its_senders() {
     let settings = read(&[LEAST.as_slice(), &SENDERS].concat(), Program::ProcessManager).expect("all is well");
     let gpu = PoolName::new("gpu").expect("a name");
     assert_eq!(settings.pools, [PoolName::default(), gpu.clone()]);
@@ -94,7 +94,7 @@ fn pool_without_a_role_is_a_fault() {
 }
 
 #[test]
-fn all_faults_are_told_together() {
+fn all_faults_are_reported_together() {
     let error = read(&[("WINDLASS_TABLE", "a b"), ("WINDLASS_NAME", "")], Program::Coordinator).expect_err("faults");
     let names: Vec<&str> = error.faults.iter().map(|fault| fault.name).collect();
     let expected = [

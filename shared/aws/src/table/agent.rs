@@ -1,4 +1,4 @@
-//! An agent, as it says of itself. The agents of a pool are one partition, the only one that they may write.
+//! An agent, by its own entry. The agents of a pool are one partition, the only one that they may write.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -113,7 +113,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_agent_is_read_as_it_was_written(agent in agents()) {
+        fn agent_round_trips(agent in agents()) {
             prop_assert_eq!(decode(&agent.pool, &encode(&agent)), Ok(agent));
         }
     }

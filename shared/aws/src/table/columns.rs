@@ -1,7 +1,7 @@
 //! States of actions, column by column: neighbouring numbers are alike, so they deflate to little.
 //!
 //! Each column is an array over the states, cut after its last value that is not the default. Times are in
-//! milliseconds, each relative to the one that is nearest to it; agents are numbers into a list of names.
+//! milliseconds, each relative to the nearest other time. Agents are numbers into a list of names.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ pub(crate) struct Columns {
     /// The place of the owner's agent in the names, from 1; 0: there is none.
     #[serde(rename = "g", skip_serializing_if = "Vec::is_empty")]
     agent: Vec<usize>,
-    /// Since the last one that there is in this column.
+    /// Since the last time in this column.
     #[serde(rename = "q", skip_serializing_if = "Vec::is_empty")]
     queued: Vec<Option<i64>>,
     /// Since `queued`.
@@ -73,7 +73,7 @@ pub(crate) struct Columns {
     /// Since the state before.
     #[serde(rename = "v", skip_serializing_if = "Vec::is_empty")]
     revision: Vec<i64>,
-    /// What led to the last change.
+    /// The source of the last change.
     #[serde(rename = "y", skip_serializing_if = "Vec::is_empty")]
     source: Vec<Source>,
     #[serde(rename = "p", skip_serializing_if = "Vec::is_empty")]
@@ -86,7 +86,7 @@ pub(crate) struct Columns {
     /// Cells, see [`super::held`].
     #[serde(rename = "c", skip_serializing_if = "Vec::is_empty")]
     checkpoint: Vec<Value>,
-    /// When, since `queued`, the revision less the state's own, why, and who asked.
+    /// The time since `queued`, the revision less the state's own, the reason, and the caller.
     #[serde(rename = "d", skip_serializing_if = "Vec::is_empty")]
     kill: Vec<Option<(i64, i64, String, Caller)>>,
     /// Since `queued`.
@@ -118,12 +118,12 @@ enum Field {
 }
 
 impl Read {
-    /// What must be read from S3.
+    /// The values that must be read from S3.
     pub(crate) fn references(&self) -> impl Iterator<Item = Reference> {
         self.wanted.iter().map(|(.., reference)| *reference)
     }
 
-    /// The states, with what was read from S3 in its place.
+    /// The states, with the values from S3 in their places.
     pub(crate) fn fill(mut self, incoming: &Incoming) -> Result<Vec<(ActionIndex, ActionState)>, Damage> {
         for (at, field, reference) in self.wanted {
             let value = incoming.get(&reference.hash).ok_or_else(|| Damage::broken("a payload was not read"))?;
@@ -194,7 +194,7 @@ impl Columns {
         columns
     }
 
-    /// Leaves out what is the default at the end of each column.
+    /// Leaves out defaults at the end of each column.
     fn cut(&mut self) {
         fn cut<T: PartialEq>(column: &mut Vec<T>, default: &T) {
             let kept = column.iter().rposition(|value| value != default).map_or(0, |at| at + 1);
@@ -301,7 +301,7 @@ impl Writer {
         columns.renewal.push(owner.map_or(0, |owner| owner.renewal));
     }
 
-    /// What else happened to the action, relative to when it was queued and to the state's own revision.
+    /// The other marks of the action, relative to its queueing and to the state's own revision.
     fn push_marks(&self, columns: &mut Columns, own: u64, unserved: Option<&Unserved>, kill: Option<&Kill>) {
         let later = |revision: u64| revision.wrapping_sub(own).cast_signed();
         columns.unserved.push(unserved.map(|told| (since(told.since, self.queued), later(told.revision))));
@@ -381,7 +381,7 @@ impl Reader {
     }
 }
 
-/// What `push_marks` wrote.
+/// The marks that `push_marks` wrote.
 fn read_marks(columns: &mut Columns, at: usize, queued: Timestamp, own: u64) -> (Option<Unserved>, Option<Kill>) {
     let revision = |later: i64| own.wrapping_add(later.cast_unsigned());
     let unserved = columns.unserved.get(at).copied().flatten();
@@ -394,7 +394,7 @@ fn read_marks(columns: &mut Columns, at: usize, queued: Timestamp, own: u64) -> 
     (unserved, kill)
 }
 
-/// What `push_owner` wrote.
+/// The owner that `push_owner` wrote.
 fn read_owner(columns: &Columns, at: usize, queued: Timestamp) -> Result<Option<Owner>, Damage> {
     let Some(agent) = agent_of(&columns.agents, value(&columns.agent, at))? else { return Ok(None) };
     let span = |column: &[Option<i64>]| column.get(at).copied().flatten();
@@ -459,7 +459,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn states_are_read_as_they_were_written(
+        fn states_round_trip(
             states in proptest::collection::btree_map(0..10_000_usize, a_state(), 0..80),
             base in any::<i64>(),
         ) {

@@ -1,8 +1,9 @@
 //! One file for each form of item that was ever stored. A format that has been shipped keeps its files for ever.
 //!
-//! A file has the item, its body in base 64, and the JSON text that is packed there. What is written today must be the
-//! same text (deflate may be packed differently by another version of its library), and every file must be read.
-//! `UPDATE_GOLDEN=1 cargo test -p windlass-aws` writes files that are missing, and never one that exists.
+//! A file has the item, its body in base 64, and the JSON text that is packed there. The encoder must write the same
+//! text as in the file, and the decoder must read every file. The packed bytes may differ with another version of the
+//! deflate library. `UPDATE_GOLDEN=1 cargo test -p windlass-aws` writes files that are missing, and never one that
+//! exists.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -136,7 +137,7 @@ fn states() -> Vec<ActionState> {
     ]
 }
 
-/// A run with an attempt that said where it can be taken up, and one that was handed back.
+/// A run with an attempt that saved a checkpoint, and one that was handed back.
 fn taken_up() -> Run {
     let running = ActionState {
         status: ActionStatus::Running,

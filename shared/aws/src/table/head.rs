@@ -1,8 +1,8 @@
-//! The item of a run: everything that changes, the states of actions that are newer than their page, and where the
-//! pages are.
+//! The item of a run: the fields that change, the states of actions that are newer than their page, and the places of
+//! the pages.
 //!
-//! The packed body does not repeat the values that attributes have: the run's id (`pk`), its task (`list_key`), its
-//! revision (`r`) and its submission time (`submitted_at`).
+//! The packed body does not repeat the values of attributes: the run's id (`pk`), its task (`list_key`), its revision
+//! (`r`) and its submission time (`submitted_at`).
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -22,7 +22,7 @@ use super::{
     read_bytes, read_number, read_optional, read_text, text,
 };
 
-/// Shards of the index of what is due: each takes 1,000 write units a second
+/// Shards of the index of due runs: each takes 1,000 write units a second
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/bp-partition-key-design.html>).
 pub(crate) const DUE_SHARDS: u8 = 8;
 
@@ -40,7 +40,7 @@ pub(crate) fn head_key(id: RunId) -> Item {
     key(partition(id), SORT)
 }
 
-/// What messages call a run.
+/// The name of a run in error messages.
 pub(crate) fn subject(id: RunId) -> String {
     format!("run {id}")
 }
@@ -51,7 +51,7 @@ pub(crate) fn run_of(item: &Item) -> Result<RunId, Damage> {
     id.ok_or(Damage::Attribute(PK))
 }
 
-/// The shard of the index of what is due.
+/// The shard of the index of due runs.
 pub(crate) fn shard(number: u8) -> String {
     format!("D#{number}")
 }
@@ -61,7 +61,7 @@ pub(crate) fn shard_of(id: RunId) -> String {
     shard(id.as_uuid().as_bytes()[15] % DUE_SHARDS)
 }
 
-/// What stands in a head beside the run's own fields.
+/// The parts of a head beside the run's own fields.
 pub(crate) struct Beside {
     /// Where each page is stored; none: all its states are the default, apart from the recent ones.
     pub(crate) directory: Vec<Option<Place>>,
@@ -69,7 +69,7 @@ pub(crate) struct Beside {
     pub(crate) recent: Columns,
     /// When it is written.
     pub(crate) committed_at: Timestamp,
-    /// When the sweeper is to look at it; none: it is in no index of what is due.
+    /// When the sweeper must look at it; none: it is not in the index of due runs.
     pub(crate) due_at: Option<Timestamp>,
     /// When it may be deleted, in seconds since the epoch.
     pub(crate) expires_at: Option<i64>,
@@ -100,7 +100,7 @@ pub(crate) fn encode(run: &Run, beside: Beside, outgoing: &mut Outgoing) -> Item
 /// A head as it was read.
 #[derive(Debug)]
 pub(crate) struct Head {
-    /// The run, without its actions, and without what is in S3.
+    /// The run, without its actions and without its values in S3.
     run: Run,
     /// How many actions it has.
     pub(crate) actions: usize,
@@ -125,7 +125,7 @@ enum Field {
     ErrorMessage,
 }
 
-/// Reads a head, apart from what is in S3.
+/// Reads a head, without its values in S3.
 pub(crate) fn decode(item: &Item) -> Result<Head, Damage> {
     let json = packing::unpack(read_bytes(item, BODY)?)?;
     let body: Body = serde_json::from_slice(&json).map_err(Damage::broken)?;
@@ -133,17 +133,17 @@ pub(crate) fn decode(item: &Item) -> Result<Head, Damage> {
 }
 
 impl Head {
-    /// The run's fields, without its actions and without what is in S3.
+    /// The run's fields, without its actions and without its values in S3.
     pub(crate) fn bare(&self) -> &Run {
         &self.run
     }
 
-    /// What must be read from S3.
+    /// The values that must be read from S3.
     pub(crate) fn references(&self) -> impl Iterator<Item = Reference> {
         self.wanted.iter().map(|(_, reference)| *reference).chain(self.recent.references())
     }
 
-    /// The run, with its pages laid under the recent states, and with what was read from S3 in its place; and the
+    /// The run, with its pages laid under the recent states and with the values from S3 in their places. Also gives the
     /// indexes of the recent states.
     pub(crate) fn fill(self, mut pages: Pages, incoming: &Incoming) -> Result<(Run, Vec<usize>), Damage> {
         let mut run = self.run;
@@ -227,7 +227,7 @@ struct Body {
     committed: i64,
     #[serde(rename = "n")]
     actions: usize,
-    /// The generations of the pages, each less the one before; those that were never written have 0.
+    /// The generations of the pages, each less the one before; a page that was never written has 0.
     #[serde(rename = "g", default, skip_serializing_if = "Vec::is_empty")]
     generations: Vec<i64>,
     /// The slots of the pages.
@@ -359,7 +359,7 @@ impl Body {
     }
 }
 
-/// Notes what must be read first; what stands there until then is nothing.
+/// Notes a value that must be read first; its place is empty until then.
 fn keep(wanted: &mut Vec<(Field, Reference)>, field: Field, reference: Reference) -> Option<Value> {
     wanted.push((field, reference));
     None
@@ -397,7 +397,7 @@ struct Values {
     input: Value,
     output: Option<Value>,
     error: Option<ErrorInfo>,
-    /// What must be read first; what stands in its place until then is nothing.
+    /// Values that must be read first; their places are empty until then.
     wanted: Vec<(Field, Reference)>,
 }
 
@@ -468,7 +468,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_run_is_read_as_it_was_written(
+        fn run_round_trips(
             run in a_run(1..=200),
             directory in proptest::collection::vec(a_place(), 0..4),
             due_at in proptest::option::of(any::<i64>().prop_map(Timestamp::from_millis)),

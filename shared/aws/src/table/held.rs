@@ -1,7 +1,6 @@
 //! A JSON value inside an item: in its place, or as a reference to a payload in S3.
 //!
-//! A cell is `[value]` or `[hash, bytes]`; an array tells them apart from each other and from what is absent, which
-//! is `0` (a value may itself be `null`).
+//! A cell is `[value]` or `[hash, bytes]`. An absent value is `0`, which is no array; a value may itself be `null`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,9 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::Damage;
 
-/// Bytes of JSON up to which a value stands in its item. A value in an item is written again with every transition
-/// until its page is; a kilobyte so written costs $0.625 per million writes, a payload in S3 $5 per million puts and
-/// $0.40 per million reads: with about ten transitions, and as values pack to half, they meet at 1 to 2 KiB.
+/// Bytes of JSON up to which a value stands in its item. Every transition writes a value in an item again, until its
+/// page is written. A kilobyte costs $0.625 per million writes. A payload in S3 costs $5 per million puts and $0.40 per
+/// million reads. With about ten transitions, and values that pack to half, both cost the same at 1 to 2 KiB.
 pub(crate) const MAX_INLINE_BYTES: usize = 1024;
 
 /// The SHA-256 of a payload's JSON text.

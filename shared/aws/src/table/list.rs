@@ -1,5 +1,5 @@
-//! The item that says that a task has runs: lists of all runs are put together from those of the tasks, and a task
-//! that has been deleted still has its runs.
+//! The item that says that a task has runs. A list of all runs consists of the lists of these tasks. A deleted task
+//! still has its runs.
 
 use windlass_domain::ids::TaskName;
 

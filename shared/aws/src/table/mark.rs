@@ -1,5 +1,5 @@
-//! The item that says from which submission on the sweeper has to look at runs. Without it, a run that was submitted
-//! just before the sweeper stood still for a while would never be looked at.
+//! The item that says from which submission on the sweeper has to look at runs. Without it, the sweeper would never
+//! look at a run that was submitted just before it stood still for a while.
 
 use windlass_domain::time::Timestamp;
 
@@ -19,7 +19,7 @@ pub(crate) fn item(from: Timestamp) -> Item {
     item
 }
 
-/// From which submission on runs have to be looked at.
+/// The submission time from which on the sweeper must look at runs.
 pub(crate) fn decode(item: &Item) -> Result<Timestamp, Damage> {
     read_number(item, SWEEP_FROM).map(Timestamp::from_millis)
 }

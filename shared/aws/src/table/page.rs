@@ -47,14 +47,14 @@ pub(crate) fn generation(item: &Item) -> Result<u64, Damage> {
     read_number(item, GENERATION)
 }
 
-/// Reads a page, apart from what is in S3.
+/// Reads a page, without its values in S3.
 pub(crate) fn decode(item: &Item, base: Timestamp) -> Result<Read, Damage> {
     let json = packing::unpack(read_bytes(item, BODY)?)?;
     let columns: Columns = serde_json::from_slice(&json).map_err(Damage::broken)?;
     columns.read(base, ACTIONS_PER_PAGE)
 }
 
-/// The page, with what was read from S3 in its place; it must have that many states.
+/// The page, with the values from S3 in their places; it must have that many states.
 pub(crate) fn fill(read: Read, states: usize, incoming: &Incoming) -> Result<Page, Damage> {
     let read = read.fill(incoming)?;
     let whole = read.len() == states && read.iter().enumerate().all(|(at, (index, _))| index.as_usize() == at);
@@ -74,7 +74,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_page_is_read_as_it_was_written(
+        fn page_round_trips(
             page in proptest::collection::vec(a_state(), 1..=ACTIONS_PER_PAGE),
             generation in 1..u64::MAX,
         ) {

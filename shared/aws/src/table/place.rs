@@ -1,4 +1,4 @@
-//! Where a page of a large run is stored: what its head says of it.
+//! The place of a page of a large run, as its head names it.
 
 /// Slots of one page: two in turn, and more only while two writers meet.
 pub(crate) const SLOTS: u8 = 64;

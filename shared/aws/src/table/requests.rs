@@ -1,5 +1,5 @@
-//! The requests of the table, as the adapters make them: batches in parts of what one request takes, what was left
-//! undone asked for again, failures classified. What a request consumed is counted by the client's meter.
+//! The requests of the table, as the adapters make them. This module splits batches into requests, repeats the entries
+//! that a request left undone, and classifies failures. The client's meter counts the units of each request.
 
 mod removal;
 mod transaction;
@@ -21,7 +21,7 @@ pub(crate) use transaction::ConditionalPut;
 /// Keys of one batch of reads
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html>).
 const MAX_BATCH_KEYS: usize = 100;
-/// Requests for what a batch left undone.
+/// Requests for the entries that a batch left undone.
 const MAX_ROUNDS: u32 = 8;
 /// The wait before the first of them; each is twice as long as the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -33,7 +33,7 @@ pub(crate) struct Table {
     name: String,
 }
 
-/// What became of a conditional write.
+/// The result of a conditional write.
 #[derive(Debug)]
 pub(crate) enum Put {
     /// It was written.
@@ -166,7 +166,7 @@ impl Table {
         }
     }
 
-    /// Reads items by their keys, which must differ, in no order; those that are not there are left out.
+    /// Reads items by their keys, which must differ, in no order. Leaves out missing items.
     pub(crate) async fn get_all(&self, keys: Vec<Item>, reading: Reading) -> Result<Vec<Item>, PortError> {
         let batches = keys.chunks(MAX_BATCH_KEYS).map(|batch| self.get_batch(batch.to_vec(), reading));
         Ok(try_join_all(batches).await?.into_iter().flatten().collect())

@@ -20,7 +20,7 @@ use windlass_domain::time::Timestamp;
 
 use super::held::{Incoming, Outgoing};
 
-/// What would be read of what was written.
+/// The payloads, as a reader gets them from S3.
 pub(crate) fn incoming_of(outgoing: &Outgoing) -> Incoming {
     let read = |text: &Vec<u8>| Arc::new(serde_json::from_slice(text).expect("JSON"));
     outgoing.0.iter().map(|(hash, text)| (*hash, read(text))).collect()
@@ -166,8 +166,8 @@ pub(crate) fn noise(at: usize, of: u64) -> u64 {
     (mixed ^ (mixed >> 31)) % of
 }
 
-/// A run of so many actions that have all succeeded one after the other or side by side, performed by ten agents with
-/// names like real ones; its numbers are as irregular as real ones.
+/// A run of so many actions that have all succeeded, one after the other or side by side. Ten agents with names like
+/// real ones performed them. Its numbers are as irregular as real ones.
 pub(crate) fn performed(actions: usize) -> Run {
     let task = TaskName::new("nightly-report").expect("a name");
     let start = 1_764_000_123_456_i64;

@@ -1,6 +1,6 @@
 //! A task's record. The records of all tasks, deleted ones included, are one partition in the order of their names, so
-//! that a list is a query: tasks are some thousands, and each is written a few times a minute at most, far below the
-//! 1,000 writes a second that a partition takes.
+//! that a list is a query. There are some thousands of tasks, and each is written a few times a minute at most. A
+//! partition takes 1,000 writes a second, which is far more.
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -112,7 +112,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_record_is_read_as_it_was_written(record in records()) {
+        fn record_round_trips(record in records()) {
             prop_assert_eq!(decode(&encode(&record)), Ok(record));
         }
     }

@@ -22,7 +22,7 @@ pub(crate) const MAX_INLINE_BYTES: usize = 350 * 1024;
 pub(crate) enum Source {
     /// In the item, packed.
     Inline(Vec<u8>),
-    /// In S3, under the SHA-256 of what is packed.
+    /// In S3, under the SHA-256 of the packed bytes.
     Kept(Hash),
 }
 
@@ -72,7 +72,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_version_is_read_as_it_was_written(
+        fn version_round_trips(
             version in any::<TaskVersion>(),
             created_at in any::<i64>(),
             packed in proptest::collection::vec(any::<u8>(), 0..500),

@@ -1,7 +1,7 @@
-//! Definitions as they are stored: packed, in the version's item or, if they are too long for one, in S3.
+//! Stored definitions: packed, in the version's item, or in S3 if they are too long for an item.
 //!
-//! An object is put before the item that names it, under the hash of its bytes, and is never changed or deleted by
-//! this program: versions are for good.
+//! This program puts an object, under the hash of its bytes, before the item that names it. It never changes or deletes
+//! the object: versions are for good.
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectError;
@@ -15,7 +15,7 @@ use crate::table::packing;
 use crate::table::task_version::{MAX_INLINE_BYTES, Source};
 use crate::table::{Damage, UNREADABLE};
 
-/// A definition is not in the bucket, or is not what was put.
+/// A definition is missing in the bucket, or has changed since it was put.
 const LOST: &str = "WL0346";
 
 /// The definitions of a stack.
@@ -42,7 +42,7 @@ impl Sources {
         Ok(Source::Kept(hash))
     }
 
-    /// The definition; `subject` names the version that it is of.
+    /// The definition; `subject` names its version.
     pub(super) async fn get(&self, source: Source, subject: &str) -> Result<Value, PortError> {
         let packed = match source {
             Source::Inline(packed) => packed,

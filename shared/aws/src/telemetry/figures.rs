@@ -13,9 +13,9 @@ use tracing_subscriber::layer::Context;
 const NAMESPACE: &str = "Windlass";
 /// Values that one line may have of a distribution, by the format.
 const MAX_VALUES: usize = 100;
-/// Values that are kept of a distribution between two writes; what comes above is left out.
+/// How many values of a distribution are kept between two writes; further ones are left out.
 const MAX_KEPT: usize = 2_000;
-/// Figures that are kept; their names are constants of the code.
+/// How many figures are kept; their names are constants of the code.
 const MAX_NAMES: usize = 64;
 /// The field that names the figure, and the one that has its value.
 const NAME: &str = "metric";
@@ -60,7 +60,7 @@ impl Figures {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The lines of what was counted since the last time: one, unless a distribution has more values than a line takes.
+    /// The lines with the counts since the last time: one, unless a distribution has more values than a line takes.
     pub(super) fn take(&self, stack: &str, now_millis: u128) -> Vec<Value> {
         let mut left = std::mem::take(&mut *self.counted());
         let mut lines = Vec::new();

@@ -49,9 +49,9 @@ async fn unchanged_agent_costs_one_write_a_minute() {
 
 /// The agent's process was stopped for longer than the sweeper waits, and goes on.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_was_reaped_registers_again() {
+async fn reaped_agent_registers_again() {
     let host = Stack::get().host().await;
-    // Long ago: what is gone by then, no other test has in the register that all of them share.
+    // Long ago: all tests share the register, and no other test has an agent that is gone by then.
     let start = Timestamp::from_millis(host.clock().now().as_millis() - 86_400_000);
     let of_agent = host.agents();
     of_agent.register(&agent("stopped", start)).await.expect("it is registered");

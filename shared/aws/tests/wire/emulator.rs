@@ -12,8 +12,8 @@ const START_WITHIN: Duration = Duration::from_mins(1);
 /// Another process may take the port after the check that it is free, before the emulator listens on it.
 const ATTEMPTS: u32 = 10;
 
-/// Runs the emulator of the local stack, and ends its process group as soon as its standard input ends: this process
-/// holds the other end of that pipe, and the operating system closes it however this process ends.
+/// Runs the emulator of the local stack, and ends its process group as soon as its standard input ends. This process
+/// holds the other end of that pipe. However this process ends, the operating system closes the pipe.
 const PROGRAM: &str = "
 import os, signal, sys, threading
 def watch():

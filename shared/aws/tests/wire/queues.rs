@@ -46,7 +46,7 @@ async fn missing_pool_is_named_until_it_exists() {
     let url = made.expect("it is made").queue_url.expect("it has an address");
     queues.send(&queue, message("b")).await.expect("it is found");
 
-    // Behind the back of the adapter, which knows its address.
+    // Deletes the queue without the adapter, which still knows the queue's address.
     host.clients().sqs.delete_queue().queue_url(url).send().await.expect("it is deleted");
     assert_eq!(queues.send(&queue, message("c")).await.expect_err("it is gone").code, "WL0331");
     // SQS lets a name rest for 60 s after a deletion (`DeleteQueue`); the emulator does not.

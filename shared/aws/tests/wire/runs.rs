@@ -137,7 +137,7 @@ fn finished(status: RunStatus) -> FactKind {
     FactKind::RunFinished { status, output: None, error: None }
 }
 
-/// Whenever a run is written: the sweeper, which asks for what is due, finds it within two minutes of its time.
+/// Whenever a run is written, the sweeper finds it within two minutes of its time.
 async fn a_run_is_never_out_of_sight(host: &AwsHost) {
     const NEVER: Timestamp = Timestamp::from_millis(i64::MIN);
     const MINUTE: i64 = 60_000;
@@ -301,7 +301,7 @@ async fn writers_that_died_do_not_stop_the_run() {
     assert_eq!(read, Some(after));
 }
 
-/// `DynamoDB` deletes what has expired within a few days; until then its id, and so its idempotency key, is free.
+/// `DynamoDB` deletes an expired run within a few days. Its id, and so its idempotency key, is free before that.
 #[tokio::test(flavor = "multi_thread")]
 async fn expired_run_frees_its_id() {
     let host = Stack::get().host().await;

@@ -1,5 +1,5 @@
-//! The resources of the template, made once, under the names in the programs' settings: the table with its indexes, the
-//! queues, the bus, the schedule group and the bucket.
+//! The resources of the template, made once, under the names in the programs' settings. They are the table with its
+//! indexes, the queues, the bus, the schedule group and the bucket.
 
 use std::error::Error;
 use std::sync::OnceLock;
@@ -14,7 +14,7 @@ use windlass_aws::{AwsHost, Program, Settings};
 
 use crate::emulator::Emulator;
 
-/// Requests may take a minute: one that is given up and made again would be counted twice, and may meet its own effect.
+/// Requests may take a minute. A repeated request would be counted twice, and might meet its own effect.
 const PATIENCE: u32 = 12;
 pub(crate) const REGION: &str = "eu-central-1";
 const NAME: &str = "wire";

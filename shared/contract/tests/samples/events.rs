@@ -9,7 +9,7 @@ use windlass_domain::run::{ActionAt, CancelCause, Fact, FactKind, Progress, Run,
 
 use super::{agent, at, of, owner, person};
 
-/// Each fact, with the run that it is of: one that a person asked for, or one that the host began by itself.
+/// Each fact with its run: a person asked for it, or the host began it by itself.
 pub(crate) fn events() -> Vec<(&'static str, Run, Fact)> {
     let (hosts, persons) = (super::run(), super::run().asked_by(person()));
     let kinds = of_the_run().into_iter().chain(of_its_actions()).map(|(name, kind)| (name, hosts.clone(), kind));

@@ -19,7 +19,7 @@ fn inputs() -> Vec<(&'static str, Input)> {
     reported().into_iter().chain(asked()).collect()
 }
 
-/// What agents say, and queues that gave a message up.
+/// The inputs from agents, and from queues that gave a message up.
 fn reported() -> Vec<(&'static str, Input)> {
     let ended = |outcome, checkpoint| Input::Completed { of: report(), started_at: at(2), outcome, checkpoint };
     let completed = |outcome| ended(outcome, None);
@@ -52,7 +52,7 @@ fn reported() -> Vec<(&'static str, Input)> {
     ]
 }
 
-/// What callers and the host itself say.
+/// The inputs from callers and from the host itself.
 fn asked() -> Vec<(&'static str, Input)> {
     vec![
         ("start", Input::Start),

@@ -47,7 +47,7 @@ fn owner() -> Owner {
     Owner { agent: agent(), started_at: at(2), since: at(3), message: message(), until: None, renewal: 0 }
 }
 
-/// A person who asked by the API and said why.
+/// A person, who asked by the API and gave a reason.
 fn person() -> Caller {
     Caller { who: Some("ada@example.com".into()), ..Caller::by(Way::Api) }.because("the supplier called")
 }

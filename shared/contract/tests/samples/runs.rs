@@ -126,7 +126,7 @@ pub(crate) fn unserved() -> Run {
     }
 }
 
-/// A run with an attempt that said where it can be taken up, and one that was handed back.
+/// A run with an attempt that saved a checkpoint, and one that was handed back.
 fn taken_up() -> Run {
     let running = ActionState {
         status: ActionStatus::Running,
@@ -168,7 +168,7 @@ fn with_first(change: impl FnMut(&mut ActionState)) -> Run {
     Run { actions: Pages::from_pages(vec![states]), ..taken_up() }
 }
 
-/// An attempt that cost two agents, and that a third has claimed by a message that was sent again.
+/// An attempt that cost two agents, and that a third has claimed by a resent message.
 fn lost(state: &mut ActionState) {
     state.last = Delivery::new(1, 600_421, 1);
     (state.fence, state.losses) = (4, vec![Delivery::new(1, 0, 1), Delivery::new(1, 0, 3)]);

@@ -1,7 +1,7 @@
 //! The attempts of one action, as a machine of their own: it knows no graph and no run.
 //!
-//! The newest attempt is queued, owned, waiting for its retry, or ended ([`ActionStatus`]). What an agent says of it is held
-//! against the record by one table ([`judge`]), whose rules are those of [`crate::delivery`].
+//! The newest attempt is queued, owned, waiting for its retry, or ended ([`ActionStatus`]). One table ([`judge`]) holds
+//! an agent's words about it against the record. Its rules are those of [`crate::delivery`].
 
 mod loss;
 mod outcome;

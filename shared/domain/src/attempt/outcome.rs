@@ -40,9 +40,9 @@ pub struct Progress {
 /// A failure, for people and for policies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ErrorInfo {
-    /// What kind it is, dotted from the general to the special: `auth.password`. Policies decide by it.
+    /// Its kind, dotted from the general to the special: `auth.password`. Policies decide by it.
     pub kind: String,
-    /// What happened.
+    /// The failure, in words.
     pub message: String,
 }
 

@@ -62,7 +62,7 @@ pub struct ActionState {
     /// The attempt before the first that counts against the policy; above 0 after a retry by hand.
     #[serde(rename = "b", default, skip_serializing_if = "is_zero")]
     pub attempt_base: u32,
-    /// What programs compare: one more at each queueing, confirmation and hand-back.
+    /// A number that programs compare: one more at each queueing, confirmation and hand-back.
     #[serde(rename = "f", default, skip_serializing_if = "is_zero_64")]
     pub fence: u64,
     /// The agent that has the attempt, had it when its lease ran out, or ended it.
@@ -83,7 +83,7 @@ pub struct ActionState {
     /// The revision whose commit changed this action's status last.
     #[serde(rename = "v", default)]
     pub revision: u64,
-    /// What led to that change.
+    /// The source of that change.
     #[serde(rename = "y", default, skip_serializing_if = "Source::is_itself")]
     pub source: Source,
     /// The last progress that was reported.
@@ -95,7 +95,7 @@ pub struct ActionState {
     /// It waits in a pool that no agent serves: only while queued.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
     pub unserved: Option<Unserved>,
-    /// Where the work can be taken up, as its newest owner said last; none once the action is settled.
+    /// Where an agent can take the work up, by the last word of its newest owner; none once the action has ended.
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Value>,
     /// A person asked to end it alone. It stays if the action has ended since.
@@ -213,7 +213,7 @@ impl ActionState {
 }
 
 impl Owner {
-    /// An agent that ended an attempt of which the record knew no owner.
+    /// An agent that ended an attempt without an owner in the record.
     pub fn of_end(agent: AgentId, started_at: Timestamp) -> Self {
         Self { agent, started_at, since: Timestamp::from_millis(0), message: 0, until: None, renewal: 0 }
     }

@@ -1,4 +1,4 @@
-//! The table of attempts, row by row: a state, and what each word about it does. It is 100 ms after the epoch.
+//! The table of attempts, row by row: a state, and the effect of each word about it. It is 100 ms after the epoch.
 
 use super::*;
 use crate::delivery::Delivery;
@@ -160,7 +160,7 @@ fn refused_end_of_the_owners_message_costs_it() {
 
 /// Rule 4: later issues had to be claimed, so no agent began them without asking.
 #[test]
-fn first_claim_of_a_received_first_message_loses_one() {
+fn first_claim_of_redelivery_counts_a_loss() {
     check(
         "queued 1.0.0",
         &[("claim 1.0.2 ada/7", "confirmed, lost 1.0.1"), ("claim 1.0.4 ada/7", "confirmed, lost 1.0.3")],

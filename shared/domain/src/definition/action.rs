@@ -1,4 +1,4 @@
-//! Reads the actions of a definition, and wires them by what they need.
+//! Reads the actions of a definition, and wires them by their needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ use crate::limits::MAX_WORK_BYTES;
 use crate::retry::RetryPolicy;
 use crate::time::Millis;
 
-/// What actions get that do not say otherwise.
+/// Values for actions that name none.
 #[derive(Debug, Default)]
 pub(super) struct Defaults {
     pub(super) pool: Option<PoolName>,
@@ -57,7 +57,7 @@ pub(super) fn read_all(
     (actions, references)
 }
 
-/// The indexes of what an action needs, each once, and never itself.
+/// The indexes of an action's needs, each once, and never itself.
 fn read_needs(
     name: &str,
     action: &Value,
@@ -130,7 +130,8 @@ fn placeholder() -> ActionName {
     ActionName::new("refused").expect("a valid name")
 }
 
-/// Refuses what no message could carry. What expressions add to it is known only when it is sent, and fails there.
+/// Refuses work that no message could carry. The values of expressions are known only when the attempt is sent, and may
+/// fail it there.
 fn check_size(action: &Value, path: &Path<'_>, report: &mut Report<'_>) {
     for key in ["exec", "http", "native"] {
         let bytes = action.get(key).map_or(0, |facade| facade.to_string().len());
@@ -201,7 +202,7 @@ fn texts(map: &Value, key: &str, path: &Path<'_>, expressions: &mut Expressions<
     entries.map(|(name, value)| (name.clone(), expressions.text(value, &path.key(name)))).collect()
 }
 
-/// Refuses what can be seen not to be an absolute `http` or `https` URL; the rest is seen when it is rendered.
+/// Refuses a text that cannot become an absolute `http` or `https` URL. Rendering finds the other faults.
 fn check_url(url: &Value, path: &Path<'_>, report: &mut Report<'_>) {
     let Some(url) = url.as_str().filter(|url| !url.is_empty()) else { return };
     let fixed = url.split("${{").next().unwrap_or(url);

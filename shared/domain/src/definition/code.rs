@@ -32,7 +32,7 @@ pub(super) const RETRY: &str = "WL0114";
 pub(super) const SCHEDULE: &str = "WL0115";
 /// Something that can never happen.
 pub(super) const UNREACHABLE: &str = "WL0116";
-/// An input schema that is not a JSON Schema, or not one that can be checked in bounded time.
+/// An input schema that is no JSON Schema, or takes unbounded time to check.
 pub(super) const INPUT_SCHEMA: &str = "WL0117";
 /// A default that its own schema refuses.
 pub(super) const DEFAULT: &str = "WL0118";
@@ -40,7 +40,7 @@ pub(super) const DEFAULT: &str = "WL0118";
 pub(super) const FACADE: &str = "WL0119";
 /// An expression names an action that does not exist.
 pub(super) const UNKNOWN_REFERENCE: &str = "WL0206";
-/// An expression names an action that need not be settled by then.
+/// An expression names an action that may not have ended by then.
 pub(super) const UNSETTLED_REFERENCE: &str = "WL0207";
 /// An input that the schema refuses.
 pub(super) const INPUT: &str = "WL0210";

@@ -1,4 +1,4 @@
-//! Faults of a definition: what is wrong, where it stands, and what would mend it.
+//! Faults of a definition: the fault, its place, and the way to mend it.
 
 use std::fmt;
 
@@ -16,7 +16,7 @@ pub struct Fault {
     pub code: &'static str,
     /// A description of the fault, in one sentence.
     pub message: String,
-    /// What would mend it, if that is known.
+    /// The way to mend it, if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
     /// Where in the definition: `actions.publish.needs[1]`; empty for the whole.

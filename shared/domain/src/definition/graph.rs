@@ -1,11 +1,11 @@
-//! The graph of `needs`: its cycles, and who comes before whom.
+//! The graph of `needs`: its cycles, and the order of its actions.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use petgraph::algo::kosaraju_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
-/// The graph of a definition's actions; an edge goes from an action to one that it needs.
+/// The graph of a definition's actions. An edge goes from an action to each of its needs.
 pub(super) struct Needs<'a> {
     needs: &'a [Vec<usize>],
 }
@@ -57,7 +57,7 @@ impl<'a> Needs<'a> {
         None
     }
 
-    /// For each action, the set of all that come before it. The graph must not have cycles.
+    /// For each action, the set of all actions before it. The graph must not have cycles.
     pub(super) fn ancestors(&self) -> Ancestors {
         let words = self.needs.len().div_ceil(64);
         let mut rows: Vec<Vec<u64>> = vec![Vec::new(); self.needs.len()];
@@ -74,7 +74,7 @@ impl<'a> Needs<'a> {
         Ancestors { rows }
     }
 
-    /// The actions, each after what it needs.
+    /// The actions, each after its needs.
     fn order(&self) -> Vec<usize> {
         let mut dependents = vec![Vec::new(); self.needs.len()];
         for (at, needs) in self.needs.iter().enumerate() {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn cycles_are_found_once_each_and_shown_by_their_shortest_way() {
+    fn each_cycle_is_shown_by_its_shortest_way() {
         check(&[&[], &[0], &[0, 1]], &[]);
         check(&[&[1], &[0]], &[&[0, 1]]);
         check(&[&[1], &[2], &[0, 1]], &[&[0, 1, 2]]);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_chain_does_not_need_a_deep_stack() {
+    fn long_chain_needs_no_deep_stack() {
         let needs: Vec<Vec<usize>> = (0..10_000_usize).map(|at| at.checked_sub(1).into_iter().collect()).collect();
         assert!(Needs::new(&needs).cycles().is_empty());
         assert!(Needs::new(&needs).ancestors().contains(9_999, 0));

@@ -1,4 +1,4 @@
-//! A run's input: whether the schema of the task allows it, and what the schema fills in.
+//! A run's input: the check by the task's schema, and the schema's defaults.
 
 use std::fmt;
 use std::sync::Arc;
@@ -264,7 +264,7 @@ fn count(root: &Value, schema: &Value, left: &mut usize, depth: usize, top: bool
         count(root, target, left, depth, false)?;
     }
     for (key, _, child) in children(schema) {
-        // What stands under `$defs` counts where it is referred to.
+        // A schema under `$defs` counts where a `$ref` names it.
         if !matches!(key, "$defs" | "definitions") {
             count(root, child, left, depth, false)?;
         }

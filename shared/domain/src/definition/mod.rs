@@ -1,7 +1,7 @@
-//! Definitions of tasks: what an author writes, read into a form that decisions can use.
+//! Definitions of tasks: an author's text, read into a form that decisions can use.
 //!
-//! A definition is kept as it was written (as JSON) and read by the same reader wherever it is needed, so
-//! that the published schema is the one format there is. Reading tells every fault at once, each with its place.
+//! Windlass keeps a definition as its author wrote it (as JSON), and one reader reads it everywhere. So the published
+//! schema is the only format. The reader reports every fault at once, each with its place.
 
 mod action;
 mod code;

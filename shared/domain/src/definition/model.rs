@@ -34,7 +34,7 @@ pub struct Definition {
     pub actions: Vec<Action>,
     /// The run's output, made when the run has succeeded.
     pub output: Option<Template>,
-    /// The definition as it was written, as JSON: what is stored, shown and hashed.
+    /// The definition as its author wrote it, as JSON. Hosts store, show and hash this form.
     pub source: Value,
     pub(crate) by_name: BTreeMap<ActionName, ActionIndex>,
     pub(crate) input_schema: Option<InputSchema>,
@@ -97,7 +97,7 @@ pub enum Facade {
     Native(NativeFacade),
 }
 
-/// A program, its arguments and what it is given.
+/// A program, its arguments and its input.
 #[derive(Debug, Clone)]
 pub struct ExecFacade {
     /// The program and its arguments: each renders to one argument.
@@ -210,8 +210,8 @@ impl Definition {
     pub fn indexes(&self) -> impl DoubleEndedIterator<Item = ActionIndex> + use<> {
         (0..self.actions.len()).map(ActionIndex::from_usize)
     }
-    /// Checks a run's input against the task's schema and fills in what it leaves out and the schema has a
-    /// `default` for. No input (`null`) means an empty mapping, unless the schema allows `null`.
+    /// Checks a run's input against the task's schema, and fills in the schema's `default` for each property that the
+    /// input leaves out. No input (`null`) means an empty mapping, unless the schema allows `null`.
     pub fn check_input(&self, input: Value) -> Result<Value, InputFaults> {
         input::check(self.input_schema.as_ref(), input)
     }

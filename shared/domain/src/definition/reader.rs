@@ -1,5 +1,5 @@
-//! Reads a definition: text to tree, tree to JSON, JSON against the published schema, then what no schema can say.
-//! It goes on after each fault as far as that makes sense, so that an author sees them all in one go.
+//! Reads a definition: text to tree, tree to JSON, JSON against the published schema, then the rules that no schema can
+//! express. It goes on after each fault as far as that makes sense, so that an author sees them all in one go.
 
 use std::collections::BTreeMap;
 

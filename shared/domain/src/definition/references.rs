@@ -1,4 +1,5 @@
-//! Expressions of a definition, and whether what they refer to is there and settled when they are evaluated.
+//! The references in a definition's expressions: whether each action exists, and has ended when the expression is
+//! evaluated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +30,8 @@ pub(super) struct References {
 }
 
 impl References {
-    /// Reports references to actions that do not exist, or that need not be settled when the expression is
-    /// evaluated: an action sees what it needs, directly or by way of others; the run's output sees all.
+    /// Reports references to actions that do not exist, or that may not have ended when the expression is evaluated. An
+    /// action sees the actions that it needs, directly or by way of others. The run's output sees all.
     pub(super) fn check(&self, actions: &[Action], report: &mut Report<'_>) {
         let names: BTreeMap<&str, usize> = actions.iter().enumerate().map(|(at, a)| (a.name.as_str(), at)).collect();
         let mut unclear = Vec::new();

@@ -7,7 +7,7 @@ pub(super) fn text(map: &Value, key: &str) -> Option<String> {
     map.get(key).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// A scalar where text is wanted: numbers and booleans are taken as they are written.
+/// A scalar in a place for text: it keeps numbers and booleans as they are written.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -23,7 +23,7 @@ pub(super) fn read(map: &Value, key: &str, zero: Zero, path: &Path<'_>, report: 
     let text = map.get(key)?.as_str()?;
     let path = path.key(key);
     let Some(span) = Millis::parse(text) else {
-        // The schema has refused what does not look like a span; what is left is too large a number.
+        // The schema has refused texts that are no span, so this one has too large a number.
         if text.bytes().all(|b| b.is_ascii_alphanumeric()) && text.starts_with(|c: char| c.is_ascii_digit()) {
             too_long(key, text, &path, report);
         }
@@ -61,7 +61,7 @@ pub(super) fn read_retry(map: &Value, path: &Path<'_>, report: &mut Report<'_>) 
             most
         }
         Some(most) => most,
-        // An author who only asks for a long delay gets that one.
+        // If an author names only a long delay, that is the longest delay too.
         None => default.max_delay.max(delay),
     };
     let never = retry.get("never").and_then(Value::as_array).into_iter().flatten();

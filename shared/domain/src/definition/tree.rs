@@ -50,8 +50,8 @@ impl Node {
         (key, node)
     }
 
-    /// The place of the character that many bytes into this node's text; the node's own place where the text is
-    /// not written as it reads (escapes, folded lines).
+    /// The place of the character that many bytes into this node's text. If the source has escapes or folded lines, it
+    /// is the node's own place.
     pub(super) fn place_in_text(&self, text: &str, offset: usize) -> Place {
         let (Content::Plain(value) | Content::Text(value)) = &self.content else { return self.place };
         let end = self.place.offset + self.place.len;
@@ -68,7 +68,7 @@ impl Node {
         }
     }
 
-    /// The tree as JSON. In a place that wants text, a scalar without quotes is taken as it is written.
+    /// The tree as JSON. In a place for text, a scalar without quotes stays as it is written.
     pub(super) fn to_json(&self, path: &Path<'_>) -> Result<Value, ScalarError> {
         Ok(match &self.content {
             Content::Text(text) => Value::String(text.clone()),
@@ -92,14 +92,14 @@ impl Node {
     }
 }
 
-/// A scalar that JSON has no value for.
+/// A scalar without a value in JSON.
 pub(super) struct ScalarError {
     pub(super) place: Place,
     pub(super) path: String,
     pub(super) message: String,
 }
 
-/// Whether the definition wants text at that path, so that `1.10` or `yes` or `007` is taken letter by letter.
+/// Whether the path is a place for text, so that `1.10` or `yes` or `007` counts letter by letter.
 fn wants_text(path: &Path<'_>) -> bool {
     use Segment::{Index, Key};
     matches!(

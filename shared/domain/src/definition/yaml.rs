@@ -11,7 +11,7 @@ use super::place::Place;
 use super::tree::{Content, Entry, Node};
 use crate::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPTH};
 
-/// A tree that could be read, and the faults that did not keep it from that.
+/// A tree that could be read, and the faults that did not prevent it.
 pub(super) struct Parsed {
     pub(super) root: Node,
     pub(super) faults: Vec<Found>,

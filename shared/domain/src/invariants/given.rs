@@ -1,4 +1,4 @@
-//! One change that is judged: what stood before, what was given, what was decided, and what is wrong with it.
+//! One judged change: the record before, the inputs, the decision, and the broken invariants.
 
 use super::{Invariant, Violation, violated};
 use crate::caller::Caller;
@@ -7,14 +7,14 @@ use crate::ids::ActionIndex;
 use crate::run::{Change, Input, Report, Run};
 use crate::time::Timestamp;
 
-/// An input that a run was given, with its caller and the time.
+/// An input of a run, with its caller and the time.
 #[derive(Debug, Clone, Copy)]
 pub struct Given<'a> {
     /// The input.
     pub input: &'a Input,
     /// Who gave it.
     pub caller: &'a Caller,
-    /// When it was decided.
+    /// The time of the decision.
     pub now: Timestamp,
 }
 

@@ -1,6 +1,6 @@
 //! Who has an attempt: the rules of deliveries, told once more and plainly.
 //!
-//! Each function says whether one fact about an attempt may follow from what was given. `run` is the record as it stood
+//! Each function says whether one fact about an attempt may follow from the inputs. `run` is the record as it stood
 //! before that fact.
 
 use super::given::Step;

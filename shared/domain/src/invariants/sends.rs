@@ -1,4 +1,4 @@
-//! Invariants of what a change sends.
+//! Invariants of the messages of a change.
 
 use super::given::{Step, reports};
 use super::{SG25, SG26, SG27, SG36};
@@ -82,7 +82,7 @@ fn confirmed(step: &mut Step<'_>, confirm: &Confirm) {
     step.holds(SG26, is_answer && is_whole, || format!("{confirm:?} while {state:?}"));
 }
 
-/// A stop answers the report that was given, or is for the owner as it was before or is now.
+/// A stop answers the given report, or is for the owner before or after the change.
 fn stopped(step: &mut Step<'_>, order: &Stop) {
     let named = (order.action, order.delivery, order.message, &order.agent);
     let is_answer = reports(step.given.input).iter().any(|of| (of.action, of.delivery, of.message, &of.agent) == named);

@@ -34,8 +34,8 @@ pub fn check(definition: &Definition, run: &Run) -> Vec<Violation> {
     look.found
 }
 
-/// The earliest time at which time alone changes the run, computed from every action. The times at which a queued attempt is
-/// sent again depend on when that was done last: [`super::check_step`] judges these.
+/// The earliest time at which time alone changes the run, computed from every action. The marks at which the sweeper
+/// resends a queued attempt depend on the last resend: [`super::check_step`] judges these.
 fn earliest_timer(definition: &Definition, run: &Run) -> Option<Timestamp> {
     if run.status == RunStatus::Submitted {
         return Some(run.submitted_at.plus(Millis(START_AGAIN_AFTER_MS)));

@@ -1,4 +1,4 @@
-//! Invariants of one change: what stood before, what was given, what was decided.
+//! Invariants of one change: the record before, the inputs, the decision.
 
 use super::given::{Given, Step};
 use super::ownership::{ends, hands_back, is_newest, lapses, leases, loses, owns, saves};
@@ -171,8 +171,8 @@ impl Step<'_> {
         }
     }
 
-    /// A queued attempt is sent again when it has waited for 10 minutes, 20, 40 and so on: the run is awake by the next of
-    /// these times.
+    /// The sweeper resends a queued attempt that has waited for 10 minutes, 20, 40 and so on. So the run's wake is no
+    /// later than the next of these times.
     fn wake(&mut self) {
         let run = &self.change.after;
         if self.change.facts.is_empty() && run.wake_at == self.before.wake_at || !goes_on(run.status) {
@@ -209,7 +209,7 @@ impl Step<'_> {
         self.holds(SG29, fits, || format!("said {said} times that the run has ended, with {ends} ends"));
     }
 
-    /// What follows from a commit is read from the record by its stamps.
+    /// The stamps of the record show the effects of a commit.
     fn stamps(&mut self) {
         let (run, next) = (&self.change.after, self.before.revision + 1);
         let sources = self.given.input.sources();

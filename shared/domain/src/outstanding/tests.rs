@@ -13,7 +13,7 @@ use crate::run::{CancelCause, FactKind, Input, Outcome, Report, decide};
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 const CHAIN: &str = "{ a: { exec: [x] }, b: { exec: [x], needs: [a] } }";
 
-/// A run whose inputs are decided and committed one by one.
+/// A run that decides and commits its inputs one by one.
 struct Life {
     definition: Definition,
     run: Run,
@@ -35,7 +35,7 @@ impl Life {
         life
     }
 
-    /// Decides and commits, 10 ms later than what was given before.
+    /// Decides and commits, 10 ms after the input before.
     fn give(&mut self, input: &Input) {
         self.now = self.now.plus(Millis(10));
         let caller = Caller { who: Some("ann".to_owned()), way: Way::Api, why: None };
@@ -89,7 +89,7 @@ fn succeeded(action: u32) -> Input {
 }
 
 #[test]
-fn input_is_told_what_it_led_to() {
+fn repeated_input_finds_its_effects() {
     let mut life = Life::begun(CHAIN);
     assert_eq!(life.of(&Input::Start), (vec!["run.started".to_owned(), "action.queued a".to_owned()], vec![1]));
     life.give(&succeeded(0));
@@ -105,7 +105,7 @@ fn input_is_told_what_it_led_to() {
 
 /// The action whose report queued another may be retried many times: its report still leads to that queueing.
 #[test]
-fn input_is_told_what_it_led_to_after_retries() {
+fn repeated_input_finds_its_effects_after_retries() {
     let retried = "{ a: { exec: [x], retry: { attempts: 3, delay: 6s } }, b: { exec: [x] } }";
     let mut life = Life::begun(&format!("{retried}\nmax_parallel: 1"));
     let failure = completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") });
@@ -125,7 +125,7 @@ fn later_resend_has_a_higher_issue() {
 }
 
 #[test]
-fn pause_is_told_with_who_asked() {
+fn pause_is_published_again_with_its_caller() {
     let mut life = Life::begun(CHAIN);
     let pause = Input::Pause { pauses: 0, retries: 0 };
     life.give(&pause);
@@ -138,7 +138,7 @@ fn pause_is_told_with_who_asked() {
 
 /// A retried run may be paused and resumed: each request tells its own fact.
 #[test]
-fn resumption_of_a_retried_run_is_told_as_that() {
+fn resume_of_retried_run_is_published_again() {
     let mut life = Life::begun(CHAIN);
     life.give(&completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") }));
     let (retry, resume) = (Input::Retry { retries: 0 }, Input::Resume { pauses: 1 });
@@ -184,7 +184,7 @@ fn history_of_later_commits_has_higher_places() {
 }
 
 #[test]
-fn retry_is_told_at_the_time_of_its_failure() {
+fn history_shows_retry_at_its_failure() {
     let mut life = Life::begun("{ a: { exec: [x], retry: { attempts: 3, delay: 6s } } }");
     life.now = life.now.plus(Millis(1234));
     life.give(&completed(0, Outcome::Failed { error: ErrorInfo::new("network.reset", "gone") }));

@@ -1,6 +1,7 @@
-//! The five fields of a cron rule: what may stand in them, and why something may not.
+//! The five fields of a cron rule: their values, and the reasons of a refusal.
 //!
-//! What `EventBridge` Scheduler cannot express is refused, so that a definition means the same on every host.
+//! This module refuses a rule that `EventBridge` Scheduler cannot express, so that a definition means the same on every
+//! host.
 
 use std::collections::BTreeSet;
 
@@ -101,7 +102,7 @@ impl CronField {
         ScheduleError::Field { field: self, value: text.to_owned(), cause }
     }
 
-    /// What must stand alone in its field: `L`, `15W`, `MON#2`, `FRIL`.
+    /// The forms that must stand alone in their field: `L`, `15W`, `MON#2`, `FRIL`.
     fn special(self, text: &str) -> Result<Option<CronDays>, String> {
         let alone = |text: &str| !text.contains([',', '-', '/', '*']);
         match self {

@@ -18,7 +18,7 @@ pub enum ScheduleError {
     Field {
         /// Which.
         field: CronField,
-        /// What stands in it, in capitals.
+        /// The text of the field, in capitals.
         value: String,
         /// Why not.
         cause: String,

@@ -1,5 +1,5 @@
-//! The fields of a cron rule: their names, and what stands in them as sets, for hosts that must write the rule in
-//! another spelling.
+//! The fields of a cron rule: their names, and their values as sets. A host that writes the rule in another spelling
+//! needs them.
 
 use std::fmt;
 
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_of_the_month_or_of_the_week() {
+    fn day_fields_become_days() {
         check("0 0 * * *", &CronDays::All);
         check("0 0 ? * *", &CronDays::All);
         check("@daily", &CronDays::All);

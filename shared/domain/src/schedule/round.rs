@@ -1,5 +1,5 @@
-//! The due times that a clock has to fire when it looks at a schedule from time to time. They are all since the last
-//! look, except those that are too old to be caught up.
+//! The due times that a clock has to fire when it looks at a schedule from time to time. They are all due times since
+//! the last look, except those that are too old to catch up.
 
 use crate::definition::Schedule;
 use crate::limits::{DUE_GRACE_MS, MAX_CATCH_UP_DUE};
@@ -17,7 +17,7 @@ pub struct Round {
 }
 
 impl Schedule {
-    /// What there is to fire at `now`, if `next_due` is the first due time that has not been fired.
+    /// The due times to fire at `now`, if `next_due` is the first one that has not been fired.
     pub fn round(&self, next_due: Timestamp, now: Timestamp) -> Round {
         let window = self.catch_up.0.max(Millis(DUE_GRACE_MS));
         let oldest = Timestamp::from_millis(now.as_millis().saturating_sub_unsigned(window.0));
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_window_a_look_that_is_seconds_late_still_fires() {
+    fn slightly_late_look_fires_without_a_window() {
         let due = at("2026-11-21T10:00:00Z");
         let late = |millis| hourly(Millis(0)).round(due, due.plus(Millis(millis))).fire;
         assert_eq!(late(DUE_GRACE_MS), [due]);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_round_is_bounded_and_the_next_goes_on() {
+    fn next_round_goes_on_after_the_bound() {
         let every = ScheduleRule::Every(Millis(1000));
         let schedule = Schedule { rule: every, ..hourly(Millis(HOUR)) };
         let start = at("2026-11-21T10:00:00Z");

@@ -3,7 +3,7 @@
 use windlass_domain::definition::Definition;
 use windlass_domain::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPTH};
 
-/// Whether a text with that under a key that is not known is refused in these words.
+/// Whether the reader refuses a text with that under an unknown key, in these words.
 fn check(under: &str, words: &str, is_refused: bool) {
     let faults = Definition::from_text(&format!("x:\n{under}\n")).unwrap_err();
     let found = faults.iter().any(|fault| fault.code == "WL0102" && fault.message.contains(words));

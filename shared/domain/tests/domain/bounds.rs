@@ -1,4 +1,4 @@
-//! Large and hostile definitions are read fast or refused fast. `fuzz/` has the random ones.
+//! The reader accepts or refuses large and hostile definitions fast. `fuzz/` has the random ones.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

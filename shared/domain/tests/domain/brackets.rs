@@ -1,4 +1,4 @@
-//! What deepens an expression, and what only looks as if it did: brackets and operators inside strings and comments.
+//! The depth of an expression. Brackets and operators inside strings and comments do not count.
 
 use serde_json::{Value, json};
 use windlass_domain::expression::{Expression, Scope};
@@ -30,8 +30,8 @@ fn bracket_in_a_string_is_ignored() {
     check(&format!("size('''a'{many}''') - 2"), &length);
 }
 
-/// A string that is taken for longer than it is would hide what follows it, and one that is taken for shorter would
-/// count what stands in it.
+/// If the count takes a string for longer than it is, it misses the brackets after it. If it takes it for shorter, it
+/// counts brackets inside.
 #[test]
 fn a_string_ends_where_it_ends() {
     let many = many();
@@ -89,7 +89,7 @@ fn a_chain_of_memberships_is_bounded() {
     assert_eq!(Expression::parse(&items).expect_err("no expression").code, "WL0203");
 }
 
-/// What stands outside of a bracket deepens what stands inside, and no longer when the bracket is closed.
+/// An expression around a bracket deepens the expression inside, until the bracket is closed.
 #[test]
 fn the_chain_around_a_bracket_counts_inside() {
     let half = MAX_EXPRESSION_CHAIN / 2;
@@ -111,7 +111,7 @@ fn expression_over_its_length_bound_is_refused() {
     assert_eq!(Expression::parse(&text(MAX_EXPRESSION_BYTES + 1)).expect_err("too long").code, "WL0203");
 }
 
-/// A choice nests to the right, and what stands in a bracket inside of it nests in both.
+/// A choice nests to the right. An expression in a bracket inside of it nests in both.
 #[test]
 fn choices_around_brackets_count_inside() {
     let open = "true ? (";

@@ -1,4 +1,4 @@
-//! Definitions from files: the sound ones are read, the faulty ones tell what the snapshots show.
+//! Definitions from files. The reader accepts the sound ones, and reports for the others the faults in the snapshots.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Expressions and templates: what they give, what they refuse, and that they end.
+//! Expressions and templates: their values, their refusals, and that they end.
 
 use serde_json::{Value, json};
 use windlass_domain::expression::{Expression, Scope, Template};
@@ -101,7 +101,7 @@ fn errors_name_what_is_missing() {
     check_error("0.0 / 0.0", "WL0208", "double");
 }
 
-/// In the words of the author, by what stands in the expression.
+/// The message names the author's own text.
 #[test]
 fn errors_say_what_does_not_fit() {
     for (source, message) in [

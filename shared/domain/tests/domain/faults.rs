@@ -1,4 +1,4 @@
-//! Faults as programs read them: with the path to what is wrong, which stands for the place where there is no text.
+//! Faults as programs read them: with the path to the fault, which stands for the place where there is no text.
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;

@@ -1,4 +1,4 @@
-//! The input of a run: what the schema allows, what it fills in, what it refuses.
+//! The input of a run: values that the schema allows, fills in or refuses.
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
@@ -117,7 +117,7 @@ fn schemas_that_could_take_for_ever_are_refused() {
     check_schema_refused(&json!({"pattern": "("}), "");
 }
 
-/// Its own, and those of what it refers to.
+/// Its own parts, and those of the schemas that it names.
 #[test]
 fn schema_with_too_many_parts_is_refused() {
     let wide = |parts: usize| {

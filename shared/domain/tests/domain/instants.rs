@@ -1,4 +1,4 @@
-//! Instants and spans at the ends of what they can hold.
+//! Instants and spans at the ends of their ranges.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Names and ids: what is one, what is not, and that they are shown as they are read.
+//! Names and ids: valid ones, invalid ones, and that they are shown as they are read.
 
 use windlass_domain::ids::{ActionName, NameError, RunId, TaskName};
 use windlass_domain::limits::MAX_NAME_BYTES;

@@ -1,4 +1,4 @@
-//! Expressions that are nothing but a path, those that only look like one, and what is said of those without a value.
+//! Expressions that are only a path, expressions that look like one, and the messages for paths without a value.
 
 use serde_json::{Value, json};
 use windlass_domain::expression::{Expression, Part, Scope, Template};
@@ -85,7 +85,7 @@ fn comprehensions_may_follow_one_another() {
     check(&all, &json!(true));
 }
 
-/// Counted from the start of what was written.
+/// Counted from the start of the text.
 #[test]
 fn a_condition_says_where_it_is_wrong() {
     let offset = |text: &str| Expression::parse_condition(text).unwrap_err().offset;
@@ -120,7 +120,7 @@ fn a_template_without_expressions_is_a_value() {
     }
 }
 
-/// What stands in a string of the expression ends nothing, escaped quotes included.
+/// The text of a string in the expression ends nothing, escaped quotes included.
 #[test]
 fn a_hole_ends_where_its_expression_ends() {
     for (text, expected) in [

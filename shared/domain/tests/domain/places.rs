@@ -2,7 +2,7 @@
 
 use windlass_domain::definition::Definition;
 
-/// The first fault of the text; `marked` has `>` before what it is about and `<` after it.
+/// The first fault of the text; `marked` has `>` before its place and `<` after it.
 fn check(marked: &str, code: &str) {
     let start = marked.find('>').unwrap();
     let len = marked[start + 1..].find('<').unwrap();
@@ -59,7 +59,7 @@ fn a_collection_is_shown_by_its_start() {
     check("task: t\ndescription:\n  >ä<: 1\n  b: 2\nactions: { a: { exec: [x] } }\n", "WL0106");
 }
 
-/// The key is meant by what stands there too often or should not stand there, the value by what is wrong with it.
+/// A fault of a key, such as a repeated or unknown one, names the key. A fault of a value names the value.
 #[test]
 fn fault_stands_at_its_key_or_value() {
     check(&task("    exec: [say]\n    >neds<: [b]"), "WL0104");

@@ -1,9 +1,9 @@
-//! Scalars of a definition: what is text, what is a number, and what a tag makes of it.
+//! Scalars of a definition: texts, numbers, and scalars with a tag.
 
 use serde_json::{Value, json};
 use windlass_domain::definition::Definition;
 
-/// The text as the input of a handler, and what is read.
+/// The text as the input of a handler, and the value that is read.
 fn check(text: &str, expected: &Value) {
     let task = format!("task: t\nactions:\n  a:\n    native:\n      handler: h\n      input: {text}\n");
     let definition = Definition::from_text(&task).unwrap_or_else(|faults| panic!("{text}: {faults}"));
@@ -41,7 +41,7 @@ fn a_tag_says_what_a_scalar_is() {
     check_refused("!!seq {a: 1}", "the tag `tag:yaml.org,2002:seq` is not known here");
 }
 
-/// Where text is wanted, nothing is made of it.
+/// In a place for text it stays text.
 #[test]
 fn scalar_read_as_text_keeps_its_letters() {
     let task = "task: t

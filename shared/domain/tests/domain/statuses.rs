@@ -1,4 +1,4 @@
-//! Statuses: what each says of a run or an action, in the words in which it is stored and sent.
+//! Statuses: the meaning of each for a run or an action, by its stored and sent name.
 
 use serde_json::json;
 use windlass_domain::run::{ActionStatus, RunStatus};
@@ -16,7 +16,7 @@ const ACTIONS: [ActionStatus; 9] = [
 ];
 
 #[test]
-fn the_word_of_a_status_is_the_stored_one() {
+fn status_word_equals_the_stored_one() {
     for status in RunStatus::ALL {
         assert_eq!(serde_json::to_value(status).unwrap(), json!(status.as_str()));
     }
@@ -34,7 +34,7 @@ fn a_run_has_ended_and_has_ended_well() {
 }
 
 #[test]
-fn an_action_waits_or_is_under_way_or_has_ended() {
+fn action_status_is_waiting_in_flight_or_ended() {
     let those = |is: fn(ActionStatus) -> bool| -> Vec<_> {
         ACTIONS.into_iter().filter(|status| is(*status)).map(ActionStatus::as_str).collect()
     };

@@ -33,21 +33,21 @@ fn check(turns: &Turns, nominal: i64, is_passed_over: bool) {
 
 /// It was handled, and then forgotten: nothing else can make it so late.
 #[test]
-fn a_due_time_older_than_a_full_memory_is_passed_over() {
+fn due_time_older_than_memory_is_passed_over() {
     check(&turns(MAX_PASSED_OVER_KEPT, 99, &[]), 98, true);
     check(&turns(MAX_PASSED_OVER_KEPT, 99, &[]), 100, true);
 }
 
 /// A due time that has the turn or waits for it was not passed over, however old it is.
 #[test]
-fn a_due_time_that_waits_or_has_the_turn_is_not_forgotten() {
+fn waiting_or_active_due_time_is_remembered() {
     check(&turns(MAX_PASSED_OVER_KEPT, 98, &[]), 98, false);
     check(&turns(MAX_PASSED_OVER_KEPT, 97, &[98]), 98, false);
 }
 
 /// A due time takes a free turn unless a full memory begins after it.
 #[test]
-fn a_memory_that_is_not_full_has_forgotten_nothing() {
+fn partly_full_memory_forgets_nothing() {
     for (passed_over, expected) in [(MAX_PASSED_OVER_KEPT - 1, false), (MAX_PASSED_OVER_KEPT, true)] {
         let free = Turns { active: None, ..turns(passed_over, 99, &[]) };
         check(&free, 98, expected);

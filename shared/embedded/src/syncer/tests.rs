@@ -1,4 +1,4 @@
-//! A slow disk and a failing one: the store answers only what is on it.
+//! A slow disk and a failing one: the store answers only with data on the disk.
 
 use std::future::Future;
 use std::sync::mpsc::{Sender, channel};
@@ -47,7 +47,7 @@ fn run() -> Run {
     Run::submitted(RunId::from_key(&task(), "a key"), (task(), 1), 1, Value::Null, Origin::Request, NOW)
 }
 
-/// Polls until the commit is visible to readers: it is not on the disk by then.
+/// Polls until readers see the commit, which is not on the disk by then.
 async fn commit_without_sync<T>(store: &Store, table: &str, mut writing: std::pin::Pin<Box<impl Future<Output = T>>>) {
     let sql = format!("SELECT count(*) FROM {table}");
     for _ in 0..10_000 {
@@ -144,7 +144,7 @@ async fn every_read_of_a_task_waits_for_sync() {
     }
 }
 
-/// The cost of the promise: none for what this process knows to be on the disk.
+/// The cost of the promise: none for data that this process knows to be on the disk.
 #[tokio::test]
 async fn read_of_synced_record_needs_no_sync() {
     let (_folder, store, let_go) = slow();

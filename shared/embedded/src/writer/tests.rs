@@ -55,7 +55,7 @@ fn failing_disk_is_tried_again_by_itself() {
     assert!(worker.condition.failing.borrow().is_some());
 }
 
-/// The device takes what is written and cannot sync it (EINVAL).
+/// The device takes a write and cannot sync it (EINVAL).
 #[tokio::test]
 async fn every_write_after_a_failed_sync_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

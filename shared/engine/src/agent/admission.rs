@@ -22,13 +22,13 @@ pub(super) enum Admission {
     Begin(u64, Option<Value>, Right),
     /// Claim it first.
     Claim,
-    /// Its run is being cancelled, or it alone was killed: report that it was never begun.
+    /// Its run is being cancelled, or it alone was killed: report that no agent began it.
     Cancelled,
     /// No agent needs it: delete it.
     Delete,
 }
 
-/// By what an attempt may begin.
+/// The right by which an attempt may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
     /// Its message is fresh until then.
@@ -40,7 +40,7 @@ pub(super) enum Right {
 }
 
 impl Agent {
-    /// Decides about that delivery of a message; reads the run's record unless the message is young enough.
+    /// Decides about that delivery of a message; reads the run's record if the message is not fresh.
     pub(super) async fn admission(&self, message: &PerformMessage, key: Key) -> Result<Admission, PortError> {
         let Inner { ports, settings, .. } = &*self.inner;
         if !key.delivery.is_first() {
@@ -58,15 +58,15 @@ impl Agent {
         self.look(message, key).await
     }
 
-    /// Whether how long it waits in its pool is bounded: then the process manager decides which comes first.
+    /// Whether its wait in the pool has a bound: then the process manager decides whether it begins in time.
     async fn may_wait_too_long(&self, message: &PerformMessage) -> Result<bool, PortError> {
         let definition = self.inner.definitions.get(&message.task, message.version).await?;
         let action = definition.actions.get(message.of.action.as_usize());
         Ok(action.is_some_and(|action| action.queue_timeout.is_some()))
     }
 
-    /// A record that was read a moment ago may say that the message is wanted. One that says otherwise may be older than the
-    /// message, so it is read anew.
+    /// A record that was read a moment ago may say that the message is wanted. If it says otherwise it may be older
+    /// than the message, so the agent reads it again.
     async fn look(&self, message: &PerformMessage, key: Key) -> Result<Admission, PortError> {
         let Inner { ports, records, .. } = &*self.inner;
         let read_at = ports.clock.elapsed();
@@ -81,14 +81,14 @@ impl Agent {
         Ok(run.map_or(Admission::Delete, |run| judge(&run, key, Right::Read(read_at))))
     }
 
-    /// How many agents the action will have cost, once its claim by this agent is counted.
+    /// How many agents the action has cost, this agent's claim included.
     pub(super) async fn losses(&self, message: &PerformMessage, key: Key) -> usize {
         if key.delivery.is_first() {
             return message.losses;
         }
         let agent: &AgentId = &self.inner.settings.id;
         let run = self.inner.records.lately(&self.inner.ports, message.run).await;
-        // Without the record the message tells, and the answer to the claim.
+        // Without the record, the message and the answer to the claim say so.
         let run = run.ok().flatten().filter(|run| key.action.as_usize() < run.actions.len());
         run.map_or(message.losses, |run| {
             let state = run.action(key.action);
@@ -98,7 +98,7 @@ impl Agent {
     }
 }
 
-/// A message is deleted on a look at the record alone only if its attempt is over.
+/// An agent deletes a message on a look at the record alone only if its attempt is over.
 fn judge(run: &Run, key: Key, right: Right) -> Admission {
     if run.status.is_final() || key.action.as_usize() >= run.actions.len() {
         return Admission::Delete;

@@ -1,4 +1,4 @@
-//! The claims of an agent that wait to be sent.
+//! The claims that an agent has not sent yet.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Claim;
 
-/// Claims that wait to be sent. A run is in it as long as a task gathers its claims.
+/// Claims that the agent has not sent yet. A run is in it as long as a task gathers its claims.
 #[derive(Debug, Default)]
 pub(super) struct Asks {
     waiting: Mutex<BTreeMap<RunId, Vec<Claim>>>,

@@ -28,7 +28,7 @@ use crate::ports::{ErrorClass, QueueName, Receipt, Received};
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// With what an attempt begins.
+/// The start of an attempt: its fence, checkpoint and right.
 struct Beginning {
     fence: u64,
     checkpoint: Option<Value>,
@@ -72,7 +72,7 @@ impl Agent {
     async fn admit(&self, message: PerformMessage, key: Key, received: &Received, hold: &Arc<Hold>) {
         let inner = &self.inner;
         let losses = self.losses(&message, key).await;
-        // While it waits it is kept hidden, and a drain gives it back.
+        // While it waits, the agent keeps its message hidden, and a drain gives it back.
         let probation = tokio::select! {
             biased;
             probation = inner.gate.enter(losses) => probation,
@@ -119,9 +119,9 @@ impl Agent {
         }
     }
 
-    /// Gives back what was neither begun nor claimed here. A first message that comes for the first time is handed back as an
-    /// attempt that had begun is: it is sent again, and no agent was lost. Any other is made visible: what became of its
-    /// owner is for the next agent to find out.
+    /// Gives back a message that this agent neither began nor claimed. It hands back the first receipt of a first
+    /// message as it does a begun attempt. The process manager resends it, and counts no loss. It makes any other
+    /// message visible, because another agent may own the attempt; the next agent claims it.
     pub(super) async fn give_back(&self, key: Key, received: &Received, hold: &Arc<Hold>) {
         if key.delivery.is_first() {
             return self.hand_back(key, None, hold);
@@ -129,8 +129,8 @@ impl Agent {
         self.show(received.receipt.clone(), hold).await;
     }
 
-    /// Gives back what was claimed here and is not confirmed yet. The claim may come after the hand-back, and be confirmed: so
-    /// the message is kept for the next agent.
+    /// Gives back an attempt whose claim is not answered yet. The process manager may get the claim after the
+    /// hand-back, and confirm it. So the agent keeps the message for the next agent.
     async fn take_back(&self, key: Key, hold: &Arc<Hold>) {
         let input = Input::HandedBack { of: self.report_of(key), checkpoint: None };
         self.inner.reporter.report(key.run, input, None);
@@ -153,7 +153,7 @@ impl Agent {
         }
     }
 
-    /// Gives back a message that came too late to be begun: the agent drains.
+    /// Gives back a message that came too late, because the agent drains.
     pub(super) async fn give_back_unread(&self, received: Received, hold: Arc<Hold>) {
         let Ok(message) = decode::<PerformMessage>(&received.body) else { return self.inner.held.release(&hold) };
         let delivery = Delivery::new(message.of.attempt, message.issue, received.receive_count);
@@ -259,7 +259,7 @@ impl Agent {
     }
 
     /// Reports that the attempt has begun, when it has run for a while, and then its progress whenever it changes. One
-    /// report at a time: while it cannot be sent, the next one is what was said last.
+    /// report at a time. While it cannot be sent, a newer one replaces the next.
     async fn watch(
         &self,
         (key, started_at): (Key, Timestamp),
@@ -309,12 +309,12 @@ impl Agent {
         self.inner.reporter.report(key.run, input, Some(hold.clone()));
     }
 
-    /// No agent needs the message: it is deleted.
+    /// Deletes a message that no agent needs.
     fn give_up(&self, hold: &Arc<Hold>) {
         self.inner.reporter.acknowledge(hold.clone());
     }
 
-    /// No agent needs the message: it is deleted, unless another agent may have it by now.
+    /// Deletes a message that no agent needs, unless another agent may have it by now.
     fn give_up_if_held(&self, hold: &Arc<Hold>) {
         if hold.is_safe_for(Duration::ZERO) {
             self.give_up(hold);
@@ -323,8 +323,8 @@ impl Agent {
         }
     }
 
-    /// Gives the attempt back: it goes on elsewhere, and none is spent. Its message is deleted, and the process manager that
-    /// decides the report sends another, so that no agent gets the attempt before the record has its last checkpoint.
+    /// Hands the attempt back, which spends none. The agent deletes its message, and the process manager that decides
+    /// the report sends another. So no agent gets the attempt before the record has its last checkpoint.
     fn hand_back(&self, key: Key, checkpoint: Option<Value>, hold: &Arc<Hold>) {
         if !hold.is_safe_for(Duration::ZERO) {
             return self.hand_back_unheld(key, checkpoint, hold);

@@ -1,7 +1,7 @@
 //! Claims: an agent gathers them by run, sends them to the process manager, and repeats them until it has an answer.
 //!
-//! Where many attempts of a run come to an agent at once, as after a deployment, one message carries up to 64 claims: one
-//! write at the run's record, and one answer.
+//! After a deployment, an agent gets many attempts of one run at once. Then one message carries up to 64 claims: one
+//! write of the run's record, and one answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ use super::hold::{Answer, Hold, Key};
 
 /// How long claims of one run gather.
 const GATHER: Duration = Duration::from_millis(50);
-/// How often a claim is asked again, under the same number.
+/// How often the agent repeats a claim, under the same number.
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
 impl Agent {
-    /// Claims what is held, and asks again until it is answered; none: it was stopped before.
+    /// Claims the held attempt, and asks again until it has an answer; none: the attempt was stopped before.
     pub(super) async fn claim(&self, key: Key, hold: &Arc<Hold>) -> Option<Answer> {
         let asked = self.inner.asks.number();
         let mut answered = hold.claims(asked);
@@ -29,7 +29,8 @@ impl Agent {
             self.ask(run, Claim { action, delivery, message, asked });
             tokio::select! {
                 biased;
-                // One that was asked again may be confirmed yet: its message is kept for the next agent.
+                // The process manager may still confirm a repeated claim, so the agent keeps its message for the next
+                // agent.
                 answer = &mut answered => return match answer.ok()? {
                     Answer::Refused(Fate::Delete) if asks > 1 => Some(Answer::Refused(Fate::Leave)),
                     answer @ (Answer::Confirmed(_) | Answer::Refused(_)) => Some(answer),

@@ -80,7 +80,8 @@ impl Agent {
         }
     }
 
-    /// A claim that this agent has let go of, and never began, is handed back: the record counts on this agent now.
+    /// The agent hands back a confirmed claim that it has let go of and never began, because the record has it as the
+    /// owner.
     fn confirmed(&self, run: RunId, confirmed: &Confirmed) {
         let Confirmed { action, delivery, message, .. } = *confirmed;
         let key = Key { run, action, delivery, message };

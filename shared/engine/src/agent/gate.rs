@@ -1,15 +1,16 @@
-//! Attempts of actions that cost agents before are begun with few others, so that what kills its agent does not take
-//! others along for ever.
+//! The gate lets an attempt whose action cost agents before begin beside few others. So an action that kills its agent
+//! does not take others along for ever.
 //!
-//! Every attempt is on probation when it begins, and takes a part of the agent's room for that: the more agents its action
-//! has cost, the larger, and all of it if one more loss would make it poison. So of those that went down together again
-//! and again ever fewer begin together, those that end are cleared, and what is taken for poison was alone when it killed
-//! its last agent. A suspect is held back before it is claimed: what waits when the agent dies has not cost an agent.
-//! Probation is short; what kills its agent later than that is not kept apart.
+//! Every attempt is on probation when it begins, and takes a part of the agent's room. The part is larger the more
+//! agents its action has cost. If one more loss would make the action poison, it takes the whole room. So ever fewer of
+//! the attempts that were lost together begin together, and an attempt that ends is cleared. An action that is given up
+//! as poison was alone when it killed its last agent. A suspect waits at the gate before its agent claims it, so an
+//! agent that dies meanwhile is no loss of it. Probation is short: an action that kills its agent later is not kept
+//! apart.
 //!
-//! A suspect that needs more room than there is holds up no other at first. If it has waited for long, the gate is closed to
-//! others until it has begun, and not again for a while. An agent that has just started takes no suspect: one that dies
-//! again and again soon after its start would turn innocents into poison.
+//! A suspect that needs more room than there is holds up no other at first. If it has waited for long, the gate is
+//! closed to others until it has begun, and not again for a while. An agent that has just started takes no suspect. If
+//! an agent dies again and again soon after its start, it would otherwise turn innocents into poison.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -22,13 +23,13 @@ use windlass_domain::limits::{MAX_LOSSES, SUSPECT_LOSSES};
 const PROBATION: Duration = Duration::from_secs(30);
 /// With each loss fewer attempts by that factor are on probation together: sixteen, four, and then one.
 const FEWER: u32 = 4;
-/// How long an agent must have lived before it begins what has cost agents.
+/// How long an agent must have lived before it begins a suspect.
 const TRIAL: Duration = Duration::from_mins(1);
 /// How long a suspect waits for room before the gate is closed to others.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long the gate stays open to all after a suspect for which it was closed has begun.
 const OPEN_FOR: Duration = Duration::from_mins(5);
-/// How often what waits looks whether its time has come.
+/// How often a waiting attempt looks whether it may begin.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The room for attempts on probation: one place for each slot.
@@ -171,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn with_each_loss_it_takes_more_room_and_the_last_time_all() {
+    fn each_loss_takes_more_room() {
         let of = |slots| (0..=MAX_LOSSES).map(|losses| places(slots, losses)).collect::<Vec<_>>();
         assert_eq!(of(60), [1, 1, 4, 15, 60, 1]);
         assert_eq!(of(10), [1, 1, 1, 3, 10, 1]);

@@ -1,5 +1,5 @@
-//! The messages that an agent holds, and its right to them: hidden until their visibility ends, or leased when it has held
-//! them for long (`lease.rs`).
+//! The messages that an agent holds, and its right to their attempts. A message is hidden until its visibility ends. An
+//! attempt that the agent has held for long is leased (`lease.rs`).
 //!
 //! An agent that cannot keep its right stops the attempt before another agent can have it. All times are of the clock that
 //! goes on while the machine sleeps.
@@ -23,7 +23,7 @@ use crate::ports::{Clock, Receipt, Received};
 /// How long an attempt without a message is this agent's after each renewal.
 pub(super) const LEASE: Duration = Duration::from_millis(LEASE_MS);
 
-/// Which delivery of which message of which attempt a hold is of.
+/// The attempt, the message and the delivery of a hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Key {
     pub(super) run: RunId,
@@ -50,7 +50,7 @@ pub(super) enum Answer {
     Refused(Fate),
 }
 
-/// What gives an agent the right to one attempt: its message, or a lease in the record.
+/// An agent's right to one attempt: its message, or a lease in the record.
 pub(super) struct Hold {
     number: u64,
     /// Cancelled when the attempt is to stop.
@@ -75,7 +75,7 @@ struct State {
     /// When the attempt began.
     began: Option<Timestamp>,
     lease: Lease,
-    /// No other agent may have it before.
+    /// No other agent may get the attempt before.
     safe_until: Duration,
     /// For how long it is safe after each extension or renewal.
     span: Duration,
@@ -89,11 +89,11 @@ struct Lease {
     is_held: bool,
     /// The number of the newest renewal.
     number: u32,
-    /// When it was first asked for that renewal, until it is answered: the record may have granted it since then.
+    /// When the agent first asked for that renewal, until it has the answer: the record may have granted it since then.
     asked_at: Option<Duration>,
 }
 
-/// A renewal to be asked for.
+/// A renewal to ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct DueRenewal {
     pub(super) key: Key,
@@ -116,7 +116,7 @@ impl Hold {
         self.stop.cancel();
     }
 
-    /// Whether no other agent can have it for at least that long.
+    /// Whether no other agent can get the attempt for at least that long.
     pub(super) fn is_safe_for(&self, margin: Duration) -> bool {
         self.clock.elapsed() + margin <= self.state().safe_until
     }
@@ -158,8 +158,8 @@ impl Hold {
         self.state().began = Some(at);
     }
 
-    /// The renewal that is to be asked for now, if there is one: the first after it was held for so long, the next when a
-    /// third of the lease is over, and the same again until it is answered.
+    /// The renewal that the agent must ask for at this time, if any. It asks first when it has held the message for
+    /// `lease_after`, and then when a third of the lease is over. It repeats a renewal until it is answered.
     pub(super) fn due_renewal(&self, lease_after: Duration) -> Option<DueRenewal> {
         let (is_due, now) = (self.is_due(), self.clock.elapsed());
         let mut state = self.state();
@@ -181,14 +181,14 @@ impl Hold {
         if let Some((_, answer)) =
             state.claim.take_if(|(asked, _)| *asked == confirmed.asked && confirmed.until.is_none())
         {
-            // An attempt that was let go in between does not wait any more.
+            // An attempt that the agent let go meanwhile does not wait for the answer.
             state.is_confirmed = answer.send(Answer::Confirmed(confirmed.clone())).is_ok();
         }
         let is_renewal = confirmed.until.is_some() && confirmed.asked == state.lease.number;
         let Some(asked_at) = state.lease.asked_at.filter(|_| is_renewal) else {
             return state.is_confirmed || state.began.is_some();
         };
-        // An attempt that was stopped meanwhile is given back with its message.
+        // The agent gives an attempt that was stopped meanwhile back with its message.
         if state.stopped.is_none() || state.lease.is_held {
             state.lease.is_held = true;
             (state.span, state.safe_until) = (LEASE, asked_at + LEASE);
@@ -197,15 +197,16 @@ impl Hold {
         true
     }
 
-    /// The process manager refuses a claim, or stops what is performed.
+    /// The process manager refuses a claim, or stops a running attempt.
     fn obey(&self, order: &StopOrder) {
         let mut state = self.state();
         if let Some((_, answer)) = state.claim.take_if(|(asked, _)| order.asked == Some(*asked)) {
-            // An attempt that was let go in between does not wait any more.
+            // An attempt that the agent let go meanwhile does not wait for the answer.
             let _let_go = answer.send(Answer::Refused(order.fate));
             return;
         }
-        // A claim may be refused and, asked again, be confirmed: its refusal may come last, and is not obeyed any more.
+        // The process manager may refuse a claim and confirm its repetition. The refusal may come last, and the agent
+        // ignores it.
         let renewal = state.lease.asked_at.map(|_| state.lease.number);
         let is_meant = order.asked.is_none() || order.asked == renewal;
         let has_begun = state.began.is_some();
@@ -215,7 +216,7 @@ impl Hold {
         }
     }
 
-    /// The receipt of its message, if that may not have been deleted yet.
+    /// The receipt of its message, until the message has been deleted.
     pub(super) fn receipt(&self) -> Option<Receipt> {
         self.state().receipt.clone()
     }
@@ -259,8 +260,8 @@ impl Held {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A message has been received, by a receive that was asked for at that time. When it was hidden is not known any
-    /// better: the answer may have lain unread while the process slept.
+    /// A message has come by a receive that began at that time. When it was hidden is not known any better: the answer
+    /// may have lain unread while the process slept.
     pub(super) fn take(&self, received: &Received, asked_at: Duration, slot: OwnedSemaphorePermit) -> Arc<Hold> {
         let state = State {
             receipt: Some(received.receipt.clone()),
@@ -281,7 +282,7 @@ impl Held {
         hold
     }
 
-    /// The message is no longer extended: it is answered, handed back or lost.
+    /// The agent extends the message no longer: it is answered, handed back or lost.
     pub(super) fn release(&self, hold: &Hold) {
         self.holds().remove(&hold.number);
     }
@@ -294,9 +295,9 @@ impl Held {
         self.holds().values().cloned().collect()
     }
 
-    /// Says what a message is of; whether the agent goes on with it. If this agent has the very message already, only the
-    /// newest receipt is good. If it performs the attempt by another message, this one is let be: it comes again, and is
-    /// refused once the record knows who performs the attempt.
+    /// Notes the attempt of a message; whether the agent goes on with it. If this agent has that very message already,
+    /// only the newest receipt is good. If it performs the attempt by another message, it leaves this one alone. The
+    /// message comes again, and the process manager refuses its claim once the record names the owner.
     pub(super) fn identify(&self, hold: &Hold, key: Key) -> bool {
         let mut holds = self.holds();
         let is_same =
@@ -337,14 +338,14 @@ impl Held {
         self.holds().values().find(|hold| hold.state().key == Some(key)).cloned()
     }
 
-    /// Stops everything, to be handed back.
+    /// Stops everything, to hand it back.
     pub(super) fn hand_back_all(&self) {
         for hold in self.holds().values() {
             hold.stop(Stopped::HandedBack);
         }
     }
 
-    /// Stops what could not be kept: another agent may have it soon.
+    /// Stops the attempts that the agent could not keep: another agent may get them soon.
     pub(super) fn stop_lost(&self) {
         for hold in self.holds().values() {
             if hold.is_lost() {

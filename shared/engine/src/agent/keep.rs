@@ -1,4 +1,5 @@
-//! Keeping what is held: messages are extended in batches, three times within the time for which they are safe.
+//! Keeps the messages that the agent holds: it extends them in batches, three times within the time for which they are
+//! safe.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::ports::{QueueName, Receipt};
 use crate::send::together;
 
 impl Agent {
-    /// Keeps all that is held until the agent has ended.
+    /// Keeps all holds until the agent has ended.
     pub(super) async fn keep_held(self, ended: CancellationToken) {
         let every = self.inner.settings.visibility.min(LEASE) / 6;
         loop {

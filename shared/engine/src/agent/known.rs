@@ -1,7 +1,7 @@
 //! The deliveries that an agent began or claimed: it does neither twice.
 //!
-//! A queue may deliver a message again under the same count, and a Confirm may be shown twice. Only the newest deliveries
-//! are remembered: the record refuses what an agent says of one that it forgot.
+//! A queue may deliver a message again under the same count, and a Confirm may be shown twice. The agent remembers only
+//! the newest deliveries. The process manager refuses its reports of a delivery that it forgot.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, PoisonError};

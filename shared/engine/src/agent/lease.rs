@@ -1,8 +1,9 @@
 //! Work for longer than a queue hides a message: SQS gives a message up 12 hours after it was received, however often it
 //! was extended (Amazon SQS Developer Guide, "Visibility timeout").
 //!
-//! Long before that the agent asks the process manager to keep the attempt for it, and deletes the message. From then on it
-//! renews that lease. If it ends, or cannot renew, the lease runs out, and the attempt is sent again.
+//! Long before that the agent asks the process manager to keep the attempt for it, and deletes the message. From then
+//! on it renews that lease. If it ends, or cannot renew, the lease runs out, and the process manager resends the
+//! attempt.
 
 use windlass_domain::run::{Input, Report};
 
@@ -11,7 +12,7 @@ use super::hold::{DueRenewal, Hold};
 use crate::ports::QueueName;
 
 impl Agent {
-    /// Asks for the renewals that are due, and deletes the messages of what is leased.
+    /// Asks for the due renewals, and deletes the messages of leased attempts.
     pub(super) async fn keep_leases(&self) {
         for hold in self.inner.held.all() {
             if let Some(due) = hold.due_renewal(self.inner.settings.lease_after) {
@@ -30,7 +31,8 @@ impl Agent {
         self.inner.reporter.report(key.run, Input::Renewed { of, started_at, number }, None);
     }
 
-    /// Deletes what no attempt needs any more. What cannot be deleted is tried again; an agent that gets it before is refused.
+    /// Deletes a message that no attempt needs. If that fails, the agent tries again. The process manager refuses an
+    /// agent that gets the message before.
     async fn delete_message(&self, hold: &Hold) {
         let Some(receipt) = hold.receipt() else { return };
         let pool = QueueName::Pool(self.inner.settings.pool.clone());

@@ -1,8 +1,8 @@
 //! The agent: takes attempts from its pool, performs them, reports.
 //!
-//! It never receives above its free slots, keeps what it holds hidden by extending it in batches, and reports through
-//! one queue of completions that are sent together. It writes no record: what it wants to own it asks of the process
-//! manager by the inbox, and is answered in its control queue. An attempt that begins at once costs no read and no write.
+//! It never receives more than its free slots. It extends the messages that it holds in batches, and sends its reports
+//! together. It writes no record: it claims by the inbox, and the process manager answers in its control queue. An
+//! attempt that begins at once costs no read and no write.
 
 mod admission;
 mod asks;
@@ -51,14 +51,14 @@ pub struct AgentSettings {
     pub pool: PoolName,
     /// How many attempts it performs at once.
     pub slots: u32,
-    /// How long a message stays hidden without being extended: so long a dead agent's work lies still.
+    /// How long a message stays hidden without an extension. For so long the work of a dead agent stands still.
     pub visibility: Duration,
-    /// Attempts that run for this long are reported as started.
+    /// The agent reports an attempt as started when it has run for this long.
     pub started_after: Duration,
-    /// How long attempts may go on once the agent drains; the rest is handed back.
+    /// How long attempts may go on once the agent drains; it hands back the rest.
     pub drain_deadline: Duration,
-    /// An attempt that has held its message for this long is leased instead. SQS hides a message for at most 12 hours in
-    /// all, however often it is extended; what is left of them is the time in which the record may be out of reach.
+    /// When an agent has held a message for this long, it asks for a lease instead. SQS hides a message for at most 12
+    /// hours in all, however often an agent extends it. For the rest of them the record may be out of reach.
     pub lease_after: Duration,
     /// How many receives wait at once. One is enough but for very short attempts.
     pub receivers: usize,
@@ -165,8 +165,8 @@ impl Agent {
         }
     }
 
-    /// Works until `shutdown` or a drain message, then drains: finishes what it performs within the drain deadline,
-    /// stops and hands back the rest, sends what is still to be reported, and leaves the register.
+    /// Works until `shutdown` or a drain message, and then drains. It finishes attempts within the drain deadline, and
+    /// stops and hands back the rest. Then it sends its last reports and leaves the register.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let ended = CancellationToken::new();
         let beside = TaskTracker::new();
@@ -235,7 +235,7 @@ impl Agent {
             };
             let visibility = self.inner.settings.visibility;
             let asked_at = self.inner.ports.clock.elapsed();
-            // What comes at the end of the wait must be safe for long enough to begin it.
+            // A message that comes at the end of the wait must be safe for long enough to begin it.
             let wait = WAIT.min(visibility / 3);
             let mut receiving = self.inner.ports.queues.receive(&pool, permits.len(), visibility, wait);
             let batch = tokio::select! {
@@ -272,8 +272,8 @@ impl Agent {
         permits
     }
 
-    /// Ends a receive of an agent that takes nothing further. What a queue would find for it later, and hide from all
-    /// others, is waited for and given back.
+    /// Ends a receive of an agent that takes nothing further. The queue may still find messages for it, and hide them
+    /// from all other agents. So the agent waits for them and gives them back.
     async fn receive_last(
         &self,
         receiving: impl Future<Output = Result<Vec<Received>, PortError>>,
@@ -307,7 +307,7 @@ impl Agent {
         });
     }
 
-    /// Waits for what is performed; what is left at the deadline is stopped, and only then handed back.
+    /// Waits for running attempts; at the deadline it stops the rest, and only then hands them back.
     async fn drain(&self) {
         let inner = &self.inner;
         inner.attempts.close();

@@ -1,7 +1,7 @@
 //! Records that an agent read a moment ago: one read serves all attempts of a run that the agent looks up together.
 //!
-//! It may only ever be the reason to perform something, or to perform it with fewer others. It may be older than the
-//! message that asks, so an agent that would not perform because of it reads anew.
+//! Such a record may only ever be a reason to perform an attempt, or to perform it with fewer others. It may be older
+//! than the message. So an agent that would not perform because of it reads the record again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex as Lock, PoisonError};
@@ -14,13 +14,13 @@ use windlass_domain::run::Run;
 use crate::Ports;
 use crate::ports::PortError;
 
-/// How long a record counts as read a moment ago: far below the two seconds that a message may lie unread before it is
-/// looked up at all.
+/// How long a record counts as read a moment ago. A fresh message needs no look at the record for two seconds, and this
+/// is far less.
 const FRESH: Duration = Duration::from_secs(1);
 /// Runs that are remembered; when more come, all are forgotten, and read again.
 const MAX_RUNS: usize = 64;
 
-/// When a record was read, by the clock that goes on, and what it said.
+/// When a record was read, by the clock that goes on, and the run in it.
 type Slot = Arc<Mutex<Option<(Duration, Arc<Run>)>>>;
 
 /// The records of a few runs.

@@ -1,4 +1,4 @@
-//! The agent's reports: sent together, and only then are the messages that they answer deleted.
+//! The agent's reports. The reporter sends them together, and only then deletes the messages that they answer.
 
 use std::sync::Arc;
 
@@ -38,12 +38,12 @@ impl Reporter {
         Self { reports, worker: Mutex::new(Some(worker)) }
     }
 
-    /// Tells the process manager; the message that is answered is deleted once that is sent.
+    /// Reports to the process manager. Once the report is sent, the reporter deletes the message that it answers.
     pub(super) fn report(&self, run: RunId, input: Input, answers: Option<Arc<Hold>>) {
         self.push(Report::Send { body: body_of(run, input), answers });
     }
 
-    /// Tells the process manager, and waits until that is sent.
+    /// Reports to the process manager, and waits until the report is sent.
     pub(super) async fn tell(&self, run: RunId, input: Input) {
         let (sent, wait) = oneshot::channel();
         self.push(Report::Tell { body: body_of(run, input), sent });

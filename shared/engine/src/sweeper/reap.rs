@@ -1,8 +1,8 @@
-//! Forgets agents that ended without a word, and removes what they left.
+//! Forgets agents that ended without a word, and removes their control queues.
 //!
 //! This is housekeeping: the work of a dead agent comes back by its messages' visibility, long before. An agent that
-//! was only held up (SIGSTOP, a suspended machine) registers again within a minute, and its next receive makes its
-//! control queue anew. It loses the control messages sent in between, as a dead agent does, and the record refuses its
+//! was only held up (SIGSTOP, a suspended machine) registers again within a minute. Its next receive makes its control
+//! queue again. It loses the control messages sent in between, as a dead agent does, and the record refuses its
 //! reports.
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ use windlass_domain::time::Timestamp;
 use super::Sweeper;
 use crate::ports::{AgentRecord, PortError, QueueName};
 
-/// An agent that was not seen for this long is forgotten. A host writes what an agent says of itself at least once a
-/// minute, so two of its registrations have failed by then; clocks may differ by the rest.
+/// The sweeper forgets an agent that has not renewed its entry for this long. An agent renews its entry at least once a
+/// minute, so it has failed twice by then. The rest is for clocks that differ.
 const FORGET_AFTER: Duration = Duration::from_mins(3);
 
 impl Sweeper {

@@ -1,4 +1,4 @@
-//! What agents ask of the process manager, and how it answers them in their control queues.
+//! The requests of agents to the process manager, and its answers in their control queues.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,7 +132,7 @@ async fn claim_of_settled_action_is_refused() {
     assert_eq!((refused.asked, refused.fate), (Some(3), Fate::Delete));
 }
 
-/// The agent has let the claim go, or never made it. The record counts on it all the same, so it hands back.
+/// The agent has let the claim go, or never made it. But the record has it as the owner, so the agent hands back.
 #[tokio::test(start_paused = true)]
 async fn confirm_without_hold_is_handed_back() {
     let world = World::new();
@@ -150,7 +150,7 @@ async fn confirm_without_hold_is_handed_back() {
     assert_eq!(performed.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
-/// A Confirm of what the agent performs already is shown to it twice.
+/// The agent gets a Confirm of a running attempt twice.
 #[tokio::test(start_paused = true)]
 async fn repeated_confirm_changes_nothing() {
     let world = World::new();
@@ -174,7 +174,7 @@ async fn repeated_confirm_changes_nothing() {
     assert_eq!(performed.load(std::sync::atomic::Ordering::SeqCst), 1);
 }
 
-/// Handles by hand what the inbox has, as messages of that sender.
+/// Handles the inbox's messages by hand, as messages of that sender.
 async fn handle(world: &World, sender: &Sender) -> (Vec<Received>, Vec<bool>) {
     let ports = world.host.ports();
     let mut batch = ports.queues.receive(&QueueName::Inbox, 10, Duration::ZERO, Duration::ZERO).await.unwrap();
@@ -190,7 +190,7 @@ async fn again(world: &World, batch: &[Received]) -> Vec<bool> {
     ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks))).handle(batch, None).await
 }
 
-/// Agents of another pool, and what no agent may say.
+/// Agents of another pool, and inputs that no agent may send.
 #[tokio::test(start_paused = true)]
 async fn forbidden_input_is_kept_as_dead_letter() {
     for (pool, is_cancel) in [("other", false), ("default", true)] {
@@ -263,7 +263,7 @@ async fn claimed() -> (World, RunId, Running, Claim) {
     (world, id, agent, claim.expect("it claims"))
 }
 
-/// A claim that was asked twice may be confirmed after it was refused: another agent must find its message.
+/// The process manager may confirm a repeated claim after it refused it, so another agent must find the message.
 #[tokio::test(start_paused = true)]
 async fn refused_claim_keeps_its_message_if_asked_twice() {
     for (after, left) in [(Duration::ZERO, 0), (Duration::from_secs(5), 1)] {

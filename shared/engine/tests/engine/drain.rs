@@ -17,7 +17,7 @@ use windlass_testkit::idle::Idle;
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
 
-/// Performs for as long as it is let.
+/// Performs until the agent stops it.
 struct Endless;
 
 #[async_trait]
@@ -37,7 +37,7 @@ fn message(issue: u64, queued_at: Timestamp) -> String {
     .to_string()
 }
 
-/// A draining agent receives another message of what it performs. It goes on until its deadline, and hands back once.
+/// A draining agent receives another message of a running attempt. It goes on until its deadline, and hands back once.
 #[tokio::test(start_paused = true)]
 async fn draining_agent_leaves_second_message_of_attempt() {
     let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));

@@ -93,7 +93,7 @@ async fn network_failure_is_retried_unlike_wrong_password() {
     assert!((3000..3500).contains(&took), "1 s and 2 s of waiting, not {took} ms");
 }
 
-/// The agent itself does not send what no reader of messages could read: its report would be a dead letter.
+/// The agent sends no report that no reader could read: it would become a dead letter.
 #[tokio::test(start_paused = true)]
 async fn too_deeply_nested_output_is_a_failure() {
     let world = World::new();
@@ -278,7 +278,7 @@ async fn attempt_delivered_too_often_is_given_up() {
     let world = World::new();
     let id = world.submit(&one(&json!({ "retry": { "attempts": 9 } }))).await;
     for _ in 0..MAX_DELIVERIES {
-        // All before the attempt is sent again at its first mark.
+        // All before the sweeper resends the attempt at its first mark.
         assert_eq!(world.steal(Duration::from_millis(100)).await.len(), 1);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -316,7 +316,7 @@ async fn an_agent_never_holds_more_than_its_slots() {
     assert_eq!(most.load(std::sync::atomic::Ordering::SeqCst), 3);
 }
 
-/// The run without faults, for comparison with those that have one.
+/// The run without faults, for comparison with runs that have one.
 async fn diamond(world: &World) -> (Vec<String>, RunStatus) {
     world.agent(
         "agent",
@@ -361,7 +361,7 @@ async fn failure_at_any_call_changes_nothing() {
     }
 }
 
-/// The same where a read may be an old one, as it may on `DynamoDB`: nothing is lost and nothing is taken twice.
+/// The same where a read may be old, as on `DynamoDB`: the run loses nothing and takes nothing twice.
 #[tokio::test(start_paused = true)]
 async fn failures_beside_old_reads_change_nothing() {
     let expected = diamond(&World::new()).await;
@@ -375,7 +375,7 @@ async fn failures_beside_old_reads_change_nothing() {
     }
 }
 
-/// A message that comes again after its attempt has ended: the old record would still let it be performed.
+/// A message that comes again after its attempt has ended. By the old record an agent could still perform it.
 #[tokio::test(start_paused = true)]
 async fn redelivery_of_ended_attempt_is_not_performed() {
     let world = World::failing_with_old_reads(usize::MAX, Moment::Before);
@@ -401,7 +401,7 @@ async fn redelivery_of_ended_attempt_is_not_performed() {
     assert_eq!(world.left_over().await, Vec::<String>::new());
 }
 
-/// Attempts of one run that waited are looked up together: one read, however many they are.
+/// An agent looks up waiting attempts of one run together: one read, however many they are.
 #[tokio::test(start_paused = true)]
 async fn waiting_attempts_share_one_read_of_record() {
     let calls = async |width: usize| {

@@ -103,8 +103,8 @@ fn once(mut events: Vec<PublicEvent>) -> Vec<PublicEvent> {
     events
 }
 
-/// An old read ends in a conflict, and the write that met it may have been the process's own. So the process may repeat
-/// what stands: the very messages, wakes, and attempts that an agent must claim.
+/// An old read ends in a conflict, and the write that met it may have been the process's own. So the process manager
+/// may resend what still stands: the same messages, wakes, and attempts that an agent must claim.
 fn check_sent(old: &[String], new: &[String]) {
     let mut surplus = old.to_vec();
     for body in new {

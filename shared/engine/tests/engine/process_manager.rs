@@ -24,7 +24,7 @@ use windlass_testkit::watched::WatchedQueues;
 
 use crate::world::first_report;
 
-/// Two actions in one pool, then one that needs both; `side` is in a pool of its own and may fail.
+/// Two actions in one pool, then their join; `side` is in a pool of its own and may fail.
 fn source() -> Value {
     json!({ "task": "t", "actions": {
         "a": { "native": { "handler": "x" } },
@@ -86,7 +86,7 @@ impl World {
         queues.receive(queue, 10, Duration::from_secs(30), Duration::ZERO).await.unwrap()
     }
 
-    /// Handles what the inbox has, until it has nothing.
+    /// Handles the inbox's messages until it is empty.
     async fn manage(&self) {
         let manager = self.manager();
         loop {
@@ -150,7 +150,7 @@ async fn ten_runs_are_one_request_per_queue() {
     assert_eq!(performed, ids.into_iter().collect());
 }
 
-/// Ten reports of one action each: what follows goes out after all of them are committed, in one request.
+/// Ten reports of one action each. Their effects go out in one request, after all commits.
 #[tokio::test(start_paused = true)]
 async fn ten_reports_are_followed_by_one_request() {
     let world = World::new().await;
@@ -195,8 +195,8 @@ async fn input_is_acknowledged_after_its_sends() {
     assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
 }
 
-/// A request that carries messages of several runs fails as one. What was sent beside it must be claimed when it is sent
-/// again, for the agents that have it may be at work.
+/// A request that carries messages of several runs fails as one. An agent must claim the attempts sent beside it when
+/// they are resent, because their agents may be at work.
 #[tokio::test(start_paused = true)]
 async fn unreachable_pool_repeats_no_first_message_elsewhere() {
     let world = World::new().await;
@@ -399,7 +399,7 @@ async fn a_sweep_that_fails_comes_again() {
     assert_eq!(cut_off.manager().handle(&batch, None).await, [false]);
 }
 
-/// A process manager that was held up has inputs that others may have decided and acknowledged since.
+/// Others may have decided and acknowledged the inputs of a process manager that was held up.
 #[tokio::test(start_paused = true)]
 async fn late_inputs_are_not_decided() {
     let world = World::new().await;
@@ -440,7 +440,7 @@ async fn panicking_sweep_comes_again_and_stops_nothing() {
     assert_eq!(world.host.ports().runs.load(&other).await.unwrap().unwrap().status, RunStatus::Running);
 }
 
-/// A run that is handed out rests for a while on some hosts: none is, if its wake would not be sent.
+/// On some hosts a run that the store hands out rests for a while. So it hands out none whose wake would not be sent.
 #[tokio::test(start_paused = true)]
 async fn deep_inbox_stops_the_sweep() {
     let world = World::new().await;

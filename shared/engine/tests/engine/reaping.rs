@@ -1,4 +1,4 @@
-//! Agents that end without a word, and those that come back.
+//! Agents that end without a word, and agents that come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,7 @@ async fn returning_agent_registers_again_and_obeys() {
     tokio::time::sleep(Duration::from_secs(15)).await;
     assert_eq!(registered(&ports).await, ["back"]);
 
-    // It was stopped for long enough, as the sweeper sees it.
+    // By the register it was stopped for long enough.
     Sweeper::new(ports.clone(), Duration::from_mins(1)).reap(START.plus(Millis::from_secs(600))).await.unwrap();
     assert_eq!(registered(&ports).await, Vec::<String>::new());
     tokio::time::sleep(Duration::from_secs(11)).await;

@@ -1,5 +1,5 @@
-//! Submitting runs while callers die, calls cross and queues are out of reach: one key is one run, and a run that was
-//! answered is recorded.
+//! Submitting runs while callers die, calls cross and queues are out of reach. One key is one run, and the record has
+//! each run of an answer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ async fn runs(host: &MemoryHost) -> BTreeSet<RunId> {
     host.ports().runs.list(&filter).await.unwrap().runs.iter().map(|run| run.id).collect()
 }
 
-/// A task of that many actions, of which the first needs nothing and is needed by all others.
+/// A task of that many actions. All others need the first.
 fn fan(actions: usize) -> String {
     let others: Vec<String> = (1..actions).map(|n| format!("  b{n}: {{ needs: [a], exec: [echo] }}\n")).collect();
     format!("{TASK}{}", others.concat())
@@ -86,7 +86,7 @@ fn attempts(host: &MemoryHost, id: RunId) -> Vec<PerformMessage> {
     messages.iter().map(|body| decode::<PerformMessage>(body).unwrap()).filter(|perform| perform.run == id).collect()
 }
 
-/// The process manager handles what it can see. The start of a run that does not exist stays in the inbox.
+/// The process manager handles the visible messages. The start of a run that does not exist stays in the inbox.
 async fn manage(host: &MemoryHost) {
     let ports = host.ports();
     let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
@@ -153,7 +153,7 @@ async fn repeated_call_of_dead_caller_has_one_run() {
             let id = again.run.id;
             assert_eq!(runs(&host).await, BTreeSet::from([id]), "{case}");
             assert_eq!(again.run.input, json!({ "n": 1 }));
-            // Until then the message of the start is held back.
+            // Until then the queue holds back the message of the start.
             host.advance(Millis::from_secs(60));
             manage(&host).await;
             let run = host.ports().runs.load(&id).await.unwrap().unwrap();

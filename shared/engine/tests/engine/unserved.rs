@@ -68,7 +68,7 @@ async fn agent_that_comes_in_time_prevents_unserved_event() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_whose_last_agent_drains_is_told() {
+async fn pool_is_unserved_after_last_agent_drains() {
     let world = World::new();
     let agent = world.agent("busy", 1, Script::new(|_| Script::after(Duration::from_secs(50), Value::Null)));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -86,7 +86,7 @@ async fn a_pool_whose_last_agent_drains_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_whose_last_agent_dies_is_told() {
+async fn pool_is_unserved_after_last_agent_dies() {
     let world = World::new();
     let ports = world.host.ports();
     let died = AgentRecord {

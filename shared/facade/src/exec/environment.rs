@@ -12,16 +12,16 @@ use windlass_engine::perform::Attempt;
 use super::scratch::Scratch;
 use crate::kinds;
 
-/// What begins the name of every variable of ours, the API's token among them.
+/// The prefix of every variable of Windlass, the API's token among them.
 const RESERVED: &str = "WINDLASS_";
 
-/// What begins the name of every variable by which SDKs of AWS, and ECS, tell a process who it is. The agent's task
-/// metadata and its task protection are reached by those of ECS.
+/// The prefixes of the variables that give a process its identity, for SDKs of AWS and for ECS. By those of ECS the
+/// agent reaches its task metadata and its task protection.
 const IDENTITY: [&str; 2] = ["AWS_", "ECS_"];
 
-/// Those that say where AWS is, and not who calls: programs keep them.
+/// The variables that say where AWS is, and not who calls: programs keep them.
 const PLACES: [&str; 3] = ["AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"];
-/// What begins the variable of one service's address.
+/// The prefix of the variable of one service's address.
 const PLACE_OF_SERVICE: &str = "AWS_ENDPOINT_URL_";
 /// Keeps SDKs from asking the machine for its role.
 const METADATA_DISABLED: &str = "AWS_EC2_METADATA_DISABLED";
@@ -29,10 +29,10 @@ const METADATA_DISABLED: &str = "AWS_EC2_METADATA_DISABLED";
 /// Whether programs get the credentials of the agent that runs them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Credentials {
-    /// They do not: an action names in its `env` what its program is to have.
+    /// They do not: an action names in its `env` the credentials of its program.
     #[default]
     None,
-    /// They do: a program can do on AWS all that its agent can.
+    /// They do: a program can do on AWS everything that its agent can.
     Inherit,
 }
 
@@ -70,7 +70,7 @@ fn begins(name: &OsString, prefix: &str) -> bool {
     name.as_encoded_bytes().starts_with(prefix.as_bytes())
 }
 
-/// Refuses what no system can give to a program.
+/// Refuses arguments and variables that no system can give to a program.
 pub(super) fn check(work: &ExecWork) -> Result<(), ErrorInfo> {
     let refuse = |message: String| Err(ErrorInfo::new(kinds::EXEC_INVALID, message));
     if let Some(place) = work.command.iter().position(|part| part.contains('\0')) {
@@ -93,7 +93,7 @@ pub(super) fn check(work: &ExecWork) -> Result<(), ErrorInfo> {
     Ok(())
 }
 
-/// The variables that tell a program what it performs.
+/// The variables that name the attempt to its program.
 pub(super) fn variables(attempt: &Attempt, until: Option<Timestamp>, scratch: &Scratch) -> Vec<(String, OsString)> {
     let mut variables = vec![
         ("RUN", attempt.run.to_string().into()),
@@ -108,7 +108,7 @@ pub(super) fn variables(attempt: &Attempt, until: Option<Timestamp>, scratch: &S
         ("PROGRESS", scratch.progress().into_os_string()),
     ];
     if let Some(checkpoint) = &attempt.checkpoint {
-        // Its limit is far below what one variable may have: 128 KiB on Linux.
+        // Its limit is far below the limit of one variable: 128 KiB on Linux.
         variables.push(("CHECKPOINT", checkpoint.to_string().into()));
     }
     if let Some(until) = until {

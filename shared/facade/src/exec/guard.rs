@@ -33,7 +33,7 @@ enum Word {
     Open { folder: PathBuf },
     /// It leads this process group.
     Group { folder: PathBuf, group: u32 },
-    /// It has ended, and nothing of it is left.
+    /// The attempt has ended, with all its processes.
     Closed { folder: PathBuf },
 }
 
@@ -90,7 +90,7 @@ impl Guard {
         }
     }
 
-    /// Starts another guard and tells it of all that is open.
+    /// Starts another guard, and gives it all open attempts.
     fn replace(&self, state: &mut State) -> io::Result<()> {
         // One that lives would take the end of its pipe for the agent's.
         let _ = state.process.kill();
@@ -115,7 +115,7 @@ impl Drop for Guard {
 fn spawn(command: &[OsString]) -> io::Result<Child> {
     let (program, arguments) = command.split_first().ok_or(io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
-    // Programs can read what stands in the guard's environment: it is of the same user.
+    // Programs can read the guard's environment, because it runs as the same user.
     command.env_clear().envs(environment::inheritable(std::env::vars_os(), Credentials::None));
     command.arg0(PROCESS_NAME).args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).spawn()
 }
@@ -135,7 +135,7 @@ fn end(process: &mut Child) {
     let _ = process.wait();
 }
 
-/// Keeps what a word says.
+/// Keeps the attempt of a word, or drops it.
 fn note(open: &mut Open, word: Word) {
     match word {
         Word::Open { folder } => drop(open.insert(folder, None)),
@@ -163,8 +163,8 @@ impl Drop for Watched<'_> {
     }
 }
 
-/// The guard itself, as the whole work of a process that [`ExecSettings::guard`](super::ExecSettings) names: reads its
-/// standard input to the end, then ends what is still open.
+/// The guard itself: the whole work of the process of [`ExecSettings::guard`](super::ExecSettings). It reads its
+/// standard input to the end, then ends the programs of the attempts that are still open.
 pub fn run_guard() -> ExitCode {
     for (folder, group) in read_words(BufReader::new(io::stdin())) {
         if let Some(group) = group.and_then(pid) {
@@ -176,7 +176,7 @@ pub fn run_guard() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Reads to the end what the agent tells; the attempts that are still open then.
+/// Reads the agent's words to their end; gives the attempts that are open then.
 fn read_words(words: impl BufRead) -> Open {
     let mut open = Open::new();
     for line in words.lines() {

@@ -1,4 +1,4 @@
-//! Programs. What they may rely on is written in `docs/exec.md`.
+//! Performs programs. `docs/exec.md` says what a program may rely on.
 //!
 //! The agent starts a program from its argv, never through a shell, as the leader of its own process group. When the
 //! attempt has ended, for any reason, no process of the group runs any more.
@@ -40,13 +40,13 @@ const TRACE_VARIABLE: &str = "TRACEPARENT";
 pub struct ExecSettings {
     /// How long a program has from SIGTERM to SIGKILL.
     pub grace: Duration,
-    /// How long after a program's exit what it started in the background may still write to its standard output.
+    /// How long after a program's exit its background processes may still write to its standard output.
     pub linger: Duration,
-    /// How often a program's progress file is looked at.
+    /// How often the agent looks at a program's progress file.
     pub progress_every: Duration,
-    /// The environment that every program gets. By default it is the agent's own without any `WINDLASS_` variable, so
-    /// that the API's token and the place of the host's data stay with the agent, and without the agent's credentials
-    /// of AWS.
+    /// The environment that every program gets. By default it is the agent's own, without the agent's credentials of
+    /// AWS and without any `WINDLASS_` variable. So the API's token and the place of the host's data stay with the
+    /// agent.
     pub env: BTreeMap<OsString, OsString>,
     /// Where the private folders of attempts are made; absent: the system's folder for temporary files.
     pub scratch: Option<PathBuf>,
@@ -110,7 +110,7 @@ impl Exec {
         let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await.map_err(agent_io)?;
         let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
         let mut command = self.command(work, attempt, until, &scratch)?;
-        // The folder was made by another thread, and that may have taken long: the right to begin may be gone.
+        // Another thread made the folder, and that may have taken long: the right to begin may be gone.
         if !control.may_begin() {
             scratch.remove().await;
             return Ok(Outcome::Cancelled);
@@ -135,7 +135,7 @@ impl Exec {
         Ok(outcome)
     }
 
-    /// The command with everything that the program is given but its standard input's text.
+    /// The command with everything that the program gets but its standard input's text.
     fn command(
         &self,
         work: &ExecWork,

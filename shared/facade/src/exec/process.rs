@@ -17,12 +17,12 @@ use super::progress::ProgressFile;
 use crate::bounded::{Head, Tail};
 use crate::time::Time;
 
-/// Bytes that are read from a pipe at once: what a pipe of Linux holds.
+/// Bytes that are read from a pipe at once: the size of a pipe of Linux.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// How often a group that was asked to end is looked at.
+/// How often the agent looks whether a stopped group has ended.
 const GROUP_POLL: Duration = Duration::from_millis(50);
 
-/// A program's standard output, of which the agent keeps both ends.
+/// A program's standard output. The agent keeps both its ends: its head and its tail.
 #[derive(Debug, Default)]
 pub(super) struct Captured {
     /// The beginning, for the output.
@@ -34,17 +34,17 @@ pub(super) struct Captured {
 /// A program that has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
-    /// What ended it.
+    /// The cause of its end.
     pub(super) cause: Cause,
     /// How it exited.
     pub(super) status: ExitStatus,
     /// The beginning and the end of its standard output.
     pub(super) stdout: Captured,
-    /// The end of what it wrote to its standard error.
+    /// The end of its standard error.
     pub(super) stderr: Tail,
 }
 
-/// What ended a program.
+/// The cause of a program's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
     /// It ended by itself.
@@ -67,9 +67,9 @@ pub(super) struct Supervision<'a> {
     pub(super) grace: Duration,
     /// From its exit to the SIGKILL of the processes that it left running.
     pub(super) linger: Duration,
-    /// Its private folder, which all that it starts has in its environment.
+    /// Its private folder, which stands in the environment of every process that it starts.
     pub(super) folder: &'a Path,
-    /// How often its progress is read.
+    /// How often the agent reads its progress.
     pub(super) progress_every: Duration,
     /// Its progress.
     pub(super) progress: ProgressFile<'a>,
@@ -177,8 +177,8 @@ impl Supervision<'_> {
     }
 }
 
-/// Kills what a program that was ended has started and that has left its group. One that exits by itself may leave a
-/// daemon: that is its own will.
+/// Kills the processes of a stopped program that have left its group. One that exits by itself may leave a daemon: that
+/// is its own will.
 async fn end_daemons(folder: &Path) {
     let folder = folder.to_owned();
     if spawn_blocking(move || kill_bearers(&folder)).await.is_err() {
@@ -201,7 +201,7 @@ impl<F: Future + Unpin> Pipes<F> {
     }
 }
 
-/// Writes what the program is to read and closes the pipe. A program that does not read it is within its rights.
+/// Writes the program's input and closes the pipe. A program that does not read it is within its rights.
 async fn feed(stdin: Option<ChildStdin>, input: &[u8], close: &CancellationToken) {
     let Some(mut stdin) = stdin else { return };
     tokio::select! {

@@ -18,7 +18,7 @@ const WINDOW_BYTES: u64 = 64 * 1024;
 /// A progress file that is followed.
 pub(super) struct ProgressFile<'a> {
     path: PathBuf,
-    /// Everything before this has been read.
+    /// The agent has read everything before this.
     offset: u64,
     to: &'a AttemptControl,
 }
@@ -28,8 +28,8 @@ impl<'a> ProgressFile<'a> {
         Self { path, offset: 0, to }
     }
 
-    /// Reads what has been appended; reports the newest progress of it and saves the newest checkpoint. A file that can
-    /// not be read is no progress, and no failure either. A checkpoint that is refused is said instead of the message.
+    /// Reads the appended lines, reports their newest progress and saves their newest checkpoint. An unreadable file is
+    /// no progress, and no failure either. If the checkpoint is refused, the progress says so instead of its message.
     pub(super) async fn read(&mut self) {
         let Ok(Some(appended)) = self.appended().await else { return };
         let text = String::from_utf8_lossy(&appended);
@@ -54,7 +54,7 @@ impl<'a> ProgressFile<'a> {
         let metadata = tokio::fs::metadata(&self.path).await?;
         let length = metadata.len();
         if length < self.offset {
-            // The program began the file anew.
+            // The program began the file again.
             self.offset = 0;
         }
         if length == self.offset || !metadata.is_file() {
@@ -163,7 +163,7 @@ mod tests {
         assert!(message.len() <= MAX_PROGRESS_MESSAGE_BYTES);
     }
 
-    /// Appends each part in turn and reads after each; what was reported last must be what stands beside the part.
+    /// Appends each part in turn and reads after each. The last report must be the one beside the part.
     async fn follow(parts: &[(&str, Option<&str>)]) {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("progress");

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncReadExt as _;
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 
-/// Folders that are remembered to be removed later.
+/// How many folders the agent remembers, to remove them later.
 const MAX_LEFTOVERS: usize = 10_000;
 
 /// A folder that only the agent's user can open, gone with the attempt.
@@ -30,7 +30,7 @@ impl Leftovers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes what can be removed by now. Blocks.
+    /// Removes the leftovers that can be removed by now. Blocks.
     fn remove(&self) {
         let folders = std::mem::take(&mut *self.folders());
         for folder in folders {
@@ -101,7 +101,7 @@ impl Scratch {
         read(&self.output(), MAX_OUTPUT_BYTES).await
     }
 
-    /// Room for a message in JSON, whose escapes may be longer than what they stand for.
+    /// Room for a message in JSON, whose escapes may be longer than their characters.
     pub(super) async fn read_error(&self) -> Written {
         read(&self.error(), 8 * MAX_ERROR_MESSAGE_BYTES).await
     }

@@ -31,7 +31,7 @@ pub(super) fn output(stdout: &Captured, file: Written) -> Result<Value, ErrorInf
         Written::Nothing if stdout.head.overflowed() => return Err(too_large("the standard output")),
         Written::Nothing => json_or_text(stdout.head.bytes()),
     };
-    // A text is longer as JSON than it was, and that is how it is kept.
+    // The limit counts the text as JSON, in which it is longer.
     if value.to_string().len() > MAX_OUTPUT_BYTES {
         return Err(too_large("the output, as JSON,"));
     }
@@ -119,7 +119,7 @@ fn signal_name(number: i32) -> String {
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
-/// The end of the standard error, or of the standard output if nothing was said there.
+/// The end of the standard error, or of the standard output if the standard error is empty.
 fn last_words(ended: &Ended) -> String {
     let said = ended.stderr.text();
     if said.is_empty() { ended.stdout.tail.text() } else { said }

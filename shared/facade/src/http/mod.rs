@@ -1,4 +1,4 @@
-//! HTTP calls. What endpoints and authors may rely on is written in `docs/http.md`.
+//! Performs HTTP calls. `docs/http.md` says what endpoints and authors may rely on.
 //!
 //! One attempt is one request: no redirect is followed and nothing is repeated here, for that is the retry policy's.
 
@@ -100,10 +100,10 @@ impl Http {
     }
 }
 
-/// How long a call may take, and by whose word.
+/// How long a call may take, and the reason of that bound.
 #[derive(Debug, Clone, Copy)]
 enum Limit {
-    /// The action's timeout, or what is left of the run.
+    /// The action's timeout, or the rest of the run's time.
     OfAttempt(Millis),
     /// The facade's own.
     OfFacade(Duration),

@@ -8,7 +8,7 @@ use windlass_domain::work::HttpWork;
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The trace context: W3C Trace Context, section 3.2.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-/// What APIs call their keys, beside the standard headers.
+/// The names of headers for API keys, beside the standard ones.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Texts shorter than this are not taken for secrets: their removal would garble any message.
 const MIN_SECRET_BYTES: usize = 6;
@@ -26,7 +26,7 @@ pub(super) struct Prepared {
     pub(super) request: Request,
     /// The method and the URL without user, query and fragment, for messages.
     pub(super) place: String,
-    /// What must not appear in a message, should the endpoint send it back.
+    /// Values that must not appear in a message, should the endpoint send them back.
     pub(super) secrets: Vec<String>,
 }
 

@@ -10,7 +10,7 @@ use super::network::network;
 use crate::bounded::{Head, cut_end, json_or_text};
 use crate::kinds;
 
-/// Reads the answer, no more of it than may be kept.
+/// Reads the answer, up to the limit of an output.
 pub(super) async fn read(mut response: Response, place: &str, secrets: &[String]) -> Result<Value, ErrorInfo> {
     let status = response.status();
     if !status.is_success() {

@@ -1,4 +1,4 @@
-//! A machine that sleeps while an attempt is performed: the time counts.
+//! A machine that sleeps while an agent performs an attempt: the time counts.
 
 use std::time::Duration;
 

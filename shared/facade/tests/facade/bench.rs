@@ -1,4 +1,4 @@
-//! What every test of a facade needs: an attempt, its performer, and eyes on processes.
+//! The bench of every test of a facade: an attempt, its performer, and a look at processes.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

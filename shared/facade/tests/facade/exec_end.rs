@@ -1,4 +1,4 @@
-//! How programs are ended, and that nothing of them is left.
+//! The end of programs, and that none of their processes is left.
 
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ async fn an_orderly_exit_alone_is_no_completion() {
 #[tokio::test]
 async fn a_stop_closes_the_input() {
     let bench = Bench::new();
-    // It ignores SIGTERM and ends when its input does, of which it reads no more than a pipe holds before.
+    // It ignores SIGTERM, and ends when its input ends. Before that it reads no more of the input than a pipe holds.
     let script = "trap '' TERM; echo $$ > pids; sleep 0.3; cat > /dev/null; exit 1";
     let mut work = bench.sh(script);
     work.stdin = Some("x".repeat(4_000_000).into());

@@ -1,4 +1,4 @@
-//! What programs are given, and what they give.
+//! The environment and input of programs, and their output.
 
 use serde_json::{Value, json};
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};

@@ -164,7 +164,7 @@ async fn too_large_environment_is_a_failure() {
         ExecWork { env, ..bench.sh("echo ${#V0}") }
     };
     assert_eq!(succeeded(bench.perform(attempt(Work::Exec(with(100_000, 4)))).await), 100_000);
-    // One string has at most 128 KiB, all together what the stack's limit allows (execve(2)).
+    // One string has at most 128 KiB. The stack's limit bounds all of them together (execve(2)).
     for work in [with(200_000, 1), with(100_000, 100)] {
         let error = failed(bench.perform(attempt(Work::Exec(work))).await);
         assert_eq!(error.kind, "exec.invalid", "{}", error.message);

@@ -1,7 +1,7 @@
 //! An agent that is killed takes its programs with it.
 //!
-//! The agent and its guard are processes of this same test binary, each running one of the two `as_a_process` tests
-//! below, which do nothing when they are run as tests.
+//! The agent and its guard are processes of this same test binary. Each runs one of the two `as_a_process` tests below,
+//! which do nothing when they run as tests.
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ fn this_binary(test: &str) -> Vec<std::ffi::OsString> {
     vec![binary, test.into(), "--exact".into(), "--nocapture".into()]
 }
 
-/// Programs that do not go by themselves: a shell, its child, and one that has left the group.
+/// Programs that do not end by themselves: a shell, its child, and a process that has left the group.
 const SCRIPT: &str = "trap '' TERM\n\
     sleep 1000 & echo $! >> all\n\
     setsid sh -c 'echo $$ >> all; exec sleep 1000' &\n\

@@ -24,7 +24,8 @@ async fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// A port that refuses connections. It is held for as long as it lives: another test may listen on a free one.
+/// A port that refuses connections. The test holds the port while this value lives, because another test may listen on
+/// a free one.
 fn refusing() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a port");
@@ -66,7 +67,7 @@ async fn echo(method: Method, headers: HeaderMap, body: String) -> axum::Json<Va
     }))
 }
 
-/// Sends back what it was sent: an endpoint that is careless with secrets.
+/// Sends the request back: an endpoint that is careless with secrets.
 async fn status(Path(code): Path<u16>, headers: HeaderMap) -> axum::response::Response {
     let said = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or("nothing");
     let code = StatusCode::from_u16(code).expect("a status");
@@ -198,7 +199,7 @@ async fn invalid_request_is_a_failure() {
     }
 }
 
-/// A server that reads a request, sends what it is given and closes.
+/// A server that reads a request, sends the given answer and closes.
 async fn rude_server(answer: &'static [u8]) -> SocketAddr {
     let (listener, address) = listener().await;
     tokio::spawn(async move {

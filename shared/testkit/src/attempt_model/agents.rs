@@ -32,7 +32,8 @@ impl Steps<'_> {
         }
         let agent = &self.of.agents[usize::from(number)];
         let (is_asking, is_running) = (agent.phase == Phase::Asks, agent.runs());
-        // A claim that was asked twice may be refused and then confirmed, and the answers may come in the other order.
+        // The process manager may refuse a repeated claim and then confirm it, and the answers may come in the other
+        // order.
         let is_of_claim = matches!(order, Order::Leave { of_claim: true } | Order::Delete { of_claim: true });
         let stops = !is_of_claim || self.opened == Some(Opened::LateRefusalStops);
         match order {
@@ -69,7 +70,7 @@ impl Steps<'_> {
         }
     }
 
-    /// The message is deleted, or its delete fails.
+    /// The agent deletes the message, or the delete fails.
     fn deletes(&mut self, label: Label, next: State, key: Key) {
         let mut gone = next.clone();
         gone.messages.retain(|message| message.id != key.message);
@@ -164,7 +165,7 @@ impl Steps<'_> {
         }
     }
 
-    /// The agent claims or gives back a message that it has just received. It leaves one that it met before.
+    /// The agent claims or gives back a message that it has just received. It leaves a message that it met before.
     fn wakes_late_with_news(&mut self, number: u8, key: Key, mut next: State) {
         let at = usize::from(number);
         if next.agents[at].known.iter().any(|known| known.0 == key) {
@@ -180,7 +181,7 @@ impl Steps<'_> {
         self.add(Label::by("wakes late and claims", number, key), 0, next);
     }
 
-    /// The agent begins what it received, or asks first.
+    /// The agent begins the attempt that it received, or asks first.
     fn admits(&mut self, number: u8) {
         let (s, at) = (self.of, usize::from(number));
         let (agent, record) = (&s.agents[at], s.record);

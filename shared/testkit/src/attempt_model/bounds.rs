@@ -1,4 +1,4 @@
-//! How far the model goes, and what it found.
+//! How far the model goes, and its findings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub struct Explored {
     pub steps: u64,
     /// Steps of the longest of the shortest ways.
     pub depth: usize,
-    /// States in which the bound of messages has kept a step from happening: nothing is asked of how they end.
+    /// States in which the bound of messages has prevented a step. The model does not judge their ends.
     pub cut: usize,
     /// All was explored.
     pub is_whole: bool,

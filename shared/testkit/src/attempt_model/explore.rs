@@ -14,19 +14,20 @@ struct Search<'a> {
     opened: Option<Opened>,
     rules: Rules,
     seen: HashMap<u128, u32>,
-    /// Of each state, the one that it was found from.
+    /// For each state, the state before it.
     parents: Vec<u32>,
     prints: Vec<u128>,
     /// From, to, and whether only the term of 13 hours led there. No fault happened on the way.
     edges: Vec<(u32, u32, bool)>,
-    /// Ended, or cut off by a bound: nothing is asked of them.
+    /// Ended, or cut off by a bound: the model does not judge them.
     is_left: Vec<bool>,
     found: BTreeMap<&'static str, Vec<String>>,
     steps: u64,
     cut: usize,
 }
 
-/// Explores all that may happen within the bounds, for that long at most. An opened rule stops the search at what it breaks.
+/// Explores all interleavings within the bounds, for that long at most. An opened rule stops the search at the promise
+/// that it breaks.
 ///
 /// # Panics
 /// If there are more states than 2^32.

@@ -1,5 +1,5 @@
-//! Rules that are opened again, so that the model shows that it finds what they prevent. The wrapper changes the record or
-//! the word around `decide`; the domain stays as it is.
+//! Rules that the model opens again, to show that it finds the faults that they prevent. The wrapper changes the record
+//! or the word around `decide`; the domain stays as it is.
 
 use super::case::{Case, Decided};
 use super::state::{Key, Lease, Said, Word};
@@ -15,7 +15,7 @@ pub enum Opened {
     StaleReport,
     /// An agent deletes the message of a claim that is not confirmed, when it hands back.
     DeletesUnconfirmed,
-    /// An agent begins again what it began before.
+    /// An agent begins a delivery again that it began before.
     BeginsTwice,
     /// A first message begins unasked however old it is.
     OldBeginsUnasked,

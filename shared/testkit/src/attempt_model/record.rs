@@ -101,7 +101,7 @@ impl Rules {
         Decided { record, is_accepted: change.answer.is_ok(), told, sent }
     }
 
-    /// The real run of which the model keeps that record.
+    /// The real run of the model's record.
     fn run(&self, case: Case) -> Run {
         let Case { record, word, age, top, is_behind } = case;
         let mut run = self.start.clone();

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 /// Between the numbers of two issues there is room for every wait.
 pub(super) const ISSUE: u64 = 10_000_000;
 
-/// Which delivery of which message.
+/// A delivery of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub(super) struct Key {
     pub(super) issue: u64,
@@ -37,7 +37,8 @@ pub(super) enum Status {
     Ended,
 }
 
-/// The fields of the record that concern the attempt. Each decision makes a real record of it, and this of the real record.
+/// The fields of the record that concern the attempt. Each decision turns them into a real record, and the result back
+/// into them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Record {
     pub(super) status: Status,
@@ -221,7 +222,7 @@ impl State {
         self.messages.iter().any(|one| one.id == message)
     }
 
-    /// Forgets what can no longer matter, and numbers issues, messages and fences without gaps.
+    /// Forgets parts that can no longer matter, and numbers issues, messages and fences without gaps.
     pub(super) fn tidy(&mut self) {
         let Self { agents, inbox, control, messages, faults, .. } = self;
         control.retain(|told| agents[usize::from(told.agent)].minds(*told));

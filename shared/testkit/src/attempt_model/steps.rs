@@ -140,7 +140,7 @@ impl<'a> Steps<'a> {
         let agent = &s.agents[usize::from(owner.agent)];
         let is_owners = |key: Key| (key.issue, key.receive) == s.record.last && key.message == owner.message;
         let works = agent.is_up() && agent.is_of(agent.key) && is_owners(agent.key);
-        // An owner that does not know of its term goes on as long as it has its message.
+        // An owner that does not know its term goes on as long as it has its message.
         let is_unaware = owner.renewal == 0 && s.has(owner.message) && !agent.is_leased();
         // No word stays undecided, and no agent that is up leaves an answer unread, for so long without a fault.
         let is_unread = agent.is_up() && s.control.iter().any(|told| told.agent == owner.agent && is_owners(told.key));

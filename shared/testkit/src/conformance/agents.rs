@@ -14,7 +14,7 @@ const CASES: &[Case] = cases![
     a_long_register_is_listed_whole,
 ];
 
-/// Agents whose records are together above what one answer of `DynamoDB` holds: 1 MiB.
+/// Agents whose records together exceed one answer of `DynamoDB`: 1 MiB.
 const MANY: usize = 120;
 
 /// The suite of `Agents`.

@@ -15,7 +15,7 @@ use windlass_engine::Ports;
 
 use super::{Fault, PATIENCE, Timing, Verdict, fresh_name, holds, same};
 
-/// A subscriber to all events since before the suite began, which sees nothing but what the bus gives.
+/// A subscriber to all events since before the suite began, which sees only the bus.
 #[async_trait]
 pub trait Subscriber: Send + Sync {
     /// Events that came since the last call, in any order, repeats included; waits for the first one for up to
@@ -69,7 +69,7 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
-    /// The events of a run that come until all that are expected have come, or nothing more does.
+    /// The events of a run that come until all expected ones have come, or no more do.
     async fn come(&self, run: RunId, expected: &[PublicEvent]) -> Vec<PublicEvent> {
         let mut end = Instant::now() + PATIENCE;
         let mut come: Vec<PublicEvent> = Vec::new();

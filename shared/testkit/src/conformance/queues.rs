@@ -60,15 +60,15 @@ struct Bench {
 }
 
 impl Bench {
-    /// A queue of an agent, which its first receive makes. What is received from it is held for as long as the case is
-    /// played.
+    /// A queue of an agent, which its first receive makes. A received message stays hidden for as long as the case
+    /// runs.
     async fn new(ports: Ports, timing: Timing) -> Result<Self, Fault> {
         let bench = Self { ports, queue: fresh_queue(), visibility: HELD, timing };
         bench.nothing("a queue that has just been made").await?;
         Ok(bench)
     }
 
-    /// The same queue; what is received from it is held briefly.
+    /// The same queue; a received message stays hidden briefly.
     fn briefly(&self) -> Self {
         Self { visibility: self.timing.visibility, ..self.clone() }
     }
@@ -92,7 +92,7 @@ impl Bench {
         same(what, found.into_iter().map(|delivery| delivery.body).collect(), Vec::<String>::new())
     }
 
-    /// That many messages, received in as many calls as it takes.
+    /// Receives that many messages, in as many calls as it takes.
     async fn take(&self, count: usize) -> Result<Vec<Received>, Fault> {
         let mut taken = Vec::with_capacity(count);
         while taken.len() < count {
@@ -258,7 +258,7 @@ async fn each_message_of_a_batch_has_its_own_delay(ports: Ports, timing: Timing)
     bench.nothing("the one that is delayed for longer").await
 }
 
-/// Ten messages that together are far above what one request of SQS takes.
+/// Ten messages that together are far above the limit of one request of SQS.
 async fn a_batch_of_large_messages_comes_whole(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     let bodies: Vec<String> =
@@ -449,7 +449,7 @@ async fn queues_are_separate(ports: Ports, timing: Timing) -> Verdict {
     one.next("the message").await.map(drop)
 }
 
-/// Whether the name can be used again at once differs: SQS lets it rest for 60 s (`DeleteQueue`), as a passing error.
+/// Hosts differ in how soon the name is free again: SQS lets it rest for 60 s (`DeleteQueue`), with a passing error.
 async fn a_removed_queue_holds_nothing(ports: Ports, timing: Timing) -> Verdict {
     let bench = Bench::new(ports, timing).await?;
     bench.send(&["a", "b"]).await?;

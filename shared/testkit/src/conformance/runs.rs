@@ -1,5 +1,5 @@
-//! The promises of the store of runs: writes that are conditional on the revision, and a log that has every event of
-//! every write, in order.
+//! The promises of the store of runs. A write is conditional on the revision, and the log has every event of every
+//! write, in order.
 
 use std::collections::BTreeMap;
 

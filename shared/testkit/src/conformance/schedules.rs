@@ -1,4 +1,4 @@
-//! The promise of the keeper of schedules: it keeps for each task the schedule that was put last, and no other.
+//! The promise of the keeper of schedules: it keeps for each task the last schedule, and no other.
 //!
 //! The port has no call that reads its schedules, so the caller of the suite gives them, in words of its own.
 
@@ -9,7 +9,7 @@ use windlass_engine::Ports;
 
 use super::{Fault, Verdict, fresh_name, holds, same};
 
-/// The suite of `Schedules`. `kept` gives what the host keeps for a task, in any form in which two schedules differ.
+/// The suite of `Schedules`. `kept` gives the host's schedule of a task, in any form in which two schedules differ.
 ///
 /// # Panics
 /// If the host breaks a promise.

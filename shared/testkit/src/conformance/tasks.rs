@@ -30,7 +30,7 @@ pub async fn tasks(make: impl AsyncFn() -> Ports, timing: Timing) {
     run("tasks", CASES, &make, timing).await;
 }
 
-/// The suite of what the engine's own scheduler reads of `Tasks`: for hosts that run it.
+/// The suite of the parts of `Tasks` that the engine's own scheduler reads: for hosts that run it.
 pub async fn due(make: impl AsyncFn() -> Ports, timing: Timing) {
     run("due", DUE_CASES, make, timing).await;
 }

@@ -37,7 +37,7 @@ pub fn unordered_sketches() -> impl Strategy<Value = Sketch> {
     })
 }
 
-/// The needs of each action. An action may come before what it needs in the author's order.
+/// The needs of each action. An action may come before its needs in the author's order.
 fn shapes() -> impl Strategy<Value = Vec<Vec<usize>>> {
     prop_oneof![
         3 => (1..6_usize).prop_map(chain),
@@ -62,7 +62,7 @@ fn fan(width: usize, joined: bool) -> Vec<Vec<usize>> {
     needs
 }
 
-/// Two chains, each rung of which needs both actions of the rung before.
+/// Two chains. Each rung needs both actions of the rung before.
 fn ladder(rungs: usize) -> Vec<Vec<usize>> {
     (0..rungs * 2).map(|at| if at < 2 { vec![] } else { vec![at / 2 * 2 - 2, at / 2 * 2 - 1] }).collect()
 }

@@ -35,7 +35,7 @@ impl QueueLimits {
     pub const STACK: Self = Self { retention: Some(Millis(14 * 24 * 3_600_000)), receives: Some(120), ..Self::SQS };
 }
 
-/// What met a limit of a queue.
+/// The messages that met a limit of a queue.
 #[derive(Debug, Clone, Default)]
 pub struct LimitsMet {
     /// Extensions that were refused.
@@ -67,7 +67,7 @@ pub(super) struct Message {
 #[derive(serde::Deserialize)]
 struct About {
     run: RunId,
-    /// The attempt that it is to have performed; absent: it is a report, or about the whole run.
+    /// The attempt that an agent should perform. Absent: the message is a report, or about the whole run.
     of: Option<ActionAt>,
 }
 
@@ -95,13 +95,13 @@ impl Queue {
         self.messages.values().map(|message| message.body.as_str())
     }
 
-    /// Of each message about that run, the attempt that it is of.
+    /// The attempt of each message about that run.
     pub(super) fn all_of(&self, run: RunId) -> impl Iterator<Item = Option<ActionAt>> {
         let about = self.messages.values().filter_map(|message| message.about.as_ref());
         about.filter(move |about| about.run == run).map(|about| about.of)
     }
 
-    /// Removes what the queue gives up instead of having it received once more.
+    /// Removes the messages that the queue gives up instead of delivering them once more.
     pub(super) fn give_up(&mut self, now: Timestamp, limits: QueueLimits) -> BTreeMap<u64, Message> {
         let Some(most) = limits.receives else { return BTreeMap::new() };
         let is_worn = |message: &Message| message.visible_at <= now && message.receive_count >= most;
@@ -159,7 +159,7 @@ impl Queue {
         (message.receive_count > 0 && receipt(number, message.receive_count) == *of).then_some((number, message))
     }
 
-    /// When the next message comes to be visible, or one in flight ceases to be.
+    /// When the next hidden message becomes visible.
     pub(super) fn next_visible(&self, now: Timestamp) -> Option<Timestamp> {
         self.messages.values().map(|message| message.visible_at).filter(|at| *at > now).min()
     }

@@ -1,4 +1,4 @@
-//! What every simulation is held to.
+//! The invariants of every simulation.
 
 use windlass_domain::invariants::{CATALOGUE as OF_RUNS, Invariant};
 

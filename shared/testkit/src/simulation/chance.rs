@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// A stream of chance. Streams of one seed do not touch each other: what one part draws changes nothing for another.
+/// A stream of chance. Streams of one seed do not touch each other: the draws of one part change nothing for another.
 pub(super) struct Chance(Mutex<fastrand::Rng>);
 
 impl Chance {

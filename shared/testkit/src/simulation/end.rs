@@ -31,13 +31,13 @@ impl End {
     }
 }
 
-/// Whether faults have made an action lose so many agents that it was taken for poison: that is promised, too.
+/// Whether faults have cost an action so many agents that it was given up as poison: that is a promise, too.
 fn is_quarantined(seen: &Seen) -> bool {
     let states = (0..seen.record.actions.len()).map(|at| seen.record.action(ActionIndex::from_usize(at)));
     states.filter_map(|state| state.error.as_ref()).any(|error| error.kind == "poison")
 }
 
-/// The events of a run, but for those that tell who performed an attempt, and for how long.
+/// The events of a run, without those that name an attempt's agent and its time.
 fn events(seen: &Seen) -> BTreeSet<String> {
     let passing = ["action.started", "action.progressed", "action.unserved"];
     let kept = seen.log.iter().filter(|event| !passing.contains(&event.kind.as_str()));
@@ -76,7 +76,7 @@ pub(super) fn compare(simulation: &Arc<Simulation>, calm: &Arc<Simulation>) {
     let mut found = Vec::new();
     {
         let given_up = simulation.host.limits_met().given_up;
-        // An attempt whose message was given up has failed for that: that is promised, too.
+        // An attempt whose queue gave its message up has failed for that. This is a promise, too.
         let is_given_up = |id: &RunId| given_up.iter().any(|body| body.contains(&id.to_string()));
         let (witness, calm) = (simulation.witness(), calm.witness());
         let ended = |runs: &BTreeMap<RunId, Seen>| runs.keys().copied().collect::<BTreeSet<_>>();

@@ -1,4 +1,4 @@
-//! Whether the events of a run are a legal history: what may follow what.
+//! Whether the events of a run are a legal history: the legal successors of each event.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -124,7 +124,7 @@ pub(super) fn forbids_overlap(schedule: &Schedule) -> bool {
 }
 
 /// The events of a log that are still true when all is over: how the run ended, this time, and its actions. Subscribers
-/// may miss the others: a sender that comes back late publishes only what is still true.
+/// may miss the others: a sender that comes back late publishes only facts that still hold.
 pub(super) fn lasting(log: &[PublicEvent]) -> impl Iterator<Item = &PublicEvent> {
     const PASSING: [&str; 9] = [
         "run.started",

@@ -15,7 +15,7 @@ use super::life::Life;
 /// An attempt of an action of a run, under any fence.
 type Key = (RunId, ActionIndex, u32);
 
-/// Who has which message, and who performs what.
+/// The holders of messages, and the performers of attempts.
 #[derive(Default)]
 pub(super) struct Keeping {
     /// The messages of each attempt, by their numbers, each with the agent that received it last.
@@ -35,7 +35,8 @@ struct Performed {
 }
 
 impl Keeping {
-    /// An agent has received a message; gives who goes on with its attempt all the same, untold to stop.
+    /// An agent has received a message. Gives the agent that goes on with its attempt all the same, without an order to
+    /// stop.
     pub(super) fn received(&mut self, by: &Arc<Life>, delivery: &Delivered) -> Option<Arc<Life>> {
         let message = decode::<PerformMessage>(&delivery.body).ok()?;
         let number = delivery.id.clone();
@@ -43,21 +44,21 @@ impl Keeping {
         let messages = self.received.entry(key).or_default();
         let received = Received { by: by.clone(), times: delivery.receive_count };
         let before = messages.insert(number, received)?.by;
-        // Who has received another message of the attempt may perform that one.
+        // An agent that has received another message of the attempt may perform that one.
         let has_another = messages.values().any(|other| Arc::ptr_eq(&other.by, &before));
         let is_its = |by: &Arc<Life>| Arc::ptr_eq(by, &before);
         (!has_another && self.goes_on(key, is_its)).then_some(before)
     }
 
-    /// Whether the attempt has one message, and the agent on record has it by the last delivery: one that received it
-    /// again, and has not claimed it since, has it by an earlier one.
+    /// Whether the attempt has one message, and the owner has it by the last delivery. An owner that received the
+    /// message again, and has not claimed it since, has it by an earlier one.
     pub(super) fn only_holder(&self, key: Key, state: &ActionState) -> bool {
         let messages = self.received.get(&key).filter(|messages| messages.len() == 1);
         let has_it = |last: &Received| is_of(state, &last.by) && state.last.receive.max(1) == last.times;
         messages.is_some_and(|messages| messages.values().all(has_it))
     }
 
-    /// Whether such an agent performs the attempt, untold to stop.
+    /// Whether such an agent performs the attempt and has no order to stop.
     pub(super) fn goes_on(&self, key: Key, such: impl Fn(&Arc<Life>) -> bool) -> bool {
         let performed = self.performed.get(&key).into_iter().flatten();
         performed.filter(|one| !one.by.is_dead() && !one.stop.is_cancelled()).any(|one| such(&one.by))

@@ -1,7 +1,7 @@
-//! One life of one process: it may be held up, cut off and killed, at any await.
+//! One life of one process. The world may hold it up, cut it off and kill it, at any await.
 //!
 //! Every effect of a process on the world is a call of its host, and each call passes here. A dead process makes no
-//! further call, wherever its tasks stand: that is all that other processes can see of a death.
+//! further call, wherever its tasks stand. Other processes can see no more of a death.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Life {
         self.died.notified().await;
     }
 
-    /// Lets the living pass, those who are held up later, the dead never.
+    /// Lets a living process pass, a held-up one later, a dead one never.
     pub(super) async fn gate(&self) {
         loop {
             let held_up_until = {

@@ -1,4 +1,4 @@
-//! What happened, in order, with its virtual time.
+//! The log of a world: its steps in order, each with its virtual time.
 
 use std::fmt::{self, Write};
 use std::hash::{DefaultHasher, Hasher};

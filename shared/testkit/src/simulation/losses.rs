@@ -1,4 +1,5 @@
-//! Messages that are lost for good: which may be, and by when the sweeper must have made good what they were for.
+//! Messages that are lost for good: which of them the world may lose, and when the sweeper must have made up for the
+//! loss.
 
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
 use windlass_domain::ids::ActionIndex;
@@ -11,7 +12,8 @@ use super::catalogue::SW16;
 use super::witness::{Seen, Witness};
 use crate::memory::MemoryHost;
 
-/// From when a sweep is due until what it sends is there: a round each minute, of a sweeper that may have to be started again.
+/// The time from a due sweep until its messages are there. The sweeper makes a round each minute, and may have to be
+/// started again.
 const SWEPT_WITHIN: Millis = Millis::from_secs(240);
 
 /// Whether the sweeper makes up for the loss of this message. An agent reports an end once, and a caller asks once. A
@@ -56,7 +58,7 @@ impl Witness {
         }
     }
 
-    /// Looks for what should have been sent again by now. There have been no faults since `well_at`.
+    /// Looks for messages that should have been resent by now. There have been no faults since `well_at`.
     pub(super) fn look_at_overdue(&mut self, host: &MemoryHost, well_at: Timestamp, now: Timestamp) {
         let open = self.runs.values().filter(|seen| !seen.record.status.is_final());
         let late = open.filter_map(|seen| Some((seen.record.id, overdue(seen, host, well_at, now)?)));
@@ -86,8 +88,8 @@ fn overdue(seen: &Seen, host: &MemoryHost, well_at: Timestamp, now: Timestamp) -
     Some(format!("action {} is queued since {:?} and has no message at {now}", action.0, run.action(action).queued_at))
 }
 
-/// When a queued attempt is to be sent again, in case its message was lost: after ten minutes, twenty, forty and so on, the
-/// first time at which there were no faults.
+/// When a queued attempt must be resent, in case its message was lost. Of ten minutes, twenty, forty and so on it is
+/// the first mark after the last fault.
 fn due_again(run: &Run, action: ActionIndex, well_at: Timestamp) -> Option<Timestamp> {
     let from = run.action(action).waits_since()?;
     let mut wait = Millis(REISSUE_QUEUED_AFTER_MS);

@@ -1,4 +1,4 @@
-//! Whether agents stop what they could not keep: an attempt whose message may be with another agent.
+//! Whether agents stop attempts that they could not keep, because another agent may have the message.
 
 use std::sync::Arc;
 

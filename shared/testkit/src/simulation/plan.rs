@@ -44,14 +44,14 @@ pub struct PlannedTask {
     pub input: Value,
 }
 
-/// A run that a client asks for until it is answered.
+/// A run that a client asks for until it has an answer.
 #[derive(Debug, Clone)]
 pub struct PlannedRun {
     /// The place of its task.
     pub task: usize,
-    /// By what it is known, and its idempotency key.
+    /// Its name, and its idempotency key.
     pub key: String,
-    /// When it is asked for.
+    /// When its caller asks for it.
     pub at: Duration,
     /// The client gives up when there is no answer the first time.
     pub gives_up: bool,
@@ -88,7 +88,7 @@ pub struct Fleet {
     pub visibility: Duration,
     /// How long an agent holds a message before it leases the attempt instead.
     pub lease_after: Duration,
-    /// How often the due index is read.
+    /// How often the sweeper reads the due index.
     pub sweep_every: Duration,
 }
 
@@ -108,7 +108,7 @@ pub struct Strike {
     pub who: &'static str,
     /// Which call of theirs, from 0, all lives counted together.
     pub call: u64,
-    /// Before it is made, or after it was answered.
+    /// Before the call, or after its answer.
     pub after: bool,
 }
 
@@ -117,7 +117,7 @@ pub struct Strike {
 pub struct Act {
     /// How long it takes.
     pub takes: Duration,
-    /// How long it goes on after it was asked to stop.
+    /// How long it goes on after the order to stop.
     pub stops_within: Duration,
     /// It says once how far it has come.
     pub says_progress: bool,
@@ -126,7 +126,7 @@ pub struct Act {
 }
 
 impl Act {
-    /// One that succeeds after that time, and stops at once if it is asked to.
+    /// An act that succeeds after that time, and stops at once on an order.
     pub fn succeeding(takes: Duration, output: Value) -> Self {
         Self { takes, stops_within: ms(1), says_progress: false, ends: Outcome::Succeeded { output } }
     }
@@ -157,7 +157,7 @@ pub struct Faults {
     pub duplicates: u32,
     /// It is late.
     pub delays: u32,
-    /// It is lost for good, if it is one that the sweeper can make good.
+    /// It is lost for good, if the sweeper can make up for it.
     pub losses: u32,
     /// The longest such delay.
     pub delay: Duration,
@@ -169,7 +169,7 @@ pub struct Faults {
     pub drops_take_messages: bool,
     /// When everything is off, and for how long.
     pub blackout: Option<(Duration, Duration)>,
-    /// Deaths that are not left to chance.
+    /// Deaths that do not depend on chance.
     pub strikes: Vec<Strike>,
 }
 
@@ -178,19 +178,19 @@ pub struct Faults {
 pub struct Plan {
     /// From which all chance is drawn.
     pub seed: u64,
-    /// What kind of world it is.
+    /// The kind of the world.
     pub kind: Kind,
     /// The tasks.
     pub tasks: Vec<PlannedTask>,
-    /// The runs that are asked for.
+    /// The runs that callers ask for.
     pub runs: Vec<PlannedRun>,
     /// The processes.
     pub fleet: Fleet,
-    /// What befalls them.
+    /// The faults of this world.
     pub faults: Faults,
     /// The limits of the queues.
     pub limits: Limits,
-    /// What attempts do; absent: what the seed says.
+    /// The acts of attempts; absent: the seed draws them.
     pub acts: Option<fn(u64, &Attempt) -> Act>,
     /// How long after the last fault everything must have ended.
     pub patience: Duration,
@@ -337,7 +337,7 @@ impl Limits {
     /// Those of the queues in `infra/`.
     pub const STACK: Self = Self { queues: QueueLimits::STACK, pools: QueueLimits::STACK };
 
-    /// Small enough to be met, in some worlds, where what is promised holds under small ones.
+    /// Small enough that some worlds meet it, where the promises hold under small limits.
     fn of(chance: &Chance, fleet: &mut Fleet, faults: &mut Faults) -> Self {
         let mut limits = Self::STACK;
         match chance.between(0..10) {
@@ -345,7 +345,7 @@ impl Limits {
                 // An agent that leases a long-held attempt too late loses it.
                 let lease_after = Millis::from_secs(chance.between(60..600));
                 fleet.lease_after = lease_after.as_duration();
-                // The last extension is for 30 s, and a lease is asked for within 5 s.
+                // The last extension is for 30 s, and the agent asks for a lease within 5 s.
                 limits.pools.hidden = Some(Millis(lease_after.0 + chance.between(36_000..42_000)));
                 // So that some are too late.
                 if chance.hits(300_000) {

@@ -63,7 +63,7 @@ impl Part {
     }
 }
 
-/// A process as those see it who do something to it from outside.
+/// A process, as the forces outside see it that act on it.
 #[derive(Clone)]
 struct Running {
     life: Arc<Life>,
@@ -237,7 +237,7 @@ async fn turn_off(simulation: Arc<Simulation>, begins: Duration, places: Vec<(Pa
     }
 }
 
-/// The clients: each asks for its run until it is answered, and for something else later.
+/// The clients: each asks for its run until it has an answer, and for something else later.
 pub(super) fn clients(simulation: &Arc<Simulation>) -> Vec<BoxFuture<'static, ()>> {
     let of = |run: &PlannedRun| -> BoxFuture<'static, ()> { Box::pin(client(simulation.clone(), run.clone())) };
     simulation.plan.runs.iter().map(of).collect()
@@ -246,7 +246,7 @@ pub(super) fn clients(simulation: &Arc<Simulation>) -> Vec<BoxFuture<'static, ()
 async fn client(simulation: Arc<Simulation>, planned: PlannedRun) {
     let chance = Chance::of(simulation.plan.seed, &planned.key);
     tokio::time::sleep(planned.at).await;
-    // A client that gives up may leave a run that no client knows of.
+    // A client that gives up may leave a run that no client knows.
     let gives_up = planned.gives_up || simulation.plan.kind == Kind::Timed && chance.hits(100_000);
     let patience = if gives_up { 1 } else { usize::MAX };
     let mut run = None;
@@ -265,7 +265,7 @@ async fn client(simulation: Arc<Simulation>, planned: PlannedRun) {
     }
 }
 
-/// Asks once; gives the run if that was answered.
+/// Asks once; gives the run if there is an answer.
 async fn ask_for_run(simulation: &Arc<Simulation>, planned: &PlannedRun, chance: &Chance) -> Option<RunId> {
     tokio::time::sleep_until(lights(simulation)).await;
     let task = &simulation.plan.tasks[planned.task];
@@ -293,7 +293,7 @@ async fn ask_for_run(simulation: &Arc<Simulation>, planned: &PlannedRun, chance:
     }
 }
 
-/// Asks for something until it is answered, by yes or no.
+/// Asks for something until it has an answer, yes or no.
 async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: Asked) {
     for _ in 0..MAX_ASKS {
         let request = match asked {
@@ -323,8 +323,8 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
     }
 }
 
-/// Has a coordinator do something; nothing if it dies over it, or if the caller hangs up: then what the coordinator does for it is
-/// dropped, wherever it waits.
+/// Lets a coordinator do something; none if it dies over it, or if the caller hangs up. Then the coordinator drops the
+/// work, wherever it waits.
 async fn by_coordinator<T: Send + 'static, F>(
     simulation: &Arc<Simulation>,
     name: &str,

@@ -21,7 +21,7 @@ use windlass_engine::ports::{
 
 use super::bug::Bug;
 
-/// How long a commit is away while what follows from it is sent already.
+/// How long a commit is delayed while its effects are sent already.
 const LATE: Duration = Duration::from_secs(5);
 /// By how much a lease is too long.
 const DAY: Millis = Millis::from_secs(24 * 3600);
@@ -39,7 +39,7 @@ struct Saboteur {
 }
 
 impl Saboteur {
-    /// The message that the process gets in place of the one that it received.
+    /// The message that the process gets instead of the received one.
     async fn forged(&self, queue: &QueueName, received: Received) -> Received {
         let now = self.inner.clock.now();
         match (queue, self.bug) {
@@ -57,7 +57,7 @@ impl Saboteur {
         }
     }
 
-    /// The report as the record expects it, or the claim above what the record knows.
+    /// The report as the record expects it, or the claim above the record's `last`.
     async fn forged_input(&self, body: &str) -> Option<String> {
         let InboxMessage::Run { v, run, mut input, caller } = decode(body).ok()? else { return None };
         let record = self.inner.runs.load(&run).await.ok()??;
@@ -85,7 +85,7 @@ impl Saboteur {
         Some(encode(&InboxMessage::Run { v, run, input, caller }))
     }
 
-    /// The record that is written in place of `after`.
+    /// The record that the saboteur writes instead of `after`.
     fn forged_record(&self, before: &Run, after: &Run) -> Run {
         let mut forged = after.clone();
         let changed = |change: fn(&ActionState, &mut ActionState)| {

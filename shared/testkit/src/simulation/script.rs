@@ -1,5 +1,5 @@
-//! What attempts do: how long they take and how they end depends on the seed, the run, the action and the attempt alone,
-//! so that an attempt that is performed twice does the same twice.
+//! The work of attempts. Its length and its end depend only on the seed, the run, the action and the attempt. So an
+//! attempt that two agents perform does the same twice.
 
 use std::sync::Arc;
 use std::time::Duration;

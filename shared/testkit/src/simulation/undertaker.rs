@@ -1,4 +1,4 @@
-//! The process manager's other source: what the pools' queues have given up.
+//! The process manager's other source: the messages that the pools' queues have given up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ const VISIBILITY: Duration = Duration::from_secs(30);
 const WAIT: Duration = Duration::from_secs(20);
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Has the process manager handle what a pool gave up, as a queue's event source mapping has.
+/// Lets the process manager handle the messages that a pool gave up, as a queue's event source mapping does.
 pub(super) async fn run(ports: Ports, given_up: Ports, definitions: Arc<Definitions>, shutdown: &CancellationToken) {
     let manager = ProcessManager::new(ports, definitions);
     let pool = QueueName::Pool(PoolName::default());

@@ -1,5 +1,5 @@
-//! The host as one life of one process reaches it: calls take their time, are refused, go unanswered, meet conflicts, and
-//! their caller may die before or after each of them.
+//! The host as one life of one process reaches it. Calls take their time, fail, go unanswered or meet conflicts. The
+//! caller may die before or after each of them.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,7 +27,7 @@ use super::witness::Acknowledged;
 use super::world::Simulation;
 use crate::memory::MemoryHost;
 
-/// The longest that an answer is waited for when a call is slow or its caller cut off.
+/// The longest wait for an answer, when a call is slow or its caller is cut off.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The ports of one life.
@@ -44,7 +44,8 @@ impl Wire {
         Self::over(simulation, life, &simulation.host)
     }
 
-    /// The ports of one life, whose queues hold what the queues of the same names have given up.
+    /// The ports of one life to the dead-letter queues. Each queue holds the messages that the queue of the same name
+    /// has given up.
     pub(super) fn given_up(simulation: &Arc<Simulation>, life: &Arc<Life>) -> Ports {
         Self::over(simulation, life, &simulation.host.given_up())
     }

@@ -23,7 +23,7 @@ use super::history::{self, History};
 use super::keeping::Keeping;
 use crate::memory::MemoryHost;
 
-/// Actions of a run that is looked at each time one of its messages is acknowledged.
+/// The witness does not look at a run with more actions than this at each acknowledgement.
 const WIDE: usize = 64;
 
 /// An invariant that did not hold, and when.
@@ -75,13 +75,13 @@ pub(super) struct Witness {
     /// Attempts that were sent to their pool.
     sent: BTreeSet<(RunId, ActionIndex, u32)>,
     pub(super) broken: Vec<Broken>,
-    /// Attempts that were begun more than once.
+    /// Attempts that began more than once.
     pub(super) repeats: u64,
     /// Every performance, in the order in which they began.
     pub(super) performed: Vec<Performed>,
     /// Attempts whose message was lost, and none sent since.
     pub(super) lost: BTreeSet<(RunId, ActionIndex, u32)>,
-    /// How often a run was looked at for what is forgotten.
+    /// How often the witness has looked at a run for forgotten work.
     looks: usize,
     pub(super) keeping: Keeping,
 }
@@ -223,7 +223,7 @@ impl Witness {
         }
     }
 
-    /// An agent begins to perform; gives the place of it among all that was performed.
+    /// An agent begins to perform; gives the attempt's place among all performed ones.
     pub(super) fn begins(&mut self, attempt: &Attempt, by: &str, now: Timestamp) -> usize {
         let (run, of, by) = (attempt.run, attempt.of, by.to_owned());
         let queued = self.runs.get(&run).and_then(|seen| seen.record.action(of.action).queued_at);
@@ -292,7 +292,7 @@ impl Witness {
         }
     }
 
-    /// The sweeper sends an attempt again of which its queue gave up another message than the one that counts.
+    /// The sweeper resends an attempt whose queue gave up another message than the owner's.
     fn is_given_up(&mut self, run: RunId, input: &Input) {
         if let (Some(seen), Input::DeadLettered { action, delivery, .. }) = (self.runs.get(&run), input)
             && seen.record.action(*action).last.issue != delivery.issue
@@ -323,7 +323,7 @@ impl Witness {
             QueueName::Control { .. } | QueueName::DeadLetter => return,
         };
         let Some(seen) = self.runs.get(&run) else { return };
-        // A wide run is looked at now and then: each look costs what it is wide.
+        // The witness looks at a wide run now and then, because each look costs as much as the run is wide.
         self.looks += 1;
         if !self.looks.is_multiple_of(1 + seen.record.actions.len() / WIDE) {
             return;

@@ -1,4 +1,4 @@
-//! A world as it stands: its host, its weather, its log, and the witness of all that happens in it.
+//! A world as it stands: its host, its weather, its log, and its witness.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ use crate::memory::MemoryHost;
 
 /// When every world begins: 2026-03-01T00:00:00Z.
 const BEGINS: Timestamp = Timestamp::from_millis(1_772_323_200_000);
-/// How often it is looked whether all has come to its end.
+/// How often the world looks whether all runs have ended.
 pub(super) const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// One world.
@@ -33,7 +33,7 @@ pub(super) struct Simulation {
     pub(super) log: Log,
     witness: Mutex<Witness>,
     pub(super) faults: Mutex<BTreeMap<&'static str, u64>>,
-    /// The calls that were made, by who makes them.
+    /// The calls, by caller.
     pub(super) calls: Mutex<BTreeMap<String, u64>>,
     began: Instant,
 }
@@ -132,7 +132,7 @@ impl Simulation {
         }
     }
 
-    /// Whether all is over, and no message is left that anything could follow from.
+    /// Whether all is over, and no message is left that could change anything.
     pub(super) fn is_at_rest(&self) -> bool {
         self.is_over() && !self.host.has_message(|queue| matches!(queue, QueueName::Pool(_)))
     }

@@ -34,8 +34,8 @@ fn nothing_starts_after_the_deadline() {
     }
 }
 
-/// An agent keeps the run's deadline too, by its own clock, and may be faster than the wake: that is the run's end by its
-/// deadline, not a failure of the action, and no attempt follows. An attempt that met its own timeout is another matter.
+/// An agent keeps the run's deadline too, by its own clock, and may be faster than the wake. Then the deadline ends the
+/// run: the action has not failed, and no attempt follows. An attempt that met its own timeout is another matter.
 #[test]
 fn attempt_that_met_the_deadline_ends_the_run() {
     let timed_out = || Outcome::TimedOut { error: ErrorInfo::new("timeout", "too long") };

@@ -11,7 +11,7 @@ use windlass_testkit::world::World;
 
 use crate::steps::{chain, diamond, failed, outstanding_of, succeeded, world};
 
-/// A host that loses what one commit sends, delivers its input again, and goes on until nothing is left to do.
+/// A host that loses the messages of one commit, delivers its input again, and goes on until nothing is left to do.
 /// Every attempt that arrives is performed. A resend is claimed before, as an agent does it.
 struct Faulty {
     world: World,
@@ -112,7 +112,7 @@ impl Faulty {
         (self.world.run.status, actions.collect())
     }
 
-    /// The lasting events, by what they say of whom.
+    /// The lasting events, by kind and subject.
     fn ends_told(&self) -> BTreeSet<String> {
         let lasting = |event: &&Fact| match &event.kind {
             FactKind::RunStarted { .. }

@@ -33,7 +33,7 @@ fn check_output(output: &str, given: Value, expected: Result<Value, &str>) {
 }
 
 #[test]
-fn output_of_a_run_is_evaluated_at_its_end() {
+fn run_output_is_evaluated_at_its_end() {
     check_output("\"${{ actions.a.output.rows }}\"", json!({ "rows": 7 }), Ok(json!(7)));
     check_output("{ of: \"${{ actions.a.status }}\" }", json!(null), Ok(json!({ "of": "succeeded" })));
     check_output("\"${{ actions.a.output.rows }}\"", json!({ "lines": 7 }), Err("rows"));

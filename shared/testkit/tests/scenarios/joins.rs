@@ -28,11 +28,11 @@ fn diamond_with_an_allowed_fault_joins_once() {
     assert_eq!(times(&world, "run.succeeded_with_faults", None), 1);
 }
 
-/// One row of the table of joins: the trigger, how the two needs end, and what becomes of the action that needs them
-/// after the first and after the second.
+/// One row of the table of joins: the trigger, the ends of the two needs, and their dependent's status after each of
+/// these ends.
 type Join = (Trigger, [char; 2], [ActionStatus; 2]);
 
-/// `s` succeeded, `f` failed, `a` failed where it is allowed, `t` timed out, `k` skipped by its condition.
+/// `s` succeeded, `f` failed, `a` failed and was allowed to, `t` timed out, `k` skipped by its condition.
 fn join(trigger: Trigger, ends: [char; 2]) -> [ActionStatus; 2] {
     let need = |end: char| ActionSketch {
         allow_failure: end == 'a',
@@ -93,7 +93,7 @@ fn trigger_decides_what_a_join_waits_for() {
 }
 
 #[test]
-fn room_goes_to_ready_actions_in_the_authors_order() {
+fn room_goes_to_actions_in_author_order() {
     let mut world = world(&Sketch { max_parallel: Some(2), ..Sketch::of(vec![ActionSketch::default(); 5]) });
     let sent = |decision: &Change| performs(&decision.commands).iter().map(|sent| sent.of.action.0).collect::<Vec<_>>();
     let decision = give(&mut world, &Input::Start);

@@ -11,7 +11,7 @@ use crate::steps::{
     begun, claim, completed, finish, give, kill, kinds, repeated, report, started, status, stops, succeeded,
 };
 
-/// Two actions, of which agent 1 performs the first.
+/// Two actions; agent 1 performs the first.
 fn two() -> World {
     let mut world = begun(&Sketch::of(vec![ActionSketch::default(); 2]));
     started(&mut world, "a0");
@@ -52,7 +52,7 @@ fn repeated_report_tells_no_kill_beside_it() {
 
 /// The agent performs it: only its own word ends it before the time is up.
 #[test]
-fn owner_that_claims_again_is_told_to_report() {
+fn owner_that_claims_again_must_report() {
     let mut world = begun(&Sketch::of(vec![ActionSketch::default()]));
     let of = report("a0", "1.0.2", 1);
     give(&mut world, &claim(&of, 1));

@@ -43,7 +43,7 @@ fn claim_is_confirmed_with_a_greater_fence() {
     let change = give(&mut world, &claim(&of, 5));
     let [confirm] = &confirms(&change)[..] else { panic!("{change:?}") };
     assert_eq!((confirm.asked, confirm.fence, confirm.until, confirm.losses), (5, 2, None, 1));
-    // Asked again because the answer was lost, it is answered as it was and changes nothing.
+    // A claim that comes again because its answer was lost gets the same answer and changes nothing.
     let again = give(&mut world, &claim(&of, 5));
     assert_eq!((again.facts.len(), confirms(&again)), (0, vec![confirm.clone()]));
     let late = world.give(&claim(&report("a0", "1.0.1", 3), 1));
@@ -153,7 +153,7 @@ fn renewal_that_comes_again_extends_nothing() {
 }
 
 #[test]
-fn refused_end_of_the_owners_message_gives_it_time() {
+fn refused_end_gives_the_owner_time() {
     let mut world = one();
     started(&mut world, "a0");
     let twin = report("a0", "1.0.1", 2);
@@ -168,7 +168,7 @@ fn refused_end_of_the_owners_message_gives_it_time() {
 }
 
 #[test]
-fn word_of_a_lost_agent_takes_the_loss_back() {
+fn word_of_lost_agent_takes_back_the_loss() {
     let mut world = one();
     let first = started(&mut world, "a0");
     let second = report("a0", "1.0.2", 2);

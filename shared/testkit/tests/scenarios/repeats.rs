@@ -44,7 +44,7 @@ fn repeated_report_resends_what_it_queued() {
     assert_eq!(performs(&repeated(&world, &done).commands).len(), 1, "an agent has the other one");
 }
 
-/// Both come in one batch: what the first one sends is sent once the batch is committed.
+/// Both come in one batch: the messages of the first one leave once the batch is committed.
 #[test]
 fn repeat_within_a_batch_sends_nothing_twice() {
     let world = begun(&diamond());
@@ -64,7 +64,7 @@ fn retry_that_waits_has_its_timer_again() {
     assert_eq!((kinds(&again.facts), again.commands), (vec!["action.retrying"], vec![timer]));
 }
 
-/// An agent that knows only the queues begins what was handed back without a claim, and hands it back in its turn.
+/// An agent that knows only the queues begins a handed-back attempt without a claim, and hands it back in its turn.
 #[test]
 fn hand_back_resends_under_a_new_issue() {
     let mut world = begun(&chain(1));
@@ -111,7 +111,7 @@ fn end_is_published_again() {
 
 /// A timer and a resumption may end a run, and their process manager may die.
 #[test]
-fn end_by_a_timer_or_resumption_is_published_again() {
+fn end_by_timer_or_resume_is_published_again() {
     let waits = ActionSketch { queue_timeout: Some(Millis::from_secs(60)), ..ActionSketch::default() };
     let mut late = begun(&Sketch::of(vec![waits]));
     late.pass(Millis::from_secs(60));

@@ -24,7 +24,7 @@ fn wrong_password_has_one_attempt() {
 
 /// An output that no reader of records could read again is a failure, and another attempt would give the same.
 #[test]
-fn output_that_is_nested_too_deep_fails_at_once() {
+fn too_deep_output_fails_at_once() {
     let nested = |levels: usize| (0..levels).fold(json!("x"), |inner, _| json!([inner]));
     for (levels, expected) in [(MAX_VALUE_DEPTH, RunStatus::Succeeded), (MAX_VALUE_DEPTH + 1, RunStatus::Failed)] {
         let mut world = world(&of_one(RetrySketch { attempts: None, ..RetrySketch::limited(1) }));
@@ -61,7 +61,7 @@ fn connection_reset_is_retried_at_doubling_delays() {
     assert_eq!((world.run.status, world.run.action(ActionIndex(0)).attempt()), (RunStatus::Failed, 9));
 }
 
-/// Scenario 7, its second part, with jitter: the schedule is spread, and it is the same whenever it is decided.
+/// Scenario 7, its second part, with jitter: the delays are spread, and the same in each decision.
 #[test]
 fn jittered_schedule_is_bounded_and_repeatable() {
     let source = json!({ "task": "jitter", "actions": { "a0": {
@@ -163,9 +163,9 @@ fn pause_from_before_a_resume_changes_nothing() {
     assert_eq!(times(&world, "run.paused", None), 2);
 }
 
-/// It ended while it was paused. The retry begins it as one that runs, and what was asked before is not of this life.
+/// It ended while it was paused. The retry begins the run as a running one, and earlier requests are not of this life.
 #[test]
-fn request_from_before_a_retry_neither_pauses_nor_resumes() {
+fn request_before_a_retry_neither_pauses_nor_resumes() {
     let mut world = world(&of_one(RetrySketch::limited(1)));
     give(&mut world, &Input::Start);
     give(&mut world, &pause(0, 0));
@@ -186,7 +186,7 @@ fn request_from_before_a_retry_neither_pauses_nor_resumes() {
 /// One commit may hold the end of a pause, the next one and its end. Each is an event of its own, also when it is published
 /// again.
 #[test]
-fn each_pause_and_its_end_keeps_its_own_id() {
+fn each_pause_and_resume_keeps_its_id() {
     let mut world = world(&of_one(RetrySketch::limited(1)));
     give(&mut world, &Input::Start);
     let [first, resumed] = [pause(0, 0), Input::Resume { pauses: 1 }].map(|input| {

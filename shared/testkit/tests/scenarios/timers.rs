@@ -1,4 +1,4 @@
-//! What time alone does, to the millisecond.
+//! The effects of time alone, to the millisecond.
 
 use serde_json::json;
 use windlass_domain::ids::ActionIndex;
@@ -44,7 +44,7 @@ fn queued_attempt_is_resent_at_doubling_marks() {
 
 /// A mark of one action is not forgotten because the timer of another comes.
 #[test]
-fn timer_of_one_action_keeps_the_marks_of_others() {
+fn timer_of_one_action_keeps_other_marks() {
     let retried = ActionSketch { retry: RetrySketch::limited(9), ..ActionSketch::default() };
     let mut world = begun(&Sketch::of(vec![ActionSketch::default(), retried]));
     world.pass(Millis(REISSUE_QUEUED_AFTER_MS - 500));
@@ -57,7 +57,7 @@ fn timer_of_one_action_keeps_the_marks_of_others() {
 }
 
 #[test]
-fn recorded_run_that_did_not_begin_is_begun_by_a_sweep() {
+fn sweep_begins_a_recorded_run() {
     let mut world = world(&chain(1));
     assert_eq!(world.run.wake_at, Some(world.now.plus(Millis(START_AGAIN_AFTER_MS))));
     world.pass(Millis(START_AGAIN_AFTER_MS));
@@ -94,9 +94,9 @@ fn wake_is_exact_after_a_timer() {
     assert_eq!((status(&world, "a0"), world.run.wake_at), (ActionStatus::Queued, deadline));
 }
 
-/// A timer beyond the longest delay of a queue is left to the index of due runs.
+/// The index of due runs keeps a timer beyond the longest delay of a queue.
 #[test]
-fn timer_is_sent_if_a_queue_can_delay_it() {
+fn timer_within_a_queues_delay_is_sent() {
     for (timeout, expected) in [(MAX_DELAY_MS, 1), (MAX_DELAY_MS + 1000, 0)] {
         let mut world = world(&Sketch { timeout: Some(Millis(timeout)), ..chain(1) });
         let change = give(&mut world, &Input::Start);
@@ -105,7 +105,7 @@ fn timer_is_sent_if_a_queue_can_delay_it() {
     }
 }
 
-/// An agent may begin what it gets without a look at the record, but for an attempt whose wait may be over by then.
+/// An agent may begin a fresh message without a look at the record, but not if the attempt's wait may be over by then.
 #[test]
 fn attempt_with_a_short_wait_must_be_claimed() {
     for (wait, issue) in [(CLAIM_BELOW_MS - 1, 1), (CLAIM_BELOW_MS, 0), (CLAIM_BELOW_MS + 1, 0)] {
@@ -149,7 +149,7 @@ fn untaken_attempt_says_why() {
     }
 }
 
-/// A checkpoint that is too large is refused where it was saved, and people who look at the action see it.
+/// The agent refuses a checkpoint that is too large, and people who look at the action see that.
 #[test]
 fn refused_checkpoint_shows_in_the_progress() {
     let mut world = begun(&chain(1));

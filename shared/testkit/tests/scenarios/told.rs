@@ -36,7 +36,7 @@ fn history_is_in_the_order_of_commits() {
 }
 
 #[test]
-fn end_after_a_cancellation_is_told_after_it() {
+fn history_shows_end_after_cancellation() {
     let mut world = begun(&Sketch::of(vec![ActionSketch::default(), ActionSketch::default()]));
     give(&mut world, &cancel(0));
     let back = hand_back(&counting(&world, "a0"));
@@ -53,7 +53,7 @@ fn end_after_a_cancellation_is_told_after_it() {
 }
 
 #[test]
-fn unserved_pool_is_told_after_the_queueing() {
+fn history_shows_unserved_pool_after_queueing() {
     let mut world = begun(&diamond());
     finish(&mut world, "a0", succeeded());
     let (pool, since) = (world.definition.action(ActionIndex(1)).pool.clone(), world.now);
@@ -83,7 +83,7 @@ fn facts_of_one_action_stand_together() {
     assert_eq!(told(&late), expected);
 }
 
-/// The first few, and how many more. What was allowed to fail is not among them.
+/// The first few, and how many more. An action that was allowed to fail is not among them.
 #[test]
 fn failed_run_names_what_failed_it() {
     for (count, expected) in [

@@ -43,7 +43,7 @@ fn first_of(of: ActionAt) -> Report {
     Report { action: of.action, delivery, message: message_of(delivery), agent: agent_of(0) }
 }
 
-/// Completes all that is sent, without checks on the way.
+/// Completes all sent attempts, without checks on the way.
 fn run_through(definition: &Definition, in_order: bool) -> Run {
     let mut world = World::new(definition.clone(), Origin::Request, "wide");
     let mut open: VecDeque<Input> = [Input::Start].into();

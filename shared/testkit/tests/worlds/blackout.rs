@@ -58,12 +58,12 @@ fn check(seed: u64, losses: u32) {
 }
 
 #[test]
-fn a_thousand_open_runs_have_ended_five_minutes_after_all_was_off_for_two_hours() {
+fn thousand_runs_end_five_minutes_after_a_blackout() {
     in_each(seeds(1, 1), |seed| check(seed, 0));
 }
 
 /// On its return the sweeper resends a message that was lost just before, without waiting for the doubled time.
 #[test]
-fn messages_lost_before_a_blackout_are_resent_on_return() {
+fn messages_lost_before_a_blackout_are_resent() {
     in_each(seeds(1, 1), |seed| check(100 + seed, 50_000));
 }

@@ -127,7 +127,7 @@ fn statuses(run: &Run) -> Vec<ActionStatus> {
 }
 
 #[test]
-fn the_diamond_ends_the_same_whoever_dies_at_whatever_call() {
+fn diamond_ends_the_same_despite_any_crash() {
     use ActionStatus::{Failed, Succeeded};
     let who = &["manager", "api.run", "agent"];
     let story = Story { task: diamond(), acts: act_of_diamond, who, calm: Calm::EndsAlike };
@@ -142,7 +142,7 @@ fn the_diamond_ends_the_same_whoever_dies_at_whatever_call() {
 }
 
 #[test]
-fn a_deadline_ends_the_run_the_same_whoever_dies_at_whatever_call() {
+fn deadline_ends_the_run_despite_any_crash() {
     use ActionStatus::{Cancelled, Succeeded, TimedOut};
     let who = &["manager", "api.run", "agent", "sweeper"];
     let story = Story { task: six_steps(), acts: act_of_steps, who, calm: Calm::Unasked };

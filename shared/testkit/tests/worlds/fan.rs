@@ -9,7 +9,7 @@ use windlass_testkit::simulation::{Act, Calm, Faults, Fleet, Plan};
 
 use super::{live, run, task};
 
-/// Actions, unless another number is asked for; the join is one of them.
+/// Actions, unless the environment names another number; the join is one of them.
 const ACTIONS: usize = if cfg!(debug_assertions) { 300 } else { 1_500 };
 const WINDOW: usize = 500;
 
@@ -18,7 +18,7 @@ fn act(_: u64, attempt: &Attempt) -> Act {
 }
 
 #[test]
-fn a_wide_fan_joins_once_and_keeps_to_its_window() {
+fn wide_fan_joins_once_within_its_window() {
     let asked = std::env::var("WINDLASS_FAN").ok();
     let wide = asked.map_or(ACTIONS, |asked| asked.parse().expect("WINDLASS_FAN is a number"));
     let mut actions = Map::new();

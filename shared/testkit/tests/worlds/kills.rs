@@ -16,10 +16,10 @@ use super::{in_each, live, run, seeds, task};
 const RUNS: u64 = 100;
 /// How soon a kill is acknowledged by a program that listens: it takes up to 300 ms of them itself.
 const LISTENING: u64 = 2_000;
-/// How much later by one that does not.
+/// How much later an action acknowledges that does not listen.
 const GRACE: u64 = 10_000;
 
-/// Spread by the number: what a run's length, its kill and its way of stopping are drawn from.
+/// Spread by the number, from which a run's length, its kill and its way of stopping are drawn.
 fn spread(of: u64) -> u64 {
     let mixed = (of ^ (of >> 31)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^ (mixed >> 29)
@@ -72,7 +72,7 @@ fn at(log: &[PublicEvent], kind: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(at.as_millisecond()))
 }
 
-/// It ended cancelled, or as it had ended before the kill came; nothing of it is performed after its end.
+/// It ended cancelled, or as it had ended before the kill came. No agent performs any of it after its end.
 fn check(verdict: &Verdict, (run, log): &(Run, Vec<PublicEvent>)) {
     let seed = verdict.seed;
     let cancelling = at(log, "run.cancelling");
@@ -93,7 +93,7 @@ fn acknowledged_after((_, log): &(Run, Vec<PublicEvent>)) -> Option<u64> {
 
 /// 10,000 interleavings.
 #[test]
-fn a_kill_is_acknowledged_in_time_and_nothing_runs_afterwards() {
+fn kill_is_acknowledged_in_time_and_is_final() {
     in_each(seeds(100, 2), |seed| {
         let faults = Faults { last: Duration::from_mins(3), latency: Duration::from_millis(20), ..Faults::default() };
         let verdict = live(&plan(seed, faults), Calm::Unasked);

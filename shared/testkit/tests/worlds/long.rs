@@ -39,7 +39,8 @@ fn check_one_owner(verdict: &Verdict) {
     let state = record.action(ActionIndex(0));
     let seed = verdict.seed;
     assert_eq!((record.status, state.attempt(), state.fence), (RunStatus::Succeeded, 1, 1), "seed {seed}");
-    // A message that its queue delivers twice at once may be begun by two: one of them is stopped when the other was heard.
+    // Two agents may begin a message that its queue delivers twice at once: the process manager stops one when the
+    // other reports.
     let lasting = verdict
         .performed
         .iter()
@@ -50,7 +51,7 @@ fn check_one_owner(verdict: &Verdict) {
 }
 
 #[test]
-fn without_faults_it_is_sent_once_and_leased_for_the_rest_of_its_time() {
+fn long_attempt_is_sent_once_and_then_leased() {
     let verdict = simulated(&plan(0, Faults::default()), Calm::Unasked, true);
     check_one_owner(&verdict);
     assert_eq!(sent(&verdict), 1);
@@ -58,9 +59,9 @@ fn without_faults_it_is_sent_once_and_leased_for_the_rest_of_its_time() {
     assert!((RENEWALS..=RENEWALS * 3 / 2 + 10).contains(&written), "written {written} times");
 }
 
-/// Messages that are late, out of order and delivered twice, for all of its time: nothing is begun again.
+/// Messages that are late, out of order and delivered twice, for all of its time. No agent begins anything again.
 #[test]
-fn messages_that_are_late_or_repeated_do_not_begin_it_again() {
+fn late_or_repeated_messages_begin_nothing_again() {
     in_each(seeds(3, 0), |seed| {
         let (last, delay) = (LASTS, Duration::from_secs(30));
         let faults = Faults {
@@ -75,7 +76,7 @@ fn messages_that_are_late_or_repeated_do_not_begin_it_again() {
     });
 }
 
-/// Anything may fail: it may be begun again, but it ends once, as one attempt.
+/// Anything may fail. An agent may begin it again, but it ends once, as one attempt.
 #[test]
 fn long_action_is_one_attempt_despite_faults() {
     in_each(seeds(3, 0), |seed| {

@@ -50,7 +50,7 @@ fn write(layout: &mut Layout, before: &Pages, after: &Run, all: bool) -> Written
     Written { head_bytes: item_bytes(&encode(after, beside(layout, recent), &mut outgoing)), page_bytes }
 }
 
-/// What stands in the pages and, where they are newer, in the head is the run.
+/// The states of the pages, and the newer ones of the head, together are the run.
 fn check_whole(layout: &Layout, run: &Run) {
     let base = Pages::new(run.actions.len());
     let under = layout.pages.iter().zip(base.shared());
@@ -108,8 +108,8 @@ fn retried_run_gets_new_pages() {
     check_whole(&layout, &later);
 }
 
-/// A fan of that many actions from its creation to its end: all are queued at once, and performed by so many agents at
-/// a time; ten reports are one transition. Gives the write units of an action.
+/// A fan of that many actions from its creation to its end. The run queues all actions at once, and so many agents
+/// perform them at a time. Ten reports are one transition. Gives the write units of an action.
 fn fan(actions: usize, slots: usize) -> f64 {
     let draw = |at: usize, of: usize| usize::try_from(noise(at, of as u64)).unwrap_or(0);
     let task = TaskName::new("fan").expect("a name");
@@ -181,7 +181,7 @@ fn due_time_of_a_run_follows_its_timers() {
         let run = Run { wake_at: wake.map(after), submitted_at, ..performed(1) };
         assert_eq!(due_at(&run, after(age)), expected.map(after), "after {age} s, to be woken after {wake:?} s");
     };
-    // A young run is found by when it was submitted, and woken by a message.
+    // The sweeper finds a young run by its submission time, and a message wakes it.
     check(0, None, None);
     check(99, Some(120), None);
     check(10, Some(10 + 900), None);
@@ -190,7 +190,7 @@ fn due_time_of_a_run_follows_its_timers() {
     // It was submitted in the middle of a minute.
     check(100, None, None);
     check(149, Some(5000), Some(5010));
-    // However often it is written, it is woken: at a whole minute.
+    // However often it is written, its wake is at a whole minute.
     check(150, Some(211), Some(270));
     check(150, Some(210), Some(210));
     check(150, Some(331), Some(390));

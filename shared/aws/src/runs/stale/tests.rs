@@ -10,7 +10,7 @@ use windlass_testkit::memory::MemoryHost;
 use super::*;
 use crate::scripted::{Scripted, settings};
 
-/// The runs of one task, of which `page` are given by one query, the mark, and every run that was looked at.
+/// The runs of one task (one query gives `page` of them), the mark, and every run that a look has read.
 struct Books {
     submitted_at: Vec<i64>,
     page: usize,
@@ -64,7 +64,7 @@ impl Books {
     }
 }
 
-/// More runs than one look goes through: the next goes on where it ended, and all are looked at.
+/// There are more runs than one look reads. The next look goes on where the last one ended, until all are read.
 #[tokio::test]
 async fn sweep_resumes_where_the_last_one_stopped() {
     let count = 2 * MAX_LOOKED_AT + 5;

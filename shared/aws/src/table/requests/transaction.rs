@@ -1,4 +1,4 @@
-//! Writes that are done together or not at all. Each costs twice its units, so they are for what is rare.
+//! Writes that are done together or not at all. Each costs twice its units, so they are for rare writes.
 
 use aws_sdk_dynamodb::types::{Put, TransactWriteItem};
 use windlass_engine::ports::{ErrorClass, PortError};

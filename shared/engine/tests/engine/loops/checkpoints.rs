@@ -1,4 +1,4 @@
-//! Where an attempt can be taken up: the record keeps it, and the next agent of the action gets it.
+//! Checkpoints: the record keeps the newest, and the next agent of the action gets it.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn saved(run: &Run) -> Option<i64> {
     run.action(ACTION).checkpoint.as_ref().and_then(Value::as_i64)
 }
 
-/// The attempt, and what it was given.
+/// The attempt, and the checkpoint that it got.
 type Start = (u32, Option<i64>);
 
 /// Each start of the action, in order.
@@ -33,7 +33,7 @@ type Start = (u32, Option<i64>);
 struct Starts(Arc<Mutex<Vec<Start>>>);
 
 impl Starts {
-    /// An agent's script: `first` is what the first start of all does; every later one ends well.
+    /// An agent's script: The first start does `first`; every later one succeeds.
     fn script(&self, first: impl Fn() -> Act + Send + Sync + 'static) -> Script {
         let starts = self.0.clone();
         Script::new(move |attempt| {

@@ -29,7 +29,7 @@ fn task(extra: &Value) -> Value {
     } })
 }
 
-/// What hangs is `long`, in its first life; the rest gives its name.
+/// `long` hangs in its first life; every other action gives its name.
 fn script() -> Script {
     Script::new(|attempt| match (attempt.name.as_str(), attempt.of.attempt) {
         ("long", 1) => Script::hang(),
@@ -78,7 +78,7 @@ async fn killed_action_stops_and_rest_goes_on() {
     let run = world.until(id, |run| run.retries == 1 && run.status.is_final()).await;
     assert_eq!(statuses(&run), [Succeeded, Succeeded, Succeeded, Skipped]);
     assert_eq!((run.status, run.action(LONG).attempt()), (RunStatus::Succeeded, 2));
-    // A kill that comes late is of the life in which it was asked for.
+    // A late kill belongs to the life in which its caller asked.
     world.input(id, kill()).await;
     assert_eq!(world.left_over().await, Vec::<String>::new());
     assert_eq!(world.run(id).await.status, RunStatus::Succeeded);
@@ -115,7 +115,7 @@ async fn killed_queued_attempt_ends_after_grace() {
     assert_eq!(world.left_over().await, Vec::<String>::new());
 }
 
-/// It waits in its pool, and an agent takes it after the kill: it is not begun, and the agent says so.
+/// It waits in its pool, and an agent takes it after the kill. The agent does not begin it, and reports that.
 #[tokio::test(start_paused = true)]
 async fn late_agent_does_not_begin_killed_attempt() {
     let world = World::new();
@@ -175,7 +175,7 @@ async fn killed_action_gets_no_next_attempt() {
     assert_eq!((run.action(LONG).status, run.action(LONG).attempt()), (ActionStatus::Cancelled, 1));
 }
 
-/// Its agent is dead: the next one that gets the message says that it does not run; if none does, time says it.
+/// Its agent is dead. The next agent that gets the message reports that it does not run; without one, time ends it.
 #[tokio::test(start_paused = true)]
 async fn killed_action_of_dead_agent_ends() {
     for comes in [true, false] {
@@ -197,7 +197,7 @@ async fn killed_action_of_dead_agent_ends() {
     }
 }
 
-/// A completion that was faster stands, and a kill of what has ended changes nothing.
+/// A faster completion stands, and a kill of an ended action changes nothing.
 #[tokio::test(start_paused = true)]
 async fn a_faster_completion_stands() {
     let world = World::new();

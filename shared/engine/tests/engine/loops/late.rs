@@ -35,7 +35,7 @@ async fn attempt_ended_while_prepared_does_not_begin() {
     assert_eq!(began.load(Ordering::SeqCst), 0, "nothing begins after the end of its run");
 }
 
-/// What always takes long begins all the same, once.
+/// An attempt whose preparation always takes long begins all the same, once.
 #[tokio::test(start_paused = true)]
 async fn long_preparation_begins_once() {
     for seconds in [1, 3, 8, 25, 100] {

@@ -21,7 +21,7 @@ fn task() -> Value {
     json!({ "task": "long", "actions": { "a": { "native": { "handler": "a" } } } })
 }
 
-/// The same on a smaller scale, so that a test need not look at days: a queue that hides for half an hour.
+/// The same on a smaller scale, so that a test need not take days: a queue that hides for half an hour.
 const SHORT: QueueLimits =
     QueueLimits { hidden: Some(Millis(30 * 60_000)), retention: Some(Millis(3_600_000)), ..QueueLimits::SQS };
 
@@ -85,7 +85,7 @@ async fn action_of_72_hours_keeps_one_owner() {
     check_one_owner(&world, id, "owner").await;
 }
 
-/// A pool that has more to do than it can: what waits there for hours neither ends the attempt nor is worn out by it.
+/// An overloaded pool: messages that wait there for hours neither end the attempt nor become dead letters by it.
 #[tokio::test(start_paused = true)]
 async fn backlog_takes_no_long_attempt_from_agent() {
     let world = World::limited(QueueLimits { retention: None, ..SHORT });
@@ -104,7 +104,7 @@ async fn backlog_takes_no_long_attempt_from_agent() {
     assert!(renewed > 30, "renewed {renewed} times");
     assert_eq!(performed.load(Ordering::SeqCst), 31);
     let run = world.run(id).await;
-    // What waited for longer than the visibility timeout is claimed, which raises its fence.
+    // An agent claims an attempt that waited for longer than the visibility timeout, which raises its fence.
     let waited = |state: &ActionState| (state.attempt(), state.fence, state.losses.len()) == (1, 2, 0);
     assert!(run.actions.iter().skip(1).all(waited), "{run:?}");
     check_one_owner(&world, id, "owner").await;
@@ -139,7 +139,7 @@ async fn dead_agents_message_or_lease_runs_out() {
     }
 }
 
-/// A message of the attempt that was not deleted, or was sent twice, takes nothing from an agent that has a lease.
+/// A message of the attempt that was not deleted, or was sent twice, does not take the attempt from its leaseholder.
 #[tokio::test(start_paused = true)]
 async fn no_message_takes_attempt_from_leaseholder() {
     let world = World::limited(SHORT);
@@ -161,7 +161,8 @@ async fn no_message_takes_attempt_from_leaseholder() {
     check_one_owner(&world, id, "owner").await;
 }
 
-/// An attempt that ends while its lease is asked for: every message is deleted in the end, and one agent performs it.
+/// An attempt that ends while its agent asks for a lease. In the end every message is deleted, and one agent has
+/// performed it.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_may_end_while_it_is_leased() {
     for seconds in [899, 900, 902, 905, 906, 907, 910, 920] {

@@ -1,4 +1,4 @@
-//! Attempts whose message is lost while they are performed: SQS gives it up, or a person empties the queue.
+//! Attempts whose message is lost while an agent performs them: SQS gives it up, or a person empties the queue.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ async fn attempt_handed_back_without_message_is_resent() {
     check_done(&world, id, "next", 2_000).await;
 }
 
-/// Its agent dies, and no message comes to another. The process manager sends it again when no agent can have it.
+/// Its agent dies, and no message comes to another. The process manager resends it when no agent can have it.
 #[tokio::test(start_paused = true)]
 async fn attempt_without_message_and_agent_lapses() {
     let (world, id, owner) = without_message(false).await;

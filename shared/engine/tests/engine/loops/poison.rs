@@ -1,4 +1,4 @@
-//! Attempts that kill their agents, and those that stand beside them.
+//! Attempts that kill their agents, and innocents beside them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -58,7 +58,8 @@ async fn an_agent_is_replaced_with_few_writes() {
     assert_eq!(world.host.messages(&QueueName::DeadLetter), Vec::<String>::new());
 }
 
-/// A machine that goes down three times with all that it performs. None of that is poison, and it is not begun one by one.
+/// A machine that goes down three times with all its attempts. None of these attempts is poison, and they do not begin
+/// one by one.
 #[tokio::test(start_paused = true)]
 async fn actions_of_crashing_machine_are_not_poison() {
     let world = World::new();
@@ -84,8 +85,8 @@ async fn actions_of_crashing_machine_are_not_poison() {
     assert!(waited < 400_000, "all went on and ended within {waited} ms");
 }
 
-/// An agent dies, the next one claims all that it had, and drains; a third one goes on. Gives what was lost meanwhile, and
-/// how many calls were made when the second began to claim, and when all was with the third.
+/// An agent dies, the next one claims all its attempts, and drains; a third one goes on. Gives the losses. Also gives
+/// the number of calls when the second began to claim, and when the third had everything.
 async fn losses(world: &World) -> (usize, [usize; 2]) {
     let (id, first) = in_flight(world, "first", 4).await;
     let before = world.calls();
@@ -101,7 +102,7 @@ async fn losses(world: &World) -> (usize, [usize; 2]) {
     (lost, [before, world.calls()])
 }
 
-/// A stop that cannot be sent to a dead agent, say, takes nothing from the agent that claimed.
+/// If a stop cannot be sent to a dead agent, for example, the agent that claimed loses nothing.
 #[tokio::test(start_paused = true)]
 async fn no_call_that_fails_takes_others_for_lost() {
     let (lost, [from, to]) = losses(&World::new()).await;

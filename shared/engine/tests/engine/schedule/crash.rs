@@ -110,7 +110,7 @@ async fn performable_after(actions: usize, redelivered: bool, call: usize, momen
     if redelivered {
         world.host.advance(Millis::from_secs(30));
         world.handle(Some(1)).await;
-        // The start of a run without a report is sent again when it is a minute old.
+        // The start message resends the attempts of a run without a report when the run is a minute old.
         world.host.advance(Millis::from_secs(30));
         world.manage().await;
     }

@@ -1,4 +1,4 @@
-//! What becomes of a due time, message by message.
+//! The way of a due time, message by message.
 
 use std::sync::Arc;
 
@@ -26,7 +26,8 @@ async fn due_time_starts_run_with_input_defaults() {
     assert_eq!((world.starts(), world.record().await.active), (vec![1], Some(at(1))));
 }
 
-/// Any one call of a due time may be made twice, because its first answer was lost: the messages of its start are sent.
+/// Any one call of a due time may be made twice, because its first answer was lost. The messages of its start are sent
+/// all the same.
 #[tokio::test(start_paused = true)]
 async fn due_time_starts_though_call_repeats() {
     for call in 0.. {
@@ -67,7 +68,7 @@ async fn waiting_due_time_is_sent_once() {
     world.handle(None).await;
     world.manage().await;
     assert_eq!(world.sent(2), [false]);
-    // No agent reports the attempt, so its message may be lost. An agent must claim what is sent beside it.
+    // No agent reports the attempt, so its message may be lost. An agent must claim the attempt that is sent beside it.
     world.host.advance(Millis::from_secs(60));
     world.manage().await;
     let sent = world.sent(2);

@@ -1,4 +1,4 @@
-//! The clock: what it fires, when, and what an outage leaves.
+//! The scheduler: the due times that it fires, and those that an outage leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ async fn each_minute_fires_at_its_beginning() {
     assert_eq!(world.fired(), [1, 2, 3]);
     assert_eq!(world.record().await.next_due, Some(at(4)));
 
-    // The clock is put forward, as after a suspended laptop wakes.
+    // The clock jumps forward, as when a suspended laptop wakes.
     world.host.set_time(at(6));
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(world.fired(), [1, 2, 3, 4, 5, 6]);
@@ -107,7 +107,7 @@ async fn removed_schedule_is_not_due() {
     assert_eq!((world.fired(), world.record().await.next_due), (vec![], None));
 }
 
-/// Two hundred tasks that cannot be read are due before the one that can.
+/// Two hundred unreadable tasks are due before a readable one.
 #[tokio::test(start_paused = true)]
 async fn unreadable_tasks_hold_up_no_other() {
     let world = World::new(&source("skip", "1h")).await;

@@ -1,4 +1,4 @@
-//! A task on a host in memory, and what the tests do with it.
+//! A task on a host in memory, and the steps of the tests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -138,7 +138,7 @@ impl World {
         sent.filter(|perform| minute_of(perform.run) == Some(minute)).map(|perform| perform.issue > 0).collect()
     }
 
-    /// The process manager handles what waits in the inbox.
+    /// The process manager handles the inbox's messages.
     pub(crate) async fn manage(&self) {
         let manager = ProcessManager::new(self.ports.clone(), self.definitions.clone());
         let (visibility, wait) = (Duration::from_secs(30), Duration::ZERO);
@@ -153,12 +153,12 @@ impl World {
         }
     }
 
-    /// The minutes whose runs were asked to cancel in favour of the next one.
+    /// The minutes whose runs got a cancellation in favour of the next one.
     pub(crate) fn cancels(&self) -> Vec<i64> {
         self.inputs(|input| matches!(input, Input::Cancel { cause: CancelCause::Overlap, .. }))
     }
 
-    /// The minutes whose runs were asked to cancel after that number of retries.
+    /// The minutes whose runs got a cancellation after that number of retries.
     pub(crate) fn cancels_after(&self, asked_after: u32) -> Vec<i64> {
         self.inputs(|input| matches!(input, Input::Cancel { retries, .. } if *retries == asked_after))
     }

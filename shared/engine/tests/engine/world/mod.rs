@@ -303,7 +303,7 @@ impl World {
         logged.iter().map(|logged| shown(&logged.event)).collect()
     }
 
-    /// Receives what is in the pool and never answers: an agent that dies at once.
+    /// Receives the pool's messages and never answers: an agent that dies at once.
     pub(crate) async fn steal(&self, visibility: Duration) -> Vec<Received> {
         let queues = self.host.ports().queues;
         let pool = QueueName::Pool(PoolName::default());

@@ -74,7 +74,7 @@ pub(super) async fn run_written_all_the_time_is_woken(ports: Ports, timing: Timi
 
 pub(super) async fn untouched_run_is_stale(ports: Ports, timing: Timing) -> Verdict {
     if timing.books == Books::Behind {
-        // A run is looked for once it is two minutes old, which the next case plays by telling another time.
+        // The sweeper looks for a run once it is two minutes old. The next case passes another time for that.
         return Ok(());
     }
     let task = fresh_task();
