@@ -15,6 +15,9 @@ pub struct Change {
     pub again: Vec<Fact>,
     /// The messages that the caller sends once it has committed the facts.
     pub commands: Vec<Command>,
+    /// The values that its expressions have visited and made: at most [`crate::limits::MAX_STEP_WORK`], but for what a sweep
+    /// resends of one instant.
+    pub evaluated: u64,
     /// Whether the input was accepted. A refusal may send, too.
     pub answer: Result<(), Rejection>,
 }
