@@ -1,8 +1,7 @@
 //! The state machine of a run against the model of what people see, over drawn tasks and all that may happen to them.
 //!
 //! The draws come from fixed seeds, so that a run of this test is the same everywhere. `WINDLASS_CASES=100000` draws
-//! more, `WINDLASS_SEED=7` others. The table of transitions that were seen is written to `docs/transitions.md`
-//! with `WINDLASS_BLESS=1`, and must be the one that is there without.
+//! more, `WINDLASS_SEED=7` others. Every input must meet every status.
 
 #![expect(clippy::expect_used, reason = "tests")]
 
@@ -80,9 +79,6 @@ fn decisions_agree_with_the_model_and_keep_every_invariant() {
     }
     if cases() >= CASES {
         coverage.check_complete();
-    }
-    if cases() == CASES && number_in("WINDLASS_SEED").is_none() {
-        coverage.check_document();
     }
 }
 

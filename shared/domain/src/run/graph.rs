@@ -16,7 +16,9 @@ use crate::ids::ActionIndex;
 pub(super) fn follow(draft: &mut Draft<'_>) {
     loop {
         while let Some(settled) = draft.settled.pop_front() {
-            look_at_dependents(draft, settled);
+            for dependent in &draft.action(settled).dependents {
+                look_at(draft, *dependent, Some(settled));
+            }
         }
         fill_room(draft);
         if draft.settled.is_empty() {
@@ -24,13 +26,6 @@ pub(super) fn follow(draft: &mut Draft<'_>) {
         }
     }
     end_if_done(draft);
-}
-
-/// Looks at every action that needs the one that was settled.
-fn look_at_dependents(draft: &mut Draft<'_>, settled: ActionIndex) {
-    for dependent in &draft.action(settled).dependents {
-        look_at(draft, *dependent, Some(settled));
-    }
 }
 
 /// Goes on with what an earlier step may have left, ready actions before others, and lets everything follow.
