@@ -46,13 +46,12 @@ pub fn definition(data: &[u8]) {
 /// If a reader is at fault.
 pub fn expression(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
-    let scope = scope();
     if let Ok(expression) = Expression::parse(text) {
-        let first = expression.evaluate(&scope);
-        assert_eq!(first, expression.evaluate(&scope), "an expression has one value");
+        let first = expression.evaluate(&scope());
+        assert_eq!(first, expression.evaluate(&scope()), "an expression has one value");
     }
     if let Ok(template) = Template::parse(&Value::String(text.to_owned())) {
-        let _ = template.render(&scope);
+        let _ = template.render(&scope());
     }
     let _ = Expression::parse_condition(text);
 }
@@ -63,6 +62,7 @@ fn scope() -> Scope {
         input: json!({"day": "today", "list": [3, 1, 2], "map": {"z": 1, "a": 2}, "n": u64::MAX, "x": 0.5}),
         run: json!({"id": "r"}),
         actions: [("extract".to_owned(), action)].into_iter().collect(),
+        ..Scope::default()
     }
 }
 

@@ -52,6 +52,8 @@ pub struct Change<A: Aggregate> {
     pub again: Vec<A::Fact>,
     /// The messages that the loop sends once it has committed the facts.
     pub commands: Vec<A::Command>,
+    /// The values that expressions have visited and made for it.
+    pub evaluated: u64,
     /// Whether the input was accepted. A refusal may send, too.
     pub answer: Result<(), A::Refusal>,
 }

@@ -66,8 +66,8 @@ catalogue! {
     SG4: "an ended run has an end time, no open action and no timer; any other run has an open action and no end time";
     SG5: "the trigger of an action that is ready, in flight or waiting for its retry holds";
     SG6: "no action of a run that has not begun has changed";
-    SG7: "in a run that goes on, an action waits only while its trigger may still come to hold";
-    SG8: "a running run with room has no action that is ready, unless its deadline has passed";
+    SG7: "in a run that goes on, an action waits only while its trigger may still come to hold, or until a run that wakes at once looks at it";
+    SG8: "a running run with room has no action that is ready, unless it wakes at once or its deadline has passed";
     SG9: "attempts stay within the policy, and the fence has risen at least once with each attempt";
     SG10: "each status has just the times and the result that belong to it";
     SG11: "a cancelled run waits only for attempts in flight, and an action is cancelled only with its run or by a kill";
@@ -97,6 +97,7 @@ catalogue! {
     SG35: "a run is paused and resumed only by a caller who knew of all its pauses, and they are numbered without a gap";
     SG36: "only its owner's renewal extends a lease, and while a lease is ahead no other agent is confirmed and the attempt does not lapse";
     SG37: "each fact that leads to a send or a lasting event stamps what it is about with its commit, and names what the input is about";
+    SG38: "one step evaluates within its bound, and leaves an action to the next one only near that bound";
     SG40: "no two events of a run's life have the same id";
 }
 

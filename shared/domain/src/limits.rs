@@ -33,8 +33,11 @@ pub const MAX_EXPRESSION_DEPTH: usize = 32;
 pub const MAX_EXPRESSION_CHAIN: usize = 48;
 /// Comprehensions (`map`, `filter`, `all`, `exists`) inside one another in one expression.
 pub const MAX_COMPREHENSION_DEPTH: usize = 4;
-/// Values that one evaluation of an expression visits or makes; a text counts one more for each 16 bytes. Some 150 ms.
+/// Values that the expressions in one place visit or make, all together: a `when`, what one action is given, a run's output.
+/// A text counts one more for each 16 bytes, and 8 values that are only copied count as one. Some 150 ms.
 pub const MAX_EXPRESSION_WORK: u64 = 512 * 1024;
+/// Values that all expressions of one step of a run visit or make, counted so. Some 600 ms.
+pub const MAX_STEP_WORK: u64 = 4 * MAX_EXPRESSION_WORK;
 /// Bytes of a run's input, as JSON.
 pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 /// Bytes of one action's output, as JSON. An SQS message holds 1 MiB; the report around it needs some of that.

@@ -61,7 +61,7 @@ fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timesta
     }
     // No agent is to begin it any more; if none answers it, time ends it.
     let is_stopping = run.status.phase() == Phase::Ending || state.kill.is_some();
-    if is_stopping { None } else { resend(definition, run, action, now) }
+    if is_stopping { None } else { resend(definition, run, action, now, &mut 0) }
 }
 
 fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {

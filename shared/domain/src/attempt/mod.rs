@@ -9,6 +9,8 @@ mod state;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod transitions;
 
 pub(crate) use loss::disproved;
 pub use loss::{is_poison, is_suspect, loss_by_claim};

@@ -52,7 +52,7 @@ pub struct ActionState {
     /// Where it stands.
     #[serde(rename = "s")]
     pub status: ActionStatus,
-    /// Its trigger holds and it waits for room: only while waiting.
+    /// Its trigger and its condition hold, and it waits for room or for the next step: only while waiting.
     #[serde(rename = "r", default, skip_serializing_if = "is_false")]
     pub ready: bool,
     /// The greatest delivery of its newest attempt that has begun, was confirmed, or was reserved by a hand-back. Its

@@ -96,7 +96,7 @@ impl Refused {
 
 /// How a delivery of an attempt in flight stands to what its record says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     /// The attempt has no owner, and the delivery is not below `last`.
     Free,
     /// It is the owner's own delivery, by the owner's own message or by another.
@@ -151,7 +151,7 @@ fn in_flight(state: &ActionState, said: &Said<'_>, word: Word, now: Timestamp) -
     }
 }
 
-fn standing(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Standing {
+pub(super) fn standing(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Standing {
     let Some(owner) = &state.owner else {
         return if said.delivery >= state.last { Standing::Free } else { Standing::Stale };
     };

@@ -13,13 +13,17 @@ use cel::common::ast::{CallExpr, EntryExpr, Expr, operators};
 use cel::common::types::{CelBytes, CelList, CelMap, CelString};
 use cel::common::value::{CowVal, Val};
 use cel::{Context, ExecutionError, FunctionContext};
+use serde_json::Value;
 
+use super::error::{ExpressionError, code};
 use crate::limits::MAX_EXPRESSION_WORK;
 
 const ITEMS: &str = "@items";
 const CHARGE: &str = "@charge";
 /// Bytes that are copied or compared in the time of one step of an evaluation, and many more.
 const BYTES_A_STEP: u64 = 16;
+/// Values that are copied in the time of one step.
+const COPIES_A_STEP: u64 = 8;
 /// What compiling a regular expression costs for each of its bytes, at least.
 const REGEX_COST: u64 = 250;
 const REGEX: &str = "@regex";
@@ -132,19 +136,45 @@ fn wrap(expr: &mut IdedExpr, function: &str) {
     *expr = IdedExpr { id: 0, expr: Expr::Call(call) };
 }
 
-/// The steps of work that one evaluation may still do.
-#[derive(Clone)]
-pub(super) struct Budget(Arc<AtomicU64>);
+/// The steps of work that the evaluations in one place may still do, all together: at first
+/// [`MAX_EXPRESSION_WORK`].
+#[derive(Debug)]
+pub struct Budget(Arc<AtomicU64>);
 
 type Function =
     Box<dyn for<'c, 'v> Fn(&mut FunctionContext<'c, 'v>) -> Result<CowVal<'c, 'v>, ExecutionError> + Send + Sync>;
 
+impl Default for Budget {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(MAX_EXPRESSION_WORK)))
+    }
+}
+
 impl Budget {
-    /// A whole budget, whose functions are added to a context.
-    pub(super) fn install(context: &mut Context<'_, '_>) -> Result<Self, cel::DeclarationError> {
-        let budget = Self(Arc::new(AtomicU64::new(MAX_EXPRESSION_WORK)));
+    /// The work that has been done.
+    pub fn spent(&self) -> u64 {
+        MAX_EXPRESSION_WORK - self.left()
+    }
+
+    /// Counts a value that is copied as it is.
+    pub(crate) fn copy(&self, value: &Value) {
+        self.take(weight(value) / COPIES_A_STEP);
+    }
+
+    /// An error if more was wanted than there was.
+    pub(super) fn check(&self) -> Result<(), ExpressionError> {
+        if self.left() > 0 {
+            return Ok(());
+        }
+        let most = MAX_EXPRESSION_WORK;
+        let message = format!("the expression and those beside it visit or make more than {most} values");
+        Err(ExpressionError::new(code::TOO_MUCH, message))
+    }
+
+    /// Adds the functions that count to a context.
+    pub(super) fn install(&self, context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationError> {
         for (name, factor) in [(CHARGE, 1), (REGEX, REGEX_COST)] {
-            let own = budget.clone();
+            let own = Self(Arc::clone(&self.0));
             let charge: Function = Box::new(move |call| {
                 let value = argument(call)?;
                 own.spend(&value, factor)?;
@@ -152,27 +182,37 @@ impl Budget {
             });
             context.add_function(name, charge)?;
         }
-        let own = budget.clone();
+        let own = Self(Arc::clone(&self.0));
         let items: Function = Box::new(move |call| {
             let value = argument(call)?;
             own.spend(&value, 1)?;
             Ok(sorted_keys(&value).unwrap_or(value))
         });
-        context.add_function(ITEMS, items)?;
-        Ok(budget)
+        context.add_function(ITEMS, items)
     }
 
-    /// Whether more was wanted than there was.
-    pub(super) fn is_spent(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
+    fn left(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, cost: u64) {
+        self.0.store(self.left().saturating_sub(cost), Ordering::Relaxed);
     }
 
     fn spend(&self, value: &CowVal<'_, '_>, factor: u64) -> Result<(), ExecutionError> {
-        let left = self.0.load(Ordering::Relaxed);
-        let cost = size(value.as_ref(), left).saturating_mul(factor);
-        let left = left.saturating_sub(cost);
-        self.0.store(left, Ordering::Relaxed);
-        if left == 0 { Err(ExecutionError::InternalError("too much work".to_owned())) } else { Ok(()) }
+        self.take(size(value.as_ref(), self.left()).saturating_mul(factor));
+        if self.left() == 0 { Err(ExecutionError::InternalError("too much work".to_owned())) } else { Ok(()) }
+    }
+}
+
+/// The values in a JSON value, and one more for each 16 bytes of its texts.
+fn weight(value: &Value) -> u64 {
+    let of_text = |text: &str| text.len() as u64 / BYTES_A_STEP;
+    1 + match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => of_text(text),
+        Value::Array(items) => items.iter().map(weight).sum(),
+        Value::Object(map) => map.iter().map(|(key, item)| 1 + of_text(key) + weight(item)).sum(),
     }
 }
 

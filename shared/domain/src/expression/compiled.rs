@@ -81,9 +81,11 @@ impl Expression {
 
     /// Its value.
     pub fn evaluate(&self, scope: &Scope) -> Result<Value, ExpressionError> {
-        match &self.compiled.form {
+        let value = match &self.compiled.form {
             Form::Path(path) => path.follow(scope),
             Form::Program(program) => program.run(&self.source, scope),
-        }
+        };
+        scope.budget.check()?;
+        value
     }
 }

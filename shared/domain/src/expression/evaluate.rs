@@ -5,11 +5,10 @@ use std::sync::{Arc, LazyLock};
 use cel::{Context, Env, ExecutionError, IdedExpr};
 use serde_json::Value;
 
-use super::budget::{self, Budget};
+use super::budget;
 use super::error::{ExpressionError, code};
 use super::scope::Scope;
 use super::{convert, references};
-use crate::limits::MAX_EXPRESSION_WORK;
 
 /// The functions and macros of expressions: the standard ones, without time and without optional values.
 pub(super) fn environment() -> &'static Arc<Env> {
@@ -86,6 +85,7 @@ impl Steps {
                 }
             }
         }
+        scope.budget.copy(at);
         Ok(at.clone())
     }
 }
@@ -160,22 +160,21 @@ impl Program {
 
 fn run(program: &IdedExpr, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
     let mut context = Context::with_env(Arc::clone(environment()));
-    let budget = Budget::install(&mut context)
+    let budget = &scope.budget;
+    budget
+        .install(&mut context)
         .map_err(|error| ExpressionError::new(code::NO_VALUE, format!("the expression can not run: {error}")))?;
     for (name, value) in [("input", &scope.input), ("run", &scope.run)] {
         if source.contains(name) {
+            budget.copy(value);
             context.add_variable_from_value(name, convert::to_cel(value));
         }
     }
     if source.contains("actions") {
+        scope.actions.values().for_each(|value| budget.copy(value));
         context.add_variable_from_value("actions", convert::mapping(scope.actions.iter()));
     }
-    let result = cel::Value::resolve_val(program, &context);
-    if budget.is_spent() {
-        let message = format!("the expression visits or makes more than {MAX_EXPRESSION_WORK} values");
-        return Err(ExpressionError::new(code::TOO_MUCH, message));
-    }
-    let value = result.map_err(|error| in_words(&error))?;
+    let value = cel::Value::resolve_val(program, &context).map_err(|error| in_words(&error))?;
     convert::to_json(value.as_ref())
 }
 

@@ -13,6 +13,7 @@ mod scan;
 mod scope;
 mod template;
 
+pub use budget::Budget;
 pub use compiled::Expression;
 pub use convert::as_text;
 pub use error::ExpressionError;

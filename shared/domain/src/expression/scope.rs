@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// The values of an expression's variables, as JSON.
-#[derive(Debug, Clone, Default)]
+use super::budget::Budget;
+
+/// The values of an expression's variables, as JSON, and the work that all evaluations with them may do together.
+#[derive(Debug, Default)]
 pub struct Scope {
     /// The run's input.
     pub input: Value,
@@ -13,4 +15,6 @@ pub struct Scope {
     pub run: Value,
     /// The actions it refers to, by name: `status`, `output`, `error`.
     pub actions: BTreeMap<String, Value>,
+    /// What is left of that work.
+    pub budget: Budget,
 }

@@ -170,7 +170,8 @@ impl Look<'_> {
         let in_time = earliest.is_none_or(|earliest| run.wake_at.is_some_and(|wake| wake <= earliest));
         self.holds(SG13, in_time, || format!("wake_at {:?}, the earliest timer {earliest:?}", run.wake_at));
         let is_full = self.definition.max_parallel.is_some_and(|most| run.in_flight >= most);
-        let is_idle = run.status == RunStatus::Running && run.ready > 0 && !is_full && run.deadline.is_none();
+        let has_room = run.status == RunStatus::Running && run.ready > 0 && !is_full;
+        let is_idle = has_room && run.deadline.is_none() && run.wake_at.is_none();
         self.holds(SG8, !is_idle, || format!("{} ready, {} in flight", run.ready, run.in_flight));
     }
 
@@ -180,7 +181,8 @@ impl Look<'_> {
         let is_taken_up = state.ready || state.status.is_in_flight() || state.status == ActionStatus::RetryWaiting;
         self.of_action(SG5, action, !is_taken_up || holds == Holds::Yes, "its trigger does not hold");
         let is_waiting = state.status == ActionStatus::Waiting && !state.ready;
-        let is_overlooked = goes_on(self.run.status) && is_waiting && holds != Holds::NotYet;
+        let is_left = holds == Holds::Yes && self.run.wake_at.is_some();
+        let is_overlooked = goes_on(self.run.status) && is_waiting && holds != Holds::NotYet && !is_left;
         let is_hidden = state.ready && action.0 < self.run.ready_from;
         self.of_action(SG16, action, !is_hidden, &format!("it is ready before {}", self.run.ready_from));
         self.of_action(SG7, action, !is_overlooked, &format!("it waits, but its trigger says {holds:?}"));

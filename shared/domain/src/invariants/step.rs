@@ -3,15 +3,16 @@
 use super::given::{Given, Step};
 use super::ownership::{ends, hands_back, is_newest, lapses, leases, loses, owns, saves};
 use super::{
-    Holds, SG13, SG20, SG21, SG22, SG23, SG24, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35, SG36, SG37, Violation,
-    goes_on, sends, trigger_holds,
+    Holds, SG7, SG8, SG13, SG20, SG21, SG22, SG23, SG24, SG28, SG29, SG30, SG31, SG32, SG33, SG34, SG35, SG36, SG37,
+    SG38, Violation, goes_on, sends, trigger_holds,
 };
 use crate::attempt::ActionStatus;
 use crate::caller::Caller;
 use crate::definition::Definition;
-use crate::limits::REISSUE_QUEUED_AFTER_MS;
+use crate::ids::ActionIndex;
+use crate::limits::{MAX_EXPRESSION_WORK, MAX_STEP_WORK, REISSUE_QUEUED_AFTER_MS};
 use crate::run::{ActionAt, CancelCause, Change, Command, Fact, FactKind, Input, Origin, Phase, Run, RunStatus, apply};
-use crate::time::Millis;
+use crate::time::{Millis, Timestamp};
 
 /// Every invariant that the change breaks. The change of a refused input may have facts, too.
 pub fn check_step(definition: &Definition, before: &Run, given: Given<'_>, change: &Change) -> Vec<Violation> {
@@ -24,10 +25,23 @@ pub fn check_step(definition: &Definition, before: &Run, given: Given<'_>, chang
     step.result(run);
     step.actions();
     step.wake();
+    step.left();
     step.end();
     step.stamps();
     sends::check(&mut step);
     step.found
+}
+
+/// Whether the action could be taken up, or be skipped for its condition.
+fn is_left(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> bool {
+    let state = run.action(action);
+    if state.status != ActionStatus::Waiting || !goes_on(run.status) {
+        return false;
+    }
+    let has_room = definition.max_parallel.is_none_or(|most| run.in_flight < most);
+    let has_time = run.deadline.is_none_or(|deadline| now < deadline);
+    let may_be_queued = run.status == RunStatus::Running && has_room && has_time;
+    if state.ready { may_be_queued } else { trigger_holds(definition, run, action) == Holds::Yes }
 }
 
 impl Step<'_> {
@@ -192,6 +206,23 @@ impl Step<'_> {
             let at = since.plus(Millis(mark));
             let is_awake = run.wake_at.is_some_and(|wake| wake <= at);
             self.holds(SG13, is_awake, || format!("{action:?} is sent again at {at}, the run wakes {:?}", run.wake_at));
+        }
+    }
+
+    /// What could be taken up is left only for want of work, and the run wakes at once for it.
+    fn left(&mut self) {
+        let (now, evaluated) = (self.given.now, self.change.evaluated);
+        // A sweep does all that was due at one instant.
+        let is_within = evaluated <= MAX_STEP_WORK || matches!(self.given.input, Input::Sweep);
+        self.holds(SG38, is_within, || format!("{evaluated} values"));
+        let is_awake = self.change.after.wake_at.is_some_and(|at| at <= now);
+        let is_near = evaluated > MAX_STEP_WORK - 2 * MAX_EXPRESSION_WORK;
+        for action in self.definition.indexes() {
+            let [was_left, is_left] =
+                [self.before, &self.change.after].map(|run| is_left(self.definition, run, action, now));
+            let invariant = if self.change.after.action(action).ready { SG8 } else { SG7 };
+            self.holds(invariant, !is_left || is_awake, || format!("{action:?} is left, and the run does not wake"));
+            self.holds(SG38, !is_left || was_left || is_near, || format!("{action:?} is left after {evaluated}"));
         }
     }
 

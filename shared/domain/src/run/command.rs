@@ -181,13 +181,19 @@ pub(super) fn first_issue(definition: &Definition, run: &Run, action: ActionInde
 
 /// A queued attempt, sent again: it must be claimed. While an agent may still begin its first message without asking, the
 /// new one is held back, so that this agent can say so before.
-pub(crate) fn resend(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {
+pub(crate) fn resend(
+    definition: &Definition,
+    run: &Run,
+    action: ActionIndex,
+    now: Timestamp,
+    evaluated: &mut u64,
+) -> Option<Command> {
     let state = run.action(action);
     if state.status != ActionStatus::Queued {
         return None;
     }
     let waited = state.queued_at.map_or(0, |at| now.since(at).0);
-    let mut perform = queued_as(definition, run, action, state.last.next_issue(waited))?;
+    let mut perform = queued_as(definition, run, action, state.last.next_issue(waited), evaluated)?;
     if may_begin_unasked(state, now) {
         perform.delay = Millis(TOLD_WITHIN_MS.saturating_sub(waited));
     }
@@ -196,7 +202,13 @@ pub(crate) fn resend(definition: &Definition, run: &Run, action: ActionIndex, no
 
 /// The message of a queued attempt as that issue. What rendered once renders again: the record that it was rendered from has
 /// not changed.
-pub(super) fn queued_as(definition: &Definition, run: &Run, action: ActionIndex, issue: u64) -> Option<Perform> {
-    let work = work::render(definition, run, action).ok()?;
+pub(super) fn queued_as(
+    definition: &Definition,
+    run: &Run,
+    action: ActionIndex,
+    issue: u64,
+    evaluated: &mut u64,
+) -> Option<Perform> {
+    let work = work::render(definition, run, action, evaluated).ok()?;
     Some(perform(definition, run, action, issue, work))
 }

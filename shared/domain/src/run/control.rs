@@ -32,12 +32,7 @@ pub(super) fn start(draft: &mut Draft<'_>) {
     if let Some(deadline) = deadline {
         timers::wake_at(draft, None, deadline);
     }
-    for action in draft.definition.indexes() {
-        if draft.action(action).needs.is_empty() {
-            graph::look_at(draft, action, None);
-        }
-    }
-    graph::follow(draft);
+    graph::follow_all(draft);
     timers::set_wake(draft, None);
 }
 

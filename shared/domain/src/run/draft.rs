@@ -12,6 +12,7 @@ use crate::attempt::{ActionState, ErrorInfo, Fate, Owner};
 use crate::caller::Caller;
 use crate::definition::{Action, Definition};
 use crate::ids::{ActionIndex, AgentId};
+use crate::limits::{MAX_EXPRESSION_WORK, MAX_STEP_WORK};
 use crate::time::Timestamp;
 
 pub(super) struct Draft<'a> {
@@ -29,6 +30,12 @@ pub(super) struct Draft<'a> {
     pub(super) settled: VecDeque<ActionIndex>,
     /// The run's `wake_at` has been set to the exact instant.
     pub(super) is_wake_set: bool,
+    /// The values that its expressions have visited and made so far.
+    pub(super) evaluated: u64,
+    /// The first action that could be taken up and is left to the next step.
+    left: Option<ActionIndex>,
+    /// What is due from then on is left to the next sweep.
+    pub(super) due_left: Option<Timestamp>,
 }
 
 impl<'a> Draft<'a> {
@@ -49,6 +56,9 @@ impl<'a> Draft<'a> {
             source,
             settled: VecDeque::new(),
             is_wake_set: false,
+            evaluated: 0,
+            left: None,
+            due_left: None,
         }
     }
 
@@ -62,6 +72,26 @@ impl<'a> Draft<'a> {
             self.settled.push_back(of.action);
         }
         self.facts.push(fact);
+    }
+
+    /// Whether this step has evaluated so much that it takes up nothing further. One more action still fits, and after it the
+    /// run's output.
+    pub(super) fn is_spent(&self) -> bool {
+        self.evaluated > MAX_STEP_WORK - 2 * MAX_EXPRESSION_WORK
+    }
+
+    /// Whether an action that could be taken up is left to the next step, for which the run wakes at once.
+    pub(super) fn leaves(&mut self, action: ActionIndex) -> bool {
+        if self.is_spent() && self.left.is_none() {
+            self.left = Some(action);
+            self.commands.push(Command::Wake { action: Some(action), at: self.now });
+        }
+        self.is_spent()
+    }
+
+    /// Since when something is due that this step has left.
+    pub(super) fn left_since(&self) -> Option<Timestamp> {
+        self.left.map(|_| self.now).into_iter().chain(self.due_left).min()
     }
 
     pub(super) fn action(&self, index: ActionIndex) -> &'a Action {
@@ -111,6 +141,6 @@ impl<'a> Draft<'a> {
 
     /// Sends a queued attempt again.
     pub(super) fn resend(&mut self, action: ActionIndex) {
-        self.commands.extend(resend(self.definition, &self.run, action, self.now));
+        self.commands.extend(resend(self.definition, &self.run, action, self.now, &mut self.evaluated));
     }
 }

@@ -6,7 +6,7 @@ use super::fact::{FactKind, SkipReason};
 use super::input::ActionAt;
 use super::input::CancelCause;
 use super::readiness::{Readiness, readiness};
-use super::state::{Origin, Phase, RunStatus};
+use super::state::{Origin, RunStatus};
 use super::wording::failure;
 use super::work;
 use crate::attempt::{ActionStatus, ErrorInfo};
@@ -16,7 +16,9 @@ use crate::ids::ActionIndex;
 pub(super) fn follow(draft: &mut Draft<'_>) {
     loop {
         while let Some(settled) = draft.settled.pop_front() {
-            look_at_dependents(draft, settled);
+            for dependent in &draft.action(settled).dependents {
+                look_at(draft, *dependent, Some(settled));
+            }
         }
         fill_room(draft);
         if draft.settled.is_empty() {
@@ -26,26 +28,26 @@ pub(super) fn follow(draft: &mut Draft<'_>) {
     end_if_done(draft);
 }
 
-/// Looks at every action that needs the one that was settled.
-fn look_at_dependents(draft: &mut Draft<'_>, settled: ActionIndex) {
-    if draft.run.status.phase() == Phase::Ending {
-        return;
+/// Goes on with what an earlier step may have left, ready actions before others, and lets everything follow.
+pub(super) fn follow_all(draft: &mut Draft<'_>) {
+    fill_room(draft);
+    for action in draft.definition.indexes() {
+        look_at(draft, action, None);
     }
-    for dependent in &draft.action(settled).dependents {
-        look_at(draft, *dependent, Some(settled));
-    }
+    follow(draft);
 }
 
 /// Looks at a waiting action: it starts, is skipped, or waits on.
 pub(super) fn look_at(draft: &mut Draft<'_>, action: ActionIndex, settled: Option<ActionIndex>) {
     let state = draft.state(action);
-    if state.status != ActionStatus::Waiting || state.ready {
+    if state.status != ActionStatus::Waiting || state.ready || !draft.run.status.goes_on() {
         return;
     }
     match readiness(draft.definition, &draft.run, action, settled) {
         Readiness::Wait => {}
         Readiness::Never => draft.emit(FactKind::ActionSkipped { action, reason: SkipReason::Trigger }),
-        Readiness::Go => match work::condition(draft.definition, &draft.run, action) {
+        Readiness::Go if draft.leaves(action) => {}
+        Readiness::Go => match work::condition(draft.definition, &draft.run, action, &mut draft.evaluated) {
             Ok(true) => admit(draft, action),
             Ok(false) => draft.emit(FactKind::ActionSkipped { action, reason: SkipReason::Condition }),
             Err(error) => draft.fail(action, None, error, false),
@@ -55,7 +57,7 @@ pub(super) fn look_at(draft: &mut Draft<'_>, action: ActionIndex, settled: Optio
 
 /// Queues an action whose trigger holds, or keeps it ready until there is room.
 fn admit(draft: &mut Draft<'_>, action: ActionIndex) {
-    if has_room(draft) {
+    if has_room(draft) && !draft.leaves(action) {
         queue(draft, action);
     } else {
         draft.emit(FactKind::ActionReady { action });
@@ -71,7 +73,7 @@ fn has_room(draft: &Draft<'_>) -> bool {
 
 fn queue(draft: &mut Draft<'_>, action: ActionIndex) {
     let before = draft.at(action);
-    match work::render(draft.definition, &draft.run, action) {
+    match work::render(draft.definition, &draft.run, action, &mut draft.evaluated) {
         Ok(work) => {
             let issue = first_issue(draft.definition, &draft.run, action);
             draft.emit(FactKind::ActionQueued { of: ActionAt { attempt: before.attempt + 1, ..before }, issue });
@@ -87,6 +89,7 @@ fn queue(draft: &mut Draft<'_>, action: ActionIndex) {
 fn fill_room(draft: &mut Draft<'_>) {
     while has_room(draft)
         && let Some(action) = draft.run.first_ready()
+        && !draft.leaves(action)
     {
         queue(draft, action);
     }
@@ -106,7 +109,7 @@ fn end_if_done(draft: &mut Draft<'_>) {
 
 type Verdict = (RunStatus, Option<serde_json::Value>, Option<ErrorInfo>);
 
-fn verdict(draft: &Draft<'_>) -> Verdict {
+fn verdict(draft: &mut Draft<'_>) -> Verdict {
     if let Some(cancellation) = &draft.run.cancellation {
         let (status, kind) = match cancellation.cause {
             CancelCause::Deadline => (RunStatus::TimedOut, "deadline"),
@@ -118,7 +121,7 @@ fn verdict(draft: &Draft<'_>) -> Verdict {
         return (RunStatus::Failed, None, Some(failure(draft)));
     }
     let well = if draft.run.faults > 0 { RunStatus::SucceededWithFaults } else { RunStatus::Succeeded };
-    match work::output(draft.definition, &draft.run) {
+    match work::output(draft.definition, &draft.run, &mut draft.evaluated) {
         Ok(output) => (well, output, None),
         Err(error) => (RunStatus::Failed, None, Some(error)),
     }

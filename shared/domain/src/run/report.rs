@@ -137,7 +137,7 @@ pub(super) fn handed_back(draft: &mut Draft<'_>, of: &Report, checkpoint: Option
     // By another clock's number, the message that is handed back may be above what the record knows.
     let issue = state.last.max(of.delivery).next_issue(waited);
     draft.emit(FactKind::ActionHandedBack { of: draft.at(action), issue });
-    let perform = queued_as(draft.definition, &draft.run, action, issue);
+    let perform = queued_as(draft.definition, &draft.run, action, issue, &mut draft.evaluated);
     draft.commands.extend(perform.map(|perform| Command::Perform(Box::new(perform))));
     Ok(())
 }

@@ -81,7 +81,7 @@ pub struct Run {
     pub open: u32,
     /// Actions that are queued or running.
     pub in_flight: u32,
-    /// Actions that are ready and held back by `max_parallel` or a pause.
+    /// Actions that are ready and held back by `max_parallel` or a pause, or left to the next step.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub ready: u32,
     /// No action before this one is ready; 0 while none is. Room is given from here on, so that it costs no look at

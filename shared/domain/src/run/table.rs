@@ -58,8 +58,8 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller
     if !draft.facts.is_empty() && !draft.is_wake_set {
         timers::keep_wake(&mut draft);
     }
-    let Draft { run, facts, again, commands, .. } = draft;
-    Change { after: run, facts, again, commands, answer }
+    let Draft { run, facts, again, commands, evaluated, .. } = draft;
+    Change { after: run, facts, again, commands, evaluated, answer }
 }
 
 fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {

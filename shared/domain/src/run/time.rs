@@ -26,7 +26,7 @@ pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result
         // This very timer may have ended the run.
         Some(_) => return Ok(()),
     }
-    graph::follow(draft);
+    graph::follow_all(draft);
     if draft.facts.len() == before {
         timers::ask_again(draft, action);
     }
@@ -43,10 +43,8 @@ pub(super) fn sweep(draft: &mut Draft<'_>) -> Result<(), Rejection> {
         Phase::Open if draft.run.status == RunStatus::Submitted => control::start(draft),
         Phase::Open => {
             look_at_run(draft)?;
-            for action in draft.definition.indexes().filter(|_| draft.run.status.goes_on()).collect::<Vec<_>>() {
-                look_at(draft, action, false);
-            }
-            graph::follow(draft);
+            look_at_due(draft);
+            graph::follow_all(draft);
         }
         Phase::Ending => {
             ending::force_all(draft);
@@ -66,6 +64,24 @@ fn look_at_run(draft: &mut Draft<'_>) -> Result<(), Rejection> {
         ending::cancel(draft, CancelCause::Deadline, "the run's deadline passed")?;
     }
     Ok(())
+}
+
+/// Does what is due, the earliest first. Once this step has evaluated enough, the next sweep goes on from there.
+fn look_at_due(draft: &mut Draft<'_>) {
+    let handled = timers::handled_until(&draft.run, draft.now);
+    let due = |action| Some((due_of(draft.definition, &draft.run, action, handled)?, action));
+    let goes_on = draft.run.status.goes_on();
+    let mut due: Vec<_> = draft.definition.indexes().filter(|_| goes_on).filter_map(due).collect();
+    due.sort_unstable();
+    for of_instant in due.chunk_by(|one, next| one.0 == next.0) {
+        if draft.is_spent() {
+            draft.due_left = of_instant.first().map(|one| one.0);
+            break;
+        }
+        for (_, action) in of_instant {
+            look_at(draft, *action, false);
+        }
+    }
 }
 
 /// Does what is due for one action. `by_timer`: its own timer was sent, so its last event was published before.
@@ -133,10 +149,7 @@ pub(super) fn unserved(draft: &mut Draft<'_>, pool: &PoolName, since: Timestamp)
     }
     for action in draft.definition.indexes() {
         let state = draft.state(action);
-        if state.status != ActionStatus::Queued || draft.action(action).pool != *pool {
-            continue;
-        }
-        if state.unserved.is_some() {
+        if state.status != ActionStatus::Queued || state.unserved.is_some() || draft.action(action).pool != *pool {
             continue;
         }
         let since = state.queued_at.map_or(since, |queued_at| queued_at.max(since));

@@ -76,7 +76,7 @@ pub(super) fn keep_wake(draft: &mut Draft<'_>) {
         Phase::Open => {
             let touched = draft.facts.iter().filter_map(|fact| fact.kind.about());
             let due = touched.filter_map(|of| due_of(draft.definition, &draft.run, of.action, draft.now));
-            due.chain(draft.run.deadline).chain(kept).min()
+            due.chain(draft.run.deadline).chain(kept).chain(draft.left_since()).min()
         }
         // A mark that has passed stays: a cancelled run ends even if its agents report all the time.
         Phase::Ending => earliest(draft, None).into_iter().chain(kept).min(),
@@ -114,7 +114,7 @@ fn earliest(draft: &Draft<'_>, done: Option<ActionIndex>) -> Option<Timestamp> {
     match run.status.phase() {
         Phase::Open => {
             let due = |action| due_of(definition, run, action, handled(action));
-            definition.indexes().filter_map(due).chain(run.deadline).min()
+            definition.indexes().filter_map(due).chain(run.deadline).chain(draft.left_since()).min()
         }
         // Nothing of a run that is ending has a mark of its own.
         Phase::Ending => {

@@ -1,4 +1,5 @@
-//! Expressions at work: conditions, what an action is to perform, and the run's output.
+//! Expressions at work: conditions, what an action is to perform, and the run's output. The work of each evaluation is added
+//! to what its step has `evaluated`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +14,19 @@ use crate::limits::MAX_WORK_BYTES;
 use crate::work::{ExecWork, HttpWork, NativeWork, Work};
 
 /// Whether the action's condition holds; it does if there is none.
-pub(super) fn condition(definition: &Definition, run: &Run, action: ActionIndex) -> Result<bool, ErrorInfo> {
+pub(super) fn condition(
+    definition: &Definition,
+    run: &Run,
+    action: ActionIndex,
+    evaluated: &mut u64,
+) -> Result<bool, ErrorInfo> {
     let Some(when) = &definition.action(action).when else {
         return Ok(true);
     };
     let scope = scope(definition, run, &when.actions());
-    match when.evaluate(&scope).map_err(|error| in_place("when", &error))? {
+    let value = when.evaluate(&scope);
+    *evaluated += scope.budget.spent();
+    match value.map_err(|error| in_place("when", &error))? {
         Value::Bool(holds) => Ok(holds),
         other @ (Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
             Err(ErrorInfo::new("expression", format!("in `when`: expected true or false, not {other}")))
@@ -27,28 +35,37 @@ pub(super) fn condition(definition: &Definition, run: &Run, action: ActionIndex)
 }
 
 /// The run's output.
-pub(super) fn output(definition: &Definition, run: &Run) -> Result<Option<Value>, ErrorInfo> {
+pub(super) fn output(definition: &Definition, run: &Run, evaluated: &mut u64) -> Result<Option<Value>, ErrorInfo> {
     let Some(template) = &definition.output else {
         return Ok(None);
     };
     let scope = scope(definition, run, &template.actions());
-    template.render(&scope).map(Some).map_err(|error| in_place("output", &error))
+    let value = template.render(&scope);
+    *evaluated += scope.budget.spent();
+    value.map(Some).map_err(|error| in_place("output", &error))
 }
 
 /// The work of the action, with every expression evaluated.
 ///
 /// # Errors
 /// If an expression fails, or the work is too large for its message.
-pub(super) fn render(definition: &Definition, run: &Run, action: ActionIndex) -> Result<Work, ErrorInfo> {
+pub(super) fn render(
+    definition: &Definition,
+    run: &Run,
+    action: ActionIndex,
+    evaluated: &mut u64,
+) -> Result<Work, ErrorInfo> {
     let facade = &definition.action(action).facade;
     let names = referred(facade);
     let is_constant = names.is_none();
     let scope = names.map_or_else(Scope::default, |names| scope(definition, run, &names));
     let work = match facade {
-        Facade::Exec(exec) => Work::Exec(render_exec(exec, &scope)?),
-        Facade::Http(http) => Work::Http(render_http(http, &scope)?),
-        Facade::Native(native) => Work::Native(render_native(native, &scope)?),
+        Facade::Exec(exec) => render_exec(exec, &scope).map(Work::Exec),
+        Facade::Http(http) => render_http(http, &scope).map(Work::Http),
+        Facade::Native(native) => render_native(native, &scope).map(Work::Native),
     };
+    *evaluated += scope.budget.spent();
+    let work = work?;
     if !is_constant {
         check_size(&work)?;
     }
@@ -144,5 +161,9 @@ fn scope(definition: &Definition, run: &Run, names: &BTreeSet<String>) -> Scope 
             Origin::Schedule { nominal } => nominal.to_string().into(),
         },
     );
-    Scope { input: run.input.clone(), run: about.into(), actions: names.iter().filter_map(seen).collect() }
+    let actions = names.iter().filter_map(seen).collect();
+    let scope = Scope { input: run.input.clone(), run: about.into(), actions, ..Scope::default() };
+    let values = [&scope.input, &scope.run].into_iter().chain(scope.actions.values());
+    values.for_each(|value| scope.budget.copy(value));
+    scope
 }

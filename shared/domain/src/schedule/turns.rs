@@ -157,7 +157,7 @@ impl Aggregate for TaskRecord {
             }
         }
         let Draft { record, facts, commands, .. } = draft;
-        Change { after: record, facts, again: Vec::new(), commands, answer: Ok(()) }
+        Change { after: record, facts, again: Vec::new(), commands, evaluated: 0, answer: Ok(()) }
     }
 }
 

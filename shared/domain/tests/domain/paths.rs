@@ -8,7 +8,7 @@ fn scope() -> Scope {
         "n": 3, "a_b": { "c": 1 }, "a-b": { "c": 2 }, "a b": 4, "list": [5, 6, 7], "day": "today", "": { "c": 8 },
     });
     let actions = [("x-y".to_owned(), json!({ "output": 9 }))].into_iter().collect();
-    Scope { input, run: json!({ "id": "r" }), actions }
+    Scope { input, run: json!({ "id": "r" }), actions, ..Scope::default() }
 }
 
 fn check(source: &str, expected: &Value) {

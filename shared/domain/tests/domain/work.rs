@@ -46,26 +46,26 @@ fn arguments_of_every_call_count() {
         "!(size(input.s) == 0)",
         "[size(input.s)][0] > 0",
     ] {
-        check_refused(&format!("input.l.all(a, {each})"), "visits or makes more than");
+        check_refused(&format!("input.l.all(a, {each})"), "visit or make more than");
     }
     let each_size_of = |bytes: usize| format!("input.l.all(a, size(b'{}') > 0)", "x".repeat(bytes));
-    check_refused(&each_size_of(3000), "visits or makes more than");
+    check_refused(&each_size_of(3000), "visit or make more than");
     check(&each_size_of(300), &json!(true));
 }
 
 /// Compiling a regular expression is more than reading it.
 #[test]
 fn regular_expression_costs_more_than_its_text() {
-    check_refused("input.l.all(a, 'x'.matches('x+y?'))", "visits or makes more than");
-    check_refused("input.l.all(a, matches('x', 'x+y?'))", "visits or makes more than");
+    check_refused("input.l.all(a, 'x'.matches('x+y?'))", "visit or make more than");
+    check_refused("input.l.all(a, matches('x', 'x+y?'))", "visit or make more than");
     check("input.l.all(a, 'x+y?'.contains('x'))", &json!(true));
     check("'x'.matches('x+y?') && input.s.matches('x')", &json!(true));
 }
 
 #[test]
 fn collection_counts_once_for_each_walk() {
-    check_refused("input.l.all(a, input.l.exists(b, b == 0))", "visits or makes more than");
-    check_refused("input.l.all(a, input.m.exists(b, true))", "visits or makes more than");
+    check_refused("input.l.all(a, input.l.exists(b, b == 0))", "visit or make more than");
+    check_refused("input.l.all(a, input.m.exists(b, true))", "visit or make more than");
     check("input.l.all(a, a >= 0) && input.m.all(k, k != '')", &json!(true));
 }
 
@@ -75,7 +75,7 @@ fn gathered_values_count_once() {
     check("size(input.l.map(a, a * 2))", &json!(MANY));
     check("size(input.l.filter(a, a > 9))", &json!(MANY - 10));
     check("size(input.l.filter(a, a > 9).map(a, [a]))", &json!(MANY - 10));
-    check_refused("size(input.l.map(a, input.s)) > 0", "visits or makes more than");
+    check_refused("size(input.l.map(a, input.s)) > 0", "visit or make more than");
 }
 
 #[test]
@@ -98,4 +98,31 @@ fn the_values_of_a_template_are_bounded_together() {
     let lists = "${{ input.l }}";
     assert!(render(json!(vec![lists; 9])).is_ok());
     assert_eq!(render(json!(vec![lists; 10])).unwrap_err().code, "WL0209");
+}
+
+/// The bound is that of a place, such as an action's `exec`, however many expressions stand there.
+#[test]
+fn expressions_in_one_place_share_their_bound() {
+    let large = Expression::parse("input.l.filter(a, a < 1200).all(a, 'x'.matches('x'))").unwrap();
+    let scope = scope();
+    assert_eq!(large.evaluate(&scope), Ok(json!(true)));
+    let spent = scope.budget.spent();
+    assert!(spent > MAX_EXPRESSION_WORK / 2 && spent < MAX_EXPRESSION_WORK, "{spent}");
+    assert_eq!(large.evaluate(&scope).unwrap_err().code, "WL0209");
+    assert_eq!(scope.budget.spent(), MAX_EXPRESSION_WORK);
+    // Nothing is left, not even for a path.
+    assert_eq!(Expression::parse("input.l[0]").unwrap().evaluate(&scope).unwrap_err().code, "WL0209");
+}
+
+/// A path makes nothing, but its value is copied.
+#[test]
+fn copied_values_count() {
+    let spent = |source: &str| {
+        let scope = scope();
+        Expression::parse(source).unwrap().evaluate(&scope).unwrap();
+        scope.budget.spent()
+    };
+    assert_eq!((spent("input.l[7]"), spent("run")), (0, 0));
+    assert_eq!(spent("input.l"), (MANY as u64 + 1) / 8);
+    assert_eq!(spent("input.s"), (LONG as u64 / 16 + 1) / 8);
 }

@@ -1,8 +1,6 @@
-//! Which cells of the transition table were reached, and with what answers.
+//! Which inputs met which statuses of runs and actions, and with what answers.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
 
 use windlass_domain::run::{ActionStatus, Change, Input, Rejection, Run, RunStatus};
 
@@ -73,7 +71,7 @@ impl Coverage {
         merge(&mut self.actions, other.actions);
     }
 
-    /// Fails if a cell of the table was never reached.
+    /// Fails if an input never met a status.
     pub(super) fn check_complete(&self) {
         let mut missing = Vec::new();
         for status in RunStatus::ALL {
@@ -95,57 +93,8 @@ impl Coverage {
         assert!(missing.is_empty(), "never reached: {}\n{}", missing.join(", "), self.counts());
     }
 
-    /// Fails if the table in the repository is another one; with `WINDLASS_BLESS` set, writes it first.
-    pub(super) fn check_document(&self) {
-        let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/transitions.md"));
-        let table = self.document();
-        if std::env::var_os("WINDLASS_BLESS").is_some() {
-            std::fs::write(&path, &table).expect("the table can be written");
-        }
-        let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == table, "docs/transitions.md is out of date: run this test with WINDLASS_BLESS=1\n{table}");
-    }
-
-    fn document(&self) -> String {
-        let mut text = String::from(
-            "# The transitions of a run\n\n\
-             Every status and every input, and what can come of it, as the property tests of the state machine saw it \
-             (`shared/testkit/tests/state_machine.rs`). This page is generated; the tests fail when it is out of date.\n\n\
-             `no change` means that the input is accepted and changes nothing: it came before, or there is nothing to do. \
-             Names in capitals are refusals: `RunEnded`, `RunStatus` (the run is not in a status for it), `Stale` (the \
-             report is of an attempt or a fence that has been replaced, or the request of a retry that was never made), \
-             `Redelivered` (the message that was claimed has been delivered to another since), `Settled` (the action has ended), `UnknownAction`.\n\n## Runs\n\nThe status of the run after an input.\n\n",
-        );
-        table(&mut text, "run", &RunStatus::ALL, RunStatus::as_str, &INPUTS, &self.runs);
-        text.push_str("\n## Actions of an open run\n\nThe status of the action after a report of it, or its kill.\n\n");
-        table(&mut text, "action", &ACTION_STATUSES, ActionStatus::as_str, &REPORTS, &self.actions);
-        text
-    }
-
     fn counts(&self) -> String {
         format!("{:#?}\n{:#?}", self.runs, self.actions)
-    }
-}
-
-fn table<S: Copy + Ord>(
-    text: &mut String,
-    title: &str,
-    statuses: &[S],
-    show: fn(S) -> &'static str,
-    inputs: &[&'static str],
-    cells: &Cells<S>,
-) {
-    let columns: Vec<&str> = statuses.iter().map(|status| show(*status)).collect();
-    let _ = writeln!(text, "| input \\ {title} | {} |", columns.join(" | "));
-    let _ = writeln!(text, "|---|{}", "---|".repeat(columns.len()));
-    for input in inputs {
-        let cell = |status: &S| {
-            let answers: BTreeSet<&str> =
-                cells.get(&(*status, *input)).into_iter().flatten().map(|(a, _)| a.as_str()).collect();
-            answers.into_iter().collect::<Vec<_>>().join(", ")
-        };
-        let row: Vec<String> = statuses.iter().map(cell).collect();
-        let _ = writeln!(text, "| `{input}` | {} |", row.join(" | "));
     }
 }
 
