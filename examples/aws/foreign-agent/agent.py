@@ -47,7 +47,7 @@ class Attempt:
         if "fate" in said:
             self.why = self.why or said["fate"]  # the first reason counts
         elif self.why and not self.work:
-            self.report(type="handed_back")  # this agent has let go of what it claimed, and is confirmed after all
+            self.report(type="handed_back", kept=True)  # this agent has let go of what it claimed, and is confirmed after all
         elif self.request and said["asked"] == self.number:
             self.request = None
             if self.work:  # it was a renewal: the record keeps the attempt, and the message is of no use
@@ -81,7 +81,7 @@ class Attempt:
         if outcome:
             self.report(type="completed", started_at=self.started_at, outcome=outcome)
         elif self.work and self.why in ("drain", "lost"):
-            self.report(type="handed_back")
+            self.report(type="handed_back", kept=self.why == "lost")
         if not self.leased and (self.why in (None, "report", "delete") or self.work and self.why == "drain"):
             sqs.delete_message(QueueUrl=pool, ReceiptHandle=self.receipt)  # any other comes again, with a higher count
 

@@ -128,7 +128,11 @@ fn reported() -> impl Strategy<Value = Input> {
         }),
         (report(), any::<u32>(), progress(), some_json())
             .prop_map(|(of, number, progress, checkpoint)| Input::Progressed { of, number, progress, checkpoint }),
-        (report(), some_json()).prop_map(|(of, checkpoint)| Input::HandedBack { of, checkpoint }),
+        (report(), any::<bool>(), some_json()).prop_map(|(of, kept, checkpoint)| Input::HandedBack {
+            of,
+            kept,
+            checkpoint
+        }),
         (report(), instant(), outcome(), some_json()).prop_map(|(of, started_at, outcome, checkpoint)| {
             Input::Completed { of, started_at, outcome, checkpoint }
         }),

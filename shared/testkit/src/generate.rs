@@ -129,7 +129,7 @@ pub enum Report {
     /// It has come so far, in percent. The report has that number, and a checkpoint.
     Progressed(u8, u32, Option<Value>),
     /// Its agent gives it back.
-    HandedBack(Option<Value>),
+    HandedBack(bool, Option<Value>),
     /// It has ended, and saved a checkpoint.
     Completed(Outcome, Option<Value>),
     /// No agent could perform it.
@@ -227,7 +227,7 @@ fn a_report() -> impl Strategy<Value = Report> {
         2 => (0..3000_u64, 1..4_u32).prop_map(|(ms, number)| Report::Renewed(Millis(ms), number)),
         2 => (0..100_u8, 0..4_u32, a_checkpoint())
             .prop_map(|(percent, number, checkpoint)| Report::Progressed(percent, number, checkpoint)),
-        2 => a_checkpoint().prop_map(Report::HandedBack),
+        2 => (any::<bool>(), a_checkpoint()).prop_map(|(kept, checkpoint)| Report::HandedBack(kept, checkpoint)),
         8 => (an_outcome(), a_checkpoint()).prop_map(|(outcome, saved)| Report::Completed(outcome, saved)),
         1 => Just(Report::DeadLettered),
     ]
@@ -358,7 +358,7 @@ impl Report {
                 let progress = Progress { percent, message: None };
                 Input::Progressed { of, number: *number, progress, checkpoint: checkpoint.clone() }
             }
-            Self::HandedBack(checkpoint) => Input::HandedBack { of, checkpoint: checkpoint.clone() },
+            Self::HandedBack(kept, checkpoint) => Input::HandedBack { of, kept: *kept, checkpoint: checkpoint.clone() },
             Self::Completed(outcome, checkpoint) => {
                 let (outcome, checkpoint) = (outcome.clone(), checkpoint.clone());
                 Input::Completed { of, started_at: now, outcome, checkpoint }

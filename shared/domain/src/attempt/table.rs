@@ -18,8 +18,11 @@ pub enum Word {
     Renewal(u32),
     /// It has come further.
     Progress,
-    /// Its agent has stopped it and gives it back.
-    HandBack,
+    /// Its agent has stopped it and gives it back, and has deleted its message or kept it.
+    HandBack {
+        /// The agent has kept it.
+        kept: bool,
+    },
     /// It has ended.
     End,
     /// A queue gave its message up.
@@ -136,11 +139,12 @@ fn in_flight(state: &ActionState, said: &Said<'_>, word: Word, now: Timestamp) -
             let counted = state.owner.as_ref().map_or(0, |owner| owner.renewal);
             Ok(if number > counted { Verdict::Counts } else { Verdict::Again })
         }
-        (Word::HandBack | Word::End, Standing::Free)
-        | (Word::Progress | Word::HandBack | Word::End, Standing::Owners { .. }) => Ok(Verdict::Counts),
-        (Word::HandBack | Word::End, Standing::Displaces | Standing::Stale) => {
+        (Word::HandBack { .. } | Word::End, Standing::Free)
+        | (Word::Progress | Word::HandBack { .. } | Word::End, Standing::Owners { .. }) => Ok(Verdict::Counts),
+        (Word::HandBack { .. } | Word::End, Standing::Displaces | Standing::Stale) => {
+            let is_deleted = said.word != Word::HandBack { kept: true };
             let is_owners = |owner: &Owner| owner.message == said.message && owner.until.is_none();
-            let costs_owner = said.delivery == state.last && state.owner.as_ref().is_some_and(is_owners);
+            let costs_owner = is_deleted && said.delivery == state.last && state.owner.as_ref().is_some_and(is_owners);
             Err(Refused::Replaced { fate: fate(state, said, now), costs_owner })
         }
         (Word::DeadLetter, _) if ends_by_dead_letter(state, said, now) => Ok(Verdict::Counts),

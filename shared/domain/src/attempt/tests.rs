@@ -38,7 +38,8 @@ fn judged(state: &ActionState, said: &str) -> String {
         "started" => Word::Started,
         "renewal" => Word::Renewal(number.parse().unwrap()),
         "progress" => Word::Progress,
-        "hand-back" => Word::HandBack,
+        "hand-back" => Word::HandBack { kept: false },
+        "hand-back-kept" => Word::HandBack { kept: true },
         "end" => Word::End,
         "dead-letter" => Word::DeadLetter,
         other => panic!("no word: {other}"),
@@ -155,6 +156,8 @@ fn refused_end_of_the_owners_message_costs_it() {
         check("running 1.0.1 ada/7 until 200", &[(&said("1.0.1 ben/7"), "delete")]);
         check("queued 1.0.1 ada/7 until 50", &[(&said("1.0.1 ben/7"), "leave")]);
     }
+    // It still has the message, so the owner does, too.
+    check("running 1.0.1 ada/7", &[("hand-back-kept 1.0.1 ben/7", "leave")]);
     check("running 1.0.1 ada/7", &[("progress 1.0.1 ben/7", "leave")]);
 }
 

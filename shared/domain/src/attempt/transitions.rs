@@ -25,13 +25,14 @@ const MESSAGE: u32 = 7;
 /// The number of the renewal that was counted last.
 const RENEWAL: u32 = 5;
 
-const WORDS: [(&str, Word); 7] = [
+const WORDS: [(&str, Word); 8] = [
     ("claim", Word::Claim),
     ("started", Word::Started),
     ("renewal", Word::Renewal(RENEWAL + 1)),
     ("renewal that was counted", Word::Renewal(RENEWAL)),
     ("progress", Word::Progress),
-    ("hand-back", Word::HandBack),
+    ("hand-back", Word::HandBack { kept: false }),
+    ("hand-back, message kept", Word::HandBack { kept: true }),
     ("end", Word::End),
 ];
 

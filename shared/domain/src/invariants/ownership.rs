@@ -181,7 +181,7 @@ pub(super) fn leases(step: &Step<'_>, run: &Run, of: ActionAt, (until, renewal):
                 owner.agent == report.agent && is_in_time && is_greater && until == now.plus(span)
             }
             // The word of another agent has cost the owner its message.
-            Input::HandedBack { .. } | Input::Completed { .. } => {
+            Input::HandedBack { kept: false, .. } | Input::Completed { .. } => {
                 let costs_owner =
                     owner.message == report.message && owner.until.is_none() && owner.agent != report.agent;
                 costs_owner && renewal == 0 && until == now.plus(Millis(2 * VISIBILITY_MS))
@@ -189,6 +189,7 @@ pub(super) fn leases(step: &Step<'_>, run: &Run, of: ActionAt, (until, renewal):
             Input::Start
             | Input::Started { .. }
             | Input::Claim { .. }
+            | Input::HandedBack { kept: true, .. }
             | Input::Progressed { .. }
             | Input::DeadLettered { .. }
             | Input::Unserved { .. }

@@ -59,6 +59,9 @@ pub enum Input {
     HandedBack {
         /// Of which delivery, and by whom.
         of: Report,
+        /// The agent has not deleted the attempt's message: another agent may have it, or its queue delivers it again.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        kept: bool,
         /// Where the work can be taken up; absent: where it was said last.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         checkpoint: Option<Value>,

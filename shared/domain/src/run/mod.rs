@@ -2,6 +2,7 @@
 //!
 //! [`decide`] is pure: it reads no clock and draws no chance. [`apply`] folds a fact and holds no rule.
 
+mod aggregate;
 mod change;
 mod checkpoint;
 mod command;

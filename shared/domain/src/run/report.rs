@@ -119,8 +119,13 @@ pub(super) fn progressed(
 
 /// The attempt's agent has stopped it and gives it back. The attempt waits in its pool again, and none is spent; if it is
 /// not to go on, the action ends here.
-pub(super) fn handed_back(draft: &mut Draft<'_>, of: &Report, checkpoint: Option<&Value>) -> Result<(), Rejection> {
-    heard(draft, of, Word::HandBack, None)?;
+pub(super) fn handed_back(
+    draft: &mut Draft<'_>,
+    of: &Report,
+    kept: bool,
+    checkpoint: Option<&Value>,
+) -> Result<(), Rejection> {
+    heard(draft, of, Word::HandBack { kept }, None)?;
     let action = of.action;
     if draft.is_stopping(action) {
         if of.delivery.issue > 0 && may_begin_unasked(draft.state(action), draft.now) {
@@ -226,7 +231,7 @@ fn refuse_word(
 ) -> Result<(), Rejection> {
     match word {
         Word::Claim | Word::Started | Word::Renewal(_) | Word::Progress => refuse(draft, of, asked, refused),
-        Word::HandBack | Word::End | Word::DeadLetter => {
+        Word::HandBack { .. } | Word::End | Word::DeadLetter => {
             if let Refused::Replaced { costs_owner: true, .. } = refused {
                 // The owner finds its message gone, stops and hands back; if it is dead, its time runs out.
                 let until = draft.now.plus(Millis(2 * VISIBILITY_MS));

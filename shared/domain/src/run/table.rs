@@ -3,53 +3,16 @@
 //! An input may come twice. Handled again, it changes nothing. Its caller then sends again what the input led to
 //! ([`outstanding`](crate::outstanding)), for the process that decided it may have died before it sent.
 
-use std::sync::Arc;
-
 use super::change::{Change, Rejection};
-use super::command::Command;
 use super::draft::Draft;
-use super::fact::Fact;
 use super::input::{Input, Report};
 use super::source::Source;
 use super::state::Run;
 use super::{control, report, time, timers};
-use crate::aggregate::Aggregate;
 use crate::caller::Caller;
 use crate::definition::Definition;
-use crate::ids::{ActionIndex, RunId};
+use crate::ids::ActionIndex;
 use crate::time::Timestamp;
-
-impl Aggregate for Run {
-    type Id = RunId;
-    type Input = Input;
-    type Context = Arc<Definition>;
-    type Fact = Fact;
-    type Command = Command;
-    type Refusal = Rejection;
-
-    fn id(&self) -> &RunId {
-        &self.id
-    }
-
-    fn revision(&self) -> u64 {
-        self.revision
-    }
-
-    fn set_revision(&mut self, revision: u64) {
-        self.revision = revision;
-    }
-
-    fn decide(&self, definition: &Arc<Definition>, input: &Input, caller: &Caller, now: Timestamp) -> Change {
-        decide(definition, self, input, caller, now)
-    }
-
-    /// Every decision changes the status of something, or the progress of an attempt, or only when the run is to be woken.
-    fn differs_from(&self, before: &Self) -> bool {
-        before.status_revision != self.status_revision
-            || before.wake_at != self.wake_at
-            || !self.actions.changed_since(&before.actions).is_empty()
-    }
-}
 
 /// Decides what an input of that caller does to a run at `now`.
 pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller, now: Timestamp) -> Change {
@@ -101,9 +64,9 @@ fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {
             check_action(draft, of.action)?;
             report::progressed(draft, of, *number, progress, checkpoint.as_ref())?;
         }
-        Input::HandedBack { of, checkpoint } => {
+        Input::HandedBack { of, kept, checkpoint } => {
             check_action(draft, of.action)?;
-            report::handed_back(draft, of, checkpoint.as_ref())?;
+            report::handed_back(draft, of, *kept, checkpoint.as_ref())?;
         }
         Input::Completed { of, started_at, outcome, checkpoint } => {
             check_action(draft, of.action)?;

@@ -132,7 +132,7 @@ impl Agent {
     /// Gives back an attempt whose claim is not answered yet. The process manager may get the claim after the
     /// hand-back, and confirm it. So the agent keeps the message for the next agent.
     async fn take_back(&self, key: Key, hold: &Arc<Hold>) {
-        let input = Input::HandedBack { of: self.report_of(key), checkpoint: None };
+        let input = Input::HandedBack { of: self.report_of(key), kept: true, checkpoint: None };
         self.inner.reporter.report(key.run, input, None);
         match hold.receipt() {
             Some(receipt) => self.show(receipt, hold).await,
@@ -329,7 +329,7 @@ impl Agent {
         if !hold.is_safe_for(Duration::ZERO) {
             return self.hand_back_unheld(key, checkpoint, hold);
         }
-        let input = Input::HandedBack { of: self.report_of(key), checkpoint };
+        let input = Input::HandedBack { of: self.report_of(key), kept: false, checkpoint };
         self.inner.reporter.report(key.run, input, Some(hold.clone()));
     }
 
@@ -337,7 +337,7 @@ impl Agent {
     /// agent reports that it has stopped the attempt, so the record counts no lost agent. The report may come before or
     /// after the next agent's claim.
     fn hand_back_unheld(&self, key: Key, checkpoint: Option<Value>, hold: &Hold) {
-        let input = Input::HandedBack { of: self.report_of(key), checkpoint };
+        let input = Input::HandedBack { of: self.report_of(key), kept: true, checkpoint };
         self.inner.reporter.report(key.run, input, None);
         self.inner.held.release(hold);
     }

@@ -90,6 +90,6 @@ impl Agent {
         }
         tracing::info!(run.id = %run, action = action.0, delivery = %delivery, "a claim is confirmed too late; it is handed back");
         let of = Report { action, delivery, message, agent: self.inner.settings.id.clone() };
-        self.inner.reporter.report(run, Input::HandedBack { of, checkpoint: None }, None);
+        self.inner.reporter.report(run, Input::HandedBack { of, kept: true, checkpoint: None }, None);
     }
 }

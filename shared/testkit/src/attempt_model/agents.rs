@@ -44,7 +44,7 @@ impl Steps<'_> {
                 self.add(Label::by("ignores a Confirm of what it began:", number, key), 0, next);
             }
             Order::Confirm { .. } => {
-                next.tell(Said::HandedBack, number, key);
+                next.tell(Said::HandedBack { kept: true }, number, key);
                 self.add(Label::by("is confirmed too late, and hands back", number, key), 0, next);
             }
             Order::Leased => match agent.phase {
@@ -150,7 +150,7 @@ impl Steps<'_> {
             return self.wakes_late_with_news(number, key, next);
         }
         let mut back = next.clone();
-        back.tell(Said::HandedBack, number, key);
+        back.tell(Said::HandedBack { kept: true }, number, key);
         self.add(Label::by("wakes late, stops and hands back", number, key), 0, back);
         if matches!(phase, Phase::Runs { .. }) {
             next.tell(Said::Completed, number, key);
@@ -173,7 +173,7 @@ impl Steps<'_> {
         }
         next.agents[at].known.push((key, false));
         let mut back = next.clone();
-        back.tell(Said::HandedBack, number, key);
+        back.tell(Said::HandedBack { kept: true }, number, key);
         self.add(Label::by("wakes late and hands back what it received", number, key), 0, back);
         let agent = &mut next.agents[at];
         (agent.mode, agent.phase, agent.key) = (Mode::Late, Phase::Asks, key);
@@ -213,15 +213,22 @@ impl Steps<'_> {
         if !self.of.inbox.iter().any(|word| word.said == Said::Claim && word.agent == number && word.key == key) {
             self.add(Label::by("asks again", number, key), 0, next);
         }
-        let mut next = self.of.clone();
-        next.agents[usize::from(number)].let_go();
-        next.tell(Said::HandedBack, number, key);
+        let idle = {
+            let mut next = self.of.clone();
+            next.agents[usize::from(number)].let_go();
+            next
+        };
+        let mut next = idle.clone();
+        next.tell(Said::HandedBack { kept: true }, number, key);
         let is_gone = !self.of.has(key.message);
         let label = Label::by("can not keep what it asks for, and hands back", number, key);
-        self.add(label, u8::from(!is_gone), next.clone());
+        self.add(label, u8::from(!is_gone), next);
         if self.of.backs > 0 {
+            let mut next = idle;
+            let kept = self.opened != Some(Opened::DeletesUnconfirmed);
+            next.tell(Said::HandedBack { kept }, number, key);
             next.backs -= 1;
-            if self.opened == Some(Opened::DeletesUnconfirmed) {
+            if !kept {
                 next.messages.retain(|message| message.id != key.message);
             }
             let shown = next.messages.iter_mut().filter(|message| message.id == key.message);
@@ -249,13 +256,14 @@ impl Steps<'_> {
         let mut done = idle.clone();
         done.tell(Said::Completed, number, key);
         self.deletes(Label::by("completes", number, key), done, key);
-        idle.tell(Said::HandedBack, number, key);
         if s.backs > 0 {
             let mut back = idle.clone();
+            back.tell(Said::HandedBack { kept: false }, number, key);
             back.backs -= 1;
             back.messages.retain(|message| message.id != key.message);
             self.drains(Label::by("drains, and hands back", number, key), back);
         }
+        idle.tell(Said::HandedBack { kept: true }, number, key);
         let is_gone = !is_leased && !s.has(key.message);
         self.add(Label::by("can not keep its right, stops and hands back", number, key), u8::from(!is_gone), idle);
         let is_asked = s.inbox.iter().any(|word| word.said == Said::Renewed && word.agent == number);

@@ -188,7 +188,7 @@ fn input(word: Word) -> Input {
         Said::Claim => Input::Claim { agent, claims: vec![Claim { action: ACTION, delivery, message, asked: CLAIM }] },
         Said::Started => Input::Started { of, started_at: NOW },
         Said::Renewed => Input::Renewed { of, started_at: NOW, number: 1 },
-        Said::HandedBack => Input::HandedBack { of, checkpoint: None },
+        Said::HandedBack { kept } => Input::HandedBack { of, kept, checkpoint: None },
         Said::Completed => completed(of),
         Said::DeadLettered => Input::DeadLettered { action: ACTION, delivery, message, reason: "full".to_owned() },
         Said::Sweep => Input::Sweep,

@@ -57,7 +57,7 @@ pub(super) enum Said {
     /// An agent asks for a lease.
     Renewed,
     /// An agent gives it back.
-    HandedBack,
+    HandedBack { kept: bool },
     /// It has ended.
     Completed,
     /// The queue gave its message up.

@@ -258,7 +258,7 @@ impl<'a> Steps<'a> {
         for at in 0..s.inbox.len() {
             let word = s.inbox[at];
             for is_behind in [false, true] {
-                if is_behind && (word.said != Said::HandedBack || s.top() <= s.record.last.0) {
+                if is_behind && (!matches!(word.said, Said::HandedBack { .. }) || s.top() <= s.record.last.0) {
                     continue;
                 }
                 let decided = rules.decide(self.case(word, is_behind));
@@ -295,7 +295,7 @@ impl<'a> Steps<'a> {
         let Word { said, agent, key, .. } = word;
         let delivery = (key.issue, key.receive);
         let is_owners = |owner: super::state::Owner| owner.agent == agent && delivery == s.record.last;
-        let is_report = matches!(said, Said::Completed | Said::HandedBack);
+        let is_report = matches!(said, Said::Completed | Said::HandedBack { .. });
         if s.record.status != Status::Ended && decided.record.status != Status::Ended {
             if decided.record.fence < s.record.fence {
                 return Some("a fence decreases");

@@ -51,7 +51,7 @@ pub(crate) fn claim(of: &Report, asked: u32) -> Input {
 }
 
 pub(crate) fn hand_back(of: &Report) -> Input {
-    Input::HandedBack { of: of.clone(), checkpoint: None }
+    Input::HandedBack { of: of.clone(), kept: false, checkpoint: None }
 }
 
 pub(crate) fn renewal(world: &World, of: &Report, number: u32) -> Input {
