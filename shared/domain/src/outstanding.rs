@@ -4,10 +4,10 @@
 //! record shows the effects of an input until a later input changes the same part. This serves inputs that come again,
 //! the sweeper, and the history that a host without a log of events shows ([`crate::history`]).
 
-use crate::attempt::{ActionStatus, Fate, Kill};
+use crate::attempt::{ActionState, ActionStatus, Fate, Kill};
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
-use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS};
+use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS};
 use crate::run::{CANCELLED, Cancellation, Command, Fact, Origin, Phase, Run, Source, Stop, resend};
 use crate::time::{Millis, Timestamp};
 use crate::told::{kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
@@ -40,8 +40,11 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
         if source == Source::Unserved && state.unserved.is_some_and(|unserved| is_committed(unserved.revision)) {
             found.facts.extend(of_unserved(definition, run, action));
         }
-        if state.source == source.seen_by(action) && is_committed(state.revision) {
+        let is_its = state.source == source.seen_by(action) && is_committed(state.revision);
+        if is_its {
             found.facts.extend(of_action(definition, run, action));
+        }
+        if is_its || source == Source::Sweep && is_past_mark(state, now) {
             found.commands.extend(send_of(definition, run, action, now));
         }
     }
@@ -52,6 +55,12 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
         found.commands.extend(sends_of_status(definition, run, now));
     }
     found
+}
+
+/// Whether a sweep may have resent the attempt: it changes nothing about the attempt by that.
+fn is_past_mark(state: &ActionState, now: Timestamp) -> bool {
+    let waits_since = state.waits_since().filter(|_| state.status == ActionStatus::Queued);
+    waits_since.is_some_and(|since| now.since(since) >= Millis(REISSUE_QUEUED_AFTER_MS))
 }
 
 fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {

@@ -124,6 +124,17 @@ fn later_resend_has_a_higher_issue() {
     assert_eq!(life.of(&Input::Start).1, [501]);
 }
 
+/// A sweep that resent an attempt at its mark leaves no trace of that but the next mark.
+#[test]
+fn repeated_sweep_resends_what_is_past_its_mark() {
+    let mut life = Life::begun(CHAIN);
+    life.now = life.now.plus(Millis(REISSUE_QUEUED_AFTER_MS - 1));
+    assert_eq!(life.of(&Input::Sweep).1.len(), 0);
+    life.now = life.now.plus(Millis(1));
+    life.give(&Input::Sweep);
+    assert_eq!(life.of(&Input::Sweep).1.len(), 1);
+}
+
 #[test]
 fn pause_is_published_again_with_its_caller() {
     let mut life = Life::begun(CHAIN);

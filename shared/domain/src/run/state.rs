@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::input::CancelCause;
 use super::pages::Pages;
 use super::source::Source;
-use crate::attempt::{ActionState, ErrorInfo};
+use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use crate::limits::START_AGAIN_AFTER_MS;
@@ -226,6 +226,11 @@ impl Run {
     pub fn is_unheard_of(&self) -> bool {
         let is_of_start = |revision: u64| revision <= self.start_revision;
         is_of_start(self.status_revision) && self.actions.iter().all(|state| is_of_start(state.revision))
+    }
+
+    /// Whether no agent has reported some attempt that the start queued.
+    pub(crate) fn has_unheard_start(&self) -> bool {
+        self.actions.iter().any(|state| state.status == ActionStatus::Queued && state.source == Source::Start)
     }
 
     /// The newest attempt of an action as its policy looks at it, after an error of that kind.

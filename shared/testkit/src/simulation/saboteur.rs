@@ -1,14 +1,15 @@
 //! The ports of a process with a deliberate bug: they do something else than the process asks of them.
 #![expect(clippy::wildcard_enum_match_arm, reason = "a bug spoils a few calls, and none of the others")]
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 use uuid::Uuid;
 use windlass_contract::event::PublicEvent;
-use windlass_contract::message::{InboxMessage, PerformMessage, decode, encode};
+use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode, encode};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use windlass_domain::run::{ActionState, Input, Run};
@@ -29,13 +30,15 @@ const DAY: Millis = Millis::from_secs(24 * 3600);
 /// The ports of a process that has the bug.
 pub(super) fn sabotage(ports: Ports, bug: Option<Bug>) -> Ports {
     let Some(bug) = bug else { return ports };
-    let saboteur = Arc::new(Saboteur { inner: ports.clone(), bug });
+    let saboteur = Arc::new(Saboteur { inner: ports.clone(), bug, raised: Mutex::default() });
     Ports { queues: saboteur.clone(), runs: saboteur.clone(), tasks: saboteur.clone(), bus: saboteur, ..ports }
 }
 
 struct Saboteur {
     inner: Ports,
     bug: Bug,
+    /// The deliveries of claims that were raised above the record's `last`, with those that their agents know.
+    raised: Mutex<BTreeMap<(RunId, ActionIndex, Delivery), Delivery>>,
 }
 
 impl Saboteur {
@@ -74,15 +77,35 @@ impl Saboteur {
             }
             Input::Claim { claims, .. } if self.bug == Bug::AnyClaim => {
                 for claim in claims {
-                    let last = state(claim.action)?.last;
-                    if last.attempt == claim.delivery.attempt {
-                        claim.delivery = Delivery { receive: last.receive + 1, ..last.max(claim.delivery) };
+                    let (last, claimed) = (state(claim.action)?.last, claim.delivery);
+                    if last.attempt == claimed.attempt && claimed < last {
+                        claim.delivery = Delivery { receive: last.receive + 1, ..last };
+                        self.raised().insert((run, claim.action, claim.delivery), claimed);
                     }
                 }
             }
             _ => return None,
         }
         Some(encode(&InboxMessage::Run { v, run, input, caller }))
+    }
+
+    fn raised(&self) -> MutexGuard<'_, BTreeMap<(RunId, ActionIndex, Delivery), Delivery>> {
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The message that the process sends instead: the answer to a raised claim names the delivery that the agent knows.
+    fn forged_answer(&self, queue: &QueueName, outgoing: Outgoing) -> Outgoing {
+        let is_answer = matches!(queue, QueueName::Control { .. }) && self.bug == Bug::AnyClaim;
+        match decode(&outgoing.body) {
+            Ok(ControlMessage::Confirm { v, run, mut confirmed }) if is_answer => {
+                for one in &mut confirmed {
+                    let claimed = self.raised().get(&(run, one.action, one.delivery)).copied();
+                    one.delivery = claimed.unwrap_or(one.delivery);
+                }
+                Outgoing { body: encode(&ControlMessage::Confirm { v, run, confirmed }), ..outgoing }
+            }
+            _ => outgoing,
+        }
     }
 
     /// The record that the saboteur writes instead of `after`.
@@ -148,6 +171,7 @@ impl Queues for Saboteur {
     }
 
     async fn send_each(&self, queue: &QueueName, batch: Vec<Outgoing>) -> Vec<Result<(), PortError>> {
+        let batch = batch.into_iter().map(|outgoing| self.forged_answer(queue, outgoing)).collect();
         self.inner.queues.send_each(queue, batch).await
     }
 
