@@ -41,7 +41,7 @@ const OPENED: &[(Opened, Row, &str)] = &[
     (Opened::BeginsTwice, [2, 0, 0, 0, 2, 2], LOWER_FENCE),
     (Opened::OldBeginsUnasked, [2, 0, 0, 0, 2, 2], LOWER_FENCE),
     (Opened::LateRefusalStops, [1, 0, 1, 0, 3, 2], WEDGED_FOR_HOURS),
-    (Opened::TermOfLivingOwner, [1, 1, 0, 0, 3, 2], TWO_PERFORM),
+    (Opened::KeptMessageCostsOwner, [1, 1, 0, 0, 3, 2], TWO_PERFORM),
 ];
 
 fn bounds([faults, backs, resends, renewals, inbox, control]: Row) -> Bounds {
@@ -92,8 +92,9 @@ fn real_rules_hold_in_every_interleaving() {
 #[test]
 fn each_opened_rule_is_found() {
     // These take seconds in an unoptimised build.
-    let is_slow =
-        |opened| matches!(opened, Opened::DeletesUnconfirmed | Opened::LateRefusalStops | Opened::TermOfLivingOwner);
+    let is_slow = |opened| {
+        matches!(opened, Opened::DeletesUnconfirmed | Opened::LateRefusalStops | Opened::KeptMessageCostsOwner)
+    };
     for (opened, row, expected) in OPENED.iter().filter(|row| !cfg!(debug_assertions) || !is_slow(row.0)) {
         let explored = explore(*row, Some(*opened), Duration::from_mins(1));
         assert!(explored.found.contains_key(expected), "{opened:?} breaks: {expected}");

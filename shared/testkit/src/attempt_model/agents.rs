@@ -31,7 +31,7 @@ impl Steps<'_> {
             next.control.remove(at);
         }
         let agent = &self.of.agents[usize::from(number)];
-        let (is_asking, is_running) = (agent.phase == Phase::Asks, agent.runs());
+        let (is_asking, is_running) = (matches!(agent.phase, Phase::Asks { .. }), agent.runs());
         // The process manager may refuse a repeated claim and then confirm it, and the answers may come in the other
         // order.
         let is_of_claim = matches!(order, Order::Leave { of_claim: true } | Order::Delete { of_claim: true });
@@ -52,7 +52,7 @@ impl Steps<'_> {
                     next.agents[usize::from(number)].phase = Phase::Runs { renews: true, is_leased: true };
                     self.deletes(Label::by("has a lease", number, key), next, key);
                 }
-                Phase::Idle | Phase::Got | Phase::Asks | Phase::Runs { .. } => {
+                Phase::Idle | Phase::Got | Phase::Asks { .. } | Phase::Runs { .. } => {
                     self.add(Label::by("ignores a lease", number, key), 0, next);
                 }
             },
@@ -61,7 +61,16 @@ impl Steps<'_> {
                 self.add(Label::by("is told to stop, and lets the message be", number, key), 0, next);
             }
             Order::Delete { of_claim } if agent.is_of(key) && (is_running && stops || is_asking && of_claim) => {
+                let asked_again = agent.phase == Phase::Asks { again: true };
                 next.agents[usize::from(number)].let_go();
+                if asked_again {
+                    // The process manager may still confirm the claim.
+                    return self.add(
+                        Label::by("asked twice, is refused, and lets the message be", number, key),
+                        0,
+                        next,
+                    );
+                }
                 self.deletes(Label::by("is told to stop and to delete", number, key), next, key);
             }
             Order::Leave { .. } | Order::Delete { .. } => {
@@ -112,7 +121,7 @@ impl Steps<'_> {
                 match phase {
                     Phase::Idle => {}
                     Phase::Got => self.admits(number),
-                    Phase::Asks => self.asks(number),
+                    Phase::Asks { .. } => self.asks(number),
                     Phase::Runs { renews, is_leased } => self.runs(number, renews, is_leased),
                 }
             }
@@ -176,7 +185,7 @@ impl Steps<'_> {
         back.tell(Said::HandedBack { kept: true }, number, key);
         self.add(Label::by("wakes late and hands back what it received", number, key), 0, back);
         let agent = &mut next.agents[at];
-        (agent.mode, agent.phase, agent.key) = (Mode::Late, Phase::Asks, key);
+        (agent.mode, agent.phase, agent.key) = (Mode::Late, Phase::Asks { again: false }, key);
         next.tell(Said::Claim, number, key);
         self.add(Label::by("wakes late and claims", number, key), 0, next);
     }
@@ -201,7 +210,7 @@ impl Steps<'_> {
         if is_first && s.age == 1 && is_wanted {
             return self.begin(number, next, record.fence, "looks at the record and begins unasked");
         }
-        next.agents[at].phase = Phase::Asks;
+        next.agents[at].phase = Phase::Asks { again: false };
         next.tell(Said::Claim, number, key);
         self.add(Label::by("claims", number, key), 0, next);
     }
@@ -209,6 +218,7 @@ impl Steps<'_> {
     fn asks(&mut self, number: u8) {
         let key = self.of.agents[usize::from(number)].key;
         let mut next = self.of.clone();
+        next.agents[usize::from(number)].phase = Phase::Asks { again: true };
         next.tell(Said::Claim, number, key);
         if !self.of.inbox.iter().any(|word| word.said == Said::Claim && word.agent == number && word.key == key) {
             self.add(Label::by("asks again", number, key), 0, next);

@@ -21,8 +21,8 @@ pub enum Opened {
     OldBeginsUnasked,
     /// An agent whose claim was confirmed obeys a refusal of the same claim that comes later.
     LateRefusalStops,
-    /// The term that a refused hand-back sets ends an owner that has its message still.
-    TermOfLivingOwner,
+    /// A refused hand-back costs the owner its term although its agent has kept the message.
+    KeptMessageCostsOwner,
 }
 
 impl Opened {
@@ -35,7 +35,7 @@ impl Opened {
         Self::BeginsTwice,
         Self::OldBeginsUnasked,
         Self::LateRefusalStops,
-        Self::TermOfLivingOwner,
+        Self::KeptMessageCostsOwner,
     ];
 
     pub(super) fn around(self, case: Case, decide: impl Fn(Case) -> Decided) -> Decided {
@@ -66,6 +66,9 @@ impl Opened {
                 }
                 None => decide(case),
             },
+            Self::KeptMessageCostsOwner if matches!(word.said, Said::HandedBack { kept: true }) => {
+                decide(Case { word: Word { said: Said::HandedBack { kept: false }, ..word }, ..case })
+            }
             Self::ClaimNotAboveLast
             | Self::ClaimUnderLease
             | Self::StaleReport
@@ -73,7 +76,7 @@ impl Opened {
             | Self::BeginsTwice
             | Self::OldBeginsUnasked
             | Self::LateRefusalStops
-            | Self::TermOfLivingOwner => decide(case),
+            | Self::KeptMessageCostsOwner => decide(case),
         }
     }
 }

@@ -152,8 +152,6 @@ impl<'a> Steps<'a> {
         match owner.lease {
             Lease::Ahead if !works || is_unaware => {
                 next.record.owner = Some(super::state::Owner { lease: Lease::Past, ..owner });
-                // The owner goes on until it hears the Stop.
-                next.is_admitted |= works && self.opened != Some(Opened::TermOfLivingOwner);
                 let also = if is_heard { "" } else { ", and a word or an answer is late" };
                 self.add(Label { also, ..Label::of("the owner's lease runs out") }, u8::from(!is_heard), next);
             }
