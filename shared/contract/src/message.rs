@@ -20,7 +20,6 @@ pub const MESSAGE_VERSION: u32 = 1;
 /// A message to the inbox: the one way to the process manager. Its type says what kind of record it is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "nearly every message is the large one, of a run")]
 pub enum InboxMessage {
     /// Something happened to a run.
     Run {

@@ -200,7 +200,9 @@ impl ProcessManager {
         let sent = carry_out(&self.engine, effects).await;
         for (places, sent) in groups.iter().zip(sent) {
             let sent = report("send what follows", sent);
-            places.iter().for_each(|at| done[*at] = sent);
+            for at in places {
+                done[*at] = sent;
+            }
         }
         done
     }

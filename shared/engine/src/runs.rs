@@ -105,10 +105,8 @@ impl Subject for Run {
 
     /// A pool that had no agent may have one by now.
     async fn is_still_true(engine: &Engine, input: &Input) -> bool {
-        match input {
-            Input::Unserved { pool, .. } => engine.pools.unserved_since(pool).await.is_some(),
-            _ => true,
-        }
+        let Input::Unserved { pool, .. } = input else { return true };
+        engine.pools.unserved_since(pool).await.is_some()
     }
 
     /// A run that only the sweep has moved, though no time of its own was due, was stuck: that is a bug of ours, or a message

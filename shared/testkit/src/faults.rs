@@ -179,11 +179,11 @@ impl Queues for FaultyHost {
 #[async_trait]
 impl Records<Run> for FaultyHost {
     async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
-        self.call(|| self.inner.runs.load(&id)).await
+        self.call(|| self.inner.runs.load(id)).await
     }
 
     async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
-        self.call(|| self.inner.runs.glance(&id)).await
+        self.call(|| self.inner.runs.glance(id)).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

@@ -216,14 +216,14 @@ impl Queues for Saboteur {
 impl Records<Run> for Saboteur {
     async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
         if self.bug == Bug::OldReads {
-            Ok(self.inner.runs.glance(&id).await?.record)
+            Ok(self.inner.runs.glance(id).await?.record)
         } else {
-            self.inner.runs.load(&id).await
+            self.inner.runs.load(id).await
         }
     }
 
     async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
-        self.inner.runs.glance(&id).await
+        self.inner.runs.glance(id).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

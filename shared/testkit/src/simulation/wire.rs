@@ -259,7 +259,7 @@ impl Queues for Wire {
 #[async_trait]
 impl Records<Run> for Wire {
     async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
-        self.call("load", self.inner.runs.load(&id), |_, _| {}).await
+        self.call("load", self.inner.runs.load(id), |_, _| {}).await
     }
 
     async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
@@ -270,7 +270,7 @@ impl Records<Run> for Wire {
         let glance = async {
             match old {
                 Some(old) => Ok(Glance { record: Some(old), is_newest: false }),
-                None => self.inner.runs.glance(&id).await,
+                None => self.inner.runs.glance(id).await,
             }
         };
         self.call("glance", glance, |_, _| {}).await
