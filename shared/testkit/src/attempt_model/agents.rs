@@ -1,7 +1,7 @@
 //! The steps of an agent: it receives one message at a time, asks or begins, and ends, as the engine's agent does.
 
 use super::opened::Opened;
-use super::state::{Key, Mode, Order, Phase, Said, State, Status, Told};
+use super::state::{Key, Mode, Order, Phase, Said, State, Status, Told, Word};
 use super::steps::{Label, Steps};
 
 impl Steps<'_> {
@@ -31,7 +31,7 @@ impl Steps<'_> {
             next.control.remove(at);
         }
         let agent = &self.of.agents[usize::from(number)];
-        let (is_asking, is_running) = (matches!(agent.phase, Phase::Asks { .. }), agent.runs());
+        let (is_asking, is_running) = (agent.phase == Phase::Asks, agent.runs());
         // The process manager may refuse a repeated claim and then confirm it, and the answers may come in the other
         // order.
         let is_of_claim = matches!(order, Order::Leave { of_claim: true } | Order::Delete { of_claim: true });
@@ -52,7 +52,7 @@ impl Steps<'_> {
                     next.agents[usize::from(number)].phase = Phase::Runs { renews: true, is_leased: true };
                     self.deletes(Label::by("has a lease", number, key), next, key);
                 }
-                Phase::Idle | Phase::Got | Phase::Asks { .. } | Phase::Runs { .. } => {
+                Phase::Idle | Phase::Got | Phase::Asks | Phase::Runs { .. } => {
                     self.add(Label::by("ignores a lease", number, key), 0, next);
                 }
             },
@@ -61,7 +61,7 @@ impl Steps<'_> {
                 self.add(Label::by("is told to stop, and lets the message be", number, key), 0, next);
             }
             Order::Delete { of_claim } if agent.is_of(key) && (is_running && stops || is_asking && of_claim) => {
-                let asked_again = agent.phase == Phase::Asks { again: true };
+                let asked_again = is_asking && self.has_asked_again(at, told);
                 next.agents[usize::from(number)].let_go();
                 if asked_again {
                     // The process manager may still confirm the claim.
@@ -77,6 +77,15 @@ impl Steps<'_> {
                 self.add(Label::by("ignores a Stop", number, key), 0, next);
             }
         }
+    }
+
+    /// Whether the agent has asked again since the request that this answers: another request of it, or an answer to one, is
+    /// under way. Where none is, nothing can be confirmed any more.
+    fn has_asked_again(&self, at: usize, told: Told) -> bool {
+        let is_its = |word: &Word| word.said == Said::Claim && word.agent == told.agent && word.key == told.key;
+        let is_answer = |other: &Told| other.agent == told.agent && other.key == told.key;
+        let mut others = self.of.control.iter().enumerate().filter(|(place, _)| *place != at);
+        self.of.inbox.iter().any(is_its) || others.any(|(_, other)| is_answer(other))
     }
 
     /// The agent deletes the message, or the delete fails.
@@ -121,7 +130,7 @@ impl Steps<'_> {
                 match phase {
                     Phase::Idle => {}
                     Phase::Got => self.admits(number),
-                    Phase::Asks { .. } => self.asks(number),
+                    Phase::Asks => self.asks(number),
                     Phase::Runs { renews, is_leased } => self.runs(number, renews, is_leased),
                 }
             }
@@ -185,7 +194,7 @@ impl Steps<'_> {
         back.tell(Said::HandedBack { kept: true }, number, key);
         self.add(Label::by("wakes late and hands back what it received", number, key), 0, back);
         let agent = &mut next.agents[at];
-        (agent.mode, agent.phase, agent.key) = (Mode::Late, Phase::Asks { again: false }, key);
+        (agent.mode, agent.phase, agent.key) = (Mode::Late, Phase::Asks, key);
         next.tell(Said::Claim, number, key);
         self.add(Label::by("wakes late and claims", number, key), 0, next);
     }
@@ -210,7 +219,7 @@ impl Steps<'_> {
         if is_first && s.age == 1 && is_wanted {
             return self.begin(number, next, record.fence, "looks at the record and begins unasked");
         }
-        next.agents[at].phase = Phase::Asks { again: false };
+        next.agents[at].phase = Phase::Asks;
         next.tell(Said::Claim, number, key);
         self.add(Label::by("claims", number, key), 0, next);
     }
@@ -218,7 +227,6 @@ impl Steps<'_> {
     fn asks(&mut self, number: u8) {
         let key = self.of.agents[usize::from(number)].key;
         let mut next = self.of.clone();
-        next.agents[usize::from(number)].phase = Phase::Asks { again: true };
         next.tell(Said::Claim, number, key);
         if !self.of.inbox.iter().any(|word| word.said == Said::Claim && word.agent == number && word.key == key) {
             self.add(Label::by("asks again", number, key), 0, next);

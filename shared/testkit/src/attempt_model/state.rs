@@ -116,14 +116,8 @@ pub(super) enum Mode {
 pub(super) enum Phase {
     Idle,
     Got,
-    /// It asks; again: it has asked more than once.
-    Asks {
-        again: bool,
-    },
-    Runs {
-        renews: bool,
-        is_leased: bool,
-    },
+    Asks,
+    Runs { renews: bool, is_leased: bool },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,7 +149,7 @@ impl Agent {
 
     /// Whether it asks for, or performs, that delivery.
     pub(super) fn is_of(&self, key: Key) -> bool {
-        matches!(self.phase, Phase::Asks { .. } | Phase::Runs { .. }) && self.key == key
+        matches!(self.phase, Phase::Asks | Phase::Runs { .. }) && self.key == key
     }
 
     /// Whether the agent reacts to that message. It never asks for a delivery twice.
@@ -168,7 +162,7 @@ impl Agent {
     }
 
     pub(super) fn is_asking(&self, key: Key) -> bool {
-        matches!(self.phase, Phase::Asks { .. }) && self.key == key
+        self.phase == Phase::Asks && self.key == key
     }
 
     pub(super) fn let_go(&mut self) {
