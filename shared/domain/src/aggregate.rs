@@ -4,6 +4,7 @@
 //! Two records agree by messages alone, which may come twice; no write spans them.
 
 use std::fmt::{Debug, Display};
+use std::hash::Hash;
 
 use crate::caller::Caller;
 use crate::time::Timestamp;
@@ -11,7 +12,7 @@ use crate::time::Timestamp;
 /// A record that decides alone.
 pub trait Aggregate: Clone + Debug + PartialEq + Send + Sync + 'static {
     /// Names one record.
-    type Id: Clone + Debug + Display + Ord + Send + Sync;
+    type Id: Clone + Debug + Display + Hash + Ord + Send + Sync;
     /// Something that happened to it. Any input may come twice, late, or out of order.
     type Input: Clone + Debug + PartialEq + Send + Sync;
     /// What a decision reads beside the record: definitions, and what other records say.

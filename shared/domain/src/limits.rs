@@ -100,6 +100,11 @@ pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// The sweeper resends a queued action that no agent reported for this long, in milliseconds; an agent must claim it.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
+/// A due time that had its turn and has no run is started for so long: SQS keeps a message for 14 days. A run is kept for
+/// longer.
+pub const LOST_TURN_WITHIN_MS: u64 = 14 * 24 * 3_600_000;
+/// A sweep whose process manager died comes again within this time.
+pub const SWEPT_AGAIN_WITHIN_MS: u64 = 5 * 60_000;
 /// The sweeper begins a run that was recorded so long ago and has not begun, in milliseconds.
 pub const START_AGAIN_AFTER_MS: u64 = 2 * 60_000;
 /// Actions in one page of a run's record.

@@ -4,11 +4,11 @@
 //! record shows the effects of an input until a later input changes the same part. This serves inputs that come again,
 //! the sweeper, and the history that a host without a log of events shows ([`crate::history`]).
 
-use crate::attempt::{ActionState, ActionStatus, Fate, Kill};
+use crate::attempt::{ActionStatus, Fate, Kill};
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
-use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS};
-use crate::run::{CANCELLED, Cancellation, Command, Fact, Origin, Phase, Run, Source, Stop, resend};
+use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS, SWEPT_AGAIN_WITHIN_MS};
+use crate::run::{CANCELLED, Cancellation, Command, Fact, Origin, Phase, Run, Source, Stop, next_mark, resend};
 use crate::time::{Millis, Timestamp};
 use crate::told::{kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
@@ -24,6 +24,7 @@ pub struct Outstanding {
 /// The effects of an input with that source that still stand, of commits up to `committed`.
 pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: u64, now: Timestamp) -> Outstanding {
     let is_committed = |revision: u64| (1..=committed).contains(&revision);
+    let swept_since = now.minus(Millis(SWEPT_AGAIN_WITHIN_MS));
     let mut found = Outstanding::default();
     if matches!(source, Source::Start | Source::Sweep | Source::Retry) && is_committed(run.start_revision) {
         found.facts.extend(of_start(run));
@@ -31,8 +32,8 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
     }
     for action in definition.indexes() {
         let state = run.action(action);
-        let is_of_kill = |_: &&Kill| source == Source::Action(action);
-        if let Some(kill) = kill_of(run, action).filter(is_of_kill).filter(|kill| is_committed(kill.revision)) {
+        let is_of_kill = |kill: &&Kill| source == Source::Action(action) && is_committed(kill.revision);
+        if let Some(kill) = kill_of(run, action).filter(is_of_kill) {
             found.facts.push(of_kill(run, action, kill));
             let grace = kill.at.plus(Millis(CANCEL_GRACE_MS));
             found.commands.extend(stop(definition, run, action).into_iter().chain(wake(Some(action), grace, now)));
@@ -44,7 +45,9 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
         if is_its {
             found.facts.extend(of_action(definition, run, action));
         }
-        if is_its || source == Source::Sweep && is_past_mark(state, now) {
+        // A sweep that resent an attempt changed nothing about it.
+        let is_marked = |since| next_mark(since, swept_since) <= now;
+        if is_its || source == Source::Sweep && state.waits_since().is_some_and(is_marked) {
             found.commands.extend(send_of(definition, run, action, now));
         }
     }
@@ -55,12 +58,6 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
         found.commands.extend(sends_of_status(definition, run, now));
     }
     found
-}
-
-/// Whether a sweep may have resent the attempt: it changes nothing about the attempt by that.
-fn is_past_mark(state: &ActionState, now: Timestamp) -> bool {
-    let waits_since = state.waits_since().filter(|_| state.status == ActionStatus::Queued);
-    waits_since.is_some_and(|since| now.since(since) >= Millis(REISSUE_QUEUED_AFTER_MS))
 }
 
 fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {

@@ -44,7 +44,7 @@ pub(crate) struct Turn {
     pub(crate) command: TurnCommand,
 }
 
-/// That an attempt of a run goes to a pool, and how soon it is said if no agent serves that.
+/// That an attempt of a run goes to a pool, and when the run reports that the pool has no agent.
 #[derive(Debug)]
 pub(crate) struct Wait {
     pub(crate) run: RunId,

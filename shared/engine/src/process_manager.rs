@@ -17,10 +17,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
-use windlass_domain::aggregate::Aggregate;
-use windlass_domain::ids::TaskName;
+use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES, MAX_FAILED_DELIVERIES};
-use windlass_domain::run::Run;
+use windlass_domain::run::{Input, Run};
 use windlass_domain::schedule::TaskRecord;
 use windlass_domain::time::{Millis, Timestamp};
 
@@ -59,7 +58,7 @@ pub struct ProcessManager {
 /// A batch of messages, sorted by the record that they are about; each is known by its place among them.
 #[derive(Default)]
 struct Batch {
-    runs: BTreeMap<<Run as Aggregate>::Id, Group<Run>>,
+    runs: BTreeMap<RunId, Group<Run>>,
     tasks: BTreeMap<TaskName, Group<TaskRecord>>,
     sweeps: Vec<(usize, Timestamp)>,
 }
@@ -103,18 +102,6 @@ impl<S: Subject> Group<S> {
         }
         let one = |(given, at)| Self { id: self.id.clone(), inputs: vec![given], places: vec![at] };
         self.inputs.into_iter().zip(self.places).map(one).collect()
-    }
-
-    /// The group without the inputs that time has made untrue.
-    async fn still_true(&self, engine: &Engine) -> Self {
-        let mut kept = Self { id: self.id.clone(), inputs: Vec::new(), places: Vec::new() };
-        for (given, place) in self.inputs.iter().zip(&self.places) {
-            if S::is_still_true(engine, &given.input).await {
-                kept.inputs.push(given.clone());
-                kept.places.push(*place);
-            }
-        }
-        kept
     }
 }
 
@@ -185,6 +172,7 @@ impl ProcessManager {
                 continue;
             }
             match decode(&one.body) {
+                Ok(message) if !self.is_still_true(&message).await => done[at] = true,
                 Ok(message) => batch.add(at, one, message),
                 Err(error) => done[at] = self.bury(&QueueName::Inbox, one, &error.to_string()).await,
             }
@@ -205,6 +193,12 @@ impl ProcessManager {
             }
         }
         done
+    }
+
+    /// Whether a message says something true by now: a pool that had no agent may have one.
+    async fn is_still_true(&self, message: &InboxMessage) -> bool {
+        let InboxMessage::Run { input: Input::Unserved { pool, .. }, .. } = message else { return true };
+        self.engine.pools.unserved_since(pool).await.is_some()
     }
 
     /// Handles what a queue of the host has given up: messages that were received too often. An attempt fails with that
@@ -233,12 +227,11 @@ impl ProcessManager {
         groups: BTreeMap<S::Id, Group<S>>,
         received: &[Received],
         until: Option<Instant>,
-    ) -> Vec<(Vec<usize>, Effects)>
-    where
-        S::Id: Hash,
-    {
+    ) -> Vec<(Vec<usize>, Effects)> {
         let groups: Vec<Group<S>> = groups.into_values().flat_map(|group| group.apart(received)).collect();
-        let settled = join_all(groups.iter().map(|group| self.settle(group, received, until))).await;
+        let settled =
+            join_all(groups.iter().map(|group| self.settle(group, received, until).instrument(S::span(&group.id))))
+                .await;
         let settled = groups.into_iter().zip(settled);
         settled.filter_map(|(group, effects)| effects.map(|effects| (group.places, effects))).collect()
     }
@@ -249,17 +242,10 @@ impl ProcessManager {
         group: &Group<S>,
         received: &[Received],
         until: Option<Instant>,
-    ) -> Option<Effects>
-    where
-        S::Id: Hash,
-    {
-        let group = &group.still_true(&self.engine).await;
-        if group.inputs.is_empty() {
-            return Some(Effects::default());
-        }
+    ) -> Option<Effects> {
         let settled = {
             let _guard = self.locks[lock_of(&group.id)].lock().await;
-            let settled = settle::<S>(&self.engine, &group.id, &group.inputs, until).instrument(S::span(&group.id));
+            let settled = settle::<S>(&self.engine, &group.id, &group.inputs, until);
             // A decision that panics is a bug of ours; the other records go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(PortError::panicked()))
         };
@@ -267,11 +253,11 @@ impl ProcessManager {
             Ok((Settled::Decided { answers, .. }, effects)) => self.decided(group, received, &answers, effects).await,
             Ok((Settled::Unknown, _)) => match S::missing(&group.id, &group.inputs, self.age(group, received)) {
                 Missing::Awaited => None,
-                Missing::GivenUp => Some(Effects::default()),
+                Missing::NeverWritten => Some(Effects::default()),
                 Missing::Unknown(reason) => self.bury_all(group, received, &reason).await,
             },
             Ok((Settled::Late, _)) => {
-                tracing::warn!(record = %group.id, "inputs were not decided in time; they come again");
+                tracing::warn!("inputs were not decided in time; they come again");
                 None
             }
             Err(error) => self.failed(group, received, error).await,
@@ -289,7 +275,7 @@ impl ProcessManager {
         for (answer, at) in answers.iter().zip(&group.places) {
             match answer {
                 Answer::Accepted => {}
-                Answer::Refused(why) => tracing::debug!(record = %group.id, rejection = %why, "refused an input"),
+                Answer::Refused(why) => tracing::debug!(rejection = %why, "refused an input"),
                 Answer::Forbidden if self.bury(&QueueName::Inbox, &received[*at], FORBIDDEN).await => {}
                 Answer::Forbidden => return None,
             }

@@ -100,13 +100,11 @@ impl Subject for Run {
             return Missing::Awaited;
         }
         // A submitter that gave up before it wrote the record has told its caller so.
-        if inputs.iter().all(is_start) { Missing::GivenUp } else { Missing::Unknown("there is no such run".to_owned()) }
-    }
-
-    /// A pool that had no agent may have one by now.
-    async fn is_still_true(engine: &Engine, input: &Input) -> bool {
-        let Input::Unserved { pool, .. } = input else { return true };
-        engine.pools.unserved_since(pool).await.is_some()
+        if inputs.iter().all(is_start) {
+            Missing::NeverWritten
+        } else {
+            Missing::Unknown("there is no such run".to_owned())
+        }
     }
 
     /// A run that only the sweep has moved, though no time of its own was due, was stuck: that is a bug of ours, or a message

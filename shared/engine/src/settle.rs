@@ -111,8 +111,8 @@ fn count<S: Subject>(step: &Step<S>, committed: bool) {
     }
 }
 
-/// Sends what follows from several steps together; says for each whether all of its own was done, so that one queue out of
-/// reach holds up only those who need it.
+/// Carries out the effects of several steps together. It says for each step whether all of its own was done: a queue out of
+/// reach holds up only the steps that send to it.
 pub(crate) async fn carry_out(engine: &Engine, mut all: Vec<Effects>) -> Vec<Result<(), PortError>> {
     let mut turns = Vec::with_capacity(all.len());
     for one in &mut all {
@@ -120,9 +120,6 @@ pub(crate) async fn carry_out(engine: &Engine, mut all: Vec<Effects>) -> Vec<Res
         turns.push(std::mem::take(&mut one.turns));
     }
     let sent = Effects::send_together(all, &engine.ports).await;
-    let mut done = Vec::with_capacity(sent.len());
-    for (sent, turns) in sent.into_iter().zip(turns) {
-        done.push(sent.and(turns::perform(engine, turns).await));
-    }
-    done
+    let performed = turns::perform(engine, turns).await;
+    sent.into_iter().zip(performed).map(|(sent, performed)| sent.and(performed)).collect()
 }

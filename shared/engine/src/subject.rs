@@ -58,8 +58,8 @@ impl<I> Given<I> {
 pub enum Missing {
     /// It may still come to be: the inputs come again.
     Awaited,
-    /// It was never written, and whoever asked for it knows: the inputs are done.
-    GivenUp,
+    /// Its submitter never wrote it, and has told its caller so: the inputs are done.
+    NeverWritten,
     /// Nothing can be done with the inputs, for this reason.
     Unknown(String),
 }
@@ -67,7 +67,7 @@ pub enum Missing {
 /// A kind of aggregate that the loop serves.
 #[async_trait]
 pub trait Subject: Aggregate {
-    /// What is said while a record of that id is decided names it.
+    /// The span of a record's decisions in the log.
     fn span(id: &Self::Id) -> tracing::Span;
 
     /// Its records on that host.
@@ -107,11 +107,6 @@ pub trait Subject: Aggregate {
 
     /// What becomes of inputs, the oldest of that age, whose record does not exist.
     fn missing(id: &Self::Id, inputs: &[Given<Self::Input>], age: Millis) -> Missing;
-
-    /// Whether an input that waited for its turn still says something true.
-    async fn is_still_true(_engine: &Engine, _input: &Self::Input) -> bool {
-        true
-    }
 
     /// Counts what a step meant for people who watch the host: it decided that many events and commands.
     fn observe(&self, _inputs: &[Given<Self::Input>], _decided: (usize, usize), _now: Timestamp) {}

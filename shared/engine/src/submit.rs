@@ -21,7 +21,7 @@ use crate::Ports;
 use crate::definitions::Definitions;
 use crate::effects::{Effects, to_run};
 use crate::pools::Pools;
-use crate::ports::{Created, ErrorClass, PortError};
+use crate::ports::{Created, ErrorClass, Outgoing, PortError, QueueName};
 use crate::send::send_all;
 use crate::step::Step;
 use crate::subject::Given;
@@ -274,15 +274,18 @@ impl Begun {
     }
 }
 
-/// Has the process manager send the start of a run again, if no agent has reported anything of it. Most likely its first
-/// attempts are with their agents, so a run that has begun is given time for a report.
+/// Has the process manager send the start of a run again, if no agent has reported some attempt of it.
 pub(crate) async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortError> {
-    if !run.is_unheard_of() || run.status.is_final() {
+    if !run.needs_start_again() {
         return Ok(());
     }
-    let age = run.started_at.map_or(HELD_BACK, |begun| ports.clock.now().since(begun));
-    let delay = Millis(HELD_BACK.0.saturating_sub(age.0));
-    send_all(ports.queues.as_ref(), &[to_run(run.id, Input::Start, delay)]).await
+    send_all(ports.queues.as_ref(), &[start_message(run.id, run.started_at, ports.clock.now())]).await
+}
+
+/// The start of a run, to be sent again: a minute after the run began, so that there is time for a report.
+pub(crate) fn start_message(run: RunId, since: Option<Timestamp>, now: Timestamp) -> (QueueName, Outgoing) {
+    let age = since.map_or(HELD_BACK, |begun| now.since(begun));
+    to_run(run, Input::Start, Millis(HELD_BACK.0.saturating_sub(age.0)))
 }
 
 fn check_key(key: &str) -> Result<(), StartError> {

@@ -25,8 +25,9 @@ use windlass_domain::time::{Millis, Timestamp};
 use crate::Ports;
 use crate::effects::{Effects, Turn};
 use crate::ports::{Created, Outgoing, PortError, QueueName, Records, Sender};
+use crate::send::{send_all, together};
 use crate::subject::{Engine, Given, Missing, Subject};
-use crate::submit::{Begun, start_again};
+use crate::submit::{Begun, start_again, start_message};
 
 #[async_trait]
 impl Subject for TaskRecord {
@@ -83,11 +84,24 @@ impl Subject for TaskRecord {
         _: &[Given<TaskInput>],
         commands: Vec<TurnCommand>,
         events: Vec<PublicEvent>,
-        _: Timestamp,
+        now: Timestamp,
     ) -> Effects {
-        let definition = &context.definition;
-        let turn = |command| Turn { version: self.version, definition: definition.clone(), command };
-        Effects { events, turns: commands.into_iter().map(turn).collect(), ..Effects::default() }
+        let mut effects = Effects { events, ..Effects::default() };
+        // Several due times of one step may ask for the same.
+        for command in BTreeSet::from_iter(commands) {
+            match command {
+                TurnCommand::StartAgain { nominal, since } => {
+                    let run = RunId::from_nominal_time(&self.name, nominal);
+                    effects.messages.push(start_message(run, since, now));
+                }
+                TurnCommand::Ask { nominal } => effects.messages.push(to_task(&self.name, TaskInput::Due { nominal })),
+                TurnCommand::Start { .. } | TurnCommand::Follow { .. } => {
+                    let definition = context.definition.clone();
+                    effects.turns.push(Turn { version: self.version, definition, command });
+                }
+            }
+        }
+        effects
     }
 
     fn missing(task: &TaskName, _: &[Given<TaskInput>], _: Millis) -> Missing {
@@ -98,7 +112,7 @@ impl Subject for TaskRecord {
 fn stands(run: &Run) -> DueRun {
     match run.status.is_final() {
         true => DueRun::Ended,
-        false if run.is_unheard_of() => DueRun::Unheard,
+        false if run.needs_start_again() => DueRun::Unheard(run.started_at),
         false => DueRun::Open,
     }
 }
@@ -107,32 +121,33 @@ fn policy(definition: &Definition) -> Overlap {
     definition.schedule.as_ref().map_or(Overlap::default(), |schedule| schedule.overlap)
 }
 
-/// Carries out what was decided about turns. A run that can not be decided must not take other inputs along.
-pub(crate) async fn perform(engine: &Engine, turns: Vec<Turn>) -> Result<(), PortError> {
-    for turn in turns {
-        let performed = AssertUnwindSafe(perform_one(engine, &turn)).catch_unwind().await;
-        performed.unwrap_or_else(|_| Err(PortError::panicked()))?;
-    }
-    Ok(())
+/// Carries out what several steps decided about turns; says for each whether all of its own was done. A start that panics
+/// takes no other along.
+pub(crate) async fn perform(engine: &Engine, all: Vec<Vec<Turn>>) -> Vec<Result<(), PortError>> {
+    let of_one = |turns: Vec<Turn>| async move {
+        for turn in turns {
+            let performed = AssertUnwindSafe(perform_one(engine, &turn)).catch_unwind().await;
+            performed.unwrap_or_else(|_| Err(PortError::panicked()))?;
+        }
+        Ok(())
+    };
+    together(all.into_iter().map(of_one).collect()).await
 }
 
 async fn perform_one(engine: &Engine, turn: &Turn) -> Result<(), PortError> {
     let task = &turn.definition.task;
     match turn.command {
         TurnCommand::Start { nominal } => start(engine, turn, nominal).await,
-        TurnCommand::StartAgain { nominal } => {
-            let run = engine.ports.runs.load(&RunId::from_nominal_time(task, nominal)).await?;
-            start_again(&engine.ports, &run.ok_or_else(PortError::conflict)?).await
-        }
         TurnCommand::Follow { active, nominal, cancel } => follow(&engine.ports, task, active, nominal, cancel).await,
+        // These are messages.
+        TurnCommand::StartAgain { .. } | TurnCommand::Ask { .. } => Ok(()),
     }
 }
 
 /// Starts the run of a due time.
 async fn start(engine: &Engine, turn: &Turn, nominal: Timestamp) -> Result<(), PortError> {
     let (definition, ports) = (&turn.definition, &engine.ports);
-    // It was checked when the turn was decided, of the same version.
-    let input = scheduled_input(definition).map_err(|_| PortError::conflict())?;
+    let input = scheduled_input(definition).expect("the turn was decided by the same version");
     let id = RunId::from_nominal_time(&definition.task, nominal);
     let (of, origin, now) = ((definition.task.clone(), turn.version), Origin::Schedule { nominal }, ports.clock.now());
     let run = Run::submitted(id, of, definition.actions.len(), input, origin, now);
@@ -146,8 +161,8 @@ async fn start(engine: &Engine, turn: &Turn, nominal: Timestamp) -> Result<(), P
     start_again(ports, &run).await
 }
 
-/// A due time waits for the run of another, and may want it cancelled. If that run has ended since the decision, its own
-/// message may have found no due time in line; so the task is told again.
+/// A due time waits for the run of another, and may want it cancelled. If that run has ended since the decision, the
+/// message of its end may have found no due time in line. So this process manager sends that message again.
 async fn follow(
     ports: &Ports,
     task: &TaskName,
@@ -161,9 +176,16 @@ async fn follow(
         Some(run) if !run.status.is_final() => {
             let reason = format!("the run that was due at {nominal} follows it, and the schedule lets it");
             let input = Input::Cancel { reason, cause: CancelCause::Overlap, retries: run.retries };
-            InboxMessage::Run { v: MESSAGE_VERSION, run: id, input, caller: Caller::by(Way::Schedule) }
+            let caller = Caller::by(Way::Schedule);
+            let cancel = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input, caller };
+            (QueueName::Inbox, Outgoing::now(encode(&cancel)))
         }
-        Some(_) | None => InboxMessage::of_task(task.clone(), TaskInput::Ended),
+        Some(_) | None => to_task(task, TaskInput::Ended),
     };
-    ports.queues.send(&QueueName::Inbox, vec![Outgoing::now(encode(&message))]).await
+    send_all(ports.queues.as_ref(), &[message]).await
+}
+
+/// An input of a task's schedule, for the inbox.
+fn to_task(task: &TaskName, input: TaskInput) -> (QueueName, Outgoing) {
+    (QueueName::Inbox, Outgoing::now(encode(&InboxMessage::of_task(task.clone(), input))))
 }

@@ -122,15 +122,9 @@ pub fn judge(state: &ActionState, said: &Said<'_>, now: Timestamp) -> Result<Ver
     if said.delivery.attempt < state.attempt() || !state.status.is_in_flight() {
         return Err(Refused::Over);
     }
-    in_flight(state, said, said.word, now)
-}
-
-fn in_flight(state: &ActionState, said: &Said<'_>, word: Word, now: Timestamp) -> Result<Verdict, Refused> {
-    let refused = Err(Refused::Replaced { fate: fate(state, said, now), costs_owner: false });
-    match (word, standing(state, said, now)) {
+    match (said.word, standing(state, said, now)) {
         (Word::Claim, Standing::Free | Standing::Displaces) => {
-            let lost = said.agent.and_then(|agent| loss_by_claim(state, said.delivery, agent));
-            Ok(Verdict::Confirmed { lost })
+            Ok(Verdict::Confirmed { lost: said.agent.and_then(|agent| loss_by_claim(state, said.delivery, agent)) })
         }
         (Word::Started | Word::Renewal(_) | Word::Progress, Standing::Free) => Ok(Verdict::Owns),
         (Word::Claim, Standing::Owners { same_message: true, .. })
@@ -151,7 +145,7 @@ fn in_flight(state: &ActionState, said: &Said<'_>, word: Word, now: Timestamp) -
         (
             Word::Claim | Word::Started | Word::Renewal(_) | Word::Progress | Word::DeadLetter,
             Standing::Free | Standing::Owners { .. } | Standing::Displaces | Standing::Stale,
-        ) => refused,
+        ) => Err(Refused::Replaced { fate: fate(state, said, now), costs_owner: false }),
     }
 }
 

@@ -128,11 +128,13 @@ fn later_resend_has_a_higher_issue() {
 #[test]
 fn repeated_sweep_resends_what_is_past_its_mark() {
     let mut life = Life::begun(CHAIN);
-    life.now = life.now.plus(Millis(REISSUE_QUEUED_AFTER_MS - 1));
+    life.now = life.now.plus(Millis(crate::limits::REISSUE_QUEUED_AFTER_MS - 1));
     assert_eq!(life.of(&Input::Sweep).1.len(), 0);
     life.now = life.now.plus(Millis(1));
     life.give(&Input::Sweep);
     assert_eq!(life.of(&Input::Sweep).1.len(), 1);
+    life.now = life.now.plus(Millis(SWEPT_AGAIN_WITHIN_MS));
+    assert_eq!(life.of(&Input::Sweep).1.len(), 0);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::fact::FactKind;
 use super::graph;
 use super::input::CancelCause;
 use super::source::Source;
-use super::state::{Phase, RunStatus};
+use super::state::RunStatus;
 use super::timers;
 use crate::attempt::ActionStatus;
 use crate::ids::ActionIndex;
@@ -15,11 +15,10 @@ use crate::outstanding;
 use crate::time::Timestamp;
 use crate::told;
 
-/// Begins the run. The process that recorded a run as begun may have died before it sent all of the start. So if no agent
-/// has reported some attempt of it, the start is sent again.
+/// Begins the run, or sends the start of a run again that has begun.
 pub(super) fn start(draft: &mut Draft<'_>) {
     if draft.run.status != RunStatus::Submitted {
-        if draft.run.status.phase() == Phase::Open && draft.run.has_unheard_start() {
+        if draft.run.needs_start_again() {
             let start =
                 outstanding::of_source(draft.definition, &draft.run, Source::Start, draft.run.revision, draft.now);
             draft.again.extend(start.facts);

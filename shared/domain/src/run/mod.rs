@@ -36,5 +36,6 @@ pub(crate) use readiness::skip_reason;
 pub use source::Source;
 pub use state::{Cancellation, Origin, Phase, Run, RunStatus};
 pub use table::decide;
+pub(crate) use timers::next_mark;
 
 pub use crate::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Outcome, Owner, Progress, Unserved};

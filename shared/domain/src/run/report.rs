@@ -252,10 +252,8 @@ fn refuse(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, refused: Refus
 }
 
 fn rejection(draft: &Draft<'_>, action: ActionIndex, refused: Refused) -> Rejection {
-    match refused {
-        Refused::Over if draft.state(action).status.is_settled() => Rejection::Settled,
-        Refused::Over | Refused::Replaced { .. } | Refused::Unknown => Rejection::Stale,
-    }
+    let is_settled = refused == Refused::Over && draft.state(action).status.is_settled();
+    if is_settled { Rejection::Settled } else { Rejection::Stale }
 }
 
 fn answer(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, fate: Fate, reason: &str) {

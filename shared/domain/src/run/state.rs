@@ -9,7 +9,7 @@ use super::source::Source;
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
-use crate::limits::START_AGAIN_AFTER_MS;
+use crate::limits::{ACTIONS_PER_PAGE, START_AGAIN_AFTER_MS};
 use crate::retry::FailedAttempt;
 use crate::time::{Millis, Timestamp};
 
@@ -221,16 +221,12 @@ impl Run {
         self.actions.get(index)
     }
 
-    /// Whether no agent has reported anything since its start: the process that recorded it may have died before it sent
-    /// what follows. That its pool has no agent is no news of the run itself.
-    pub fn is_unheard_of(&self) -> bool {
-        let is_of_start = |revision: u64| revision <= self.start_revision;
-        is_of_start(self.status_revision) && self.actions.iter().all(|state| is_of_start(state.revision))
-    }
-
-    /// Whether no agent has reported some attempt that the start queued.
-    pub(crate) fn has_unheard_start(&self) -> bool {
-        self.actions.iter().any(|state| state.status == ActionStatus::Queued && state.source == Source::Start)
+    /// Whether its start is sent again: the submitter may have died before it sent all of it. No agent has reported some
+    /// attempt that the start queued. A run of more actions begins by an input, which comes again by itself.
+    pub fn needs_start_again(&self) -> bool {
+        let is_unheard = |state: &ActionState| state.status == ActionStatus::Queued && state.source == Source::Start;
+        let is_small = self.actions.len() <= ACTIONS_PER_PAGE && self.status.phase() == Phase::Open;
+        self.status == RunStatus::Submitted || is_small && self.actions.iter().any(is_unheard)
     }
 
     /// The newest attempt of an action as its policy looks at it, after an error of that kind.

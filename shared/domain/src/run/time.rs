@@ -107,7 +107,9 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
         let (by, error) = (state.owner.clone(), ErrorInfo::new("timeout.queue", untaken(draft, action, due)));
         attempt_failed(draft, action, by, error, true);
     } else {
-        send_again(draft, action);
+        // Its message may be lost, and so may be the event that it was queued.
+        draft.again.extend(told::of_action(draft.definition, &draft.run, action));
+        draft.resend(action);
     }
 }
 
@@ -133,12 +135,6 @@ fn waits_too_long(draft: &Draft<'_>, action: ActionIndex) -> bool {
     let most = draft.action(action).queue_timeout;
     let since = draft.state(action).waits_since();
     most.zip(since).is_some_and(|(most, since)| since.plus(most) <= draft.now)
-}
-
-/// A queued attempt has waited for long: its message may be lost, and so may be the event that it was queued.
-fn send_again(draft: &mut Draft<'_>, action: ActionIndex) {
-    draft.again.extend(told::of_action(draft.definition, &draft.run, action));
-    draft.resend(action);
 }
 
 /// Tells of every attempt that waits in the pool that no agent serves it since then, once for its whole stay. A run that is

@@ -45,7 +45,7 @@ pub(super) fn due_of(definition: &Definition, run: &Run, action: ActionIndex, ha
 
 /// The first time after `handled` at which an attempt that waits since then is sent again: after 10 minutes, 20, 40 and so
 /// on. A long queue is no loss.
-pub(super) fn next_mark(since: Timestamp, handled: Timestamp) -> Timestamp {
+pub(crate) fn next_mark(since: Timestamp, handled: Timestamp) -> Timestamp {
     let waited = handled.since(since).0;
     let mut mark = REISSUE_QUEUED_AFTER_MS;
     while mark <= waited {

@@ -17,11 +17,8 @@ use crate::caller::Caller;
 use crate::definition::{Definition, Overlap};
 use crate::ids::{TaskName, TaskVersion};
 use crate::instant;
-use crate::limits::MAX_QUEUED_DUE;
-use crate::time::Timestamp;
-
-/// Due times that one input decides about at most: each but the last is one that waits.
-const MAX_STEPS: usize = 2 * MAX_QUEUED_DUE;
+use crate::limits::LOST_TURN_WITHIN_MS;
+use crate::time::{Millis, Timestamp};
 
 /// What changes about a task: its newest version, its schedule's place, and whose turn it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -82,8 +79,8 @@ pub struct Circumstances {
 /// Where the run of a due time stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueRun {
-    /// It exists, and no agent has reported anything of it.
-    Unheard,
+    /// It exists, and no agent has reported some attempt of its start, which began then.
+    Unheard(Option<Timestamp>),
     /// It goes on.
     Open,
     /// It has ended.
@@ -102,19 +99,22 @@ pub struct TurnFact {
 }
 
 /// What a decision about turns sends. Sending it twice does no harm.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TurnCommand {
-    /// The run of this due time starts, unless it exists by now.
+    /// The process manager starts the run of this due time, unless it exists by now.
     Start {
         /// Which.
         nominal: Timestamp,
     },
-    /// The run of this due time exists, and no agent has reported it: its start is sent again.
+    /// The run of this due time gets its start again: no agent has reported some attempt of it.
     StartAgain {
         /// Which.
         nominal: Timestamp,
+        /// When the run began; none: it has yet to begin.
+        since: Option<Timestamp>,
     },
-    /// This due time waits for the end of a run. If that run has ended meanwhile, the task is told.
+    /// This due time waits for the end of a run. If that run has ended meanwhile, the task gets the input
+    /// [`TaskInput::Ended`].
     Follow {
         /// The due time of the open run.
         active: Timestamp,
@@ -122,6 +122,11 @@ pub enum TurnCommand {
         nominal: Timestamp,
         /// Whether the open run is to be cancelled.
         cancel: bool,
+    },
+    /// The task gets this due time as an input of its own.
+    Ask {
+        /// Which.
+        nominal: Timestamp,
     },
 }
 
@@ -151,10 +156,7 @@ impl Aggregate for TaskRecord {
             // It starts nothing. What waits is dropped, so that it does not start if the task is put again.
             (true, _) => draft.record.waiting.clear(),
             (false, TaskInput::Due { nominal }) => draft.due(*nominal),
-            (false, TaskInput::Ended) => {
-                draft.begin_active(None);
-                draft.settle(None);
-            }
+            (false, TaskInput::Ended) => draft.take_turns(None),
         }
         let Draft { record, facts, commands, .. } = draft;
         Change { after: record, facts, again: Vec::new(), commands, evaluated: 0, answer: Ok(()) }
@@ -174,30 +176,21 @@ impl Draft<'_> {
     fn due(&mut self, nominal: Timestamp) {
         match self.context.runs.get(&nominal) {
             // It had its turn.
-            Some(DueRun::Unheard) => self.commands.push(TurnCommand::StartAgain { nominal }),
+            Some(DueRun::Unheard(since)) => self.commands.push(TurnCommand::StartAgain { nominal, since: *since }),
             Some(DueRun::Open | DueRun::Ended) => {}
-            None => {
-                self.begin_active(Some(nominal));
-                self.settle(Some(nominal));
-            }
-        }
-    }
-
-    /// A process may have taken the last turn and died before it wrote the run, or before it sent its start. Then it is
-    /// done here, whether or not that process's message comes again.
-    fn begin_active(&mut self, asked: Option<Timestamp>) {
-        let Some(nominal) = self.record.active.filter(|active| Some(*active) != asked) else { return };
-        match self.context.runs.get(&nominal) {
-            None => self.decided(nominal, Fate::Start { nominal, takes_turn: true }, None),
-            Some(DueRun::Unheard) => self.commands.push(TurnCommand::StartAgain { nominal }),
-            Some(DueRun::Open | DueRun::Ended) => {}
+            None => self.take_turns(Some(nominal)),
         }
     }
 
     /// Decides about the due time that is asked about, and before it about those that wait. None: about those alone.
-    fn settle(&mut self, asked: Option<Timestamp>) {
+    fn take_turns(&mut self, asked: Option<Timestamp>) {
+        if scheduled_input(&self.context.definition).is_err() {
+            return self.pass_over(asked);
+        }
+        self.begin_active(asked);
         let policy = self.context.definition.schedule.as_ref().map_or(Overlap::default(), |schedule| schedule.overlap);
-        for _ in 0..MAX_STEPS {
+        // Each round but the last starts the run of a due time that waited.
+        for _ in 0..self.record.waiting.len() + 2 {
             let turns = self.turns();
             let fate = asked.map_or_else(|| overlap::next(&turns), |nominal| overlap::due(&turns, policy, nominal));
             let about = match (&fate, asked) {
@@ -205,25 +198,51 @@ impl Draft<'_> {
                 (Fate::Wait { .. } | Fate::PassOver, Some(nominal)) => nominal,
                 (Fate::Wait { .. } | Fate::PassOver, None) | (Fate::Nothing, _) => return,
             };
-            self.decided(about, fate, turns.active.map(|active| active.nominal));
+            self.decided(about, fate);
             if asked == Some(about) {
                 return;
             }
         }
     }
 
-    fn decided(&mut self, nominal: Timestamp, fate: Fate, active: Option<Timestamp>) {
-        match &fate {
-            Fate::Start { .. } if scheduled_input(&self.context.definition).is_err() => {
-                return self.emit(nominal, Fate::PassOver);
-            }
-            Fate::Start { .. } => self.commands.push(TurnCommand::Start { nominal }),
+    /// No run of this version starts by itself. Each due time is passed over by an input of its own, which comes again
+    /// until its event is published.
+    fn pass_over(&mut self, asked: Option<Timestamp>) {
+        if let Some(nominal) = asked {
+            self.emit(nominal, Fate::PassOver);
+        }
+        let lost = self.record.active.filter(|active| self.is_lost(*active));
+        let next = lost.or_else(|| self.record.waiting.first().copied());
+        self.commands.extend(next.map(|nominal| TurnCommand::Ask { nominal }));
+    }
+
+    /// A process may have taken the last turn and died before it wrote the run, or before it sent its start. Then it is
+    /// done here, whether or not that process's message comes again.
+    fn begin_active(&mut self, asked: Option<Timestamp>) {
+        let Some(nominal) = self.record.active.filter(|active| Some(*active) != asked) else { return };
+        match self.context.runs.get(&nominal) {
+            None if self.is_lost(nominal) => self.decided(nominal, Fate::Start { nominal, takes_turn: true }),
+            Some(DueRun::Unheard(since)) => self.commands.push(TurnCommand::StartAgain { nominal, since: *since }),
+            None | Some(DueRun::Open | DueRun::Ended) => {}
+        }
+    }
+
+    /// Whether a due time had its turn and has yet to have a run. The run of an older turn has ended, and was deleted.
+    fn is_lost(&self, active: Timestamp) -> bool {
+        let age = self.now.since(active);
+        !self.context.runs.contains_key(&active) && age < Millis(LOST_TURN_WITHIN_MS)
+    }
+
+    fn decided(&mut self, nominal: Timestamp, fate: Fate) {
+        let command = match &fate {
+            Fate::Start { .. } => Some(TurnCommand::Start { nominal }),
             Fate::Wait { cancel_active, .. } => {
                 let follow = |active| TurnCommand::Follow { active, nominal, cancel: *cancel_active };
-                self.commands.extend(active.map(follow));
+                self.record.active.map(follow)
             }
-            Fate::PassOver | Fate::Nothing => {}
-        }
+            Fate::PassOver | Fate::Nothing => None,
+        };
+        self.commands.extend(command);
         self.emit(nominal, fate);
     }
 
@@ -238,7 +257,11 @@ impl Draft<'_> {
 
     /// The turns as they stand. A run that is not there yet counts as open.
     fn turns(&self) -> Turns {
-        let is_open = |nominal: Timestamp| self.context.runs.get(&nominal) != Some(&DueRun::Ended);
+        let is_open = |nominal: Timestamp| match self.context.runs.get(&nominal) {
+            Some(DueRun::Unheard(_) | DueRun::Open) => true,
+            Some(DueRun::Ended) => false,
+            None => self.is_lost(nominal),
+        };
         let active = self.record.active.map(|nominal| Active { nominal, open: is_open(nominal) });
         let (waiting, passed_over) = (self.record.waiting.clone(), self.record.passed_over.clone());
         Turns { active, waiting, passed_over }

@@ -183,6 +183,7 @@ async fn version_without_schedule_passes_over_waiting_times() {
     world.put(&unscheduled).await;
     world.end(1).await;
     world.handle(None).await;
+    world.manage().await;
     let refused = |minute: &str| ("schedule.refused".to_owned(), minute.to_owned());
     assert_eq!(world.told(), [refused("10:02"), refused("10:03")]);
     assert_eq!((world.starts(), world.record().await.waiting), (vec![1], vec![]));
@@ -213,6 +214,56 @@ async fn an_unknown_task_starts_nothing() {
     let settled = advance::<TaskRecord>(&engine, &task(), &due, None).await.unwrap();
     assert!(matches!(settled, Settled::Unknown), "{settled:?}");
     assert!(ports.runs.list(&RunFilter { limit: 1, ..RunFilter::default() }).await.unwrap().runs.is_empty());
+}
+
+/// The messages of several due times come together, and each of them finds that the first has a turn and no run.
+#[tokio::test(start_paused = true)]
+async fn due_times_of_one_batch_start_one_run() {
+    for overlap in ["skip", "queue", "cancel_previous"] {
+        let world = World::new(&source(overlap, "1h")).await;
+        let due = |minute| Given::new(TaskInput::Due { nominal: at(minute) });
+        let inputs: Vec<_> = (1..=10).map(due).chain([Given::new(TaskInput::Ended)]).collect();
+        let engine = Engine::new(world.ports.clone(), world.definitions.clone());
+        advance::<TaskRecord>(&engine, &task(), &inputs, None).await.unwrap();
+        assert_eq!((world.starts(), world.sent(1)), (vec![1], vec![false]), "{overlap}");
+        assert_eq!(world.resent_starts(), 0, "{overlap}");
+        let (waiting, told) = (world.record().await.waiting.len(), world.told().len());
+        let expected = match overlap {
+            "skip" => (0, 9),
+            "queue" => (9, 0),
+            _ => (1, 8),
+        };
+        assert_eq!((waiting, told), expected, "{overlap}");
+    }
+}
+
+/// A host deletes runs after a while. The run of an old turn has ended, and does not start again.
+#[tokio::test(start_paused = true)]
+async fn turn_whose_run_was_deleted_is_over() {
+    let world = World::new(&source("skip", "1h")).await;
+    let day = 24 * 60;
+    world.write(|record| record.active = Some(at(-15 * day))).await;
+    world.handle(Some(1)).await;
+    assert_eq!((world.starts(), world.run(-15 * day).await.is_some()), (vec![1], false));
+    let lost = World::new(&source("skip", "1h")).await;
+    lost.write(|record| record.active = Some(at(-13 * day))).await;
+    lost.handle(Some(1)).await;
+    assert!(lost.run(-13 * day).await.is_some() && lost.run(1).await.is_none());
+}
+
+/// The sender of a start died between two pools, and the agent of the first reports before the due message comes again.
+#[tokio::test(start_paused = true)]
+async fn redelivered_due_time_resends_unreported_attempts() {
+    let mut two = source("skip", "1h");
+    two["actions"]["other"] = json!({ "exec": ["true"] });
+    let world = World::new(&two).await;
+    world.handle(Some(1)).await;
+    world.begin_action(1, 0).await;
+    world.handle(Some(1)).await;
+    assert_eq!(world.resent_starts(), 1);
+    world.begin_action(1, 1).await;
+    world.handle(Some(1)).await;
+    assert_eq!(world.resent_starts(), 1, "agents have reported all of it");
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
-use windlass_domain::ids::{PoolName, RunId, TaskName};
-use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
+use windlass_domain::delivery::Delivery;
+use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::{CancelCause, Input, Report, Run, RunStatus};
 use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
@@ -136,6 +137,22 @@ impl World {
         let sent = self.host.messages(&QueueName::Pool(PoolName::default())).into_iter();
         let sent = sent.map(|body| decode::<PerformMessage>(&body).unwrap());
         sent.filter(|perform| minute_of(perform.run) == Some(minute)).map(|perform| perform.issue > 0).collect()
+    }
+
+    /// An agent has reported the attempt of one action of that minute's run.
+    pub(crate) async fn begin_action(&self, minute: i64, action: u32) {
+        let engine = Engine::new(self.ports.clone(), self.definitions.clone());
+        let (delivery, agent) = (Delivery::new(1, 0, 1), AgentId::new("agent-1").unwrap());
+        let of = Report { action: ActionIndex(action), delivery, message: 7, agent };
+        let input = Given::new(Input::Started { of, started_at: START });
+        let id = RunId::from_nominal_time(&task(), at(minute));
+        advance::<Run>(&engine, &id, &[input], None).await.unwrap();
+    }
+
+    /// How often the start of a run waits in the inbox to be sent again.
+    pub(crate) fn resent_starts(&self) -> usize {
+        let sent = self.host.messages(&QueueName::Inbox).into_iter().map(|body| decode(&body).unwrap());
+        sent.filter(|message| matches!(message, InboxMessage::Run { input: Input::Start, .. })).count()
     }
 
     /// The process manager handles the inbox's messages.
