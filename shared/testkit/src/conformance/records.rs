@@ -97,7 +97,7 @@ pub(super) async fn records<K: Kind>(suite: &str, make: impl AsyncFn() -> Ports,
     run(suite, &cases, make, timing).await;
 }
 
-/// The record as it is read. A glance that says that it is the newest gives the same.
+/// The record as it is read while no writer changes it. A glance that says that it is the newest gives the same.
 async fn load<K: Kind>(ports: &Ports, id: &K::Id) -> Result<K, Fault> {
     let loaded = some("the record", K::records(ports).load(id).await?)?;
     let glance = K::records(ports).glance(id).await?;
@@ -166,7 +166,7 @@ async fn chain_of_commits_loses_none<K: Kind>(ports: Ports) -> Verdict {
         let (ports, id) = (ports.clone(), fresh.id().clone());
         tokio::spawn(async move {
             loop {
-                let before: K = load(&ports, &id).await?;
+                let before = some("the record", K::records(&ports).load(&id).await?)?;
                 let after = before.changed(writer, ports.clock.now());
                 match K::records(&ports).commit(&before, &after, &[]).await {
                     Err(error) if error.is_conflict() => {}
