@@ -66,9 +66,9 @@ pub(crate) fn of_kill(run: &Run, action: ActionIndex, kill: &Kill) -> Fact {
 }
 
 pub(crate) fn of_unserved(definition: &Definition, run: &Run, action: ActionIndex) -> Option<Fact> {
-    let since = run.action(action).unserved?.since;
+    let (since, last) = (run.action(action).unserved?.since, run.action(action).last);
     let pool = definition.action(action).pool.clone();
-    Some(Fact::told(since, FactKind::ActionUnserved { of: at(run, action), pool, since }))
+    Some(Fact::told(since, FactKind::ActionUnserved { of: at(run, action), pool, since, last }))
 }
 
 pub(crate) fn of_cancellation(why: &Cancellation) -> Fact {

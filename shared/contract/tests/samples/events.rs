@@ -89,7 +89,12 @@ fn cancelled(of: ActionAt, agent: Option<AgentId>, error: Option<ErrorInfo>) -> 
 }
 
 fn unserved() -> FactKind {
-    FactKind::ActionUnserved { of: of(), pool: PoolName::new("linux-gpu").expect("a name"), since: at(3) }
+    FactKind::ActionUnserved {
+        of: of(),
+        pool: PoolName::new("linux-gpu").expect("a name"),
+        since: at(3),
+        last: Delivery::new(2, 0, 0),
+    }
 }
 
 /// Fails to compile when a kind is added: give it a sample above, then name it here.

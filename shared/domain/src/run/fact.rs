@@ -100,6 +100,8 @@ pub enum FactKind {
         pool: PoolName,
         /// Since when it waits there without an agent.
         since: Timestamp,
+        /// The attempt's greatest delivery: one stay in the pool follows another.
+        last: Delivery,
     },
     /// An agent has the attempt: it began unasked and said so, or the process manager confirmed its claim.
     ActionStarted {
@@ -350,7 +352,7 @@ impl FactKind {
         let (action, attempt) = (of.action.0.to_string(), of.attempt.to_string());
         let extra = match self {
             Self::ActionStarted { delivery, .. } => delivery.to_string(),
-            Self::ActionUnserved { since, .. } => since.as_millis().to_string(),
+            Self::ActionUnserved { since, last, .. } => format!("{last}.{}", since.as_millis()),
             // An agent that does not number its reports may say the same again.
             Self::ActionProgressed { progress, number: 0, .. } => {
                 format!("{}{}", serde_json::to_string(progress).unwrap_or_default(), at.as_millis())

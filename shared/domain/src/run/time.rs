@@ -148,8 +148,8 @@ pub(super) fn unserved(draft: &mut Draft<'_>, pool: &PoolName, since: Timestamp)
         if state.status != ActionStatus::Queued || state.unserved.is_some() || draft.action(action).pool != *pool {
             continue;
         }
-        let since = state.queued_at.map_or(since, |queued_at| queued_at.max(since));
-        let of = draft.at(action);
-        draft.emit(FactKind::ActionUnserved { of, pool: pool.clone(), since });
+        let since = state.waits_since().map_or(since, |waits_since| waits_since.max(since.min(draft.now)));
+        let (of, last) = (draft.at(action), state.last);
+        draft.emit(FactKind::ActionUnserved { of, pool: pool.clone(), since, last });
     }
 }

@@ -104,7 +104,8 @@ fn once(mut events: Vec<PublicEvent>) -> Vec<PublicEvent> {
 }
 
 /// An old read ends in a conflict, and the write that met it may have been the process's own. So the process manager
-/// may resend what still stands: the same messages, wakes, and attempts that an agent must claim.
+/// may resend what still stands: the same messages, wakes, attempts that an agent must claim, and the stop of an agent that
+/// was told to stop as an answer.
 fn check_sent(old: &[String], new: &[String]) {
     let mut surplus = old.to_vec();
     for body in new {
@@ -117,8 +118,16 @@ fn check_sent(old: &[String], new: &[String]) {
         sent.is_some_and(|sent| attempts.iter().any(|attempt| attempt.of == sent.of))
     };
     let is_wake = |body: &str| matches!(decode(body), Ok(InboxMessage::Run { input: Input::Wake { .. }, .. }));
+    let unasked = |body: &str| body.split_once("asked").map(|(before, _)| before.to_owned());
+    let is_stop = |body: &str| {
+        let stops = |sent: &&String| sent.contains("fate: Report") && unasked(sent) == unasked(body);
+        body.contains("fate: Report") && new.iter().any(|sent| stops(&sent))
+    };
     let surplus: Vec<&String> = surplus.iter().filter(|body| !new.contains(body)).collect();
-    assert!(surplus.iter().all(|body| is_claimed(body) || is_wake(body)), "sent only after old reads: {surplus:?}");
+    assert!(
+        surplus.iter().all(|body| is_claimed(body) || is_wake(body) || is_stop(body)),
+        "sent only after old reads: {surplus:?}"
+    );
 }
 
 async fn drive(sketch: &Sketch, moves: &[(Move, bool)]) {
