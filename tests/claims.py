@@ -34,10 +34,12 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "aws")]
 
 from recovery import BINARY, ENDED, PATIENCE_S, check_run, expect, wait_for  # noqa: E402
 from scenarios import Site  # noqa: E402
-from survival import RESUMING, RESUMING_STEPS, STEP, VISIBILITY_S, check_resumed, said  # noqa: E402
+from survival import RESUMING, STEP, VISIBILITY_S, check_resumed, said  # noqa: E402
 
 AGENTS, SLOTS, DRAIN_S = 4, 64, 6
 SLEEPS_S = (5.0, 15.0)
+# The steps of the action that saves each; one takes a second.
+SAVING_STEPS = 150
 # A message that has waited for longer than the visibility timeout must be claimed.
 OLD_S = VISIBILITY_S + 5
 DECIDE_WITHIN_S = 1200
@@ -183,14 +185,15 @@ class Measure:
     def play(self) -> None:
         self.apply()
         self.agents = self.fleet()
+        # First of all: later it would wait behind the others in its pool.
+        self.resuming = self.site.start("resuming")["id"]
+        wait_for("the action that saves its steps to be under way", lambda: len(said(self.folder / "saved", "step")) >= 2)
         self.runs = [self.site.start("loaded")["id"] for _ in range(self.options.runs)]
         began = time.monotonic()
-        wait_for("all slots to be taken", lambda: len(said(self.log, "begin")) >= AGENTS * SLOTS)
+        wait_for("all slots to be taken", lambda: len(said(self.log, "begin")) >= AGENTS * SLOTS - 1)
         self.others = [self.site.start("elsewhere")["id"] for _ in range(self.options.reports // self.options.actions)]
-        self.resuming = self.site.start("resuming")["id"]
         self.letters = self.site.letters()
         wait_for("messages to be old", lambda: time.monotonic() - began > OLD_S)
-        wait_for("the action that saves its steps to be under way", lambda: len(said(self.folder / "saved", "step")) >= 2)
         for kind in ("started", "progressed"):
             self.replace(kind)
         self.agent_dies()
@@ -206,7 +209,7 @@ class Measure:
         self.site.apply(fan("elsewhere", "elsewhere", self.options.actions, lambda _: ["true"]))
         ten = ["sh", "-c", STEP + "say begin; sleep 60; say done", str(self.folder / "ten")]
         self.site.apply(fan("ten", "spare", SPARE, lambda _: ten))
-        resuming = json.dumps(["sh", "-c", STEP + RESUMING, str(self.folder / "saved"), str(RESUMING_STEPS)])
+        resuming = json.dumps(["sh", "-c", STEP + RESUMING, str(self.folder / "saved"), str(SAVING_STEPS)])
         self.site.apply(f"task: resuming\nactions:\n  a: {{ pool: fleet, exec: {resuming} }}\n")
 
     def fleet(self) -> list[subprocess.Popen]:
@@ -291,7 +294,7 @@ class Measure:
             spent += sum(action["attempts"] != 1 for action in self.site.run(run)["actions"].values())
         begun = [tuple(it[:4]) for it in said(self.log, "begin")]
         performed, wanted = {it[:2] for it in begun}, len(self.runs) * self.options.actions
-        starts = check_resumed(self.site, self.resuming, self.folder / "saved")
+        starts = check_resumed(self.site, self.resuming, self.folder / "saved", SAVING_STEPS)
         letters = self.site.letters() - self.letters
         self.judge("SCENARIOS 5: actions performed", f"{wanted:,}", f"{len(performed):,}", len(performed) == wanted)
         self.judge("SCENARIOS 5: attempts spent by handing back", "0", f"{spent}", spent == 0)
