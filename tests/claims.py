@@ -8,8 +8,8 @@ The script replaces all four twice by SIGTERM (SCENARIOS 5), and kills an agent 
 time it first puts `--reports` reports into the inbox. They are of other runs: for each action one `started`, then some
 `progressed`, then one `completed`. So the process managers must decide each, and those runs must end well.
 
-A claim counts from when its agent first sends it until its agent has the answer, by the agents' logs. `docs/testing.md`
-has the last figures. The script ends with 1 if a figure misses its aim.
+A claim counts from when its agent first sends it until its agent has the answer, by the agents' logs.
+docs/performance.md has the last figures. The script ends with 1 if a figure misses its aim.
 """
 
 import argparse
