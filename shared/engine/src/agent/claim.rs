@@ -20,9 +20,20 @@ const GATHER: Duration = Duration::from_millis(50);
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
 impl Agent {
-    /// Claims the held attempt, and asks again until it has an answer; none: the attempt was stopped before.
+    /// Claims the held attempt, and asks again until it has an answer; none: the attempt was stopped before. `ClaimMs`
+    /// counts from the first request, so it has the gathering and every repetition.
     pub(super) async fn claim(&self, key: Key, hold: &Arc<Hold>) -> Option<Answer> {
-        let asked = self.inner.asks.number();
+        let (asked, clock) = (self.inner.asks.number(), &self.inner.ports.clock);
+        tracing::trace!(metric = "Claims", run.id = %key.run, asked);
+        let began = clock.elapsed();
+        let answer = self.ask_until_answered(key, hold, asked).await?;
+        let took = clock.elapsed().saturating_sub(began);
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::trace!(metric = "ClaimMs", value = took, run.id = %key.run, asked);
+        Some(answer)
+    }
+
+    async fn ask_until_answered(&self, key: Key, hold: &Arc<Hold>, asked: u32) -> Option<Answer> {
         let mut answered = hold.claims(asked);
         let Key { run, action, delivery, message } = key;
         for asks in 1.. {
@@ -51,6 +62,9 @@ impl Agent {
         tokio::spawn(async move {
             tokio::time::sleep(GATHER).await;
             for claims in agent.inner.asks.take(run).chunks(MAX_CLAIMS) {
+                for claim in claims {
+                    tracing::trace!(run.id = %run, asked = claim.asked, "a claim is sent");
+                }
                 let input = Input::Claim { agent: agent.inner.settings.id.clone(), claims: claims.to_vec() };
                 agent.inner.reporter.report(run, input, None);
             }
