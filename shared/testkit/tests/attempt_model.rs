@@ -23,10 +23,10 @@ const WHOLE: &[Row] = if cfg!(debug_assertions) {
         [0, 1, 1, 1, 3, 2],
         [1, 0, 0, 0, 3, 2],
         [1, 0, 0, 1, 3, 2],
-        [1, 0, 1, 0, 3, 2],
-        [1, 1, 0, 0, 3, 2],
-        [1, 0, 1, 1, 2, 2],
-        [2, 0, 0, 0, 2, 2],
+        [1, 0, 1, 0, 2, 2],
+        [1, 1, 0, 0, 2, 2],
+        [1, 0, 1, 1, 1, 2],
+        [2, 0, 0, 0, 1, 2],
     ]
 };
 
@@ -37,10 +37,10 @@ const OPENED: &[(Opened, Row, &str)] = &[
     (Opened::ClaimNotAboveLast, [1, 0, 0, 0, 3, 2], LOWER_FENCE),
     (Opened::ClaimUnderLease, [0, 0, 1, 1, 3, 2], TWO_PERFORM),
     (Opened::StaleReport, [1, 1, 0, 0, 2, 2], "a word of another than the owner counts"),
-    (Opened::DeletesUnconfirmed, [1, 1, 0, 0, 2, 2], WEDGED_FOR_HOURS),
+    (Opened::DeletesUnconfirmed, [1, 1, 0, 0, 2, 1], WEDGED_FOR_HOURS),
     (Opened::BeginsTwice, [2, 0, 0, 0, 2, 2], LOWER_FENCE),
     (Opened::OldBeginsUnasked, [2, 0, 0, 0, 2, 2], LOWER_FENCE),
-    (Opened::LateRefusalStops, [1, 0, 1, 0, 3, 2], WEDGED_FOR_HOURS),
+    (Opened::LateRefusalStops, [1, 0, 1, 0, 1, 2], WEDGED_FOR_HOURS),
     (Opened::KeptMessageCostsOwner, [1, 1, 0, 0, 3, 2], TWO_PERFORM),
 ];
 
