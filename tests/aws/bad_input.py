@@ -52,7 +52,8 @@ def inbox_letters(stack: Stack) -> int:
         "version 99": json.dumps({"type": "run", "v": 99, "run": run, "input": {"type": "explode"}}),
         "not of the expected shape": "this is not JSON",
         "no such run": json.dumps({"type": "run", "v": 1, "run": stranger, "input": {"type": "wake"}}),
-        "there is no task": json.dumps({"type": "due", "v": 1, "task": "vanished", "nominal": perform["queued_at"]}),
+        "there is no task": json.dumps(
+            {"type": "task", "v": 1, "task": "vanished", "input": {"type": "due", "nominal": perform["queued_at"]}}),
         "unknown variant": json.dumps({"type": "nonsense", "v": 1}),
         "missing field": json.dumps({"type": "run", "v": 1, "run": run, "input": {"type": "completed"}}),
     }

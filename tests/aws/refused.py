@@ -63,7 +63,7 @@ def program_is_refused(stack: Stack) -> str:
         "inbox": stack.queue("inbox"), "report": report, "control": control, "drain": drain,
     })
     letter = wait_for("the report to become a dead letter", lambda: letter_of(stack, report))
-    expect("another pool" in letter["reason"], f"the dead letter says why: {letter}")
+    expect("of its own pool" in letter["reason"], f"the dead letter says why: {letter}")
 
     # The same report counts if the pool's own role sends it, so nothing but its sender was refused.
     as_guard(stack).send_message(QueueUrl=stack.queue("inbox"), MessageBody=completed(vouched))

@@ -64,7 +64,8 @@ def schedule_fires(stack: Stack) -> str:
     # At the next full minute the same due message is sent twice, beside the scheduler's own.
     nominal = (int(time.time()) // 60 + 1) * 60
     time.sleep(max(0.0, nominal - time.time()))
-    body = json.dumps({"type": "due", "v": 1, "task": "every-minute", "nominal": nominal * 1000})
+    due = {"type": "due", "nominal": nominal * 1000}
+    body = json.dumps({"type": "task", "v": 1, "task": "every-minute", "input": due})
     stack.send("inbox", body, body)
     listed = lambda: stack.call("GET", "/v1/runs?task=every-minute&limit=50")["runs"]
     ended = lambda: [run for run in listed() if run["status"] == "succeeded"]
