@@ -20,7 +20,7 @@ use jiff::tz::{AmbiguousOffset, TimeZone, TimeZoneDatabase};
 pub use error::ScheduleError;
 pub use fields::{CronDays, CronField, CronFields};
 pub use round::Round;
-pub use turns::{Circumstances, DueRun, TaskInput, TaskRecord, TurnCommand, TurnFact, scheduled_input};
+pub use turns::{Circumstances, DueRun, TaskInput, TaskRecord, TurnCommand, TurnFact, overlap_of, scheduled_input};
 
 use crate::definition::{Schedule, ScheduleRule};
 use crate::limits::{MAX_CATCH_UP_DUE, MAX_SPAN_MS, MIN_EVERY_MS};

@@ -15,11 +15,12 @@ use serde_json::json;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, encode};
 use windlass_domain::caller::{Caller, Way};
-use windlass_domain::definition::{Definition, Overlap};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::{CancelCause, Input, Origin, Run};
 use windlass_domain::schedule::overlap::Fate;
-use windlass_domain::schedule::{Circumstances, DueRun, TaskInput, TaskRecord, TurnCommand, TurnFact, scheduled_input};
+use windlass_domain::schedule::{
+    Circumstances, DueRun, TaskInput, TaskRecord, TurnCommand, TurnFact, overlap_of, scheduled_input,
+};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
@@ -66,7 +67,7 @@ impl Subject for TaskRecord {
         let definition = &context.definition;
         let passed_over = |nominal: &Timestamp| {
             let (kind, reason) = match scheduled_input(definition) {
-                Ok(_) => (event::SKIPPED, json!({ "overlap": policy(definition) })),
+                Ok(_) => (event::SKIPPED, json!({ "overlap": overlap_of(definition) })),
                 Err(refusal) => (event::REFUSED, json!({ "error": refusal })),
             };
             event::of(definition, self.version, (kind, *nominal, reason), fact.at)
@@ -84,24 +85,12 @@ impl Subject for TaskRecord {
         _: &[Given<TaskInput>],
         commands: Vec<TurnCommand>,
         events: Vec<PublicEvent>,
-        now: Timestamp,
+        _: Timestamp,
     ) -> Effects {
-        let mut effects = Effects { events, ..Effects::default() };
+        let turn = |command| Turn { version: self.version, definition: context.definition.clone(), command };
         // Several due times of one step may ask for the same.
-        for command in BTreeSet::from_iter(commands) {
-            match command {
-                TurnCommand::StartAgain { nominal, since } => {
-                    let run = RunId::from_nominal_time(&self.name, nominal);
-                    effects.messages.push(start_message(run, since, now));
-                }
-                TurnCommand::Ask { nominal } => effects.messages.push(to_task(&self.name, TaskInput::Due { nominal })),
-                TurnCommand::Start { .. } | TurnCommand::Follow { .. } => {
-                    let definition = context.definition.clone();
-                    effects.turns.push(Turn { version: self.version, definition, command });
-                }
-            }
-        }
-        effects
+        let turns = BTreeSet::from_iter(commands).into_iter().map(turn).collect();
+        Effects { events, turns, ..Effects::default() }
     }
 
     fn missing(task: &TaskName, _: &[Given<TaskInput>], _: Millis) -> Missing {
@@ -115,10 +104,6 @@ fn stands(run: &Run) -> DueRun {
         false if run.needs_start_again() => DueRun::Unheard(run.started_at),
         false => DueRun::Open,
     }
-}
-
-fn policy(definition: &Definition) -> Overlap {
-    definition.schedule.as_ref().map_or(Overlap::default(), |schedule| schedule.overlap)
 }
 
 /// Carries out what several steps decided about turns; says for each whether all of its own was done. A start that panics
@@ -139,8 +124,13 @@ async fn perform_one(engine: &Engine, turn: &Turn) -> Result<(), PortError> {
     match turn.command {
         TurnCommand::Start { nominal } => start(engine, turn, nominal).await,
         TurnCommand::Follow { active, nominal, cancel } => follow(&engine.ports, task, active, nominal, cancel).await,
-        // These are messages.
-        TurnCommand::StartAgain { .. } | TurnCommand::Ask { .. } => Ok(()),
+        TurnCommand::StartAgain { nominal, since } => {
+            let (run, now) = (RunId::from_nominal_time(task, nominal), engine.ports.clock.now());
+            send_all(engine.ports.queues.as_ref(), &[start_message(run, since, now)]).await
+        }
+        TurnCommand::Ask { nominal } => {
+            send_all(engine.ports.queues.as_ref(), &[to_task(task, TaskInput::Due { nominal })]).await
+        }
     }
 }
 

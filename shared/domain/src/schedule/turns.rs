@@ -188,7 +188,7 @@ impl Draft<'_> {
             return self.pass_over(asked);
         }
         self.begin_active(asked);
-        let policy = self.context.definition.schedule.as_ref().map_or(Overlap::default(), |schedule| schedule.overlap);
+        let policy = overlap_of(&self.context.definition);
         // Each round but the last starts the run of a due time that waited.
         for _ in 0..self.record.waiting.len() + 2 {
             let turns = self.turns();
@@ -266,6 +266,11 @@ impl Draft<'_> {
         let (waiting, passed_over) = (self.record.waiting.clone(), self.record.passed_over.clone());
         Turns { active, waiting, passed_over }
     }
+}
+
+/// What becomes of a due time while an earlier run of the task is open.
+pub fn overlap_of(definition: &Definition) -> Overlap {
+    definition.schedule.as_ref().map_or(Overlap::default(), |schedule| schedule.overlap)
 }
 
 /// The input of a scheduled run: the schema's defaults. An error says why no due time of this version can start.
