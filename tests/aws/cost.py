@@ -176,7 +176,7 @@ def settle(stack: stacks.Stack) -> None:
     quiet_since = time.monotonic()
     until = time.monotonic() + 900
     while time.monotonic() < until:
-        if stack.depth("inbox") + stack.depth("pool-default") > 0:
+        if stack.depth("inbox") + stack.depth("claims") + stack.depth("pool-default") > 0:
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > QUIET_S:
             return

@@ -236,21 +236,21 @@ class Stack:
         return True
 
     def wait_until_decided(self) -> None:
-        wait_for("the inbox to be empty", lambda: self.depth("inbox") == 0)
+        wait_for("all inputs to be decided", lambda: self.depth("inbox") + self.depth("claims") == 0)
 
     def letters(self) -> int:
         """How many dead letters there are."""
         return self.depth("dead-letters")
 
     def compute_off(self) -> None:
-        """Nothing hands the inbox's messages to the process manager, and none is at work."""
-        self.deliver_inbox(False)
+        """Nothing hands inputs to the process manager, and none is at work."""
+        self.deliver_inputs(False)
         self.kill_lambda("process-manager")
 
     def compute_on(self) -> None:
-        self.deliver_inbox(True)
+        self.deliver_inputs(True)
 
-    def deliver_inbox(self, enabled: bool) -> None:
+    def deliver_inputs(self, enabled: bool) -> None:
         name = f"{self.name}-process-manager"
         for mapping in self.lambdas.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]:
             self.lambdas.update_event_source_mapping(UUID=mapping["UUID"], Enabled=enabled)

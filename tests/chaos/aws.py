@@ -84,8 +84,8 @@ class World:
         return self.ear.repeats
 
     def heard_enough(self) -> bool:
-        """Nothing is left to be told: the inbox and the subscriber's queue are empty."""
-        return self.stack.depth("inbox") == 0 and self.stack.depth("chaos") == 0
+        """Nothing is left to be told: no input waits, and the subscriber's queue is empty."""
+        return all(self.stack.depth(queue) == 0 for queue in ("inbox", "claims", "chaos"))
 
     def contradictions(self) -> list[str]:
         return self.ear.different

@@ -20,6 +20,7 @@ CONTROL_QUEUES = "arn:?:sqs:?:?:?-control-${Pool}-*"
 AGENT_MAY = {
     "PoolQueue${Pool}": {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueUrl"},
     "Inbox": {"sqs:SendMessage", "sqs:GetQueueUrl"},
+    "Claims": {"sqs:SendMessage", "sqs:GetQueueUrl"},
     "DeadLetters": {"sqs:SendMessage", "sqs:GetQueueUrl"},
     CONTROL_QUEUES: {"sqs:CreateQueue", "sqs:TagQueue", "sqs:DeleteQueue", "sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl"},
     "Table": {"dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:DeleteItem"},
@@ -174,16 +175,16 @@ def unguarded_conditions(template: dict) -> list[str]:
 
 
 def known_senders(template: dict) -> list[str]:
-    """The process manager knows every role that may send to the inbox."""
+    """The process manager knows every role that may send it inputs."""
     variables = of_type(template, "AWS::Lambda::Function")["ProcessManager"]["Environment"]["Variables"]
     told = json.dumps(variables)
     senders = {
         name
         for name, statement in statements(template)
         if "sqs:SendMessage" in as_list(statement.get("Action", []))
-        and "Inbox" in [named(resource) for resource in as_list(statement["Resource"])]
+        and {"Inbox", "Claims"} & {named(resource) for resource in as_list(statement["Resource"])}
     }
-    return [f"{name} may send to the inbox and the process manager does not know it" for name in sorted(senders)
+    return [f"{name} may send inputs and the process manager does not know it" for name in sorted(senders)
             if json.dumps([name, "RoleId"]) not in told and json.dumps([{"Fn::Sub": name}, "RoleId"]) not in told]
 
 

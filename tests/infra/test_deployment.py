@@ -73,7 +73,7 @@ class Deployed(unittest.TestCase):
 
     def test_mappings(self):
         found = self.deployer.client("lambda").list_event_source_mappings()["EventSourceMappings"]
-        self.assertEqual({mapping["EventSourceArn"].rpartition(":")[2] for mapping in found}, {"test-inbox", "test-inbox-dlq", "test-schedules-dlq", "test-pool-default-dlq", "test-pool-gpu-dlq"})
+        self.assertEqual({mapping["EventSourceArn"].rpartition(":")[2] for mapping in found}, {"test-inbox", "test-inbox-dlq", "test-claims", "test-schedules-dlq", "test-pool-default-dlq", "test-pool-gpu-dlq"})
         for mapping in found:
             self.assertEqual((mapping["BatchSize"], mapping["FunctionResponseTypes"]), (10, ["ReportBatchItemFailures"]))
 
@@ -191,10 +191,12 @@ class Deployed(unittest.TestCase):
                 lambda: sqs.receive_message(QueueUrl=control),
                 lambda: sqs.get_queue_url(QueueName="test-control-default-a1"),
                 lambda: sqs.send_message_batch(QueueUrl=outputs["InboxUrl"], Entries=[{"Id": "1", "MessageBody": "{}"}]),
+                lambda: sqs.send_message_batch(QueueUrl=outputs["ClaimsUrl"], Entries=[{"Id": "1", "MessageBody": "{}"}]),
                 lambda: sqs.delete_queue(QueueUrl=control),
             ],
             refused=[
                 lambda: sqs.receive_message(QueueUrl=outputs["InboxUrl"]),
+                lambda: sqs.receive_message(QueueUrl=outputs["ClaimsUrl"]),
                 lambda: sqs.receive_message(QueueUrl=outputs["PoolQueueUrlgpu"]),
                 lambda: sqs.send_message(QueueUrl=outputs["PoolQueueUrldefault"], MessageBody="{}"),
                 lambda: sqs.send_message(QueueUrl=outputs["PoolQueueUrlgpu"], MessageBody="{}"),

@@ -115,10 +115,10 @@ class EveryRuleBites(unittest.TestCase):
 
     def test_senders(self):
         variables = lambda broken: resource(broken, "ProcessManager")["Environment"]["Variables"]
-        self.check(policy.known_senders, "AgentRole${Pool} may send to the inbox and the process manager does not know it",
+        self.check(policy.known_senders, "AgentRole${Pool} may send inputs and the process manager does not know it",
                    lambda broken: variables(broken).pop("Fn::ForEach::AgentRoleIds"))
         hosts = [{"Fn::GetAtt": [role, "RoleId"]} for role in ("ProcessManagerRole", "CoordinatorRole")]
-        self.check(policy.known_senders, "ScheduleRole may send to the inbox and the process manager does not know it",
+        self.check(policy.known_senders, "ScheduleRole may send inputs and the process manager does not know it",
                    lambda broken: variables(broken).update(WINDLASS_HOST_ROLES={"Fn::Join": [",", hosts]}))
 
     def test_uncalled_actions(self):

@@ -9,7 +9,7 @@ SLOTS, AGENT = min(10, int(os.environ.get("WINDLASS_SLOTS", "4"))), f"py-{uuid.u
 CONTROL = f"{NAME}-control-{POOL.replace('_', '__').replace('-', '_h')}-{AGENT}"  # at most 77 characters
 VISIBILITY_S, ASK_EVERY_S, LEASE_S, RENEW_AFTER_S = 30, 5, 600, float(os.environ.get("WINDLASS_RENEW_AFTER_S", 28800))
 sqs, numbers, lock, workers = boto3.client("sqs"), itertools.count(1), threading.Lock(), ThreadPoolExecutor(2 * SLOTS)
-pool, inbox = (sqs.get_queue_url(QueueName=f"{NAME}-{queue}")["QueueUrl"] for queue in (f"pool-{POOL}", "inbox"))
+pool, inbox, claims = (sqs.get_queue_url(QueueName=f"{NAME}-{it}")["QueueUrl"] for it in (f"pool-{POOL}", "inbox", "claims"))
 known, draining = {}, threading.Event()  # attempts by delivery, also those that are over
 elapsed = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)  # it goes on while the machine sleeps
 now_ms = lambda: int(time.time() * 1000)  # noqa: E731
@@ -40,8 +40,9 @@ class Attempt:
         self.request, self.number, self.sent_at, self.ask_at = request, next(numbers), elapsed(), 0
 
     def say(self, **said):
-        body = {"type": "run", "v": 1, "run": self.message["run"], "input": said}
-        sqs.send_message(QueueUrl=inbox, MessageBody=json.dumps(body))
+        body = json.dumps({"type": "run", "v": 1, "run": self.message["run"], "input": said})
+        is_asked = said["type"] in ("claim", "renewed", "handed_back")
+        sqs.send_message(QueueUrl=claims if is_asked else inbox, MessageBody=body)
 
     def hear(self, said):
         if "fate" in said:

@@ -24,8 +24,8 @@ const HAND_BACK: Duration = Duration::from_secs(1);
 /// Where a batch comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
-    /// The inbox.
-    Inbox,
+    /// A queue of inputs.
+    Inputs(QueueName),
     /// Messages that SQS took out of that queue after too many receives.
     Dead(QueueName),
     /// Due times that Scheduler could not bring to the inbox.
@@ -46,8 +46,8 @@ pub(crate) async fn handle(context: &Context, event: SqsEvent, deadline: u64) ->
         let left = time.saturating_sub(begun.elapsed());
         let done = work(context, &source, &deliveries, left).await;
         let failed: Vec<usize> = (0..ids.len()).filter(|at| !done[*at]).collect();
-        if source == Source::Inbox {
-            hand_back(context, failed.iter().map(|at| &deliveries[*at])).await;
+        if let Source::Inputs(queue) = &source {
+            hand_back(context, queue, failed.iter().map(|at| &deliveries[*at])).await;
         }
         context.figures.add(figure_of(&source), count(ids.len()));
         context.figures.add("Failures", count(failed.len()));
@@ -65,7 +65,8 @@ async fn work(context: &Context, source: &Source, deliveries: &[Received], time:
     let until = Some(tokio::time::Instant::now() + time);
     let handled = async {
         match source {
-            Source::Inbox | Source::Schedules => context.manager.handle(deliveries, until).await,
+            Source::Inputs(queue) => context.manager.handle(queue, deliveries, until).await,
+            Source::Schedules => context.manager.handle(&QueueName::Inbox, deliveries, until).await,
             Source::Dead(queue) => context.manager.handle_dead(queue, deliveries).await,
             Source::Foreign(arn) => {
                 tracing::error!(
@@ -87,11 +88,11 @@ async fn work(context: &Context, source: &Source, deliveries: &[Received], time:
 
 /// Makes failed inputs visible again soon, and later each time. A conflict is gone in a moment, so they need not wait
 /// for the queue's visibility timeout.
-async fn hand_back<'d>(context: &Context, failed: impl Iterator<Item = &'d Received>) {
+async fn hand_back<'d>(context: &Context, queue: &QueueName, failed: impl Iterator<Item = &'d Received>) {
     let again = |delivery: &Received| (delivery.receipt.clone(), again_after(delivery.receive_count));
     let again: Vec<_> = failed.map(again).collect();
     let handing = futures::future::join_all(
-        again.chunks(MAX_BATCH).map(|batch| context.ports.queues.extend(&QueueName::Inbox, batch.to_vec())),
+        again.chunks(MAX_BATCH).map(|batch| context.ports.queues.extend(queue, batch.to_vec())),
     );
     let Ok(handed) = tokio::time::timeout(HAND_BACK, handing).await else {
         tracing::warn!("handing back inputs takes too long; they come again by themselves");
@@ -116,7 +117,8 @@ fn source_of(arn: &str, prefix: &str) -> Source {
     let name = arn.rsplit(':').next().unwrap_or_default().strip_prefix(prefix);
     let pool = |name: &str| PoolName::new(name.strip_prefix("pool-")?).ok().map(QueueName::Pool);
     match (name, name.and_then(|name| name.strip_suffix("-dlq"))) {
-        (Some("inbox"), _) => Source::Inbox,
+        (Some("inbox"), _) => Source::Inputs(QueueName::Inbox),
+        (Some("claims"), _) => Source::Inputs(QueueName::Claims),
         (_, Some("inbox")) => Source::Dead(QueueName::Inbox),
         (_, Some("schedules")) => Source::Schedules,
         (_, Some(dead)) => pool(dead).map_or_else(|| Source::Foreign(arn.to_owned()), Source::Dead),
@@ -135,7 +137,7 @@ fn sender_of(context: &Context, source: &Source, message: &SqsMessage) -> Sender
 /// Tells in the log of inputs whose sender is neither an agent nor a program of the host.
 fn tell_of_strangers(context: &Context, source: &Source, messages: &[SqsMessage]) {
     let is_strange = |message: &&SqsMessage| sender_of(context, source, message) == Sender::Unknown;
-    for message in messages.iter().filter(is_strange).filter(|_| *source == Source::Inbox) {
+    for message in messages.iter().filter(is_strange).filter(|_| matches!(source, Source::Inputs(_))) {
         let sender = message.attributes.get(SENDER_ID).map_or("", String::as_str);
         tracing::warn!(
             sender.id = sender,
@@ -195,7 +197,7 @@ fn body_of(source: &Source, message: &SqsMessage) -> String {
 fn figure_of(source: &Source) -> &'static str {
     match source {
         Source::Schedules => "LateDueTimes",
-        Source::Inbox => "Inputs",
+        Source::Inputs(_) => "Inputs",
         Source::Dead(_) => "DeadLetters",
         Source::Foreign(_) => "ForeignMessages",
     }

@@ -212,7 +212,7 @@ impl Queues for SqsQueues {
     async fn make(&self, queue: &QueueName) -> Result<(), PortError> {
         match queue {
             QueueName::Control { .. } => self.urls.make(queue, &self.names.of(queue)).await,
-            QueueName::Inbox | QueueName::Pool(_) | QueueName::DeadLetter => Ok(()),
+            QueueName::Inbox | QueueName::Claims | QueueName::Pool(_) | QueueName::DeadLetter => Ok(()),
         }
     }
 

@@ -102,11 +102,12 @@ impl Store {
 }
 
 /// A message to the inbox stands nowhere else. A message to a pool or an agent follows from a durable record, and the
-/// process manager resends it from there.
+/// process manager resends it from there. A claim follows from a message of the pool; if both the claim and its agent are
+/// lost with the power, that message comes again.
 fn durability_of(queue: &QueueName) -> Durability {
     match queue {
         QueueName::Inbox | QueueName::DeadLetter => Durability::Synced,
-        QueueName::Pool(_) | QueueName::Control { .. } => Durability::Ordered,
+        QueueName::Claims | QueueName::Pool(_) | QueueName::Control { .. } => Durability::Ordered,
     }
 }
 

@@ -153,7 +153,7 @@ async fn undeliverable(
             Ok(())
         }
         QueueName::Pool(pool) => fail_attempt(ports, pool, &message.body, &error).await,
-        QueueName::Inbox | QueueName::DeadLetter => Err(error),
+        QueueName::Inbox | QueueName::Claims | QueueName::DeadLetter => Err(error),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The process manager: every input of every record goes through here.
 //!
-//! A batch from the inbox is grouped by record, and each record is advanced with one write. A message is acknowledged only
+//! A batch of one queue is grouped by record, and each record is advanced with one write. A message is acknowledged only
 //! when all of its work is done. An unreadable message goes to the dead-letter queue with its reason; it is never just
 //! deleted.
 
@@ -53,6 +53,15 @@ pub struct ProcessManager {
     engine: Engine,
     sweeper: Sweeper,
     locks: Vec<Mutex<()>>,
+}
+
+/// The messages that a queue gave out together.
+#[derive(Clone, Copy)]
+struct Delivered<'d> {
+    queue: &'d QueueName,
+    messages: &'d [Received],
+    /// When other processes may have the messages; none: they never do.
+    until: Option<Instant>,
 }
 
 /// A batch of messages, sorted by the record that they are about; each is known by its place among them.
@@ -113,16 +122,19 @@ impl ProcessManager {
         Self { engine: Engine::new(ports, definitions), sweeper, locks }
     }
 
-    /// Works on the inbox until `shutdown` is cancelled, then finishes the messages that it has received.
+    /// Works on each queue of inputs with so many workers until `shutdown` is cancelled, then finishes the messages that
+    /// it has received.
     pub async fn run(&self, workers: usize, shutdown: &CancellationToken) {
-        join_all((0..workers).map(|_| self.work(shutdown))).await;
+        let of = |queue| join_all((0..workers).map(move |_| self.work(queue, shutdown)));
+        join_all(QueueName::INPUTS.iter().map(of)).await;
     }
 
-    async fn work(&self, shutdown: &CancellationToken) {
+    /// Is one worker: works on one queue of inputs until `shutdown` is cancelled, then finishes what it has received.
+    pub async fn work(&self, queue: &QueueName, shutdown: &CancellationToken) {
         let mut backoff = Backoff::of_failures();
         loop {
             let until = Instant::now() + VISIBILITY - CLOCK_SKEW;
-            let receive = self.engine.ports.queues.receive(&QueueName::Inbox, MAX_BATCH, VISIBILITY, WAIT);
+            let receive = self.engine.ports.queues.receive(queue, MAX_BATCH, VISIBILITY, WAIT);
             let received = tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
@@ -131,7 +143,7 @@ impl ProcessManager {
             match received {
                 Ok(deliveries) if deliveries.is_empty() => {}
                 Ok(deliveries) => {
-                    self.work_on(deliveries, until).await;
+                    self.work_on(queue, deliveries, until).await;
                     backoff = Backoff::of_failures();
                 }
                 Err(error) => {
@@ -142,44 +154,45 @@ impl ProcessManager {
         }
     }
 
-    async fn work_on(&self, deliveries: Vec<Received>, until: Instant) {
-        let done = self.handle(&deliveries, Some(until)).await;
+    async fn work_on(&self, queue: &QueueName, deliveries: Vec<Received>, until: Instant) {
+        let done = self.handle(queue, &deliveries, Some(until)).await;
         let (good, bad): (Vec<_>, Vec<_>) = deliveries.into_iter().zip(done).partition(|(_, done)| *done);
         let good: Vec<Receipt> = good.into_iter().map(|(delivery, _)| delivery.receipt).collect();
         let again = |(delivery, _): (Received, bool)| (delivery.receipt, again_after(delivery.receive_count));
         let bad: Vec<(Receipt, Duration)> = bad.into_iter().map(again).collect();
         if !good.is_empty()
-            && let Err(error) = self.engine.ports.queues.delete(&QueueName::Inbox, good).await
+            && let Err(error) = self.engine.ports.queues.delete(queue, good).await
         {
             tracing::warn!(error = %error, "failed to acknowledge inputs; they will come again");
         }
         if !bad.is_empty()
-            && let Err(error) = self.engine.ports.queues.extend(&QueueName::Inbox, bad).await
+            && let Err(error) = self.engine.ports.queues.extend(queue, bad).await
         {
             tracing::warn!(error = %error, "failed to hand back inputs; they come again by themselves");
         }
     }
 
-    /// Handles a batch; says for each message whether it may be acknowledged. Nothing is decided after `until`, when other
-    /// processes may have the messages; none: they never do.
-    pub async fn handle(&self, received: &[Received], until: Option<Instant>) -> Vec<bool> {
-        let mut done = vec![false; received.len()];
+    /// Handles a batch of one queue; says for each message whether it may be acknowledged. Nothing is decided after `until`,
+    /// when other processes may have the messages; none: they never do.
+    pub async fn handle(&self, queue: &QueueName, messages: &[Received], until: Option<Instant>) -> Vec<bool> {
+        let from = Delivered { queue, messages, until };
+        let mut done = vec![false; messages.len()];
         let mut batch = Batch::default();
-        for (at, one) in received.iter().enumerate() {
+        for (at, one) in messages.iter().enumerate() {
             if one.receive_count > MAX_DELIVERIES {
                 let reason = format!("it was delivered {} times and could not be handled", one.receive_count);
-                done[at] = self.bury(&QueueName::Inbox, one, &reason).await;
+                done[at] = self.bury(queue, one, &reason).await;
                 continue;
             }
             match decode(&one.body) {
                 Ok(message) if !self.is_still_true(&message).await => done[at] = true,
                 Ok(message) => batch.add(at, one, message),
-                Err(error) => done[at] = self.bury(&QueueName::Inbox, one, &error.to_string()).await,
+                Err(error) => done[at] = self.bury(queue, one, &error.to_string()).await,
             }
         }
-        let runs = self.settle_all(batch.runs, received, until);
-        let tasks = self.settle_all(batch.tasks, received, until);
-        let sweeps = join_all(batch.sweeps.iter().map(|(at, nominal)| self.sweep(*nominal, &received[*at])));
+        let runs = self.settle_all(batch.runs, from);
+        let tasks = self.settle_all(batch.tasks, from);
+        let sweeps = join_all(batch.sweeps.iter().map(|(at, nominal)| self.sweep(*nominal, queue, &messages[*at])));
         let (runs, tasks, sweeps) = join3(runs, tasks, sweeps).await;
         for ((at, _), swept) in batch.sweeps.iter().zip(sweeps) {
             done[*at] = swept;
@@ -217,7 +230,14 @@ impl ProcessManager {
                 "report a dead letter",
                 report_dead(&self.engine.ports, &perform, Some(&delivery.id), reason.to_owned()).await,
             ),
-            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control { .. } | QueueName::DeadLetter, _) => true,
+            (
+                QueueName::Pool(_)
+                | QueueName::Inbox
+                | QueueName::Claims
+                | QueueName::Control { .. }
+                | QueueName::DeadLetter,
+                _,
+            ) => true,
         }
     }
 
@@ -225,42 +245,35 @@ impl ProcessManager {
     async fn settle_all<S: Subject>(
         &self,
         groups: BTreeMap<S::Id, Group<S>>,
-        received: &[Received],
-        until: Option<Instant>,
+        from: Delivered<'_>,
     ) -> Vec<(Vec<usize>, Effects)> {
-        let groups: Vec<Group<S>> = groups.into_values().flat_map(|group| group.apart(received)).collect();
+        let groups: Vec<Group<S>> = groups.into_values().flat_map(|group| group.apart(from.messages)).collect();
         let settled =
-            join_all(groups.iter().map(|group| self.settle(group, received, until).instrument(S::span(&group.id))))
-                .await;
+            join_all(groups.iter().map(|group| self.settle(group, from).instrument(S::span(&group.id)))).await;
         let settled = groups.into_iter().zip(settled);
         settled.filter_map(|(group, effects)| effects.map(|effects| (group.places, effects))).collect()
     }
 
     /// Settles one record; gives what is to be sent, or nothing if its inputs must come again.
-    async fn settle<S: Subject>(
-        &self,
-        group: &Group<S>,
-        received: &[Received],
-        until: Option<Instant>,
-    ) -> Option<Effects> {
+    async fn settle<S: Subject>(&self, group: &Group<S>, from: Delivered<'_>) -> Option<Effects> {
         let settled = {
             let _guard = self.locks[lock_of(&group.id)].lock().await;
-            let settled = settle::<S>(&self.engine, &group.id, &group.inputs, until);
+            let settled = settle::<S>(&self.engine, &group.id, &group.inputs, from.until);
             // A decision that panics is a bug of ours; the other records go on, and its inputs end as dead letters.
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(PortError::panicked()))
         };
         match settled {
-            Ok((Settled::Decided { answers, .. }, effects)) => self.decided(group, received, &answers, effects).await,
-            Ok((Settled::Unknown, _)) => match S::missing(&group.id, &group.inputs, self.age(group, received)) {
+            Ok((Settled::Decided { answers, .. }, effects)) => self.decided(group, from, &answers, effects).await,
+            Ok((Settled::Unknown, _)) => match S::missing(&group.id, &group.inputs, self.age(group, from)) {
                 Missing::Awaited => None,
                 Missing::NeverWritten => Some(Effects::default()),
-                Missing::Unknown(reason) => self.bury_all(group, received, &reason).await,
+                Missing::Unknown(reason) => self.bury_all(group, from, &reason).await,
             },
             Ok((Settled::Late, _)) => {
                 tracing::warn!("inputs were not decided in time; they come again");
                 None
             }
-            Err(error) => self.failed(group, received, error).await,
+            Err(error) => self.failed(group, from, error).await,
         }
     }
 
@@ -268,7 +281,7 @@ impl ProcessManager {
     async fn decided<S: Subject>(
         &self,
         group: &Group<S>,
-        received: &[Received],
+        from: Delivered<'_>,
         answers: &[Answer<S::Refusal>],
         effects: Effects,
     ) -> Option<Effects> {
@@ -276,7 +289,7 @@ impl ProcessManager {
             match answer {
                 Answer::Accepted => {}
                 Answer::Refused(why) => tracing::debug!(rejection = %why, "refused an input"),
-                Answer::Forbidden if self.bury(&QueueName::Inbox, &received[*at], FORBIDDEN).await => {}
+                Answer::Forbidden if self.bury(from.queue, &from.messages[*at], FORBIDDEN).await => {}
                 Answer::Forbidden => return None,
             }
         }
@@ -284,35 +297,35 @@ impl ProcessManager {
     }
 
     /// How long ago the oldest input of the group was sent.
-    fn age<S: Subject>(&self, group: &Group<S>, received: &[Received]) -> Millis {
-        let oldest = group.places.iter().map(|at| received[*at].sent_at).min();
+    fn age<S: Subject>(&self, group: &Group<S>, from: Delivered<'_>) -> Millis {
+        let oldest = group.places.iter().map(|at| from.messages[*at].sent_at).min();
         oldest.map_or(Millis(0), |sent_at| self.engine.ports.clock.now().since(sent_at))
     }
 
     /// Inputs that failed come again, until they have come too often.
-    async fn failed<S: Subject>(&self, group: &Group<S>, received: &[Received], error: PortError) -> Option<Effects> {
+    async fn failed<S: Subject>(&self, group: &Group<S>, from: Delivered<'_>, error: PortError) -> Option<Effects> {
         let most = match error.class {
             ErrorClass::Retry | ErrorClass::Conflict => MAX_DELIVERIES,
             ErrorClass::Reject | ErrorClass::Bug => MAX_FAILED_DELIVERIES,
         };
         let reason = format!("failed to {error}");
         report("settle a record", Err(error));
-        let is_last = |at: &usize| received[*at].receive_count >= most;
+        let is_last = |at: &usize| from.messages[*at].receive_count >= most;
         if !group.places.iter().all(is_last) {
             return None;
         }
-        self.bury_all(group, received, &reason).await
+        self.bury_all(group, from, &reason).await
     }
 
-    async fn bury_all<S: Subject>(&self, group: &Group<S>, received: &[Received], reason: &str) -> Option<Effects> {
-        let bury = |at: &usize| self.bury(&QueueName::Inbox, &received[*at], reason);
+    async fn bury_all<S: Subject>(&self, group: &Group<S>, from: Delivered<'_>, reason: &str) -> Option<Effects> {
+        let bury = |at: &usize| self.bury(from.queue, &from.messages[*at], reason);
         let buried = join_all(group.places.iter().map(bury)).await.into_iter().all(|done| done);
         buried.then(Effects::default)
     }
 
-    async fn sweep(&self, nominal: Timestamp, delivery: &Received) -> bool {
+    async fn sweep(&self, nominal: Timestamp, queue: &QueueName, delivery: &Received) -> bool {
         if delivery.sender != Sender::Host {
-            return self.bury(&QueueName::Inbox, delivery, FORBIDDEN).await;
+            return self.bury(queue, delivery, FORBIDDEN).await;
         }
         let swept = AssertUnwindSafe(self.sweeper.round(nominal)).catch_unwind().await;
         report("sweep", swept.unwrap_or_else(|_| Err(PortError::panicked())))

@@ -13,6 +13,7 @@ use windlass_engine::Ports;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
+use windlass_engine::ports::QueueName;
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::scheduler::Scheduler;
 use windlass_engine::sweeper::Sweeper;
@@ -53,9 +54,9 @@ impl Parts {
     ) {
         let manager = Arc::new(ProcessManager::new(ports.clone(), definitions.clone()));
         // A task each: a run that takes long to decide keeps its worker from other runs, and not them all.
-        for _ in 0..workers {
+        for queue in (0..workers).flat_map(|_| QueueName::INPUTS) {
             let (manager, stop) = (manager.clone(), self.shutdown.clone());
-            self.tasks.spawn(async move { manager.run(1, &stop).await });
+            self.tasks.spawn(async move { manager.work(&queue, &stop).await });
         }
         let sweeper = Sweeper::new(ports.clone(), sweep_every);
         let stop = self.shutdown.clone();

@@ -100,7 +100,9 @@ fn check(name: &str, expected: Option<&Source>) {
 #[test]
 fn source_is_known_by_its_queue_name() {
     let pool = |name| Source::Dead(QueueName::Pool(PoolName::new(name).expect("a name")));
-    check("acme-inbox", Some(&Source::Inbox));
+    check("acme-inbox", Some(&Source::Inputs(QueueName::Inbox)));
+    check("acme-claims", Some(&Source::Inputs(QueueName::Claims)));
+    check("acme-claims-dlq", None);
     check("acme-inbox-dlq", Some(&Source::Dead(QueueName::Inbox)));
     check("acme-schedules-dlq", Some(&Source::Schedules));
     check("acme-schedules", None);
@@ -220,10 +222,14 @@ fn sender_is_read_from_its_message() {
         assert_eq!(sender_of(&context, source, &message), *expected, "{attributes}");
     };
     let named = |id: &str| json!({ "SenderId": id });
-    check(&Source::Inbox, named("AROAAGENTSOFDEFAULT01:task-1"), &Sender::AgentOf(PoolName::default()));
-    check(&Source::Inbox, named("AROACOORDINATOR000001:acme-coordinator"), &Sender::Host);
-    check(&Source::Inbox, named("123456789012"), &Sender::Unknown);
-    check(&Source::Inbox, json!({}), &Sender::Unknown);
+    check(
+        &Source::Inputs(QueueName::Inbox),
+        named("AROAAGENTSOFDEFAULT01:task-1"),
+        &Sender::AgentOf(PoolName::default()),
+    );
+    check(&Source::Inputs(QueueName::Inbox), named("AROACOORDINATOR000001:acme-coordinator"), &Sender::Host);
+    check(&Source::Inputs(QueueName::Inbox), named("123456789012"), &Sender::Unknown);
+    check(&Source::Inputs(QueueName::Inbox), json!({}), &Sender::Unknown);
     check(&Source::Dead(QueueName::Inbox), named("AROAAGENTSOFDEFAULT01:x"), &Sender::AgentOf(PoolName::default()));
     check(&Source::Schedules, json!({}), &Sender::Host);
 }

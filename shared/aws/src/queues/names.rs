@@ -30,6 +30,7 @@ impl Names {
         let prefix = &self.prefix;
         match queue {
             QueueName::Inbox => shortened(format!("{prefix}inbox")),
+            QueueName::Claims => shortened(format!("{prefix}claims")),
             QueueName::Pool(pool) => shortened(format!("{prefix}pool-{pool}")),
             QueueName::Control { pool, agent } => self.control(pool, agent),
             QueueName::DeadLetter => shortened(format!("{prefix}dead-letters")),
@@ -84,6 +85,7 @@ mod tests {
     #[test]
     fn each_queue_has_its_name() {
         check(&QueueName::Inbox, "prod-inbox");
+        check(&QueueName::Claims, "prod-claims");
         check(&QueueName::DeadLetter, "prod-dead-letters");
         check(&QueueName::Pool(pool("linux_x86")), "prod-pool-linux_x86");
         check_control("gpu", "agent-1", "prod-control-gpu-agent-1");

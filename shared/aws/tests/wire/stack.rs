@@ -89,7 +89,7 @@ impl Stack {
 async fn deploy(host: &AwsHost) -> Result<(), Box<dyn Error + Send + Sync>> {
     let (clients, settings) = (host.clients(), host.settings());
     make_table(&clients.dynamodb, &settings.table).await?;
-    for queue in ["inbox", "inbox-dlq", "pool-default", "pool-default-dlq", "dead-letters"] {
+    for queue in ["inbox", "inbox-dlq", "claims", "pool-default", "pool-default-dlq", "dead-letters"] {
         clients.sqs.create_queue().queue_name(format!("{}{queue}", settings.queue_prefix)).send().await?;
     }
     clients.eventbridge.create_event_bus().name(&settings.bus).send().await?;

@@ -15,10 +15,13 @@ use crate::ports::{ErrorClass, Outgoing, QueueName, Queues};
 use super::hold::{Held, Hold};
 use crate::send::send_each;
 
+/// A message, and the queue that takes it.
+type Addressed = (QueueName, Outgoing);
+
 /// One piece of work for the reporter's worker.
 enum Report {
-    Send { body: String, answers: Option<Arc<Hold>> },
-    Tell { body: String, sent: oneshot::Sender<()> },
+    Send { message: Addressed, answers: Option<Arc<Hold>> },
+    Tell { message: Addressed, sent: oneshot::Sender<()> },
     Acknowledge(Arc<Hold>),
     Finish(oneshot::Sender<()>),
 }
@@ -40,13 +43,13 @@ impl Reporter {
 
     /// Reports to the process manager. Once the report is sent, the reporter deletes the message that it answers.
     pub(super) fn report(&self, run: RunId, input: Input, answers: Option<Arc<Hold>>) {
-        self.push(Report::Send { body: body_of(run, input), answers });
+        self.push(Report::Send { message: addressed(run, input), answers });
     }
 
     /// Reports to the process manager, and waits until the report is sent.
     pub(super) async fn tell(&self, run: RunId, input: Input) {
         let (sent, wait) = oneshot::channel();
-        self.push(Report::Tell { body: body_of(run, input), sent });
+        self.push(Report::Tell { message: addressed(run, input), sent });
         // The channel closes without an answer only if the worker has ended; then no task is left to send the report.
         let _ended = wait.await;
     }
@@ -74,29 +77,33 @@ impl Reporter {
     }
 }
 
-fn body_of(run: RunId, input: Input) -> String {
-    encode(&InboxMessage::of_run(run, input))
+fn addressed(run: RunId, input: Input) -> Addressed {
+    let queue = match input {
+        Input::Claim { .. } | Input::Renewed { .. } | Input::HandedBack { .. } => QueueName::Claims,
+        _ => QueueName::Inbox,
+    };
+    (queue, Outgoing::now(encode(&InboxMessage::of_run(run, input))))
 }
 
 async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut waiting: mpsc::UnboundedReceiver<Report>) {
     let mut gathered = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut gathered, MAX_BATCH).await > 0 {
-        let (mut bodies, mut answered, mut told, mut finish) = (Vec::new(), Vec::new(), Vec::new(), None);
+        let (mut messages, mut answered, mut told, mut finish) = (Vec::new(), Vec::new(), Vec::new(), None);
         for report in gathered.drain(..) {
             match report {
-                Report::Send { body, answers } => {
-                    bodies.push((QueueName::Inbox, Outgoing::now(body)));
+                Report::Send { message, answers } => {
+                    messages.push(message);
                     answered.extend(answers);
                 }
-                Report::Tell { body, sent } => {
-                    bodies.push((QueueName::Inbox, Outgoing::now(body)));
+                Report::Tell { message, sent } => {
+                    messages.push(message);
                     told.push(sent);
                 }
                 Report::Acknowledge(answer) => answered.push(answer),
                 Report::Finish(done) => finish = Some(done),
             }
         }
-        send(queues.as_ref(), bodies).await;
+        send(queues.as_ref(), messages).await;
         for sent in told {
             // The waiting task may have ended meanwhile.
             let _nobody_waits = sent.send(());
@@ -116,18 +123,18 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
     }
 }
 
-/// Resends until the queue has taken every report: a lost report is work done in vain. It logs a report that the inbox
+/// Resends until the queue has taken every report: a lost report is work done in vain. It logs a report that its queue
 /// will never take; the attempt's timeout or redelivery then ends the attempt.
-async fn send(queues: &dyn Queues, mut bodies: Vec<(QueueName, Outgoing)>) {
+async fn send(queues: &dyn Queues, mut messages: Vec<Addressed>) {
     let mut backoff = Backoff::of_failures();
     loop {
-        let sent = send_each(queues, &bodies).await;
+        let sent = send_each(queues, &messages).await;
         let mut left = Vec::new();
-        for (message, sent) in bodies.into_iter().zip(sent) {
+        for (message, sent) in messages.into_iter().zip(sent) {
             match sent {
                 Ok(()) => {}
                 Err(error) if matches!(error.class, ErrorClass::Reject | ErrorClass::Bug) => {
-                    tracing::error!(error.code = error.code, error = %error, "the inbox does not take a report; it is dropped");
+                    tracing::error!(error.code = error.code, error = %error, queue = %message.0, "the queue does not take a report; it is dropped");
                 }
                 Err(error) => {
                     tracing::warn!(error.code = error.code, error = %error, "failed to report; trying again");
@@ -138,7 +145,7 @@ async fn send(queues: &dyn Queues, mut bodies: Vec<(QueueName, Outgoing)>) {
         if left.is_empty() {
             return;
         }
-        bodies = left;
+        messages = left;
         backoff.wait().await;
     }
 }

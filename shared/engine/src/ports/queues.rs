@@ -12,8 +12,11 @@ use super::{ErrorClass, PortError};
 /// Which queue.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum QueueName {
-    /// Every input of the process manager.
+    /// Every input of the process manager but those of [`QueueName::Claims`].
     Inbox,
+    /// The inputs for which an agent waits, or an attempt for its next agent: claims, renewals and hand-backs. They are
+    /// apart from the inbox so that they never wait behind its reports.
+    Claims,
     /// The attempts of one pool.
     Pool(PoolName),
     /// The control messages of one agent.
@@ -27,10 +30,21 @@ pub enum QueueName {
     DeadLetter,
 }
 
+impl QueueName {
+    /// The queues that bring inputs to the process manager.
+    pub const INPUTS: [Self; 2] = [Self::Inbox, Self::Claims];
+
+    /// Whether this queue brings inputs to the process manager.
+    pub fn brings_inputs(&self) -> bool {
+        Self::INPUTS.contains(self)
+    }
+}
+
 impl fmt::Display for QueueName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Inbox => f.write_str("inbox"),
+            Self::Claims => f.write_str("claims"),
             Self::Pool(pool) => write!(f, "pool.{pool}"),
             Self::Control { pool, agent } => write!(f, "control.{pool}.{agent}"),
             Self::DeadLetter => f.write_str("dead-letter"),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{Confirmed, ControlMessage, InboxMessage, MESSAGE_VERSION, Stopped, decode, encode};
 use windlass_domain::attempt::Fate;
 use windlass_domain::caller::{Caller, Way};
@@ -187,7 +188,9 @@ async fn handle(world: &World, sender: &Sender) -> (Vec<Received>, Vec<bool>) {
 
 async fn again(world: &World, batch: &[Received]) -> Vec<bool> {
     let ports = world.host.ports();
-    ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks))).handle(batch, None).await
+    ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks)))
+        .handle(&QueueName::Inbox, batch, None)
+        .await
 }
 
 /// Agents of another pool, and inputs that no agent may send.
@@ -247,7 +250,7 @@ fn inputs(world: &World) -> Vec<Input> {
         InboxMessage::Run { input, .. } => Some(input),
         InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => None,
     };
-    world.host.messages(&QueueName::Inbox).iter().filter_map(of).collect()
+    QueueName::INPUTS.iter().flat_map(|queue| world.host.messages(queue)).filter_map(|body| of(&body)).collect()
 }
 
 /// A world without a process manager, in which an agent has just claimed the attempt of the run.
@@ -261,6 +264,20 @@ async fn claimed() -> (World, RunId, Running, Claim) {
     let first = |input: &Input| if let Input::Claim { claims, .. } = input { claims.first().copied() } else { None };
     let claim = inputs(&world).iter().find_map(first);
     (world, id, agent, claim.expect("it claims"))
+}
+
+/// No worker decides what is in the inbox.
+#[tokio::test(start_paused = true)]
+async fn claims_and_hand_backs_pass_by_the_inbox() {
+    let (world, id, agent, _) = claimed().await;
+    world.input(id, Input::Sweep).await;
+    let ports = world.host.ports();
+    let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
+    tokio::spawn(async move { manager.work(&QueueName::Claims, &CancellationToken::new()).await });
+    world.until(id, |run| run.action(ACTION).agent().is_some()).await;
+    agent.drain().await;
+    world.until(id, |run| run.action(ACTION).status == ActionStatus::Queued).await;
+    assert_eq!(world.host.messages(&QueueName::Inbox).len(), 1);
 }
 
 /// The process manager may confirm a repeated claim after it refused it, so another agent must find the message.

@@ -57,7 +57,7 @@ async fn draining_agent_leaves_second_message_of_attempt() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let other = message(5, ports.clock.now());
     ports.queues.send(&pool, vec![Outgoing::now(other.clone())]).await.expect("sent");
-    let handed_back = || host.messages(&QueueName::Inbox).iter().filter(|body| body.contains("handed_back")).count();
+    let handed_back = || host.messages(&QueueName::Claims).iter().filter(|body| body.contains("handed_back")).count();
     tokio::time::sleep(Duration::from_secs(50)).await;
     assert_eq!(handed_back(), 0, "it still performs it");
     running.await.expect("the agent ends by itself");
@@ -90,6 +90,6 @@ async fn open_receive_during_drain_is_handed_back() {
     let visible = ports.queues.depth(&pool).await.expect("counted");
     assert_eq!(visible, 1, "the next one need not wait for its visibility timeout");
     assert_eq!(host.messages(&pool), [before]);
-    let reports = host.messages(&QueueName::Inbox);
+    let reports = host.messages(&QueueName::Claims);
     assert!(matches!(&reports[..], [report] if report.contains("handed_back")), "{reports:?}");
 }

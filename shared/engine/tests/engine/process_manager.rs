@@ -94,7 +94,7 @@ impl World {
             if batch.is_empty() {
                 return;
             }
-            assert!(manager.handle(&batch, None).await.iter().all(|done| *done), "{batch:?}");
+            assert!(manager.handle(&QueueName::Inbox, &batch, None).await.iter().all(|done| *done), "{batch:?}");
             let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
             self.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
         }
@@ -142,7 +142,7 @@ async fn ten_runs_are_one_request_per_queue() {
     assert_eq!(batch.len(), 10);
     let queues = WatchedQueues::new(world.host.ports().queues);
     let watched = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(watched.manager().handle(&batch, None).await, [true; 10]);
+    assert_eq!(watched.manager().handle(&QueueName::Inbox, &batch, None).await, [true; 10]);
     let mut sends = queues.sends();
     sends.sort();
     assert_eq!(sends, [(default_pool(), 10), (pool("side"), 10)]);
@@ -167,7 +167,7 @@ async fn ten_reports_are_followed_by_one_request() {
     let batch = world.receive(&QueueName::Inbox).await;
     let queues = WatchedQueues::new(world.host.ports().queues);
     let watched = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(watched.manager().handle(&batch, None).await, [true; 10]);
+    assert_eq!(watched.manager().handle(&QueueName::Inbox, &batch, None).await, [true; 10]);
     assert_eq!(queues.sends(), [(default_pool(), 10)]);
 }
 
@@ -185,12 +185,12 @@ async fn input_is_acknowledged_after_its_sends() {
     let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(cut_off.manager().handle(&batch, None).await, [false, true]);
+    assert_eq!(cut_off.manager().handle(&QueueName::Inbox, &batch, None).await, [false, true]);
     assert_eq!(world.run(recorded).await.revision, 1, "it is committed all the same");
 
     world.host.advance(Millis::from_secs(30));
     let again: Vec<Received> = world.receive(&QueueName::Inbox).await;
-    assert_eq!(world.manager().handle(&again[..1], None).await, [true]);
+    assert_eq!(world.manager().handle(&QueueName::Inbox, &again[..1], None).await, [true]);
     let sent = world.attempts(&default_pool());
     assert_eq!(sent.iter().filter(|perform| perform.run == recorded).count(), 1, "its redelivery has it sent");
 }
@@ -210,7 +210,7 @@ async fn unreachable_pool_repeats_no_first_message_elsewhere() {
     };
     let queues = WatchedQueues::refusing(world.host.ports().queues, out_of_reach);
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(cut_off.manager().handle(&batch, None).await, [false; 3]);
+    assert_eq!(cut_off.manager().handle(&QueueName::Inbox, &batch, None).await, [false; 3]);
     assert_eq!(world.attempts(&default_pool()).len(), 3, "each is sent once");
 
     world.host.advance(Millis::from_secs(30));
@@ -373,7 +373,7 @@ async fn sweep_message_sweeps_only_due_runs() {
     let nominal = world.ports.clock.now();
     world.send_body(encode(&InboxMessage::Sweep { v: MESSAGE_VERSION, nominal })).await;
     let batch = world.receive(&QueueName::Inbox).await;
-    assert_eq!(world.manager().handle(&batch, None).await, [true]);
+    assert_eq!(world.manager().handle(&QueueName::Inbox, &batch, None).await, [true]);
     let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
     world.host.ports().queues.delete(&QueueName::Inbox, receipts).await.unwrap();
 
@@ -396,7 +396,7 @@ async fn a_sweep_that_fails_comes_again() {
     let out_of_reach = || PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach");
     let queues = WatchedQueues::refusing(world.host.ports().queues, move |_, _| Some(out_of_reach()));
     let cut_off = World { host: world.host.clone(), ports: queues.on(&world.ports) };
-    assert_eq!(cut_off.manager().handle(&batch, None).await, [false]);
+    assert_eq!(cut_off.manager().handle(&QueueName::Inbox, &batch, None).await, [false]);
 }
 
 /// Others may have decided and acknowledged the inputs of a process manager that was held up.
@@ -407,10 +407,10 @@ async fn late_inputs_are_not_decided() {
     world.send(run, Input::Start).await;
     let batch = world.receive(&QueueName::Inbox).await;
     let now = Instant::now();
-    assert_eq!(world.manager().handle(&batch, Some(now)).await, [false]);
+    assert_eq!(world.manager().handle(&QueueName::Inbox, &batch, Some(now)).await, [false]);
     assert_eq!(world.run(run).await.status, RunStatus::Submitted);
     assert_eq!(world.attempts(&default_pool()), []);
-    assert_eq!(world.manager().handle(&batch, Some(now + Duration::from_secs(1))).await, [true]);
+    assert_eq!(world.manager().handle(&QueueName::Inbox, &batch, Some(now + Duration::from_secs(1))).await, [true]);
     assert_eq!(world.run(run).await.status, RunStatus::Running);
     assert_eq!(world.attempts(&default_pool()).len(), 1);
 }
@@ -432,7 +432,7 @@ async fn panicking_sweep_comes_again_and_stops_nothing() {
     });
     let ports = panics.on(&world.ports);
     let manager = ProcessManager::new(ports, Arc::new(Definitions::new(world.ports.tasks.clone())));
-    let done = manager.handle(&deliveries, None).await;
+    let done = manager.handle(&QueueName::Inbox, &deliveries, None).await;
     let bodies = deliveries.iter().map(|delivery| delivery.body.contains("sweep"));
     for (is_sweep, done) in bodies.zip(done) {
         assert_eq!(done, !is_sweep);

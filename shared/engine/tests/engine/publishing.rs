@@ -59,7 +59,7 @@ async fn receive(host: &MemoryHost) -> Vec<Received> {
 
 async fn handle(ports: &Ports, batch: &[Received]) -> bool {
     let manager = ProcessManager::new(ports.clone(), Arc::new(Definitions::new(ports.tasks.clone())));
-    manager.handle(batch, None).await.iter().all(|done| *done)
+    manager.handle(&QueueName::Inbox, batch, None).await.iter().all(|done| *done)
 }
 
 /// The attempts in the pool.

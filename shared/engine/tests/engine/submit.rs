@@ -96,7 +96,7 @@ async fn manage(host: &MemoryHost) {
         if batch.is_empty() {
             return;
         }
-        let done = manager.handle(&batch, None).await;
+        let done = manager.handle(&QueueName::Inbox, &batch, None).await;
         for (received, done) in batch.into_iter().zip(done) {
             if done {
                 ports.queues.delete(&QueueName::Inbox, vec![received.receipt]).await.unwrap();

@@ -17,9 +17,14 @@ impl MemoryHost {
             // A message that was given up is not given up again.
             _ if self.of_given_up => QueueLimits { receives: None, ..state.limits },
             (QueueName::Pool(_), Some(limits)) => limits,
-            (QueueName::Pool(_) | QueueName::Inbox | QueueName::Control { .. } | QueueName::DeadLetter, _) => {
-                state.limits
-            }
+            (
+                QueueName::Pool(_)
+                | QueueName::Inbox
+                | QueueName::Claims
+                | QueueName::Control { .. }
+                | QueueName::DeadLetter,
+                _,
+            ) => state.limits,
         }
     }
 

@@ -22,7 +22,7 @@ pub(super) fn may_be_lost(queue: &QueueName, body: &str) -> bool {
     match queue {
         QueueName::Pool(_) | QueueName::Control { .. } => true,
         QueueName::DeadLetter => false,
-        QueueName::Inbox => match decode::<InboxMessage>(body) {
+        QueueName::Inbox | QueueName::Claims => match decode::<InboxMessage>(body) {
             Ok(InboxMessage::Run { input, .. }) => is_made_good(&input),
             Ok(InboxMessage::Task { .. } | InboxMessage::Sweep { .. }) | Err(_) => false,
         },
@@ -102,7 +102,7 @@ fn due_again(run: &Run, action: ActionIndex, well_at: Timestamp) -> Option<Times
 fn has_message(run: &Run, action: ActionIndex, host: &MemoryHost) -> bool {
     let attempt = run.action(action).attempt();
     host.has_message_of(run.id, |queue, of| match queue {
-        QueueName::Inbox => true,
+        QueueName::Inbox | QueueName::Claims => true,
         QueueName::Pool(_) => of.is_some_and(|of| (of.action, of.attempt) == (action, attempt)),
         QueueName::Control { .. } | QueueName::DeadLetter => false,
     })

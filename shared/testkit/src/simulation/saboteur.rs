@@ -51,8 +51,8 @@ impl Saboteur {
                 Ok(perform) => Received { body: encode(&PerformMessage { queued_at: now, ..perform }), ..received },
                 Err(_) => received,
             },
-            (QueueName::Inbox, Bug::DropRepeats) => Received { receive_count: 1, ..received },
-            (QueueName::Inbox, Bug::OldDelivery | Bug::OfAnotherAgent | Bug::AnyClaim) => {
+            (QueueName::Inbox | QueueName::Claims, Bug::DropRepeats) => Received { receive_count: 1, ..received },
+            (QueueName::Inbox | QueueName::Claims, Bug::OldDelivery | Bug::OfAnotherAgent | Bug::AnyClaim) => {
                 let body = self.forged_input(&received.body).await;
                 Received { body: body.unwrap_or_else(|| received.body.clone()), ..received }
             }
@@ -153,7 +153,7 @@ impl Queues for Saboteur {
         let received = self.inner.queues.receive(queue, most, visibility, wait).await?;
         let is_early = matches!(
             (queue, self.bug),
-            (QueueName::Inbox, Bug::AcknowledgeFirst) | (QueueName::Pool(_), Bug::AcknowledgeWork)
+            (QueueName::Inbox | QueueName::Claims, Bug::AcknowledgeFirst) | (QueueName::Pool(_), Bug::AcknowledgeWork)
         );
         if is_early && !received.is_empty() {
             let receipts = received.iter().map(|message| message.receipt.clone()).collect();
@@ -185,7 +185,7 @@ impl Queues for Saboteur {
 
     async fn extend(&self, queue: &QueueName, batch: Vec<(Receipt, Duration)>) -> Result<Vec<Receipt>, PortError> {
         match (queue, self.bug) {
-            (QueueName::Inbox, Bug::AcknowledgeFailed) => {
+            (QueueName::Inbox | QueueName::Claims, Bug::AcknowledgeFailed) => {
                 let receipts: Vec<Receipt> = batch.into_iter().map(|(receipt, _)| receipt).collect();
                 self.inner.queues.delete(queue, receipts.clone()).await?;
                 Ok(receipts)

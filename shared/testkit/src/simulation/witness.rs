@@ -281,7 +281,7 @@ impl Witness {
                     self.sent.insert(of);
                 }
             }
-            QueueName::Inbox => {
+            QueueName::Inbox | QueueName::Claims => {
                 for body in bodies {
                     if let Ok(InboxMessage::Run { run, input, .. }) = decode(body) {
                         self.is_given_up(run, &input);
@@ -304,11 +304,11 @@ impl Witness {
     /// Checks an acknowledged message: it has had its effect, and a message or the sweeper still carries its run.
     pub(super) fn acknowledged(&mut self, message: &Acknowledged<'_>) {
         let run = match message.queue {
-            QueueName::Inbox => match decode::<InboxMessage>(message.body) {
+            QueueName::Inbox | QueueName::Claims => match decode::<InboxMessage>(message.body) {
                 Ok(InboxMessage::Run { run, input, .. }) => {
                     // A start that came before its run is followed by another.
-                    let is_start_under_way = input == Input::Start
-                        && message.host.has_message_of(run, |queue, _| *queue == QueueName::Inbox);
+                    let is_start_under_way =
+                        input == Input::Start && message.host.has_message_of(run, |queue, _| queue.brings_inputs());
                     if !is_start_under_way {
                         self.look_at_effect(run, &input);
                     }
@@ -439,7 +439,7 @@ impl Witness {
         if run.status.is_final() || run.status == RunStatus::Submitted {
             return None;
         }
-        if host.has_message_of(run.id, |queue, _| *queue == QueueName::Inbox) {
+        if host.has_message_of(run.id, |queue, _| queue.brings_inputs()) {
             return None;
         }
         let mut in_flight: BTreeSet<(ActionIndex, u32)> = BTreeSet::new();

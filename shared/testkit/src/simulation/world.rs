@@ -140,7 +140,7 @@ impl Simulation {
     /// Whether every run has ended and the inbox has no request left.
     pub(super) fn is_over(&self) -> bool {
         let witness = self.witness();
-        !self.host.has_message(|queue| *queue == QueueName::Inbox)
+        !self.host.has_message(QueueName::brings_inputs)
             && witness.runs.values().all(|seen| seen.record.status.is_final())
     }
 }

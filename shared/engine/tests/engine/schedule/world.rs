@@ -164,7 +164,7 @@ impl World {
             if batch.is_empty() {
                 return;
             }
-            assert!(manager.handle(&batch, None).await.iter().all(|done| *done), "{batch:?}");
+            assert!(manager.handle(&QueueName::Inbox, &batch, None).await.iter().all(|done| *done), "{batch:?}");
             let receipts = batch.into_iter().map(|delivery| delivery.receipt).collect();
             self.ports.queues.delete(&QueueName::Inbox, receipts).await.unwrap();
         }

@@ -314,8 +314,8 @@ impl World {
     pub(crate) async fn left_over(&self) -> Vec<String> {
         // A look whether a pool has an agent comes after 45 s.
         tokio::time::sleep(Duration::from_mins(1)).await;
-        let pool = QueueName::Pool(PoolName::default());
-        self.host.messages(&QueueName::Inbox).into_iter().chain(self.host.messages(&pool)).collect()
+        let pool = [QueueName::Pool(PoolName::default())];
+        QueueName::INPUTS.iter().chain(&pool).flat_map(|queue| self.host.messages(queue)).collect()
     }
 
     pub(crate) async fn agents(&self) -> Vec<String> {
