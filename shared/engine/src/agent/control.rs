@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{Confirmed, ControlMessage, decode};
 use windlass_domain::ids::RunId;
@@ -29,25 +30,25 @@ impl Agent {
     pub(super) async fn obey(self, ended: CancellationToken) {
         let queue = self.control_queue();
         let queues = &self.inner.ports.queues;
+        let mut obeyed: Vec<Receipt> = Vec::new();
         let mut backoff = Backoff::of_failures();
         loop {
-            let received = tokio::select! {
+            // The next message need not wait until the last ones are deleted.
+            let delete = async {
+                if obeyed.is_empty() { Ok(()) } else { queues.delete(&queue, std::mem::take(&mut obeyed)).await }
+            };
+            let (received, deleted) = tokio::select! {
                 biased;
                 () = ended.cancelled() => return,
-                received = queues.receive(&queue, MAX_BATCH, VISIBILITY, WAIT) => received,
+                done = join(queues.receive(&queue, MAX_BATCH, VISIBILITY, WAIT), delete) => done,
             };
-            let obeyed = match received {
-                Ok(received) if received.is_empty() => continue,
-                Ok(received) => {
-                    let receipts: Vec<Receipt> = received.iter().map(|one| one.receipt.clone()).collect();
-                    for one in &received {
-                        self.obey_one(one);
-                    }
-                    queues.delete(&queue, receipts).await
+            let received = received.map(|received| {
+                for one in received {
+                    self.obey_one(&one);
+                    obeyed.push(one.receipt);
                 }
-                Err(error) => Err(error),
-            };
-            match obeyed {
+            });
+            match received.and(deleted) {
                 Ok(()) => backoff = Backoff::of_failures(),
                 Err(error) => {
                     tracing::warn!(error.code = error.code, error = %error, "failed to read the control queue");
@@ -61,11 +62,13 @@ impl Agent {
         match decode(&received.body) {
             Ok(ControlMessage::Confirm { run, confirmed, .. }) => {
                 for one in &confirmed {
+                    tracing::trace!(run.id = %run, asked = one.asked, "a claim is answered");
                     self.confirmed(run, one);
                 }
             }
             Ok(ControlMessage::Stop { run, stopped, .. }) => {
                 for one in &stopped {
+                    tracing::trace!(run.id = %run, asked = one.asked, "a claim is answered");
                     let found = self.inner.held.obey(run, one);
                     tracing::info!(run.id = %run, action = one.action.0, delivery = %one.delivery, found, reason = one.reason, "told to stop an attempt");
                 }
