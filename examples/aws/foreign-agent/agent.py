@@ -10,7 +10,7 @@ CONTROL = f"{NAME}-control-{POOL.replace('_', '__').replace('-', '_h')}-{AGENT}"
 VISIBILITY_S, ASK_EVERY_S, LEASE_S, RENEW_AFTER_S = 30, 5, 600, float(os.environ.get("WINDLASS_RENEW_AFTER_S", 28800))
 sqs, numbers, lock, workers = boto3.client("sqs"), itertools.count(1), threading.Lock(), ThreadPoolExecutor(2 * SLOTS)
 pool, inbox, claims = (sqs.get_queue_url(QueueName=f"{NAME}-{it}")["QueueUrl"] for it in (f"pool-{POOL}", "inbox", "claims"))
-known, draining = {}, threading.Event()  # attempts by delivery, also those that are over
+known, draining, OF_CLAIMS = {}, threading.Event(), ("claim", "renewed", "handed_back")  # known: all attempts by delivery
 elapsed = functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)  # it goes on while the machine sleeps
 now_ms = lambda: int(time.time() * 1000)  # noqa: E731
 
@@ -41,8 +41,7 @@ class Attempt:
 
     def say(self, **said):
         body = json.dumps({"type": "run", "v": 1, "run": self.message["run"], "input": said})
-        is_asked = said["type"] in ("claim", "renewed", "handed_back")
-        sqs.send_message(QueueUrl=claims if is_asked else inbox, MessageBody=body)
+        sqs.send_message(QueueUrl=claims if said["type"] in OF_CLAIMS else inbox, MessageBody=body)
 
     def hear(self, said):
         if "fate" in said:

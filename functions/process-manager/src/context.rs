@@ -18,7 +18,7 @@ pub(crate) struct Context {
     pub(crate) figures: Figures,
     /// The names of all queues of the stack begin with this text.
     pub(crate) queue_prefix: String,
-    /// The roles of the programs that send to the inbox.
+    /// The roles of the programs that send inputs.
     pub(crate) senders: Senders,
     pub(crate) meter: Option<Meter>,
     pub(crate) stack: String,

@@ -63,7 +63,7 @@ pub struct Settings {
     pub schedule_target: Option<ScheduleTarget>,
     /// The pools of the stack; empty if the environment does not set them.
     pub pools: Vec<PoolName>,
-    /// The roles of the programs that send to the inbox; empty if the environment does not set them.
+    /// The roles of the programs that send inputs; empty if the environment does not set them.
     pub senders: Senders,
     /// How the meter counts reads.
     pub meter_reads: ReadUnits,

@@ -17,7 +17,7 @@ use windlass_domain::work::Work;
 /// The version of every sent message.
 pub const MESSAGE_VERSION: u32 = 1;
 
-/// A message to the inbox: the one way to the process manager. Its type says what kind of record it is for.
+/// An input of the process manager: a message to the inbox or to the queue of claims. Its type says what kind of record it is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum InboxMessage {

@@ -1,4 +1,4 @@
-//! The limits of agents' reports. The reader of the inbox applies them, so that agents in other languages need not know
+//! The limits of agents' reports. The reader of inputs applies them, so that agents in other languages need not know
 //! them.
 //!
 //! A report that breaks a limit still counts, because without it the attempt would wait for its timeout. A text that is too

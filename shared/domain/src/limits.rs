@@ -70,7 +70,7 @@ pub const MAX_CATCH_UP_DUE: usize = 1000;
 pub const MAX_BATCH: usize = 10;
 /// Entries of one page of a list.
 pub const MAX_LISTED: usize = 1000;
-/// Claims of one message to the inbox.
+/// Claims of one message.
 pub const MAX_CLAIMS: usize = 64;
 /// The longest delay of a message (SQS's limit): 15 minutes, in milliseconds.
 pub const MAX_DELAY_MS: u64 = 15 * 60_000;

@@ -26,7 +26,7 @@ use crate::folder::DataFolder;
 use crate::parts::{AgentPlan, Parts};
 use crate::performing::Performing;
 
-/// How many inputs the host decides at once.
+/// How many batches of each queue of inputs the host decides at once.
 const PROCESS_MANAGERS: usize = 4;
 /// How often the sweeper reads the due index: on one machine a look costs next to nothing.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);

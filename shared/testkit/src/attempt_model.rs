@@ -1,7 +1,7 @@
 //! A model of one attempt under the real rules: every interleaving within bounds, breadth first.
 //!
-//! One run has one action, and the domain's own `decide` answers each word about it. Two agents follow the rules of the
-//! engine's agent. The pool's queue delivers a message again when no agent keeps it hidden. The inbox and the control
+//! One run has one action, and the domain's own `decide` answers each word about it. Two or three agents follow the rules of
+//! the engine's agent. The pool's queue delivers a message again when no agent keeps it hidden. The inbox and the control
 //! queues lose nothing, and deliver in any order. Time is coarse: four ages of the first message, and a lease that is
 //! ahead or past.
 //!
@@ -18,8 +18,7 @@
 //! - a word stayed undecided;
 //! - a refused hand-back set a term, and the term ended an owner that still has its message (it gets a Stop).
 //!
-//! The model leaves out cancellation, retries, progress, losses, several slots of one agent, and agents that come back
-//! under their name.
+//! The model leaves out retries, progress, losses, several slots of one agent, and agents that come back under their name.
 
 mod agents;
 mod bounds;

@@ -1,8 +1,8 @@
 //! One attempt under every interleaving within bounds: the real rules hold, and the model finds each rule that is opened.
 //!
 //! An unoptimised build explores small bounds in seconds, an optimised one larger bounds in less than two minutes.
-//! `WINDLASS_ATTEMPT_MODEL=FAULTS,BACKS,RESENDS,RENEWALS,INBOX,CONTROL,SECONDS` explores those bounds
-//! instead, for that long at most. `--nocapture` shows the bounds, the number of states, and the shortest way to the
+//! `WINDLASS_ATTEMPT_MODEL=FAULTS,BACKS,RESENDS,RENEWALS,INBOX,CONTROL,KILLS,AGENTS,SECONDS` explores those
+//! bounds instead, for that long at most. `--nocapture` shows the bounds, the number of states, and the shortest way to the
 //! promise that an opened rule breaks.
 
 #![expect(clippy::print_stdout, reason = "tests")]
@@ -12,21 +12,23 @@ use std::time::Duration;
 use windlass_testkit::attempt_model::{self, Bounds, Explored, Opened, TWO_PERFORM, WEDGED_FOR_HOURS};
 
 /// Faults; hand-backs of agents that drain; resends beside other messages; leases; words in the inbox; messages in the
-/// control queues.
-type Row = [u8; 6];
+/// control queues; kills by a caller; agents.
+type Row = [u8; 8];
 
 /// Bounds within which the model is explored whole.
 const WHOLE: &[Row] = if cfg!(debug_assertions) {
-    &[[0, 0, 1, 1, 3, 2], [1, 0, 0, 0, 2, 2]]
+    &[[0, 0, 1, 1, 3, 2, 0, 2], [1, 0, 0, 0, 2, 2, 0, 2]]
 } else {
     &[
-        [0, 1, 1, 1, 3, 2],
-        [1, 0, 0, 0, 3, 2],
-        [1, 0, 0, 1, 3, 2],
-        [1, 0, 1, 0, 2, 2],
-        [1, 1, 0, 0, 2, 2],
-        [1, 0, 1, 1, 1, 2],
-        [2, 0, 0, 0, 1, 2],
+        [0, 1, 1, 1, 3, 2, 0, 2],
+        [1, 0, 0, 0, 3, 2, 0, 2],
+        [1, 0, 0, 1, 3, 2, 0, 2],
+        [1, 0, 1, 0, 2, 2, 0, 2],
+        [1, 1, 0, 0, 2, 2, 0, 2],
+        [1, 0, 1, 1, 1, 2, 0, 2],
+        [2, 0, 0, 0, 1, 2, 0, 2],
+        [0, 1, 0, 0, 2, 2, 1, 2],
+        [0, 1, 0, 0, 2, 2, 0, 3],
     ]
 };
 
@@ -34,19 +36,19 @@ const LOWER_FENCE: &str = "an agent begins by a fence that is not above an earli
 
 /// Each opened rule, the bounds in which the model finds it, and the promise that it breaks.
 const OPENED: &[(Opened, Row, &str)] = &[
-    (Opened::ClaimNotAboveLast, [1, 0, 0, 0, 3, 2], LOWER_FENCE),
-    (Opened::ClaimUnderLease, [0, 0, 1, 1, 3, 2], TWO_PERFORM),
-    (Opened::StaleReport, [1, 1, 0, 0, 2, 2], "a word of another than the owner counts"),
-    (Opened::DeletesUnconfirmed, [1, 1, 0, 0, 2, 1], WEDGED_FOR_HOURS),
-    (Opened::BeginsTwice, [2, 0, 0, 0, 2, 2], LOWER_FENCE),
-    (Opened::OldBeginsUnasked, [2, 0, 0, 0, 2, 2], LOWER_FENCE),
-    (Opened::LateRefusalStops, [1, 0, 1, 0, 1, 2], WEDGED_FOR_HOURS),
-    (Opened::KeptMessageCostsOwner, [1, 1, 0, 0, 3, 2], TWO_PERFORM),
+    (Opened::ClaimNotAboveLast, [1, 0, 0, 0, 3, 2, 0, 2], LOWER_FENCE),
+    (Opened::ClaimUnderLease, [0, 0, 1, 1, 3, 2, 0, 2], TWO_PERFORM),
+    (Opened::StaleReport, [1, 1, 0, 0, 2, 2, 0, 2], "a word of another than the owner counts"),
+    (Opened::DeletesUnconfirmed, [1, 1, 0, 0, 2, 1, 0, 2], WEDGED_FOR_HOURS),
+    (Opened::BeginsTwice, [2, 0, 0, 0, 2, 2, 0, 2], LOWER_FENCE),
+    (Opened::OldBeginsUnasked, [2, 0, 0, 0, 2, 2, 0, 2], LOWER_FENCE),
+    (Opened::LateRefusalStops, [1, 0, 1, 0, 1, 2, 0, 2], WEDGED_FOR_HOURS),
+    (Opened::KeptMessageCostsOwner, [1, 1, 0, 0, 3, 2, 0, 2], TWO_PERFORM),
 ];
 
-fn bounds([faults, backs, resends, renewals, inbox, control]: Row) -> Bounds {
+fn bounds([faults, backs, resends, renewals, inbox, control, kills, agents]: Row) -> Bounds {
     let (inbox, control) = (inbox.into(), control.into());
-    Bounds { faults, backs, resends, renewals, receives: 2, messages: 3, inbox, control }
+    Bounds { agents, faults, backs, resends, renewals, kills, receives: 2, messages: 3, inbox, control }
 }
 
 fn explore(row: Row, opened: Option<Opened>, most: Duration) -> Explored {
@@ -71,7 +73,7 @@ fn asked() -> Option<(Row, Duration)> {
     let (row, seconds) = text.rsplit_once(',').map(|(_, seconds)| (numbers.first_chunk(), seconds)).unzip();
     let seconds = seconds.and_then(|seconds| seconds.parse().ok());
     let row = row.flatten().copied().zip(seconds);
-    let (row, seconds) = row.expect("WINDLASS_ATTEMPT_MODEL is seven numbers");
+    let (row, seconds) = row.expect("WINDLASS_ATTEMPT_MODEL is nine numbers");
     Some((row, Duration::from_secs(seconds)))
 }
 

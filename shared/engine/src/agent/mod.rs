@@ -1,7 +1,7 @@
 //! The agent: takes attempts from its pool, performs them, reports.
 //!
 //! It never receives more than its free slots. It extends the messages that it holds in batches, and sends its reports
-//! together. It writes no record: it claims by the inbox, and the process manager answers in its control queue. An
+//! together. It writes no record: it claims by a message, and the process manager answers in its control queue. An
 //! attempt that begins at once costs no read and no write.
 
 mod admission;

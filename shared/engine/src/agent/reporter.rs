@@ -78,10 +78,8 @@ impl Reporter {
 }
 
 fn addressed(run: RunId, input: Input) -> Addressed {
-    let queue = match input {
-        Input::Claim { .. } | Input::Renewed { .. } | Input::HandedBack { .. } => QueueName::Claims,
-        _ => QueueName::Inbox,
-    };
+    let moves_the_right = matches!(input, Input::Claim { .. } | Input::Renewed { .. } | Input::HandedBack { .. });
+    let queue = if moves_the_right { QueueName::Claims } else { QueueName::Inbox };
     (queue, Outgoing::now(encode(&InboxMessage::of_run(run, input))))
 }
 

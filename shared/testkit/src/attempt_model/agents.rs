@@ -34,7 +34,10 @@ impl Steps<'_> {
         let (is_asking, is_running) = (agent.phase == Phase::Asks, agent.runs());
         // The process manager may refuse a repeated claim and then confirm it, and the answers may come in the other
         // order.
-        let is_of_claim = matches!(order, Order::Leave { of_claim: true } | Order::Delete { of_claim: true });
+        let is_of_claim = matches!(
+            order,
+            Order::Leave { of_claim: true } | Order::Delete { of_claim: true } | Order::Report { of_claim: true }
+        );
         let stops = !is_of_claim || self.opened == Some(Opened::LateRefusalStops);
         match order {
             Order::Confirm { fence } if is_asking && agent.is_of(key) => {
@@ -73,7 +76,20 @@ impl Steps<'_> {
                 }
                 self.deletes(Label::by("is told to stop and to delete", number, key), next, key);
             }
-            Order::Leave { .. } | Order::Delete { .. } => {
+            Order::Report { .. } if agent.is_of(key) && is_running && stops => {
+                next.agents[usize::from(number)].let_go();
+                next.tell(Said::Cancelled, number, key);
+                self.deletes(Label::by("is told to stop and to report", number, key), next, key);
+            }
+            Order::Report { of_claim } if agent.is_of(key) && is_asking && of_claim => {
+                next.agents[usize::from(number)].let_go();
+                self.add(
+                    Label::by("is told to report what it asks for, and lets the message be", number, key),
+                    0,
+                    next,
+                );
+            }
+            Order::Leave { .. } | Order::Delete { .. } | Order::Report { .. } => {
                 self.add(Label::by("ignores a Stop", number, key), 0, next);
             }
         }
@@ -144,7 +160,7 @@ impl Steps<'_> {
         let mut paused = self.of.clone();
         paused.agents[at].mode = Mode::Paused;
         self.add(Label::by("pauses", number, key), 1, paused);
-        if self.of.agents[1 - at].mode == Mode::Gone {
+        if !self.of.has_another(at) {
             return;
         }
         let mut gone = self.of.clone();
@@ -258,7 +274,7 @@ impl Steps<'_> {
     /// The agent goes on, or has gone.
     fn drains(&mut self, label: Label, next: State) {
         let at = usize::from(label.agent);
-        if self.of.agents[1 - at].mode != Mode::Gone {
+        if self.of.has_another(at) {
             let mut gone = next.clone();
             gone.agents[at].mode = Mode::Gone;
             self.add(Label { also: ", and is gone", ..label }, 0, gone);

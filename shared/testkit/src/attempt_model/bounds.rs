@@ -13,6 +13,8 @@ pub const WEDGED_FOR_HOURS: &str = "no end can be reached before the term of 13 
 /// How far the model goes.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
+    /// Agents, at most 3.
+    pub agents: u8,
     /// Faults of one history.
     pub faults: u8,
     /// How often an agent hands back because it drains.
@@ -21,6 +23,8 @@ pub struct Bounds {
     pub resends: u8,
     /// How often an agent asks for a lease.
     pub renewals: u8,
+    /// How often a caller kills the action.
+    pub kills: u8,
     /// Receipts of a message before the queue gives it up.
     pub receives: u8,
     /// Messages in the pool.

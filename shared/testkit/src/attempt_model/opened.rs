@@ -41,7 +41,7 @@ impl Opened {
     pub(super) fn around(self, case: Case, decide: impl Fn(Case) -> Decided) -> Decided {
         let Case { record, word, .. } = case;
         let delivery = (word.key.issue, word.key.receive);
-        let is_report = matches!(word.said, Said::HandedBack { .. } | Said::Completed);
+        let is_report = matches!(word.said, Said::HandedBack { .. } | Said::Completed | Said::Cancelled);
         match self {
             Self::ClaimNotAboveLast if word.said == Said::Claim && delivery <= record.last && delivery.1 > 0 => {
                 let mut lower = case;

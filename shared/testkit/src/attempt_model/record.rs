@@ -3,19 +3,19 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
-use windlass_domain::attempt::{ActionState, ActionStatus, Fate, Outcome};
+use windlass_domain::attempt::{self, ActionState, ActionStatus, Fate, Outcome};
 use windlass_domain::caller::Caller;
 use windlass_domain::definition::Definition;
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName};
-use windlass_domain::limits::{LEASE_MS, REISSUE_QUEUED_AFTER_MS, UNLEASED_MS};
+use windlass_domain::limits::{CANCEL_FORCE_MS, CANCEL_GRACE_MS, LEASE_MS, REISSUE_QUEUED_AFTER_MS, UNLEASED_MS};
 use windlass_domain::outstanding;
 use windlass_domain::run::{Claim, Command, Input, Origin, Report, Run, Source, decide};
 use windlass_domain::time::{Millis, Timestamp};
 
 use super::case::{Case, Decided};
 use super::opened::Opened;
-use super::state::{Key, Lease, NOBODY, Order, Owner, Record, Said, Status, Told, Word};
+use super::state::{Key, Kill, Lease, NOBODY, Order, Owner, Record, Said, Status, Told, Word};
 use crate::generate::agent_of;
 use crate::sketch::{self, ActionSketch, Sketch};
 
@@ -48,7 +48,7 @@ impl Rules {
     /// The record after the start of the run.
     pub(super) fn record(&self) -> Record {
         let state = self.start.action(ACTION);
-        Record { status: Status::Queued, last: (0, 0), owner: None, fence: state.fence }
+        Record { status: Status::Queued, last: (0, 0), owner: None, fence: state.fence, kill: Kill::None }
     }
 
     pub(super) fn decide(&mut self, case: Case) -> Decided {
@@ -86,7 +86,8 @@ impl Rules {
                 Command::Stop(stop) => {
                     let of_claim = stop.asked == Some(CLAIM);
                     let order = match stop.fate {
-                        Fate::Leave | Fate::Report => Order::Leave { of_claim },
+                        Fate::Leave => Order::Leave { of_claim },
+                        Fate::Report => Order::Report { of_claim },
                         Fate::Delete => Order::Delete { of_claim },
                     };
                     let key = key_of(stop.delivery, stop.message);
@@ -107,7 +108,7 @@ impl Rules {
         let mut run = self.start.clone();
         if record.status == Status::Ended {
             let of = Report { action: ACTION, delivery: Delivery::new(1, 0, 1), message: 0, agent: agent_of(0) };
-            let input = completed(of);
+            let input = completed(of, Outcome::Succeeded { output: Value::Null });
             run = decide(&self.definition, &run, &input, &Caller::default(), NOW).after;
             return run;
         }
@@ -132,10 +133,15 @@ impl Rules {
             queued_at: Some(queued_at),
             source,
             owner,
+            kill: real_kill(record.kill),
             ..run.action(ACTION).clone()
         };
         let waits_since = state.waits_since().unwrap_or(queued_at);
-        run.wake_at = Some(if is_running { NOW } else { waits_since.plus(Millis(REISSUE_QUEUED_AFTER_MS)).min(NOW) });
+        run.wake_at = Some(if is_running || record.kill != Kill::None {
+            NOW
+        } else {
+            waits_since.plus(Millis(REISSUE_QUEUED_AFTER_MS)).min(NOW)
+        });
         run.actions.overlay([(ACTION, state)]).expect("the run has the action");
         run
     }
@@ -164,8 +170,24 @@ impl Rules {
             renewal: u8::try_from(owner.renewal).unwrap_or(0),
         });
         let last = (state.last.issue, u8::try_from(state.last.receive).unwrap_or(u8::MAX));
-        Record { status, last, owner, fence: state.fence }
+        let kill = match state.kill.as_ref().map(|kill| NOW.since(kill.at).0) {
+            None => Kill::None,
+            Some(CANCEL_FORCE_MS..) => Kill::Force,
+            Some(CANCEL_GRACE_MS..) => Kill::Grace,
+            Some(_) => Kill::Now,
+        };
+        Record { status, last, owner, fence: state.fence, kill }
     }
+}
+
+fn real_kill(kill: Kill) -> Option<attempt::Kill> {
+    let since = match kill {
+        Kill::None => return None,
+        Kill::Now => 0,
+        Kill::Grace => CANCEL_GRACE_MS,
+        Kill::Force => CANCEL_FORCE_MS,
+    };
+    Some(attempt::Kill { at: before(since), reason: String::new(), caller: Caller::default(), revision: 1 })
 }
 
 fn real_owner(owner: Owner, since: Timestamp) -> windlass_domain::attempt::Owner {
@@ -189,14 +211,16 @@ fn input(word: Word) -> Input {
         Said::Started => Input::Started { of, started_at: NOW },
         Said::Renewed => Input::Renewed { of, started_at: NOW, number: 1 },
         Said::HandedBack { kept } => Input::HandedBack { of, kept, checkpoint: None },
-        Said::Completed => completed(of),
+        Said::Completed => completed(of, Outcome::Succeeded { output: Value::Null }),
+        Said::Cancelled => completed(of, Outcome::Cancelled),
+        Said::Killed => Input::Kill { action: ACTION, reason: String::new(), retries: 0 },
         Said::DeadLettered => Input::DeadLettered { action: ACTION, delivery, message, reason: "full".to_owned() },
         Said::Sweep => Input::Sweep,
     }
 }
 
-fn completed(of: Report) -> Input {
-    Input::Completed { of, started_at: NOW, outcome: Outcome::Succeeded { output: Value::Null }, checkpoint: None }
+fn completed(of: Report, outcome: Outcome) -> Input {
+    Input::Completed { of, started_at: NOW, outcome, checkpoint: None }
 }
 
 fn before(span: u64) -> Timestamp {
@@ -209,5 +233,5 @@ fn key_of(delivery: Delivery, message: u32) -> Key {
 }
 
 fn number_of(agent: &str) -> u8 {
-    u8::from(agent == agent_of(1).as_str())
+    (0..3).find(|number| agent_of(*number).as_str() == agent).unwrap_or(NOBODY)
 }

@@ -37,6 +37,17 @@ pub(super) enum Status {
     Ended,
 }
 
+/// How long ago a caller killed the action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kill {
+    None,
+    Now,
+    /// 30 s: a queued attempt ends.
+    Grace,
+    /// 120 s: an attempt that runs without a lease ends.
+    Force,
+}
+
 /// The fields of the record that concern the attempt. Each decision turns them into a real record, and the result back
 /// into them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +56,7 @@ pub(super) struct Record {
     pub(super) last: (u64, u8),
     pub(super) owner: Option<Owner>,
     pub(super) fence: u64,
+    pub(super) kill: Kill,
 }
 
 /// A word about the attempt.
@@ -60,6 +72,10 @@ pub(super) enum Said {
     HandedBack { kept: bool },
     /// It has ended.
     Completed,
+    /// An agent stopped it, as it was told.
+    Cancelled,
+    /// A caller kills the action.
+    Killed,
     /// The queue gave its message up.
     DeadLettered,
     /// The sweeper comes.
@@ -82,6 +98,7 @@ pub(super) enum Order {
     Leased,
     Leave { of_claim: bool },
     Delete { of_claim: bool },
+    Report { of_claim: bool },
 }
 
 /// A message of a control queue.
@@ -156,7 +173,7 @@ impl Agent {
     fn minds(&self, told: Told) -> bool {
         let is_ignored = match told.order {
             Order::Confirm { .. } => !self.is_asking(told.key) && self.known.contains(&(told.key, true)),
-            Order::Leased | Order::Leave { .. } | Order::Delete { .. } => !self.is_of(told.key),
+            Order::Leased | Order::Leave { .. } | Order::Delete { .. } | Order::Report { .. } => !self.is_of(told.key),
         };
         self.mode != Mode::Gone && !is_ignored
     }
@@ -177,7 +194,7 @@ pub(super) struct State {
     pub(super) messages: Vec<Message>,
     pub(super) inbox: Vec<Word>,
     pub(super) control: Vec<Told>,
-    pub(super) agents: [Agent; 2],
+    pub(super) agents: Vec<Agent>,
     /// Of the first message: 0 fresh, 1 younger than the visibility timeout, 2 older, 3 old enough for a resend.
     pub(super) age: u8,
     pub(super) faults: u8,
@@ -187,6 +204,8 @@ pub(super) struct State {
     pub(super) resends: u8,
     /// How often an agent may still ask for a lease.
     pub(super) renewals: u8,
+    /// How often a caller may still kill the action.
+    pub(super) kills: u8,
     /// The greatest fence by which an agent began.
     pub(super) begun: u64,
     /// A fault happened under which two agents may perform at one time.
@@ -215,6 +234,11 @@ impl State {
 
     pub(super) fn tell(&mut self, said: Said, agent: u8, key: Key) {
         self.inbox.push(Word { said, agent, key, repeated: false });
+    }
+
+    /// Whether another agent than this one is there.
+    pub(super) fn has_another(&self, agent: usize) -> bool {
+        self.agents.iter().enumerate().any(|(at, other)| at != agent && other.mode != Mode::Gone)
     }
 
     /// Whether the message is in the pool.
@@ -295,9 +319,13 @@ impl State {
         }
     }
 
-    /// One number for this state and for the one in which the agents have changed places.
+    /// One number for this state and for those in which the agents have changed places.
     pub(super) fn fingerprint(&self) -> u128 {
-        self.print().min(self.swapped().print())
+        let orders: &[&[u8]] = match self.agents.len() {
+            2 => &[&[1, 0]],
+            _ => &[&[0, 2, 1], &[1, 0, 2], &[1, 2, 0], &[2, 0, 1], &[2, 1, 0]],
+        };
+        orders.iter().map(|places| self.moved(places).print()).fold(self.print(), u128::min)
     }
 
     fn print(&self) -> u128 {
@@ -306,20 +334,23 @@ impl State {
         u128::from(hasher.0) << 64 | u128::from(hasher.finish())
     }
 
-    fn swapped(&self) -> Self {
+    /// Each agent in the place that `places` has for it.
+    fn moved(&self, places: &[u8]) -> Self {
         let mut other = self.clone();
-        let swap = |agent: &mut u8| *agent = if *agent == NOBODY { NOBODY } else { 1 - *agent };
-        other.agents.swap(0, 1);
-        other.record.owner.iter_mut().for_each(|owner| swap(&mut owner.agent));
-        other.inbox.iter_mut().for_each(|word| swap(&mut word.agent));
-        other.control.iter_mut().for_each(|told| swap(&mut told.agent));
+        let put = |agent: &mut u8| *agent = places.get(usize::from(*agent)).copied().unwrap_or(NOBODY);
+        for (agent, place) in self.agents.iter().zip(places) {
+            other.agents[usize::from(*place)].clone_from(agent);
+        }
+        other.record.owner.iter_mut().for_each(|owner| put(&mut owner.agent));
+        other.inbox.iter_mut().for_each(|word| put(&mut word.agent));
+        other.control.iter_mut().for_each(|told| put(&mut told.agent));
         sort(&mut other.inbox);
         sort(&mut other.control);
         other
     }
 }
 
-/// In the place of an agent: a queue, or the sweeper, says it.
+/// In the place of an agent: a queue, the sweeper or a caller says it.
 pub(super) const NOBODY: u8 = u8::MAX;
 
 fn sort<T: Ord>(list: &mut Vec<T>) {

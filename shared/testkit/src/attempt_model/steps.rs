@@ -6,7 +6,7 @@ use super::bounds::{Bounds, TWO_PERFORM};
 use super::case::{Case, Decided};
 use super::opened::Opened;
 use super::record::Rules;
-use super::state::{Agent, Key, Lease, Mode, NOBODY, Phase, Said, State, Status, Word};
+use super::state::{Agent, Key, Kill, Lease, Mode, NOBODY, Phase, Said, State, Status, Word};
 
 /// The name of a step.
 #[derive(Debug, Clone, Copy)]
@@ -108,7 +108,8 @@ impl<'a> Steps<'a> {
         self.sweeps(rules);
         self.pool();
         self.decisions(rules);
-        for agent in 0..2 {
+        self.kills(rules);
+        for agent in 0..self.bounds.agents {
             self.hears(agent);
             self.acts(agent);
         }
@@ -199,6 +200,32 @@ impl<'a> Steps<'a> {
         }
     }
 
+    /// A caller kills the action, time goes by, and the sweeper comes.
+    fn kills(&mut self, rules: &mut Rules) {
+        let s = self.of;
+        let mut next = s.clone();
+        let (what, said) = match s.record.kill {
+            Kill::None if s.kills == 0 => return,
+            Kill::None => {
+                next.kills -= 1;
+                ("a caller kills the action", Said::Killed)
+            }
+            Kill::Now => {
+                next.record.kill = Kill::Grace;
+                ("30 s have gone by since the kill", Said::Sweep)
+            }
+            Kill::Grace => {
+                next.record.kill = Kill::Force;
+                ("120 s have gone by since the kill", Said::Sweep)
+            }
+            Kill::Force => ("the sweeper looks at the killed action", Said::Sweep),
+        };
+        let case = Case { record: next.record, ..self.case(Word { said, ..sweep() }, false) };
+        let decided = rules.decide(case);
+        apply(&mut next, &decided, true);
+        self.add(Label::of(what), 0, next);
+    }
+
     fn pool(&mut self) {
         let s = self.of;
         for at in 0..s.messages.len() {
@@ -213,7 +240,7 @@ impl<'a> Steps<'a> {
                 self.add(Label { key, ..Label::of("the queue gives up") }, 0, next);
                 continue;
             }
-            for agent in 0..2 {
+            for agent in 0..self.bounds.agents {
                 if s.agents[usize::from(agent)].is_up() && s.agents[usize::from(agent)].phase == Phase::Idle {
                     self.receives(at, agent);
                 }
@@ -293,7 +320,8 @@ impl<'a> Steps<'a> {
         let Word { said, agent, key, .. } = word;
         let delivery = (key.issue, key.receive);
         let is_owners = |owner: super::state::Owner| owner.agent == agent && delivery == s.record.last;
-        let is_report = matches!(said, Said::Completed | Said::HandedBack { .. });
+        let is_end = matches!(said, Said::Completed | Said::Cancelled);
+        let is_report = is_end || matches!(said, Said::HandedBack { .. });
         if s.record.status != Status::Ended && decided.record.status != Status::Ended {
             if decided.record.fence < s.record.fence {
                 return Some("a fence decreases");
@@ -308,7 +336,7 @@ impl<'a> Steps<'a> {
             return Some("a word of another than the owner counts");
         }
         let by_message = |owner: super::state::Owner| is_owners(owner) && owner.message == key.message;
-        if said == Said::Completed && !decided.is_accepted && s.record.owner.is_some_and(by_message) {
+        if is_end && !decided.is_accepted && s.record.owner.is_some_and(by_message) {
             return Some("the owner's end is lost");
         }
         let performs = s.agents.iter().any(|agent| agent.is_up() && agent.runs());
