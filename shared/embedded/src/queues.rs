@@ -27,6 +27,12 @@ impl Queues for Store {
         self.writer().write(durability, move |session| insert(session, &queue, &batch)).await
     }
 
+    async fn make(&self, queue: &QueueName) -> Result<(), PortError> {
+        let queue = queue.clone();
+        let make = move |session: &mut Session<'_>| Ok(session.queue_or_make(&queue).map(drop)?);
+        self.writer().write(Durability::Ordered, make).await
+    }
+
     async fn receive(
         &self,
         queue: &QueueName,
@@ -134,8 +140,15 @@ fn over_limit(message: String) -> PortError {
     PortError::new(ErrorClass::Reject, OVER_LIMIT, message)
 }
 
+/// An agent makes its control queue. A message to an agent that has left is dropped: nobody would remove its queue.
 pub(crate) fn insert(session: &mut Session<'_>, queue: &QueueName, batch: &[Outgoing]) -> Result<(), Failure> {
-    let id = session.queue_or_make(queue)?;
+    let id = match queue {
+        QueueName::Control { .. } => session.queue(queue)?,
+        QueueName::Inbox | QueueName::Claims | QueueName::Pool(_) | QueueName::DeadLetter => {
+            Some(session.queue_or_make(queue)?)
+        }
+    };
+    let Some(id) = id else { return Ok(()) };
     let (now, sent_at) = (session.clock.now_ms(), session.clock.wall_ms());
     let sql = "INSERT INTO messages (id, queue, visible_at, receives, sent_at, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     let mut visible = 0;
@@ -157,7 +170,11 @@ fn take(
     most: usize,
     visibility: Duration,
 ) -> Result<Vec<Received>, Failure> {
-    let Some(id) = session.queue(queue)? else { return Ok(Vec::new()) };
+    let id = match queue {
+        QueueName::Control { .. } => Some(session.queue_or_make(queue)?),
+        QueueName::Inbox | QueueName::Claims | QueueName::Pool(_) | QueueName::DeadLetter => session.queue(queue)?,
+    };
+    let Some(id) = id else { return Ok(Vec::new()) };
     let now = session.clock.now_ms();
     let sql = "UPDATE messages SET visible_at = ?1, receives = receives + 1
                WHERE id IN (SELECT id FROM messages WHERE queue = ?2 AND visible_at <= ?3
@@ -181,7 +198,11 @@ fn take(
 }
 
 fn hide(session: &mut Session<'_>, queue: &QueueName, batch: &[(Receipt, Duration)]) -> Result<Vec<Receipt>, Failure> {
-    let Some(id) = session.queue(queue)? else { return Ok(Vec::new()) };
+    let id = match queue {
+        QueueName::Control { .. } => Some(session.queue_or_make(queue)?),
+        QueueName::Inbox | QueueName::Claims | QueueName::Pool(_) | QueueName::DeadLetter => session.queue(queue)?,
+    };
+    let Some(id) = id else { return Ok(Vec::new()) };
     let now = session.clock.now_ms();
     // A receipt is good until the message is received again, as SQS has it; also when its time is over.
     let sql = "UPDATE messages SET visible_at = ?1 WHERE id = ?2 AND receives = ?3 AND queue = ?4";

@@ -60,6 +60,7 @@ pub(crate) async fn settle<S: Subject>(
     let Glance { record: mut read, is_newest: mut is_sure } = records.glance(id).await?;
     let mut backoff = Backoff::of_conflicts();
     let mut conflicts = 0;
+    let mut has_written = false;
     while conflicts < MAX_CONFLICTS {
         if let Some(before) = read {
             let context = before.context(engine, inputs).await?;
@@ -68,7 +69,7 @@ pub(crate) async fn settle<S: Subject>(
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok((Settled::Late, Effects::default()));
             }
-            let step = Step::of(&before, &context, inputs, now, conflicts > 0);
+            let step = Step::of(&before, &context, inputs, now, has_written);
             match commit(engine, &before, &step).await {
                 Ok(committed) if committed || is_sure => {
                     count(&step, committed);
@@ -81,6 +82,9 @@ pub(crate) async fn settle<S: Subject>(
                     conflicts += 1;
                     tracing::trace!(metric = "Conflicts");
                     backoff.wait().await;
+                    (read, is_sure) = (records.load(id).await?, true);
+                    has_written |= read.as_ref().is_some_and(|found| may_have(found, &step.record));
+                    continue;
                 }
                 Err(error) => return Err(error),
             }
@@ -90,6 +94,11 @@ pub(crate) async fn settle<S: Subject>(
         (read, is_sure) = (records.load(id).await?, true);
     }
     Err(PortError::conflict())
+}
+
+/// Whether the record that met this write may have it: the write may have succeeded, and its answer may have been lost.
+fn may_have<S: Subject>(found: &S, written: &S) -> bool {
+    found.revision() > written.revision() || found == written
 }
 
 /// Writes the record, if anything has changed; gives whether it did.

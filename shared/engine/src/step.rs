@@ -38,14 +38,14 @@ pub(crate) struct Step<S: Subject> {
 }
 
 impl<S: Subject> Step<S> {
-    /// Folds the inputs into the record as it was read. `met_conflict`: the write that met it may have been this process's
-    /// own, whose answer was lost on its way. Then the record has what these inputs decide, and they count as repeated.
+    /// Folds the inputs into the record as it was read. `has_written`: the record may have what these inputs decide, by an
+    /// earlier write of this process. Then they count as repeated.
     pub(crate) fn of(
         before: &S,
         context: &S::Context,
         inputs: &[Given<S::Input>],
         now: Timestamp,
-        met_conflict: bool,
+        has_written: bool,
     ) -> Self {
         let mut step = Self {
             record: before.clone(),
@@ -61,7 +61,7 @@ impl<S: Subject> Step<S> {
                 continue;
             }
             step.decide(context, given, now);
-            if given.repeated || met_conflict {
+            if given.repeated || has_written {
                 repeated.push(&given.input);
             }
         }

@@ -41,7 +41,7 @@ pub(super) fn claim(draft: &mut Draft<'_>, of: &Report, asked: u32) -> Result<()
             return Ok(());
         }
         if of.delivery.issue > 0 && may_begin_unasked(draft.state(action), draft.now) {
-            return refuse(draft, of, Some(asked), Refused::Replaced { fate: Fate::Leave, costs_owner: false });
+            return Err(refuse(draft, of, Some(asked), Refused::Replaced { fate: Fate::Leave, costs_owner: false }));
         }
         draft.cancel(action, Some(&of.agent));
         answer(draft, of, Some(asked), Fate::Delete, CANCELLED);
@@ -212,23 +212,16 @@ pub(super) fn dead_lettered(
 fn heard(draft: &mut Draft<'_>, of: &Report, word: Word, asked: Option<u32>) -> Result<Verdict, Rejection> {
     let said = Said { word, delivery: of.delivery, message: of.message, agent: Some(&of.agent) };
     if draft.run.status.is_final() {
-        let _is_over = refuse_word(draft, of, word, asked, Refused::Over);
+        refuse_word(draft, of, word, asked, Refused::Over);
         return Err(Rejection::RunEnded);
     }
     if let Some(delivery) = disproved(draft.state(of.action), of.delivery) {
         draft.emit(FactKind::ActionNotLost { of: draft.at(of.action), delivery });
     }
-    judge(draft.state(of.action), &said, draft.now)
-        .or_else(|refused| refuse_word(draft, of, word, asked, refused).map(|()| Verdict::Again))
+    judge(draft.state(of.action), &said, draft.now).map_err(|refused| refuse_word(draft, of, word, asked, refused))
 }
 
-fn refuse_word(
-    draft: &mut Draft<'_>,
-    of: &Report,
-    word: Word,
-    asked: Option<u32>,
-    refused: Refused,
-) -> Result<(), Rejection> {
+fn refuse_word(draft: &mut Draft<'_>, of: &Report, word: Word, asked: Option<u32>, refused: Refused) -> Rejection {
     match word {
         Word::Claim | Word::Started | Word::Renewal(_) | Word::Progress => refuse(draft, of, asked, refused),
         Word::HandBack { .. } | Word::End | Word::DeadLetter => {
@@ -237,18 +230,18 @@ fn refuse_word(
                 let until = draft.now.plus(Millis(2 * VISIBILITY_MS));
                 draft.emit(FactKind::ActionLeased { of: draft.at(of.action), until, renewal: 0 });
             }
-            Err(rejection(draft, of.action, refused))
+            rejection(draft, of.action, refused)
         }
     }
 }
 
 /// Refuses a report, and tells its agent what to do with its message.
-fn refuse(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, refused: Refused) -> Result<(), Rejection> {
+fn refuse(draft: &mut Draft<'_>, of: &Report, asked: Option<u32>, refused: Refused) -> Rejection {
     let why = rejection(draft, of.action, refused);
     if !matches!(refused, Refused::Unknown) {
         answer(draft, of, asked, refused.fate(), &why.to_string());
     }
-    Err(why)
+    why
 }
 
 fn rejection(draft: &Draft<'_>, action: ActionIndex, refused: Refused) -> Rejection {

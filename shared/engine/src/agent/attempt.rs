@@ -214,8 +214,7 @@ impl Agent {
                 Outcome::Cancelled
             };
             if !right_to_begin.was_missed() || hold.stopped().is_some() {
-                // The record already has the checkpoint that the attempt began with.
-                let checkpoint = saved.borrow().clone().filter(|checkpoint| given.as_ref() != Some(checkpoint));
+                let checkpoint = saved.borrow().clone();
                 return Some(Ended { outcome, started_at, checkpoint });
             }
             // Nothing has begun.

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures::future::join;
 use tokio_util::sync::CancellationToken;
 use windlass_contract::message::{Confirmed, ControlMessage, decode};
 use windlass_domain::ids::RunId;
@@ -30,31 +29,36 @@ impl Agent {
     pub(super) async fn obey(self, ended: CancellationToken) {
         let queue = self.control_queue();
         let queues = &self.inner.ports.queues;
-        let mut obeyed: Vec<Receipt> = Vec::new();
         let mut backoff = Backoff::of_failures();
         loop {
-            // The next message need not wait until the last ones are deleted.
-            let delete = async {
-                if obeyed.is_empty() { Ok(()) } else { queues.delete(&queue, std::mem::take(&mut obeyed)).await }
-            };
-            let (received, deleted) = tokio::select! {
+            let received = tokio::select! {
                 biased;
                 () = ended.cancelled() => return,
-                done = join(queues.receive(&queue, MAX_BATCH, VISIBILITY, WAIT), delete) => done,
+                received = queues.receive(&queue, MAX_BATCH, VISIBILITY, WAIT) => received,
             };
-            let received = received.map(|received| {
-                for one in received {
-                    self.obey_one(&one);
-                    obeyed.push(one.receipt);
+            match received {
+                Ok(received) if received.is_empty() => {}
+                Ok(received) => {
+                    let obey = |one: Received| {
+                        self.obey_one(&one);
+                        one.receipt
+                    };
+                    let receipts = received.into_iter().map(obey).collect();
+                    // In a task of its own: the next message need not wait until these are deleted.
+                    tokio::spawn(self.clone().delete_obeyed(receipts));
+                    backoff = Backoff::of_failures();
                 }
-            });
-            match received.and(deleted) {
-                Ok(()) => backoff = Backoff::of_failures(),
                 Err(error) => {
                     tracing::warn!(error.code = error.code, error = %error, "failed to read the control queue");
                     backoff.wait().await;
                 }
             }
+        }
+    }
+
+    async fn delete_obeyed(self, receipts: Vec<Receipt>) {
+        if let Err(error) = self.inner.ports.queues.delete(&self.control_queue(), receipts).await {
+            tracing::warn!(error.code = error.code, error = %error, "failed to delete control messages; they come again");
         }
     }
 

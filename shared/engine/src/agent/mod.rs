@@ -140,7 +140,7 @@ impl Agent {
     ) -> Self {
         let held = Arc::new(Held::new(settings.visibility, ports.clock.clone()));
         let pool = QueueName::Pool(settings.pool.clone());
-        let reporter = Reporter::new(ports.queues.clone(), pool, held.clone());
+        let reporter = Reporter::new(&ports.queues, &pool, &held);
         let (slots, gate) = (Arc::new(Semaphore::new(settings.slots as usize)), Gate::new(settings.slots));
         let (attempts, draining) = (TaskTracker::new(), CancellationToken::new());
         let drain_within = OnceLock::new();
@@ -170,7 +170,11 @@ impl Agent {
     pub async fn run(&self, shutdown: &CancellationToken) {
         let ended = CancellationToken::new();
         let beside = TaskTracker::new();
-        self.make_control_queue().await;
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return,
+            () = self.make_control_queue() => {}
+        }
         for receiver in 0..self.inner.settings.receivers {
             let agent = self.clone();
             self.inner.attempts.spawn(async move { agent.receive(receiver).await });
@@ -216,9 +220,6 @@ impl Agent {
         let mut backoff = Backoff::of_failures();
         while let Err(error) = self.inner.ports.queues.make(&self.control_queue()).await {
             tracing::warn!(error.code = error.code, error = %error, "failed to make the control queue");
-            if self.inner.draining.is_cancelled() {
-                return;
-            }
             backoff.wait().await;
         }
     }
@@ -358,10 +359,13 @@ impl Agent {
     }
 
     async fn leave(&self) {
-        let id = &self.inner.settings.id;
-        let gone = self.inner.ports.agents.deregister(id).await;
-        let removed = self.inner.ports.queues.remove(&self.control_queue()).await;
-        for error in gone.err().into_iter().chain(removed.err()) {
+        let Ports { queues, agents, .. } = &self.inner.ports;
+        // The queue first: the sweeper finds what is left of an agent by its entry.
+        let left = match queues.remove(&self.control_queue()).await {
+            Ok(()) => agents.deregister(&self.inner.settings.id).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = left {
             tracing::warn!(error.code = error.code, error = %error, "failed to leave the register");
         }
     }

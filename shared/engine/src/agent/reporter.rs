@@ -1,7 +1,9 @@
-//! The agent's reports. The reporter sends them together, and only then deletes the messages that they answer.
+//! The agent's reports. The reporter sends them together, and only then deletes the messages that they answer. Each queue
+//! of inputs has a worker of its own, so that a claim does not wait until reports are sent.
 
 use std::sync::Arc;
 
+use futures::future::join;
 use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use windlass_contract::message::{InboxMessage, encode};
@@ -15,52 +17,85 @@ use crate::ports::{ErrorClass, Outgoing, QueueName, Queues};
 use super::hold::{Held, Hold};
 use crate::send::send_each;
 
-/// A message, and the queue that takes it.
-type Addressed = (QueueName, Outgoing);
-
 /// One piece of work for the reporter's worker.
 enum Report {
-    Send { message: Addressed, answers: Option<Arc<Hold>> },
-    Tell { message: Addressed, sent: oneshot::Sender<()> },
+    Send { body: String, answers: Option<Arc<Hold>> },
+    Tell { body: String, sent: oneshot::Sender<()> },
     Acknowledge(Arc<Hold>),
     Finish(oneshot::Sender<()>),
 }
 
 /// Sends reports as they come; while one batch is on its way the next one gathers.
 pub(super) struct Reporter {
+    inbox: Line,
+    claims: Line,
+}
+
+/// The way to one queue of inputs.
+struct Line {
     reports: mpsc::UnboundedSender<Report>,
     worker: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Reporter {
-    pub(super) fn new(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>) -> Self {
-        // Bounded by the agent's slots: an attempt keeps its slot until its end has been sent. Before that it sends one
-        // report at a time. An attempt whose message is gone sends one report more.
-        let (reports, waiting) = mpsc::unbounded_channel();
-        let worker = tokio::spawn(work(queues, pool, held, waiting));
-        Self { reports, worker: Mutex::new(Some(worker)) }
+    pub(super) fn new(queues: &Arc<dyn Queues>, pool: &QueueName, held: &Arc<Held>) -> Self {
+        let line = |queue| Line::new((queues.clone(), queue), pool.clone(), held.clone());
+        Self { inbox: line(QueueName::Inbox), claims: line(QueueName::Claims) }
     }
 
     /// Reports to the process manager. Once the report is sent, the reporter deletes the message that it answers.
     pub(super) fn report(&self, run: RunId, input: Input, answers: Option<Arc<Hold>>) {
-        self.push(Report::Send { message: addressed(run, input), answers });
+        self.line_of(&input).push(Report::Send { body: body_of(run, input), answers });
     }
 
     /// Reports to the process manager, and waits until the report is sent.
     pub(super) async fn tell(&self, run: RunId, input: Input) {
         let (sent, wait) = oneshot::channel();
-        self.push(Report::Tell { message: addressed(run, input), sent });
+        self.line_of(&input).push(Report::Tell { body: body_of(run, input), sent });
         // The channel closes without an answer only if the worker has ended; then no task is left to send the report.
         let _ended = wait.await;
     }
 
     /// Deletes a message that needs no answer.
     pub(super) fn acknowledge(&self, hold: Arc<Hold>) {
-        self.push(Report::Acknowledge(hold));
+        self.inbox.push(Report::Acknowledge(hold));
     }
 
     /// Waits until everything has been sent.
     pub(super) async fn finish(&self) {
+        join(self.inbox.finish(), self.claims.finish()).await;
+    }
+
+    fn line_of(&self, input: &Input) -> &Line {
+        match input {
+            Input::Claim { .. } | Input::Renewed { .. } | Input::HandedBack { .. } => &self.claims,
+            Input::Start
+            | Input::Started { .. }
+            | Input::Progressed { .. }
+            | Input::Completed { .. }
+            | Input::DeadLettered { .. }
+            | Input::Unserved { .. }
+            | Input::Cancel { .. }
+            | Input::Kill { .. }
+            | Input::Pause { .. }
+            | Input::Resume { .. }
+            | Input::Retry { .. }
+            | Input::Wake { .. }
+            | Input::Sweep => &self.inbox,
+        }
+    }
+}
+
+impl Line {
+    fn new(to: (Arc<dyn Queues>, QueueName), pool: QueueName, held: Arc<Held>) -> Self {
+        // Bounded by the agent's slots: an attempt keeps its slot until its end has been sent. Before that it sends one
+        // report at a time. An attempt whose message is gone sends one report more.
+        let (reports, waiting) = mpsc::unbounded_channel();
+        let worker = tokio::spawn(work(to, pool, held, waiting));
+        Self { reports, worker: Mutex::new(Some(worker)) }
+    }
+
+    async fn finish(&self) {
         let (done, wait) = oneshot::channel();
         self.push(Report::Finish(done));
         // The worker drops its end only when it has ended, and then there is nothing to wait for.
@@ -77,24 +112,27 @@ impl Reporter {
     }
 }
 
-fn addressed(run: RunId, input: Input) -> Addressed {
-    let moves_the_right = matches!(input, Input::Claim { .. } | Input::Renewed { .. } | Input::HandedBack { .. });
-    let queue = if moves_the_right { QueueName::Claims } else { QueueName::Inbox };
-    (queue, Outgoing::now(encode(&InboxMessage::of_run(run, input))))
+fn body_of(run: RunId, input: Input) -> String {
+    encode(&InboxMessage::of_run(run, input))
 }
 
-async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut waiting: mpsc::UnboundedReceiver<Report>) {
+async fn work(
+    (queues, to): (Arc<dyn Queues>, QueueName),
+    pool: QueueName,
+    held: Arc<Held>,
+    mut waiting: mpsc::UnboundedReceiver<Report>,
+) {
     let mut gathered = Vec::with_capacity(MAX_BATCH);
     while waiting.recv_many(&mut gathered, MAX_BATCH).await > 0 {
         let (mut messages, mut answered, mut told, mut finish) = (Vec::new(), Vec::new(), Vec::new(), None);
         for report in gathered.drain(..) {
             match report {
-                Report::Send { message, answers } => {
-                    messages.push(message);
+                Report::Send { body, answers } => {
+                    messages.push((to.clone(), Outgoing::now(body)));
                     answered.extend(answers);
                 }
-                Report::Tell { message, sent } => {
-                    messages.push(message);
+                Report::Tell { body, sent } => {
+                    messages.push((to.clone(), Outgoing::now(body)));
                     told.push(sent);
                 }
                 Report::Acknowledge(answer) => answered.push(answer),
@@ -123,7 +161,7 @@ async fn work(queues: Arc<dyn Queues>, pool: QueueName, held: Arc<Held>, mut wai
 
 /// Resends until the queue has taken every report: a lost report is work done in vain. It logs a report that its queue
 /// will never take; the attempt's timeout or redelivery then ends the attempt.
-async fn send(queues: &dyn Queues, mut messages: Vec<Addressed>) {
+async fn send(queues: &dyn Queues, mut messages: Vec<(QueueName, Outgoing)>) {
     let mut backoff = Backoff::of_failures();
     loop {
         let sent = send_each(queues, &messages).await;

@@ -31,16 +31,8 @@ impl Steps<'_> {
             next.control.remove(at);
         }
         let agent = &self.of.agents[usize::from(number)];
-        let (is_asking, is_running) = (agent.phase == Phase::Asks, agent.runs());
-        // The process manager may refuse a repeated claim and then confirm it, and the answers may come in the other
-        // order.
-        let is_of_claim = matches!(
-            order,
-            Order::Leave { of_claim: true } | Order::Delete { of_claim: true } | Order::Report { of_claim: true }
-        );
-        let stops = !is_of_claim || self.opened == Some(Opened::LateRefusalStops);
         match order {
-            Order::Confirm { fence } if is_asking && agent.is_of(key) => {
+            Order::Confirm { fence } if agent.is_asking(key) => {
                 self.begin(number, next, fence, "begins, as it is confirmed");
             }
             Order::Confirm { .. } if agent.known.contains(&(key, true)) => {
@@ -59,38 +51,38 @@ impl Steps<'_> {
                     self.add(Label::by("ignores a lease", number, key), 0, next);
                 }
             },
-            Order::Leave { of_claim } if agent.is_of(key) && (is_running && stops || is_asking && of_claim) => {
-                next.agents[usize::from(number)].let_go();
-                self.add(Label::by("is told to stop, and lets the message be", number, key), 0, next);
+            Order::Leave { of_claim } | Order::Delete { of_claim } | Order::Report { of_claim } => {
+                self.hear_stop(at, (told, of_claim), next);
             }
-            Order::Delete { of_claim } if agent.is_of(key) && (is_running && stops || is_asking && of_claim) => {
-                let asked_again = is_asking && self.has_asked_again(at, told);
-                next.agents[usize::from(number)].let_go();
-                if asked_again {
-                    // The process manager may still confirm the claim.
-                    return self.add(
-                        Label::by("asked twice, is refused, and lets the message be", number, key),
-                        0,
-                        next,
-                    );
-                }
+        }
+    }
+
+    /// The agent gets a Stop.
+    fn hear_stop(&mut self, at: usize, (told, of_claim): (Told, bool), mut next: State) {
+        let Told { agent: number, order, key } = told;
+        let agent = &self.of.agents[usize::from(number)];
+        // The process manager may refuse a repeated claim and then confirm it, and the answers may come in the other
+        // order.
+        let stops = agent.runs() && (!of_claim || self.opened == Some(Opened::LateRefusalStops));
+        let is_refused = agent.phase == Phase::Asks && of_claim;
+        if !agent.is_of(key) || !stops && !is_refused {
+            return self.add(Label::by("ignores a Stop", number, key), 0, next);
+        }
+        next.agents[usize::from(number)].let_go();
+        match order {
+            // The process manager may still confirm the claim of an agent that asked twice.
+            Order::Delete { .. } if is_refused && self.has_asked_again(at, told) => {
+                self.add(Label::by("asked twice, is refused, and lets the message be", number, key), 0, next);
+            }
+            Order::Delete { .. } => {
                 self.deletes(Label::by("is told to stop and to delete", number, key), next, key);
             }
-            Order::Report { .. } if agent.is_of(key) && is_running && stops => {
-                next.agents[usize::from(number)].let_go();
+            Order::Report { .. } if stops => {
                 next.tell(Said::Cancelled, number, key);
                 self.deletes(Label::by("is told to stop and to report", number, key), next, key);
             }
-            Order::Report { of_claim } if agent.is_of(key) && is_asking && of_claim => {
-                next.agents[usize::from(number)].let_go();
-                self.add(
-                    Label::by("is told to report what it asks for, and lets the message be", number, key),
-                    0,
-                    next,
-                );
-            }
-            Order::Leave { .. } | Order::Delete { .. } | Order::Report { .. } => {
-                self.add(Label::by("ignores a Stop", number, key), 0, next);
+            Order::Confirm { .. } | Order::Leased | Order::Leave { .. } | Order::Report { .. } => {
+                self.add(Label::by("is told to stop, and lets the message be", number, key), 0, next);
             }
         }
     }
