@@ -6,8 +6,10 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, broadcast};
 use windlass_contract::event::PublicEvent;
+use windlass_domain::ids::{AgentId, PoolName};
 use windlass_embedded::{Role, Store};
 use windlass_engine::Ports;
+use windlass_engine::ports::{Outgoing, QueueName};
 use windlass_testkit::conformance::{self, Subscriber, Timing};
 
 /// One host for all cases of a suite, as they would share one on AWS.
@@ -64,4 +66,21 @@ async fn events() {
     let store = Store::open(folder.path(), Role::Host).expect("the folder is empty");
     let receiver = Receiver(Mutex::new(store.subscribe()));
     conformance::events(&store.ports(), &receiver, Timing::LOCAL).await;
+}
+
+/// No one would remove the queue that such a message made.
+#[tokio::test(flavor = "multi_thread")]
+async fn message_to_a_left_agent_is_dropped() {
+    let (_folder, ports) = host();
+    let agent = AgentId::new("left").expect("a name");
+    let control = QueueName::Control { pool: PoolName::default(), agent };
+    let answer = || ports.queues.send(&control, vec![Outgoing::now("{}".to_owned())]);
+    let come = async || ports.queues.receive(&control, 10, Duration::from_secs(30), Duration::ZERO).await;
+    ports.queues.make(&control).await.expect("made");
+    answer().await.expect("sent");
+    assert_eq!(come().await.expect("received").len(), 1);
+    ports.queues.remove(&control).await.expect("removed");
+    answer().await.expect("dropped");
+    assert_eq!(ports.queues.depth(&control).await.expect("counted"), 0);
+    assert_eq!(come().await.expect("an agent that comes back makes its queue"), []);
 }

@@ -155,6 +155,10 @@ impl Queues for FaultyHost {
         self.call(|| self.inner.queues.receive(queue, most, visibility, wait)).await
     }
 
+    async fn make(&self, queue: &QueueName) -> Result<(), PortError> {
+        self.call(|| self.inner.queues.make(queue)).await
+    }
+
     fn forgets_dropped_receives(&self) -> bool {
         self.inner.queues.forgets_dropped_receives()
     }

@@ -53,6 +53,14 @@ impl Agent {
         None
     }
 
+    async fn send_claims(&self, run: RunId, claims: &[Claim]) {
+        for claim in claims {
+            tracing::trace!(run.id = %run, asked = claim.asked, "a claim is sent");
+        }
+        let input = Input::Claim { agent: self.inner.settings.id.clone(), claims: claims.to_vec() };
+        self.inner.reporter.tell(run, input).await;
+    }
+
     fn ask(&self, run: RunId, claim: Claim) {
         if !self.inner.asks.push(run, claim) {
             return;
@@ -61,12 +69,11 @@ impl Agent {
         // In a task of its own: if the first attempt ends early, the claims of the others must still be sent.
         tokio::spawn(async move {
             tokio::time::sleep(GATHER).await;
-            for claims in agent.inner.asks.take(run).chunks(MAX_CLAIMS) {
-                for claim in claims {
-                    tracing::trace!(run.id = %run, asked = claim.asked, "a claim is sent");
+            while let Some(claims) = agent.inner.asks.take(run) {
+                for claims in claims.chunks(MAX_CLAIMS) {
+                    agent.send_claims(run, claims).await;
                 }
-                let input = Input::Claim { agent: agent.inner.settings.id.clone(), claims: claims.to_vec() };
-                agent.inner.reporter.report(run, input, None);
+                tokio::time::sleep(GATHER).await;
             }
         });
     }

@@ -1,6 +1,7 @@
 //! The requests of agents to the process manager, and its answers in their control queues.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -13,9 +14,12 @@ use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId};
 use windlass_domain::limits::MAX_CLAIMS;
 use windlass_domain::run::{ActionStatus, CancelCause, Claim, Input, RunStatus};
 use windlass_domain::time::Millis;
+use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Outgoing, QueueName, Received, Sender};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Received, Sender};
 use windlass_engine::process_manager::ProcessManager;
+use windlass_testkit::idle::Idle;
+use windlass_testkit::watched::WatchedQueues;
 
 use crate::world::{Running, Script, World, absent_run, report_of};
 
@@ -277,7 +281,35 @@ async fn claims_and_hand_backs_pass_by_the_inbox() {
     world.until(id, |run| run.action(ACTION).agent().is_some()).await;
     agent.drain().await;
     world.until(id, |run| run.action(ACTION).status == ActionStatus::Queued).await;
-    assert_eq!(world.host.messages(&QueueName::Inbox).len(), 1);
+    let inbox = world.host.messages(&QueueName::Inbox);
+    assert!(inbox.iter().any(|body| body.contains("sweep")), "no worker took it: {inbox:?}");
+    assert!(!inbox.iter().any(|body| body.contains("claim") || body.contains("handed_back")), "{inbox:?}");
+}
+
+/// An agent asks every 5 s, and its requests can not be sent.
+#[tokio::test(start_paused = true)]
+async fn unsent_claims_do_not_pile_up() {
+    let world = World::idle();
+    world.submit(&wide(1)).await;
+    handle(&world, &Sender::Host).await;
+    world.steal(Duration::from_secs(1)).await;
+    let away = Arc::new(AtomicBool::new(true));
+    let is_away = away.clone();
+    let refused = move |queue: &QueueName, _: &Outgoing| {
+        let is_refused = *queue == QueueName::Claims && is_away.load(Ordering::SeqCst);
+        is_refused.then(|| PortError::new(ErrorClass::Retry, "WL0304", "send: out of reach"))
+    };
+    let ports = WatchedQueues::refusing(world.host.ports().queues, refused).on(&world.host.ports());
+    let settings = AgentSettings::new(AgentId::new("agent").unwrap(), PoolName::default(), 1);
+    let agent = Agent::new(ports.clone(), Arc::new(Definitions::new(ports.tasks)), Arc::new(Idle), settings);
+    tokio::spawn(async move { agent.run(&CancellationToken::new()).await });
+    tokio::time::sleep(Duration::from_mins(2)).await;
+    away.store(false, Ordering::SeqCst);
+    while world.host.messages(&QueueName::Claims).is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(world.host.messages(&QueueName::Claims).len(), 1);
 }
 
 /// The process manager may confirm a repeated claim after it refused it, so another agent must find the message.

@@ -13,6 +13,7 @@ use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::{Attempt, AttemptControl, Performer};
 use windlass_engine::ports::{Outgoing, QueueName};
+use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::idle::Idle;
 use windlass_testkit::memory::MemoryHost;
 use windlass_testkit::watched::WatchedQueues;
@@ -92,4 +93,21 @@ async fn open_receive_during_drain_is_handed_back() {
     assert_eq!(host.messages(&pool), [before]);
     let reports = host.messages(&QueueName::Claims);
     assert!(matches!(&reports[..], [report] if report.contains("handed_back")), "{reports:?}");
+}
+
+/// Its control queue cannot be made.
+#[tokio::test(start_paused = true)]
+async fn agent_that_cannot_start_ends_on_request() {
+    let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
+    let ports = FaultyHost::crashing(host.ports(), 0, Moment::Before).ports();
+    let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+    let id = AgentId::new("cut-off").expect("a name");
+    let agent = Agent::new(ports, definitions, Arc::new(Idle), AgentSettings::new(id, PoolName::default(), 4));
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let running = tokio::spawn(async move { agent.run(&stop).await });
+    tokio::time::sleep(Duration::from_mins(5)).await;
+    assert!(!running.is_finished(), "it tries again");
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(1), running).await.expect("it ends").expect("it does not panic");
 }
