@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use windlass_contract::event::PublicEvent;
-use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode};
+use windlass_contract::message::{ControlMessage, decode};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Claim, Input, Origin, Outcome, Report, Run};
