@@ -18,7 +18,7 @@ pub(crate) enum Exit {
     /// 2: bad usage, a bad definition or input, or something that does not exist.
     Usage = 2,
     /// 3: the client cannot reach the host, or the host refuses the token.
-    /// Or a host or an agent cannot use its data folder.
+    /// The same if a host or an agent cannot use its data folder.
     Unreachable = 3,
     /// 4: the time for waiting was over.
     TimedOut = 4,

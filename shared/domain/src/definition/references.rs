@@ -55,7 +55,7 @@ impl References {
     }
 }
 
-/// Reports those references that are not to an action that comes before, by way of others.
+/// Reports each of these references whose action need not have ended: neither `needs` nor the needs of needs name it.
 fn check_settled(unclear: &[(&Reference, usize, usize)], actions: &[Action], report: &mut Report<'_>) {
     if unclear.is_empty() {
         return;

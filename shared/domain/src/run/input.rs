@@ -102,7 +102,7 @@ pub enum Input {
     Cancel {
         /// Why, in words.
         reason: String,
-        /// Because of what.
+        /// What made the caller ask.
         cause: CancelCause,
         /// How often the run had been retried when this was asked: a run that was retried since is left alone.
         retries: u32,

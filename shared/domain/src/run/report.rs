@@ -139,7 +139,7 @@ pub(super) fn handed_back(
     let _kept = checkpointed(draft, action, 0, checkpoint);
     let state = draft.state(action);
     let waited = state.queued_at.map_or(0, |at| draft.now.since(at).0);
-    // By another clock's number, the message that is handed back may be above what the record knows.
+    // Another process manager may have numbered the message by another clock, above what the record knows.
     let issue = state.last.max(of.delivery).next_issue(waited);
     draft.emit(FactKind::ActionHandedBack { of: draft.at(action), issue });
     let perform = queued_as(draft.definition, &draft.run, action, issue, &mut draft.evaluated);

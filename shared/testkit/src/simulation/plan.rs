@@ -347,7 +347,7 @@ impl Limits {
                 fleet.lease_after = lease_after.as_duration();
                 // The last extension is for 30 s, and the agent asks for a lease within 5 s.
                 limits.pools.hidden = Some(Millis(lease_after.0 + chance.between(36_000..42_000)));
-                // So that some are too late.
+                // Some agents ask too late.
                 if chance.hits(300_000) {
                     faults.refused = 400_000;
                 }

@@ -23,7 +23,7 @@ fn act(_: u64, _: &Attempt) -> Act {
 
 fn plan(seed: u64, faults: Faults) -> Plan {
     let long = task(json!({ "task": "long", "actions": { "a": { "native": { "handler": "a" } } } }));
-    // So that three days take a moment.
+    // The agent extends rarely, and the test plays three days in a moment.
     let fleet = Fleet { managers: 1, workers: 1, visibility: Duration::from_mins(10), ..Fleet::SMALL };
     let patience = LASTS + Duration::from_hours(1);
     Plan { faults, acts: Some(act), patience, ..Plan::by_hand(seed, vec![long], vec![run("long")], fleet) }

@@ -70,7 +70,7 @@ async fn action_of_72_hours_keeps_one_owner() {
     let world = World::limited(QueueLimits::SQS);
     let script = lasting(Duration::from_hours(72));
     let performed = script.performed.clone();
-    // So that three days take a moment.
+    // The agent extends rarely, and the test plays three days in a moment.
     let calm = |settings: &mut AgentSettings| settings.visibility = Duration::from_mins(10);
     world.agent_with("owner", 4, script, calm);
     let id = world.submit(&task()).await;
