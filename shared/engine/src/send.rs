@@ -63,12 +63,27 @@ fn batches<'a, 'm>(messages: &'a [&'m Outgoing]) -> impl Iterator<Item = &'a [&'
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
 
     fn check(sizes: &[usize], expected: &[usize]) {
         let messages: Vec<Outgoing> = sizes.iter().map(|size| Outgoing::now("x".repeat(*size))).collect();
         let messages: Vec<&Outgoing> = messages.iter().collect();
         assert_eq!(batches(&messages).map(<[&Outgoing]>::len).collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn requests_under_way_are_bounded() {
+        let (under_way, most) = (Cell::new(0), Cell::new(0));
+        let request = |_| async {
+            under_way.set(under_way.get() + 1);
+            most.set(most.get().max(under_way.get()));
+            tokio::task::yield_now().await;
+            under_way.set(under_way.get() - 1);
+        };
+        together((0..1000).map(request).collect()).await;
+        assert_eq!(most.get(), MAX_REQUESTS);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use windlass_domain::time::Timestamp;
 use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::{Attempt, AttemptControl, Performer};
-use windlass_engine::ports::{Outgoing, QueueName};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName};
 use windlass_testkit::faults::{FaultyHost, Moment};
 use windlass_testkit::idle::Idle;
 use windlass_testkit::memory::MemoryHost;
@@ -110,4 +110,26 @@ async fn agent_that_cannot_start_ends_on_request() {
     assert!(!running.is_finished(), "it tries again");
     shutdown.cancel();
     tokio::time::timeout(Duration::from_secs(1), running).await.expect("it ends").expect("it does not panic");
+}
+
+/// The inbox is gone, and takes nothing ever again.
+#[tokio::test(start_paused = true)]
+async fn rejected_report_holds_up_no_drain() {
+    let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
+    let refused = |queue: &QueueName, _: &Outgoing| {
+        (*queue == QueueName::Inbox).then(|| PortError::new(ErrorClass::Reject, "WL0331", "there is no such queue"))
+    };
+    let ports = WatchedQueues::refusing(host.ports().queues, refused).on(&host.ports());
+    let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+    let id = AgentId::new("reporting").expect("a name");
+    let settings = AgentSettings::new(id, PoolName::default(), 4);
+    let agent = Agent::new(ports.clone(), definitions, Arc::new(Idle), settings);
+    let shutdown = CancellationToken::new();
+    let stop = shutdown.clone();
+    let pool = QueueName::Pool(PoolName::default());
+    ports.queues.send(&pool, vec![Outgoing::now(message(0, ports.clock.now()))]).await.expect("sent");
+    let running = tokio::spawn(async move { agent.run(&stop).await });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    shutdown.cancel();
+    tokio::time::timeout(Duration::from_secs(30), running).await.expect("it ends").expect("it does not panic");
 }

@@ -1,6 +1,7 @@
 //! The loops of the engine on the host in memory.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod apart;
 mod claims;
 mod definitions;
 mod drain;
