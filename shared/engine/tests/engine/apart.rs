@@ -92,7 +92,9 @@ async fn pause_and_cancel() -> (World, RunId, ProcessManager, Vec<Received>) {
 async fn input_that_panics_takes_no_other_along() {
     let (world, id, manager, mut batch) = pause_and_cancel().await;
     for receive_count in 1..=MAX_FAILED_DELIVERIES {
-        batch.iter_mut().for_each(|received| received.receive_count = receive_count);
+        for received in &mut batch {
+            received.receive_count = receive_count;
+        }
         let done = manager.handle(&QueueName::Inbox, &batch, None).await;
         assert_eq!(done, [receive_count > 2, receive_count == MAX_FAILED_DELIVERIES], "receive {receive_count}");
     }
