@@ -5,6 +5,7 @@
 //! goes on while the machine sleeps.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -248,7 +249,41 @@ pub(super) struct Held {
     visibility: Duration,
     clock: Arc<dyn Clock>,
     next: AtomicU64,
-    holds: Mutex<BTreeMap<u64, Arc<Hold>>>,
+    holds: Mutex<Holds>,
+}
+
+#[derive(Default)]
+struct Holds {
+    by_number: BTreeMap<u64, Arc<Hold>>,
+    /// The numbers of the holds of each attempt, once the agent has read their messages.
+    of_attempt: BTreeMap<(RunId, ActionIndex, u32), Vec<u64>>,
+}
+
+impl Holds {
+    fn of(&self, key: Key) -> impl Iterator<Item = &Arc<Hold>> {
+        let numbers = self.of_attempt.get(&attempt_of(key)).into_iter().flatten();
+        numbers.filter_map(|number| self.by_number.get(number))
+    }
+
+    fn name(&mut self, hold: &Hold, key: Key) {
+        hold.state().key = Some(key);
+        self.of_attempt.entry(attempt_of(key)).or_default().push(hold.number);
+    }
+
+    fn remove(&mut self, hold: &Hold) {
+        self.by_number.remove(&hold.number);
+        let Some(attempt) = hold.state().key.map(attempt_of) else { return };
+        if let Entry::Occupied(mut numbers) = self.of_attempt.entry(attempt) {
+            numbers.get_mut().retain(|number| *number != hold.number);
+            if numbers.get().is_empty() {
+                numbers.remove();
+            }
+        }
+    }
+}
+
+fn attempt_of(key: Key) -> (RunId, ActionIndex, u32) {
+    (key.run, key.action, key.delivery.attempt)
 }
 
 impl Held {
@@ -256,7 +291,7 @@ impl Held {
         Self { visibility, clock, next: AtomicU64::new(0), holds: Mutex::default() }
     }
 
-    fn holds(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Hold>>> {
+    fn holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -278,21 +313,21 @@ impl Held {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (stop, clock) = (CancellationToken::new(), self.clock.clone());
         let hold = Arc::new(Hold { number, stop, clock, state: Mutex::new(state), _slot: slot });
-        self.holds().insert(number, hold.clone());
+        self.holds().by_number.insert(number, hold.clone());
         hold
     }
 
     /// The agent extends the message no longer: it is answered, handed back or lost.
     pub(super) fn release(&self, hold: &Hold) {
-        self.holds().remove(&hold.number);
+        self.holds().remove(hold);
     }
 
     pub(super) fn len(&self) -> usize {
-        self.holds().len()
+        self.holds().by_number.len()
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Hold>> {
-        self.holds().values().cloned().collect()
+        self.holds().by_number.values().cloned().collect()
     }
 
     /// Notes the attempt of a message; whether the agent goes on with it. If this agent has that very message already,
@@ -300,18 +335,15 @@ impl Held {
     /// message comes again, and the process manager refuses its claim once the record names the owner.
     pub(super) fn identify(&self, hold: &Hold, key: Key) -> bool {
         let mut holds = self.holds();
-        let is_same =
-            |held: &Key| (held.run, held.action, held.delivery.attempt) == (key.run, key.action, key.delivery.attempt);
         let is_in_the_way = |held: &&Arc<Hold>| {
             let state = held.state();
-            let same = state.key.filter(is_same);
-            same.is_some_and(|held| held.message == key.message || state.began.is_some())
+            state.began.is_some() || state.key.is_some_and(|held| held.message == key.message)
         };
-        let Some(first) = holds.values().find(is_in_the_way).cloned() else {
-            hold.state().key = Some(key);
+        let Some(first) = holds.of(key).find(is_in_the_way).cloned() else {
+            holds.name(hold, key);
             return true;
         };
-        holds.remove(&hold.number);
+        holds.remove(hold);
         let (receipt, safe_until) = (hold.receipt(), hold.state().safe_until);
         let mut first = first.state();
         let is_its_own = first.key.is_some_and(|held| held.message == key.message);
@@ -335,19 +367,19 @@ impl Held {
     }
 
     fn of(&self, key: Key) -> Option<Arc<Hold>> {
-        self.holds().values().find(|hold| hold.state().key == Some(key)).cloned()
+        self.holds().of(key).find(|hold| hold.state().key == Some(key)).cloned()
     }
 
     /// Stops everything, to hand it back.
     pub(super) fn hand_back_all(&self) {
-        for hold in self.holds().values() {
+        for hold in self.holds().by_number.values() {
             hold.stop(Stopped::HandedBack);
         }
     }
 
     /// Stops the attempts that the agent could not keep: another agent may get them soon.
     pub(super) fn stop_lost(&self) {
-        for hold in self.holds().values() {
+        for hold in self.holds().by_number.values() {
             if hold.is_lost() {
                 hold.stop(Stopped::Lost);
             }
