@@ -129,7 +129,7 @@ impl ProcessManager {
         join_all(QueueName::INPUTS.iter().map(of)).await;
     }
 
-    /// Is one worker: works on one queue of inputs until `shutdown` is cancelled, then finishes what it has received.
+    /// Works on one queue of inputs until `shutdown` is cancelled, then finishes what it has received.
     pub async fn work(&self, queue: &QueueName, shutdown: &CancellationToken) {
         let mut backoff = Backoff::of_failures();
         loop {

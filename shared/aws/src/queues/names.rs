@@ -11,7 +11,8 @@ const MAX_QUEUE_NAME_BYTES: usize = 80;
 const HASH_DIGITS: usize = 16;
 
 /// How the queues of one stack are named: `PREFIXinbox`, `PREFIXclaims`, `PREFIXpool-POOL`,
-/// `PREFIXcontrol-POOL-AGENT`, `PREFIXdead-letters`. Names of pools and agents have only letters, digits, `-` and `_`, as those of queues.
+/// `PREFIXcontrol-POOL-AGENT`, `PREFIXdead-letters`. Names of pools and agents have only letters, digits, `-`
+/// and `_`, as those of queues.
 ///
 /// A name of 80 characters or more becomes its first 63, a hyphen and a hash. So two queues never share a name: a
 /// shortened name has 80 characters, any other has fewer. The template takes stacks of at most 20 and pools of at most

@@ -67,22 +67,8 @@ impl Reporter {
     }
 
     fn line_of(&self, input: &Input) -> &Line {
-        match input {
-            Input::Claim { .. } | Input::Renewed { .. } | Input::HandedBack { .. } => &self.claims,
-            Input::Start
-            | Input::Started { .. }
-            | Input::Progressed { .. }
-            | Input::Completed { .. }
-            | Input::DeadLettered { .. }
-            | Input::Unserved { .. }
-            | Input::Cancel { .. }
-            | Input::Kill { .. }
-            | Input::Pause { .. }
-            | Input::Resume { .. }
-            | Input::Retry { .. }
-            | Input::Wake { .. }
-            | Input::Sweep => &self.inbox,
-        }
+        let is_of_claims = matches!(input, Input::Claim { .. } | Input::Renewed { .. } | Input::HandedBack { .. });
+        if is_of_claims { &self.claims } else { &self.inbox }
     }
 }
 
