@@ -101,26 +101,27 @@ impl Effects {
         Self::send_together(vec![self], ports).await.into_iter().collect()
     }
 
-    /// Sends the messages and events of several steps together; says for each whether all of its own were sent.
+    /// Publishes the events of several steps together, then sends their messages; says for each whether all of its own was
+    /// done. A step whose events were not published sends nothing.
     ///
     /// Nothing is sent a second time here: the agent that gets an attempt's first message may begin it without asking, so only
     /// a redelivered input, whose attempts must be claimed, sends it again.
     pub(crate) async fn send_together(all: Vec<Self>, ports: &Ports) -> Vec<Result<(), PortError>> {
-        let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
-        let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
-        let (messages, events) = (messages.concat(), events.concat());
-        // Events first, then the messages that make the run go on: all consequences of this commit come after its
-        // events.
+        let events: Vec<_> = all.iter().flat_map(|one| one.events.iter().cloned()).collect();
         let mut published = publish(ports, &events).await.into_iter();
-        let mut sent = send(ports, &messages).await.into_iter();
-        let of_one = |(messages, events): (usize, usize)| {
-            // Each takes all of its own, so that the next one begins with its own.
-            let sent: Vec<_> = sent.by_ref().take(messages).collect();
-            let published: Vec<_> = published.by_ref().take(events).collect();
-            sent.into_iter().chain(published).collect()
-        };
-        counts.into_iter().map(of_one).collect()
+        let told: Vec<Result<(), PortError>> = all.iter().map(|one| next(&mut published, one.events.len())).collect();
+        // Events first, then the messages that make the run go on: all consequences of a commit come after its events.
+        let messages =
+            all.into_iter().zip(&told).map(|(one, told)| if told.is_ok() { one.messages } else { Vec::new() });
+        let messages: Vec<_> = messages.collect();
+        let mut sent = send(ports, &messages.concat()).await.into_iter();
+        told.into_iter().zip(&messages).map(|(told, messages)| next(&mut sent, messages.len()).and(told)).collect()
     }
+}
+
+/// The result of the next so many: the first error, if there is one. It takes them all, whatever they are.
+fn next(results: &mut impl Iterator<Item = Result<(), PortError>>, count: usize) -> Result<(), PortError> {
+    results.take(count).fold(Ok(()), Result::and)
 }
 
 /// Sends each message, or does what is to be done about one that its queue will never take.

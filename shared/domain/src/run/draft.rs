@@ -14,6 +14,7 @@ use crate::definition::{Action, Definition};
 use crate::ids::{ActionIndex, AgentId};
 use crate::limits::{MAX_EXPRESSION_WORK, MAX_STEP_WORK};
 use crate::time::Timestamp;
+use crate::told;
 
 pub(super) struct Draft<'a> {
     pub(super) definition: &'a Definition,
@@ -112,8 +113,18 @@ impl<'a> Draft<'a> {
         self.run.status.phase() == Phase::Ending || self.state(action).kill.is_some()
     }
 
+    /// Publishes the last event of the action again. Time or a caller changes the action now, and the process manager that
+    /// decided that event may have died before it published it. A report needs none of that: no agent gets an attempt
+    /// before its events are published.
+    pub(super) fn tell_again(&mut self, action: ActionIndex) {
+        self.again.extend(told::of_action(self.definition, &self.run, action));
+    }
+
     /// Ends the action because its run is cancelled, or because it alone was killed; `agent` says that it does not run.
     pub(super) fn cancel(&mut self, action: ActionIndex, agent: Option<&AgentId>) {
+        if agent.is_none() {
+            self.tell_again(action);
+        }
         let of = self.at(action);
         let error = self.state(action).kill.as_ref().map(|kill| {
             let message = if kill.reason.is_empty() { "a caller killed it" } else { &kill.reason };

@@ -15,7 +15,6 @@ use super::wording::untaken;
 use crate::attempt::{ActionStatus, ErrorInfo, Fate};
 use crate::ids::{ActionIndex, PoolName};
 use crate::time::Timestamp;
-use crate::told;
 
 /// A timer has run down: of one action, or of the run as a whole.
 pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result<(), Rejection> {
@@ -96,8 +95,7 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
     };
     if state.status == ActionStatus::RetryWaiting {
         if !by_timer {
-            // The process manager that decided the retry may have died before it published that.
-            draft.again.extend(told::of_action(draft.definition, &draft.run, action));
+            draft.tell_again(action);
         }
         // Room is given when all that is due has been looked at, so that the author's order decides.
         draft.emit(FactKind::ActionReady { action });
@@ -105,10 +103,11 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
         overdue(draft, action);
     } else if waits_too_long(draft, action) {
         let (by, error) = (state.owner.clone(), ErrorInfo::new("timeout.queue", untaken(draft, action, due)));
+        draft.tell_again(action);
         attempt_failed(draft, action, by, error, true);
     } else {
-        // Its message may be lost, and so may be the event that it was queued.
-        draft.again.extend(told::of_action(draft.definition, &draft.run, action));
+        // Its message may be lost, too.
+        draft.tell_again(action);
         draft.resend(action);
     }
 }
