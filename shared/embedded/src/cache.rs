@@ -1,6 +1,6 @@
 //! Recently read or written records, so that the store need not read and decode a run again for each of its inputs. A
-//! reader checks the revision of one against the file. Each is on the disk: if the file has the same revision, the
-//! reader need not wait for a sync.
+//! reader checks the revision of one against the file, and a writer lets its commit check it. Each is on the disk: if the
+//! file has the same revision, the reader need not wait for a sync.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -12,7 +12,7 @@ use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{
-    Created, EventCursor, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage, Runs,
+    Created, EventCursor, Glance, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage, Runs,
 };
 
 use crate::error::{Failure, unreadable};
@@ -42,6 +42,14 @@ impl Records<Run> for Store {
         };
         self.shared().run_cache.put(run.clone(), bytes);
         Ok(Some(run))
+    }
+
+    /// A cached record, without a look at the file whether it is the newest.
+    async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
+        match self.shared().run_cache.get(*id) {
+            Some(run) => Ok(Glance { record: Some(run), is_newest: false }),
+            None => Ok(Glance { record: self.load(id).await?, is_newest: true }),
+        }
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

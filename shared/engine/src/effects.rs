@@ -107,15 +107,17 @@ impl Effects {
     /// Nothing is sent a second time here: the agent that gets an attempt's first message may begin it without asking, so only
     /// a redelivered input, whose attempts must be claimed, sends it again.
     pub(crate) async fn send_together(all: Vec<Self>, ports: &Ports) -> Vec<Result<(), PortError>> {
-        let events: Vec<_> = all.iter().flat_map(|one| one.events.iter().cloned()).collect();
-        let mut published = publish(ports, &events).await.into_iter();
-        let told: Vec<Result<(), PortError>> = all.iter().map(|one| next(&mut published, one.events.len())).collect();
+        let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
+        let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
         // Events first, then the messages that make the run go on: all consequences of a commit come after its events.
-        let messages =
-            all.into_iter().zip(&told).map(|(one, told)| if told.is_ok() { one.messages } else { Vec::new() });
-        let messages: Vec<_> = messages.collect();
-        let mut sent = send(ports, &messages.concat()).await.into_iter();
-        told.into_iter().zip(&messages).map(|(told, messages)| next(&mut sent, messages.len()).and(told)).collect()
+        let events: Vec<_> = events.into_iter().flatten().collect();
+        let mut published = publish(ports, &events).await.into_iter();
+        let told: Vec<_> = counts.iter().map(|(_, events)| next(&mut published, *events)).collect();
+        let messages = messages.into_iter().zip(&told).filter(|(_, told)| told.is_ok());
+        let messages: Vec<_> = messages.flat_map(|(messages, _)| messages).collect();
+        let mut sent = send(ports, &messages).await.into_iter();
+        let all = counts.into_iter().zip(told);
+        all.map(|((messages, _), told)| told.and_then(|()| next(&mut sent, messages))).collect()
     }
 }
 

@@ -66,12 +66,12 @@ impl Agent {
             tracing::info!(run.id = %key.run, delivery = %delivery, "the attempt is here already; another message of it is let be");
             return;
         }
-        self.admit(message, key, &received, &hold).await;
+        self.admit(&message, key, &received, &hold).await;
     }
 
-    async fn admit(&self, message: PerformMessage, key: Key, received: &Received, hold: &Arc<Hold>) {
+    async fn admit(&self, message: &PerformMessage, key: Key, received: &Received, hold: &Arc<Hold>) {
         let inner = &self.inner;
-        let losses = self.losses(&message, key).await;
+        let losses = self.losses(message, key).await;
         // While it waits, the agent keeps its message hidden, and a drain gives it back.
         let probation = tokio::select! {
             biased;
@@ -82,33 +82,40 @@ impl Agent {
             tracing::info!(run.id = %key.run, delivery = %key.delivery, "a delivery came twice; its message is let be");
             return inner.held.release(hold);
         }
-        match self.admission(&message, key).await {
-            Ok(Admission::Begin(fence, checkpoint, right)) => {
-                self.perform(message, key, Beginning { fence, checkpoint, right }, (probation, hold)).await;
-            }
-            Ok(Admission::Claim) => self.claim_and_perform(message, key, probation, hold).await,
+        if let Some(beginning) = self.beginning(message, key, hold).await {
+            self.perform(message, key, beginning, (probation, hold)).await;
+        }
+    }
+
+    /// What the attempt begins with; none: it does not begin here, and what follows has been done.
+    async fn beginning(&self, message: &PerformMessage, key: Key, hold: &Arc<Hold>) -> Option<Beginning> {
+        match self.admission(message, key).await {
+            Ok(Admission::Begin(fence, checkpoint, right)) => return Some(Beginning { fence, checkpoint, right }),
+            Ok(Admission::Claim) => return self.claimed(key, hold).await,
             Ok(Admission::Cancelled) => {
-                let started_at = inner.ports.clock.now();
+                let started_at = self.inner.ports.clock.now();
                 self.complete(key, Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None }, hold);
             }
             Ok(Admission::Delete) => self.give_up_if_held(hold),
             Err(error) => {
                 tracing::warn!(run.id = %key.run, error.code = error.code, error = %error, "failed to look at a record");
-                inner.held.release(hold);
+                self.inner.held.release(hold);
             }
         }
+        None
     }
 
-    async fn claim_and_perform(&self, message: PerformMessage, key: Key, probation: Probation, hold: &Arc<Hold>) {
+    /// Claims the attempt, and does as the answer says.
+    async fn claimed(&self, key: Key, hold: &Arc<Hold>) -> Option<Beginning> {
         match self.claim(key, hold).await {
             Some(Answer::Confirmed(confirmed)) => {
                 let (fence, checkpoint) = (confirmed.fence, confirmed.checkpoint);
-                let beginning = Beginning { fence, checkpoint, right: Right::Confirmed };
-                self.perform(message, key, beginning, (probation, hold)).await;
+                return Some(Beginning { fence, checkpoint, right: Right::Confirmed });
             }
             Some(Answer::Refused(fate)) => self.let_go(fate, hold),
             None => self.take_back(key, hold).await,
         }
+        None
     }
 
     /// Lets go of a message as the process manager says.
@@ -165,7 +172,7 @@ impl Agent {
 
     async fn perform(
         &self,
-        message: PerformMessage,
+        message: &PerformMessage,
         key: Key,
         beginning: Beginning,
         (probation, hold): (Probation, &Arc<Hold>),
@@ -184,7 +191,7 @@ impl Agent {
     /// Performs the attempt; none: its right to begin was over, and what followed has been done.
     async fn perform_to_end(
         &self,
-        message: PerformMessage,
+        message: &PerformMessage,
         key: Key,
         mut beginning: Beginning,
         (probation, hold): (Probation, &Arc<Hold>),
@@ -223,20 +230,7 @@ impl Agent {
                 return None;
             }
             tracing::info!("the attempt could not begin in time; it is claimed");
-            match self.claim(key, hold).await {
-                Some(Answer::Confirmed(confirmed)) => {
-                    let (fence, checkpoint) = (confirmed.fence, confirmed.checkpoint);
-                    beginning = Beginning { fence, checkpoint, right: Right::Confirmed };
-                }
-                Some(Answer::Refused(fate)) => {
-                    self.let_go(fate, hold);
-                    return None;
-                }
-                None => {
-                    self.take_back(key, hold).await;
-                    return None;
-                }
-            }
+            beginning = self.claimed(key, hold).await?;
         }
     }
 
