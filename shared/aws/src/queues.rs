@@ -1,7 +1,7 @@
 //! Queues on SQS: standard queues, at least once and in no order.
 //!
-//! The inbox, the pools and the dead letters are the stack's; a program never makes one. An agent's first receive makes
-//! its control queue. A message to a control queue that no longer exists is dropped: its agent has ended.
+//! The inbox, the queue of claims, the pools and the dead letters are the stack's; a program never makes one. An agent
+//! makes its control queue before it receives anything. A message to a control queue that no longer exists is dropped: its agent has ended.
 
 mod batch;
 mod names;
@@ -369,7 +369,7 @@ fn whole(message: Message) -> Option<Received> {
     let sent_at = Timestamp::from_millis(attribute(MessageSystemAttributeName::SentTimestamp)?.parse().ok()?);
     let (receipt, id, body) = (Receipt(message.receipt_handle?), message.message_id?, message.body?);
     let is_whole = message.md5_of_body.is_some_and(|expected| expected == digest(&body));
-    // Only the inbox has several senders, and its messages come by the process manager's event source.
+    // Only the queues of inputs have several senders, and their messages come by the process manager's event sources.
     is_whole.then_some(Received { receipt, id, sender: Sender::Host, body, receive_count, sent_at })
 }
 

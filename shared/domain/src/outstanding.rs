@@ -4,7 +4,7 @@
 //! record shows the effects of an input until a later input changes the same part. This serves inputs that come again,
 //! the sweeper, and the history that a host without a log of events shows ([`crate::history`]).
 
-use crate::attempt::{ActionStatus, Fate, Kill};
+use crate::attempt::{ActionStatus, Fate, Kill, Wait};
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS, SWEPT_AGAIN_WITHIN_MS};
@@ -42,12 +42,10 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
             found.facts.extend(of_unserved(definition, run, action));
         }
         let is_its = state.source == source.seen_by(action) && is_committed(state.revision);
-        if is_its {
-            found.facts.extend(of_action(definition, run, action));
-        }
         // A sweep that resent an attempt changed nothing about it.
         let is_marked = |since| next_mark(since, swept_since) <= now;
         if is_its || source == Source::Sweep && state.waits_since().is_some_and(is_marked) {
+            found.facts.extend(of_action(definition, run, action));
             found.commands.extend(send_of(definition, run, action, now));
         }
     }
@@ -62,12 +60,13 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
 
 fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {
     let state = run.action(action);
-    if state.status == ActionStatus::RetryWaiting {
-        return wake(Some(action), state.retry_at?, now);
-    }
     // No agent is to begin it any more; if none answers it, time ends it.
     let is_stopping = run.status.phase() == Phase::Ending || state.kill.is_some();
-    if is_stopping { None } else { resend(definition, run, action, now, &mut 0) }
+    match state.wait()? {
+        Wait::Timer(at) => wake(Some(action), at, now),
+        Wait::Pool if is_stopping => None,
+        Wait::Pool => resend(definition, run, action, now, &mut 0),
+    }
 }
 
 fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {

@@ -44,32 +44,22 @@ impl RunCache {
         Some(run)
     }
 
-    /// Keeps a record, unless a later one is kept. `bytes`: of its written or read form.
+    /// Keeps a record, unless a later one is kept. `bytes`: of its whole form.
     pub(crate) fn put(&self, run: Run, bytes: usize) {
         let mut state = self.lock();
-        let known = state.entries.get(&run.id).map(|entry| (entry.run.revision, entry.bytes));
-        // A commit writes only the pages that changed: the others count as before.
-        let bytes = match known {
-            Some((revision, _)) if revision > run.revision => return,
-            Some((_, before)) => before.max(bytes),
-            None => bytes,
-        };
-        state.remove(run.id);
-        state.uses += 1;
-        let used = state.uses;
-        state.bytes += bytes;
-        state.by_use.insert(used, run.id);
-        state.entries.insert(run.id, Entry { run, bytes, used });
-        while state.bytes > MAX_BYTES
-            && let Some((_, oldest)) = state.by_use.first_key_value()
-        {
-            let oldest = *oldest;
-            state.remove(oldest);
+        if state.entries.get(&run.id).is_none_or(|entry| entry.run.revision <= run.revision) {
+            state.keep(run, bytes);
         }
     }
 
-    pub(crate) fn forget(&self, id: RunId) {
-        self.lock().remove(id);
+    /// Replaces a kept record by a later one, of which `bytes` were written: the pages that did not change count as before.
+    /// A record that was given up meanwhile is not kept, because nobody knows the size of all its pages.
+    pub(crate) fn replace(&self, run: Run, bytes: usize) {
+        let mut state = self.lock();
+        let before = state.entries.get(&run.id).filter(|entry| entry.run.revision <= run.revision);
+        if let Some(before) = before.map(|entry| entry.bytes) {
+            state.keep(run, before.max(bytes));
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -78,6 +68,21 @@ impl RunCache {
 }
 
 impl State {
+    fn keep(&mut self, run: Run, bytes: usize) {
+        self.remove(run.id);
+        self.uses += 1;
+        let used = self.uses;
+        self.bytes += bytes;
+        self.by_use.insert(used, run.id);
+        self.entries.insert(run.id, Entry { run, bytes, used });
+        while self.bytes > MAX_BYTES
+            && let Some((_, oldest)) = self.by_use.first_key_value()
+        {
+            let oldest = *oldest;
+            self.remove(oldest);
+        }
+    }
+
     fn remove(&mut self, id: RunId) {
         if let Some(entry) = self.entries.remove(&id) {
             self.bytes -= entry.bytes;

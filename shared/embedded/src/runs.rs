@@ -62,14 +62,10 @@ impl Records<Run> for Store {
         let (run, bytes, shared) = (after.clone(), commit.row.bytes(), self.shared().clone());
         let keep = move |(): &()| {
             let id = run.id;
-            shared.run_cache.put(run, bytes);
+            shared.run_cache.replace(run, bytes);
             shared.run_watch.changed(id);
         };
-        let result = self.writer().write_and(Durability::Synced, move |session| commit.write(session), keep).await;
-        if result.as_ref().is_err_and(PortError::is_conflict) {
-            self.shared().run_cache.forget(before.id);
-        }
-        result
+        self.writer().write_and(Durability::Synced, move |session| commit.write(session), keep).await
     }
 }
 

@@ -91,7 +91,7 @@ async fn a_host_and_an_agent_share_queues() {
     agent.kill().expect("it runs");
     agent.wait().expect("it was started");
     assert_eq!(found, expected);
-    // Who is not woken waits for 20 s; a busy machine may well hold one of the two up for some.
+    // A reader that is not woken waits for 20 s. A busy machine may hold one of the two up for some seconds.
     assert!(slowest < Duration::from_secs(15), "a message there and back took {slowest:?}");
     host.check().await.expect("the file is sound");
 }

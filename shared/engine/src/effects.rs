@@ -102,22 +102,22 @@ impl Effects {
     }
 
     /// Publishes the events of several steps together, then sends their messages; says for each whether all of its own was
-    /// done. A step whose events were not published sends nothing.
+    /// done. A step whose events were not published sends no attempt.
     ///
     /// Nothing is sent a second time here: the agent that gets an attempt's first message may begin it without asking, so only
     /// a redelivered input, whose attempts must be claimed, sends it again.
-    pub(crate) async fn send_together(all: Vec<Self>, ports: &Ports) -> Vec<Result<(), PortError>> {
-        let counts: Vec<(usize, usize)> = all.iter().map(|one| (one.messages.len(), one.events.len())).collect();
-        let (messages, events): (Vec<_>, Vec<_>) = all.into_iter().map(|one| (one.messages, one.events)).unzip();
-        // Events first, then the messages that make the run go on: all consequences of a commit come after its events.
-        let events: Vec<_> = events.into_iter().flatten().collect();
+    pub(crate) async fn send_together(mut all: Vec<Self>, ports: &Ports) -> Vec<Result<(), PortError>> {
+        let counts: Vec<usize> = all.iter().map(|one| one.events.len()).collect();
+        let events: Vec<_> = all.iter_mut().flat_map(|one| std::mem::take(&mut one.events)).collect();
         let mut published = publish(ports, &events).await.into_iter();
-        let told: Vec<_> = counts.iter().map(|(_, events)| next(&mut published, *events)).collect();
-        let messages = messages.into_iter().zip(&told).filter(|(_, told)| told.is_ok());
-        let messages: Vec<_> = messages.flat_map(|(messages, _)| messages).collect();
+        let told: Vec<_> = counts.into_iter().map(|events| next(&mut published, events)).collect();
+        for (one, _) in all.iter_mut().zip(&told).filter(|(_, told)| told.is_err()) {
+            one.messages.retain(|(queue, _)| !matches!(queue, QueueName::Pool(_)));
+        }
+        let counts: Vec<usize> = all.iter().map(|one| one.messages.len()).collect();
+        let messages: Vec<_> = all.into_iter().flat_map(|one| one.messages).collect();
         let mut sent = send(ports, &messages).await.into_iter();
-        let all = counts.into_iter().zip(told);
-        all.map(|((messages, _), told)| told.and_then(|()| next(&mut sent, messages))).collect()
+        counts.into_iter().zip(told).map(|(messages, told)| next(&mut sent, messages).and(told)).collect()
     }
 }
 
@@ -138,8 +138,25 @@ async fn send(ports: &Ports, messages: &[(QueueName, Outgoing)]) -> Vec<Result<(
 
 /// Publishes the events, in as few requests as can be; those of one request fail together.
 async fn publish(ports: &Ports, events: &[PublicEvent]) -> Vec<Result<(), PortError>> {
-    let published = events.chunks(MAX_BATCH).map(async |batch| vec![ports.bus.publish(batch).await; batch.len()]);
+    let published = events.chunks(MAX_BATCH).map(async |batch| match ports.bus.publish(batch).await {
+        Err(error) if error.is_lasting() => {
+            together(batch.iter().map(|event| publish_or_bury(ports, event)).collect()).await
+        }
+        published => vec![published; batch.len()],
+    });
     together(published.collect()).await.concat()
+}
+
+/// Publishes an event by itself. One that the bus will never take is kept where a person finds it: its run goes on.
+async fn publish_or_bury(ports: &Ports, event: &PublicEvent) -> Result<(), PortError> {
+    match ports.bus.publish(std::slice::from_ref(event)).await {
+        Err(error) if error.is_lasting() => {
+            let reason = format!("the bus does not take it: failed to {error}");
+            tracing::error!(event.id = %event.id, error.code = error.code, error = %error, "the bus does not take an event");
+            bury(ports.queues.as_ref(), &"bus", &encode(event), &reason).await
+        }
+        published => published,
+    }
 }
 
 /// A message that its queue will never take. An attempt fails with the reason, and is kept where a person finds it; an

@@ -185,7 +185,7 @@ impl ProcessManager {
                 continue;
             }
             match decode(&one.body) {
-                Ok(message) if !self.is_still_true(&message).await => done[at] = true,
+                Ok(message) if !self.is_still_true(one, &message).await => done[at] = true,
                 Ok(message) => batch.add(at, one, message),
                 Err(error) => done[at] = self.bury(queue, one, &error.to_string()).await,
             }
@@ -208,10 +208,17 @@ impl ProcessManager {
         done
     }
 
-    /// Whether a message says something true by now: a pool that had no agent may have one.
-    async fn is_still_true(&self, message: &InboxMessage) -> bool {
-        let InboxMessage::Run { input: Input::Unserved { pool, .. }, .. } = message else { return true };
-        self.engine.pools.unserved_since(pool).await.is_some()
+    /// Whether a message says something true by now: a pool that had no agent may have one. No agent may say so at all, which
+    /// is for its record to answer.
+    async fn is_still_true(&self, received: &Received, message: &InboxMessage) -> bool {
+        match message {
+            InboxMessage::Run { input: Input::Unserved { pool, .. }, .. }
+                if !matches!(received.sender, Sender::Agents(_)) =>
+            {
+                self.engine.pools.unserved_since(pool).await.is_some()
+            }
+            InboxMessage::Run { .. } | InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => true,
+        }
     }
 
     /// Handles what a queue of the host has given up: messages that were received too often. An attempt fails with that

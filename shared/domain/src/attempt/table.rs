@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 pub enum Word {
     /// An agent asks to own it.
     Claim,
-    /// An agent began it without asking, a while ago.
+    /// An agent began it a while ago, perhaps without asking.
     Started,
     /// An agent keeps it without its message: its renewal has that number.
     Renewal(u32),
@@ -62,7 +62,8 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// It stops, and reports how the attempt ended: the attempt is its own.
+    /// It stops, and reports how the attempt ended: the attempt is its own. The engine's agent that only claims it lets the
+    /// message be, as with `Leave`.
     Report,
     /// It lets the message be: it comes again, with a higher count.
     Leave,

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 pub enum Input {
     /// The run has been recorded and may begin; or it has begun, and this sees to it that its first attempts were sent.
     Start,
-    /// An agent has performed an attempt for a while, which it began without asking.
+    /// An agent has performed an attempt for a while.
     Started {
         /// Of which delivery, and by whom.
         of: Report,

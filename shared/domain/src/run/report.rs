@@ -21,7 +21,7 @@ use crate::ids::ActionIndex;
 use crate::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_VALUE_DEPTH, VISIBILITY_MS};
 use crate::time::{Millis, Timestamp};
 
-/// An agent has performed the attempt for a while, which it began without asking.
+/// An agent has performed the attempt for a while. It may have begun it without asking.
 pub(super) fn started(draft: &mut Draft<'_>, of: &Report, started_at: Timestamp) -> Result<(), Rejection> {
     if heard(draft, of, Word::Started, None)? == Verdict::Owns {
         own(draft, of, started_at, 0);

@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 pub(super) fn wake(draft: &mut Draft<'_>, action: Option<ActionIndex>) -> Result<(), Rejection> {
     let before = draft.facts.len();
     match action {
-        Some(action) if draft.run.status.goes_on() => look_at(draft, action, true),
+        Some(action) if draft.run.status.goes_on() => look_at(draft, action),
         None => look_at_run(draft)?,
         // This very timer may have ended the run.
         Some(_) => return Ok(()),
@@ -78,13 +78,13 @@ fn look_at_due(draft: &mut Draft<'_>) {
             break;
         }
         for (_, action) in of_instant {
-            look_at(draft, *action, false);
+            look_at(draft, *action);
         }
     }
 }
 
-/// Does what is due for one action. `by_timer`: its own timer was sent, so its last event was published before.
-fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
+/// Does what is due for one action.
+fn look_at(draft: &mut Draft<'_>, action: ActionIndex) {
     let state = draft.state(action);
     if let Some(at) = state.kill.as_ref().map(|kill| kill.at) {
         return ending::force(draft, action, draft.now.since(at));
@@ -94,9 +94,7 @@ fn look_at(draft: &mut Draft<'_>, action: ActionIndex, by_timer: bool) {
         return;
     };
     if state.status == ActionStatus::RetryWaiting {
-        if !by_timer {
-            draft.tell_again(action);
-        }
+        draft.tell_again(action);
         // Room is given when all that is due has been looked at, so that the author's order decides.
         draft.emit(FactKind::ActionReady { action });
     } else if state.status == ActionStatus::Running {

@@ -69,8 +69,7 @@ impl Agent {
     /// than the message, so the agent reads it again.
     async fn look(&self, message: &PerformMessage, key: Key) -> Result<Admission, PortError> {
         let Inner { ports, records, .. } = &*self.inner;
-        let read_at = ports.clock.elapsed();
-        if let Some(run) = records.lately(ports, message.run).await? {
+        if let Some((read_at, run)) = records.lately(ports, message.run).await? {
             let judged = judge(&run, key, Right::Read(read_at));
             if matches!(judged, Admission::Begin(..)) {
                 return Ok(judged);
@@ -89,7 +88,7 @@ impl Agent {
         let agent: &AgentId = &self.inner.settings.id;
         let run = self.inner.records.lately(&self.inner.ports, message.run).await;
         // Without the record, the message and the answer to the claim say so.
-        let run = run.ok().flatten().filter(|run| key.action.as_usize() < run.actions.len());
+        let run = run.ok().flatten().map(|(_, run)| run).filter(|run| key.action.as_usize() < run.actions.len());
         run.map_or(message.losses, |run| {
             let state = run.action(key.action);
             state.losses.len()

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use windlass_domain::limits::MAX_BATCH;
@@ -17,21 +16,24 @@ use crate::send::together;
 impl Agent {
     /// Keeps all holds until the agent has ended.
     pub(super) async fn keep_held(self, ended: CancellationToken) {
-        let every = self.inner.settings.visibility.min(LEASE) / 6;
+        let every = self.keeps_every();
         loop {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
-            // Extending and renewing do not wait for each other.
-            let (extended, leased) = join(timeout(every, self.extend_due()), timeout(every, self.keep_leases())).await;
-            if extended.is_err() || leased.is_err() {
+            if timeout(every, self.extend_due()).await.is_err() {
                 tracing::warn!("keeping what is performed takes too long; it is tried again");
             }
             // A round takes a third of the time for which all is safe at most, so nothing is found too late.
             self.inner.held.stop_lost();
         }
+    }
+
+    /// The time between two looks at what must be kept.
+    pub(super) fn keeps_every(&self) -> Duration {
+        self.inner.settings.visibility.min(LEASE) / 6
     }
 
     async fn extend_due(&self) {

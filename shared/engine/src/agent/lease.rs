@@ -5,6 +5,8 @@
 //! on it renews that lease. If it ends, or cannot renew, the lease runs out, and the process manager resends the
 //! attempt.
 
+use futures::future::join_all;
+use tokio_util::sync::CancellationToken;
 use windlass_domain::run::{Input, Report};
 
 use super::Agent;
@@ -12,23 +14,37 @@ use super::hold::{DueRenewal, Hold};
 use crate::ports::QueueName;
 
 impl Agent {
-    /// Asks for the due renewals, and deletes the messages of leased attempts.
-    pub(super) async fn keep_leases(&self) {
-        for hold in self.inner.held.all() {
-            if let Some(due) = hold.due_renewal(self.inner.settings.lease_after) {
-                self.renew(due);
+    /// Keeps all leases until the agent has ended. The next round begins when all renewals of this one are sent, so that
+    /// they do not pile up while their queue is out of reach.
+    pub(super) async fn keep_leased(self, ended: CancellationToken) {
+        let rounds = async {
+            loop {
+                tokio::time::sleep(self.keeps_every()).await;
+                self.keep_leases().await;
             }
-            if hold.is_leased() {
-                self.delete_message(&hold).await;
-            }
+        };
+        tokio::select! {
+            biased;
+            () = ended.cancelled() => {}
+            () = rounds => {}
         }
     }
 
-    fn renew(&self, due: DueRenewal) {
+    /// Asks for the due renewals, and deletes the messages of leased attempts.
+    async fn keep_leases(&self) {
+        let holds = self.inner.held.all();
+        let due = holds.iter().filter_map(|hold| hold.due_renewal(self.inner.settings.lease_after));
+        join_all(due.map(|due| self.renew(due))).await;
+        for hold in holds.iter().filter(|hold| hold.is_leased()) {
+            self.delete_message(hold).await;
+        }
+    }
+
+    async fn renew(&self, due: DueRenewal) {
         let DueRenewal { key, started_at, number } = due;
         let agent = self.inner.settings.id.clone();
         let of = Report { action: key.action, delivery: key.delivery, message: key.message, agent };
-        self.inner.reporter.report(key.run, Input::Renewed { of, started_at, number }, None);
+        self.inner.reporter.tell(key.run, Input::Renewed { of, started_at, number }).await;
     }
 
     /// Deletes a message that no attempt needs. If that fails, the agent tries again. The process manager refuses an

@@ -180,6 +180,7 @@ impl Agent {
             self.inner.attempts.spawn(async move { agent.receive(receiver).await });
         }
         beside.spawn(self.clone().keep_held(ended.clone()));
+        beside.spawn(self.clone().keep_leased(ended.clone()));
         beside.spawn(self.clone().obey(ended.clone()));
         beside.spawn(self.clone().keep_registered(ended.clone()));
         tokio::select! {

@@ -21,7 +21,9 @@ const FRESH: Duration = Duration::from_secs(1);
 const MAX_RUNS: usize = 64;
 
 /// When a record was read, by the clock that goes on, and the run in it.
-type Slot = Arc<Mutex<Option<(Duration, Arc<Run>)>>>;
+pub(super) type Lately = (Duration, Arc<Run>);
+
+type Slot = Arc<Mutex<Option<Lately>>>;
 
 /// The records of a few runs.
 #[derive(Debug, Default)]
@@ -30,19 +32,18 @@ pub(super) struct Records {
 }
 
 impl Records {
-    /// The run as it was a moment ago. Attempts that ask at the same time wait for one read.
-    pub(super) async fn lately(&self, ports: &Ports, id: RunId) -> Result<Option<Arc<Run>>, PortError> {
+    /// The run as it was a moment ago, and when that was. Attempts that ask at the same time wait for one read.
+    pub(super) async fn lately(&self, ports: &Ports, id: RunId) -> Result<Option<Lately>, PortError> {
         let slot = self.slot(id);
         let mut kept = slot.lock().await;
         let asked_at = ports.clock.elapsed();
-        if let Some((read_at, run)) = kept.as_ref()
+        if let Some((read_at, _)) = kept.as_ref()
             && asked_at.saturating_sub(*read_at) < FRESH
         {
-            return Ok(Some(run.clone()));
+            return Ok(kept.clone());
         }
-        let run = ports.runs.load(&id).await?.map(Arc::new);
-        *kept = run.clone().map(|run| (asked_at, run));
-        Ok(run)
+        *kept = ports.runs.load(&id).await?.map(|run| (asked_at, Arc::new(run)));
+        Ok(kept.clone())
     }
 
     fn slot(&self, id: RunId) -> Slot {

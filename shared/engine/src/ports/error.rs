@@ -41,6 +41,11 @@ impl PortError {
         Self::new(ErrorClass::Bug, "WL0703", "handle an input: the code that decides has panicked")
     }
 
+    /// Whether the same request will fail in the same way.
+    pub fn is_lasting(&self) -> bool {
+        matches!(self.class, ErrorClass::Reject | ErrorClass::Bug)
+    }
+
     /// Whether another writer has written in between.
     pub fn is_conflict(&self) -> bool {
         self.class == ErrorClass::Conflict

@@ -24,7 +24,8 @@ pub trait Records<A: Aggregate>: Send + Sync {
 
     /// Reads a record as cheaply as the host can. It suits a caller that commits on the record next, because a commit
     /// proves that it was the newest. A caller that decides to change nothing must [`Records::load`] it first, unless the
-    /// glance says that it is the newest. On `DynamoDB` an eventually consistent read costs half of a consistent one.
+    /// glance says that it is the newest. On `DynamoDB` an eventually consistent read costs half of a consistent one; the
+    /// embedded host gives what it has in memory.
     async fn glance(&self, id: &A::Id) -> Result<Glance<A>, PortError> {
         Ok(Glance { record: self.load(id).await?, is_newest: true })
     }

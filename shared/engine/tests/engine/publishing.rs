@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
+use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{InboxMessage, PerformMessage, decode, encode};
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
@@ -14,7 +16,7 @@ use windlass_domain::run::{CancelCause, ErrorInfo, Input, Outcome};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{Outgoing, QueueName, Received};
+use windlass_engine::ports::{Bus, ErrorClass, Outgoing, PortError, QueueName, Received};
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::submit::{StartRequest, Starter};
 use windlass_testkit::faults::{FaultyHost, Moment};
@@ -189,4 +191,59 @@ async fn retry_begun_by_sweeper_is_published() {
             break;
         }
     }
+}
+
+/// A bus that refuses some events, each time with the same class of error.
+struct Refusing {
+    inner: Arc<dyn Bus>,
+    refused: fn(&PublicEvent) -> bool,
+    class: ErrorClass,
+}
+
+impl Refusing {
+    fn on(ports: Ports, refused: fn(&PublicEvent) -> bool, class: ErrorClass) -> Ports {
+        Ports { bus: Arc::new(Self { inner: ports.bus.clone(), refused, class }), ..ports }
+    }
+}
+
+#[async_trait]
+impl Bus for Refusing {
+    async fn publish(&self, events: &[PublicEvent]) -> Result<(), PortError> {
+        if events.iter().any(self.refused) {
+            return Err(PortError::new(self.class, "WL0301", "publish, by script"));
+        }
+        self.inner.publish(events).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn event_that_the_bus_never_takes_is_a_dead_letter() {
+    let host = host().await;
+    first_is_done(&host).await;
+    let is_refused = |event: &PublicEvent| event.action.as_ref().is_some_and(|action| action.as_str() == "left");
+    let batch = receive(&host).await;
+    assert!(handle(&Refusing::on(host.ports(), is_refused, ErrorClass::Reject), &batch).await);
+    assert_eq!(attempts(&host).len(), 3, "its run goes on");
+    assert_eq!(told(&host), ["first", "right"]);
+    let [letter] = host.messages(&QueueName::DeadLetter).try_into().expect("one dead letter");
+    let letter: Value = serde_json::from_str(&letter).unwrap();
+    assert_eq!(letter["queue"], "bus");
+    assert!(letter["body"].as_str().unwrap().contains("action.queued"), "{letter}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn bus_out_of_reach_holds_up_no_stop() {
+    let host = host().await;
+    let ports = host.ports();
+    let run = start(&ports).await.unwrap();
+    let of = first_report(&attempts(&host)[0], "agent");
+    let control = QueueName::Control { pool: PoolName::default(), agent: of.agent.clone() };
+    ports.queues.make(&control).await.unwrap();
+    send(&host, run, Input::Started { of, started_at: ports.clock.now() }).await;
+    assert!(handle(&ports, &receive(&host).await).await);
+    send(&host, run, Input::Cancel { reason: "enough".into(), cause: CancelCause::Request, retries: 0 }).await;
+    let batch = receive(&host).await;
+    let done = handle(&Refusing::on(host.ports(), |_| true, ErrorClass::Retry), &batch).await;
+    assert!(!done, "it comes again, for its events");
+    assert_eq!(host.messages(&control).len(), 1, "the agent is told to stop");
 }
