@@ -101,15 +101,15 @@ pub(crate) enum Request {
     /// Print the events of a run
     Events(EventsArgs),
     /// End a run early, and stop its running actions
-    Cancel(CancelArgs),
+    Cancel(ReasonArgs),
     /// End one action of a run early; the rest of the run goes on
     Kill(KillArgs),
     /// Queue nothing further of a run until it is resumed
-    Pause(RunRefArgs),
+    Pause(ReasonArgs),
     /// Let a paused run go on
-    Resume(RunRefArgs),
+    Resume(ReasonArgs),
     /// Take up a run that did not succeed again, at the actions that did not
-    Retry(RunRefArgs),
+    Retry(ReasonArgs),
     /// List the agents, their pools and how busy they are
     Agents,
     /// Have an agent take nothing further, finish what it performs, and end
@@ -272,7 +272,7 @@ pub(crate) struct EventsArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-pub(crate) struct CancelArgs {
+pub(crate) struct ReasonArgs {
     #[command(flatten)]
     pub(crate) run: RunRefArgs,
     /// Why, for those who look at the run later

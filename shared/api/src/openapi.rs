@@ -11,7 +11,7 @@ use windlass_contract::view::RunView;
 
 use crate::operation::{Operation, Parameter};
 use crate::problem::Problem;
-use crate::runs::{CancelBody, StartBody};
+use crate::runs::{ReasonBody, StartBody};
 use crate::service::DrainBody;
 use crate::view::{
     AgentList, AgentView, EventList, Health, PutAnswer, RunList, TaskList, TaskView, VersionList, VersionView,
@@ -157,8 +157,11 @@ fn request_body(operation: Operation) -> Option<Value> {
     let bodies = [
         (Operation::PutTask, definition_body()),
         (Operation::StartRun, json_body(read_schema::<StartBody>())),
-        (Operation::CancelRun, json_body(read_schema::<CancelBody>())),
-        (Operation::KillAction, json_body(read_schema::<CancelBody>())),
+        (Operation::CancelRun, json_body(read_schema::<ReasonBody>())),
+        (Operation::KillAction, json_body(read_schema::<ReasonBody>())),
+        (Operation::PauseRun, json_body(read_schema::<ReasonBody>())),
+        (Operation::ResumeRun, json_body(read_schema::<ReasonBody>())),
+        (Operation::RetryRun, json_body(read_schema::<ReasonBody>())),
         (Operation::DrainAgent, json_body(read_schema::<DrainBody>())),
     ];
     bodies.into_iter().find(|(of, _)| *of == operation).map(|(_, body)| body)

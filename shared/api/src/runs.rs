@@ -44,18 +44,13 @@ pub(crate) struct StartBody {
     version: Option<TaskVersion>,
 }
 
-/// The body of a cancellation or a kill; a caller may leave it out.
+/// The body of a request to a run; a caller may leave it out.
 #[derive(Debug, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub(crate) struct CancelBody {
+pub(crate) struct ReasonBody {
     /// Why, in words.
     reason: String,
 }
-
-/// A body that says nothing.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NoBody {}
 
 /// `POST /v1/tasks/{name}/runs`
 pub(crate) async fn start(
@@ -130,7 +125,7 @@ pub(crate) async fn cancel(
     body: Body,
 ) -> Result<Response, Refusal> {
     parameters.of(Operation::CancelRun)?;
-    let CancelBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
+    let ReasonBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
     control(&api, &caller, id, ControlRequest::Cancel { reason }).await
 }
 
@@ -144,7 +139,7 @@ pub(crate) async fn kill(
     body: Body,
 ) -> Result<Response, Refusal> {
     parameters.of(Operation::KillAction)?;
-    let CancelBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
+    let ReasonBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
     control(&api, &caller, id, ControlRequest::Kill { action, reason }).await
 }
 
@@ -158,8 +153,8 @@ pub(crate) async fn pause(
     body: Body,
 ) -> Result<Response, Refusal> {
     parameters.of(Operation::PauseRun)?;
-    request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
-    control(&api, &caller, id, ControlRequest::Pause).await
+    let ReasonBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Pause { reason }).await
 }
 
 /// `POST /v1/runs/{id}/resume`
@@ -172,8 +167,8 @@ pub(crate) async fn resume(
     body: Body,
 ) -> Result<Response, Refusal> {
     parameters.of(Operation::ResumeRun)?;
-    request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
-    control(&api, &caller, id, ControlRequest::Resume).await
+    let ReasonBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Resume { reason }).await
 }
 
 /// `POST /v1/runs/{id}/retry`
@@ -186,8 +181,8 @@ pub(crate) async fn retry(
     body: Body,
 ) -> Result<Response, Refusal> {
     parameters.of(Operation::RetryRun)?;
-    request::json::<NoBody>(&headers, body, MAX_CONTROL_BYTES).await?;
-    control(&api, &caller, id, ControlRequest::Retry).await
+    let ReasonBody { reason } = request::json(&headers, body, MAX_CONTROL_BYTES).await?;
+    control(&api, &caller, id, ControlRequest::Retry { reason }).await
 }
 
 /// Passes a request on and answers with the run as it stood then: the request has its effect afterwards.

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use windlass_domain::caller::Caller;
 use windlass_domain::time::Millis;
 use windlass_engine::control::DRAIN_WITHIN;
+use windlass_engine::pools::is_silent;
+use windlass_engine::ports::AgentRecord;
 
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
@@ -33,7 +35,11 @@ pub(crate) async fn health(State(api): State<ApiState>) -> Result<Json<Health>, 
 pub(crate) async fn agents(State(api): State<ApiState>, parameters: Parameters) -> Result<Json<AgentList>, Refusal> {
     parameters.of(Operation::ListAgents)?;
     let agents = api.ports().agents.list().await?;
-    Ok(Json(AgentList { agents: agents.into_iter().map(AgentView::of).collect() }))
+    let view = |agent: AgentRecord| {
+        let silent = is_silent(api.ports(), &agent);
+        AgentView::of(agent, silent)
+    };
+    Ok(Json(AgentList { agents: agents.into_iter().map(view).collect() }))
 }
 
 /// The body of a drain; a caller may leave it out.
@@ -59,7 +65,8 @@ pub(crate) async fn drain(
     let within = within.map_or(Ok(DRAIN_WITHIN), |text| span(&text))?;
     let agent = api.control().drain(&id, within).await?;
     tracing::info!(caller.who, agent.id = %id, within_ms = within.0, "an agent was told to drain");
-    Ok((StatusCode::ACCEPTED, Json(AgentView::of(agent))).into_response())
+    let silent = is_silent(api.ports(), &agent);
+    Ok((StatusCode::ACCEPTED, Json(AgentView::of(agent, silent))).into_response())
 }
 
 fn span(text: &str) -> Result<Millis, Refusal> {

@@ -148,6 +148,8 @@ pub struct AgentView {
     pub address: String,
     /// It takes nothing further, and ends when its attempts have ended.
     pub draining: bool,
+    /// It has not renewed its entry for so long that it was killed, or is cut off.
+    pub silent: bool,
     /// When it came up.
     #[schemars(extend("format" = "date-time"))]
     pub started_at: String,
@@ -222,8 +224,9 @@ impl EventView {
 }
 
 impl AgentView {
-    pub(crate) fn of(record: AgentRecord) -> Self {
+    pub(crate) fn of(record: AgentRecord, silent: bool) -> Self {
         Self {
+            silent,
             id: record.id,
             pool: record.pool,
             slots: record.slots,

@@ -34,6 +34,10 @@ pub struct Delivery {
     pub receive: u32,
 }
 
+/// A hand-back reserves this issue or a higher one. The first message of an attempt is issue 0 or 1, so the record shows
+/// whether an agent has had the attempt.
+pub const FIRST_HANDED_BACK: u64 = 2;
+
 /// A text that names no delivery.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a delivery is written ATTEMPT.ISSUE.RECEIVE, three whole numbers such as 1.0.1")]
@@ -48,6 +52,11 @@ impl Delivery {
     /// Before any message of that attempt was received.
     pub const fn none_of(attempt: u32) -> Self {
         Self::new(attempt, 0, 0)
+    }
+
+    /// Whether no agent has had the attempt, if this is the greatest delivery that counts.
+    pub const fn is_of_none(self) -> bool {
+        self.receive == 0 && self.issue < FIRST_HANDED_BACK
     }
 
     /// Whether this is the first receipt of the attempt's first message.

@@ -188,7 +188,9 @@ fn take(
         let receipt = Receipt(format!("{message}:{receives}"));
         let receive_count = u32::try_from(receives - NEVER_RECEIVED).unwrap_or(u32::MAX);
         let (id, sender) = (message.to_string(), Sender::Host);
-        Ok((message, Received { receipt, id, sender, body: row.get(3)?, receive_count, sent_at }))
+        // What is no text, or no UTF-8, was not written here: its reader buries it.
+        let body = row.get_ref(3)?.as_bytes().map(String::from_utf8_lossy).unwrap_or_default().into_owned();
+        Ok((message, Received { receipt, id, sender, body, receive_count, sent_at }))
     })?;
     let mut received = rows.collect::<Result<Vec<_>, _>>()?;
     // The order of RETURNING is not promised.

@@ -222,6 +222,21 @@ async fn locked_file_refuses_until_it_is_free() {
     store.send(&QueueName::Inbox, large(0)).await.expect("it is free");
 }
 
+/// Its reader gets it all the same, and buries it.
+#[tokio::test]
+async fn message_that_is_no_text_holds_up_no_other() {
+    let folder = folder();
+    let store = open(folder.path()).expect("the folder is empty");
+    let send = async || store.send(&QueueName::Inbox, large(0)).await.expect("it can be written");
+    send().await;
+    let other = Connection::open(folder.path().join(FILE_NAME)).expect("it is there");
+    for body in ["x'ff00'", "CAST(x'ff' AS TEXT)"] {
+        other.execute_batch(&format!("UPDATE messages SET body = {body} WHERE body LIKE '%0'")).expect("it is there");
+        send().await;
+    }
+    assert_eq!(inbox(&store).await, Ok(3));
+}
+
 #[tokio::test]
 async fn unreadable_record_is_named() {
     let folder = folder();

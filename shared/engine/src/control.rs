@@ -40,11 +40,20 @@ pub enum ControlRequest {
         reason: String,
     },
     /// Queue nothing further.
-    Pause,
+    Pause {
+        /// Why, in words.
+        reason: String,
+    },
     /// Go on.
-    Resume,
+    Resume {
+        /// Why, in words.
+        reason: String,
+    },
     /// Start the unsuccessful actions of an ended run over.
-    Retry,
+    Retry {
+        /// Why, in words.
+        reason: String,
+    },
 }
 
 /// A request that was passed on.
@@ -119,7 +128,7 @@ impl Control {
     /// Passes the request of that caller on, if the run allows it.
     pub async fn request(&self, id: RunId, request: ControlRequest, caller: Caller) -> Result<Accepted, ControlError> {
         let passive = request.in_passive();
-        request.check()?;
+        let caller = request.caller(caller)?;
         let run = self.ports.runs.load(&id).await?.ok_or(ControlError::UnknownRun(id))?;
         let definition = self.definitions.get(&run.task, run.version).await?;
         if request.is_done(run.status) {
@@ -167,9 +176,9 @@ impl ControlRequest {
         match self {
             Self::Cancel { .. } => "cancel",
             Self::Kill { .. } => "kill",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Retry => "retry",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Retry { .. } => "retry",
         }
     }
 
@@ -177,9 +186,9 @@ impl ControlRequest {
         match self {
             Self::Cancel { .. } => "be cancelled",
             Self::Kill { .. } => "have an action killed",
-            Self::Pause => "be paused",
-            Self::Resume => "be resumed",
-            Self::Retry => "be retried",
+            Self::Pause { .. } => "be paused",
+            Self::Resume { .. } => "be resumed",
+            Self::Retry { .. } => "be retried",
         }
     }
 
@@ -187,19 +196,24 @@ impl ControlRequest {
     /// a request. The same person may just have sent the opposite request, and this one would not undo it.
     const fn is_done(&self, status: RunStatus) -> bool {
         match self {
-            Self::Pause => matches!(status, RunStatus::Paused),
-            Self::Resume => matches!(status, RunStatus::Running),
-            Self::Cancel { .. } | Self::Kill { .. } | Self::Retry => false,
+            Self::Pause { .. } => matches!(status, RunStatus::Paused),
+            Self::Resume { .. } => matches!(status, RunStatus::Running),
+            Self::Cancel { .. } | Self::Kill { .. } | Self::Retry { .. } => false,
         }
     }
 
-    fn check(&self) -> Result<(), ControlError> {
-        match self {
-            Self::Cancel { reason } | Self::Kill { reason, .. } if reason.len() > MAX_REASON_BYTES => {
-                Err(ControlError::Reason(reason.len()))
-            }
-            Self::Cancel { .. } | Self::Kill { .. } | Self::Pause | Self::Resume | Self::Retry => Ok(()),
+    /// The caller, with its reason where the run keeps none of its own.
+    fn caller(&self, caller: Caller) -> Result<Caller, ControlError> {
+        let (Self::Cancel { reason }
+        | Self::Kill { reason, .. }
+        | Self::Pause { reason }
+        | Self::Resume { reason }
+        | Self::Retry { reason }) = self;
+        if reason.len() > MAX_REASON_BYTES {
+            return Err(ControlError::Reason(reason.len()));
         }
+        let keeps_reason = matches!(self, Self::Cancel { .. } | Self::Kill { .. });
+        Ok(if keeps_reason { caller } else { caller.because(reason) })
     }
 
     /// The input for the run as it stands.
@@ -213,9 +227,9 @@ impl ControlRequest {
                 let action = found.ok_or(ControlError::UnknownAction { task, version, action: name })?;
                 Input::Kill { action, reason, retries }
             }
-            Self::Pause => Input::Pause { pauses: run.pauses, retries },
-            Self::Resume => Input::Resume { pauses: run.pauses },
-            Self::Retry => Input::Retry { retries },
+            Self::Pause { .. } => Input::Pause { pauses: run.pauses, retries },
+            Self::Resume { .. } => Input::Resume { pauses: run.pauses },
+            Self::Retry { .. } => Input::Retry { retries },
         })
     }
 }

@@ -106,10 +106,14 @@ impl Pools {
 /// The agents that have registered and are silent, and when each last renewed its entry. Empty if the register cannot
 /// be read soon: it only informs people.
 pub async fn silent_agents(ports: &Ports) -> BTreeMap<AgentId, Timestamp> {
-    let (now, silent_after) = (ports.clock.now(), silent_after(ports.agents.as_ref()));
     let agents = Pools::new(ports).look().await.unwrap_or_default();
-    let silent = agents.into_iter().filter(|agent| now.since(agent.seen_at).as_duration() >= silent_after);
+    let silent = agents.into_iter().filter(|agent| is_silent(ports, agent));
     silent.map(|agent| (agent.id, agent.seen_at)).collect()
+}
+
+/// Whether an agent has not renewed its entry for so long that it was killed, or is cut off.
+pub fn is_silent(ports: &Ports, agent: &AgentRecord) -> bool {
+    ports.clock.now().since(agent.seen_at).as_duration() >= silent_after(ports.agents.as_ref())
 }
 
 /// An agent whose entry is older than this does not count as serving its pool.

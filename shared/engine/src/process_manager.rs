@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use windlass_contract::message::{InboxMessage, PerformMessage, decode};
+use windlass_contract::report_limits::held_to_limits;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::{MAX_BATCH, MAX_DELIVERIES, MAX_FAILED_DELIVERIES};
 use windlass_domain::run::{Input, Run};
@@ -186,7 +187,7 @@ impl ProcessManager {
             }
             match decode(&one.body) {
                 Ok(message) if !self.is_still_true(one, &message).await => done[at] = true,
-                Ok(message) => batch.add(at, one, message),
+                Ok(message) => batch.add(at, one, held_to_limits(message)),
                 Err(error) => done[at] = self.bury(queue, one, &error.to_string()).await,
             }
         }

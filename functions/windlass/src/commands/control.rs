@@ -2,17 +2,12 @@
 
 use std::process::ExitCode;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::args::{CancelArgs, Globals, KillArgs, RunRefArgs};
+use crate::args::{Globals, KillArgs, ReasonArgs};
 use crate::client::Client;
 use crate::render::tree::short;
 use crate::render::{self, Ended, status};
-
-pub(super) async fn cancel(globals: &Globals, client: &Client, args: &CancelArgs) -> Ended {
-    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
-    send(globals, client, &args.run, "cancel", &body).await
-}
 
 pub(super) async fn kill(globals: &Globals, client: &Client, args: &KillArgs) -> Ended {
     let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
@@ -28,13 +23,10 @@ pub(super) async fn kill(globals: &Globals, client: &Client, args: &KillArgs) ->
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) async fn run(globals: &Globals, client: &Client, args: &RunRefArgs, verb: &str) -> Ended {
-    send(globals, client, args, verb, &json!({})).await
-}
-
-async fn send(globals: &Globals, client: &Client, args: &RunRefArgs, verb: &str, body: &Value) -> Ended {
-    let id = client.resolve(&args.run).await?;
-    let view = client.control(id, verb, body).await?;
+pub(super) async fn run(globals: &Globals, client: &Client, args: &ReasonArgs, verb: &str) -> Ended {
+    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+    let id = client.resolve(&args.run.run).await?;
+    let view = client.control(id, verb, &body).await?;
     if globals.json {
         render::print_json(&view);
     } else {

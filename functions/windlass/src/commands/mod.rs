@@ -58,7 +58,7 @@ async fn ask(globals: &Globals, client: &Client, request: Request) -> Ended {
         Request::Show(args) => show::run(globals, client, &args).await,
         Request::Watch(args) => watch::run(globals, client, &args).await,
         Request::Events(args) => events::run(globals, client, &args).await,
-        Request::Cancel(args) => control::cancel(globals, client, &args).await,
+        Request::Cancel(args) => control::run(globals, client, &args, "cancel").await,
         Request::Kill(args) => control::kill(globals, client, &args).await,
         Request::Pause(args) => control::run(globals, client, &args, "pause").await,
         Request::Resume(args) => control::run(globals, client, &args, "resume").await,

@@ -48,11 +48,12 @@ async fn malformed_json_has_its_place() {
 async fn request_to_a_run_has_a_small_body() {
     let world = World::with_report().await;
     let id = world.start().await;
-    let path = format!("/v1/runs/{id}/cancel");
-    world.post(&path, json!({ "why": "x" })).await.refused(400, "WL0406");
-    world.post(&path, json!({ "reason": "x".repeat(1025) })).await.refused(400, "WL0410");
-    world.post(&path, json!({ "reason": "x".repeat(20_000) })).await.refused(413, "WL0407");
-    world.post(&format!("/v1/runs/{id}/pause"), json!({ "reason": "x" })).await.refused(400, "WL0406");
+    for verb in ["cancel", "pause", "resume", "retry", "actions/extract/kill"] {
+        let path = format!("/v1/runs/{id}/{verb}");
+        world.post(&path, json!({ "why": "x" })).await.refused(400, "WL0406");
+        world.post(&path, json!({ "reason": "x".repeat(1025) })).await.refused(400, "WL0410");
+        world.post(&path, json!({ "reason": "x".repeat(20_000) })).await.refused(413, "WL0407");
+    }
 }
 
 #[tokio::test]
@@ -258,14 +259,18 @@ async fn drain_request_reaches_the_agent() {
 async fn agents_are_listed() {
     let world = World::new();
     world.ports.agents.register(&an_agent()).await.unwrap();
-    let list = world.get("/v1/agents").await.expect(StatusCode::OK);
-    assert_eq!(
-        list["agents"],
-        json!([{
-            "id": "agent-1", "pool": "default", "slots": 4, "busy": 1, "version": "0.1.0", "address": "host/7",
-            "draining": false, "started_at": "2026-01-01T00:00:00.000Z", "seen_at": "2026-01-01T00:00:00.000Z",
-        }])
-    );
+    for (passed, silent) in [(29_000, false), (2_000, true)] {
+        world.host.advance(Millis(passed));
+        let list = world.get("/v1/agents").await.expect(StatusCode::OK);
+        assert_eq!(
+            list["agents"],
+            json!([{
+                "id": "agent-1", "pool": "default", "slots": 4, "busy": 1, "version": "0.1.0", "address": "host/7",
+                "draining": false, "silent": silent,
+                "started_at": "2026-01-01T00:00:00.000Z", "seen_at": "2026-01-01T00:00:00.000Z",
+            }])
+        );
+    }
 }
 
 #[tokio::test]

@@ -219,6 +219,24 @@ async fn request_to_a_run_goes_to_the_inbox() {
     assert!(matches!(&asked[4], Input::Cancel { reason, retries: 0, .. } if reason == "not needed"), "{asked:?}");
 }
 
+/// The run keeps the reason of a cancellation itself. The others go with their caller.
+#[tokio::test]
+async fn reason_of_a_request_goes_with_it() {
+    let world = World::with_report().await;
+    let id = world.start().await;
+    for verb in ["pause", "cancel"] {
+        let path = format!("/v1/runs/{id}/{verb}");
+        world.post(&path, json!({ "reason": "the supplier called" })).await.expect(StatusCode::ACCEPTED);
+    }
+    let messages = world.host.messages(&QueueName::Inbox);
+    let of_run = |body: &String| match decode(body).unwrap() {
+        InboxMessage::Run { input: Input::Pause { .. } | Input::Cancel { .. }, caller, .. } => Some(caller.why),
+        InboxMessage::Run { .. } | InboxMessage::Task { .. } | InboxMessage::Sweep { .. } => None,
+    };
+    let whys: Vec<_> = messages.iter().filter_map(of_run).collect();
+    assert_eq!(whys, [Some("the supplier called".to_owned()), None]);
+}
+
 #[tokio::test]
 async fn one_action_is_killed() {
     let world = World::with_report().await;

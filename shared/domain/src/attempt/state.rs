@@ -186,6 +186,11 @@ impl ActionState {
         self.status == ActionStatus::Queued && self.owner.is_some()
     }
 
+    /// Whether it waits in its pool and no agent has had the attempt yet.
+    pub fn is_untaken(&self) -> bool {
+        self.status == ActionStatus::Queued && self.owner.is_none() && self.last.is_of_none()
+    }
+
     /// Until when its owner has it without a message, if that is after `now`.
     pub fn leased_until(&self, now: Timestamp) -> Option<Timestamp> {
         self.owner.as_ref()?.until.filter(|until| now < *until)

@@ -56,8 +56,8 @@ fn timer_of(definition: &Definition, run: &Run, action: ActionIndex) -> Option<T
         (ActionStatus::Queued, Some(at)) => Some(at.plus(Millis(CANCEL_GRACE_MS))),
         (ActionStatus::Running, Some(at)) => Some(at.plus(Millis(CANCEL_FORCE_MS))).max(until),
         (ActionStatus::Queued, None) => {
-            let since = state.queued_at.max(until.filter(|_| state.owner.is_some()))?;
-            Some(since.plus(author.queue_timeout?))
+            let most = author.queue_timeout.filter(|_| state.owner.is_none() && state.last.is_of_none());
+            Some(state.queued_at?.plus(most?))
         }
         (ActionStatus::Running, None) => {
             let since = state.owner.as_ref()?.since;

@@ -15,7 +15,7 @@ use crate::attempt::{
     ErrorInfo, Fate, Outcome, Owner, Progress, Refused, Said, Verdict, Word, disproved, is_poison, judge,
     may_begin_unasked,
 };
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, FIRST_HANDED_BACK};
 use crate::depth::is_too_deep;
 use crate::ids::ActionIndex;
 use crate::limits::{CLOCKS_DIFFER_MS, LEASE_MS, MAX_VALUE_DEPTH, VISIBILITY_MS};
@@ -140,7 +140,7 @@ pub(super) fn handed_back(
     let state = draft.state(action);
     let waited = state.queued_at.map_or(0, |at| draft.now.since(at).0);
     // Another process manager may have numbered the message by another clock, above what the record knows.
-    let issue = state.last.max(of.delivery).next_issue(waited);
+    let issue = state.last.max(of.delivery).next_issue(waited).max(FIRST_HANDED_BACK);
     draft.emit(FactKind::ActionHandedBack { of: draft.at(action), issue });
     let perform = queued_as(draft.definition, &draft.run, action, issue, &mut draft.evaluated);
     draft.commands.extend(perform.map(|perform| Command::Perform(Box::new(perform))));

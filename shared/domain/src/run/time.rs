@@ -127,9 +127,9 @@ fn lapse(draft: &mut Draft<'_>, action: ActionIndex) {
     draft.resend(action);
 }
 
-/// Whether a queued attempt has waited for as long as it may.
+/// Whether a queued attempt that no agent has had has waited for as long as it may.
 fn waits_too_long(draft: &Draft<'_>, action: ActionIndex) -> bool {
-    let most = draft.action(action).queue_timeout;
+    let most = draft.action(action).queue_timeout.filter(|_| draft.state(action).is_untaken());
     let since = draft.state(action).waits_since();
     most.zip(since).is_some_and(|(most, since)| since.plus(most) <= draft.now)
 }

@@ -32,7 +32,8 @@ pub(super) fn due_of(definition: &Definition, run: &Run, action: ActionIndex, ha
     }
     if state.status == ActionStatus::Queued {
         let since = state.waits_since()?;
-        let given_up = definition.action(action).queue_timeout.map(|most| since.plus(most));
+        let most = definition.action(action).queue_timeout.filter(|_| state.is_untaken());
+        let given_up = most.map(|most| since.plus(most));
         return given_up.into_iter().chain([next_mark(since, handled)]).min();
     }
     if state.status == ActionStatus::Running {

@@ -10,7 +10,8 @@ use windlass_contract::message::{InboxMessage, MESSAGE_VERSION, PerformMessage, 
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{ActionIndex, PoolName, RunId, TaskName};
-use windlass_domain::run::{ActionStatus, Input, Origin, Outcome, Progress, Run, RunStatus};
+use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
+use windlass_domain::run::{ActionStatus, ErrorInfo, Input, Origin, Outcome, Progress, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
@@ -169,6 +170,28 @@ async fn ten_reports_are_followed_by_one_request() {
     let watched = World { host: world.host.clone(), ports: queues.on(&world.ports) };
     assert_eq!(watched.manager().handle(&QueueName::Inbox, &batch, None).await, [true; 10]);
     assert_eq!(queues.sends(), [(default_pool(), 10)]);
+}
+
+/// A foreign agent need not know the limits.
+#[tokio::test(start_paused = true)]
+async fn report_beyond_its_limits_is_held_to_them() {
+    let world = World::new().await;
+    let id = world.start().await;
+    let attempts = [world.attempts(&default_pool()), world.attempts(&pool("side"))].concat();
+    let [large, odd] = attempts.try_into().expect("two attempts");
+    let started_at = world.ports.clock.now();
+    let error = ErrorInfo::new("wrong word!", "é".repeat(MAX_ERROR_MESSAGE_BYTES));
+    let outcomes = [Outcome::Succeeded { output: "x".repeat(MAX_OUTPUT_BYTES).into() }, Outcome::Failed { error }];
+    for (perform, outcome) in [large, odd].iter().zip(outcomes) {
+        let of = first_report(perform, "agent");
+        world.send(id, Input::Completed { of, started_at, outcome, checkpoint: None }).await;
+    }
+    world.manage().await;
+    let run = world.ports.runs.load(&id).await.unwrap().unwrap();
+    let (_, kind, message) = state(&run, 0);
+    assert_eq!((kind.as_deref(), message.contains("131072")), (Some("output.too_large"), true), "{message}");
+    let (_, kind, message) = state(&run, 1);
+    assert_eq!((kind.as_deref(), message.len() <= MAX_ERROR_MESSAGE_BYTES), (Some("wrong_word_"), true));
 }
 
 /// If the sends fail, every input that leads to one comes again; the others are done.

@@ -157,7 +157,7 @@ impl Supervision<'_> {
                 }
                 // The program's children have the same grace: the program may be a shell that died before them.
                 if let Some(status) = status
-                    && (pipes.done || group.is_gone())
+                    && group.is_gone()
                 {
                     return io::Result::Ok(status);
                 }

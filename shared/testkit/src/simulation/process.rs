@@ -303,9 +303,9 @@ async fn ask(simulation: &Arc<Simulation>, chance: &Chance, run: RunId, asked: A
                 let action = action.unwrap_or_else(|error| unreachable!("it is a name: {error}"));
                 ControlRequest::Kill { action, reason: "enough of it".to_owned() }
             }
-            Asked::Pause => ControlRequest::Pause,
-            Asked::Resume => ControlRequest::Resume,
-            Asked::Retry => ControlRequest::Retry,
+            Asked::Pause => ControlRequest::Pause { reason: String::new() },
+            Asked::Resume => ControlRequest::Resume { reason: String::new() },
+            Asked::Retry => ControlRequest::Retry { reason: String::new() },
         };
         let name = format!("ask-{}", request.name());
         let answer = by_coordinator(simulation, &name, chance, async move |ports, definitions| {

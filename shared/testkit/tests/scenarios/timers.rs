@@ -3,7 +3,7 @@
 use serde_json::json;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::{
-    CLAIM_BELOW_MS, MAX_CHECKPOINT_BYTES, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, START_AGAIN_AFTER_MS,
+    CLAIM_BELOW_MS, MAX_CHECKPOINT_BYTES, MAX_DELAY_MS, REISSUE_QUEUED_AFTER_MS, START_AGAIN_AFTER_MS, UNLEASED_MS,
 };
 use windlass_domain::run::{ActionStatus, Change, Command, FactKind, Input, Progress, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
@@ -115,15 +115,15 @@ fn attempt_with_a_short_wait_must_be_claimed() {
     }
 }
 
-/// Its own timer did not come, so the event that said so may be lost, too.
+/// A process manager may have died before it published the retry. A timer of an earlier retry may come now.
 #[test]
-fn retry_that_a_sweep_begins_is_published_again() {
+fn retry_that_time_begins_is_published_again() {
     for is_swept in [false, true] {
         let mut world = retried();
         world.pass(Millis(1000));
         let timer = wake("a0");
         let change = if is_swept { sweep(&mut world) } else { give(&mut world, &timer) };
-        assert_eq!(kinds(&change.again).contains(&"action.retrying"), is_swept);
+        assert!(kinds(&change.again).contains(&"action.retrying"), "swept: {is_swept}");
     }
 }
 
@@ -146,6 +146,27 @@ fn untaken_attempt_says_why() {
             format!("no agent has served the pool `default` since {since}; none took the attempt until {due}")
         };
         assert_eq!((error.kind.as_str(), error.message), ("timeout.queue", expected));
+    }
+}
+
+/// Another agent may not come for a while after a drain. That costs the action no attempt.
+#[test]
+fn attempt_that_an_agent_has_had_waits_without_bound() {
+    for is_handed_back in [true, false] {
+        let waits = ActionSketch { queue_timeout: Some(Millis::from_secs(60)), ..ActionSketch::default() };
+        let mut world = begun(&Sketch::of(vec![waits]));
+        let of = started(&mut world, "a0");
+        if is_handed_back {
+            give(&mut world, &Input::HandedBack { of, kept: false, checkpoint: None });
+        } else {
+            world.pass(Millis(UNLEASED_MS));
+            sweep(&mut world);
+        }
+        assert_eq!(state(&world, "a0").status, ActionStatus::Queued, "handed back: {is_handed_back}");
+        world.pass(Millis::from_secs(300));
+        give(&mut world, &wake("a0"));
+        sweep(&mut world);
+        assert_eq!(state(&world, "a0").status, ActionStatus::Queued, "handed back: {is_handed_back}");
     }
 }
 
