@@ -205,6 +205,7 @@ pub(super) fn kill_bearers(folder: &Path) {
             let _ = kill_process(bearer, Signal::KILL);
         }
     }
+    tracing::warn!(folder = %folder.display(), "a process of a stopped program was found again and again; it may run on");
 }
 
 /// The processes whose environment has the mark. A zombie's environment is empty. Without `/proc`, the list is empty.
