@@ -42,7 +42,7 @@ const OPENED: &[(Opened, Row, &str)] = &[
     (Opened::DeletesUnconfirmed, [1, 1, 0, 0, 2, 1, 0, 2], WEDGED_FOR_HOURS),
     (Opened::BeginsTwice, [2, 0, 0, 0, 2, 2, 0, 2], LOWER_FENCE),
     (Opened::OldBeginsUnasked, [2, 0, 0, 0, 2, 2, 0, 2], LOWER_FENCE),
-    (Opened::LateRefusalStops, [1, 0, 1, 0, 1, 2, 0, 2], WEDGED_FOR_HOURS),
+    (Opened::LateRefusalStops, [1, 1, 1, 0, 1, 2, 0, 2], WEDGED_FOR_HOURS),
     (Opened::KeptMessageCostsOwner, [1, 1, 0, 0, 3, 2, 0, 2], TWO_PERFORM),
 ];
 

@@ -105,8 +105,8 @@ pub(super) enum Standing {
     Free,
     /// It is the owner's own delivery, by the owner's own message or by another.
     Owners { same_message: bool, lapsed: bool },
-    /// It is above `last`, and there is an owner that it would displace: its lease ran out, or this is its own message,
-    /// received once more.
+    /// It is above `last`, and there is an owner that it would displace: its message was sent after the owner's lease ran
+    /// out, or it is the owner's own, received once more.
     Displaces,
     /// Another delivery counts.
     Stale,
@@ -160,7 +160,16 @@ pub(super) fn standing(state: &ActionState, said: &Said<'_>, now: Timestamp) -> 
         return Standing::Owners { same_message, lapsed };
     }
     let received_again = same_message && said.delivery.issue == state.last.issue && owner.until.is_none();
-    if said.delivery > state.last && (lapsed || received_again) { Standing::Displaces } else { Standing::Stale }
+    let displaces = received_again || lapsed && is_sent_since_lapse(state, owner, said.delivery);
+    if said.delivery > state.last && displaces { Standing::Displaces } else { Standing::Stale }
+}
+
+/// Whether a message was sent when the owner's lease had run out: its issue tells how long the attempt had waited by then.
+/// While the owner had the attempt, an agent may have been told to delete any other message, and the queue may show the claim
+/// that was refused once more. So a claim by an older message may be one of a message that is gone.
+fn is_sent_since_lapse(state: &ActionState, owner: &Owner, delivery: Delivery) -> bool {
+    let had_waited = owner.until.zip(state.queued_at).map_or(0, |(until, queued_at)| until.since(queued_at).0);
+    delivery.issue >= state.last.next_issue(had_waited)
 }
 
 /// An agent deletes its message only if no agent can need it any more. That is so if an agent holds a lease of the

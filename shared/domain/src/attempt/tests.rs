@@ -26,7 +26,8 @@ fn state(text: &str) -> ActionState {
         Owner { message, until, renewal, ..Owner::of_end(agent, NOW) }
     });
     let last = parts.get(1).map_or(Delivery::default(), |last| last.parse().unwrap());
-    ActionState { status, last, owner, ..ActionState::default() }
+    let queued_at = Some(Timestamp::from_millis(0));
+    ActionState { status, last, owner, queued_at, ..ActionState::default() }
 }
 
 /// `claim 1.0.2 ben/7`; a renewal has its number: `renewal:1`; a dead letter has no agent: `dead-letter 1.0.2 -/7`.
@@ -96,15 +97,23 @@ fn leased_attempt_is_confirmed_to_its_owner_alone() {
         ("claim 1.9.1 ada/8", "delete"),
     ];
     check("running 1.0.1 ada/7 until 101", &leased);
-    let lapsed = [
-        ("claim 1.0.1 ada/7", "again"),
-        ("claim 1.0.1 ben/7", "leave"),
-        ("claim 1.0.2 ben/7", "confirmed, lost 1.0.1"),
-        ("claim 1.9.1 ben/8", "confirmed, lost 1.0.1"),
-        ("claim 1.9.1 ada/8", "confirmed"),
-    ];
+    let lapsed = [("claim 1.0.1 ada/7", "again"), ("claim 1.0.1 ben/7", "leave"), ("claim 1.0.2 ben/7", "leave")];
     check("running 1.0.1 ada/7 until 100", &lapsed);
     check("queued 1.0.1 ada/7 until 50", &lapsed);
+}
+
+/// An agent may have deleted an older message, and the queue may show its refused claim once more.
+#[test]
+fn lapsed_attempt_is_confirmed_by_messages_sent_since() {
+    for (of, lapsed_at) in [("running 1.0.1 ada/7 until 100", 100), ("queued 1.0.1 ada/7 until 50", 50)] {
+        let (before, since) = (format!("claim 1.{lapsed_at}.1"), format!("claim 1.{}.1", lapsed_at + 1));
+        let rows = [
+            (format!("{before} ben/8"), "delete"),
+            (format!("{since} ben/8"), "confirmed, lost 1.0.1"),
+            (format!("{since} ada/8"), "confirmed"),
+        ];
+        check(of, &rows.each_ref().map(|(said, expected)| (said.as_str(), *expected)));
+    }
 }
 
 /// Rule 3.

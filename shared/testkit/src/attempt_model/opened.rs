@@ -54,7 +54,7 @@ impl Opened {
             Self::ClaimUnderLease if word.said == Said::Claim => {
                 let mut lapsed = case;
                 if let Some(owner) = lapsed.record.owner.as_mut().filter(|owner| owner.agent != word.agent) {
-                    owner.lease = Lease::Past;
+                    owner.lease = Lease::Past { top: record.last.0 };
                 }
                 let decided = decide(lapsed);
                 if decided.record == lapsed.record { decide(case) } else { decided }

@@ -113,13 +113,20 @@ impl Rules {
             return run;
         }
         let beside = top - record.last.0;
+        // It waited for that long until its owner's lease ran out.
+        let had_waited = match record.owner {
+            Some(Owner { lease: Lease::Past { top }, .. }) => Some(top - record.last.0),
+            _ => None,
+        };
         let waited = if is_behind { beside.saturating_sub(1) } else { beside + AGES[usize::from(age)] };
-        let queued_at = before(waited);
+        let least = had_waited.map_or(0, |had| if is_behind { had } else { had + LEASE_MS });
+        let queued_at = before(waited.max(least));
         let since = match record.owner {
             Some(Owner { lease: Lease::None, .. }) if word.said == Said::Sweep => before(UNLEASED_MS),
             _ => before(1_000),
         };
-        let owner = record.owner.map(|owner| real_owner(owner, since));
+        let lapsed_at = queued_at.plus(Millis(had_waited.unwrap_or(0)));
+        let owner = record.owner.map(|owner| real_owner(owner, since, lapsed_at));
         let source = match (record.status, &owner) {
             (Status::Queued, Some(_)) => Source::Sweep,
             (Status::Queued, None) if record.last == (0, 0) => Source::Start,
@@ -165,7 +172,10 @@ impl Rules {
             lease: match owner.until {
                 None => Lease::None,
                 Some(until) if until > NOW => Lease::Ahead,
-                Some(_) => Lease::Past,
+                Some(until) => {
+                    let had_waited = state.queued_at.map_or(0, |queued_at| until.since(queued_at).0);
+                    Lease::Past { top: state.last.issue + had_waited }
+                }
             },
             renewal: u8::try_from(owner.renewal).unwrap_or(0),
         });
@@ -190,11 +200,11 @@ fn real_kill(kill: Kill) -> Option<attempt::Kill> {
     Some(attempt::Kill { at: before(since), reason: String::new(), caller: Caller::default(), revision: 1 })
 }
 
-fn real_owner(owner: Owner, since: Timestamp) -> windlass_domain::attempt::Owner {
+fn real_owner(owner: Owner, since: Timestamp, lapsed_at: Timestamp) -> windlass_domain::attempt::Owner {
     let until = match owner.lease {
         Lease::None => None,
         Lease::Ahead => Some(NOW.plus(Millis(LEASE_MS))),
-        Lease::Past => Some(before(LEASE_MS)),
+        Lease::Past { .. } => Some(lapsed_at),
     };
     let (message, renewal) = (u32::from(owner.message), u32::from(owner.renewal));
     let agent = agent_of(owner.agent);

@@ -19,7 +19,10 @@ pub(super) enum Lease {
     /// The owner has its message.
     None,
     Ahead,
-    Past,
+    /// It ran out when this was the greatest issue that had been sent.
+    Past {
+        top: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -282,6 +285,9 @@ impl State {
 
     fn issues(&mut self, each: &mut dyn FnMut(&mut u64)) {
         each(&mut self.record.last.0);
+        if let Some(Owner { lease: Lease::Past { top }, .. }) = &mut self.record.owner {
+            each(top);
+        }
         self.messages.iter_mut().for_each(|message| each(&mut message.issue));
         self.keys(&mut |key| each(&mut key.issue));
     }

@@ -152,7 +152,7 @@ impl<'a> Steps<'a> {
         }
         match owner.lease {
             Lease::Ahead if !works || is_unaware => {
-                next.record.owner = Some(super::state::Owner { lease: Lease::Past, ..owner });
+                next.record.owner = Some(super::state::Owner { lease: Lease::Past { top: s.top() }, ..owner });
                 let also = if is_heard { "" } else { ", and a word or an answer is late" };
                 self.add(Label { also, ..Label::of("the owner's lease runs out") }, u8::from(!is_heard), next);
             }
@@ -164,7 +164,7 @@ impl<'a> Steps<'a> {
                 self.add(Label::of("13 hours pass, and the sweeper comes"), 0, next);
                 self.found.iter_mut().skip(before).for_each(|step| step.is_backstop = true);
             }
-            Lease::None | Lease::Ahead | Lease::Past => {}
+            Lease::None | Lease::Ahead | Lease::Past { .. } => {}
         }
     }
 
@@ -173,7 +173,7 @@ impl<'a> Steps<'a> {
         let is_due = match (s.record.status, s.record.owner) {
             (Status::Queued, None) => s.age == 3,
             (Status::Queued, Some(_)) => true,
-            (Status::Running, Some(owner)) => owner.lease == Lease::Past,
+            (Status::Running, Some(owner)) => matches!(owner.lease, Lease::Past { .. }),
             (Status::Running | Status::Ended, _) => false,
         };
         let lapses = s.record.status == Status::Running;
