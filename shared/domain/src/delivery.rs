@@ -7,7 +7,8 @@
 //! The record of an action keeps `last`, the greatest delivery that has begun, that the process manager confirmed, or that
 //! a hand-back reserved. Two rules follow from that, and they are the whole fence:
 //!
-//! - An agent that claims an attempt gets it only by a delivery above `last`.
+//! - An agent that claims an attempt gets it only by a delivery above `last`. After a lease has run out, it gets it only by
+//!   a message that was sent since.
 //! - A report counts only if its delivery is `last` and it comes from the owner, once there is one.
 //!
 //! Issue 0 is the attempt's first message. Its first receipt may begin without asking while it is fresh; every other
