@@ -117,6 +117,17 @@ mod tests {
     }
 
     #[test]
+    fn record_that_was_given_up_is_not_kept_by_its_changed_pages() {
+        let cache = RunCache::default();
+        cache.replace(run(1, 1), 10);
+        assert!(cache.get(run(1, 0).id).is_none(), "the size of the rest is unknown");
+        cache.put(run(1, 1), 100);
+        cache.replace(run(1, 2), 10);
+        assert_eq!(cache.get(run(1, 0).id).map(|run| run.revision), Some(2));
+        assert_eq!(cache.lock().bytes, 100);
+    }
+
+    #[test]
     fn the_least_recently_used_is_given_up() {
         let cache = RunCache::default();
         cache.put(run(1, 0), MAX_BYTES / 2);

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, broadcast};
 use windlass_contract::event::PublicEvent;
-use windlass_domain::ids::{AgentId, PoolName};
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
+use windlass_domain::run::{Origin, Run};
 use windlass_embedded::{Role, Store};
 use windlass_engine::Ports;
 use windlass_engine::ports::{Outgoing, QueueName};
@@ -83,4 +85,20 @@ async fn message_to_a_left_agent_is_dropped() {
     answer().await.expect("dropped");
     assert_eq!(ports.queues.depth(&control).await.expect("counted"), 0);
     assert_eq!(come().await.expect("an agent that comes back makes its queue"), []);
+}
+
+/// Another process has written since. Only a load looks at the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn glance_does_not_pass_for_the_newest_record() {
+    let (folder, ports) = host();
+    let other = Store::open(folder.path(), Role::Agent).expect("the host has made it").ports();
+    let (task, now) = (TaskName::new("t").expect("a name"), ports.clock.now());
+    let run = Run::submitted(RunId::from_key(&task, "k"), (task, 1), 1, Value::Null, Origin::Request, now);
+    ports.runs.create(&run, &[], &[]).await.expect("written");
+    let later = Run { revision: 1, ..run.clone() };
+    other.runs.commit(&run, &later, &[]).await.expect("written");
+    let glance = ports.runs.glance(&run.id).await.expect("read");
+    assert_eq!((glance.record, glance.is_newest), (Some(run.clone()), false));
+    assert_eq!(ports.runs.load(&run.id).await.expect("read"), Some(later.clone()));
+    assert_eq!(ports.runs.glance(&run.id).await.expect("read").record, Some(later));
 }

@@ -1,4 +1,5 @@
-//! Dead letters: messages that no process could read or perform, and events that the bus does not take, kept with the reason where a person finds them.
+//! Dead letters: messages that no process could read or perform, and events that the bus does not take, kept with the
+//! reason where a person finds them.
 
 use std::fmt::Display;
 

@@ -55,3 +55,22 @@ fn state(agent: &AgentView) -> &'static str {
         (false, false) => "working",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_hides_a_drain() {
+        for (draining, silent, expected) in
+            [(false, false, "working"), (true, false, "draining"), (false, true, "silent"), (true, true, "silent")]
+        {
+            let agent = json!({
+                "id": "a-1", "pool": "default", "slots": 4, "busy": 2, "version": "0.1.0", "address": "vm/1",
+                "draining": draining, "silent": silent,
+                "started_at": "2026-03-01T02:00:00.000Z", "seen_at": "2026-03-01T02:30:00.000Z",
+            });
+            assert_eq!(state(&serde_json::from_value(agent).expect("an agent")), expected);
+        }
+    }
+}

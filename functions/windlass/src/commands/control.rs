@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::{Globals, KillArgs, ReasonArgs};
 use crate::client::Client;
@@ -10,9 +10,8 @@ use crate::render::tree::short;
 use crate::render::{self, Ended, status};
 
 pub(super) async fn kill(globals: &Globals, client: &Client, args: &KillArgs) -> Ended {
-    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
     let id = client.resolve(&args.run.run).await?;
-    let view = client.kill(id, &args.action, &body).await?;
+    let view = client.kill(id, &args.action, &body(args.reason.as_deref())).await?;
     if globals.json {
         render::print_json(&view);
     } else {
@@ -24,9 +23,8 @@ pub(super) async fn kill(globals: &Globals, client: &Client, args: &KillArgs) ->
 }
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &ReasonArgs, verb: &str) -> Ended {
-    let body = args.reason.as_ref().map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
     let id = client.resolve(&args.run.run).await?;
-    let view = client.control(id, verb, &body).await?;
+    let view = client.control(id, verb, &body(args.reason.as_deref())).await?;
     if globals.json {
         render::print_json(&view);
     } else {
@@ -35,4 +33,8 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ReasonArgs, v
         render::print(&format!("asked to {verb} run {id} of {task}, which is {word}\n"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn body(reason: Option<&str>) -> Value {
+    reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }))
 }

@@ -220,8 +220,7 @@ impl Agent {
             } else {
                 Outcome::Cancelled
             };
-            let has_begun = !right_to_begin.was_missed() || outcome != Outcome::Cancelled;
-            if has_begun || hold.stopped().is_some() {
+            if !right_to_begin.was_missed() || hold.stopped().is_some() {
                 let checkpoint = saved.borrow().clone();
                 return Some(Ended { outcome, started_at, checkpoint });
             }

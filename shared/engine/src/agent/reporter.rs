@@ -12,7 +12,7 @@ use windlass_domain::limits::MAX_BATCH;
 use windlass_domain::run::Input;
 
 use crate::backoff::Backoff;
-use crate::ports::{ErrorClass, Outgoing, QueueName, Queues};
+use crate::ports::{Outgoing, QueueName, Queues};
 
 use super::hold::{Held, Hold};
 use crate::send::send_each;
@@ -155,7 +155,7 @@ async fn send(queues: &dyn Queues, mut messages: Vec<(QueueName, Outgoing)>) {
         for (message, sent) in messages.into_iter().zip(sent) {
             match sent {
                 Ok(()) => {}
-                Err(error) if matches!(error.class, ErrorClass::Reject | ErrorClass::Bug) => {
+                Err(error) if error.is_lasting() => {
                     tracing::error!(error.code = error.code, error = %error, queue = %message.0, "the queue does not take a report; it is dropped");
                 }
                 Err(error) => {

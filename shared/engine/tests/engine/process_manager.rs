@@ -15,7 +15,7 @@ use windlass_domain::run::{ActionStatus, ErrorInfo, Input, Origin, Outcome, Prog
 use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::definitions::Definitions;
-use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Received};
+use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Received, Sender};
 use windlass_engine::process_manager::ProcessManager;
 use windlass_engine::submit::{StartRequest, Starter};
 use windlass_engine::sweeper::Sweeper;
@@ -192,6 +192,21 @@ async fn report_beyond_its_limits_is_held_to_them() {
     assert_eq!((kind.as_deref(), message.contains("131072")), (Some("output.too_large"), true), "{message}");
     let (_, kind, message) = state(&run, 1);
     assert_eq!((kind.as_deref(), message.len() <= MAX_ERROR_MESSAGE_BYTES), (Some("wrong_word_"), true));
+}
+
+/// The pool has an agent by now. From the host the message would just be dropped.
+#[tokio::test(start_paused = true)]
+async fn agent_that_speaks_of_a_pool_is_a_dead_letter() {
+    let world = World::new().await;
+    let id = world.start().await;
+    let since = world.ports.clock.now();
+    for (sender, letters) in [(Sender::Host, 0), (Sender::Agents(PoolName::default()), 1)] {
+        world.send(id, Input::Unserved { pool: PoolName::default(), since }).await;
+        let mut batch = world.receive(&QueueName::Inbox).await;
+        batch[0].sender = sender;
+        assert_eq!(world.manager().handle(&QueueName::Inbox, &batch[..1], None).await, [true]);
+        assert_eq!(world.host.messages(&QueueName::DeadLetter).len(), letters);
+    }
 }
 
 /// If the sends fail, every input that leads to one comes again; the others are done.
