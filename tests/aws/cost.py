@@ -27,6 +27,8 @@ PRICES = json.loads((stacks.ROOT / "docs" / "prices.json").read_text())
 REPORT = re.compile(r"Billed Duration: ([\d.]+) ms\tMemory Size: (\d+) MB")
 # So long nothing may be under way before a workload counts as ended.
 QUIET_S = 3.0
+# So long the message that completes a start is held back (shared/engine/src/submit.rs).
+HELD_BACK_S = 60
 # What an execution of Step Functions Express takes: its duration is billed, so one must be assumed.
 ASSUMED_ACTION_S, EXPRESS_GB = 0.1, 64 / 1024
 
@@ -112,12 +114,18 @@ def price(key: tuple[str, str]) -> float:
 
 
 class Measured:
-    """What a workload asked of AWS: for its work, and for submitting its runs by the API."""
+    """What a workload asked of AWS: for its work, for submitting its runs by the API, and for the messages that would
+    have completed their starts. A run is created by the latter two."""
 
     def __init__(self, name: str, runs: int):
         self.name, self.runs, self.actions = name, runs, WORKLOADS[name][1] * runs
-        self.work, self.submission = Counted(), Counted()
+        self.work, self.submission, self.starts = Counted(), Counted(), Counted()
         self.took_s, self.items, self.largest_item = 0.0, 0, 0
+
+    def creation_usd(self) -> float:
+        """Dollars for the creation of a million runs, logs apart."""
+        parts = (self.usd(*SERVICES, "API", counted=counted) for counted in (self.submission, self.starts))
+        return sum(parts) * self.actions / self.runs
 
     def usd(self, *services: str, counted: Counted | None = None) -> float:
         """Dollars per million actions."""
@@ -140,18 +148,17 @@ def measure(stack: stacks.Stack, name: str, scale: float) -> Measured:
         ids = list(pool.map(lambda _: stack.start(task)["id"], range(measured.runs)))
     submitted = int(time.time() * 1000)
     settle(stack)
+    worked = int(time.time() * 1000)
     measured.took_s = time.monotonic() - started - QUIET_S
     agent.send_signal(signal.SIGTERM)
     agent.wait(timeout=60)
+    settle(stack, delayed=True)
     with open(agent_log, errors="replace") as log:
         log.seek(logged_before)
         add_program(measured.work, log.readlines())
-    manager = stack.log_lines("process-manager", since)
-    add_program(measured.work, manager)
-    batches = add_lambda(measured.work, manager, "process-manager")
-    # An event source mapping receives a batch by one request and deletes it by one; no program sees that.
-    for operation in ("ReceiveMessage", "DeleteMessageBatch"):
-        measured.work.add(("SQS", f"{operation} (mapping)"), batches, batches)
+    # A start is held back for a minute. One that came while there was work is counted with the work.
+    add_manager(measured.work, stack.log_lines("process-manager", since, worked))
+    add_manager(measured.starts, stack.log_lines("process-manager", worked + 1))
     # Only the submissions: reading how the runs are doing is the test's own.
     coordinator = stack.log_lines("coordinator", since, submitted)
     add_program(measured.submission, coordinator)
@@ -165,18 +172,26 @@ def measure(stack: stacks.Stack, name: str, scale: float) -> Measured:
     return measured
 
 
+def add_manager(counted: Counted, lines: list[str]) -> None:
+    add_program(counted, lines)
+    batches = add_lambda(counted, lines, "process-manager")
+    # An event source mapping receives a batch by one request and deletes it by one; no program sees that.
+    for operation in ("ReceiveMessage", "DeleteMessageBatch"):
+        counted.add(("SQS", f"{operation} (mapping)"), batches, batches)
+
+
 def add_program(counted: Counted, lines: list[str]) -> None:
     counted.add_lines(lines)
     # CloudWatch Logs counts 26 bytes for each event beside its text.
     counted.add(("Logs", "bytes"), 0, sum(len(line.encode()) + 26 for line in lines))
 
 
-def settle(stack: stacks.Stack) -> None:
-    """Waits until nothing is under way for a while."""
+def settle(stack: stacks.Stack, delayed: bool = False) -> None:
+    """Waits until nothing is under way for a while; `delayed`: and nothing is held back either."""
     quiet_since = time.monotonic()
     until = time.monotonic() + 900
     while time.monotonic() < until:
-        if stack.depth("inbox") + stack.depth("claims") + stack.depth("pool-default") > 0:
+        if sum(stack.depth(queue, delayed) for queue in ("inbox", "claims", "pool-default")) > 0:
             quiet_since = time.monotonic()
         elif time.monotonic() - quiet_since > QUIET_S:
             return
@@ -266,7 +281,7 @@ def print_workload(measured: Measured) -> None:
           f"{measured.items} items a run, the largest {measured.largest_item:,} bytes")
     print("\n| of | service | operation | requests an action | units an action | $ per million actions |")
     print("|---|---|---|---|---|---|")
-    for of, counted in (("work", measured.work), ("submission", measured.submission)):
+    for of, counted in (("work", measured.work), ("submission", measured.submission), ("start", measured.starts)):
         for key in sorted(counted.units):
             requests, units = counted.requests[key] / actions, counted.units[key] / actions
             print(f"| {of} | {key[0]} | {key[1]} | {requests:.4f} | {units:.4f} | {units * price(key) * 1e6:.3f} |", flush=True)
@@ -285,6 +300,9 @@ def print_summary(measured: list[Measured]) -> None:
         cells = [*(f"{usd:.2f}" for usd in figures), f"**{sum(figures):.2f}**", *(f"{usd:.2f}" for usd in beside),
                  *(f"{usd:.2f}" for usd in others(it.name).values())]
         print(f"| {it.name} | " + " | ".join(cells) + " |")
+    for it in measured:
+        late = ". Some starts came while there was work, and are counted with it" if it.took_s + QUIET_S > HELD_BACK_S else ""
+        print(f"\n{it.name}: the creation of a million runs costs ${it.creation_usd():.2f}{late}.")
 
 
 if __name__ == "__main__":

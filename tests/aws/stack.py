@@ -201,9 +201,10 @@ class Stack:
             self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
         return [message["Body"] for message in got]
 
-    def depth(self, name: str) -> int:
-        """The messages of a queue, those that somebody holds included."""
+    def depth(self, name: str, delayed: bool = False) -> int:
+        """The messages of a queue, those that somebody holds included; `delayed`: those that are held back, too."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        names += ["ApproximateNumberOfMessagesDelayed"] * delayed
         got = self.sqs.get_queue_attributes(QueueUrl=self.queue(name), AttributeNames=names)["Attributes"]
         return sum(map(int, got.values()))
 

@@ -271,7 +271,7 @@ impl ProcessManager {
             AssertUnwindSafe(settled).catch_unwind().await.unwrap_or_else(|_| Err(PortError::panicked()))
         };
         match settled {
-            Ok((Settled::Decided { answers, .. }, effects)) => self.decided(group, from, &answers, effects).await,
+            Ok((Settled::Decided { answers }, effects)) => self.decided(group, from, &answers, effects).await,
             Ok((Settled::Unknown, _)) => match S::missing(&group.id, &group.inputs, self.age(group, from)) {
                 Missing::Awaited => None,
                 Missing::NeverWritten => Some(Effects::default()),

@@ -94,6 +94,11 @@ impl Subject for Run {
         effects
     }
 
+    /// Nearly every start message finds that its run has long begun: it costs the cheapest read.
+    fn is_beyond(&self, inputs: &[Given<Input>]) -> bool {
+        inputs.iter().all(|given| given.input == Input::Start && !given.repeated) && !self.needs_start_again()
+    }
+
     fn missing(_: &RunId, inputs: &[Given<Input>], age: Millis) -> Missing {
         let is_start = |given: &Given<Input>| given.input == Input::Start;
         if inputs.iter().any(is_start) && age < AWAITED_FOR {

@@ -20,8 +20,6 @@ const MAX_CONFLICTS: usize = 10;
 pub enum Settled<S: Subject> {
     /// They were decided.
     Decided {
-        /// The record as it is since.
-        record: Box<S>,
         /// One answer an input.
         answers: Vec<Answer<S::Refusal>>,
     },
@@ -48,8 +46,8 @@ pub async fn advance<S: Subject>(
 /// Folds the inputs into the record with one write; gives what is to be sent because of it. After `until` other processes
 /// may have the inputs; none: no other process ever has.
 ///
-/// The first look at the record may be an old one. A commit proves that it was not; where nothing is committed, the record
-/// is read again.
+/// The first look at the record may be an old one. A commit proves that it was not. Where nothing is committed, the record
+/// is read again, unless the inputs mean nothing to it whatever became of it since.
 pub(crate) async fn settle<S: Subject>(
     engine: &Engine,
     id: &S::Id,
@@ -71,11 +69,11 @@ pub(crate) async fn settle<S: Subject>(
             }
             let step = Step::of(&before, &context, inputs, now, has_written);
             match commit(engine, &before, &step).await {
-                Ok(committed) if committed || is_sure => {
+                Ok(committed) if committed || is_sure || before.is_beyond(inputs) => {
                     count(&step, committed);
                     before.observe(inputs, step.decided(), now);
-                    let (record, answers, effects) = step.settled(&context, inputs, now);
-                    return Ok((Settled::Decided { record: Box::new(record), answers }, effects));
+                    let (_, answers, effects) = step.settled(&context, inputs, now);
+                    return Ok((Settled::Decided { answers }, effects));
                 }
                 Ok(_) => {}
                 Err(error) if error.is_conflict() => {

@@ -105,6 +105,12 @@ pub trait Subject: Aggregate {
         now: Timestamp,
     ) -> Effects;
 
+    /// Whether these inputs mean nothing to this record, nor to any later state of it. Only then a record that may be an old
+    /// one answers them.
+    fn is_beyond(&self, _inputs: &[Given<Self::Input>]) -> bool {
+        false
+    }
+
     /// What becomes of inputs, the oldest of that age, whose record does not exist.
     fn missing(id: &Self::Id, inputs: &[Given<Self::Input>], age: Millis) -> Missing;
 
