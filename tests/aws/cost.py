@@ -262,7 +262,7 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="more or fewer runs")
     options = parser.parse_args()
     # Ten thousand messages take this machine longer to send than an invocation has on the local stack.
-    stack = stacks.Stack("default:0", ProcessManagerTimeout="60")
+    stack = stacks.Stack("default:0", ProcessManagerTimeout="120")
     measured = []
     try:
         for name in options.only:
