@@ -10,6 +10,8 @@ use windlass_domain::run::RunStatus;
 use windlass_embedded::OpenError;
 use windlass_host::HostError;
 
+use crate::terminal;
+
 /// The exit codes beside 0. Every command uses these, and no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -94,7 +96,8 @@ impl Failure {
 
     /// Tells it on standard error and gives the exit code. A closed pipe is no failure worth words.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
-        let text = if json { format!("{}\n", self.to_json()) } else { self.to_text() };
+        let text =
+            if json { terminal::escaped(&format!("{}\n", self.to_json())) } else { terminal::shown(&self.to_text()) };
         drop(io::stderr().write_all(text.as_bytes()));
         self.0.exit.into()
     }

@@ -108,7 +108,7 @@ impl Manner {
     pub(crate) fn suiting(json: bool) -> Self {
         if json {
             Self::JsonLines
-        } else if console::user_attended() {
+        } else if render::can_draw() {
             Self::Tree
         } else {
             Self::Lines

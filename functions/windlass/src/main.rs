@@ -14,6 +14,7 @@ mod render;
 mod run_ref;
 mod sign_in;
 mod signals;
+mod terminal;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
 fn main() -> ExitCode {
+    render::settle_colours();
     let args = match args::Args::try_parse() {
         Ok(args) => args,
         Err(error) => return refuse(&error),

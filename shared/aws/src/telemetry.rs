@@ -45,6 +45,7 @@ pub fn set_up(program: &'static str) -> Figures {
         .with_current_span(true)
         .with_span_list(false)
         .with_writer(io::stdout)
+        .log_internal_errors(false)
         .with_filter(filter);
     let counted = figures.clone().with_filter(FilterFn::new(figures::is_figure));
     // A test that has already set its own subscriber keeps it.

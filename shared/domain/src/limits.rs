@@ -17,6 +17,8 @@ pub const MAX_NEEDS: usize = 10_000;
 pub const MAX_LABELS: usize = 32;
 /// Characters of a label's key or value.
 pub const MAX_LABEL_BYTES: usize = 256;
+/// Keys and values of a definition, those of its aliases apart. Each takes some 100 bytes of memory while it is read.
+pub const MAX_DEFINITION_VALUES: usize = 600_000;
 /// Nested sequences and mappings in a definition.
 pub const MAX_DEFINITION_DEPTH: usize = 64;
 /// Nodes that the aliases of one definition may stand for, all together.

@@ -2,8 +2,12 @@
 
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 
+/// What some systems put before a text in UTF-8. It is no part of the text.
+pub(crate) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The mark in place of a text's cut part.
 const ELLIPSIS: &str = "…";
+/// Less of an output says nothing.
+const MIN_TAIL_BYTES: usize = 64;
 
 /// The beginning of a stream of bytes: as much as an output may have.
 #[derive(Debug, Default)]
@@ -65,6 +69,7 @@ impl Tail {
 /// Reads bytes of an unnamed format: JSON if all of them are JSON, null if there are none, otherwise a text.
 /// The text loses the line break at its end.
 pub(crate) fn json_or_text(bytes: &[u8]) -> serde_json::Value {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     if bytes.is_empty() {
         return serde_json::Value::Null;
     }
@@ -75,13 +80,13 @@ pub(crate) fn json_or_text(bytes: &[u8]) -> serde_json::Value {
     })
 }
 
-/// A failure's message: the failure, and the end of the work's output, cut at its front if it is too long.
+/// A failure's message: the failure, and the end of the work's output as far as there is room. Each is cut at its front.
 pub(crate) fn message_with_tail(what: &str, said: &str) -> String {
-    let what = cut_end(what, MAX_ERROR_MESSAGE_BYTES / 2);
-    if said.is_empty() {
+    let what = cut_front(what, MAX_ERROR_MESSAGE_BYTES);
+    let room = MAX_ERROR_MESSAGE_BYTES.saturating_sub(what.len() + 1);
+    if said.is_empty() || room < MIN_TAIL_BYTES {
         return what;
     }
-    let room = MAX_ERROR_MESSAGE_BYTES - what.len() - 1;
     format!("{what}\n{}", cut_front(said, room))
 }
 
@@ -145,6 +150,10 @@ mod tests {
             assert!(message.ends_with("ä€😀"));
             assert!(message_with_tail(&said, &said).len() <= MAX_ERROR_MESSAGE_BYTES);
         }
+        let long = "y".repeat(MAX_ERROR_MESSAGE_BYTES - 10);
+        assert_eq!(message_with_tail(&long, "said"), long);
+        let longer = format!("begin{long}{long}end");
+        assert!(message_with_tail(&longer, "said").ends_with("yend"));
         assert_eq!(message_with_tail("a", ""), "a");
         assert_eq!(message_with_tail("a", "b"), "a\nb");
     }
@@ -158,6 +167,9 @@ mod tests {
         check_value(b"", serde_json::Value::Null);
         check_value(b" {\"a\": [1]}\n", serde_json::json!({"a": [1]}));
         check_value(b"42\n", 42);
+        check_value(b"\xef\xbb\xbf{\"a\": 1}", serde_json::json!({"a": 1}));
+        check_value(b"\xef\xbb\xbf", serde_json::Value::Null);
+        check_value(b"\xef\xbb\xbfdone\r\n", "done");
         check_value(b"{\"a\":1}\n{\"a\":2}\n", "{\"a\":1}\n{\"a\":2}");
         check_value(b"done\n", "done");
         check_value(b"done\r\n", "done");

@@ -11,7 +11,7 @@ use crate::render::Ended;
 use crate::signals::EndSignals;
 
 pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
-    logging::set_up(args.log.log_format);
+    let _log = logging::set_up(args.log.log_format);
     let signals = EndSignals::listen()?;
     let data = data_dir(globals)?;
     if !data.exists() {

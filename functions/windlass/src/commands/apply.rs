@@ -25,7 +25,7 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) ->
     if !faulty.is_empty() {
         if !globals.json {
             for file in &faulty {
-                eprint!("{}", file.rendered());
+                render::print_error(&file.rendered());
             }
         }
         return Err(task_file::faulty(&faulty, args.files.files.len()).help("nothing was applied"));

@@ -14,7 +14,8 @@ pub(super) async fn run(globals: &Globals, args: &BenchArgs) -> Ended {
         .tempdir_in(&folder)
         .map_err(|error| Failure::usage(format!("failed to make a folder in {}: {error}", folder.display())))?;
     if on_memory(folder.path()) {
-        eprintln!("note: the folder is kept in memory, where nothing is durable: name one on a disk with --folder");
+        let note = "note: the folder is kept in memory, where nothing is durable: name one on a disk with --folder\n";
+        render::print_error(note);
     }
     let runs = args.runs.map_or(args.workload.default_runs(), |runs| runs as usize);
     let report = bench::run(args.workload, runs, folder.path())

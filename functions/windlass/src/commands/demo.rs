@@ -53,7 +53,7 @@ async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Fa
     heading("One of them, run: it counts four log files in parallel, joins the counts and ranks the pages");
     let task = TaskName::new(SHOWN).map_err(|error| Failure::usage(error.to_string()))?;
     let started = client.start_run(&task, Some(&json!({ "lines": LINES })), None, std::time::Duration::ZERO).await?;
-    let manner = if console::user_attended() { Manner::Tree } else { Manner::Silent };
+    let manner = if render::can_draw() { Manner::Tree } else { Manner::Silent };
     let view = follow(&client, started.id, manner, Some(LONGEST)).await?;
     if manner == Manner::Silent {
         show::print_tree(&client, &view, false).await;

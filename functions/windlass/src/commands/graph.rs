@@ -20,7 +20,7 @@ pub(super) async fn run(globals: &Globals, args: &GraphArgs) -> Ended {
             Ok(definition) => definition,
             Err(file) => {
                 if !globals.json {
-                    eprint!("{}", file.rendered());
+                    render::print_error(&file.rendered());
                 }
                 return Err(task_file::faulty(&[file], 1));
             }

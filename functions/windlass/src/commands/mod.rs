@@ -19,6 +19,8 @@ mod tasks;
 mod validate;
 mod watch;
 
+use std::time::Duration;
+
 use tokio::runtime::{Builder, Runtime};
 
 use crate::args::{Args, Command, Globals, Request};
@@ -35,8 +37,8 @@ pub(crate) fn run(args: Args) -> Ended {
         Command::Completions(args) => Ok(manual::completions(&args)),
         Command::Man(args) => manual::run(&args),
         Command::Demo => threads()?.block_on(demo::run(globals)),
-        Command::Serve(args) => threads()?.block_on(serve::run(globals, args)),
-        Command::Agent(args) => threads()?.block_on(agent::run(globals, args)),
+        Command::Serve(args) => to_its_end(serve::run(globals, args)),
+        Command::Agent(args) => to_its_end(agent::run(globals, args)),
         Command::Bench(args) => threads()?.block_on(bench::run(globals, &args)),
         Command::ExecGuard => Ok(windlass_facade::run_guard()),
         Command::Graph(args) => one_thread()?.block_on(graph::run(globals, &args)),
@@ -74,6 +76,15 @@ fn one_thread() -> Result<Runtime, Failure> {
 
 fn threads() -> Result<Runtime, Failure> {
     Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+/// Runs a program that lasts. At its end it waits a moment for threads that read or write files, and no longer: the disk of
+/// one of them may never answer.
+fn to_its_end(program: impl Future<Output = Ended>) -> Ended {
+    let runtime = threads()?;
+    let ended = runtime.block_on(program);
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 fn no_runtime(error: &std::io::Error) -> Failure {

@@ -82,7 +82,8 @@ fn read_input(argument: &str) -> Result<Value, Failure> {
             read_bounded(file, path)?
         }
     };
-    serde_json::from_str(&text).map_err(|error| {
+    // Some systems put a byte order mark before a text.
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
         Failure::usage(format!("the input is not JSON: {error}"))
             .help("write it as JSON, such as --input '{\"day\": \"2026-03-01\"}', or name a file: --input @input.json")
     })
@@ -105,6 +106,7 @@ mod tests {
 
     #[test]
     fn input_is_json_or_a_file_of_it() {
+        assert_eq!(read_input("\u{feff}[1]").expect("JSON"), json!([1]));
         assert_eq!(read_input(r#"{"day": 1}"#).expect("JSON"), json!({ "day": 1 }));
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("input.json");

@@ -12,14 +12,14 @@ use crate::render::{self, Ended};
 use crate::signals::EndSignals;
 
 pub(super) async fn run(globals: &Globals, args: ServeArgs) -> Ended {
-    logging::set_up(args.log.log_format);
+    let _log = logging::set_up(args.log.log_format);
     let data = data_dir(globals)?;
     let mut signals = EndSignals::listen()?;
     let mut host = host_of(Host::builder(&data), args).start().await?;
     if globals.json {
-        render::print_json_line(&json!({ "url": host.url(), "data": data }));
+        render::print_json_line_if_possible(&json!({ "url": host.url(), "data": data }));
     } else {
-        render::print(&format!("windlass host at {}, data in {}\n", host.url(), data.display()));
+        render::print_if_possible(&format!("windlass host at {}, data in {}\n", host.url(), data.display()));
     }
     let slots: Vec<String> = host.pools().iter().map(|(pool, slots)| format!("{pool}={slots}")).collect();
     tracing::info!(url = host.url(), pools = slots.join(","), "the host is ready");

@@ -10,8 +10,8 @@ use windlass_domain::time::Timestamp;
 use crate::args::{DeleteArgs, Globals, TasksArgs};
 use crate::client::{Client, TaskView};
 use crate::render::table::Table;
-use crate::render::tree::printable;
 use crate::render::{self, Ended, span};
+use crate::terminal::printable;
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &TasksArgs) -> Ended {
     if let Some(task) = &args.task {
@@ -64,7 +64,7 @@ fn described(task: &TaskView) -> String {
     let mut lines =
         vec![format!("{} {}", style(&task.task).bold(), style(format!("v{} · {updated}", task.version)).dim())];
     lines.extend(task.description.as_ref().map(|description| printable(description)));
-    lines.extend(task.labels.iter().map(|(key, value)| format!("label     {key}: {value}")));
+    lines.extend(task.labels.iter().map(|(key, value)| format!("label     {}: {}", printable(key), printable(value))));
     if task.schedule.is_some() {
         lines.push(format!("schedule  {}", schedule_of(task)));
         for (at, due) in task.next_due.iter().enumerate() {

@@ -27,7 +27,7 @@ pub(super) fn run(globals: &Globals, args: &FilesArgs) -> Ended {
             Err(file) => {
                 list.push(file.to_json());
                 if !globals.json {
-                    eprint!("{}", file.rendered());
+                    render::print_error(&file.rendered());
                 }
                 faulty.push(file);
             }

@@ -4,7 +4,7 @@ use console::style;
 use serde_json::Value;
 use windlass_contract::event::PublicEvent;
 
-use super::tree::printable;
+use crate::terminal::printable;
 
 const TYPE_COLUMN: usize = 18;
 

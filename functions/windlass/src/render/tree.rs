@@ -11,6 +11,7 @@ use windlass_domain::time::{Millis, Timestamp};
 use super::outline::{Outline, OutlineAction, Row, What};
 use super::span;
 use super::status::{action_sign, action_text, run_word};
+use crate::terminal::printable;
 
 const MAX_NAME_COLUMN: usize = 44;
 const DURATION_COLUMN: usize = 8;
@@ -249,11 +250,6 @@ fn error_text(error: &ErrorInfo) -> String {
 /// The first line of a text, without anything that could steer the terminal.
 fn first_line(text: &str) -> String {
     printable(text.trim().lines().next().unwrap_or_default())
-}
-
-/// A text without anything that could steer the terminal: programs' output and messages are not ours.
-pub(crate) fn printable(text: &str) -> String {
-    console::strip_ansi_codes(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -67,19 +67,30 @@ impl fmt::Debug for InputSchema {
     }
 }
 
-/// Checks a run's input against the schema of its task, if it has one, and fills in the schema's defaults.
+/// Checks a run's input against the schema of its task, if it has one, and fills in the schema's defaults. Null is no input,
+/// which is an empty mapping, unless the task takes null and no mapping.
 pub(super) fn check(schema: Option<&InputSchema>, input: Value) -> Result<Value, InputFaults> {
     check_size(&input)?;
     let Some(schema) = schema else {
         return Ok(if input.is_null() { Value::Object(Map::new()) } else { input });
     };
-    let mut input =
-        if input.is_null() && !schema.validator.is_valid(&input) { Value::Object(Map::new()) } else { input };
+    let is_absent = input.is_null();
+    let mut input = if is_absent { Value::Object(Map::new()) } else { input };
     fill(&schema.schema, &schema.schema, &mut input, MAX_DEFINITION_DEPTH);
     check_size(&input)?;
-    let faults: Vec<InputFault> =
-        schema.validator.iter_errors(&input).take(MAX_FAULTS).flat_map(|error| in_words(&error)).collect();
-    if faults.is_empty() { Ok(input) } else { Err(InputFaults { faults }) }
+    let errors: Vec<_> = schema.validator.iter_errors(&input).take(MAX_FAULTS).collect();
+    if errors.is_empty() {
+        return Ok(input);
+    }
+    // A task that takes no mapping, but null.
+    if is_absent && errors.iter().any(is_of_type_at_root) && schema.validator.is_valid(&Value::Null) {
+        return Ok(Value::Null);
+    }
+    Err(InputFaults { faults: errors.iter().flat_map(in_words).collect() })
+}
+
+fn is_of_type_at_root(error: &jsonschema::ValidationError<'_>) -> bool {
+    matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str().is_empty()
 }
 
 fn check_size(input: &Value) -> Result<(), InputFaults> {

@@ -9,7 +9,7 @@ use super::code;
 use super::fault::Fault;
 use super::place::Place;
 use super::tree::{Content, Entry, Node};
-use crate::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPTH};
+use crate::limits::{MAX_ALIASED_NODES, MAX_DEFINITION_BYTES, MAX_DEFINITION_DEPTH, MAX_DEFINITION_VALUES};
 
 /// A tree that could be read, and the faults that did not prevent it.
 pub(super) struct Parsed {
@@ -69,6 +69,8 @@ struct Builder<'t> {
     text: &'t str,
     open: Vec<Open>,
     anchors: BTreeMap<usize, (Node, usize, usize)>,
+    /// Keys and values that were read; what aliases stand for is counted apart.
+    values: usize,
     aliased: usize,
     aliased_bytes: usize,
     root: Option<Node>,
@@ -81,6 +83,7 @@ impl<'t> Builder<'t> {
             text,
             open: Vec::new(),
             anchors: BTreeMap::new(),
+            values: 0,
             aliased: 0,
             aliased_bytes: 0,
             root: None,
@@ -179,12 +182,12 @@ impl<'t> Builder<'t> {
         self.close(node, anchor, weight)
     }
 
-    /// A collection is shown by its first line alone.
+    /// A collection is shown by its first line alone. Nothing beyond its place is looked at: the whole text may be one line.
     fn first_line(&self, place: Place) -> Place {
         let rest = self.text.get(place.offset..).unwrap_or_default();
-        let line = rest.lines().next().unwrap_or_default().trim_end().len();
         let first = rest.chars().next().map_or(0, char::len_utf8);
-        Place { len: line.min(place.len.max(first)), ..place }
+        let shown = rest.get(..place.len.max(first)).unwrap_or(rest);
+        Place { len: shown.lines().next().unwrap_or_default().trim_end().len(), ..place }
     }
 
     fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Found> {
@@ -222,6 +225,11 @@ impl<'t> Builder<'t> {
 
     /// Puts a whole node into the collection that is open, as an item, a key or a value.
     fn put(&mut self, node: Node) -> Result<(), Found> {
+        self.values += 1;
+        if self.values > MAX_DEFINITION_VALUES {
+            let message = format!("the definition has more than {MAX_DEFINITION_VALUES} keys and values up to here");
+            return Err(fault(code::TOO_LARGE, node.place, message));
+        }
         match self.open.last_mut() {
             None => self.root = Some(node),
             Some(Open::Sequence { items, .. }) => items.push(node),

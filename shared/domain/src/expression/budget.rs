@@ -20,13 +20,12 @@ use crate::limits::MAX_EXPRESSION_WORK;
 
 const ITEMS: &str = "@items";
 const CHARGE: &str = "@charge";
+/// Stands for `matches` ([`super::patterns`]).
+pub(super) const MATCHES: &str = "@matches";
 /// Bytes that are copied or compared in the time of one step of an evaluation, and many more.
 const BYTES_A_STEP: u64 = 16;
 /// Values that are copied in the time of one step.
 const COPIES_A_STEP: u64 = 8;
-/// What compiling a regular expression costs for each of its bytes, at least.
-const REGEX_COST: u64 = 250;
-const REGEX: &str = "@regex";
 
 /// The expression, with the calls that bound its work.
 pub(super) fn instrument(mut expr: IdedExpr) -> IdedExpr {
@@ -120,14 +119,13 @@ fn rewrite_call(call: &mut CallExpr) {
     if free.contains(&call.func_name.as_str()) {
         return;
     }
-    let regex = call.func_name == "matches";
-    if let Some(target) = &mut call.target {
-        wrap(target, CHARGE);
+    if call.func_name == "matches" {
+        // Both `text.matches(pattern)` and `matches(text, pattern)`.
+        call.args.splice(0..0, call.target.take().map(|target| *target));
+        MATCHES.clone_into(&mut call.func_name);
     }
-    let last = call.args.len().saturating_sub(1);
-    for (at, arg) in call.args.iter_mut().enumerate() {
-        wrap(arg, if regex && at == last { REGEX } else { CHARGE });
-    }
+    call.target.iter_mut().for_each(|target| wrap(target, CHARGE));
+    call.args.iter_mut().for_each(|arg| wrap(arg, CHARGE));
 }
 
 fn wrap(expr: &mut IdedExpr, function: &str) {
@@ -141,7 +139,8 @@ fn wrap(expr: &mut IdedExpr, function: &str) {
 #[derive(Debug)]
 pub struct Budget(Arc<AtomicU64>);
 
-type Function =
+/// A function of expressions.
+pub(super) type Function =
     Box<dyn for<'c, 'v> Fn(&mut FunctionContext<'c, 'v>) -> Result<CowVal<'c, 'v>, ExecutionError> + Send + Sync>;
 
 impl Default for Budget {
@@ -173,19 +172,17 @@ impl Budget {
 
     /// Adds the functions that count to a context.
     pub(super) fn install(&self, context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationError> {
-        for (name, factor) in [(CHARGE, 1), (REGEX, REGEX_COST)] {
-            let own = Self(Arc::clone(&self.0));
-            let charge: Function = Box::new(move |call| {
-                let value = argument(call)?;
-                own.spend(&value, factor)?;
-                Ok(value)
-            });
-            context.add_function(name, charge)?;
-        }
-        let own = Self(Arc::clone(&self.0));
+        let own = self.share();
+        let charge: Function = Box::new(move |call| {
+            let value = argument(call)?;
+            own.spend(&value)?;
+            Ok(value)
+        });
+        context.add_function(CHARGE, charge)?;
+        let own = self.share();
         let items: Function = Box::new(move |call| {
             let value = argument(call)?;
-            own.spend(&value, 1)?;
+            own.spend(&value)?;
             Ok(sorted_keys(&value).unwrap_or(value))
         });
         context.add_function(ITEMS, items)
@@ -199,8 +196,18 @@ impl Budget {
         self.0.store(self.left().saturating_sub(cost), Ordering::Relaxed);
     }
 
-    fn spend(&self, value: &CowVal<'_, '_>, factor: u64) -> Result<(), ExecutionError> {
-        self.take(size(value.as_ref(), self.left()).saturating_mul(factor));
+    /// The same budget, for a function that outlives the borrow.
+    pub(super) fn share(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+
+    fn spend(&self, value: &CowVal<'_, '_>) -> Result<(), ExecutionError> {
+        self.charge(size(value.as_ref(), self.left()))
+    }
+
+    /// Takes so many steps; an error if nothing is left.
+    pub(super) fn charge(&self, cost: u64) -> Result<(), ExecutionError> {
+        self.take(cost);
         if self.left() == 0 { Err(ExecutionError::InternalError("too much work".to_owned())) } else { Ok(()) }
     }
 }

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::error::{ExpressionError, code};
-use super::evaluate::{Program, Steps};
+use super::evaluate::Program;
+use super::path::Steps;
 use super::scope::Scope;
-use super::{references, scan};
+use super::{patterns, references, scan};
 
 /// A compiled expression.
 #[derive(Clone)]
@@ -51,6 +52,7 @@ impl Expression {
         } else {
             let ast = scan::parse(source)?;
             let actions = references::find(&ast, source)?;
+            patterns::check(&ast, source)?;
             Compiled { form: Form::Program(Program::new(ast)), actions }
         };
         Ok(Self { source: Arc::from(source), compiled: Arc::new(compiled) })

@@ -39,6 +39,15 @@ impl ExpressionError {
         Self { code, message: message.into(), offset: Some(offset) }
     }
 
+    /// The same error, with the text of the expression that has no value.
+    pub(super) fn of(self, source: &str) -> Self {
+        const MOST: usize = 100;
+        let source = source.trim();
+        let cut = source.floor_char_boundary(MOST);
+        let more = if cut < source.len() { "..." } else { "" };
+        Self { message: format!("{}, in `{}{more}`", self.message, &source[..cut]), ..self }
+    }
+
     /// The same error, told from the start of a text in which the expression stands at an offset.
     pub(super) fn inside(self, offset: usize) -> Self {
         Self { offset: Some(self.offset.unwrap_or(0) + offset), ..self }

@@ -8,6 +8,8 @@ mod compiled;
 mod convert;
 mod error;
 mod evaluate;
+mod path;
+mod patterns;
 mod references;
 mod scan;
 mod scope;

@@ -140,7 +140,7 @@ impl<'a> Search<'a> {
     }
 
     fn function(&self, name: &str) -> Result<(), ExpressionError> {
-        let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+        let operator = !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if operator || FUNCTIONS.contains(&name) {
             return Ok(());
         }

@@ -42,7 +42,7 @@ impl Scan<'_> {
             let start = self.at;
             self.at += 1;
             match byte {
-                b'"' | b'\'' => self.skip_string(start, byte),
+                b'"' | b'\'' => self.at = end_of_string(self.source, start),
                 b'/' if self.peek() == Some(b'/') => self.skip_line(),
                 b'(' | b'[' | b'{' => self.open(start)?,
                 b')' | b']' | b'}' => self.close(),
@@ -114,23 +114,25 @@ impl Scan<'_> {
             self.at += 1;
         }
     }
+}
 
-    /// Skips to the end of a string, raw or not, in one or three quotes. One without an end is the parser's to tell.
-    fn skip_string(&mut self, start: usize, quote: u8) {
-        let before = |back: usize| start.checked_sub(back).and_then(|at| self.source.get(at)).copied();
-        let raw = matches!(before(1), Some(b'r' | b'R'))
-            || (matches!(before(1), Some(b'b' | b'B')) && matches!(before(2), Some(b'r' | b'R')));
-        let triple = self.source[self.at..].starts_with(&[quote, quote]);
-        let end: &[u8] = if triple { &[quote, quote, quote] } else { &[quote] };
-        self.at += if triple { 2 } else { 0 };
-        while let Some(&byte) = self.source.get(self.at) {
-            if self.source[self.at..].starts_with(end) {
-                self.at += end.len();
-                return;
-            }
-            self.at += if byte == b'\\' && !raw { 2 } else { 1 };
+/// The byte after a string, raw or not, in one or three quotes, whose first quote stands at `start`. One without an end
+/// ends with the text: that is for the parser to tell.
+pub(super) fn end_of_string(source: &[u8], start: usize) -> usize {
+    let quote = source[start];
+    let before = |back: usize| start.checked_sub(back).and_then(|at| source.get(at)).copied();
+    let raw = matches!(before(1), Some(b'r' | b'R'))
+        || (matches!(before(1), Some(b'b' | b'B')) && matches!(before(2), Some(b'r' | b'R')));
+    let quotes = if source[start..].starts_with(&[quote; 3]) { 3 } else { 1 };
+    let end = &[quote; 3][..quotes];
+    let mut at = start + quotes;
+    while let Some(&byte) = source.get(at) {
+        if source[at..].starts_with(end) {
+            return at + quotes;
         }
+        at += if byte == b'\\' && !raw { 2 } else { 1 };
     }
+    source.len()
 }
 
 /// Parses what [`check`] has let pass.

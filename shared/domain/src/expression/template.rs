@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::compiled::Expression;
 use super::convert::as_text;
 use super::error::{ExpressionError, code};
+use super::scan;
 use super::scope::Scope;
 use crate::limits::MAX_OUTPUT_BYTES;
 
@@ -204,17 +205,17 @@ fn split(text: &str) -> Result<Vec<Part>, ExpressionError> {
 fn end_of_hole(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let mut braces = 0_usize;
-    let mut quote = None;
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        match (quote, byte) {
-            (Some(_), b'\\') => at += 1,
-            (Some(open), _) => quote = (open != byte).then_some(open),
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (None, b'{') => braces += 1,
-            (None, b'}') if braces > 0 => braces -= 1,
-            (None, b'}') if bytes.get(at + 1) == Some(&b'}') => return Some(at),
-            (None, _) => {}
+        match byte {
+            b'"' | b'\'' => {
+                at = scan::end_of_string(bytes, at);
+                continue;
+            }
+            b'{' => braces += 1,
+            b'}' if braces > 0 => braces -= 1,
+            b'}' if bytes.get(at + 1) == Some(&b'}') => return Some(at),
+            _ => {}
         }
         at += 1;
     }

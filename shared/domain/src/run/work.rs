@@ -154,13 +154,9 @@ fn scope(definition: &Definition, run: &Run, names: &BTreeSet<String>) -> Scope 
     about.insert("version".into(), run.version.into());
     about.insert("labels".into(), json!(definition.labels));
     about.insert("submitted_at".into(), run.submitted_at.to_string().into());
-    about.insert(
-        "nominal_time".into(),
-        match &run.origin {
-            Origin::Request => Value::Null,
-            Origin::Schedule { nominal } => nominal.to_string().into(),
-        },
-    );
+    if let Origin::Schedule { nominal } = &run.origin {
+        about.insert("nominal_time".into(), nominal.to_string().into());
+    }
     let actions = names.iter().filter_map(seen).collect();
     let scope = Scope { input: run.input.clone(), run: about.into(), actions, ..Scope::default() };
     let values = [&scope.input, &scope.run].into_iter().chain(scope.actions.values());

@@ -28,6 +28,8 @@ fn too_large_or_deep_definition_is_refused() {
     check_refused(&"{a: ".repeat(500_000), "WL0102");
     check_refused(&"- ".repeat(1_000_000), "WL0102");
     check_refused(&"? ".repeat(1_000_000), "WL0102");
+    check_refused(&format!("input: [{}1]", "1,".repeat(limits::MAX_DEFINITION_VALUES)), "WL0102");
+    check_refused(&format!("input: {{{}}}", "a: b,".repeat(limits::MAX_DEFINITION_VALUES / 2)), "WL0102");
     let mut indented = String::new();
     for level in 0..1000 {
         writeln!(indented, "{}a:", " ".repeat(level)).unwrap();

@@ -129,7 +129,50 @@ fn errors_say_what_does_not_fit() {
         ("1u - 2u", "`-` gives a number that is too large"),
     ] {
         let error = Expression::parse(source).unwrap().evaluate(&scope()).expect_err(source);
-        assert_eq!((error.code, error.message.as_str()), ("WL0208", message), "{source}");
+        let message = format!("{message}, in `{source}`");
+        assert_eq!((error.code, error.message), ("WL0208", message), "{source}");
+    }
+    let long = format!("1 / 0 == {}1", "1 + ".repeat(30));
+    let error = Expression::parse(&long).unwrap().evaluate(&scope()).unwrap_err();
+    assert_eq!(error.message, format!("division by zero, in `{}...`", &long[..100]));
+}
+
+/// A path that leads nowhere is named, wherever it stands in an expression. It is no error where its value is not needed.
+#[test]
+fn null_inside_an_expression_is_named() {
+    let actions = [("gen".to_owned(), json!({ "status": "skipped", "output": null }))].into_iter().collect();
+    let scope = Scope { input: json!({ "l": [1] }), actions, ..Scope::default() };
+    let value = |source: &str| Expression::parse(source).unwrap().evaluate(&scope);
+    for source in [
+        "actions.gen.output.out == 'x'",
+        "['a'].all(name, actions['gen'].output.out == name)",
+        "{'k': size(actions.gen.output.out)}",
+        "has(actions.gen.output.out.x)",
+    ] {
+        let is_null = "`actions.gen.output` is null, not a mapping: it has no key `out`";
+        assert_eq!(value(source).unwrap_err().message, format!("{is_null}, in `{source}`"));
+    }
+    for source in [
+        "actions.gen.output != null && actions.gen.output.out == 'x'",
+        "has(input.day) ? input.day.x : false",
+        "false && input.l[7] == 1",
+        "[{'x': false}].exists(input, input.x)",
+    ] {
+        assert_eq!(value(source), Ok(json!(false)), "{source}");
+    }
+}
+
+#[test]
+fn strings_in_a_hole_end_where_cel_says() {
+    let scope = Scope { input: json!({ "p": "C:\\x" }), ..Scope::default() };
+    for (text, expected) in [
+        (r#"${{ input.p.contains(r"\") ? "windows" : "unix" }}"#, json!("windows")),
+        (r#"${{ """a"b}}""" }}"#, json!("a\"b}}")),
+        (r"${{ '''it's }}''' }}", json!("it's }}")),
+        (r#"${{ "\"}}" + R'\' }}"#, json!("\"}}\\")),
+        (r#"<${{ "" + '' }}>"#, json!("<>")),
+    ] {
+        assert_eq!(Template::parse_text(text).unwrap().render(&scope), Ok(expected), "{text}");
     }
 }
 
@@ -138,6 +181,8 @@ fn reference_out_of_sight_is_refused() {
     check_error("inputs.day", "WL0204", "did you mean `input`");
     check_error("env.HOME", "WL0204", "`env` is not known");
     check_error("now()", "WL0204", "no function `now`");
+    check_error("__now()", "WL0204", "no function `__now`");
+    check_error("_x() + 1", "WL0204", "no function `_x`");
     check_error("timestamp('2026-01-01T00:00:00Z')", "WL0204", "no function `timestamp`");
     check_error("actions", "WL0205", "which action");
     check_error("actions[input.day].output", "WL0205", "which action");

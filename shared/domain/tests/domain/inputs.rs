@@ -56,7 +56,12 @@ fn no_input_is_an_empty_one() {
         &json!(null),
         &json!({"day": "today"}),
     );
+    check(&json!({"properties": {"day": {"default": "today"}}}), &json!(null), &json!({"day": "today"}));
+    check(&json!({"type": ["null", "object"]}), &json!(null), &json!({}));
+    check(&json!({"description": "anything"}), &json!(null), &json!({}));
+    check_refused(&json!({"required": ["day"]}), &json!(null), &["the input: the key `day` is missing [WL0210]"]);
     check(&json!({"type": ["null", "string"]}), &json!(null), &json!(null));
+    check(&json!({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}), &json!(null), &json!(null));
     let bare = Definition::from_text("task: t\nactions: { a: { exec: [a] } }").unwrap();
     assert_eq!(bare.check_input(json!(null)).unwrap(), json!({}));
     assert_eq!(bare.check_input(json!([1])).unwrap(), json!([1]));

@@ -62,8 +62,11 @@ fn error_names_the_reachable_part_of_path() {
     check_error("input.list[123456789]", "WL0208", "`input.list` has 3 entries, and none of index 123456789");
     check_error("input.list[0].x", "WL0208", "`input.list[0]` is a number, not a mapping: it has no key `x`");
     check_error("actions['x-y'].error", "WL0208", "`actions[\"x-y\"]` has no key `error`");
-    check_error("input.list[1234567890]", "WL0208", "the list has no entry of that index");
-    check_error("input.list[12345678901]", "WL0208", "the list has no entry of that index");
+    for index in ["1234567890", "12345678901"] {
+        let path = format!("input.list[{index}]");
+        let message = format!("`input.list` has 3 entries, and none of index {index}, in `{path}`");
+        check_error(&path, "WL0208", &message);
+    }
 }
 
 /// A word is near a name if it is at most two letters from it, and those are less than half of it.

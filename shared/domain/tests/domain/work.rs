@@ -53,13 +53,43 @@ fn arguments_of_every_call_count() {
     check(&each_size_of(300), &json!(true));
 }
 
-/// Compiling a regular expression is more than reading it.
+fn spent(source: &str) -> u64 {
+    let scope = scope();
+    // Whether it has a value does not matter here.
+    drop(Expression::parse(source).unwrap().evaluate(&scope));
+    scope.budget.spent()
+}
+
+/// A pattern is compiled once in an evaluation. What it costs then depends on its states, and on the texts.
 #[test]
-fn regular_expression_costs_more_than_its_text() {
-    check_refused("input.l.all(a, 'x'.matches('x+y?'))", "visit or make more than");
-    check_refused("input.l.all(a, matches('x', 'x+y?'))", "visit or make more than");
-    check("input.l.all(a, 'x+y?'.contains('x'))", &json!(true));
-    check("'x'.matches('x+y?') && input.s.matches('x')", &json!(true));
+fn pattern_costs_its_states_and_its_texts() {
+    check("input.l.all(a, 'x'.matches('x+y?'))", &json!(true));
+    check("input.l.all(a, matches('x', 'x+y?'))", &json!(true));
+    check("input.s.matches('x')", &json!(true));
+    check("'2026-11-30'.matches('^[0-9]{4}-\\\\d{2}-\\\\d{2}$')", &json!(true));
+    check_refused("input.l.all(a, 'x'.matches('x+' + string(a)) || true)", "visit or make more than");
+    check_refused("input.l.all(a, input.s.matches('x$'))", "visit or make more than");
+    let dear = r"'\\pL{5}'";
+    assert!(spent(&format!("'x'.matches({dear})")) > 20 * spent("'x'.matches('x')"));
+    assert!(spent(&format!("[1, 2, 3].all(a, 'x'.matches({dear}))")) < 2 * spent(&format!("'x'.matches({dear})")));
+}
+
+/// What takes longer than the time that the budget stands for.
+#[test]
+fn pattern_without_bound_is_refused() {
+    let refused = |pattern: &str, words: &str| {
+        let scope = Scope { input: json!({ "p": pattern }), ..Scope::default() };
+        let error = Expression::parse("'x'.matches(input.p)").unwrap().evaluate(&scope).expect_err(pattern);
+        assert!(error.message.contains(words), "{pattern}: {error}");
+        let error = Expression::parse(&format!("'x'.matches(r'{pattern}')")).expect_err(pattern);
+        assert!(error.message.contains(words) && error.offset == Some(14), "{pattern}: {error:?}");
+    };
+    for repeated in [r"\pL{200}", r"(?:[\pL\d]{20}){10}", r"(?i)(?:\w{30}){30}", r"(?:(?:a{100}){100}){100}"] {
+        refused(repeated, "too many states");
+    }
+    refused(&"x".repeat(1001), "the pattern has 1001 bytes; at most 1000 are allowed");
+    refused("(x", "the pattern can not be read: unclosed group");
+    refused(&format!("{}x{}", "(".repeat(60), ")".repeat(60)), "the pattern can not be read: exceed");
 }
 
 #[test]
@@ -103,7 +133,7 @@ fn the_values_of_a_template_are_bounded_together() {
 /// The bound is that of a place, such as an action's `exec`, however many expressions stand there.
 #[test]
 fn expressions_in_one_place_share_their_bound() {
-    let large = Expression::parse("input.l.filter(a, a < 1200).all(a, 'x'.matches('x'))").unwrap();
+    let large = Expression::parse("input.l.filter(a, a < 100).all(a, size(input.l) > 0)").unwrap();
     let scope = scope();
     assert_eq!(large.evaluate(&scope), Ok(json!(true)));
     let spent = scope.budget.spent();

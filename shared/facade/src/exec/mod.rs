@@ -4,6 +4,7 @@
 //! attempt has ended, for any reason, no process of the group runs any more.
 
 mod environment;
+mod file;
 mod guard;
 mod process;
 mod progress;

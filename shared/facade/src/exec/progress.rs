@@ -1,15 +1,15 @@
 //! The progress file of a program: lines that it appends while it runs.
 
-use std::io::{self, SeekFrom};
+use std::io;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use windlass_domain::limits::MAX_PROGRESS_MESSAGE_BYTES;
 use windlass_domain::run::Progress;
 use windlass_engine::perform::AttemptControl;
 
+use super::file::{self, Part};
 use crate::bounded::cut_end;
 
 /// Bytes of the file that are read at once. Of a file that grows faster only the end is read: the newest line counts.
@@ -51,20 +51,15 @@ impl<'a> ProgressFile<'a> {
 
     /// The whole lines since the last time, no more than a window of them.
     async fn appended(&mut self) -> io::Result<Option<Vec<u8>>> {
-        let metadata = tokio::fs::metadata(&self.path).await?;
-        let length = metadata.len();
-        if length < self.offset {
-            // The program began the file again.
-            self.offset = 0;
-        }
-        if length == self.offset || !metadata.is_file() {
+        let known = self.offset;
+        // A file that became shorter was begun again.
+        let after = move |length: u64| if length < known { 0 } else { known };
+        let start =
+            move |length: u64| (length != known).then(|| after(length).max(length.saturating_sub(WINDOW_BYTES)));
+        let Some(Part { start, bytes, length }) = file::read(&self.path, WINDOW_BYTES, start).await? else {
             return Ok(None);
-        }
-        let start = self.offset.max(length.saturating_sub(WINDOW_BYTES));
-        let mut file = tokio::fs::File::open(&self.path).await?;
-        file.seek(SeekFrom::Start(start)).await?;
-        let mut bytes = Vec::new();
-        file.take(WINDOW_BYTES).read_to_end(&mut bytes).await?;
+        };
+        self.offset = after(length);
         let Some(last) = bytes.iter().rposition(|byte| *byte == b'\n') else {
             return Ok(None);
         };

@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
-use tokio::io::AsyncReadExt as _;
-use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
+use windlass_domain::limits::MAX_OUTPUT_BYTES;
+
+use super::file::{self, Part};
+use crate::bounded::BYTE_ORDER_MARK;
 
 /// How many folders the agent remembers, to remove them later.
 const MAX_LEFTOVERS: usize = 10_000;
+/// Bytes of `$WINDLASS_ERROR`: its kind counts, however long its message is.
+const MAX_ERROR_FILE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A folder that only the agent's user can open, gone with the attempt.
 pub(super) struct Scratch {
@@ -63,7 +67,7 @@ pub(super) enum Written {
     Bytes(Vec<u8>),
     /// More than may be.
     TooMuch,
-    /// The agent cannot read it: it is a folder, a pipe or a file without permission. Holds the reason.
+    /// The agent cannot read it: it is a folder, a pipe, a link or a file without permission. Holds the reason.
     Unreadable(String),
 }
 
@@ -101,9 +105,8 @@ impl Scratch {
         read(&self.output(), MAX_OUTPUT_BYTES).await
     }
 
-    /// Room for a message in JSON, whose escapes may be longer than their characters.
     pub(super) async fn read_error(&self) -> Written {
-        read(&self.error(), 8 * MAX_ERROR_MESSAGE_BYTES).await
+        read(&self.error(), MAX_ERROR_FILE_BYTES).await
     }
 
     /// Removes the folder without holding up the other attempts. A folder that is dropped instead is removed at once.
@@ -139,18 +142,21 @@ async fn read(path: &Path, most: usize) -> Written {
 }
 
 async fn try_read(path: &Path, most: usize) -> io::Result<Written> {
-    // Opening a named pipe would block the agent until another process opens it for writing.
-    if !tokio::fs::metadata(path).await?.is_file() {
-        return Ok(Written::Unreadable("it is not a regular file".to_owned()));
-    }
-    let mut bytes = Vec::new();
     let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    tokio::fs::File::open(path).await?.take(bound).read_to_end(&mut bytes).await?;
+    let Some(Part { bytes, .. }) = file::read(path, bound, |_| Some(0)).await? else { return Ok(Written::Nothing) };
     Ok(if bytes.len() > most {
         Written::TooMuch
     } else if bytes.trim_ascii().is_empty() {
         Written::Nothing
     } else {
-        Written::Bytes(bytes)
+        Written::Bytes(without_mark(bytes))
     })
+}
+
+/// The bytes without the byte order mark that some systems put before a text.
+fn without_mark(mut bytes: Vec<u8>) -> Vec<u8> {
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
+    bytes
 }

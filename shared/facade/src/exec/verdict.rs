@@ -63,8 +63,12 @@ pub(super) fn failure(work: &ExecWork, ended: &Ended, file: Written) -> ErrorInf
 }
 
 fn own_error(file: Written) -> OwnError {
-    let Written::Bytes(bytes) = file else {
-        return OwnError::default();
+    let unread = |why: String| OwnError { kind: None, message: Some(format!("the file $WINDLASS_ERROR {why}")) };
+    let bytes = match file {
+        Written::Bytes(bytes) => bytes,
+        Written::Nothing => return OwnError::default(),
+        Written::TooMuch => return unread("is too long to be read".to_owned()),
+        Written::Unreadable(why) => return unread(format!("can not be read: {why}")),
     };
     match serde_json::from_slice(&bytes) {
         Ok(own) => own,

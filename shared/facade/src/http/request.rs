@@ -1,13 +1,29 @@
 //! The request of an attempt.
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHORIZATION};
+use reqwest::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
 use reqwest::{Client, Method, Request, Url};
+use serde_json::Value;
 use windlass_domain::work::HttpWork;
 
 /// Who sent a request before answers it in the same way: draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The trace context: W3C Trace Context, section 3.2.
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+/// Headers that say how a request travels (RFC 9110, 7.6.1): an author's would not be true of what is sent.
+const OF_CONNECTION: [HeaderName; 9] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
 /// The names of headers for API keys, beside the standard ones.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// Texts shorter than this are not taken for secrets: their removal would garble any message.
@@ -44,7 +60,11 @@ pub(super) fn prepare(client: &Client, work: &HttpWork, ours: &Ours<'_>) -> Resu
         headers.insert(TRACEPARENT, value("traceparent", trace)?);
     }
     let mut secrets: Vec<_> = url.password().map(str::to_owned).into_iter().collect();
-    // A user and a password in the URL become a header here, which the author's own header replaces.
+    // A user and a password in the URL become a header of the request, which the author's own header replaces.
+    if is_empty(work.body.as_ref()) && matches!(method, Method::POST | Method::PUT | Method::PATCH) {
+        // RFC 9110, 8.6. Some servers refuse a request of these methods that says nothing of its length.
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
+    }
     let mut request = client.request(method, url);
     if let Some(body) = &work.body {
         let (content_type, bytes) = match body.as_str() {
@@ -58,6 +78,10 @@ pub(super) fn prepare(client: &Client, work: &HttpWork, ours: &Ours<'_>) -> Resu
     secrets.extend(secrets_in(request.headers()));
     secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
     Ok(Prepared { request, place, secrets })
+}
+
+fn is_empty(body: Option<&Value>) -> bool {
+    body.is_none_or(|body| body.as_str() == Some(""))
 }
 
 fn url(text: &str) -> Result<Url, String> {
@@ -83,6 +107,9 @@ fn headers(work: &HttpWork) -> Result<HeaderMap, String> {
     for (name, text) in &work.headers {
         let header =
             HeaderName::try_from(name).map_err(|_| format!("`{}` is not the name of a header", name.escape_debug()))?;
+        if OF_CONNECTION.contains(&header) {
+            return Err(format!("the header `{header}` is of the connection, which the agent makes: leave it out"));
+        }
         headers.insert(header, value(name, text)?);
     }
     Ok(headers)
@@ -146,7 +173,27 @@ mod tests {
         check_refused(&work("GET", "ftp://h/", &[]), "not with ftp:");
         check_refused(&work("GET", "file:///etc/passwd", &[]), "not with file:");
         check_refused(&work("GET", "http://h/", &[("a b", "x")]), "`a b` is not the name");
+        for name in ["Content-Length", "transfer-encoding", "Connection", "Upgrade", "Keep-Alive", "TE"] {
+            check_refused(&work("POST", "http://h/", &[(name, "5")]), "is of the connection");
+        }
         check_refused(&work("GET", "http://h/", &[("Authorization", "s3cret\r\nX: y")]), "`Authorization`");
+    }
+
+    #[test]
+    fn request_without_a_body_says_so() {
+        for (method, body, length) in [
+            ("POST", None, Some("0")),
+            ("PUT", Some(""), Some("0")),
+            ("PATCH", None, Some("0")),
+            ("POST", Some("x"), None),
+            ("GET", None, None),
+            ("DELETE", Some(""), None),
+        ] {
+            let work = HttpWork { body: body.map(Value::from), ..work(method, "http://h/", &[]) };
+            let request = prepare(&client(), &work, &OURS).expect("a request").request;
+            let said = request.headers().get("content-length").map(|value| value.to_str().expect("text"));
+            assert_eq!(said, length, "{method} {body:?}");
+        }
     }
 
     #[test]

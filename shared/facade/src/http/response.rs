@@ -1,21 +1,30 @@
 //! Turns the endpoint's answer into the output of the attempt, or into its failure.
 
-use reqwest::header::CONTENT_TYPE;
+use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use windlass_domain::run::ErrorInfo;
 
 use super::network::network;
-use crate::bounded::{Head, cut_end, json_or_text};
+use crate::bounded::{BYTE_ORDER_MARK, Head, cut_end, json_or_text};
 use crate::kinds;
 
 /// Reads the answer, up to the limit of an output.
 pub(super) async fn read(mut response: Response, place: &str, secrets: &[String]) -> Result<Value, ErrorInfo> {
     let status = response.status();
+    let encoding = encoding(&response);
     if !status.is_success() {
-        let body = beginning(&mut response).await;
+        let body = match encoding {
+            None => beginning(&mut response).await,
+            Some(encoding) => format!("its body is encoded (`{encoding}`), which nobody asked for"),
+        };
         return Err(refused(status, place, &without(secrets, body)));
+    }
+    if let Some(encoding) = encoding {
+        let message =
+            format!("{place} answered {status} with a body that is encoded (`{encoding}`), which nobody asked for");
+        return Err(ErrorInfo::new(kinds::OUTPUT_INVALID, message));
     }
     let says_json = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
     let mut body = Head::default();
@@ -37,7 +46,17 @@ pub(super) async fn read(mut response: Response, place: &str, secrets: &[String]
     Ok(output)
 }
 
+/// The encoding of the body. The request asked for none (RFC 9110, 8.4), and no encoded byte is an output.
+fn encoding(response: &Response) -> Option<String> {
+    let said =
+        response.headers().get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
+    let said: Vec<String> = said.map(|value| value.to_ascii_lowercase()).collect();
+    let mut encodings = said.iter().flat_map(|value| value.split(',')).map(str::trim);
+    encodings.rfind(|one| !one.is_empty() && *one != "identity").map(str::to_owned)
+}
+
 fn output(body: &[u8], says_json: bool) -> serde_json::Result<Value> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if says_json && !body.is_empty() { serde_json::from_slice(body) } else { Ok(json_or_text(body)) }
 }
 

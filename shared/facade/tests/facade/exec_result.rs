@@ -109,6 +109,35 @@ async fn a_program_can_name_its_failure() {
     check_output(r#"echo 'oh' > "$WINDLASS_ERROR"; echo fine"#, "fine").await;
 }
 
+/// The kind decides about retries. The message keeps its end, where most programs say what went wrong.
+#[tokio::test]
+async fn kind_counts_however_long_its_message_is() {
+    let bench = Bench::new();
+    for digits in [6_000, 100_000, 3_000_000] {
+        let json =
+            format!(r#"printf '{{"kind": "permanent.bad", "message": "%0{digits}d"}}' 7 > "$WINDLASS_ERROR"; exit 1"#);
+        let error = failed(bench.perform(attempt(Work::Exec(bench.sh(&json)))).await);
+        assert_eq!((error.kind.as_str(), error.message.ends_with("0007")), ("permanent.bad", true), "{digits}");
+        assert!(error.message.len() >= digits.min(8000) && error.message.len() <= 8192, "{}", error.message.len());
+        let text = format!(r#"printf '%0{digits}d' 7 > "$WINDLASS_ERROR"; exit 1"#);
+        let error = failed(bench.perform(attempt(Work::Exec(bench.sh(&text)))).await);
+        assert!(error.message.ends_with("0007") && error.message.len() >= digits.min(8000), "{digits}");
+    }
+    let endless = r#"truncate -s 1G "$WINDLASS_ERROR"; exit 1"#;
+    check_failure(endless, "exit.1", "the file $WINDLASS_ERROR is too long to be read").await;
+    let pipe = r#"mkfifo "$WINDLASS_ERROR"; exit 1"#;
+    check_failure(pipe, "exit.1", "the file $WINDLASS_ERROR can not be read: it is not a regular file").await;
+}
+
+/// Some systems put a byte order mark before each text that they write.
+#[tokio::test]
+async fn byte_order_mark_is_no_part_of_what_a_program_says() {
+    check_output(r#"printf '\357\273\277{"a": 1}'"#, json!({ "a": 1 })).await;
+    check_output(r#"printf '\357\273\277{"a": 1}' > "$WINDLASS_OUTPUT""#, json!({ "a": 1 })).await;
+    check_failure(r#"printf '\357\273\277{"kind": "a.b", "message": "m"}' > "$WINDLASS_ERROR"; exit 1"#, "a.b", "m")
+        .await;
+}
+
 #[tokio::test]
 async fn programs_that_do_not_start_are_failures() {
     let bench = Bench::new();

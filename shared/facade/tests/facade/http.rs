@@ -47,6 +47,11 @@ async fn server() -> SocketAddr {
         .route("/problem", get(|| async { ([("content-type", "application/problem+json")], "[1]") }))
         .route("/broken", get(|| async { ([("content-type", "application/json")], "{") }))
         .route("/empty-json", get(|| async { ([("content-type", "application/json")], "") }))
+        .route("/marked", get(|| async { ([("content-type", "application/json")], "\u{feff}[1]") }))
+        .route("/zipped", get(|| async { ([("content-encoding", "gzip")], b"\x1f\x8b\x08".as_slice()) }))
+        .route("/twice", get(|| async { ([("content-encoding", "identity, BR")], "x") }))
+        .route("/plain", get(|| async { ([("content-encoding", "identity")], "x") }))
+        .route("/zipped-failure", get(|| async { (StatusCode::CONFLICT, [("content-encoding", "gzip")], "\u{1f}") }))
         .route("/number", get(|| async { "42" }))
         .route("/text", get(|| async { "a text\n" }))
         .route("/bytes", get(|| async { b"\xff\xfe".as_slice() }))
@@ -101,6 +106,22 @@ async fn a_request_is_as_its_author_says() {
     ] {
         assert_eq!(succeeded(call(HttpWork { body, ..request(method, &url) }).await), expected);
     }
+}
+
+/// No request asks for an encoding, and encoded bytes are no output.
+#[tokio::test]
+async fn encoded_answer_is_a_failure_that_names_the_encoding() {
+    let address = server().await;
+    for (path, encoding) in [("zipped", "gzip"), ("twice", "br")] {
+        let error = get_failure(format!("http://{address}/{path}")).await;
+        assert_eq!(error.kind, "output.invalid");
+        assert!(error.message.contains(&format!("encoded (`{encoding}`)")), "{}", error.message);
+    }
+    let error = get_failure(format!("http://{address}/zipped-failure")).await;
+    assert_eq!(error.kind, "http.409");
+    assert!(error.message.ends_with("its body is encoded (`gzip`), which nobody asked for"), "{}", error.message);
+    assert_eq!(succeeded(call(request("GET", format!("http://{address}/plain"))).await), json!("x"));
+    assert_eq!(succeeded(call(request("GET", format!("http://{address}/marked"))).await), json!([1]));
 }
 
 #[tokio::test]
