@@ -146,6 +146,10 @@ impl From<HostError> for Failure {
             }
             HostError::Agent(_) => (Exit::Usage, None),
             HostError::PartEnded => (Exit::Unreachable, Some("start it again; the log above says what happened")),
+            HostError::Store(error) if error.code == "WL0317" => (
+                Exit::Unreachable,
+                Some("put the file back before you start it again, or it begins with what is there now"),
+            ),
             HostError::Store(_) => (
                 Exit::Unreachable,
                 Some("start it again: it reads what is on the disk and goes on; what was accepted is not lost"),

@@ -1,9 +1,11 @@
 //! Whether the store can be written, by its last writes.
 
+use std::path::Path;
+
 use tokio::sync::watch;
 use windlass_engine::ports::{ErrorClass, PortError};
 
-use crate::error::{DAMAGED, LOCKED, NOT_SYNCED};
+use crate::error::{DAMAGED, LOCKED, NOT_SYNCED, TAKEN_AWAY};
 
 /// Whether the store takes writes.
 #[derive(Debug, Default)]
@@ -15,13 +17,25 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    pub(crate) fn is_broken(&self) -> bool {
-        self.broken.borrow().is_some()
+    /// Why it takes nothing further, once it does not.
+    pub(crate) fn why_broken(&self) -> Option<PortError> {
+        self.broken.borrow().clone()
     }
 
-    pub(crate) fn breaks(&self) {
-        self.failing.send_replace(Some(not_synced()));
-        self.broken.send_replace(Some(not_synced()));
+    /// From here on it takes nothing further. The first reason stays.
+    pub(crate) fn breaks(&self, why: &PortError) {
+        self.failing.send_if_modified(|failing| {
+            let is_first = self.why_broken().is_none();
+            if is_first {
+                *failing = Some(why.clone());
+            }
+            is_first
+        });
+        self.broken.send_if_modified(|broken| {
+            let is_first = broken.is_none();
+            broken.get_or_insert_with(|| why.clone());
+            is_first
+        });
     }
 
     /// Another process that holds the lock is no fault.
@@ -39,8 +53,13 @@ impl Condition {
 
     /// A damaged file stays damaged, though its sound parts can be written.
     pub(crate) fn stays(&self) -> bool {
-        self.failing.borrow().as_ref().is_some_and(|error| error.code == DAMAGED || error.code == NOT_SYNCED)
+        self.why_broken().is_some() || self.failing.borrow().as_ref().is_some_and(|error| error.code == DAMAGED)
     }
+}
+
+pub(crate) fn taken_away(path: &Path) -> PortError {
+    let path = path.display();
+    PortError::new(ErrorClass::Retry, TAKEN_AWAY, format!("use the store: {path} was removed or replaced under it"))
 }
 
 pub(crate) fn not_synced() -> PortError {

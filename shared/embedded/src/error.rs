@@ -35,6 +35,8 @@ pub(crate) const OVER_LIMIT: &str = "WL0314";
 pub(crate) const CURSOR: &str = "WL0315";
 /// A stored record is damaged, or of an unknown version.
 pub(crate) const UNREADABLE: &str = "WL0316";
+/// A file of the open store was removed or replaced.
+pub(crate) const TAKEN_AWAY: &str = "WL0317";
 
 /// Why the store could not open a data folder.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -2,7 +2,8 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::error::OpenError;
@@ -19,10 +20,15 @@ pub(crate) struct HostLock {
     _file: File,
 }
 
+/// Where the lock of a folder is.
+pub(crate) fn path(folder: &Path) -> PathBuf {
+    folder.join(FILE_NAME)
+}
+
 /// Whether a host works on that folder now. To look at the lock is to take it for a moment. A host that starts just
 /// then waits.
 pub fn has_host(folder: &Path) -> bool {
-    let Ok(file) = File::open(folder.join(FILE_NAME)) else { return false };
+    let Ok(file) = File::open(path(folder)) else { return false };
     matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
@@ -40,9 +46,8 @@ fn lock(file: &File) -> Result<(), TryLockError> {
 impl HostLock {
     pub(crate) fn take(folder: &Path) -> Result<Self, OpenError> {
         let failed = |error: std::io::Error| OpenError::Folder { path: folder.to_owned(), cause: error.to_string() };
-        let path = folder.join(FILE_NAME);
-        let options = File::options().read(true).write(true).create(true).truncate(false).open(path);
-        let mut file = options.map_err(failed)?;
+        let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path(folder));
+        let mut file = file.map_err(failed)?;
         match lock(&file) {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {

@@ -15,6 +15,7 @@ mod database;
 mod error;
 mod event_log;
 mod file_clock;
+mod folder;
 mod host_lock;
 mod meter;
 mod queues;

@@ -1,7 +1,6 @@
 //! The store: one data folder, opened by one process.
 
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,7 +16,8 @@ use crate::condition::Condition;
 use crate::database::{Purpose, connect, open_or_make, storage, wal_path};
 use crate::error::{Failure, OpenError};
 use crate::file_clock::FileClock;
-use crate::host_lock::HostLock;
+use crate::folder::{self, OpenFiles};
+use crate::host_lock::{self, HostLock};
 use crate::meter::{Meter, Written};
 use crate::readers::Readers;
 use crate::run_watch::RunWatch;
@@ -115,7 +115,7 @@ impl Store {
         max_file_bytes: Option<u64>,
         surroundings: Surroundings,
     ) -> Result<Self, OpenError> {
-        make_folder(data_dir)?;
+        folder::make(data_dir)?;
         let host = match role {
             Role::Host => Some(HostLock::take(data_dir)?),
             Role::Agent => None,
@@ -134,12 +134,16 @@ impl Store {
 
         let meter = Arc::new(Meter::default());
         let queue_watch = Arc::new(QueueWatch::default());
-        let no_thread = |error: std::io::Error| folder_error(data_dir, &error);
+        let no_thread = |error: std::io::Error| folder::failed(data_dir, &error);
         let condition = Arc::<Condition>::default();
+        let lock = host.is_some().then(|| host_lock::path(data_dir));
+        [path.clone(), wal_path(&path)].iter().chain(&lock).for_each(|path| folder::make_private(path));
+        let files = OpenFiles::at(lock.into_iter().chain([path.clone()]));
         let syncer = Syncer::new(sync_log, syncing, meter.clone(), condition.clone());
         let (watch, shown) = (queue_watch.clone(), clock.clone());
         let (writer, threads) =
-            Writer::start(connection, syncer, shown, meter.clone(), watch, condition.clone()).map_err(no_thread)?;
+            Writer::start(connection, syncer, shown, meter.clone(), watch, (condition.clone(), files))
+                .map_err(no_thread)?;
         let (watch, shown) = (queue_watch.clone(), clock.clone());
         let watcher = std::thread::Builder::new().name("windlass-watch".to_owned());
         let watcher = watcher.spawn(move || watch.run(&watching, &shown)).map_err(no_thread)?;
@@ -290,19 +294,10 @@ fn bound_pages(connection: &rusqlite::Connection, max_file_bytes: Option<u64>) -
     Ok(page_bytes)
 }
 
-fn make_folder(path: &Path) -> Result<(), OpenError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.map_err(|error| folder_error(path, &error))
-}
-
-fn folder_error(path: &Path, error: &std::io::Error) -> OpenError {
-    OpenError::Folder { path: path.to_owned(), cause: error.to_string() }
-}
-
 /// Syncs the log. Its name in the folder is synced here once, since `SQLite` does so only with a sync of its own. The
 /// file stays the same one while this process has it open.
 fn sync_of_log(folder: &Path, path: &Path) -> Result<SyncLog, OpenError> {
-    let failed = |error: std::io::Error| folder_error(folder, &error);
+    let failed = |error: std::io::Error| folder::failed(folder, &error);
     let wal = File::open(wal_path(path)).map_err(failed)?;
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(Box::new(move || wal.sync_data()))

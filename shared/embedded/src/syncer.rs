@@ -64,8 +64,8 @@ impl Syncer {
     /// After a failed sync the contents of the disk are unknown, and a second sync may succeed without having written
     /// them. From then on the store refuses everything, until a process opens it again and reads the disk.
     fn sync(&mut self) -> Result<(), PortError> {
-        if self.condition.is_broken() {
-            return Err(not_synced());
+        if let Some(why) = self.condition.why_broken() {
+            return Err(why);
         }
         // Read before the sync, because the sync may not cover a commit that comes meanwhile.
         let version = data_version(&self.connection);
@@ -75,7 +75,7 @@ impl Syncer {
         add(&self.meter.syncs, 1);
         (self.sync_log)().map_err(|error| {
             tracing::error!(error = %error, "failed to sync the log; the store refuses writes until it is restarted");
-            self.condition.breaks();
+            self.condition.breaks(&not_synced());
             not_synced()
         })?;
         self.covered = version;

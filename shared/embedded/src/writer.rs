@@ -17,9 +17,10 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use windlass_engine::ports::PortError;
 
-use crate::condition::{Condition, not_synced};
+use crate::condition::{Condition, not_synced, taken_away};
 use crate::error::{Failure, closed, concerns_the_whole_file, port_error};
 use crate::file_clock::FileClock;
+use crate::folder::OpenFiles;
 use crate::meter::{Meter, add};
 use crate::session::{Known, Session, roll_back};
 use crate::syncer::{Syncer, Unsynced};
@@ -30,7 +31,7 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// Pages that the log may grow by before they are copied to the file: 32 MiB.
 const CHECKPOINT_PAGES: u64 = 8192;
 
-/// How often the writer tests whether it can write while no request comes.
+/// How often the writer tests whether it can write while no request comes, and whether its files are still the same.
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
 /// Whether an answer may go out before the log is synced.
@@ -151,12 +152,12 @@ impl Writer {
         clock: FileClock,
         meter: Arc<Meter>,
         watch: Arc<QueueWatch>,
-        condition: Arc<Condition>,
+        (condition, files): (Arc<Condition>, OpenFiles),
     ) -> Result<(Self, WriterThreads), std::io::Error> {
         let (requests, waiting) = channel();
         let (to_sync, unsynced) = channel();
         let syncer = spawn("windlass-sync", move || syncer.run(&unsynced))?;
-        let mut worker = Worker::new(connection, to_sync.clone(), clock, meter, watch, condition);
+        let mut worker = Worker::new(connection, to_sync.clone(), clock, meter, watch, (condition, files));
         let writer = spawn("windlass-write", move || {
             if let Err(error) = worker.count_wal_pages() {
                 tracing::warn!(error = %error, "the log's pages can not be counted");
@@ -255,6 +256,7 @@ struct Worker {
     meter: Arc<Meter>,
     watch: Arc<QueueWatch>,
     condition: Arc<Condition>,
+    files: OpenFiles,
     /// Pages in the log, as of the last commit.
     wal_pages: Arc<AtomicU64>,
     seen: u64,
@@ -262,6 +264,8 @@ struct Worker {
     copied: u64,
     /// When it was last known whether anything can be written.
     tried: Instant,
+    /// When the files were last looked at.
+    looked: Instant,
 }
 
 impl Worker {
@@ -271,10 +275,25 @@ impl Worker {
         clock: FileClock,
         meter: Arc<Meter>,
         watch: Arc<QueueWatch>,
-        condition: Arc<Condition>,
+        (condition, files): (Arc<Condition>, OpenFiles),
     ) -> Self {
         let (known, wal_pages, tried) = (Known::default(), Arc::default(), Instant::now());
-        Self { connection, known, to_sync, clock, meter, watch, condition, wal_pages, seen: 0, copied: 0, tried }
+        let (seen, copied, looked) = (0, 0, tried);
+        Self {
+            connection,
+            known,
+            to_sync,
+            clock,
+            meter,
+            watch,
+            condition,
+            files,
+            wal_pages,
+            seen,
+            copied,
+            tried,
+            looked,
+        }
     }
 
     fn count_wal_pages(&mut self) -> rusqlite::Result<()> {
@@ -309,6 +328,7 @@ impl Worker {
     /// file.
     fn next(&mut self, waiting: &Receiver<Box<dyn Request>>) -> Option<Box<dyn Request>> {
         loop {
+            self.look_for_files();
             let left = TRY_EVERY.saturating_sub(self.tried.elapsed());
             match waiting.recv_timeout(left) {
                 Ok(first) if !left.is_zero() => return Some(first),
@@ -320,6 +340,19 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+
+    /// A file that was removed or replaced goes on to take writes, and they are gone when this process ends.
+    fn look_for_files(&mut self) {
+        if self.looked.elapsed() < TRY_EVERY {
+            return;
+        }
+        self.looked = Instant::now();
+        if let Some(path) = self.files.taken_away() {
+            let why = taken_away(path);
+            tracing::error!(error = %why, "the store is not what it was; it takes nothing further");
+            self.condition.breaks(&why);
         }
     }
 
@@ -340,7 +373,7 @@ impl Worker {
         batch.retain(|request| request.is_wanted());
         add(&self.meter.requests, batch.len() as u64);
         while !batch.is_empty() {
-            let fate = if self.condition.is_broken() { Err((None, not_synced())) } else { self.commit(&mut batch) };
+            let fate = self.condition.why_broken().map_or_else(|| self.commit(&mut batch), |why| Err((None, why)));
             match fate {
                 Ok(()) => return self.answer(batch),
                 Err((Some(culprit), error)) => batch.remove(culprit).answer(Err(error)),

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::HostError;
@@ -53,10 +53,15 @@ fn is_token(text: &str) -> bool {
     text.len() == TOKEN_BYTES * 2 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Keeps a token; if others could read it, its permissions are mended.
+/// Keeps a token; if others could read it, its permissions are mended. Another user's token is replaced: that user knows it.
 fn keep(path: &Path, token: &str) -> io::Result<String> {
-    let permissions = fs::metadata(path)?.permissions();
-    if permissions.mode() & 0o077 != 0 {
+    let found = fs::metadata(path)?;
+    // The store has opened the folder, and refuses the folder of another user.
+    if path.parent().is_some_and(|folder| fs::metadata(folder).is_ok_and(|folder| folder.uid() != found.uid())) {
+        tracing::warn!("another user owns the token; it is made anew");
+        return make(path);
+    }
+    if found.mode() & 0o077 != 0 {
         tracing::warn!("other users could read the token; its permissions are mended");
         fs::set_permissions(path, fs::Permissions::from_mode(OWNER_ONLY))?;
     }

@@ -25,6 +25,7 @@ mod folder;
 mod host;
 mod parts;
 mod performing;
+mod serve;
 
 pub use agent::SeparateAgent;
 pub use error::HostError;

@@ -19,6 +19,8 @@ use windlass_engine::scheduler::Scheduler;
 use windlass_engine::sweeper::Sweeper;
 use windlass_facade::{address, made_id};
 
+use crate::serve::{Limits, serve};
+
 /// Tasks that run until they are stopped.
 pub(crate) struct Parts {
     tasks: JoinSet<()>,
@@ -89,16 +91,13 @@ impl Parts {
     pub(crate) fn serve(&mut self, listener: TcpListener, app: Router, close_within: Duration) {
         let stop = self.shutdown.clone();
         self.tasks.spawn(async move {
-            let stopping = stop.clone();
-            let server = axum::serve(listener, app).with_graceful_shutdown(stopping.cancelled_owned());
+            let server = serve(listener, app, Limits::default(), &stop);
             let late = async {
                 stop.cancelled().await;
                 tokio::time::sleep(close_within).await;
             };
             tokio::select! {
-                ended = server => if let Err(error) = ended {
-                    tracing::error!(%error, "the API has ended");
-                },
+                () = server => {}
                 () = late => {}
             }
         });

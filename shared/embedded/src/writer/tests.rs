@@ -19,7 +19,8 @@ fn start(path: &std::path::Path, log: File, condition: &Arc<Condition>) -> (Writ
     let (connection, reading, clock) = file(path);
     let meter = Arc::<Meter>::default();
     let syncer = Syncer::new(Box::new(move || log.sync_data()), reading, meter.clone(), condition.clone());
-    Writer::start(connection, syncer, clock, meter, Arc::default(), condition.clone()).expect("threads")
+    let condition = (condition.clone(), OpenFiles::default());
+    Writer::start(connection, syncer, clock, meter, Arc::default(), condition).expect("threads")
 }
 
 /// Requests that write nothing say nothing about the disk, so the writer tries by itself.
@@ -28,7 +29,8 @@ fn failing_disk_is_tried_again_by_itself() {
     let folder = tempfile::tempdir().expect("a folder");
     let (connection, _, clock) = file(&folder.path().join("store"));
     let (to_sync, _unsynced) = channel();
-    let mut worker = Worker::new(connection, to_sync, clock, Arc::default(), Arc::default(), Arc::default());
+    let condition = (Arc::default(), OpenFiles::default());
+    let mut worker = Worker::new(connection, to_sync, clock, Arc::default(), Arc::default(), condition);
     let (requests, waiting) = channel();
     let ask = || {
         let (reply, _) = oneshot::channel::<Result<(), PortError>>();
@@ -53,6 +55,30 @@ fn failing_disk_is_tried_again_by_itself() {
     ask();
     assert!(worker.next(&waiting).is_some());
     assert!(worker.condition.failing.borrow().is_some());
+}
+
+/// What a host accepts after that would be gone with it.
+#[test]
+fn store_that_is_taken_away_takes_nothing_further() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("store");
+    let (connection, _, clock) = file(&path);
+    let (to_sync, _unsynced) = channel();
+    let condition = (Arc::default(), OpenFiles::at([path.clone()]));
+    let mut worker = Worker::new(connection, to_sync, clock, Arc::default(), Arc::default(), condition);
+    let long_ago = Instant::now().checked_sub(TRY_EVERY).expect("this machine runs for longer than that");
+    worker.looked = long_ago;
+    worker.look_for_files();
+    assert_eq!(worker.condition.why_broken(), None);
+    std::fs::remove_file(&path).expect("removed");
+    worker.look_for_files();
+    assert_eq!(worker.condition.why_broken(), None, "it looked just now");
+    worker.looked = long_ago;
+    worker.look_for_files();
+    let why = worker.condition.why_broken().expect("it is noticed");
+    assert_eq!(why.code, "WL0317");
+    assert!(why.to_string().ends_with("store was removed or replaced under it"), "{why}");
+    assert!(worker.condition.stays());
 }
 
 /// The device takes a write and cannot sync it (EINVAL).
