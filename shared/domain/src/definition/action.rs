@@ -25,7 +25,8 @@ pub(super) struct Defaults {
     pub(super) timeout: Option<Millis>,
     pub(super) queue_timeout: Option<Millis>,
     pub(super) retry: Option<RetryPolicy>,
-    pub(super) workdir: Option<String>,
+    /// As it is written in the task.
+    pub(super) workdir: Option<Value>,
 }
 
 /// Reads the actions in the author's order, and what their expressions refer to.
@@ -179,8 +180,22 @@ fn read_exec(exec: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &m
         command: command.map(|(at, part)| expressions.text(part, &path_of_command.index(at))).collect(),
         stdin: exec.get("stdin").map(|stdin| expressions.template(stdin, &path.key("stdin"))),
         env: texts(exec, "env", path, expressions),
-        workdir: text(exec, "workdir").or_else(|| defaults.workdir.clone()),
+        workdir: read_workdir(exec, defaults, path, expressions),
     }
+}
+
+/// The folder of the action or of its task. Each action has its own view of what the task's expressions may refer to.
+fn read_workdir(
+    exec: &Value,
+    defaults: &Defaults,
+    path: &Path<'_>,
+    expressions: &mut Expressions<'_, '_>,
+) -> Option<Template> {
+    if let Some(own) = exec.get("workdir") {
+        return Some(expressions.text(own, &path.key("workdir")));
+    }
+    let root = &Path::ROOT;
+    defaults.workdir.as_ref().map(|workdir| expressions.text(workdir, &root.key("workdir")))
 }
 
 fn read_http(http: &Value, path: &Path<'_>, expressions: &mut Expressions<'_, '_>) -> HttpFacade {

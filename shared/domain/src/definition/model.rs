@@ -106,8 +106,8 @@ pub struct ExecFacade {
     pub stdin: Option<Template>,
     /// Variables added to the environment.
     pub env: BTreeMap<String, Template>,
-    /// The folder the program runs in.
-    pub workdir: Option<String>,
+    /// The folder the program runs in: its own, or the task's.
+    pub workdir: Option<Template>,
 }
 
 /// A request and its parts.

@@ -159,7 +159,7 @@ fn read_defaults(source: &Value, report: &mut Report<'_>) -> Defaults {
         timeout: span::read(defaults, "timeout", Zero::Refused, &path, report),
         queue_timeout: span::read(defaults, "queue_timeout", Zero::Refused, &path, report),
         retry: span::read_retry(defaults, &path, report),
-        workdir: text(source, "workdir"),
+        workdir: source.get("workdir").cloned(),
     }
 }
 

@@ -88,7 +88,7 @@ fn render_exec(exec: &ExecFacade, scope: &Scope) -> Result<ExecWork, ErrorInfo> 
         command: command.collect::<Result<_, _>>()?,
         stdin: exec.stdin.as_ref().map(|stdin| value(stdin, scope, "exec.stdin")).transpose()?,
         env: texts(&exec.env, scope, "exec.env")?,
-        workdir: exec.workdir.clone(),
+        workdir: exec.workdir.as_ref().map(|workdir| text(workdir, scope, "exec.workdir")).transpose()?,
     })
 }
 
@@ -130,7 +130,9 @@ fn in_place(place: &str, error: &ExpressionError) -> ErrorInfo {
 /// The names of the actions that a facade's expressions refer to; `None`: it has no expression at all.
 fn referred(facade: &Facade) -> Option<BTreeSet<String>> {
     let templates: Vec<&Template> = match facade {
-        Facade::Exec(exec) => exec.command.iter().chain(&exec.stdin).chain(exec.env.values()).collect(),
+        Facade::Exec(exec) => {
+            exec.command.iter().chain(&exec.stdin).chain(exec.env.values()).chain(&exec.workdir).collect()
+        }
         Facade::Http(http) => std::iter::once(&http.url).chain(http.headers.values()).chain(&http.body).collect(),
         Facade::Native(native) => native.input.iter().collect(),
     };

@@ -13,11 +13,12 @@ use windlass_testkit::world::{World, performs};
 
 use crate::steps::{completed, finish, give, renewal, started, state, status, succeeded, sweep};
 
-/// Letters of the regular expression in each costly expression. To compile it costs 250 steps for each 16 of them, so two
-/// such expressions are too much for one place.
-const LETTERS: usize = 20_000;
-const _: () = assert!(LETTERS as u64 * 250 / 16 * 2 > MAX_EXPRESSION_WORK);
-const COSTLY: &str = "'x'.matches(input.letters)";
+/// Letters of the text that each costly expression looks at, and how often. It costs a step for each 16 of them, so two such
+/// expressions are too much for one place.
+const LETTERS: usize = 100_000;
+const TIMES: usize = 50;
+const _: () = assert!((LETTERS / 16 * TIMES * 2) as u64 > MAX_EXPRESSION_WORK);
+const COSTLY: &str = "input.times.exists(time, size(input.letters) == time)";
 /// How many of them are more than one step evaluates, and not twice as many.
 const FAN: usize = 7;
 
@@ -28,7 +29,7 @@ fn fan(top: &str, actions: &[String]) -> World {
     let definition =
         Definition::from_text(&format!("task: t\n{top}\nactions:\n{actions}")).expect("a sound definition");
     let mut world = World::new(definition, Origin::Request, "bounded");
-    world.run.input = json!({ "letters": "x".repeat(LETTERS) });
+    world.run.input = json!({ "letters": "x".repeat(LETTERS), "times": (0..TIMES).collect::<Vec<_>>() });
     world
 }
 

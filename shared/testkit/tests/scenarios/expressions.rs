@@ -86,6 +86,26 @@ fn work_of_an_action_is_rendered() {
     assert_eq!((&http["url"], &http["headers"]), (&json!("http://h/x"), &json!({ "Of": "x" })));
 }
 
+/// The folder of an action, and that of its task, which each action reads for itself.
+#[test]
+fn workdir_is_rendered() {
+    let own = given("exec: { command: [say], workdir: \"/d/${{ actions.a.output }}\" }").expect("it is sent");
+    assert_eq!(own["workdir"], "/d/x");
+    let of_task =
+        "exec: [say] }\n  c: { needs: a, exec: { command: [say], workdir: /own } }\n  d: { needs: a, exec: [say]";
+    let text = format!(
+        "task: t\nworkdir: \"/${{{{ run.task }}}}\"\nactions:\n  a: {{ native: {{ handler: a }} }}\n  b: {{ needs: a, {of_task} }}\n"
+    );
+    let decision = finish(&mut begun(&text), "a", Outcome::Succeeded { output: json!("x") });
+    let folder = |work: &Work| serde_json::to_value(work).expect("JSON")["workdir"].clone();
+    let folders: Vec<Value> = performs(&decision.commands).iter().map(|perform| folder(&perform.work)).collect();
+    assert_eq!(folders, ["/sketch", "/own", "/sketch"]);
+    let unknown = "task: t\nworkdir: \"/${{ env.HOME }}\"\nactions: { a: { exec: [say] }, b: { exec: [say] } }\n";
+    let faults = Definition::from_text(unknown).expect_err("a fault").to_string();
+    assert_eq!(faults.lines().count(), 1, "{faults}");
+    assert!(faults.starts_with("2:16: `env` is not known"), "{faults}");
+}
+
 /// Rendered work must fit into the message that carries it; constants were measured when the definition was read.
 #[test]
 fn rendered_work_fits_into_its_message() {
