@@ -9,6 +9,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -23,10 +24,16 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
+    /// Half of the files that the process may open stay for what it is there for.
     fn default() -> Self {
-        Self { connections: 512, head_within: Duration::from_secs(10) }
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
+        let connections = usize::try_from(files).unwrap_or(usize::MAX).clamp(1, MAX_CONNECTIONS);
+        Self { connections, head_within: Duration::from_secs(10) }
     }
 }
+
+/// Connections at a time, wherever the process may open so many files.
+const MAX_CONNECTIONS: usize = 512;
 
 /// How long the host waits after it could not accept a connection. A lack of file descriptors does not end by itself.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
