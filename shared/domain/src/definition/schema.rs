@@ -49,6 +49,25 @@ fn walk(segments: &[LocationSegment<'_>], path: &Path<'_>, then: &mut dyn FnMut(
     }
 }
 
+/// The keys whose values are spans of time.
+const SPANS: [&str; 7] = ["timeout", "queue_timeout", "delay", "max_delay", "max_age", "every", "catch_up"];
+
+/// Keys of other products' definitions, the key of ours that does the same, and how it is written.
+const ELSEWHERE: [(&str, &str, &str); 12] = [
+    ("retries", "retry", "write `retry: 4` for 3 retries: it counts all attempts"),
+    ("max_retries", "retry", "write `retry: 4` for 3 retries: it counts all attempts"),
+    ("max_attempts", "retry", "write `retry`: it counts all attempts"),
+    ("depends_on", "needs", "write `needs`"),
+    ("dependencies", "needs", "write `needs`"),
+    ("run", "exec", "write `exec: [sh, -c, \"...\"]`, or name the program: `exec: [program, argument]`"),
+    ("script", "exec", "write `exec: [sh, -c, \"...\"]`, or name the program: `exec: [program, argument]`"),
+    ("command", "exec", "write `exec: [program, argument]`"),
+    ("if", "when", "write `when`"),
+    ("continue_on_error", "allow_failure", "write `allow_failure: true`"),
+    ("inputs", "input", "write `input`: the JSON Schema of the run's input"),
+    ("cron", "schedule", "write `schedule: { cron: \"...\" }`"),
+];
+
 struct Verdict<'a> {
     error: &'a ValidationError<'a>,
     path: &'a Path<'a>,
@@ -68,7 +87,7 @@ impl Verdict<'_> {
             Kind::OneOfNotValid { .. } | Kind::OneOfMultipleValid { .. } => self.exactly_one(report),
             Kind::Type { kind } => {
                 let message = format!("{} must be {}, not {}", self.subject(), types(kind), type_of(self.instance()));
-                report.add(code::WRONG_TYPE, self.path, At::Value, message);
+                report.add_with_help(code::WRONG_TYPE, self.path, At::Value, message, self.right_type());
             }
             Kind::Enum { options } => self.not_one_of(options, report),
             Kind::Pattern { pattern } => self.pattern(pattern, report),
@@ -99,13 +118,26 @@ impl Verdict<'_> {
         }
     }
 
+    /// How a value of the wrong type is written rightly, where its author's intent is plain.
+    fn right_type(&self) -> Option<String> {
+        match (self.path.segments().last()?, self.instance()) {
+            (Segment::Key(key), Value::Number(number)) if SPANS.contains(key) => {
+                Some(format!("a span of time has a unit: `{number}s` are seconds"))
+            }
+            (Segment::Key("schedule"), Value::String(rule)) => {
+                Some(format!("write `schedule: {{ cron: \"{rule}\" }}`"))
+            }
+            _ => None,
+        }
+    }
+
     fn unknown_keys(&self, unexpected: &[String], report: &mut Report<'_>) {
         let known = known_keys(self.error);
         for key in unexpected {
-            let help = match report.suggest(key, known.iter().copied()) {
-                Some(help) => Some(help),
-                None => Some(format!("the keys here are {}", list(known.iter().copied()))),
-            };
+            let elsewhere = ELSEWHERE.iter().find(|(other, ours, _)| other == key && known.contains(ours));
+            let help = elsewhere.map(|(_, _, help)| (*help).to_owned());
+            let help = help.or_else(|| report.suggest(key, known.iter().copied()));
+            let help = help.or_else(|| Some(format!("the keys here are {}", list(known.iter().copied()))));
             let message = format!("unknown key `{key}`");
             report.add_with_help(code::UNKNOWN_KEY, &self.path.key(key), At::Key, message, help);
         }

@@ -23,8 +23,8 @@ pub(super) fn read(map: &Value, key: &str, zero: Zero, path: &Path<'_>, report: 
     let text = map.get(key)?.as_str()?;
     let path = path.key(key);
     let Some(span) = Millis::parse(text) else {
-        // The schema has refused texts that are no span, so this one has too large a number.
-        if text.bytes().all(|b| b.is_ascii_alphanumeric()) && text.starts_with(|c: char| c.is_ascii_digit()) {
+        // The schema has refused what has not the form of a span. What has it has too large a number.
+        if has_form(text) {
             too_long(key, text, &path, report);
         }
         return None;
@@ -38,6 +38,20 @@ pub(super) fn read(map: &Value, key: &str, zero: Zero, path: &Path<'_>, report: 
         return None;
     }
     Some(span)
+}
+
+/// Whether a text is numbers with a unit each, as `1h30m`.
+fn has_form(text: &str) -> bool {
+    let mut rest = text;
+    while !rest.is_empty() {
+        let number = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        let unit = ["ms", "s", "m", "h", "d"].iter().find_map(|unit| number.strip_prefix(unit));
+        match unit {
+            Some(after) if number.len() < rest.len() => rest = after,
+            Some(_) | None => return false,
+        }
+    }
+    !text.is_empty()
 }
 
 fn too_long(key: &str, text: &str, path: &Path<'_>, report: &mut Report<'_>) {

@@ -70,6 +70,28 @@ fn action_over_its_size_bound_is_refused() {
     );
 }
 
+/// Whoever comes from another product, or leaves a unit out, is told how it is written here.
+#[test]
+fn what_other_products_write_is_known() {
+    let help =
+        |source: &Value| faults(source).iter().map(|fault| fault.help.clone().unwrap_or_default()).collect::<Vec<_>>();
+    let key = |name: &str| action(json!({ "exec": ["x"], name: 3 }));
+    assert_eq!(help(&key("retries")), ["write `retry: 4` for 3 retries: it counts all attempts"]);
+    assert_eq!(help(&key("depends_on")), ["write `needs`"]);
+    assert_eq!(help(&key("continue_on_error")), ["write `allow_failure: true`"]);
+    assert_eq!(help(&with("inputs", json!({}))), ["write `input`: the JSON Schema of the run's input"]);
+    assert_eq!(help(&with("schedule", json!("30 2 * * *"))), ["write `schedule: { cron: \"30 2 * * *\" }`"]);
+    let units = action(json!({ "exec": ["x"], "timeout": 90, "retry": { "delay": 1.5 } }));
+    assert_eq!(
+        help(&units),
+        ["a span of time has a unit: `90s` are seconds", "a span of time has a unit: `1.5s` are seconds"]
+    );
+    // What is no span at all has one fault.
+    for wrong in ["1h30", "90", "h", "1 h", "10x"] {
+        assert_eq!(faults(&action(json!({ "exec": ["x"], "timeout": wrong }))).iter().count(), 1, "{wrong}");
+    }
+}
+
 /// A word is near a key if a third of its letters is wrong, three of them at most.
 #[test]
 fn a_key_that_is_near_is_suggested() {
