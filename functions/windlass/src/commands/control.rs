@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
+use console::style;
 use serde_json::{Value, json};
+use windlass_contract::view::RunView;
 
 use crate::args::{Globals, KillArgs, ReasonArgs};
 use crate::client::Client;
@@ -31,8 +33,21 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ReasonArgs, v
         let (id, task, word) = (short(view.id), &view.task, status::run_word(view.status));
         // The answer is the run as it stood: the request takes effect right after.
         render::print(&format!("asked to {verb} run {id} of {task}, which is {word}\n"));
+        if verb == "retry" {
+            note_newer_version(client, &view).await;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run keeps its version. Whoever has mended the task since, and retries a run of before, may expect the new one.
+async fn note_newer_version(client: &Client, view: &RunView) {
+    let Ok(task) = client.task(&view.task).await else { return };
+    if task.version > view.version {
+        let (own, newest, name) = (view.version, task.version, &view.task);
+        let note = format!("it goes on with version {own}; `windlass run {name}` takes version {newest}\n");
+        render::print(&style(note).dim().to_string());
+    }
 }
 
 fn body(reason: Option<&str>) -> Value {

@@ -2,12 +2,13 @@
 
 use std::process::ExitCode;
 
+use console::style;
 use windlass_contract::view::RunView;
 
 use crate::args::{Globals, ShowArgs};
 use crate::client::Client;
 use crate::follow::outline_of;
-use crate::render::tree::{Drawing, lines};
+use crate::render::tree::{Drawing, lines, short};
 use crate::render::{self, Ended, span};
 
 /// How many branches of one fork are listed one by one, without `--all`.
@@ -19,6 +20,12 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ShowArgs) -> 
         render::print_json(&view);
     } else {
         print_tree(client, &view, args.all).await;
+        if view.status.is_final() && !view.status.is_success() {
+            let id = short(view.id);
+            let next =
+                format!("`windlass events {id}` tells how it came about, `windlass retry {id}` takes it up again\n");
+            render::print(&style(next).dim().to_string());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
