@@ -8,7 +8,7 @@ mod response;
 
 use std::time::Duration;
 
-use reqwest::{Client, ClientBuilder, redirect};
+use reqwest::{Client, ClientBuilder, Method, redirect};
 use windlass_domain::run::{ErrorInfo, Outcome};
 use windlass_domain::time::Millis;
 use windlass_domain::work::HttpWork;
@@ -95,8 +95,9 @@ impl Http {
 
     async fn call(&self, prepared: Prepared) -> Result<serde_json::Value, ErrorInfo> {
         let Prepared { request, place, secrets } = prepared;
+        let has_body = request.method() != Method::HEAD;
         let response = self.client.execute(request).await.map_err(|error| network(&place, error))?;
-        response::read(response, &place, &secrets).await
+        response::read(response, has_body, &place, &secrets).await
     }
 }
 

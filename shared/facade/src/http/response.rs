@@ -1,6 +1,6 @@
 //! Turns the endpoint's answer into the output of the attempt, or into its failure.
 
-use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use reqwest::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
@@ -10,8 +10,13 @@ use super::network::network;
 use crate::bounded::{BYTE_ORDER_MARK, Head, cut_end, json_or_text};
 use crate::kinds;
 
-/// Reads the answer, up to the limit of an output.
-pub(super) async fn read(mut response: Response, place: &str, secrets: &[String]) -> Result<Value, ErrorInfo> {
+/// Reads the answer, up to the limit of an output. `has_body`: it is not the answer to a `HEAD`.
+pub(super) async fn read(
+    mut response: Response,
+    has_body: bool,
+    place: &str,
+    secrets: &[String],
+) -> Result<Value, ErrorInfo> {
     let status = response.status();
     let encoding = encoding(&response);
     if !status.is_success() {
@@ -34,6 +39,11 @@ pub(super) async fn read(mut response: Response, place: &str, secrets: &[String]
             return Err(too_large(place));
         }
     }
+    if has_body && let Some(missing) = missing(response.headers(), body.bytes().len()) {
+        let message =
+            format!("{place}: the connection ended before the answer did: {missing} bytes of its body are missing");
+        return Err(ErrorInfo::new(kinds::NETWORK_RESET, message));
+    }
     let output = output(body.bytes(), says_json).map_err(|error| {
         ErrorInfo::new(
             kinds::OUTPUT_INVALID,
@@ -44,6 +54,12 @@ pub(super) async fn read(mut response: Response, place: &str, secrets: &[String]
         return Err(too_large(place));
     }
     Ok(output)
+}
+
+/// How many bytes of the announced body did not come. HTTP/2 can end a stream early without an error (RFC 9113, 8.1.1).
+fn missing(headers: &HeaderMap, received: usize) -> Option<u64> {
+    let announced: u64 = headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
+    announced.checked_sub(received as u64).filter(|missing| *missing > 0)
 }
 
 /// The encoding of the body. The request asked for none (RFC 9110, 8.4), and no encoded byte is an output.
@@ -104,6 +120,16 @@ fn too_large(place: &str) -> ErrorInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn body_that_is_shorter_than_announced_is_noticed() {
+        let of =
+            |announced: &'static str| [(CONTENT_LENGTH, announced.parse().expect("a value"))].into_iter().collect();
+        assert_eq!(missing(&HeaderMap::new(), 5), None);
+        for (announced, received, expected) in [("100", 5, Some(95)), ("5", 5, None), ("0", 0, None), ("x", 0, None)] {
+            assert_eq!(missing(&of(announced), received), expected, "{announced}");
+        }
+    }
 
     #[test]
     fn media_types_of_json_are_known() {
