@@ -21,13 +21,7 @@ pub(crate) fn make(path: &Path) -> Result<(), OpenError> {
 
 fn check(path: &Path) -> io::Result<()> {
     let found = fs::metadata(path)?;
-    let own = rustix::process::geteuid().as_raw();
-    if found.uid() != own {
-        return Err(io::Error::other(format!(
-            "it belongs to the user {}, and this process runs as {own}",
-            found.uid()
-        )));
-    }
+    check_owner(&found)?;
     if found.mode() & WRITING_OF_OTHERS != 0 {
         let mode = found.mode() & 0o777;
         return Err(io::Error::other(format!("other users may write there (mode {mode:o}): `chmod go-w` mends that")));
@@ -35,17 +29,28 @@ fn check(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes the rights of others on a file away. A copy or a restored backup may have come with them.
-pub(crate) fn make_private(path: &Path) {
-    let Ok(found) = fs::metadata(path) else { return };
+/// Takes the rights of others on a file away, if there is one. A copy or a restored backup may have come with them. Refuses a
+/// file of another user, who could write it.
+pub(crate) fn make_private(path: &Path) -> Result<(), OpenError> {
+    let Ok(found) = fs::metadata(path) else { return Ok(()) };
+    check_owner(&found).map_err(|error| failed(path, &error))?;
     if found.mode() & OF_OTHERS == 0 {
-        return;
+        return Ok(());
     }
     let mode = Permissions::from_mode(found.mode() & 0o777 & !OF_OTHERS);
     match fs::set_permissions(path, mode) {
         Ok(()) => tracing::warn!(file = %path.display(), "other users could read a file of the store; no longer"),
         Err(error) => tracing::warn!(file = %path.display(), %error, "other users may read a file of the store"),
     }
+    Ok(())
+}
+
+fn check_owner(found: &fs::Metadata) -> io::Result<()> {
+    let own = rustix::process::geteuid().as_raw();
+    if found.uid() == own {
+        return Ok(());
+    }
+    Err(io::Error::other(format!("it belongs to the user {}, and this process runs as {own}", found.uid())))
 }
 
 pub(crate) fn failed(path: &Path, error: &io::Error) -> OpenError {
@@ -54,23 +59,28 @@ pub(crate) fn failed(path: &Path, error: &io::Error) -> OpenError {
 
 /// Files that are open, by what tells one file from another.
 #[derive(Debug, Default)]
-pub(crate) struct OpenFiles(Vec<(PathBuf, Option<(u64, u64)>)>);
+pub(crate) struct OpenFiles(Vec<(PathBuf, (u64, u64))>);
 
 impl OpenFiles {
     /// The files that are at these paths now.
-    pub(crate) fn at(paths: impl IntoIterator<Item = PathBuf>) -> Self {
-        Self(paths.into_iter().map(|path| (path.clone(), identity(&path))).collect())
+    pub(crate) fn at(paths: impl IntoIterator<Item = PathBuf>) -> io::Result<Self> {
+        let known = |path: PathBuf| identity(&path).map(|identity| (path, identity));
+        paths.into_iter().map(known).collect::<io::Result<_>>().map(Self)
     }
 
     /// The first path at which there is no file any more, or another one. What is written to the open file then is lost with
-    /// the process.
+    /// the process. A path that can not be looked at says nothing.
     pub(crate) fn taken_away(&self) -> Option<&Path> {
-        self.0.iter().find(|(path, known)| identity(path) != *known).map(|(path, _)| path.as_path())
+        let is_other = |path: &Path, known: (u64, u64)| match identity(path) {
+            Ok(found) => found != known,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        };
+        self.0.iter().find(|(path, known)| is_other(path, *known)).map(|(path, _)| path.as_path())
     }
 }
 
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    fs::metadata(path).ok().map(|found| (found.dev(), found.ino()))
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
 }
 
 #[cfg(test)]
@@ -116,7 +126,8 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "").expect("written");
         fs::set_permissions(&path, Permissions::from_mode(0o644)).expect("set");
-        make_private(&path);
+        make_private(&path).expect("it is ours");
+        make_private(&folder.path().join("none")).expect("none is made");
         assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600);
     }
 
@@ -127,12 +138,12 @@ mod tests {
         for path in [&kept, &other] {
             fs::write(path, "").expect("written");
         }
-        let files = OpenFiles::at([kept.clone()]);
+        let files = OpenFiles::at([kept.clone()]).expect("there");
         fs::write(&kept, "more").expect("written");
         assert_eq!(files.taken_away(), None);
         fs::rename(&other, &kept).expect("replaced");
         assert_eq!(files.taken_away(), Some(kept.as_path()));
-        let files = OpenFiles::at([kept.clone()]);
+        let files = OpenFiles::at([kept.clone()]).expect("there");
         fs::remove_file(&kept).expect("removed");
         assert_eq!(files.taken_away(), Some(kept.as_path()));
     }

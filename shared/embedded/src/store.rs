@@ -137,8 +137,9 @@ impl Store {
         let no_thread = |error: std::io::Error| folder::failed(data_dir, &error);
         let condition = Arc::<Condition>::default();
         let lock = host.is_some().then(|| host_lock::path(data_dir));
-        [path.clone(), wal_path(&path)].iter().chain(&lock).for_each(|path| folder::make_private(path));
-        let files = OpenFiles::at(lock.into_iter().chain([path.clone()]));
+        let files: Vec<_> = lock.into_iter().chain([path.clone(), wal_path(&path)]).collect();
+        files.iter().try_for_each(|file| folder::make_private(file))?;
+        let files = OpenFiles::at(files).map_err(|error| folder::failed(data_dir, &error))?;
         let syncer = Syncer::new(sync_log, syncing, meter.clone(), condition.clone());
         let (watch, shown) = (queue_watch.clone(), clock.clone());
         let (writer, threads) =

@@ -35,6 +35,9 @@ impl Default for Limits {
 /// Connections at a time, wherever the process may open so many files.
 const MAX_CONNECTIONS: usize = 512;
 
+/// How long a caller may leave unread what was sent.
+#[cfg(target_os = "linux")]
+const READ_WITHIN_MS: u32 = 30_000;
 /// How long the host waits after it could not accept a connection. A lack of file descriptors does not end by itself.
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
@@ -69,7 +72,10 @@ async fn next(
         let mut is_told = false;
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => return Some((stream, slot)),
+                Ok((stream, _)) => {
+                    end_when_unread(&stream);
+                    return Some((stream, slot));
+                }
                 Err(error) => {
                     if !std::mem::replace(&mut is_told, true) {
                         tracing::warn!(%error, "the API can not accept a connection; it tries again");
@@ -85,6 +91,17 @@ async fn next(
         accepted = accepted => accepted,
     }
 }
+
+/// Has the system end a connection whose caller reads nothing of what was sent for so long. It would keep its place for ever.
+#[cfg(target_os = "linux")]
+fn end_when_unread(stream: &TcpStream) {
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, READ_WITHIN_MS) {
+        tracing::debug!(%error, "a connection has no bound on what is unread");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_when_unread(_: &TcpStream) {}
 
 #[cfg(test)]
 mod tests {

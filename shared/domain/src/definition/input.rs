@@ -83,14 +83,19 @@ pub(super) fn check(schema: Option<&InputSchema>, input: Value) -> Result<Value,
         return Ok(input);
     }
     // A task that takes no mapping, but null.
-    if is_absent && errors.iter().any(is_of_type_at_root) && schema.validator.is_valid(&Value::Null) {
+    if is_absent && errors.iter().any(is_about_the_whole) && schema.validator.is_valid(&Value::Null) {
         return Ok(Value::Null);
     }
     Err(InputFaults { faults: errors.iter().flat_map(in_words).collect() })
 }
 
-fn is_of_type_at_root(error: &jsonschema::ValidationError<'_>) -> bool {
-    matches!(error.kind(), ValidationErrorKind::Type { .. }) && error.instance_path().as_str().is_empty()
+fn is_about_the_whole(error: &jsonschema::ValidationError<'_>) -> bool {
+    use ValidationErrorKind as Kind;
+    let is_whole = matches!(
+        error.kind(),
+        Kind::Type { .. } | Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } | Kind::Enum { .. } | Kind::Constant { .. }
+    );
+    is_whole && error.instance_path().as_str().is_empty()
 }
 
 fn check_size(input: &Value) -> Result<(), InputFaults> {

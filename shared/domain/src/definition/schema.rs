@@ -120,11 +120,13 @@ impl Verdict<'_> {
 
     /// How a value of the wrong type is written rightly, where its author's intent is plain.
     fn right_type(&self) -> Option<String> {
-        match (self.path.segments().last()?, self.instance()) {
-            (Segment::Key(key), Value::Number(number)) if SPANS.contains(key) => {
+        let segments = self.path.segments();
+        let is_named_freely = matches!(segments.as_slice(), [.., Segment::Key("labels" | "env" | "headers"), _]);
+        match (segments.last()?, self.instance()) {
+            (Segment::Key(key), Value::Number(number)) if SPANS.contains(key) && !is_named_freely => {
                 Some(format!("a span of time has a unit: `{number}s` are seconds"))
             }
-            (Segment::Key("schedule"), Value::String(rule)) => {
+            (Segment::Key("schedule"), Value::String(rule)) if segments.len() == 1 => {
                 Some(format!("write `schedule: {{ cron: \"{rule}\" }}`"))
             }
             _ => None,

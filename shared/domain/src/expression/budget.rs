@@ -102,7 +102,7 @@ fn rewrite_call(call: &mut CallExpr) {
     if call.func_name == operators::ADD
         && let [IdedExpr { expr: Expr::Ident(name), .. }, IdedExpr { expr: Expr::List(list), .. }] =
             call.args.as_mut_slice()
-        && name.starts_with('@')
+        && name == "@result"
     {
         list.elements.iter_mut().for_each(|item| wrap(item, CHARGE));
         return;

@@ -22,7 +22,7 @@ use super::error::{ExpressionError, code};
 /// Bytes of a pattern.
 const MAX_PATTERN_BYTES: usize = 1000;
 /// Bytes of a pattern's states. `\d{4}-\d{2}-\d{2}` has 40,000: a digit is one of 600 characters.
-const MAX_STATES_BYTES: usize = 1 << 20;
+const MAX_STATES_BYTES: usize = 2 << 20;
 /// Groups inside one another.
 const MAX_GROUPS: u32 = 50;
 /// Steps that it takes to read a byte of a pattern. `\pL` without regard to case is the dearest.
@@ -113,7 +113,7 @@ fn check_call(call: &CallExpr, source: &str) -> Result<(), ExpressionError> {
     Pattern::new(pattern.inner()).map(drop).map_err(|fault| ExpressionError {
         code: code::SYNTAX,
         message: fault,
-        offset: source.find(pattern.inner()),
+        offset: source.find(pattern.inner()).filter(|at| source.rfind(pattern.inner()) == Some(*at)),
     })
 }
 

@@ -61,6 +61,8 @@ fn no_input_is_an_empty_one() {
     check(&json!({"description": "anything"}), &json!(null), &json!({}));
     check_refused(&json!({"required": ["day"]}), &json!(null), &["the input: the key `day` is missing [WL0210]"]);
     check(&json!({"type": ["null", "string"]}), &json!(null), &json!(null));
+    check(&json!({"anyOf": [{"type": "null"}, {"type": "string"}]}), &json!(null), &json!(null));
+    check(&json!({"enum": [null, "full"]}), &json!(null), &json!(null));
     check(&json!({"$ref": "#/$defs/n", "$defs": {"n": {"type": "null"}}}), &json!(null), &json!(null));
     let bare = Definition::from_text("task: t\nactions: { a: { exec: [a] } }").unwrap();
     assert_eq!(bare.check_input(json!(null)).unwrap(), json!({}));

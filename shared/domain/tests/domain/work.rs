@@ -66,6 +66,7 @@ fn pattern_costs_its_states_and_its_texts() {
     check("input.l.all(a, 'x'.matches('x+y?'))", &json!(true));
     check("input.l.all(a, matches('x', 'x+y?'))", &json!(true));
     check("input.s.matches('x')", &json!(true));
+    check("'a name'.matches(r'^[\\w ]{1,64}$')", &json!(true));
     check("'2026-11-30'.matches('^[0-9]{4}-\\\\d{2}-\\\\d{2}$')", &json!(true));
     check_refused("input.l.all(a, 'x'.matches('x+' + string(a)) || true)", "visit or make more than");
     check_refused("input.l.all(a, input.s.matches('x$'))", "visit or make more than");
@@ -106,6 +107,7 @@ fn gathered_values_count_once() {
     check("size(input.l.filter(a, a > 9))", &json!(MANY - 10));
     check("size(input.l.filter(a, a > 9).map(a, [a]))", &json!(MANY - 10));
     check_refused("size(input.l.map(a, input.s)) > 0", "visit or make more than");
+    check_refused("input.l.map(a, (input.l + [a])[0])", "visit or make more than");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn store_that_is_taken_away_takes_nothing_further() {
     let path = folder.path().join("store");
     let (connection, _, clock) = file(&path);
     let (to_sync, _unsynced) = channel();
-    let condition = (Arc::default(), OpenFiles::at([path.clone()]));
+    let condition = (Arc::default(), OpenFiles::at([path.clone()]).expect("there"));
     let mut worker = Worker::new(connection, to_sync, clock, Arc::default(), Arc::default(), condition);
     let long_ago = Instant::now().checked_sub(TRY_EVERY).expect("this machine runs for longer than that");
     worker.looked = long_ago;

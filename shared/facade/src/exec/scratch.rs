@@ -144,13 +144,11 @@ async fn read(path: &Path, most: usize) -> Written {
 async fn try_read(path: &Path, most: usize) -> io::Result<Written> {
     let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
     let Some(Part { bytes, .. }) = file::read(path, bound, |_| Some(0)).await? else { return Ok(Written::Nothing) };
-    Ok(if bytes.len() > most {
-        Written::TooMuch
-    } else if bytes.trim_ascii().is_empty() {
-        Written::Nothing
-    } else {
-        Written::Bytes(without_mark(bytes))
-    })
+    if bytes.len() > most {
+        return Ok(Written::TooMuch);
+    }
+    let bytes = without_mark(bytes);
+    Ok(if bytes.trim_ascii().is_empty() { Written::Nothing } else { Written::Bytes(bytes) })
 }
 
 /// The bytes without the byte order mark that some systems put before a text.

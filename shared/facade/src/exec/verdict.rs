@@ -51,6 +51,9 @@ struct OwnError {
     kind: Option<String>,
     #[serde(default)]
     message: Option<String>,
+    /// Why the agent could not read it.
+    #[serde(skip)]
+    unread: Option<String>,
 }
 
 /// The failure of a program that exited with another code than 0, or was killed by a signal that was not ours.
@@ -59,21 +62,22 @@ pub(super) fn failure(work: &ExecWork, ended: &Ended, file: Written) -> ErrorInf
     let (kind, what) = exit_kind(program(work), ended.status);
     let kind = own.kind.filter(|kind| is_kind(kind)).unwrap_or(kind);
     let what = own.message.filter(|message| !message.trim().is_empty()).unwrap_or(what);
+    let what = own.unread.map_or(what.clone(), |why| format!("{what}; the file $WINDLASS_ERROR {why}"));
     ErrorInfo::new(kind, message_with_tail(what.trim(), &last_words(ended)))
 }
 
 fn own_error(file: Written) -> OwnError {
-    let unread = |why: String| OwnError { kind: None, message: Some(format!("the file $WINDLASS_ERROR {why}")) };
+    let unread = |why: String| OwnError { unread: Some(why), ..OwnError::default() };
     let bytes = match file {
         Written::Bytes(bytes) => bytes,
         Written::Nothing => return OwnError::default(),
         Written::TooMuch => return unread("is too long to be read".to_owned()),
         Written::Unreadable(why) => return unread(format!("can not be read: {why}")),
     };
-    match serde_json::from_slice(&bytes) {
-        Ok(own) => own,
-        Err(_) => OwnError { kind: None, message: Some(String::from_utf8_lossy(&bytes).into_owned()) },
-    }
+    serde_json::from_slice(&bytes).unwrap_or_else(|_| {
+        let message = Some(String::from_utf8_lossy(&bytes).into_owned());
+        OwnError { message, ..OwnError::default() }
+    })
 }
 
 /// A kind is what policies are matched against: words of letters, digits, `-` and `_`, with dots between them.

@@ -18,18 +18,13 @@ pub(super) async fn read(
     secrets: &[String],
 ) -> Result<Value, ErrorInfo> {
     let status = response.status();
-    let encoding = encoding(&response);
+    let encoding = encoding(response.headers());
     if !status.is_success() {
         let body = match encoding {
             None => beginning(&mut response).await,
             Some(encoding) => format!("its body is encoded (`{encoding}`), which nobody asked for"),
         };
         return Err(refused(status, place, &without(secrets, body)));
-    }
-    if let Some(encoding) = encoding {
-        let message =
-            format!("{place} answered {status} with a body that is encoded (`{encoding}`), which nobody asked for");
-        return Err(ErrorInfo::new(kinds::OUTPUT_INVALID, message));
     }
     let says_json = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
     let mut body = Head::default();
@@ -39,10 +34,18 @@ pub(super) async fn read(
             return Err(too_large(place));
         }
     }
-    if has_body && let Some(missing) = missing(response.headers(), body.bytes().len()) {
+    if has_body
+        && status != StatusCode::NO_CONTENT
+        && let Some(missing) = missing(response.headers(), body.bytes().len())
+    {
         let message =
             format!("{place}: the connection ended before the answer did: {missing} bytes of its body are missing");
         return Err(ErrorInfo::new(kinds::NETWORK_RESET, message));
+    }
+    if let Some(encoding) = encoding.filter(|_| !body.bytes().is_empty()) {
+        let message =
+            format!("{place} answered {status} with a body that is encoded (`{encoding}`), which nobody asked for");
+        return Err(ErrorInfo::new(kinds::OUTPUT_INVALID, message));
     }
     let output = output(body.bytes(), says_json).map_err(|error| {
         ErrorInfo::new(
@@ -62,13 +65,14 @@ fn missing(headers: &HeaderMap, received: usize) -> Option<u64> {
     announced.checked_sub(received as u64).filter(|missing| *missing > 0)
 }
 
-/// The encoding of the body. The request asked for none (RFC 9110, 8.4), and no encoded byte is an output.
-fn encoding(response: &Response) -> Option<String> {
-    let said =
-        response.headers().get_all(CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    let said: Vec<String> = said.map(|value| value.to_ascii_lowercase()).collect();
-    let mut encodings = said.iter().flat_map(|value| value.split(',')).map(str::trim);
-    encodings.rfind(|one| !one.is_empty() && *one != "identity").map(str::to_owned)
+/// Encodings that make other bytes of a body (RFC 9110, 8.4.1). Some servers say other things of a plain one.
+const ENCODINGS: [&str; 7] = ["gzip", "x-gzip", "deflate", "compress", "x-compress", "br", "zstd"];
+
+/// The encoding of the body. The request asked for none, and no encoded byte is an output.
+fn encoding(headers: &HeaderMap) -> Option<&'static str> {
+    let said = headers.get_all(CONTENT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let mut said = said.flat_map(|value| value.split(',')).map(str::trim);
+    said.find_map(|said| ENCODINGS.into_iter().find(|known| known.eq_ignore_ascii_case(said)))
 }
 
 fn output(body: &[u8], says_json: bool) -> serde_json::Result<Value> {

@@ -124,9 +124,11 @@ async fn kind_counts_however_long_its_message_is() {
         assert!(error.message.ends_with("0007") && error.message.len() >= digits.min(8000), "{digits}");
     }
     let endless = r#"truncate -s 1G "$WINDLASS_ERROR"; exit 1"#;
-    check_failure(endless, "exit.1", "the file $WINDLASS_ERROR is too long to be read").await;
+    check_failure(endless, "exit.1", "`/bin/sh` exited with code 1; the file $WINDLASS_ERROR is too long to be read")
+        .await;
     let pipe = r#"mkfifo "$WINDLASS_ERROR"; exit 1"#;
-    check_failure(pipe, "exit.1", "the file $WINDLASS_ERROR can not be read: it is not a regular file").await;
+    let unread = "the file $WINDLASS_ERROR can not be read: it is not a regular file";
+    check_failure(pipe, "exit.1", &format!("`/bin/sh` exited with code 1; {unread}")).await;
 }
 
 /// Some systems put a byte order mark before each text that they write.
@@ -134,6 +136,7 @@ async fn kind_counts_however_long_its_message_is() {
 async fn byte_order_mark_is_no_part_of_what_a_program_says() {
     check_output(r#"printf '\357\273\277{"a": 1}'"#, json!({ "a": 1 })).await;
     check_output(r#"printf '\357\273\277{"a": 1}' > "$WINDLASS_OUTPUT""#, json!({ "a": 1 })).await;
+    check_output(r#"printf '\357\273\277\n' > "$WINDLASS_OUTPUT"; echo said"#, "said").await;
     check_failure(r#"printf '\357\273\277{"kind": "a.b", "message": "m"}' > "$WINDLASS_ERROR"; exit 1"#, "a.b", "m")
         .await;
 }

@@ -50,7 +50,8 @@ async fn server() -> SocketAddr {
         .route("/marked", get(|| async { ([("content-type", "application/json")], "\u{feff}[1]") }))
         .route("/zipped", get(|| async { ([("content-encoding", "gzip")], b"\x1f\x8b\x08".as_slice()) }))
         .route("/twice", get(|| async { ([("content-encoding", "identity, BR")], "x") }))
-        .route("/plain", get(|| async { ([("content-encoding", "identity")], "x") }))
+        .route("/plain", get(|| async { ([("content-encoding", "identity, utf-8")], "x") }))
+        .route("/zipped-nothing", get(|| async { ([("content-encoding", "gzip")], "") }))
         .route("/zipped-failure", get(|| async { (StatusCode::CONFLICT, [("content-encoding", "gzip")], "\u{1f}") }))
         .route("/number", get(|| async { "42" }))
         .route("/text", get(|| async { "a text\n" }))
@@ -122,6 +123,8 @@ async fn encoded_answer_is_a_failure_that_names_the_encoding() {
     assert!(error.message.ends_with("its body is encoded (`gzip`), which nobody asked for"), "{}", error.message);
     assert_eq!(succeeded(call(request("GET", format!("http://{address}/plain"))).await), json!("x"));
     assert_eq!(succeeded(call(request("GET", format!("http://{address}/marked"))).await), json!([1]));
+    assert_eq!(succeeded(call(request("GET", format!("http://{address}/zipped-nothing"))).await), json!(null));
+    assert_eq!(succeeded(call(request("HEAD", format!("http://{address}/zipped"))).await), json!(null));
 }
 
 #[tokio::test]
