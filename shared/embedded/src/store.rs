@@ -136,10 +136,7 @@ impl Store {
         let queue_watch = Arc::new(QueueWatch::default());
         let no_thread = |error: std::io::Error| folder::failed(data_dir, &error);
         let condition = Arc::<Condition>::default();
-        let lock = host.is_some().then(|| host_lock::path(data_dir));
-        let files: Vec<_> = lock.into_iter().chain([path.clone(), wal_path(&path)]).collect();
-        files.iter().try_for_each(|file| folder::make_private(file))?;
-        let files = OpenFiles::at(files).map_err(|error| folder::failed(data_dir, &error))?;
+        let files = own_files(data_dir, &path, role)?;
         let syncer = Syncer::new(sync_log, syncing, meter.clone(), condition.clone());
         let (watch, shown) = (queue_watch.clone(), clock.clone());
         let (writer, threads) =
@@ -293,6 +290,14 @@ fn bound_pages(connection: &rusqlite::Connection, max_file_bytes: Option<u64>) -
         connection.query_row(&format!("PRAGMA max_page_count = {pages}"), [], |_| Ok(()))?;
     }
     Ok(page_bytes)
+}
+
+/// The files that must stay as long as the store is open, made private.
+fn own_files(folder: &Path, path: &Path, role: Role) -> Result<OpenFiles, OpenError> {
+    let lock = (role == Role::Host).then(|| host_lock::path(folder));
+    let files: Vec<PathBuf> = lock.into_iter().chain([path.to_owned(), wal_path(path)]).collect();
+    files.iter().try_for_each(|file| folder::make_private(file))?;
+    OpenFiles::at(files).map_err(|error| folder::failed(folder, &error))
 }
 
 /// Syncs the log. Its name in the folder is synced here once, since `SQLite` does so only with a sync of its own. The
