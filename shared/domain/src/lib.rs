@@ -15,6 +15,7 @@ pub mod history;
 pub mod ids;
 pub mod instant;
 pub mod invariants;
+mod json_type;
 pub mod limits;
 pub mod outstanding;
 pub mod retry;

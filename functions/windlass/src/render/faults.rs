@@ -100,12 +100,8 @@ mod tests {
     fn fault_in_a_long_line_is_shown_with_what_is_around_it() {
         console::set_colors_enabled_stderr(false);
         for length in [600, 70_000, 100_000] {
-            let (long, text) = ("é".repeat(length), |long: &str| {
-                format!(
-                    "{{\"task\": \"t\", \"actions\": {{\"a\": {{\"exec\": [\"echo\", \"{long}\"], \"tmieout\": \"5s\"}}}}}}"
-                )
-            });
-            let text = text(&long);
+            let action = format!("{{\"exec\": [\"echo\", \"{}\"], \"tmieout\": \"5s\"}}", "é".repeat(length));
+            let text = format!("{{\"task\": \"t\", \"actions\": {{\"a\": {action}}}}}");
             let faults = Definition::from_text(&text).expect_err("a fault").faults;
             let shown = rendered("one.json", &text, &faults);
             assert!(shown.len() < 400 && shown.contains("unknown key `tmieout`"), "{shown}");

@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 use super::code;
 use super::fault::{At, Report};
 use super::path::Path;
-use super::schema::type_of;
 use crate::depth::is_too_deep;
+use crate::json_type::type_of;
 use crate::limits::{MAX_DEFINITION_DEPTH, MAX_FAULTS, MAX_INPUT_BYTES, MAX_INPUT_SCHEMA_NODES, MAX_VALUE_DEPTH};
 
 /// One thing that is wrong with an input.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::code;
 use super::fault::{At, Report, closest};
 use super::path::{Path, Segment};
+use crate::json_type::type_of;
 
 /// The published JSON Schema of a definition (draft 2020-12), as text: what editors and the reader both use.
 pub const TASK_SCHEMA: &str = include_str!("../../../../schemas/task.v1.schema.json");
@@ -241,7 +242,7 @@ fn list<'n>(names: impl Iterator<Item = &'n str>) -> String {
     names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// Types, in words.
+/// Types, in the words of [`type_of`].
 pub(super) fn types(kind: &TypeKind) -> String {
     let name = |kind: jsonschema::JsonType| match kind.to_string().as_str() {
         "object" => "a mapping",
@@ -255,17 +256,5 @@ pub(super) fn types(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(kind) => name(*kind).to_owned(),
         TypeKind::Multiple(kinds) => kinds.iter().map(name).collect::<Vec<_>>().join(" or "),
-    }
-}
-
-/// The type of a value, in the words of [`types`].
-pub(super) fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
     }
 }

@@ -9,7 +9,7 @@ use super::error::{ExpressionError, code};
 use super::evaluate::Program;
 use super::path::Steps;
 use super::scope::Scope;
-use super::{patterns, references, scan};
+use super::{references, scan};
 
 /// A compiled expression.
 #[derive(Clone)]
@@ -52,7 +52,6 @@ impl Expression {
         } else {
             let ast = scan::parse(source)?;
             let actions = references::find(&ast, source)?;
-            patterns::check(&ast, source)?;
             Compiled { form: Form::Program(Program::new(ast)), actions }
         };
         Ok(Self { source: Arc::from(source), compiled: Arc::new(compiled) })

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::error::{ExpressionError, code};
 use super::references;
 use super::scope::Scope;
+use crate::json_type::type_of;
 
 /// The steps of an expression that is nothing but a path, such as `actions.extract.output.rows[0]`: most are. It is
 /// read without the CEL parser and followed in the JSON itself: nothing is copied but the value, and keys keep their
@@ -128,14 +129,7 @@ fn no_key(path: &str, key: &str) -> ExpressionError {
 }
 
 fn not_a(path: &str, value: &Value, wanted: &str, what: &str) -> ExpressionError {
-    let is = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a mapping",
-    };
+    let is = type_of(value);
     ExpressionError::new(code::NO_VALUE, format!("`{path}` is {is}, not a {wanted}: it has no {what}"))
 }
 

@@ -6,6 +6,7 @@ use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue, operators};
 
 use super::error::{ExpressionError, code};
+use super::patterns;
 use crate::limits::MAX_COMPREHENSION_DEPTH;
 
 /// The variables that an expression sees.
@@ -68,6 +69,7 @@ impl<'a> Search<'a> {
                     return self.index_of_actions(key);
                 }
                 self.function(&call.func_name)?;
+                patterns::check(call, self.source)?;
                 call.target.iter().map(|target| &**target).chain(&call.args).try_for_each(|part| self.visit(part))
             }
             Expr::List(list) => list.elements.iter().try_for_each(|element| self.visit(element)),

@@ -72,7 +72,7 @@ fn action_over_its_size_bound_is_refused() {
 
 /// Whoever comes from another product, or leaves a unit out, is told how it is written here.
 #[test]
-fn what_other_products_write_is_known() {
+fn keys_of_other_products_are_recognised() {
     let help =
         |source: &Value| faults(source).iter().map(|fault| fault.help.clone().unwrap_or_default()).collect::<Vec<_>>();
     let key = |name: &str| action(json!({ "exec": ["x"], name: 3 }));

@@ -62,7 +62,10 @@ pub(super) fn failure(work: &ExecWork, ended: &Ended, file: Written) -> ErrorInf
     let (kind, what) = exit_kind(program(work), ended.status);
     let kind = own.kind.filter(|kind| is_kind(kind)).unwrap_or(kind);
     let what = own.message.filter(|message| !message.trim().is_empty()).unwrap_or(what);
-    let what = own.unread.map_or(what.clone(), |why| format!("{what}; the file $WINDLASS_ERROR {why}"));
+    let what = match own.unread {
+        Some(why) => format!("{what}; the file $WINDLASS_ERROR {why}"),
+        None => what,
+    };
     ErrorInfo::new(kind, message_with_tail(what.trim(), &last_words(ended)))
 }
 
