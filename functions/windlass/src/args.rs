@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use windlass_domain::ids::{ActionName, AgentId, PoolName, TaskName};
+use windlass_domain::limits::MAX_SPAN_MS;
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
 use windlass_facade::{Credentials, GUARD_COMMAND};
@@ -92,7 +93,7 @@ pub(crate) enum Request {
     Delete(DeleteArgs),
     /// Start a run
     Run(RunArgs),
-    /// List runs, the newest first
+    /// List runs, the newest first; delete runs that have ended
     Runs(RunsArgs),
     /// Show a run: its actions, durations, attempts and errors
     Show(ShowArgs),
@@ -133,6 +134,9 @@ pub(crate) struct ServeArgs {
     /// How long running attempts may take when the host ends; it hands back the rest
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = span)]
     pub(crate) drain: Millis,
+    /// How long runs are kept after their end, if their definition does not say it; `keep` in a definition does
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = keep)]
+    pub(crate) keep: Millis,
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
     #[arg(long, value_name = "WHICH", default_value = "none", value_parser = credentials)]
     pub(crate) credentials: Credentials,
@@ -233,7 +237,10 @@ pub(crate) enum Wait {
 const TO_THE_END: &str = "end";
 
 #[derive(Debug, ClapArgs)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct RunsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<RunsCommand>,
     /// Of this task only
     #[arg(long, value_name = "TASK")]
     pub(crate) task: Option<TaskName>,
@@ -243,6 +250,28 @@ pub(crate) struct RunsArgs {
     /// How many at most
     #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub(crate) limit: u32,
+}
+
+/// What else is done with runs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunsCommand {
+    /// Delete a run that has ended, with its events and its values
+    Delete(RunRefArgs),
+    /// Delete the runs that ended long enough ago
+    Prune(PruneArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PruneArgs {
+    /// Only runs that ended so long ago; `0s` takes every run that has ended
+    #[arg(long, value_name = "DURATION", value_parser = span)]
+    pub(crate) older_than: Millis,
+    /// Of this task only
+    #[arg(long, value_name = "TASK")]
+    pub(crate) task: Option<TaskName>,
+    /// In this status only
+    #[arg(long, value_name = "STATUS", value_parser = run_status)]
+    pub(crate) status: Option<RunStatus>,
 }
 
 /// A command about one run.
@@ -350,6 +379,11 @@ fn pool_slots(text: &str) -> Result<(PoolName, u32), String> {
 
 fn span(text: &str) -> Result<Millis, String> {
     Millis::parse(text).ok_or_else(|| "write a time with its unit, such as 500ms, 20s, 10m or 1h30m".to_owned())
+}
+
+fn keep(text: &str) -> Result<Millis, String> {
+    let keep = span(text)?;
+    if (1000..=MAX_SPAN_MS).contains(&keep.0) { Ok(keep) } else { Err("it must be from 1s to 366d".to_owned()) }
 }
 
 fn credentials(text: &str) -> Result<Credentials, String> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use windlass_api::{AgentList, TaskList, VersionView};
-pub(crate) use windlass_api::{AgentView, EventList, PutAnswer, RunList, TaskView};
+pub(crate) use windlass_api::{AgentView, EventList, PruneAnswer, PutAnswer, RunList, TaskView};
 use windlass_contract::view::RunView;
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
@@ -144,6 +144,17 @@ impl Client {
         query.extend(status.map(|status| ("status", status.as_str().to_owned())));
         query.extend(cursor.map(|cursor| ("cursor", cursor.to_owned())));
         self.get(&["runs"], &query).await
+    }
+
+    /// Deletes a run that has ended.
+    pub(crate) async fn delete_run(&self, id: RunId) -> Result<(), Failure> {
+        let request = self.request(Method::DELETE, &["runs", &id.to_string()], &[]);
+        self.answered(request.timeout(REQUEST_TIMEOUT)).await.map(drop)
+    }
+
+    /// Deletes the runs of one page that ended long enough ago.
+    pub(crate) async fn prune(&self, body: &Value) -> Result<PruneAnswer, Failure> {
+        self.send(Method::POST, &["runs:prune"], &[], Some(body)).await
     }
 
     /// The id of the run that goes by that name. WL0606 if there is none, or more than one.

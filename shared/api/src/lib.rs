@@ -12,6 +12,7 @@ mod hosts;
 mod openapi;
 mod operation;
 mod problem;
+mod prune;
 mod refusal;
 mod request;
 mod runs;
@@ -32,8 +33,8 @@ pub use problem::{Fault, Problem};
 pub use seen::SeenEvents;
 pub use state::{ApiConfig, ApiState};
 pub use view::{
-    AgentList, AgentView, EventList, EventView, Health, PutAnswer, RunList, TaskList, TaskView, VersionList,
-    VersionSummary, VersionView,
+    AgentList, AgentView, EventList, EventView, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView,
+    VersionList, VersionSummary, VersionView,
 };
 
 use operation::Operation;
@@ -75,6 +76,8 @@ fn handler(operation: Operation) -> MethodRouter<ApiState> {
         Operation::PauseRun => post(runs::pause),
         Operation::ResumeRun => post(runs::resume),
         Operation::RetryRun => post(runs::retry),
+        Operation::DeleteRun => delete(prune::delete),
+        Operation::PruneRuns => post(prune::prune),
         Operation::ListEvents => get(events::list),
         Operation::ListAgents => get(service::agents),
         Operation::DrainAgent => post(service::drain),

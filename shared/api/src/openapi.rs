@@ -11,10 +11,12 @@ use windlass_contract::view::RunView;
 
 use crate::operation::{Operation, Parameter};
 use crate::problem::Problem;
+use crate::prune::PruneBody;
 use crate::runs::{ReasonBody, StartBody};
 use crate::service::DrainBody;
 use crate::view::{
-    AgentList, AgentView, EventList, Health, PutAnswer, RunList, TaskList, TaskView, VersionList, VersionView,
+    AgentList, AgentView, EventList, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView, VersionList,
+    VersionView,
 };
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(write);
@@ -162,6 +164,7 @@ fn request_body(operation: Operation) -> Option<Value> {
         (Operation::PauseRun, json_body(read_schema::<ReasonBody>())),
         (Operation::ResumeRun, json_body(read_schema::<ReasonBody>())),
         (Operation::RetryRun, json_body(read_schema::<ReasonBody>())),
+        (Operation::PruneRuns, json_body(read_schema::<PruneBody>())),
         (Operation::DrainAgent, json_body(read_schema::<DrainBody>())),
     ];
     bodies.into_iter().find(|(of, _)| *of == operation).map(|(_, body)| body)
@@ -187,7 +190,8 @@ fn answer_schema(operation: Operation, generator: &mut SchemaGenerator) -> Optio
         Operation::PutTask => schema::<PutAnswer>(generator),
         Operation::ListTasks => schema::<TaskList>(generator),
         Operation::GetTask => schema::<TaskView>(generator),
-        Operation::DeleteTask => return None,
+        Operation::DeleteTask | Operation::DeleteRun => return None,
+        Operation::PruneRuns => schema::<PruneAnswer>(generator),
         Operation::ListVersions => schema::<VersionList>(generator),
         Operation::GetVersion => schema::<VersionView>(generator),
         Operation::StartRun
@@ -236,6 +240,14 @@ fn text(operation: Operation) -> Text {
         Operation::PauseRun => ("pauseRun", "Queue nothing further.", ACCEPTED),
         Operation::ResumeRun => ("resumeRun", "Let a paused run go on.", ACCEPTED),
         Operation::RetryRun => ("retryRun", "Start the unsuccessful actions of an ended run over.", ACCEPTED),
+        Operation::DeleteRun => {
+            ("deleteRun", "Delete a run that has ended, with its events and its values.", &[(204, "It is gone.")])
+        }
+        Operation::PruneRuns => (
+            "pruneRuns",
+            "Delete the runs of one page that ended long enough ago. Calls follow `next` until it is `null`.",
+            &[(200, "The runs of this page that are gone.")],
+        ),
         Operation::ListEvents => (
             "listEvents",
             "A run's events: a page, or with `Accept: text/event-stream` a stream that can be resumed.",

@@ -20,6 +20,8 @@ pub(crate) enum Operation {
     PauseRun,
     ResumeRun,
     RetryRun,
+    DeleteRun,
+    PruneRuns,
     ListEvents,
     ListAgents,
     DrainAgent,
@@ -48,7 +50,7 @@ const AFTER: Parameter = Parameter { name: "after", description: "Only events af
 
 impl Operation {
     /// Every operation.
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Health,
         Self::Document,
         Self::PutTask,
@@ -65,6 +67,8 @@ impl Operation {
         Self::PauseRun,
         Self::ResumeRun,
         Self::RetryRun,
+        Self::DeleteRun,
+        Self::PruneRuns,
         Self::ListEvents,
         Self::ListAgents,
         Self::DrainAgent,
@@ -81,7 +85,8 @@ impl Operation {
             Self::GetVersion => "/v1/tasks/{name}/versions/{version}",
             Self::StartRun => "/v1/tasks/{name}/runs",
             Self::ListRuns => "/v1/runs",
-            Self::GetRun => "/v1/runs/{id}",
+            Self::GetRun | Self::DeleteRun => "/v1/runs/{id}",
+            Self::PruneRuns => "/v1/runs:prune",
             Self::CancelRun => "/v1/runs/{id}/cancel",
             Self::KillAction => "/v1/runs/{id}/actions/{action}/kill",
             Self::PauseRun => "/v1/runs/{id}/pause",
@@ -97,13 +102,14 @@ impl Operation {
     pub(crate) const fn method(self) -> &'static str {
         match self {
             Self::PutTask => "put",
-            Self::DeleteTask => "delete",
+            Self::DeleteTask | Self::DeleteRun => "delete",
             Self::StartRun
             | Self::CancelRun
             | Self::KillAction
             | Self::PauseRun
             | Self::ResumeRun
             | Self::RetryRun
+            | Self::PruneRuns
             | Self::DrainAgent => "post",
             Self::Health
             | Self::Document
@@ -137,6 +143,8 @@ impl Operation {
             | Self::PauseRun
             | Self::ResumeRun
             | Self::RetryRun
+            | Self::DeleteRun
+            | Self::PruneRuns
             | Self::ListAgents
             | Self::DrainAgent => &[],
         }

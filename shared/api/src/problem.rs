@@ -94,6 +94,7 @@ kinds! {
     ANSWER_TOO_LARGE = "WL0421", INTERNAL_SERVER_ERROR, "Answer too large";
     UNKNOWN_AGENT = "WL0422", NOT_FOUND, "No such agent";
     UNKNOWN_ACTION = "WL0423", NOT_FOUND, "No such action";
+    RUN_IS_NEEDED = "WL0424", CONFLICT, "Run still needed";
     INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
 }
 

@@ -5,6 +5,7 @@ use windlass_domain::definition::{Faults, InputFaults};
 use windlass_engine::control::{ControlError, DrainError};
 use windlass_engine::ports::{ErrorClass, PortError, ScheduleRefusal};
 use windlass_engine::registry::{DeleteError, PutError};
+use windlass_engine::retention::DeleteRunError;
 use windlass_engine::submit::StartError;
 
 use crate::problem::{Fault, Kind, Refusal};
@@ -71,6 +72,18 @@ impl From<DrainError> for Refusal {
         match error {
             DrainError::UnknownAgent(_) => Self::new(&Kind::UNKNOWN_AGENT, detail),
             DrainError::Port(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeleteRunError> for Refusal {
+    fn from(error: DeleteRunError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DeleteRunError::UnknownRun(_) => Self::new(&Kind::UNKNOWN_RUN, detail),
+            DeleteRunError::Open(_) => Self::new(&Kind::STATUS_FORBIDS, detail),
+            DeleteRunError::ComesAgain(_) | DeleteRunError::LastTurn => Self::new(&Kind::RUN_IS_NEEDED, detail),
+            DeleteRunError::Port(error) => error.into(),
         }
     }
 }

@@ -12,6 +12,7 @@ use windlass_engine::control::Control;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::ports::PortError;
 use windlass_engine::registry::Registry;
+use windlass_engine::retention::Pruner;
 use windlass_engine::submit::Starter;
 
 use crate::auth::Auth;
@@ -63,6 +64,7 @@ struct Shared {
     starter: Starter,
     registry: Registry,
     control: Control,
+    pruner: Pruner,
     config: ApiConfig,
     waits: Semaphore,
     streams: Arc<Semaphore>,
@@ -75,6 +77,7 @@ impl ApiState {
             starter: Starter::new(ports.clone(), definitions.clone()),
             registry: Registry::new(ports.clone(), definitions.clone()),
             control: Control::new(ports.clone(), definitions.clone()),
+            pruner: Pruner::new(ports.clone()),
             ports,
             definitions,
             config,
@@ -101,6 +104,10 @@ impl ApiState {
 
     pub(crate) fn control(&self) -> &Control {
         &self.0.control
+    }
+
+    pub(crate) fn pruner(&self) -> &Pruner {
+        &self.0.pruner
     }
 
     pub(crate) fn auth(&self) -> &Auth {

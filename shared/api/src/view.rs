@@ -8,7 +8,7 @@ use serde_json::Value;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunSummary;
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{AgentId, PoolName, TaskName, TaskVersion};
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{AgentRecord, LoggedEvent, PortError, StoredVersion, TaskRecord};
 use windlass_engine::registry::RegisteredTask;
@@ -59,6 +59,15 @@ pub struct TaskView {
     /// Why its newest version cannot be read; absent: it can be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+}
+
+/// The runs that a page of pruning has deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct PruneAnswer {
+    /// Their ids.
+    pub deleted: Vec<RunId>,
+    /// Where the next page begins; `null`: this was the last.
+    pub next: Option<String>,
 }
 
 /// A page of tasks, by name.

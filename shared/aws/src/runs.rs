@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::history::history;
 use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::retention::Retention;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
 use windlass_engine::definitions::Definitions;
@@ -32,8 +33,8 @@ use crate::recent::Recent;
 use crate::runs::layout::Layout;
 use crate::settings::Settings;
 use crate::table::head::{head_key, subject};
-use crate::table::requests::{Reading, Table};
-use crate::table::{REVISION, list as list_item, read_number};
+use crate::table::requests::{Expression, Reading, Table};
+use crate::table::{REVISION, list as list_item, number, read_number};
 
 /// About how many bytes of runs a process keeps in memory.
 const MAX_CACHED_BYTES: usize = 64 * 1024 * 1024;
@@ -55,6 +56,7 @@ pub struct RunTable {
     clock: Arc<dyn Clock>,
     definitions: Arc<Definitions>,
     known: Recent<RunId, Arc<Known>>,
+    retention: Retention,
     /// Tasks whose item in the list of lists is known to be there.
     listed: Mutex<BTreeSet<TaskName>>,
 }
@@ -68,6 +70,7 @@ impl RunTable {
             clock,
             definitions,
             known: Recent::new(MAX_CACHED_BYTES),
+            retention: settings.retention(),
             listed: Mutex::default(),
         }
     }
@@ -148,6 +151,17 @@ impl Runs for RunTable {
 
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
         self.look(now, untouched_since, most).await
+    }
+
+    /// The head first: a run without its head is not there. The table deletes pages by itself, some time later.
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        let Some(known) = self.known_at(run).await? else { return Ok(false) };
+        let expected = Expression::names(&[REVISION]).value(REVISION, number(run.revision));
+        if !self.table.remove_if(head_key(run.id), "#r = :r", expected).await? {
+            return Ok(false);
+        }
+        self.expire_pages(&known, None).await;
+        Ok(true)
     }
 
     /// There is no log. These are the events that the record shows, at the places of the commits that changed it last.

@@ -16,11 +16,15 @@
 //! | `WINDLASS_AGENT_ROLE_POOL` | for each pool, in place of `POOL`, the id of its agents' role | a fault of the process manager |
 //! | `WINDLASS_HOST_ROLES` | the ids of the roles of all other programs, with commas | a fault of the process manager |
 //! | `AWS_ENDPOINT_URL` | where all services are, instead of AWS | AWS |
+//! | `WINDLASS_KEEP` | how long a run is kept after its end whose definition does not say it | `90d` |
 //! | `WINDLASS_METER_READS` | `reported`, or `sized`: see [`ReadUnits`] | `reported` |
 
 use std::fmt;
 
 use windlass_domain::ids::PoolName;
+use windlass_domain::limits::{KEEP_MS, LOST_TURN_WITHIN_MS, MAX_SPAN_MS};
+use windlass_domain::retention::Retention;
+use windlass_domain::time::Millis;
 
 use crate::meter::ReadUnits;
 use crate::sender::Senders;
@@ -28,6 +32,9 @@ use crate::sender::Senders;
 /// Characters of a stack's name. With the longest fixed part of a queue's name (`-pool-`, `-dlq`) this leaves 38 of
 /// SQS's 80 for a pool's name.
 const MAX_STACK_NAME_BYTES: usize = 32;
+
+/// The least that the run of a due time is kept: a day longer than a due time that lost its turn is started for.
+const SCHEDULED_KEPT: Millis = Millis(LOST_TURN_WITHIN_MS + 86_400_000);
 
 /// Which program reads the settings: each needs some that others do not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +72,8 @@ pub struct Settings {
     pub pools: Vec<PoolName>,
     /// The roles of the programs that send inputs; empty if the environment does not set them.
     pub senders: Senders,
+    /// How long a run is kept after its end, unless its definition says it.
+    pub keep: Millis,
     /// How the meter counts reads.
     pub meter_reads: ReadUnits,
 }
@@ -136,10 +145,16 @@ impl Settings {
             pools: reader.pools(program),
             senders: reader.senders(program),
             endpoint: reader.optional("AWS_ENDPOINT_URL", ENDPOINT),
+            keep: reader.keep(),
             meter_reads: reader.meter_reads(),
             name,
         };
         if reader.faults.is_empty() { Ok(settings) } else { Err(SettingsError { faults: reader.faults }) }
+    }
+
+    /// How long the stack keeps runs after their end.
+    pub fn retention(&self) -> Retention {
+        Retention { default: self.keep, scheduled_at_least: SCHEDULED_KEPT }
     }
 }
 
@@ -177,6 +192,7 @@ const AGENT_ROLE: Expected = (
 const HOST_ROLES: Expected =
     ("the ids of the roles of the host's programs, with commas between them", |text| text.split(',').all(is_role_id));
 const ENDPOINT: Expected = ("an address that begins with `http://` or `https://`", is_address);
+const KEEP: Expected = ("a time with its unit, from `1s` to `366d`, such as `90d`", |text| keep_of(text).is_some());
 const READS: Expected = ("`reported` or `sized`", |text| matches!(text, "reported" | "sized"));
 
 fn of(text: &str, lengths: std::ops::RangeInclusive<usize>, beside: &str) -> bool {
@@ -202,6 +218,10 @@ fn is_role_id(text: &str) -> bool {
 
 fn pools_of(text: &str) -> Option<Vec<PoolName>> {
     text.split(',').map(|name| PoolName::new(name).ok()).collect()
+}
+
+fn keep_of(text: &str) -> Option<Millis> {
+    Millis::parse(text).filter(|keep| (1000..=MAX_SPAN_MS).contains(&keep.0))
 }
 
 fn is_address(text: &str) -> bool {
@@ -284,6 +304,10 @@ impl<L: Fn(&str) -> Option<String>> Reader<L> {
             return None;
         }
         Some(found)
+    }
+
+    fn keep(&mut self) -> Millis {
+        self.optional("WINDLASS_KEEP", KEEP).and_then(|text| keep_of(&text)).unwrap_or(Millis(KEEP_MS))
     }
 
     fn meter_reads(&mut self) -> ReadUnits {

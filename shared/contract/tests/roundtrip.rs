@@ -346,6 +346,7 @@ fn run() -> impl Strategy<Value = Run> {
             run.status_source = Source::from(count);
             (run.retries, run.ready, run.failed, run.faults) = (count, count / 2, count % 3, count % 2);
             (run.ready_from, run.pauses) = (count / 3, count % 5);
+            run.keep.failed = (count % 2 == 0).then_some(Millis(revision));
             let all: Vec<ActionState> = states.iter().cycle().take(actions).cloned().collect();
             run.actions = Pages::from_pages(all.chunks(64).map(<[_]>::to_vec).collect::<Vec<Page>>());
             run

@@ -18,6 +18,7 @@ pub mod invariants;
 mod json_type;
 pub mod limits;
 pub mod outstanding;
+pub mod retention;
 pub mod retry;
 pub mod run;
 pub mod schedule;

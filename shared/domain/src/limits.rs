@@ -102,8 +102,13 @@ pub const UNLEASED_MS: u64 = 13 * 3_600_000;
 pub const TIMEOUT_MARGIN_MS: u64 = 60_000;
 /// The sweeper resends a queued action that no agent reported for this long, in milliseconds; an agent must claim it.
 pub const REISSUE_QUEUED_AFTER_MS: u64 = 10 * 60_000;
-/// A due time that had its turn and has no run is started for so long: SQS keeps a message for 14 days. A run is kept for
-/// longer.
+/// How long a run is kept after its end, unless its definition or its host says otherwise: 90 days, in milliseconds.
+pub const KEEP_MS: u64 = 90 * 86_400_000;
+/// The message of a due time comes again within this time, in milliseconds: [`MAX_DELIVERIES`] take some seven hours. It
+/// must find the run of the due time, or it starts another.
+pub const DUE_COMES_AGAIN_WITHIN_MS: u64 = 8 * 3_600_000;
+/// A due time that had its turn and has no run is started for so long: SQS keeps a message for 14 days. The run of a
+/// newest turn is kept for longer.
 pub const LOST_TURN_WITHIN_MS: u64 = 14 * 24 * 3_600_000;
 /// A sweep whose process manager died comes again within this time.
 pub const SWEPT_AGAIN_WITHIN_MS: u64 = 5 * 60_000;

@@ -47,7 +47,7 @@ impl RunCache {
     /// Keeps a record, unless a later one is kept. `bytes`: of its whole form.
     pub(crate) fn put(&self, run: Run, bytes: usize) {
         let mut state = self.lock();
-        if state.entries.get(&run.id).is_none_or(|entry| entry.run.revision <= run.revision) {
+        if state.entries.get(&run.id).is_none_or(|entry| entry.is_no_later_than(&run)) {
             state.keep(run, bytes);
         }
     }
@@ -56,14 +56,26 @@ impl RunCache {
     /// A record that was given up meanwhile is not kept, because nobody knows the size of all its pages.
     pub(crate) fn replace(&self, run: Run, bytes: usize) {
         let mut state = self.lock();
-        let before = state.entries.get(&run.id).filter(|entry| entry.run.revision <= run.revision);
+        let before = state.entries.get(&run.id).filter(|entry| entry.is_no_later_than(&run));
         if let Some(before) = before.map(|entry| entry.bytes) {
             state.keep(run, before.max(bytes));
         }
     }
 
+    /// Forgets a record that is gone.
+    pub(crate) fn remove(&self, id: RunId) {
+        self.lock().remove(id);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// An id comes again: a caller may use a key once more when the run is gone.
+    fn is_no_later_than(&self, run: &Run) -> bool {
+        (self.run.submitted_at, self.run.revision) <= (run.submitted_at, run.revision)
     }
 }
 

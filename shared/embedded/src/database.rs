@@ -10,6 +10,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use crate::error::{OpenError, port_error};
 use crate::schema::{APPLICATION_ID, MIGRATIONS};
 
+/// The mode of `auto_vacuum` in which a file gives pages back when it is asked to
+/// (<https://www.sqlite.org/pragma.html#pragma_auto_vacuum>).
+pub(crate) const INCREMENTAL: i64 = 2;
 /// Bytes of a page of a file that we make.
 const PAGE_BYTES: u32 = 4096;
 /// How long a connection waits for another process's lock.
@@ -42,6 +45,8 @@ pub(crate) fn open_or_make(path: &Path) -> Result<Connection, OpenError> {
     connection.busy_handler(Some(wait_for_lock)).map_err(failed)?;
     refuse_foreign(&connection, path)?;
     connection.pragma_update(None, "page_size", PAGE_BYTES).map_err(failed)?;
+    // A new file can give the pages of deleted runs back. Of an old one this says nothing until it is rewritten.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
     switch_to_wal(&connection).map_err(failed)?;
     tune(&mut connection, Purpose::Write).map_err(failed)?;
     migrate(&mut connection, path)?;
@@ -57,6 +62,21 @@ fn make_for_owner(path: &Path) {
 /// A failure of `SQLite` while opening the file.
 pub(crate) fn storage(path: &Path, error: &rusqlite::Error) -> OpenError {
     OpenError::Storage { path: path.to_owned(), cause: port_error(error) }
+}
+
+/// Has a file that was made before runs were deleted give pages back from now on: it is written anew, once. Without room
+/// on the disk for that it stays as it is, and its free pages take new runs.
+pub(crate) fn let_it_shrink(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+    let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
+    if mode == INCREMENTAL {
+        return Ok(());
+    }
+    tracing::info!(file = %path.display(), "the database is written anew once, so that it can give room back to the disk");
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    if let Err(error) = connection.execute_batch("VACUUM") {
+        tracing::warn!(error = %error, "failed to write the database anew; it keeps the room of deleted runs for new ones");
+    }
+    Ok(())
 }
 
 /// A number that changes whenever another connection, of any process, has committed.

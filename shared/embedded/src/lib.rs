@@ -20,7 +20,9 @@ mod host_lock;
 mod meter;
 mod queues;
 mod readers;
+mod retention;
 mod run_list;
+mod run_pages;
 mod run_status;
 mod run_watch;
 mod runs;
@@ -30,6 +32,7 @@ mod settled;
 mod store;
 mod syncer;
 mod tasks;
+mod versions;
 mod watch;
 mod writer;
 

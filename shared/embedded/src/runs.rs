@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::record::{StoredRun, decode, encode};
 use windlass_domain::ids::RunId;
-use windlass_domain::run::Run;
-use windlass_domain::time::Timestamp;
+use windlass_domain::run::{Origin, Run};
+use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{
     Created, EventCursor, Glance, LoggedEvent, Outgoing, PortError, QueueName, Records, RunFilter, RunPage, Runs,
 };
@@ -18,7 +18,9 @@ use windlass_engine::ports::{
 use crate::error::{Failure, unreadable};
 use crate::event_log;
 use crate::queues;
+use crate::retention;
 use crate::run_list;
+use crate::run_pages::page_id;
 use crate::run_status::status_number;
 use crate::session::Session;
 use crate::store::Store;
@@ -32,8 +34,9 @@ impl Records<Run> for Store {
     async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
         let id = *id;
         if let Some(run) = self.shared().run_cache.get(id) {
-            match self.readers().read(|connection| revision(connection, id))? {
-                Some(stored) if stored == run.revision => return Ok(Some(run)),
+            // An id comes again: a caller may use a key once more when the run is gone.
+            match self.readers().read(|connection| place(connection, id))? {
+                Some(stored) if stored == (run.submitted_at, run.revision) => return Ok(Some(run)),
                 Some(_) | None => {}
             }
         }
@@ -111,8 +114,8 @@ impl Runs for Store {
             tokio::pin!(changed);
             // From here on the reader misses no change.
             changed.as_mut().enable();
-            match self.readers().read(|connection| self::revision(connection, id))? {
-                Some(stored) if stored <= revision && Instant::now() < deadline => {}
+            match self.readers().read(|connection| place(connection, id))? {
+                Some((_, stored)) if stored <= revision && Instant::now() < deadline => {}
                 Some(_) => return Records::<Run>::load(self, &id).await,
                 None => return Ok(None),
             }
@@ -131,9 +134,32 @@ impl Runs for Store {
         self.read_settled(move |connection| run_list::stale(connection, now, untouched_since, most)).await
     }
 
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        retention::delete(self, run).await
+    }
+
+    async fn expire(&self, default: Millis) -> Result<bool, PortError> {
+        retention::expire(self, default).await
+    }
+
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         self.read_settled(move |connection| event_log::read(connection, id, after, most)).await
     }
+}
+
+/// The due time that the run stands for.
+fn nominal(run: &Run) -> Option<i64> {
+    match &run.origin {
+        Origin::Request => None,
+        Origin::Schedule { nominal } => Some(nominal.as_millis()),
+    }
+}
+
+/// How long the run is kept from now on, if it has ended and its definition says it.
+fn keep(run: &Run) -> Option<i64> {
+    let keep = run.keep.of(run.status).filter(|_| run.status.is_final())?;
+    let least = if run.origin == Origin::Request { Millis(0) } else { retention::SCHEDULED_AT_LEAST };
+    i64::try_from(keep.max(least).0).ok()
 }
 
 /// Neither a list nor the sweeper would find the run elsewhere: no index needs to be written.
@@ -150,6 +176,8 @@ struct Row {
     wake_at: Option<i64>,
     task: Arc<str>,
     version: u32,
+    nominal: Option<i64>,
+    keep: Option<i64>,
     submitted_at: i64,
     started_at: Option<i64>,
     finished_at: Option<i64>,
@@ -167,6 +195,8 @@ impl Row {
             wake_at: millis(run.wake_at),
             task: Arc::from(run.task.as_str()),
             version: run.version,
+            nominal: nominal(run),
+            keep: keep(run),
             submitted_at: run.submitted_at.as_millis(),
             started_at: millis(run.started_at),
             finished_at: millis(run.finished_at),
@@ -181,8 +211,9 @@ impl Row {
 
     fn insert(&self, session: &mut Session<'_>, events: &[String]) -> Result<Created, Failure> {
         let sql =
-            "INSERT INTO runs (id, revision, status, wake_at, updated_at, task, version, submitted_at, started_at,
-                   finished_at, pages, head) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+            "INSERT INTO runs (id, revision, status, wake_at, updated_at, task, version, nominal, keep, submitted_at,
+                   started_at, finished_at, pages, head)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                    ON CONFLICT (id) DO NOTHING";
         let mut statement = session.prepare(sql)?;
         let inserted = statement.execute(rusqlite::params![
@@ -193,6 +224,8 @@ impl Row {
             session.clock.now_ms(),
             self.task,
             self.version,
+            self.nominal,
+            self.keep,
             self.submitted_at,
             self.started_at,
             self.finished_at,
@@ -247,7 +280,7 @@ impl Commit {
             return session.prepare(sql)?.query_row(parameters, |row| row.get(0)).optional();
         }
         let sql = "UPDATE runs SET revision = ?3, wake_at = ?4, updated_at = ?5, head = ?6, status = ?7,
-                   started_at = ?8, finished_at = ?9 WHERE id = ?1 AND revision = ?2 RETURNING seq";
+                   started_at = ?8, finished_at = ?9, keep = ?10 WHERE id = ?1 AND revision = ?2 RETURNING seq";
         let parameters = (
             condition.0,
             condition.1,
@@ -258,6 +291,7 @@ impl Commit {
             row.status,
             row.started_at,
             row.finished_at,
+            row.keep,
         );
         session.prepare(sql)?.query_row(parameters, |row| row.get(0)).optional()
     }
@@ -270,10 +304,12 @@ fn log(session: &mut Session<'_>, seq: i64, events: &[String]) -> Result<(), Fai
     Ok(())
 }
 
-fn revision(connection: &Connection, id: RunId) -> Result<Option<u64>, Failure> {
-    let mut statement = connection.prepare_cached("SELECT revision FROM runs WHERE id = ?1")?;
-    let revision = statement.query_row([id.as_uuid().as_bytes()], |row| row.get::<_, i64>(0)).optional()?;
-    Ok(revision.map(i64::unsigned_abs))
+/// When the run was submitted, and its revision.
+fn place(connection: &Connection, id: RunId) -> Result<Option<(Timestamp, u64)>, Failure> {
+    let mut statement = connection.prepare_cached("SELECT submitted_at, revision FROM runs WHERE id = ?1")?;
+    let place =
+        |row: &rusqlite::Row<'_>| Ok((Timestamp::from_millis(row.get(0)?), row.get::<_, i64>(1)?.unsigned_abs()));
+    Ok(statement.query_row([id.as_uuid().as_bytes()], place).optional()?)
 }
 
 /// Reads a record with all its pages, as of one instant; gives the bytes that it has as JSON as well.
@@ -292,11 +328,6 @@ fn load(connection: &Connection, id: RunId) -> Result<Option<(Run, usize)>, Fail
     }
     let run = decode(&head, &bodies).map_err(|error| unreadable(&what, &error))?;
     Ok(Some((run, head.len() + bodies.iter().map(String::len).sum::<usize>())))
-}
-
-/// Where a page of a run is kept.
-fn page_id(seq: i64, page: usize) -> i64 {
-    (seq << 16) | i64::try_from(page).unwrap_or(0xffff).min(0xffff)
 }
 
 /// `SQLite`'s integers are signed; revisions are far below the bound.

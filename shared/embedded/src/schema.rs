@@ -4,7 +4,7 @@
 pub(crate) const APPLICATION_ID: i64 = 0x574e_444c;
 
 /// The migrations; the schema's version is how many of them a file has seen.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, CLOCK];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, CLOCK, RETENTION];
 
 /// Messages have ids in the order of sending, and no two have the same. A message is visible once `visible_at`
 /// (milliseconds of [`crate::file_clock`]) has passed, so an expired receipt needs no work to expire.
@@ -81,5 +81,41 @@ CREATE TABLE clock (
     ahead INTEGER NOT NULL,
     at INTEGER NOT NULL,
     wall INTEGER NOT NULL
+);
+";
+
+/// Runs know the due time that they stand for, and how long they are kept after their end, in milliseconds, if their
+/// definition says it. A run's `updated_at` is its end once it has ended. A number of a run is never given twice, because
+/// what is left of a deleted one goes later: [`crate::retention`].
+const RETENTION: &str = "
+CREATE TABLE kept_runs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE,
+    revision INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    wake_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    task TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    nominal INTEGER,
+    keep INTEGER,
+    submitted_at INTEGER NOT NULL,
+    started_at INTEGER,
+    finished_at INTEGER,
+    pages INTEGER NOT NULL,
+    head TEXT NOT NULL
+);
+INSERT INTO kept_runs (seq, id, revision, status, wake_at, updated_at, task, version, submitted_at, started_at,
+                       finished_at, pages, head)
+    SELECT seq, id, revision, status, wake_at, updated_at, task, version, submitted_at, started_at, finished_at, pages,
+           head FROM runs;
+DROP TABLE runs;
+ALTER TABLE kept_runs RENAME TO runs;
+CREATE INDEX runs_by_task ON runs (task);
+CREATE INDEX runs_by_status ON runs (status);
+CREATE INDEX runs_by_end ON runs (updated_at) WHERE finished_at IS NOT NULL AND keep IS NULL;
+CREATE INDEX runs_by_keep ON runs (updated_at + keep) WHERE finished_at IS NOT NULL AND keep IS NOT NULL;
+CREATE TABLE deleted_runs (
+    seq INTEGER PRIMARY KEY
 );
 ";

@@ -6,12 +6,13 @@ use serde_json::Value;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::limits::MAX_LISTED;
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::ports::{DueTask, PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks};
 
 use crate::error::{Failure, unreadable};
 use crate::session::Session;
 use crate::store::Store;
+use crate::versions;
 use crate::writer::Durability;
 
 #[async_trait]
@@ -53,6 +54,10 @@ impl Tasks for Store {
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         let name = name.clone();
         self.read_settled(move |connection| stored_version(connection, &name, version)).await
+    }
+
+    async fn expire_versions(&self, default: Millis) -> Result<(), PortError> {
+        versions::expire(self, default).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

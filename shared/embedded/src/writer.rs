@@ -31,6 +31,9 @@ const MAX_BATCH_REQUESTS: usize = 256;
 /// Pages that the log may grow by before they are copied to the file: 32 MiB.
 const CHECKPOINT_PAGES: u64 = 8192;
 
+/// How long pages may stand in the log alone. A file that gives pages back is shorter only once they are copied.
+const CHECKPOINT_AFTER: Duration = Duration::from_mins(1);
+
 /// How often the writer tests whether it can write while no request comes, and whether its files are still the same.
 const TRY_EVERY: Duration = Duration::from_secs(5);
 
@@ -262,6 +265,8 @@ struct Worker {
     seen: u64,
     /// Pages in the log when it was last copied to the file.
     copied: u64,
+    /// When that was.
+    copied_at: Instant,
     /// When it was last known whether anything can be written.
     tried: Instant,
     /// When the files were last looked at.
@@ -278,7 +283,7 @@ impl Worker {
         (condition, files): (Arc<Condition>, OpenFiles),
     ) -> Self {
         let (known, wal_pages, tried) = (Known::default(), Arc::default(), Instant::now());
-        let (seen, copied, looked) = (0, 0, tried);
+        let (seen, copied, copied_at, looked) = (0, 0, tried, tried);
         Self {
             connection,
             known,
@@ -291,6 +296,7 @@ impl Worker {
             wal_pages,
             seen,
             copied,
+            copied_at,
             tried,
             looked,
         }
@@ -335,6 +341,7 @@ impl Worker {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 received => {
                     self.try_to_write();
+                    self.bound_the_log();
                     if let Ok(first) = received {
                         return Some(first);
                     }
@@ -441,12 +448,15 @@ impl Worker {
         answer_all(rest, &Ok(()));
     }
 
+    /// Copies the log to the file when it has grown by so much, and now and then.
     fn bound_the_log(&mut self) {
-        if self.seen < self.copied + CHECKPOINT_PAGES {
+        let is_long = self.seen >= self.copied + CHECKPOINT_PAGES;
+        let is_old = self.seen > self.copied && self.copied_at.elapsed() >= CHECKPOINT_AFTER;
+        if !is_long && !is_old {
             return;
         }
         // Tried again only after as many pages more, should readers keep the log from starting over.
-        self.copied = self.seen;
+        (self.copied, self.copied_at) = (self.seen, Instant::now());
         if let Err(error) = self.checkpoint("PASSIVE") {
             tracing::warn!(error = %error, "the log could not be copied to the file");
         }

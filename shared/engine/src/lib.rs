@@ -15,6 +15,7 @@ pub mod pools;
 pub mod ports;
 pub mod process_manager;
 pub mod registry;
+pub mod retention;
 mod runs;
 pub mod scheduler;
 mod send;

@@ -157,7 +157,7 @@ impl Starter {
         let input = definition.check_input(request.input.clone())?;
         let actions = definition.actions.len();
         let run = Run::submitted(id, (request.task.clone(), version), actions, input, Origin::Request, now);
-        let run = run.asked_by(request.caller.clone());
+        let run = run.asked_by(request.caller.clone()).kept(definition.keep);
         let begun = Begun::of(&self.pools, &definition, run, now).await;
         let created = self.record(&begun).await?;
         match created {

@@ -141,7 +141,8 @@ async fn start(engine: &Engine, turn: &Turn, nominal: Timestamp) -> Result<(), P
     let id = RunId::from_nominal_time(&definition.task, nominal);
     let (of, origin, now) = ((definition.task.clone(), turn.version), Origin::Schedule { nominal }, ports.clock.now());
     let run = Run::submitted(id, of, definition.actions.len(), input, origin, now);
-    let begun = Begun::of(&engine.pools, definition, run.asked_by(Caller::by(Way::Schedule)), now).await;
+    let run = run.asked_by(Caller::by(Way::Schedule)).kept(definition.keep);
+    let begun = Begun::of(&engine.pools, definition, run, now).await;
     if begun.record(ports).await? == Created::New {
         return begun.send(ports).await;
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth};
 use windlass_domain::ids::{PoolName, RunId};
+use windlass_domain::limits::KEEP_MS;
 use windlass_domain::run::Run;
 use windlass_domain::time::Millis;
 use windlass_embedded::{Role, Store};
@@ -46,6 +47,7 @@ pub struct HostBuilder {
     allow_remote: bool,
     pools: Vec<(PoolName, u32)>,
     drain: Millis,
+    keep: Millis,
     has_agents: bool,
     performing: Performing,
 }
@@ -84,6 +86,13 @@ impl HostBuilder {
     #[must_use]
     pub fn drain(mut self, drain: Millis) -> Self {
         self.drain = drain;
+        self
+    }
+
+    /// How long a run is kept after its end, if its definition does not say it. 90 days unless said.
+    #[must_use]
+    pub fn keep(mut self, keep: Millis) -> Self {
+        self.keep = keep;
         self
     }
 
@@ -134,7 +143,7 @@ impl HostBuilder {
         let ports = store.ports();
         let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
         let mut loops = Parts::new();
-        loops.start_engine(&ports, &definitions, PROCESS_MANAGERS, SWEEP_EVERY);
+        loops.start_engine(&ports, &definitions, PROCESS_MANAGERS, SWEEP_EVERY, self.keep);
 
         let pools = if self.has_agents { pools_of(self.pools) } else { Vec::new() };
         let mut agents = Parts::new();
@@ -181,6 +190,7 @@ impl Host {
             allow_remote: false,
             pools: Vec::new(),
             drain: DRAIN,
+            keep: Millis(KEEP_MS),
             has_agents: true,
             performing: Performing::default(),
         }

@@ -15,6 +15,7 @@ use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
 use windlass_engine::ports::QueueName;
 use windlass_engine::process_manager::ProcessManager;
+use windlass_engine::retention::Pruner;
 use windlass_engine::scheduler::Scheduler;
 use windlass_engine::sweeper::Sweeper;
 use windlass_facade::{address, made_id};
@@ -46,13 +47,14 @@ impl Parts {
         &self.shutdown
     }
 
-    /// Starts what decides: process manager, sweeper and scheduler.
+    /// Starts what decides: process manager, sweeper, pruner and scheduler.
     pub(crate) fn start_engine(
         &mut self,
         ports: &Ports,
         definitions: &Arc<Definitions>,
         workers: usize,
         sweep_every: Duration,
+        keep: Millis,
     ) {
         let manager = Arc::new(ProcessManager::new(ports.clone(), definitions.clone()));
         // A task each: a run that takes long to decide keeps its worker from other runs, and not them all.
@@ -63,6 +65,8 @@ impl Parts {
         let sweeper = Sweeper::new(ports.clone(), sweep_every);
         let stop = self.shutdown.clone();
         self.tasks.spawn(async move { sweeper.run(&stop).await });
+        let (pruner, stop) = (Pruner::new(ports.clone()), self.shutdown.clone());
+        self.tasks.spawn(async move { pruner.run(keep, &stop).await });
         let scheduler = Scheduler::new(ports.clone(), definitions.clone());
         let stop = self.shutdown.clone();
         self.tasks.spawn(async move { scheduler.run(&stop).await });

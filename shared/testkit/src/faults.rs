@@ -222,6 +222,10 @@ impl Runs for FaultyHost {
         self.call(|| self.inner.runs.stale(now, untouched_since, most)).await
     }
 
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        self.call(|| self.inner.runs.delete_run(run)).await
+    }
+
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         self.call(|| self.inner.runs.events(id, after.clone(), most)).await
     }

@@ -85,6 +85,10 @@ impl Runs for OldGlances {
         self.inner.stale(now, untouched_since, most).await
     }
 
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        self.inner.delete_run(run).await
+    }
+
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         self.inner.events(id, after, most).await
     }

@@ -1,10 +1,11 @@
-//! `windlass runs`: the list of runs.
+//! `windlass runs`: the list of runs, and the deletion of those that have ended.
 
 use std::process::ExitCode;
 
+use serde_json::json;
 use windlass_contract::view::RunSummary;
 
-use crate::args::{Globals, RunsArgs};
+use crate::args::{Globals, PruneArgs, RunRefArgs, RunsArgs, RunsCommand};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::render::table::Table;
@@ -14,6 +15,51 @@ use crate::render::{self, Ended, span, status};
 const PAGE: usize = 500;
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &RunsArgs) -> Ended {
+    match &args.command {
+        None => list(globals, client, args).await,
+        Some(RunsCommand::Delete(run)) => delete(globals, client, run).await,
+        Some(RunsCommand::Prune(args)) => prune(globals, client, args).await,
+    }
+}
+
+async fn delete(globals: &Globals, client: &Client, args: &RunRefArgs) -> Ended {
+    let id = client.resolve(&args.run).await?;
+    client.delete_run(id).await?;
+    if globals.json {
+        render::print_json(&json!({ "deleted": [id] }));
+    } else {
+        render::print(&format!("deleted run {}\n", short(id)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn prune(globals: &Globals, client: &Client, args: &PruneArgs) -> Ended {
+    let mut deleted = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let body = json!({
+            "older_than": args.older_than.to_string(),
+            "task": args.task,
+            "status": args.status,
+            "cursor": cursor,
+        });
+        let page = client.prune(&body).await?;
+        deleted.extend(page.deleted);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    if globals.json {
+        render::print_json(&json!({ "deleted": deleted }));
+    } else {
+        let runs = if deleted.len() == 1 { "run" } else { "runs" };
+        render::print(&format!("deleted {} {runs}\n", deleted.len()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn list(globals: &Globals, client: &Client, args: &RunsArgs) -> Ended {
     let runs = read(client, args).await?;
     if globals.json {
         render::print_json(&runs);

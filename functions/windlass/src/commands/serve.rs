@@ -43,5 +43,5 @@ fn host_of(host: HostBuilder, args: ServeArgs) -> HostBuilder {
     if args.no_agent {
         host = host.without_agents();
     }
-    host.listen(args.listen).drain(args.drain).guard(guard_command()).credentials(args.credentials)
+    host.listen(args.listen).drain(args.drain).keep(args.keep).guard(guard_command()).credentials(args.credentials)
 }

@@ -152,6 +152,9 @@ impl Runs for Failing {
     async fn stale(&self, _: Timestamp, _: Timestamp, _: usize) -> Result<Vec<RunId>, PortError> {
         Err(self.0.clone())
     }
+    async fn delete_run(&self, _: &Run) -> Result<bool, PortError> {
+        Err(self.0.clone())
+    }
     async fn events(&self, _: RunId, _: Option<EventCursor>, _: usize) -> Result<Vec<LoggedEvent>, PortError> {
         Err(self.0.clone())
     }

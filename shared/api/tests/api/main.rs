@@ -6,6 +6,7 @@ mod document;
 mod events;
 mod gateway;
 mod guard;
+mod prune;
 mod runs;
 mod served;
 mod tasks;

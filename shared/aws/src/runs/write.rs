@@ -18,8 +18,6 @@ use crate::table::place::{Place, SLOTS};
 use crate::table::requests::{Expression, Put};
 use crate::table::{EXPIRES_AT, GENERATION, PK, REVISION, number};
 
-/// How long the table keeps a run after its end: 90 days, in seconds.
-const RETENTION_SECS: i64 = 90 * 86_400;
 /// By how much its pages outlive its head, in seconds: `DynamoDB` deletes within a few days of the time that is set
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>), and a head without its pages could
 /// not be read.
@@ -40,7 +38,7 @@ impl RunTable {
             recent,
             committed_at: now,
             due_at: due_at(after, now),
-            expires_at: after.status.is_final().then(|| expires_at(now)),
+            expires_at: after.expires_at(self.retention).map(in_seconds),
         };
         let mut outgoing = Outgoing::default();
         let bare = encode(after, beside(layout, Columns::default()), &mut outgoing);
@@ -69,7 +67,7 @@ impl RunTable {
             Put::Done => {
                 let known = self.keep(Known { run: after.clone(), layout: written });
                 if after.status.is_final() {
-                    self.expire_pages(&known, now).await;
+                    self.expire_pages(&known, after.expires_at(self.retention)).await;
                 }
                 Ok(true)
             }
@@ -139,8 +137,8 @@ impl RunTable {
 
     /// Lets `DynamoDB` delete the pages of a run that has ended, some time after its head. If this fails, the pages
     /// stay behind and do no harm.
-    async fn expire_pages(&self, known: &Known, now: Timestamp) {
-        let expires_at = expires_at(now) + PAGES_OUTLIVE_SECS;
+    pub(super) async fn expire_pages(&self, known: &Known, head_expires_at: Option<Timestamp>) {
+        let expires_at = in_seconds(head_expires_at.unwrap_or_else(|| self.clock.now())) + PAGES_OUTLIVE_SECS;
         let pages = known.layout.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?.0.slot)));
         // The other slot holds the page's last version.
         let keys = pages.flat_map(|(at, slot)| {
@@ -163,7 +161,7 @@ impl RunTable {
     }
 }
 
-/// When a run that ends now may be deleted, in seconds since the epoch.
-fn expires_at(now: Timestamp) -> i64 {
-    now.as_millis() / 1000 + RETENTION_SECS
+/// Seconds since the epoch, as the table's time to live counts.
+fn in_seconds(at: Timestamp) -> i64 {
+    at.as_millis().div_euclid(1000)
 }

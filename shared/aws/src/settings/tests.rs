@@ -55,6 +55,7 @@ fn each_setting_is_read() {
         ("WINDLASS_SCHEDULE_GROUP", "group"),
         ("WINDLASS_POOLS", "default"),
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:4566"),
+        ("WINDLASS_KEEP", "30d"),
         ("WINDLASS_METER_READS", "sized"),
     ];
     let set = [LEAST.as_slice(), &SCHEDULES, &more].concat();

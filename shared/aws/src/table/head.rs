@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::MAX_ACTIONS;
+use windlass_domain::retention::Keep;
 use windlass_domain::run::{CancelCause, Cancellation, ErrorInfo, Origin, Pages, Run, RunStatus, Source};
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use super::columns::{Columns, Read, error_cell, fill_error, read_error};
 use super::held::{Cell, Incoming, Outgoing, Reference};
@@ -192,6 +193,9 @@ struct Body {
     deadline: Option<i64>,
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     wake: Option<i64>,
+    /// How long it is kept after its end: succeeded, failed.
+    #[serde(rename = "K", default, skip_serializing_if = "Option::is_none")]
+    keep: Option<(Option<Millis>, Option<Millis>)>,
     #[serde(rename = "c", default, skip_serializing_if = "Option::is_none")]
     cancellation: Option<(i64, u8, String, Caller, u64, Source)>,
     /// Who asked for the run; absent: the host.
@@ -281,6 +285,7 @@ impl Body {
             finished: run.finished_at.map(since),
             deadline: run.deadline.map(since),
             wake: run.wake_at.map(since),
+            keep: Some((run.keep.succeeded, run.keep.failed)).filter(|_| !run.keep.is_default()),
             cancellation: run.cancellation.as_ref().map(cancelled),
             caller: Some(run.caller.clone()).filter(|caller| *caller != Caller::HOST),
             status_caller: run.status_caller.clone(),
@@ -330,6 +335,7 @@ impl Body {
             finished_at: self.finished.map(after),
             deadline: self.deadline.map(after),
             wake_at: self.wake.map(after),
+            keep: self.keep.map_or_else(Keep::default, |(succeeded, failed)| Keep { succeeded, failed }),
             cancellation: self.cancellation.map(cancelled).transpose()?,
             retries: self.retries,
             pauses: self.pauses,

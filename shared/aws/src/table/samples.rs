@@ -12,11 +12,12 @@ use windlass_domain::caller::{Caller, Way};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
+use windlass_domain::retention::Keep;
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Owner, Pages, Progress, Run,
     RunStatus, Source, Unserved,
 };
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use super::held::{Incoming, Outgoing};
 
@@ -140,6 +141,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         finished_at: times.2,
         deadline: times.3,
         wake_at: times.4,
+        keep: Keep { succeeded: Some(Millis(u64::from(numbers[6]))), failed: None },
         cancellation: values.3,
         retries: numbers[2],
         pauses: numbers[8],

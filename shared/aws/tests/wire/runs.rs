@@ -72,6 +72,10 @@ impl Runs for InTurn {
         self.next().stale(now, untouched_since, most).await
     }
 
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        self.next().delete_run(run).await
+    }
+
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         self.next().events(id, after, most).await
     }

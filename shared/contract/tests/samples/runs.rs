@@ -6,7 +6,9 @@ use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, TaskName};
+use windlass_domain::retention::Keep;
 use windlass_domain::run::{CancelCause, Cancellation, Origin, Page, Pages, Progress, Run, RunStatus, Source};
+use windlass_domain::time::Millis;
 
 use super::{at, id, owner, person};
 
@@ -210,6 +212,7 @@ pub(crate) fn records() -> Vec<(&'static str, Run)> {
         ("whole", run()),
         ("paged", large),
         ("unserved", unserved()),
+        ("kept", submitted().kept(Keep { succeeded: Some(Millis(604_800_000)), failed: None })),
         ("taken_up", taken_up()),
         ("lost", with_first(lost)),
         ("leased", with_first(leased)),

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::input::{self, InputFaults, InputSchema};
 use crate::expression::{Expression, Template};
 use crate::ids::{ActionIndex, ActionName, PoolName, TaskName};
+use crate::retention::Keep;
 use crate::retry::RetryPolicy;
 use crate::time::Millis;
 
@@ -26,6 +27,8 @@ pub struct Definition {
     pub timeout: Option<Millis>,
     /// How many actions of one run may be queued or running at once.
     pub max_parallel: Option<u32>,
+    /// How long its runs are kept after their end.
+    pub keep: Keep,
     /// Which events go to the bus.
     pub events: PublishedEvents,
     /// The JSON Schema of the run's input, as written.

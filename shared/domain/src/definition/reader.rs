@@ -15,6 +15,7 @@ use super::span::{self, Zero};
 use super::{code, input, schema, yaml};
 use crate::ids::{ActionIndex, PoolName, TaskName};
 use crate::limits::MAX_DEFINITION_DEPTH;
+use crate::retention::Keep;
 use crate::schedule::{ScheduleError, check};
 
 impl Definition {
@@ -110,6 +111,7 @@ fn read_model(source: &Value, report: &mut Report<'_>) -> Option<Definition> {
     let output = output.map(|output| Expressions::of_output(report, &mut references).template(output, &output_key));
     let schedule = read_schedule(source, report);
     let timeout = span::read(source, "timeout", Zero::Refused, root, report);
+    let keep = read_keep(source, report);
     let input_key = root.key("input");
     let input = source.get("input");
     let input_schema = input.and_then(|schema| input::compile(schema, &input_key, report));
@@ -123,6 +125,7 @@ fn read_model(source: &Value, report: &mut Report<'_>) -> Option<Definition> {
         schedule,
         timeout,
         max_parallel: source.get("max_parallel").and_then(Value::as_f64).map(whole),
+        keep,
         events: read_events(source),
         input: input.cloned(),
         actions,
@@ -161,6 +164,18 @@ fn read_defaults(source: &Value, report: &mut Report<'_>) -> Defaults {
         retry: span::read_retry(defaults, &path, report),
         workdir: source.get("workdir").cloned(),
     }
+}
+
+/// How long runs are kept: one span for all of them, or a mapping.
+fn read_keep(source: &Value, report: &mut Report<'_>) -> Keep {
+    let root = &Path::ROOT;
+    let Some(keep) = source.get("keep").filter(|keep| keep.is_object()) else {
+        let every = span::read(source, "keep", Zero::Refused, root, report);
+        return Keep { succeeded: every, failed: every };
+    };
+    let path = root.key("keep");
+    let mut of = |key| span::read(keep, key, Zero::Refused, &path, report);
+    Keep { succeeded: of("succeeded"), failed: of("failed") }
 }
 
 fn read_schedule(source: &Value, report: &mut Report<'_>) -> Option<Schedule> {

@@ -51,10 +51,11 @@ fn walk(segments: &[LocationSegment<'_>], path: &Path<'_>, then: &mut dyn FnMut(
 }
 
 /// The keys whose values are spans of time.
-const SPANS: [&str; 7] = ["timeout", "queue_timeout", "delay", "max_delay", "max_age", "every", "catch_up"];
+const SPANS: [&str; 10] =
+    ["timeout", "queue_timeout", "delay", "max_delay", "max_age", "every", "catch_up", "keep", "succeeded", "failed"];
 
 /// Keys of other products' definitions, the key of ours that does the same, and how it is written.
-const ELSEWHERE: [(&str, &str, &str); 12] = [
+const ELSEWHERE: [(&str, &str, &str); 14] = [
     ("retries", "retry", "write `retry: 4` for 3 retries: it counts all attempts"),
     ("max_retries", "retry", "write `retry: 4` for 3 retries: it counts all attempts"),
     ("max_attempts", "retry", "write `retry`: it counts all attempts"),
@@ -66,6 +67,8 @@ const ELSEWHERE: [(&str, &str, &str); 12] = [
     ("if", "when", "write `when`"),
     ("continue_on_error", "allow_failure", "write `allow_failure: true`"),
     ("inputs", "input", "write `input`: the JSON Schema of the run's input"),
+    ("retention", "keep", "write `keep: 30d`, or `keep: { succeeded: 7d, failed: 90d }`"),
+    ("ttl", "keep", "write `keep: 30d`, or `keep: { succeeded: 7d, failed: 90d }`"),
     ("cron", "schedule", "write `schedule: { cron: \"...\" }`"),
 ];
 

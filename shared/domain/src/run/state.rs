@@ -10,6 +10,7 @@ use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use crate::limits::{ACTIONS_PER_PAGE, START_AGAIN_AFTER_MS};
+use crate::retention::Keep;
 use crate::retry::FailedAttempt;
 use crate::time::{Millis, Timestamp};
 
@@ -53,6 +54,9 @@ pub struct Run {
     /// When time alone may change this run; never later than the true instant, but it may be earlier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wake_at: Option<Timestamp>,
+    /// How long it is kept after its end, as its definition says.
+    #[serde(default, skip_serializing_if = "Keep::is_default")]
+    pub keep: Keep,
     /// Set once a caller, or the deadline, has cancelled it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cancellation: Option<Cancellation>,
@@ -192,6 +196,7 @@ impl Run {
             finished_at: None,
             deadline: None,
             wake_at: Some(now.plus(Millis(START_AGAIN_AFTER_MS))),
+            keep: Keep::default(),
             cancellation: None,
             retries: 0,
             pauses: 0,
@@ -214,6 +219,12 @@ impl Run {
     #[must_use]
     pub fn asked_by(self, caller: Caller) -> Self {
         Self { caller, ..self }
+    }
+
+    /// The same record, kept after its end as its definition says.
+    #[must_use]
+    pub fn kept(self, keep: Keep) -> Self {
+        Self { keep, ..self }
     }
 
     /// The state of one action.

@@ -22,16 +22,16 @@ const NOON: i64 = 1_774_747_800_000_000;
 
 /// A machine that a test plays. Its time passes only as the test says.
 #[derive(Clone)]
-struct Played(Arc<Mutex<Shown>>);
+pub(crate) struct Played(Arc<Mutex<Shown>>);
 
-struct Shown {
+pub(crate) struct Shown {
     boot: u32,
     elapsed: i64,
     wall: i64,
 }
 
 impl Played {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(Arc::new(Mutex::new(Shown { boot: 1, elapsed: HOUR, wall: NOON })))
     }
 
@@ -40,13 +40,13 @@ impl Played {
     }
 
     /// Time passes, awake or asleep.
-    fn pass(&self, span: i64) {
+    pub(crate) fn pass(&self, span: i64) {
         let mut shown = self.shown();
         shown.elapsed += span;
         shown.wall += span;
     }
 
-    fn step_wall_clock(&self, by: i64) {
+    pub(crate) fn step_wall_clock(&self, by: i64) {
         self.shown().wall += by;
     }
 
@@ -73,7 +73,7 @@ impl Machine for Played {
     }
 }
 
-fn open(folder: &Path, machine: &Played, role: Role) -> Store {
+pub(crate) fn open(folder: &Path, machine: &Played, role: Role) -> Store {
     let surroundings = Surroundings { machine: Arc::new(machine.clone()), ..Surroundings::default() };
     Store::open_with(folder, role, None, surroundings).expect("the folder is ours")
 }

@@ -7,7 +7,7 @@ use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunSummary;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::run::{Run, RunStatus};
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use super::{Outgoing, PortError, QueueName, Records};
 
@@ -87,6 +87,16 @@ pub trait Runs: Records<Run> {
     /// stays so is handed out again and again, and no more than [`LONGEST_REST`] after the time before; who asks
     /// for those that were last written before `now` gets every one, however lately it was handed out.
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError>;
+
+    /// Deletes this run with its events and its values, if it still is at that revision; gives whether it was.
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError>;
+
+    /// Deletes some of the runs that were kept for their time, in a step that is short for those who write meanwhile. It
+    /// leaves alone what is held ([`Run::held`]). `default`: how long a run is kept whose definition does not say it. Gives whether there may be more to do. A host whose table deletes by
+    /// itself what has expired leaves this as it is.
+    async fn expire(&self, _default: Millis) -> Result<bool, PortError> {
+        Ok(false)
+    }
 
     /// Events of a run after that place, the oldest first, at most `most`.
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError>;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::schedule::TaskRecord;
-use windlass_domain::time::Timestamp;
+use windlass_domain::time::{Millis, Timestamp};
 
 use super::{PortError, Records};
 
@@ -50,8 +50,14 @@ pub trait Tasks: Records<TaskRecord> {
         now: Timestamp,
     ) -> Result<PutTask, PortError>;
 
-    /// One version of a task; versions never change and are never deleted.
+    /// One version of a task; versions never change. The newest is never deleted, and neither is one that a run has.
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError>;
+
+    /// Deletes the versions that no run has, and that a newer one replaced longer ago than `default`. A host that
+    /// keeps every version leaves this as it is.
+    async fn expire_versions(&self, _default: Millis) -> Result<(), PortError> {
+        Ok(())
+    }
 
     /// Up to `most` tasks that are not deleted, by name, after that one.
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError>;

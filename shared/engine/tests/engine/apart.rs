@@ -66,6 +66,10 @@ impl Runs for Panicking {
         self.0.stale(now, untouched_since, most).await
     }
 
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        self.0.delete_run(run).await
+    }
+
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         self.0.events(id, after, most).await
     }

@@ -21,10 +21,12 @@ use super::{
     run, same, some,
 };
 
+mod deletion;
 mod large;
 pub(super) mod steps;
 mod sweep;
 
+use deletion::{deleted_run_is_gone_and_its_id_is_free, run_that_has_changed_is_not_deleted};
 use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
 use steps::{books_follow, finished, fresh_run, fresh_task, load, queued, started};
 use sweep::{
@@ -54,6 +56,8 @@ const CASES: &[Case] = cases![
     run_written_all_the_time_is_woken,
     untouched_run_is_stale,
     untouched_run_is_handed_out_now_and_then,
+    deleted_run_is_gone_and_its_id_is_free,
+    run_that_has_changed_is_not_deleted,
 ];
 
 /// The suite of `Runs`, and of the records of runs.

@@ -54,6 +54,11 @@ impl RunTable {
         Ok(())
     }
 
+    pub(super) fn delete(&mut self, run: &Run) -> bool {
+        let is_it = self.rows.get(&run.id).is_some_and(|row| row.run.revision == run.revision);
+        is_it && self.rows.remove(&run.id).is_some()
+    }
+
     pub(super) fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
         let before = filter.cursor.as_ref().map(|cursor| cursor.parse::<u64>()).transpose();
         let before =

@@ -54,6 +54,10 @@ impl Runs for MemoryHost {
         Ok(self.state().runs.stale(now, untouched_since, most))
     }
 
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        Ok(self.write(|state, _| state.runs.delete(run)))
+    }
+
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         Ok(self.state().runs.events(id, after, most))
     }

@@ -319,6 +319,10 @@ impl Runs for Wire {
         self.call("look for stale runs", self.inner.runs.stale(now, untouched_since, most), |_, _| {}).await
     }
 
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        self.call("delete a run", self.inner.runs.delete_run(run), |_, _| {}).await
+    }
+
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         self.call("read events", self.inner.runs.events(id, after, most), |_, _| {}).await
     }
