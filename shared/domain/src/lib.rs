@@ -16,6 +16,7 @@ pub mod ids;
 pub mod instant;
 pub mod invariants;
 mod json_type;
+pub mod keep;
 pub mod limits;
 pub mod outstanding;
 pub mod retention;

@@ -1,21 +1,8 @@
-//! How long a run is kept after its end.
-
-use serde::{Deserialize, Serialize};
+//! How long a run is kept after its end, and which may not be deleted.
 
 use crate::limits::DUE_COMES_AGAIN_WITHIN_MS;
-use crate::run::{Origin, Run, RunStatus};
+use crate::run::{Origin, Run};
 use crate::time::{Millis, Timestamp};
-
-/// How long the runs of a definition are kept after their end. The host says it for what the definition leaves out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Keep {
-    /// Runs that ended well, faults or none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub succeeded: Option<Millis>,
-    /// Runs that failed, timed out or were cancelled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failed: Option<Millis>,
-}
 
 /// How long a host keeps runs after their end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,23 +13,17 @@ pub struct Retention {
     pub scheduled_at_least: Millis,
 }
 
-impl Keep {
-    /// Whether the definition said nothing.
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-
-    /// How long a run that ended so is kept, if the definition says it.
-    pub fn of(self, status: RunStatus) -> Option<Millis> {
-        if status.is_success() { self.succeeded } else { self.failed }
-    }
-}
-
 impl Run {
+    /// How long this run is kept after its end, if it has ended and its definition says it.
+    pub fn own_keep(&self) -> Option<Millis> {
+        let keep = if self.status.is_success() { self.keep.succeeded } else { self.keep.failed };
+        keep.filter(|_| self.status.is_final())
+    }
+
     /// When the host may delete this run; none while it has not ended.
     pub fn expires_at(&self, retention: Retention) -> Option<Timestamp> {
         let ended = self.finished_at.filter(|_| self.status.is_final())?;
-        let keep = self.keep.of(self.status).unwrap_or(retention.default);
+        let keep = self.own_keep().unwrap_or(retention.default);
         Some(ended.plus(match self.origin {
             Origin::Request => keep,
             Origin::Schedule { .. } => keep.max(retention.scheduled_at_least),
@@ -84,6 +65,8 @@ mod tests {
 
     use super::*;
     use crate::ids::{RunId, TaskName};
+    use crate::keep::Keep;
+    use crate::run::RunStatus;
 
     const RETENTION: Retention =
         Retention { default: Millis::from_secs(50), scheduled_at_least: Millis::from_secs(1000) };

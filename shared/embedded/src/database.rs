@@ -36,8 +36,9 @@ pub(crate) fn connect(path: &Path, purpose: Purpose) -> rusqlite::Result<Connect
 
 const NO_MUTEX: OpenFlags = OpenFlags::SQLITE_OPEN_NO_MUTEX;
 
-/// Opens the file, makes it if there is none, and applies the migrations that it has not seen.
-pub(crate) fn open_or_make(path: &Path) -> Result<Connection, OpenError> {
+/// Opens the file, makes it if there is none, and applies the migrations that it has not seen. `is_host`: no other process
+/// decides on the file.
+pub(crate) fn open_or_make(path: &Path, is_host: bool) -> Result<Connection, OpenError> {
     make_for_owner(path);
     let failed = |error: rusqlite::Error| storage(path, &error);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | NO_MUTEX;
@@ -50,6 +51,9 @@ pub(crate) fn open_or_make(path: &Path) -> Result<Connection, OpenError> {
     switch_to_wal(&connection).map_err(failed)?;
     tune(&mut connection, Purpose::Write).map_err(failed)?;
     migrate(&mut connection, path)?;
+    if is_host {
+        let_it_shrink(&connection, path).map_err(failed)?;
+    }
     Ok(connection)
 }
 
@@ -66,7 +70,7 @@ pub(crate) fn storage(path: &Path, error: &rusqlite::Error) -> OpenError {
 
 /// Has a file that was made before runs were deleted give pages back from now on: it is written anew, once. Without room
 /// on the disk for that it stays as it is, and its free pages take new runs.
-pub(crate) fn let_it_shrink(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+fn let_it_shrink(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     let mode: i64 = connection.query_row("PRAGMA auto_vacuum", [], |row| row.get(0))?;
     if mode == INCREMENTAL {
         return Ok(());

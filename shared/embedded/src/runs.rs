@@ -157,7 +157,7 @@ fn nominal(run: &Run) -> Option<i64> {
 
 /// How long the run is kept from now on, if it has ended and its definition says it.
 fn keep(run: &Run) -> Option<i64> {
-    let keep = run.keep.of(run.status).filter(|_| run.status.is_final())?;
+    let keep = run.own_keep()?;
     let least = if run.origin == Origin::Request { Millis(0) } else { retention::SCHEDULED_AT_LEAST };
     i64::try_from(keep.max(least).0).ok()
 }

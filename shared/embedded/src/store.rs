@@ -13,7 +13,7 @@ use windlass_engine::ports::{OwnScheduler, PortError};
 use crate::cache::RunCache;
 use crate::clock::{Machine, SystemClock};
 use crate::condition::Condition;
-use crate::database::{Purpose, connect, let_it_shrink, open_or_make, storage, wal_path};
+use crate::database::{Purpose, connect, open_or_make, storage, wal_path};
 use crate::error::{Failure, OpenError};
 use crate::file_clock::FileClock;
 use crate::folder::{self, OpenFiles};
@@ -121,11 +121,8 @@ impl Store {
             Role::Agent => None,
         };
         let path = data_dir.join(FILE_NAME);
-        let mut connection = open_or_make(&path)?;
+        let mut connection = open_or_make(&path, role == Role::Host)?;
         let failed = |error: rusqlite::Error| storage(&path, &error);
-        if role == Role::Host {
-            let_it_shrink(&connection, &path).map_err(failed)?;
-        }
         let page_bytes = bound_pages(&connection, max_file_bytes).map_err(failed)?;
         let clock = FileClock::start(&mut connection, surroundings.machine).map_err(failed)?;
         let reading = || connect(&path, Purpose::Read).map_err(failed);

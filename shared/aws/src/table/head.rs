@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName};
+use windlass_domain::keep::Keep;
 use windlass_domain::limits::MAX_ACTIONS;
-use windlass_domain::retention::Keep;
 use windlass_domain::run::{CancelCause, Cancellation, ErrorInfo, Origin, Pages, Run, RunStatus, Source};
 use windlass_domain::time::{Millis, Timestamp};
 

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{AgentId, RunId, TaskName};
+use windlass_domain::keep::Keep;
 use windlass_domain::limits::ACTIONS_PER_PAGE;
-use windlass_domain::retention::Keep;
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Kill, Origin, Owner, Pages, Progress, Run,
     RunStatus, Source, Unserved,

@@ -6,7 +6,7 @@ use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
 use windlass_domain::delivery::Delivery;
 use windlass_domain::ids::{ActionIndex, AgentId, TaskName};
-use windlass_domain::retention::Keep;
+use windlass_domain::keep::Keep;
 use windlass_domain::run::{CancelCause, Cancellation, Origin, Page, Pages, Progress, Run, RunStatus, Source};
 use windlass_domain::time::Millis;
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::input::{self, InputFaults, InputSchema};
 use crate::expression::{Expression, Template};
 use crate::ids::{ActionIndex, ActionName, PoolName, TaskName};
-use crate::retention::Keep;
+use crate::keep::Keep;
 use crate::retry::RetryPolicy;
 use crate::time::Millis;
 

@@ -14,8 +14,8 @@ use super::scalar::{scalar, text};
 use super::span::{self, Zero};
 use super::{code, input, schema, yaml};
 use crate::ids::{ActionIndex, PoolName, TaskName};
+use crate::keep::Keep;
 use crate::limits::MAX_DEFINITION_DEPTH;
-use crate::retention::Keep;
 use crate::schedule::{ScheduleError, check};
 
 impl Definition {

@@ -9,8 +9,8 @@ use super::source::Source;
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
 use crate::caller::Caller;
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
+use crate::keep::Keep;
 use crate::limits::{ACTIONS_PER_PAGE, START_AGAIN_AFTER_MS};
-use crate::retention::Keep;
 use crate::retry::FailedAttempt;
 use crate::time::{Millis, Timestamp};
 

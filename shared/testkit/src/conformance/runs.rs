@@ -1,12 +1,9 @@
 //! The promises of the store of runs. A write is conditional on the revision, and the log has every event of every
 //! write, in order.
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
-use uuid::Uuid;
-use windlass_contract::event::{EVENT_VERSION, PublicEvent};
+use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunSummary;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
@@ -28,7 +25,7 @@ mod sweep;
 
 use deletion::{deleted_run_is_gone_and_its_id_is_free, run_that_has_changed_is_not_deleted};
 use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
-use steps::{books_follow, finished, fresh_run, fresh_task, load, queued, started};
+use steps::{books_follow, event, finished, fresh_run, fresh_task, load, queued, started};
 use sweep::{
     due_run_is_stale, run_written_all_the_time_is_woken, untouched_run_is_handed_out_now_and_then,
     untouched_run_is_stale,
@@ -64,22 +61,6 @@ const CASES: &[Case] = cases![
 pub async fn runs(make: impl AsyncFn() -> Ports, timing: Timing) {
     records::<Run>("records of runs", &make, timing).await;
     run("runs", CASES, &make, timing).await;
-}
-
-fn event(run: &Run, number: usize) -> PublicEvent {
-    PublicEvent {
-        v: EVENT_VERSION,
-        id: Uuid::from_u128(u128::try_from(number).unwrap_or(0)),
-        kind: "action.progressed".to_owned(),
-        time: run.submitted_at.to_string(),
-        run: run.id,
-        task: run.task.clone(),
-        version: run.version,
-        labels: BTreeMap::from([("client".to_owned(), "acme".to_owned())]),
-        action: None,
-        attempt: None,
-        data: json!({ "number": number }),
-    }
 }
 
 /// The numbers of a run's events, read in parts of that many.

@@ -5,8 +5,7 @@ use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_engine::Ports;
 use windlass_engine::ports::{Created, RunFilter};
 
-use super::event;
-use super::steps::{finished, fresh_run, fresh_task, load, started};
+use super::steps::{event, finished, fresh_run, fresh_task, load, started};
 use crate::conformance::{Timing, Verdict, conflicts, holds, same};
 
 /// A run is gone with all that belongs to it, whatever its size, and a new one may have its id.

@@ -1,7 +1,11 @@
 //! The steps of the cases of runs: they make fresh runs and advance them.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 use tokio::time::sleep;
+use uuid::Uuid;
+use windlass_contract::event::{EVENT_VERSION, PublicEvent};
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, derive};
 use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Run, RunStatus, apply};
 use windlass_domain::time::Timestamp;
@@ -28,6 +32,22 @@ pub(in crate::conformance) fn changed(before: &Run, at: Timestamp, changes: Vec<
     }
     after.revision += 1;
     after
+}
+
+pub(in crate::conformance) fn event(run: &Run, number: usize) -> PublicEvent {
+    PublicEvent {
+        v: EVENT_VERSION,
+        id: Uuid::from_u128(u128::try_from(number).unwrap_or(0)),
+        kind: "action.progressed".to_owned(),
+        time: run.submitted_at.to_string(),
+        run: run.id,
+        task: run.task.clone(),
+        version: run.version,
+        labels: BTreeMap::from([("client".to_owned(), "acme".to_owned())]),
+        action: None,
+        attempt: None,
+        data: json!({ "number": number }),
+    }
 }
 
 pub(in crate::conformance) fn started(before: &Run, at: Timestamp) -> Run {
