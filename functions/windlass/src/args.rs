@@ -441,6 +441,15 @@ pub(crate) struct BenchArgs {
     /// How many runs to measure [default: enough for a few seconds]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(crate) runs: Option<u32>,
+    /// How many runs are in flight at once [default: as the shape says]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) in_flight: Option<u32>,
+    /// How long runs are kept after their end
+    #[arg(long, value_name = "DURATION", default_value = "90d", value_parser = keep)]
+    pub(crate) keep: Millis,
+    /// How long the host goes on without work, once the runs have ended
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = span)]
+    pub(crate) rest: Millis,
     /// Where the data folder is made; it is removed afterwards [default: the folder for temporary files]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) folder: Option<PathBuf>,

@@ -42,7 +42,7 @@ struct PerAction {
 
 impl Report {
     pub(super) fn new(
-        workload: Workload,
+        (workload, in_flight): (Workload, usize),
         (runs, actions_per_run): (usize, usize),
         took: Duration,
         mut latencies: Vec<Duration>,
@@ -55,7 +55,7 @@ impl Report {
         Self {
             workload: workload.name(),
             runs,
-            in_flight: workload.in_flight(),
+            in_flight,
             actions,
             seconds: took.as_secs_f64(),
             actions_per_second: actions as f64 / took.as_secs_f64(),

@@ -44,7 +44,7 @@ impl Workload {
         }
     }
 
-    pub(super) const fn in_flight(self) -> usize {
+    pub(crate) const fn in_flight(self) -> usize {
         match self {
             Self::Chain | Self::Diamond => 50,
             Self::Fan | Self::Single => 1,

@@ -17,8 +17,14 @@ pub(super) async fn run(globals: &Globals, args: &BenchArgs) -> Ended {
         let note = "note: the folder is kept in memory, where nothing is durable: name one on a disk with --folder\n";
         render::print_error(note);
     }
-    let runs = args.runs.map_or(args.workload.default_runs(), |runs| runs as usize);
-    let report = bench::run(args.workload, runs, folder.path())
+    let load = bench::Load {
+        workload: args.workload,
+        runs: args.runs.map_or(args.workload.default_runs(), |runs| runs as usize),
+        in_flight: args.in_flight.map_or(args.workload.in_flight(), |in_flight| in_flight as usize),
+        keep: args.keep,
+        rest: args.rest,
+    };
+    let report = bench::run(&load, folder.path())
         .await
         .map_err(|error| Failure::new("WL0612", Exit::RunFailed, format!("failed to measure: {error:#}")))?;
     if globals.json {
