@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windlass_domain::definition::Definition;
-use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
-use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Progress, Run, RunStatus};
+use windlass_domain::held::Place;
+use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName, TaskVersion};
+use windlass_domain::run::{ActionStatus, ErrorInfo, Progress, Run, RunStatus};
 use windlass_domain::time::Timestamp;
 
 /// A run. Times are RFC 3339; a time that has not come is `null`.
@@ -123,7 +124,7 @@ impl RunView {
             task: run.task.clone(),
             version: run.version,
             status: run.status,
-            input: run.input.clone(),
+            input: run.value(Place::Input).cloned().unwrap_or_default(),
             output: run.output.clone(),
             error: run.error.clone(),
             nominal_time: match &run.origin {
@@ -134,7 +135,7 @@ impl RunView {
             started_at: shown(run.started_at),
             finished_at: shown(run.finished_at),
             deadline: shown(run.deadline),
-            actions: names.zip(run.actions.iter().map(ActionView::of)).collect(),
+            actions: names.zip(definition.indexes().map(|action| ActionView::of(run, action))).collect(),
         }
     }
 }
@@ -150,7 +151,8 @@ impl RunView {
 }
 
 impl ActionView {
-    fn of(state: &ActionState) -> Self {
+    fn of(run: &Run, action: ActionIndex) -> Self {
+        let state = run.action(action);
         Self {
             status: state.status,
             attempts: state.attempt(),
@@ -163,7 +165,7 @@ impl ActionView {
             finished_at: shown(state.finished_at),
             retry_at: shown(state.retry_at),
             progress: state.progress.clone(),
-            output: state.output.clone(),
+            output: run.value(Place::Output(action)).cloned(),
             error: state.error.clone(),
         }
     }

@@ -7,6 +7,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 
 use crate::caller::Caller;
+use crate::held::Wanted;
 use crate::time::Timestamp;
 
 /// A record that decides alone.
@@ -55,6 +56,9 @@ pub struct Change<A: Aggregate> {
     pub commands: Vec<A::Command>,
     /// The values that expressions have visited and made for it.
     pub evaluated: u64,
+    /// Places of the record whose values it reads and that are not loaded. If there is one, nothing was decided: whoever
+    /// asked loads them and asks again.
+    pub wanted: Wanted,
     /// Whether the input was accepted. A refusal may send, too.
     pub answer: Result<(), A::Refusal>,
 }

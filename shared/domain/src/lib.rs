@@ -11,6 +11,7 @@ pub mod definition;
 pub mod delivery;
 pub mod depth;
 pub mod expression;
+pub mod held;
 pub mod history;
 pub mod ids;
 pub mod instant;

@@ -6,11 +6,14 @@
 
 use crate::attempt::{ActionStatus, Fate, Kill, Wait};
 use crate::definition::Definition;
+use crate::held::Wanted;
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS, SWEPT_AGAIN_WITHIN_MS};
-use crate::run::{CANCELLED, Cancellation, Command, Fact, Origin, Phase, Run, Source, Stop, next_mark, resend};
+use crate::run::{
+    CANCELLED, Cancellation, Command, Fact, Origin, Phase, Reading, Run, Source, Stop, next_mark, resend,
+};
 use crate::time::{Millis, Timestamp};
-use crate::told::{kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
+use crate::told::{kill_of, lacking, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
 /// The events to publish again, and the messages to resend.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -19,13 +22,15 @@ pub struct Outstanding {
     pub facts: Vec<Fact>,
     /// The messages to resend, timers and stops among them.
     pub commands: Vec<Command>,
+    /// Places whose values these tell and that are not loaded. If there is one, they are found again once it is.
+    pub wanted: Wanted,
 }
 
 /// The effects of an input with that source that still stand, of commits up to `committed`.
 pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: u64, now: Timestamp) -> Outstanding {
     let is_committed = |revision: u64| (1..=committed).contains(&revision);
     let swept_since = now.minus(Millis(SWEPT_AGAIN_WITHIN_MS));
-    let mut found = Outstanding::default();
+    let (mut found, mut reading) = (Outstanding::default(), Reading::default());
     if matches!(source, Source::Start | Source::Sweep | Source::Retry) && is_committed(run.start_revision) {
         found.facts.extend(of_start(run));
         found.commands.extend(run.deadline.and_then(|at| wake(None, at, now)));
@@ -46,7 +51,7 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
         let is_marked = |since| next_mark(since, swept_since) <= now;
         if is_its || source == Source::Sweep && state.waits_since().is_some_and(is_marked) {
             found.facts.extend(of_action(definition, run, action));
-            found.commands.extend(send_of(definition, run, action, now));
+            found.commands.extend(send_of(definition, run, action, now, &mut reading));
         }
     }
     let is_of_cancellation = |why: &&Cancellation| why.source == source && is_committed(why.revision);
@@ -55,17 +60,25 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
         found.facts.extend(of_status(run));
         found.commands.extend(sends_of_status(definition, run, now));
     }
+    found.wanted = reading.wanted;
+    found.wanted.extend(lacking(run, &found.facts));
     found
 }
 
-fn send_of(definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) -> Option<Command> {
+fn send_of(
+    definition: &Definition,
+    run: &Run,
+    action: ActionIndex,
+    now: Timestamp,
+    reading: &mut Reading,
+) -> Option<Command> {
     let state = run.action(action);
     // No agent is to begin it any more; if none answers it, time ends it.
     let is_stopping = run.status.phase() == Phase::Ending || state.kill.is_some();
     match state.wait()? {
         Wait::Timer(at) => wake(Some(action), at, now),
         Wait::Pool if is_stopping => None,
-        Wait::Pool => resend(definition, run, action, now, &mut 0),
+        Wait::Pool => resend(definition, run, action, now, reading),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::attempt::{ActionStatus, Kill};
 use crate::definition::Definition;
+use crate::held::Place;
 use crate::ids::ActionIndex;
 use crate::run::{ActionAt, Cancellation, Fact, FactKind, Run, RunStatus, skip_reason};
 use crate::time::Timestamp;
@@ -19,7 +20,8 @@ pub(crate) fn of_action(definition: &Definition, run: &Run, action: ActionIndex)
             (Some(owner.since), FactKind::ActionStarted { of, delivery: state.last, owner, fence: state.fence })
         }
         (ActionStatus::Succeeded, _) => {
-            (settled_at, FactKind::ActionSucceeded { of, by, output: state.output.unwrap_or_default() })
+            let output = run.value(Place::Output(action)).cloned().unwrap_or_default();
+            (settled_at, FactKind::ActionSucceeded { of, by, output })
         }
         (ActionStatus::Failed, Some(error)) => (settled_at, FactKind::ActionFailed { of, by, error, allowed }),
         (ActionStatus::TimedOut, Some(error)) => (settled_at, FactKind::ActionTimedOut { of, by, error, allowed }),
@@ -45,6 +47,15 @@ pub(crate) fn of_action(definition: &Definition, run: &Run, action: ActionIndex)
         }
     };
     Some(Fact::told(at?, kind))
+}
+
+/// The places whose values these facts tell and that are not loaded.
+pub(crate) fn lacking<'a>(run: &'a Run, facts: &'a [Fact]) -> impl Iterator<Item = Place> + 'a {
+    let told = |fact: &Fact| {
+        let FactKind::ActionSucceeded { of, .. } = &fact.kind else { return None };
+        Some(Place::Output(of.action))
+    };
+    facts.iter().filter_map(told).filter(|place| run.lacks(*place))
 }
 
 /// The start of the run, or of its newest life.

@@ -24,6 +24,7 @@ mod retention;
 mod run_list;
 mod run_pages;
 mod run_status;
+mod run_values;
 mod run_watch;
 mod runs;
 mod schema;

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::record::{StoredRun, decode, encode};
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::{Millis, Timestamp};
@@ -22,6 +23,7 @@ use crate::retention;
 use crate::run_list;
 use crate::run_pages::page_id;
 use crate::run_status::status_number;
+use crate::run_values::{self, Fresh};
 use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
@@ -55,14 +57,22 @@ impl Records<Run> for Store {
         }
     }
 
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        let (id, references) = (run.id, run_values::references(run, wanted));
+        let values = self.readers().read_aside(move |connection| run_values::read(connection, id, &references)).await?;
+        values.into_iter().for_each(|(apart, value)| run.values.keep(apart, value));
+        Ok(())
+    }
+
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
         let commit = Commit {
             expected: before.revision,
             row: Row::of(after, encode(after, Some(before))),
             same_place: is_in_same_place(before, after),
+            values: run_values::fresh(Some(before), after)?,
             events: event_log::encode(events),
         };
-        let (run, bytes, shared) = (after.clone(), commit.row.bytes(), self.shared().clone());
+        let (run, bytes, shared) = (after.clone().bare(), commit.row.bytes(), self.shared().clone());
         let keep = move |(): &()| {
             let id = run.id;
             shared.run_cache.replace(run, bytes);
@@ -87,15 +97,16 @@ impl Runs for Store {
         messages.iter().try_for_each(|(_, message)| queues::check_message(message))?;
         let messages = messages.to_vec();
         let (row, events) = (Row::of(run, encode(run, None)), event_log::encode(events));
+        let values = run_values::fresh(None, run)?;
         let shared = self.shared().clone();
-        let (run, bytes) = (run.clone(), row.bytes());
+        let (run, bytes) = (run.clone().bare(), row.bytes());
         let keep = move |created: &Created| {
             if *created == Created::New {
                 shared.run_cache.put(run, bytes);
             }
         };
         let insert = move |session: &mut Session<'_>| {
-            let created = row.insert(session, &events)?;
+            let created = row.insert(session, &values, &events)?;
             if created == Created::New {
                 for (queue, message) in &messages {
                     queues::insert(session, queue, std::slice::from_ref(message))?;
@@ -209,7 +220,7 @@ impl Row {
         self.stored.head.len() + self.stored.pages.iter().map(|(_, page)| page.len()).sum::<usize>()
     }
 
-    fn insert(&self, session: &mut Session<'_>, events: &[String]) -> Result<Created, Failure> {
+    fn insert(&self, session: &mut Session<'_>, values: &[Fresh], events: &[String]) -> Result<Created, Failure> {
         let sql =
             "INSERT INTO runs (id, revision, status, wake_at, updated_at, task, version, nominal, keep, submitted_at,
                    started_at, finished_at, pages, head)
@@ -238,6 +249,7 @@ impl Row {
         session.rows += 1;
         let seq = session.last_row();
         self.write_pages(session, seq)?;
+        run_values::write(session, seq, values)?;
         log(session, seq, events)?;
         Ok(Created::New)
     }
@@ -256,6 +268,7 @@ struct Commit {
     expected: u64,
     row: Row,
     same_place: bool,
+    values: Vec<Fresh>,
     events: Vec<String>,
 }
 
@@ -264,6 +277,7 @@ impl Commit {
         let Some(seq) = self.update(session)? else { return Err(PortError::conflict().into()) };
         session.rows += 1;
         self.row.write_pages(session, seq)?;
+        run_values::write(session, seq, &self.values)?;
         log(session, seq, &self.events)
     }
 

@@ -4,7 +4,7 @@
 pub(crate) const APPLICATION_ID: i64 = 0x574e_444c;
 
 /// The migrations; the schema's version is how many of them a file has seen.
-pub(crate) const MIGRATIONS: &[&str] = &[FIRST, CLOCK, RETENTION];
+pub(crate) const MIGRATIONS: &[&str] = &[FIRST, CLOCK, RETENTION, VALUES];
 
 /// Messages have ids in the order of sending, and no two have the same. A message is visible once `visible_at`
 /// (milliseconds of [`crate::file_clock`]) has passed, so an expired receipt needs no work to expire.
@@ -117,5 +117,15 @@ CREATE INDEX runs_by_end ON runs (updated_at) WHERE finished_at IS NOT NULL AND 
 CREATE INDEX runs_by_keep ON runs (updated_at + keep) WHERE finished_at IS NOT NULL AND keep IS NOT NULL;
 CREATE TABLE deleted_runs (
     seq INTEGER PRIMARY KEY
+);
+";
+
+/// The values that stand apart from their records ([`crate::run_values`]): the output of action `n` of a run under
+/// `seq << 16 | n`, its input under `seq << 16 | 0xffff`.
+const VALUES: &str = "
+CREATE TABLE run_values (
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL,
+    body TEXT NOT NULL
 );
 ";

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::trace::trace_id;
 use windlass_domain::definition::Definition;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::{ActionIndex, PoolName, RunId};
 use windlass_domain::outstanding;
 use windlass_domain::run::{ActionStatus, Command, Fact, Input, Run, Source};
@@ -15,7 +16,7 @@ use windlass_domain::time::{Millis, Timestamp};
 use crate::Ports;
 use crate::effects::{Effects, Wait, tell_after};
 use crate::ports::{PortError, Records, Sender};
-use crate::subject::{Engine, Given, Missing, Subject};
+use crate::subject::{Engine, Given, Missing, Outstanding, Subject};
 
 /// A start whose run does not exist comes again for that long: its submitter may be about to write the record.
 const AWAITED_FOR: Millis = Millis::from_secs(3 * 60);
@@ -69,13 +70,17 @@ impl Subject for Run {
         repeated: &[&Input],
         committed: u64,
         now: Timestamp,
-    ) -> (Vec<Fact>, Vec<Command>) {
+    ) -> Outstanding<Self> {
         let mut seen = HashSet::new();
         let sources = repeated.iter().flat_map(|input| input.sources()).filter(|source: &Source| seen.insert(*source));
-        let found = sources.map(|source| outstanding::of_source(definition, self, source, committed, now));
-        let found = found.map(|found| (found.facts, found.commands));
-        let (facts, commands): (Vec<_>, Vec<_>) = found.unzip();
-        (facts.concat(), commands.concat())
+        let mut all = Outstanding { facts: Vec::new(), commands: Vec::new(), wanted: Wanted::new() };
+        for source in sources {
+            let found = outstanding::of_source(definition, self, source, committed, now);
+            all.facts.extend(found.facts);
+            all.commands.extend(found.commands);
+            all.wanted.extend(found.wanted);
+        }
+        all
     }
 
     fn effects(

@@ -60,7 +60,7 @@ pub(crate) async fn settle<S: Subject>(
     let mut conflicts = 0;
     let mut has_written = false;
     while conflicts < MAX_CONFLICTS {
-        if let Some(before) = read {
+        if let Some(mut before) = read {
             let context = before.context(engine, inputs).await?;
             // In this order: a process that is held up in between decides with the time before.
             let now = engine.ports.clock.now();
@@ -68,8 +68,13 @@ pub(crate) async fn settle<S: Subject>(
                 return Ok((Settled::Late, Effects::default()));
             }
             let step = Step::of(&before, &context, inputs, now, has_written);
-            match commit(engine, &before, &step).await {
-                Ok(committed) if committed || is_sure || before.is_beyond(inputs) => {
+            let written = commit(engine, &mut before, &step).await;
+            match written.map(|written| (written, written == Written::Changed)) {
+                Ok((Written::Filled, _)) => {
+                    read = Some(before);
+                    continue;
+                }
+                Ok((_, committed)) if committed || is_sure || before.is_beyond(inputs) => {
                     count(&step, committed);
                     before.observe(inputs, step.decided(), now);
                     let (_, answers, effects) = step.settled(&context, inputs, now);
@@ -81,7 +86,8 @@ pub(crate) async fn settle<S: Subject>(
                     tracing::trace!(metric = "Conflicts");
                     backoff.wait().await;
                     (read, is_sure) = (records.load(id).await?, true);
-                    has_written |= read.as_ref().is_some_and(|found| may_have(found, &step.record));
+                    let is_whole = step.wanted.is_empty();
+                    has_written |= is_whole && read.as_ref().is_some_and(|found| may_have(found, &step.record));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -99,13 +105,29 @@ fn may_have<S: Subject>(found: &S, written: &S) -> bool {
     found.revision() > written.revision() || found == written
 }
 
-/// Writes the record, if anything has changed; gives whether it did.
-async fn commit<S: Subject>(engine: &Engine, before: &S, step: &Step<S>) -> Result<bool, PortError> {
-    if step.record.revision() == before.revision() {
-        return Ok(false);
+/// What became of a step.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// It changed the record, and was committed.
+    Changed,
+    /// It changed nothing.
+    Nothing,
+    /// It was void for want of values, which the record before it has from here on.
+    Filled,
+}
+
+/// Writes the record, if anything has changed; or loads the values that the step lacks.
+async fn commit<S: Subject>(engine: &Engine, before: &mut S, step: &Step<S>) -> Result<Written, PortError> {
+    let records = S::records(&engine.ports);
+    if !step.wanted.is_empty() {
+        records.fill(before, &step.wanted).await?;
+        return Ok(Written::Filled);
     }
-    S::records(&engine.ports).commit(before, &step.record, &step.events).await?;
-    Ok(true)
+    if step.record.revision() == before.revision() {
+        return Ok(Written::Nothing);
+    }
+    records.commit(before, &step.record, &step.events).await?;
+    Ok(Written::Changed)
 }
 
 fn count<S: Subject>(step: &Step<S>, committed: bool) {

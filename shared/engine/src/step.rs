@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use windlass_contract::event::PublicEvent;
+use windlass_domain::held::Wanted;
 use windlass_domain::time::Timestamp;
 
 use crate::effects::Effects;
-use crate::subject::{Given, Subject};
+use crate::subject::{Given, Outstanding, Subject};
 
 /// What became of an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,9 @@ pub(crate) struct Step<S: Subject> {
     again: Vec<PublicEvent>,
     commands: Vec<S::Command>,
     pub(crate) answers: Vec<Answer<S::Refusal>>,
+    /// Places of the record whose values it reads and that are not loaded. If there is one, the step is void: it is taken
+    /// again once they are.
+    pub(crate) wanted: Wanted,
 }
 
 impl<S: Subject> Step<S> {
@@ -53,6 +57,7 @@ impl<S: Subject> Step<S> {
             again: Vec::new(),
             commands: Vec::new(),
             answers: Vec::with_capacity(inputs.len()),
+            wanted: Wanted::new(),
         };
         let mut repeated = Vec::new();
         for given in inputs {
@@ -65,9 +70,11 @@ impl<S: Subject> Step<S> {
                 repeated.push(&given.input);
             }
         }
-        let (facts, commands) = step.record.outstanding(context, &repeated, before.revision(), now);
+        let Outstanding { facts, commands, wanted } =
+            step.record.outstanding(context, &repeated, before.revision(), now);
         step.again.extend(facts.iter().flat_map(|fact| step.record.events(context, fact)));
         step.commands.extend(commands);
+        step.wanted.extend(wanted);
         let mut told: BTreeSet<_> = step.events.iter().map(|event| event.id).collect();
         step.again.retain(|event| told.insert(event.id));
         if step.record.differs_from(before) {
@@ -82,6 +89,7 @@ impl<S: Subject> Step<S> {
         self.again.extend(change.again.iter().flat_map(|fact| self.record.events(context, fact)));
         self.events.extend(change.facts.iter().flat_map(|fact| change.after.events(context, fact)));
         self.commands.extend(change.commands);
+        self.wanted.extend(change.wanted);
         self.answers.push(change.answer.map_or_else(Answer::Refused, |()| Answer::Accepted));
         self.record = change.after;
     }
@@ -98,7 +106,7 @@ impl<S: Subject> Step<S> {
         inputs: &[Given<S::Input>],
         now: Timestamp,
     ) -> (S, Vec<Answer<S::Refusal>>, Effects) {
-        let Self { record, mut events, again, commands, answers } = self;
+        let Self { record, mut events, again, commands, answers, .. } = self;
         events.extend(again);
         let effects = record.effects(context, inputs, commands, events, now);
         (record, answers, effects)

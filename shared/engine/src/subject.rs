@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::aggregate::Aggregate;
 use windlass_domain::caller::Caller;
+use windlass_domain::held::Wanted;
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
@@ -64,6 +65,16 @@ pub enum Missing {
     Unknown(String),
 }
 
+/// What repeated inputs led to.
+pub struct Outstanding<A: Aggregate> {
+    /// Facts whose events are published again.
+    pub facts: Vec<A::Fact>,
+    /// Messages that are sent again.
+    pub commands: Vec<A::Command>,
+    /// Places whose values these tell and that are not loaded.
+    pub wanted: Wanted,
+}
+
 /// A kind of aggregate that the loop serves.
 #[async_trait]
 pub trait Subject: Aggregate {
@@ -83,16 +94,15 @@ pub trait Subject: Aggregate {
     /// The events of a fact of this record.
     fn events(&self, context: &Self::Context, fact: &Self::Fact) -> Vec<PublicEvent>;
 
-    /// What repeated inputs led to, up to that revision: facts whose events are published again, and messages that are sent
-    /// again. Nothing, if deciding an input again decides the same again.
+    /// What repeated inputs led to, up to that revision. Nothing, if deciding an input again decides the same again.
     fn outstanding(
         &self,
         _context: &Self::Context,
         _repeated: &[&Self::Input],
         _committed: u64,
         _now: Timestamp,
-    ) -> (Vec<Self::Fact>, Vec<Self::Command>) {
-        (Vec::new(), Vec::new())
+    ) -> Outstanding<Self> {
+        Outstanding { facts: Vec::new(), commands: Vec::new(), wanted: Wanted::new() }
     }
 
     /// What follows from a step of this record: the commands as messages, and the events that are published.

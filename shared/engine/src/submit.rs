@@ -12,6 +12,7 @@ use uuid::{ContextV7, Uuid};
 use windlass_contract::event::PublicEvent;
 use windlass_domain::caller::Caller;
 use windlass_domain::definition::{Definition, InputFaults};
+use windlass_domain::held::{Place, Wanted};
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::limits::{ACTIONS_PER_PAGE, MAX_IDEMPOTENCY_KEY_BYTES};
 use windlass_domain::run::{Input, Origin, Run};
@@ -190,14 +191,18 @@ impl Starter {
 
     /// Answers with the run that the key belongs to, if the request is the one that made it. The input is compared
     /// as that run's version reads it: what the request left out has the defaults of that version.
-    async fn repeated(&self, run: Run, request: StartRequest) -> Result<Started, StartError> {
-        let reused = |differs| StartError::KeyReused { run: run.id, differs };
+    async fn repeated(&self, mut run: Run, request: StartRequest) -> Result<Started, StartError> {
+        let id = run.id;
+        let reused = |differs| StartError::KeyReused { run: id, differs };
         if request.version.is_some_and(|version| version != run.version) {
             return Err(reused(Differs::Version));
         }
         let definition = self.definitions.get(&run.task, run.version).await?;
+        if run.lacks(Place::Input) {
+            self.ports.runs.fill(&mut run, &Wanted::from([Place::Input])).await?;
+        }
         match definition.check_input(request.input) {
-            Ok(input) if input == run.input => {}
+            Ok(input) if run.value(Place::Input) == Some(&input) => {}
             Ok(_) | Err(_) => return Err(reused(Differs::Input)),
         }
         Ok(Started { run, definition, created: false })
@@ -249,7 +254,7 @@ impl Begun {
         let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
         let inputs = [Given::new(Input::Start)];
         let step = is_small.then(|| Step::of(&submitted, definition, &inputs, now, false));
-        let Some(step) = step.filter(|step| step.record.open as usize == definition.actions.len()) else {
+        let Some(step) = step.filter(|step| is_whole(step, definition.actions.len())) else {
             let effects = Effects::start_of(&submitted);
             return Self { run: submitted, events: Vec::new(), effects };
         };
@@ -280,6 +285,11 @@ pub(crate) async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortErro
         return Ok(());
     }
     send_all(ports.queues.as_ref(), &[start_message(run.id, run.started_at, ports.clock.now())]).await
+}
+
+/// Whether a first step begins the run and ends nothing.
+fn is_whole(step: &Step<Run>, actions: usize) -> bool {
+    step.wanted.is_empty() && step.record.open as usize == actions
 }
 
 /// The start of a run, to be sent again: a minute after the run began, so that there is time for a report.

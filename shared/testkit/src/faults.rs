@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::definition::Schedule;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
@@ -188,6 +189,15 @@ impl Records<Run> for FaultyHost {
 
     async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
         self.call(|| self.inner.runs.glance(id)).await
+    }
+
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        let filled = self.call(async || {
+            let mut filled = run.clone();
+            self.inner.runs.fill(&mut filled, wanted).await.map(|()| filled)
+        });
+        *run = filled.await?;
+        Ok(())
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

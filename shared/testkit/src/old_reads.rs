@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
@@ -47,9 +48,13 @@ impl Records<Run> for OldGlances {
         }
     }
 
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        self.inner.fill(run, wanted).await
+    }
+
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {
         self.inner.commit(before, after, events).await?;
-        self.keep(before.id, Some(before.clone()));
+        self.keep(before.id, Some(before.clone().bare()));
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use windlass_aws::{AwsHost, RunTable};
 use windlass_contract::event::PublicEvent;
 use windlass_domain::caller::Caller;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::{ActionIndex, AgentId, RunId, TaskName};
 use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Owner, Run, RunStatus, apply};
 use windlass_domain::time::{Millis, Timestamp};
@@ -42,6 +43,10 @@ impl InTurn {
 impl Records<Run> for InTurn {
     async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
         self.next().load(id).await
+    }
+
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        self.next().fill(run, wanted).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

@@ -160,6 +160,14 @@ impl Budget {
         self.take(weight(value) / COPIES_A_STEP);
     }
 
+    /// An error if values of so many bytes of JSON cost more than there is, however they look.
+    pub(crate) fn check_room(&self, bytes: u64) -> Result<(), ExpressionError> {
+        if bytes / (BYTES_A_STEP * COPIES_A_STEP) >= self.left() {
+            self.take(u64::MAX);
+        }
+        self.check()
+    }
+
     /// An error if more was wanted than there was.
     pub(super) fn check(&self) -> Result<(), ExpressionError> {
         if self.left() > 0 {

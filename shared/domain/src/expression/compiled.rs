@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::error::{ExpressionError, code};
 use super::evaluate::Program;
 use super::path::Steps;
-use super::scope::Scope;
+use super::scope::{Reads, Scope};
 use super::{references, scan};
 
 /// A compiled expression.
@@ -20,7 +20,7 @@ pub struct Expression {
 
 struct Compiled {
     form: Form,
-    actions: BTreeSet<String>,
+    reads: Reads,
 }
 
 enum Form {
@@ -47,12 +47,16 @@ impl Expression {
     pub fn parse(source: &str) -> Result<Self, ExpressionError> {
         scan::check(source)?;
         let compiled = if let Some(path) = Steps::read(source) {
-            let actions = path.action()?.map(str::to_owned).into_iter().collect();
-            Compiled { form: Form::Path(path), actions }
+            path.action()?;
+            let mut reads = Reads::default();
+            path.note(&mut reads);
+            Compiled { form: Form::Path(path), reads }
         } else {
             let ast = scan::parse(source)?;
             let actions = references::find(&ast, source)?;
-            Compiled { form: Form::Program(Program::new(ast)), actions }
+            let program = Program::new(ast);
+            let reads = program.reads(actions);
+            Compiled { form: Form::Program(program), reads }
         };
         Ok(Self { source: Arc::from(source), compiled: Arc::new(compiled) })
     }
@@ -77,7 +81,12 @@ impl Expression {
 
     /// The names of the actions that it refers to.
     pub fn actions(&self) -> BTreeSet<String> {
-        self.compiled.actions.clone()
+        self.compiled.reads.actions.clone()
+    }
+
+    /// What it reads of a run.
+    pub fn reads(&self) -> Reads {
+        self.compiled.reads.clone()
     }
 
     /// Its value.

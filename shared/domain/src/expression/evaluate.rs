@@ -1,5 +1,6 @@
 //! Gives an expression its value.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use cel::{Context, Env, ExecutionError, IdedExpr};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use super::budget;
 use super::error::{ExpressionError, code};
 use super::path::Paths;
-use super::scope::Scope;
+use super::scope::{Reads, Scope};
 use super::{convert, patterns};
 
 /// The functions and macros of expressions: the standard ones, without time and without optional values.
@@ -37,6 +38,11 @@ impl Program {
         let ast = budget::instrument(ast);
         let stack = (budget::depth(&ast) + 4) * STACK_OF_NODE;
         Self { ast, paths, stack }
+    }
+
+    /// What it reads, if it refers to these actions.
+    pub(super) fn reads(&self, actions: BTreeSet<String>) -> Reads {
+        self.paths.reads(actions)
     }
 
     /// Its value. An expression that nests deep is evaluated on a stack of its own.

@@ -19,5 +19,5 @@ pub use budget::Budget;
 pub use compiled::Expression;
 pub use convert::as_text;
 pub use error::ExpressionError;
-pub use scope::Scope;
+pub use scope::{Reads, Scope};
 pub use template::{Part, Template};

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::error::{ExpressionError, code};
 use super::references;
-use super::scope::Scope;
+use super::scope::{Reads, Scope};
 use crate::json_type::type_of;
 
 /// The steps of an expression that is nothing but a path, such as `actions.extract.output.rows[0]`: most are. It is
@@ -50,6 +50,21 @@ impl Steps {
             ("actions", Some(Step::Key(name))) => Ok(Some(name)),
             ("actions", _) => Err(references::dynamic()),
             _ => Ok(None),
+        }
+    }
+
+    /// Adds what the path reads.
+    pub(super) fn note(&self, reads: &mut Reads) {
+        let is_output = |step: Option<&Step>| step.is_none_or(|step| *step == Step::Key("output".to_owned()));
+        match (self.root.as_str(), self.steps.split_first()) {
+            ("actions", Some((Step::Key(name), rest))) => {
+                reads.actions.insert(name.clone());
+                if is_output(rest.first()) {
+                    reads.outputs.insert(name.clone());
+                }
+            }
+            ("input", _) => reads.input = true,
+            _ => {}
         }
     }
 
@@ -153,6 +168,14 @@ impl Paths {
     /// The variable that stands for a path. No author can write it.
     pub(super) fn variable(number: usize) -> String {
         format!("@p{number}")
+    }
+
+    /// What the expression reads, if it refers to these actions.
+    pub(super) fn reads(&self, actions: BTreeSet<String>) -> Reads {
+        let outputs = if self.whole.contains("actions") { actions.clone() } else { BTreeSet::new() };
+        let mut reads = Reads { input: self.whole.contains("input"), actions, outputs };
+        self.paths.iter().for_each(|path| path.note(&mut reads));
+        reads
     }
 
     /// The path that a variable stands for.

@@ -8,7 +8,7 @@ use super::compiled::Expression;
 use super::convert::as_text;
 use super::error::{ExpressionError, code};
 use super::scan;
-use super::scope::Scope;
+use super::scope::{Reads, Scope};
 use crate::limits::MAX_OUTPUT_BYTES;
 
 /// A JSON value with expressions in its texts: `${{ input.day }}`. `$${{` stands for `${{` itself.
@@ -97,18 +97,26 @@ impl Template {
 
     /// The names of the actions that its expressions refer to.
     pub fn actions(&self) -> BTreeSet<String> {
+        self.reads().actions
+    }
+
+    /// What its expressions read of a run.
+    pub fn reads(&self) -> Reads {
+        let mut reads = Reads::default();
+        self.note(&mut reads);
+        reads
+    }
+
+    fn note(&self, reads: &mut Reads) {
         match self {
-            Self::Plain(_) => BTreeSet::new(),
-            Self::Expression(expression) => expression.actions(),
-            Self::Text(parts) => parts
-                .iter()
-                .flat_map(|part| match part {
-                    Part::Literal(_) => BTreeSet::new(),
-                    Part::Expression(expression) => expression.actions(),
-                })
-                .collect(),
-            Self::Sequence(items) => items.iter().flat_map(Self::actions).collect(),
-            Self::Mapping(entries) => entries.values().flat_map(Self::actions).collect(),
+            Self::Plain(_) => {}
+            Self::Expression(expression) => reads.add(expression.reads()),
+            Self::Text(parts) => parts.iter().for_each(|part| match part {
+                Part::Literal(_) => {}
+                Part::Expression(expression) => reads.add(expression.reads()),
+            }),
+            Self::Sequence(items) => items.iter().for_each(|item| item.note(reads)),
+            Self::Mapping(entries) => entries.values().for_each(|entry| entry.note(reads)),
         }
     }
 

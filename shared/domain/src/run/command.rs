@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::input::{ActionAt, Report};
+use super::reading::Reading;
 use super::state::Run;
 use super::work;
 use crate::attempt::{ActionState, ActionStatus, Fate, is_suspect, may_begin_unasked};
@@ -186,14 +187,14 @@ pub(crate) fn resend(
     run: &Run,
     action: ActionIndex,
     now: Timestamp,
-    evaluated: &mut u64,
+    reading: &mut Reading,
 ) -> Option<Command> {
     let state = run.action(action);
     if state.status != ActionStatus::Queued {
         return None;
     }
     let waited = state.queued_at.map_or(0, |at| now.since(at).0);
-    let mut perform = queued_as(definition, run, action, state.last.next_issue(waited), evaluated)?;
+    let mut perform = queued_as(definition, run, action, state.last.next_issue(waited), reading)?;
     if may_begin_unasked(state, now) {
         perform.delay = Millis(TOLD_WITHIN_MS.saturating_sub(waited));
     }
@@ -207,8 +208,8 @@ pub(super) fn queued_as(
     run: &Run,
     action: ActionIndex,
     issue: u64,
-    evaluated: &mut u64,
+    reading: &mut Reading,
 ) -> Option<Perform> {
-    let work = work::render(definition, run, action, evaluated).ok()?;
+    let work = work::render(definition, run, action, reading).ok()?;
     Some(perform(definition, run, action, issue, work))
 }

@@ -6,13 +6,13 @@ use super::command::{Command, Stop, resend};
 use super::fact::{Fact, FactKind};
 use super::fold::apply;
 use super::input::ActionAt;
+use super::reading::Reading;
 use super::source::Source;
 use super::state::{Phase, Run};
 use crate::attempt::{ActionState, ErrorInfo, Fate, Owner};
 use crate::caller::Caller;
 use crate::definition::{Action, Definition};
 use crate::ids::{ActionIndex, AgentId};
-use crate::limits::{MAX_EXPRESSION_WORK, MAX_STEP_WORK};
 use crate::time::Timestamp;
 use crate::told;
 
@@ -31,8 +31,8 @@ pub(super) struct Draft<'a> {
     pub(super) settled: VecDeque<ActionIndex>,
     /// The run's `wake_at` has been set to the exact instant.
     pub(super) is_wake_set: bool,
-    /// The values that its expressions have visited and made so far.
-    pub(super) evaluated: u64,
+    /// What its expressions have read so far.
+    pub(super) reading: Reading,
     /// The first action that could be taken up and is left to the next step.
     left: Option<ActionIndex>,
     /// What is due from then on is left to the next sweep.
@@ -57,7 +57,7 @@ impl<'a> Draft<'a> {
             source,
             settled: VecDeque::new(),
             is_wake_set: false,
-            evaluated: 0,
+            reading: Reading::default(),
             left: None,
             due_left: None,
         }
@@ -75,10 +75,9 @@ impl<'a> Draft<'a> {
         self.facts.push(fact);
     }
 
-    /// Whether this step has evaluated so much that it takes up nothing further. One more action still fits, and after it the
-    /// run's output.
+    /// Whether this step takes up nothing further.
     pub(super) fn is_spent(&self) -> bool {
-        self.evaluated > MAX_STEP_WORK - 2 * MAX_EXPRESSION_WORK
+        self.reading.is_spent()
     }
 
     /// Whether an action that could be taken up is left to the next step, for which the run wakes at once.
@@ -152,6 +151,6 @@ impl<'a> Draft<'a> {
 
     /// Sends a queued attempt again.
     pub(super) fn resend(&mut self, action: ActionIndex) {
-        self.commands.extend(resend(self.definition, &self.run, action, self.now, &mut self.evaluated));
+        self.commands.extend(resend(self.definition, &self.run, action, self.now, &mut self.reading));
     }
 }

@@ -55,9 +55,10 @@ pub fn apply(run: &mut Run, fact: &Fact) {
         }
         FactKind::ActionHandedBack { of, issue } => hand_back(run, stamp, *of, *issue),
         FactKind::ActionSucceeded { of, by, output } => {
+            let output = run.values.hold(output);
             let state = settle(run, stamp, of.action, ActionStatus::Succeeded);
             performed(state, by.as_ref(), None);
-            state.output = Some(output.clone());
+            state.output = Some(output);
         }
         FactKind::ActionRetrying { of, by, error, retry_at } => {
             wait_for_retry(run, stamp, *of, *retry_at);

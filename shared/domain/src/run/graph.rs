@@ -8,7 +8,7 @@ use super::input::CancelCause;
 use super::readiness::{Readiness, readiness};
 use super::state::{Origin, RunStatus};
 use super::wording::failure;
-use super::work;
+use super::work::{self, Unevaluated};
 use crate::attempt::{ActionStatus, ErrorInfo};
 use crate::ids::ActionIndex;
 
@@ -47,10 +47,12 @@ pub(super) fn look_at(draft: &mut Draft<'_>, action: ActionIndex, settled: Optio
         Readiness::Wait => {}
         Readiness::Never => draft.emit(FactKind::ActionSkipped { action, reason: SkipReason::Trigger }),
         Readiness::Go if draft.leaves(action) => {}
-        Readiness::Go => match work::condition(draft.definition, &draft.run, action, &mut draft.evaluated) {
+        Readiness::Go => match work::condition(draft.definition, &draft.run, action, &mut draft.reading) {
             Ok(true) => admit(draft, action),
             Ok(false) => draft.emit(FactKind::ActionSkipped { action, reason: SkipReason::Condition }),
-            Err(error) => draft.fail(action, None, error, false),
+            // The step decides nothing until the values are there; it only looks what else it reads.
+            Err(Unevaluated::Wanting) => {}
+            Err(Unevaluated::Failed(error)) => draft.fail(action, None, error, false),
         },
     }
 }
@@ -73,15 +75,18 @@ fn has_room(draft: &Draft<'_>) -> bool {
 
 fn queue(draft: &mut Draft<'_>, action: ActionIndex) {
     let before = draft.at(action);
-    match work::render(draft.definition, &draft.run, action, &mut draft.evaluated) {
+    match work::render(draft.definition, &draft.run, action, &mut draft.reading) {
         Ok(work) => {
             let issue = first_issue(draft.definition, &draft.run, action);
             draft.emit(FactKind::ActionQueued { of: ActionAt { attempt: before.attempt + 1, ..before }, issue });
             let perform = perform(draft.definition, &draft.run, action, issue, work);
             draft.commands.push(Command::Perform(Box::new(perform)));
         }
+        Err(Unevaluated::Wanting) => {
+            draft.emit(FactKind::ActionQueued { of: ActionAt { attempt: before.attempt + 1, ..before }, issue: 0 });
+        }
         // No attempt came of it: the event names the attempt before, if there was one.
-        Err(error) => draft.fail(action, None, error, false),
+        Err(Unevaluated::Failed(error)) => draft.fail(action, None, error, false),
     }
 }
 
@@ -121,8 +126,9 @@ fn verdict(draft: &mut Draft<'_>) -> Verdict {
         return (RunStatus::Failed, None, Some(failure(draft)));
     }
     let well = if draft.run.faults > 0 { RunStatus::SucceededWithFaults } else { RunStatus::Succeeded };
-    match work::output(draft.definition, &draft.run, &mut draft.evaluated) {
+    match work::output(draft.definition, &draft.run, &mut draft.reading) {
         Ok(output) => (well, output, None),
-        Err(error) => (RunStatus::Failed, None, Some(error)),
+        Err(Unevaluated::Wanting) => (well, None, None),
+        Err(Unevaluated::Failed(error)) => (RunStatus::Failed, None, Some(error)),
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn handed_back(
     // Another process manager may have numbered the message by another clock, above what the record knows.
     let issue = state.last.max(of.delivery).next_issue(waited).max(FIRST_HANDED_BACK);
     draft.emit(FactKind::ActionHandedBack { of: draft.at(action), issue });
-    let perform = queued_as(draft.definition, &draft.run, action, issue, &mut draft.evaluated);
+    let perform = queued_as(draft.definition, &draft.run, action, issue, &mut draft.reading);
     draft.commands.extend(perform.map(|perform| Command::Perform(Box::new(perform))));
     Ok(())
 }

@@ -8,6 +8,7 @@ use super::pages::Pages;
 use super::source::Source;
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
 use crate::caller::Caller;
+use crate::held::{Apart, Held, Place, Values};
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use crate::keep::Keep;
 use crate::limits::{ACTIONS_PER_PAGE, START_AGAIN_AFTER_MS};
@@ -33,7 +34,7 @@ pub struct Run {
     /// Where it stands.
     pub status: RunStatus,
     /// The checked input, defaults filled in.
-    pub input: Value,
+    pub input: Held,
     /// The output, once it has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
@@ -101,6 +102,9 @@ pub struct Run {
     /// The actions, in the definition's order. They are stored beside the rest.
     #[serde(skip)]
     pub actions: Pages,
+    /// Those of its values in memory that stand apart from it.
+    #[serde(skip)]
+    pub values: Values,
 }
 
 /// What asked for a run.
@@ -180,6 +184,7 @@ impl Run {
         origin: Origin,
         now: Timestamp,
     ) -> Self {
+        let mut values = Values::default();
         Self {
             id,
             task,
@@ -188,7 +193,7 @@ impl Run {
             origin,
             caller: Caller::default(),
             status: RunStatus::Submitted,
-            input,
+            input: values.hold(&input),
             output: None,
             error: None,
             submitted_at: now,
@@ -212,6 +217,7 @@ impl Run {
             failed: 0,
             faults: 0,
             actions: Pages::new(actions),
+            values,
         }
     }
 
@@ -230,6 +236,48 @@ impl Run {
     /// The state of one action.
     pub fn action(&self, index: ActionIndex) -> &ActionState {
         self.actions.get(index)
+    }
+
+    /// What stands in a place; none: the action has no output.
+    pub fn held(&self, place: Place) -> Option<&Held> {
+        match place {
+            Place::Input => Some(&self.input),
+            Place::Output(action) => self.action(action).output.as_ref(),
+        }
+    }
+
+    /// The value of a place; none: there is none, or it stands apart and is not loaded.
+    pub fn value(&self, place: Place) -> Option<&Value> {
+        self.values.get(self.held(place)?)
+    }
+
+    /// Whether the value of a place must be loaded before it can be read.
+    pub fn lacks(&self, place: Place) -> bool {
+        self.held(place).is_some_and(|held| self.values.get(held).is_none())
+    }
+
+    /// The same record, without the values that stand apart from it.
+    #[must_use]
+    pub fn bare(self) -> Self {
+        Self { values: Values::default(), ..self }
+    }
+
+    /// The references that are not in `before`: their values are in memory, and their host has yet to store them.
+    pub fn apart_since(&self, before: Option<&Self>) -> Vec<(Place, Apart)> {
+        let input = self.input.apart().filter(|_| before.is_none()).map(|apart| (Place::Input, apart));
+        let pages = match before {
+            Some(before) => self.actions.changed_since(&before.actions),
+            None => (0..self.actions.shared().len()).collect(),
+        };
+        let all = self.actions.len();
+        let of_page = |page: usize| page * ACTIONS_PER_PAGE..all.min((page + 1) * ACTIONS_PER_PAGE);
+        let actions = pages.into_iter().flat_map(of_page).map(ActionIndex::from_usize);
+        let fresh = actions.filter_map(|action| {
+            let apart = self.action(action).output.as_ref()?.apart()?;
+            let old = before.and_then(|before| before.action(action).output.as_ref()?.apart());
+            (old != Some(apart)).then_some((Place::Output(action), apart))
+        });
+        input.into_iter().chain(fresh).collect()
     }
 
     /// Whether its start is sent again: the submitter may have died before it sent all of it. No agent has reported some

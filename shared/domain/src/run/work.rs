@@ -1,70 +1,89 @@
 //! Expressions at work: conditions, what an action is to perform, and the run's output. The work of each evaluation is added
-//! to what its step has `evaluated`.
+//! to the [`Reading`] of its step.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::reading::Reading;
 use super::state::{Origin, Run};
 use crate::attempt::ErrorInfo;
 use crate::definition::{Definition, ExecFacade, Facade, HttpFacade, NativeFacade};
-use crate::expression::{ExpressionError, Scope, Template, as_text};
+use crate::expression::{ExpressionError, Reads, Scope, Template, as_text};
+use crate::held::Place;
 use crate::ids::{ActionIndex, ActionName};
 use crate::limits::MAX_WORK_BYTES;
 use crate::work::{ExecWork, HttpWork, NativeWork, Work};
+
+/// Why an expression has no value.
+pub(super) enum Unevaluated {
+    /// It reads values that must be loaded first: its step decides nothing.
+    Wanting,
+    /// It has none.
+    Failed(ErrorInfo),
+}
+
+impl From<ErrorInfo> for Unevaluated {
+    fn from(error: ErrorInfo) -> Self {
+        Self::Failed(error)
+    }
+}
 
 /// Whether the action's condition holds; it does if there is none.
 pub(super) fn condition(
     definition: &Definition,
     run: &Run,
     action: ActionIndex,
-    evaluated: &mut u64,
-) -> Result<bool, ErrorInfo> {
+    reading: &mut Reading,
+) -> Result<bool, Unevaluated> {
     let Some(when) = &definition.action(action).when else {
         return Ok(true);
     };
-    let scope = scope(definition, run, &when.actions());
+    let scope = scope(definition, run, &when.reads(), "when", reading)?;
     let value = when.evaluate(&scope);
-    *evaluated += scope.budget.spent();
+    reading.evaluated += scope.budget.spent();
     match value.map_err(|error| in_place("when", &error))? {
         Value::Bool(holds) => Ok(holds),
         other @ (Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
-            Err(ErrorInfo::new("expression", format!("in `when`: expected true or false, not {other}")))
+            Err(ErrorInfo::new("expression", format!("in `when`: expected true or false, not {other}")).into())
         }
     }
 }
 
 /// The run's output.
-pub(super) fn output(definition: &Definition, run: &Run, evaluated: &mut u64) -> Result<Option<Value>, ErrorInfo> {
+pub(super) fn output(definition: &Definition, run: &Run, reading: &mut Reading) -> Result<Option<Value>, Unevaluated> {
     let Some(template) = &definition.output else {
         return Ok(None);
     };
-    let scope = scope(definition, run, &template.actions());
+    let scope = scope(definition, run, &template.reads(), "output", reading)?;
     let value = template.render(&scope);
-    *evaluated += scope.budget.spent();
-    value.map(Some).map_err(|error| in_place("output", &error))
+    reading.evaluated += scope.budget.spent();
+    value.map(Some).map_err(|error| in_place("output", &error).into())
 }
 
 /// The work of the action, with every expression evaluated.
 ///
 /// # Errors
-/// If an expression fails, or the work is too large for its message.
+/// If an expression fails or lacks a value, or the work is too large for its message.
 pub(super) fn render(
     definition: &Definition,
     run: &Run,
     action: ActionIndex,
-    evaluated: &mut u64,
-) -> Result<Work, ErrorInfo> {
+    reading: &mut Reading,
+) -> Result<Work, Unevaluated> {
     let facade = &definition.action(action).facade;
-    let names = referred(facade);
-    let is_constant = names.is_none();
-    let scope = names.map_or_else(Scope::default, |names| scope(definition, run, &names));
+    let (place, reads) = reads(facade);
+    let is_constant = reads.is_none();
+    let scope = match reads {
+        Some(reads) => scope(definition, run, &reads, place, reading)?,
+        None => Scope::default(),
+    };
     let work = match facade {
         Facade::Exec(exec) => render_exec(exec, &scope).map(Work::Exec),
         Facade::Http(http) => render_http(http, &scope).map(Work::Http),
         Facade::Native(native) => render_native(native, &scope).map(Work::Native),
     };
-    *evaluated += scope.budget.spent();
+    reading.evaluated += scope.budget.spent();
     let work = work?;
     if !is_constant {
         check_size(&work)?;
@@ -127,28 +146,48 @@ fn in_place(place: &str, error: &ExpressionError) -> ErrorInfo {
     ErrorInfo::new("expression", format!("in `{place}`: {error}"))
 }
 
-/// The names of the actions that a facade's expressions refer to; `None`: it has no expression at all.
-fn referred(facade: &Facade) -> Option<BTreeSet<String>> {
-    let templates: Vec<&Template> = match facade {
+/// The facade's key, and what its expressions read; `None`: it has no expression at all.
+fn reads(facade: &Facade) -> (&'static str, Option<Reads>) {
+    let (place, templates): (_, Vec<&Template>) = match facade {
         Facade::Exec(exec) => {
-            exec.command.iter().chain(&exec.stdin).chain(exec.env.values()).chain(&exec.workdir).collect()
+            let parts = exec.command.iter().chain(&exec.stdin).chain(exec.env.values()).chain(&exec.workdir);
+            ("exec", parts.collect())
         }
-        Facade::Http(http) => std::iter::once(&http.url).chain(http.headers.values()).chain(&http.body).collect(),
-        Facade::Native(native) => native.input.iter().collect(),
+        Facade::Http(http) => {
+            ("http", std::iter::once(&http.url).chain(http.headers.values()).chain(&http.body).collect())
+        }
+        Facade::Native(native) => ("native", native.input.iter().collect()),
     };
     if templates.iter().all(|template| matches!(template, Template::Plain(_))) {
-        return None;
+        return (place, None);
     }
-    Some(templates.iter().flat_map(|template| template.actions()).collect())
+    let mut reads = Reads::default();
+    templates.iter().for_each(|template| reads.add(template.reads()));
+    (place, Some(reads))
 }
 
-/// What expressions see: only the actions that they refer to.
-fn scope(definition: &Definition, run: &Run, names: &BTreeSet<String>) -> Scope {
+/// What expressions see: only what they read.
+fn scope(
+    definition: &Definition,
+    run: &Run,
+    reads: &Reads,
+    place: &str,
+    reading: &mut Reading,
+) -> Result<Scope, Unevaluated> {
+    let index = |name: &String| definition.index_of(&ActionName::new(name).ok()?);
+    let outputs = reads.outputs.iter().filter_map(index).map(Place::Output);
+    let places: Vec<Place> = outputs.chain(reads.input.then_some(Place::Input)).collect();
+    let scope = Scope::default();
+    let bytes = places.iter().filter_map(|place| run.held(*place)?.apart()).map(|apart| apart.bytes).sum();
+    scope.budget.check_room(bytes).map_err(|error| in_place(place, &error))?;
+    if !reading.read(run, places) {
+        return Err(Unevaluated::Wanting);
+    }
     let seen = |name: &String| {
-        let index = definition.index_of(&ActionName::new(name).ok()?)?;
+        let index = index(name)?;
+        let output = run.value(Place::Output(index)).filter(|_| reads.outputs.contains(name));
         let state = run.action(index);
-        let seen = json!({ "status": state.status, "output": state.output, "error": state.error });
-        Some((name.clone(), seen))
+        Some((name.clone(), json!({ "status": state.status, "output": output, "error": state.error })))
     };
     let mut about = Map::new();
     about.insert("id".into(), run.id.to_string().into());
@@ -159,9 +198,10 @@ fn scope(definition: &Definition, run: &Run, names: &BTreeSet<String>) -> Scope 
     if let Origin::Schedule { nominal } = &run.origin {
         about.insert("nominal_time".into(), nominal.to_string().into());
     }
-    let actions = names.iter().filter_map(seen).collect();
-    let scope = Scope { input: run.input.clone(), run: about.into(), actions, ..Scope::default() };
+    let actions = reads.actions.iter().filter_map(seen).collect();
+    let input = run.value(Place::Input).filter(|_| reads.input).cloned().unwrap_or_default();
+    let scope = Scope { input, run: about.into(), actions, ..scope };
     let values = [&scope.input, &scope.run].into_iter().chain(scope.actions.values());
     values.for_each(|value| scope.budget.copy(value));
-    scope
+    Ok(scope)
 }

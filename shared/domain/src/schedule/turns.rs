@@ -14,6 +14,7 @@ use super::overlap::{self, Active, Fate, Turns};
 use crate::aggregate::{Aggregate, Change};
 use crate::attempt::ErrorInfo;
 use crate::caller::Caller;
+use crate::held::Wanted;
 use crate::definition::{Definition, Overlap};
 use crate::ids::{TaskName, TaskVersion};
 use crate::instant;
@@ -159,7 +160,8 @@ impl Aggregate for TaskRecord {
             (false, TaskInput::Ended) => draft.take_turns(None),
         }
         let Draft { record, facts, commands, .. } = draft;
-        Change { after: record, facts, again: Vec::new(), commands, evaluated: 0, answer: Ok(()) }
+        let (again, wanted) = (Vec::new(), Wanted::new());
+        Change { after: record, facts, again, commands, evaluated: 0, wanted, answer: Ok(()) }
     }
 }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::aggregate::Aggregate;
+use windlass_domain::held::Wanted;
 
 use super::PortError;
 
@@ -19,7 +20,7 @@ pub struct Glance<A> {
 /// The records of one kind of aggregate, conditional on their revision.
 #[async_trait]
 pub trait Records<A: Aggregate>: Send + Sync {
-    /// Reads a record, with every write that was acknowledged before.
+    /// Reads a record, with every write that was acknowledged before, and without the values that stand apart from it.
     async fn load(&self, id: &A::Id) -> Result<Option<A>, PortError>;
 
     /// Reads a record as cheaply as the host can. It suits a caller that commits on the record next, because a commit
@@ -30,8 +31,14 @@ pub trait Records<A: Aggregate>: Send + Sync {
         Ok(Glance { record: self.load(id).await?, is_newest: true })
     }
 
+    /// Reads the values of these places of a record into it. A conflict if the record is an old one and its host no longer
+    /// has them. A kind of record that keeps no value apart has none to give.
+    async fn fill(&self, _record: &mut A, _wanted: &Wanted) -> Result<(), PortError> {
+        Err(PortError::conflict())
+    }
+
     /// Replaces the record whose revision is that of `before` by `after`, whose revision is the next one. A kind of record
-    /// with a log gets the events with it, in the same step. It is durable when this returns. Only what differs between
+    /// with a log gets the events with it, in the same step. The host stores the values of references that are not in `before`. It is durable when this returns. Only what differs between
     /// the two needs to be written. A conflict if the stored revision is another one.
     async fn commit(&self, before: &A, after: &A, events: &[PublicEvent]) -> Result<(), PortError>;
 }

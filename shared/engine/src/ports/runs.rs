@@ -67,7 +67,7 @@ pub trait Runs: Records<Run> {
         false
     }
 
-    /// Writes a record that does not exist yet, and logs the events with it: a run may have begun by then. Where
+    /// Writes a record that does not exist yet with its values, and logs the events with it: a run may have begun by then. Where
     /// [`Runs::sends_with_record`] says so, it sends the messages with it; elsewhere it leaves them alone. What it gives is
     /// durable when it returns.
     async fn create(

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use windlass_contract::event::PublicEvent;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::MAX_FAILED_DELIVERIES;
 use windlass_domain::run::{CancelCause, Input, Run, RunStatus};
@@ -31,6 +32,10 @@ impl Records<Run> for Panicking {
 
     async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
         self.0.glance(id).await
+    }
+
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        self.0.fill(run, wanted).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

@@ -5,6 +5,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunSummary;
+use windlass_domain::held::Held;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{Run, RunStatus};
@@ -20,15 +21,21 @@ use super::{
 
 mod deletion;
 mod large;
+mod values;
 pub(super) mod steps;
 mod sweep;
 
 use deletion::{deleted_run_is_gone_and_its_id_is_free, run_that_has_changed_is_not_deleted};
-use large::{large_values_are_read_as_they_were_committed, many_writers_of_a_large_run_lose_nothing};
+use large::many_writers_of_a_large_run_lose_nothing;
 use steps::{books_follow, event, finished, fresh_run, fresh_task, load, queued, started};
 use sweep::{
     due_run_is_stale, run_written_all_the_time_is_woken, untouched_run_is_handed_out_now_and_then,
     untouched_run_is_stale,
+};
+
+use values::{
+    large_values_are_read_as_they_were_committed, lost_commit_keeps_no_value, values_are_stored_once_and_stay,
+    values_of_an_old_record_are_its_own_or_none,
 };
 
 const CASES: &[Case] = cases![
@@ -40,6 +47,9 @@ const CASES: &[Case] = cases![
     a_chain_of_commits_by_many_loses_none,
     a_large_run_is_read_as_it_was_committed,
     large_values_are_read_as_they_were_committed,
+    values_are_stored_once_and_stay,
+    values_of_an_old_record_are_its_own_or_none,
+    lost_commit_keeps_no_value,
     many_writers_of_a_large_run_lose_nothing,
     a_lost_commit_changes_no_page,
     events_are_read_in_order_and_in_parts,
@@ -111,7 +121,7 @@ async fn a_run_is_created_once(ports: Ports, _: Timing) -> Verdict {
     ports.runs.create(&run, &[], &[]).await?;
     let after = started(&run, ports.clock.now());
     ports.runs.commit(&run, &after, &[]).await?;
-    let again = Run { input: Value::Null, ..run };
+    let again = Run { input: Held::Here(Value::Null), ..run };
     same("the second creation", ports.runs.create(&again, &[], &[]).await?, Created::Existing)?;
     same("the run", load(&ports, after.id).await?, after)
 }

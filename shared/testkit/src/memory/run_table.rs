@@ -2,9 +2,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use serde_json::Value;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunSummary;
+use windlass_domain::held::{Apart, Held, Place, Wanted};
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
@@ -13,6 +16,8 @@ use windlass_engine::ports::{Created, ErrorClass, EventCursor, LoggedEvent, Port
 #[derive(Default)]
 pub(super) struct RunTable {
     rows: BTreeMap<RunId, Row>,
+    /// The values that stand apart from their records.
+    values: BTreeMap<(RunId, Place), (Apart, Value)>,
     created: u64,
 }
 
@@ -30,7 +35,8 @@ impl RunTable {
             return Created::Existing;
         }
         self.created += 1;
-        let row = Row { run: run.clone(), number: self.created, written_at: now, events: events.to_vec() };
+        self.keep_values(None, run);
+        let row = Row { run: run.clone().bare(), number: self.created, written_at: now, events: events.to_vec() };
         self.rows.insert(run.id, row);
         Created::New
     }
@@ -48,9 +54,29 @@ impl RunTable {
     ) -> Result<(), PortError> {
         let row = self.rows.get_mut(&before.id).filter(|row| row.run.revision == before.revision);
         let row = row.ok_or_else(PortError::conflict)?;
-        row.run = after.clone();
+        row.run = after.clone().bare();
         row.written_at = now;
         row.events.extend_from_slice(events);
+        self.keep_values(Some(before), after);
+        Ok(())
+    }
+
+    /// Stores the values of the references that are new to a record.
+    fn keep_values(&mut self, before: Option<&Run>, after: &Run) {
+        for (place, apart) in after.apart_since(before) {
+            let value = after.value(place).expect("a decision that makes a reference has its value");
+            self.values.insert((after.id, place), (apart, value.clone()));
+        }
+    }
+
+    /// Puts the values of these places into a record. It is an old one if another value stands there.
+    pub(super) fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        for place in wanted {
+            let Some(apart) = run.held(*place).and_then(Held::apart) else { continue };
+            let found = self.values.get(&(run.id, *place)).filter(|(there, _)| *there == apart);
+            let (_, value) = found.ok_or_else(PortError::conflict)?;
+            run.values.keep(apart, Arc::new(value.clone()));
+        }
         Ok(())
     }
 

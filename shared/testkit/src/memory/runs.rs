@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
@@ -17,6 +18,10 @@ use super::{Look, MemoryHost};
 impl Records<Run> for MemoryHost {
     async fn load(&self, id: &RunId) -> Result<Option<Run>, PortError> {
         Ok(self.state().runs.load(*id))
+    }
+
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        self.state().runs.fill(run, wanted)
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

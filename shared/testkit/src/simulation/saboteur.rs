@@ -11,6 +11,7 @@ use uuid::Uuid;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode, encode};
 use windlass_domain::delivery::Delivery;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use windlass_domain::run::{ActionState, Input, Run};
 use windlass_domain::time::{Millis, Timestamp};
@@ -224,6 +225,10 @@ impl Records<Run> for Saboteur {
 
     async fn glance(&self, id: &RunId) -> Result<Glance<Run>, PortError> {
         self.inner.runs.glance(id).await
+    }
+
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        self.inner.runs.fill(run, wanted).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::definition::Schedule;
+use windlass_domain::held::Wanted;
 use windlass_domain::ids::{AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_DELAY_MS;
 use windlass_domain::run::Run;
@@ -274,6 +275,10 @@ impl Records<Run> for Wire {
             }
         };
         self.call("glance", glance, |_, _| {}).await
+    }
+
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        self.call("fill", self.inner.runs.fill(run, wanted), |_, _| {}).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

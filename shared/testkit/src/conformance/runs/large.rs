@@ -1,46 +1,20 @@
-//! Runs and values of the largest size.
+//! Runs of the largest size.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use windlass_domain::held::Place;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::MAX_ACTIONS;
-use windlass_domain::run::{ActionAt, ActionStatus, ErrorInfo, FactKind, Run, RunStatus};
+use windlass_domain::run::{ActionAt, ActionStatus, FactKind, Run};
 use windlass_domain::time::Timestamp;
 use windlass_engine::Ports;
 use windlass_engine::ports::Created;
 
-use super::steps::{changed, fresh_run, fresh_task, load, queued};
+use super::steps::{changed, fresh_run, fresh_task, load};
 use crate::conformance::{Fault, Timing, Verdict, holds, same};
 
-/// Values of any size that is allowed: a host may keep large ones apart from the record.
-pub(super) async fn large_values_are_read_as_they_were_committed(ports: Ports, _: Timing) -> Verdict {
-    let text = |of: usize, bytes: usize| -> Value {
-        (0..bytes)
-            .map(|at| char::from(b'a' + u8::try_from((at * at + of) % 26).unwrap_or(0)))
-            .collect::<String>()
-            .into()
-    };
-    let input = json!({ "text": text(1, 100_000) });
-    let mut run = Run { input, ..fresh_run(&ports, &fresh_task(), 4) };
-    ports.runs.create(&run, &[], &[]).await?;
-    same("the run", load(&ports, run.id).await?, run.clone())?;
-    for (action, bytes) in [100, 1022, 1023, 120_000].into_iter().enumerate() {
-        let after = queued(&run, ports.clock.now(), action);
-        ports.runs.commit(&run, &after, &[]).await?;
-        run = succeeded(&after, ports.clock.now(), &[action], &text(action, bytes));
-        ports.runs.commit(&after, &run, &[]).await?;
-        same("the run", load(&ports, run.id).await?, run.clone())?;
-    }
-    let (status, output) = (RunStatus::Failed, Some(text(7, 100_000)));
-    let error = ErrorInfo::new("exit.1", text(8, 8000).to_string());
-    let last = FactKind::RunFinished { status, output, error: Some(error) };
-    let after = changed(&run, ports.clock.now(), vec![last]);
-    ports.runs.commit(&run, &after, &[]).await?;
-    same("the run", load(&ports, run.id).await?, after)
-}
-
-fn succeeded(before: &Run, at: Timestamp, actions: &[usize], output: &Value) -> Run {
+pub(super) fn succeeded(before: &Run, at: Timestamp, actions: &[usize], output: &Value) -> Run {
     let kind = |action: &usize| FactKind::ActionSucceeded {
         of: ActionAt { action: ActionIndex::from_usize(*action), attempt: 1 },
         by: None,
@@ -81,8 +55,8 @@ pub(super) async fn many_writers_of_a_large_run_lose_nothing(ports: Ports, _: Ti
                 }
                 let read = load(&ports, id).await?;
                 let is_whole = actions.iter().all(|at| {
-                    let state = read.action(ActionIndex::from_usize(*at));
-                    state.output.as_ref().is_some_and(|output| output["revision"] == state.revision)
+                    let at = ActionIndex::from_usize(*at);
+                    read.value(Place::Output(at)).is_some_and(|output| output["revision"] == read.action(at).revision)
                 });
                 holds("what was committed is read, each action as one revision left it", is_whole)?;
             }
