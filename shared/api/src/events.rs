@@ -10,8 +10,10 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::Stream;
+use windlass_contract::view::json_bytes;
+use windlass_domain::limits::MAX_SHOWN_BYTES;
 use windlass_domain::run::Run;
-use windlass_engine::ports::{EventCursor, LoggedEvent};
+use windlass_engine::ports::{EventCursor, LoggedEvent, PortError};
 
 use crate::follow::Follower;
 use crate::operation::Operation;
@@ -23,6 +25,8 @@ use crate::view::{EventList, EventView};
 
 /// How often a silent stream says that it is alive.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// Events of one read of the log.
+const BATCH: usize = 100;
 /// Seconds after which a place among the streams may be free.
 const RETRY_AFTER_SECS: u32 = 5;
 
@@ -41,8 +45,7 @@ pub(crate) async fn list(
         let resumed = last_event_id(&headers)?;
         return stream(api, run, resumed.or(after)).await;
     }
-    let events = api.ports().runs.events(id, after.clone(), limit).await?;
-    Ok(Json(page(&run, events, after, limit)).into_response())
+    Ok(Json(page(&api, &run, after, limit).await?).into_response())
 }
 
 fn cursor(text: &str) -> Option<EventCursor> {
@@ -63,12 +66,26 @@ fn wants_stream(headers: &HeaderMap) -> bool {
     accepted.any(|value| value.split(',').any(|range| range.trim().starts_with("text/event-stream")))
 }
 
-/// A page. The run was read before its events, so if it had ended then, a page that is not full has the last ones.
-fn page(run: &Run, events: Vec<LoggedEvent>, after: Option<EventCursor>, limit: usize) -> EventList {
-    let complete = run.status.is_final() && events.len() < limit;
-    let last = events.last().map(|event| event.cursor.clone()).or(after).unwrap_or(EventCursor(0));
-    let next = (!complete).then(|| last.0.to_string());
-    EventList { events: events.into_iter().map(EventView::of).collect(), next }
+/// A page: it ends at its limit, or once it is large. The run was read before its events, so if it had ended then, a page
+/// that ends with the log has the last ones.
+async fn page(api: &ApiState, run: &Run, after: Option<EventCursor>, limit: usize) -> Result<EventList, PortError> {
+    let (mut events, mut last, mut bytes, mut is_end) = (Vec::new(), after, 0, false);
+    while !is_end && events.len() < limit && bytes < MAX_SHOWN_BYTES {
+        let most = BATCH.min(limit - events.len());
+        let batch = api.ports().runs.events(run.id, last.clone(), most).await?;
+        let read = batch.len();
+        let fits = |event: &LoggedEvent| {
+            let has_room = bytes < MAX_SHOWN_BYTES;
+            bytes += json_bytes(&event.event);
+            has_room
+        };
+        let taken: Vec<LoggedEvent> = batch.into_iter().take_while(fits).collect();
+        is_end = taken.len() == read && read < most;
+        last = taken.last().map(|event| event.cursor.clone()).or(last);
+        events.extend(taken.into_iter().map(EventView::of));
+    }
+    let next = (!is_end || !run.status.is_final()).then(|| last.unwrap_or(EventCursor(0)).0.to_string());
+    Ok(EventList { events, next })
 }
 
 async fn stream(api: ApiState, run: Run, after: Option<EventCursor>) -> Result<Response, Refusal> {

@@ -4,6 +4,7 @@
 //! Lambda. It listens to nothing and draws no secrets; the host gives it a token and the names it may be reached by.
 //! `docs/api.md` is its reference, `/openapi.json` the same for programs.
 
+mod actions;
 mod auth;
 mod events;
 mod follow;
@@ -18,6 +19,7 @@ mod request;
 mod runs;
 mod seen;
 mod service;
+mod shown;
 mod state;
 mod tasks;
 mod view;
@@ -33,7 +35,7 @@ pub use problem::{Fault, Problem};
 pub use seen::SeenEvents;
 pub use state::{ApiConfig, ApiState};
 pub use view::{
-    AgentList, AgentView, EventList, EventView, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView,
+    ActionList, AgentList, AgentView, EventList, EventView, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView,
     VersionList, VersionSummary, VersionView,
 };
 
@@ -71,6 +73,8 @@ fn handler(operation: Operation) -> MethodRouter<ApiState> {
         Operation::StartRun => post(runs::start),
         Operation::ListRuns => get(runs::list),
         Operation::GetRun => get(runs::get),
+        Operation::ListActions => get(actions::list),
+        Operation::GetAction => get(actions::get),
         Operation::CancelRun => post(runs::cancel),
         Operation::KillAction => post(runs::kill),
         Operation::PauseRun => post(runs::pause),

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
-use windlass_contract::view::RunView;
+use windlass_contract::view::{ActionView, RunView};
 
 use crate::operation::{Operation, Parameter};
 use crate::problem::Problem;
@@ -15,7 +15,7 @@ use crate::prune::PruneBody;
 use crate::runs::{ReasonBody, StartBody};
 use crate::service::DrainBody;
 use crate::view::{
-    AgentList, AgentView, EventList, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView, VersionList,
+    ActionList, AgentList, AgentView, EventList, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView, VersionList,
     VersionView,
 };
 
@@ -201,6 +201,8 @@ fn answer_schema(operation: Operation, generator: &mut SchemaGenerator) -> Optio
         | Operation::PauseRun
         | Operation::ResumeRun
         | Operation::RetryRun => schema::<RunView>(generator),
+        Operation::ListActions => schema::<ActionList>(generator),
+        Operation::GetAction => schema::<ActionView>(generator),
         Operation::ListRuns => schema::<RunList>(generator),
         Operation::ListEvents => schema::<EventList>(generator),
         Operation::ListAgents => schema::<AgentList>(generator),
@@ -234,7 +236,13 @@ fn text(operation: Operation) -> Text {
             &[(200, "The run has ended."), (202, "The run is recorded and has not ended.")],
         ),
         Operation::ListRuns => ("listRuns", "Runs, the newest first.", &[(200, "A page.")]),
-        Operation::GetRun => ("getRun", "A run and its actions.", &[(200, "The run.")]),
+        Operation::GetRun => {
+            ("getRun", "A run and its actions; `left_out` says what is not shown.", &[(200, "The run.")])
+        }
+        Operation::ListActions => {
+            ("listActions", "A run's actions, in the order of its definition.", &[(200, "A page.")])
+        }
+        Operation::GetAction => ("getAction", "One action of a run, with its whole output.", &[(200, "The action.")]),
         Operation::CancelRun => ("cancelRun", "End a run early.", ACCEPTED),
         Operation::KillAction => ("killAction", "End one action of a run early; the rest goes on.", ACCEPTED),
         Operation::PauseRun => ("pauseRun", "Queue nothing further.", ACCEPTED),

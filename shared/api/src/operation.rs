@@ -15,6 +15,8 @@ pub(crate) enum Operation {
     StartRun,
     ListRuns,
     GetRun,
+    ListActions,
+    GetAction,
     CancelRun,
     KillAction,
     PauseRun,
@@ -46,6 +48,8 @@ const WAIT: Parameter = Parameter {
 };
 const TASK: Parameter = Parameter { name: "task", description: "Only runs of this task.", example: "nightly-report" };
 const STATUS: Parameter = Parameter { name: "status", description: "Only runs in this status.", example: "failed" };
+const ACTION_STATUS: Parameter =
+    Parameter { name: "status", description: "Only actions in this status.", example: "failed" };
 const AFTER: Parameter = Parameter { name: "after", description: "Only events after this cursor.", example: "7" };
 
 impl Operation {
@@ -62,6 +66,8 @@ impl Operation {
         Self::StartRun,
         Self::ListRuns,
         Self::GetRun,
+        Self::ListActions,
+        Self::GetAction,
         Self::CancelRun,
         Self::KillAction,
         Self::PauseRun,
@@ -87,6 +93,8 @@ impl Operation {
             Self::ListRuns => "/v1/runs",
             Self::GetRun | Self::DeleteRun => "/v1/runs/{id}",
             Self::PruneRuns => "/v1/runs:prune",
+            Self::ListActions => "/v1/runs/{id}/actions",
+            Self::GetAction => "/v1/runs/{id}/actions/{action}",
             Self::CancelRun => "/v1/runs/{id}/cancel",
             Self::KillAction => "/v1/runs/{id}/actions/{action}/kill",
             Self::PauseRun => "/v1/runs/{id}/pause",
@@ -119,6 +127,8 @@ impl Operation {
             | Self::GetVersion
             | Self::ListRuns
             | Self::GetRun
+            | Self::ListActions
+            | Self::GetAction
             | Self::ListEvents
             | Self::ListAgents => "get",
         }
@@ -130,6 +140,7 @@ impl Operation {
             Self::ListTasks | Self::ListVersions => &[CURSOR, LIMIT],
             Self::StartRun => &[WAIT],
             Self::ListRuns => &[TASK, STATUS, CURSOR, LIMIT],
+            Self::ListActions => &[ACTION_STATUS, CURSOR, LIMIT],
             Self::ListEvents => &[AFTER, LIMIT],
             Self::Health
             | Self::Document
@@ -138,6 +149,7 @@ impl Operation {
             | Self::DeleteTask
             | Self::GetVersion
             | Self::GetRun
+            | Self::GetAction
             | Self::CancelRun
             | Self::KillAction
             | Self::PauseRun

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windlass_contract::view::RunView;
 use windlass_domain::caller::Caller;
-use windlass_domain::definition::Definition;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_INPUT_BYTES;
 use windlass_domain::run::{ActionStatus, Run, RunStatus};
@@ -22,6 +21,7 @@ use windlass_engine::submit::{StartRequest, Started};
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
 use crate::request::{self, ActionPath, Parameters, RunPath, TaskPath};
+use crate::shown;
 use crate::state::ApiState;
 use crate::view::RunList;
 
@@ -71,7 +71,8 @@ pub(crate) async fn start(
     let run = api.wait_for_end(run, wait).await;
     let status = if run.status.is_final() { StatusCode::OK } else { StatusCode::ACCEPTED };
     let location = [(LOCATION, format!("/v1/runs/{}", run.id))];
-    let mut response = (status, location, Json(RunView::of(&definition, &run))).into_response();
+    let view = shown::accepted(&api, &definition, run).await;
+    let mut response = (status, location, Json(view)).into_response();
     if !created {
         response.headers_mut().insert(REPLAYED, axum::http::HeaderValue::from_static("true"));
     }
@@ -100,9 +101,7 @@ pub(crate) async fn get(
     parameters: Parameters,
 ) -> Result<Json<RunView>, Refusal> {
     parameters.of(Operation::GetRun)?;
-    let run = load(&api, id).await?;
-    let definition = api.definitions().get(&run.task, run.version).await?;
-    let mut view = RunView::of(&definition, &run);
+    let mut view = shown::read(&api, id).await?;
     if view.actions.values().any(|action| action.status == ActionStatus::Running) {
         view.mark_silent(&silent_agents(api.ports()).await);
     }
@@ -191,6 +190,6 @@ async fn control(api: &ApiState, caller: &Caller, id: RunId, request: ControlReq
     let accepted = api.control().request(id, request, caller.clone()).await.map_err(Refusal::from);
     let accepted = accepted.map_err(|problem| problem.about(format!("/v1/runs/{id}")))?;
     tracing::info!(caller.who, run.id = %id, request = name, "a request to a run was accepted");
-    let definition: &Definition = &accepted.definition;
-    Ok((StatusCode::ACCEPTED, Json(RunView::of(definition, &accepted.run))).into_response())
+    let view = shown::accepted(api, &accepted.definition, accepted.run).await;
+    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }

@@ -117,12 +117,9 @@ pub(crate) async fn versions(
     let parameters = parameters.of(Operation::ListVersions)?;
     let limit = parameters.limit()?;
     let before = parameters.read("cursor", "one that a page gave", |text| text.parse::<TaskVersion>().ok())?;
-    let newest = record(&api, &name).await?.version;
-    let first = before.map_or(newest, |before| newest.min(before.saturating_sub(1)));
-    let mut versions = Vec::new();
-    for version in (1..=first).rev().take(limit) {
-        versions.push(VersionSummary::of(&stored(&api, &name, version).await?));
-    }
+    record(&api, &name).await?;
+    let versions = api.ports().tasks.versions(&name, before, limit).await?;
+    let versions: Vec<VersionSummary> = versions.into_iter().map(VersionSummary::of).collect();
     let next = versions.last().filter(|last| last.version > 1).map(|last| last.version.to_string());
     Ok(Json(VersionList { versions, next }))
 }

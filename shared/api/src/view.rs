@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use windlass_contract::event::PublicEvent;
-use windlass_contract::view::RunSummary;
+use windlass_contract::view::{ActionView, RunSummary};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{AgentRecord, LoggedEvent, PortError, StoredVersion, TaskRecord};
+use windlass_engine::ports::{AgentRecord, LoggedEvent, PortError, StoredVersion, TaskRecord, VersionRecord};
 use windlass_engine::registry::RegisteredTask;
 
 /// That the service answers.
@@ -121,6 +121,15 @@ pub struct RunList {
     pub next: Option<String>,
 }
 
+/// A page of a run's actions, in the order of its definition. Outputs of more than 1 KiB are left out.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct ActionList {
+    /// The actions, each with its name.
+    pub actions: Vec<ActionView>,
+    /// Where the next page begins; `null`: this is the last.
+    pub next: Option<String>,
+}
+
 /// An event, and beside its own fields its place in the run's log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct EventView {
@@ -221,8 +230,8 @@ impl VersionView {
 }
 
 impl VersionSummary {
-    pub(crate) fn of(stored: &StoredVersion) -> Self {
-        Self { version: stored.version, created_at: stored.created_at.to_string() }
+    pub(crate) fn of(listed: VersionRecord) -> Self {
+        Self { version: listed.version, created_at: listed.created_at.to_string() }
     }
 }
 

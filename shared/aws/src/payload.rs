@@ -12,11 +12,12 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
+use windlass_domain::held::{Apart, Digest};
 use windlass_engine::ports::{ErrorClass, PortError};
 
 use crate::error::{DENIED, UNAVAILABLE, classify};
 use crate::recent::Recent;
-use crate::table::held::{Hash, Incoming, Outgoing, Reference};
+use crate::table::held::{Incoming, Outgoing};
 
 /// A payload is missing, or has changed since it was put.
 const LOST: &str = "WL0346";
@@ -31,7 +32,7 @@ pub(crate) struct Payloads {
     client: Client,
     bucket: String,
     /// Payloads that this process lately put or read. S3 has them, so the process neither puts nor reads them again.
-    known: Recent<Hash, Arc<Value>>,
+    known: Recent<Digest, Arc<Value>>,
 }
 
 impl Payloads {
@@ -48,26 +49,26 @@ impl Payloads {
             .await
     }
 
-    async fn put_one(&self, hash: Hash, text: Vec<u8>) -> Result<(), PortError> {
-        let value: Value = serde_json::from_slice(&text).map_err(|error| lost(hash, &error))?;
+    async fn put_one(&self, hash: Digest, text: String) -> Result<(), PortError> {
+        let value: Value = serde_json::from_str(&text).map_err(|error| lost(hash, &error))?;
         let bytes = text.len();
         let request = self.client.put_object().bucket(&self.bucket).key(key(hash)).content_type("application/json");
-        let put = request.body(ByteStream::from(text)).send().await;
+        let put = request.body(ByteStream::from(text.into_bytes())).send().await;
         put.map_err(|error| classify("PutObject", &self.bucket, &error))?;
         self.known.put(hash, Arc::new(value), bytes);
         Ok(())
     }
 
     /// Reads the payloads of these references.
-    pub(crate) async fn get(&self, references: impl Iterator<Item = Reference>) -> Result<Incoming, PortError> {
+    pub(crate) async fn get(&self, references: impl Iterator<Item = Apart>) -> Result<Incoming, PortError> {
         let (mut incoming, mut unknown) = (Incoming::new(), HashMap::new());
         for reference in references {
-            match self.known.get(reference.hash) {
-                Some(value) => drop(incoming.insert(reference.hash, value)),
-                None => drop(unknown.insert(reference.hash, reference)),
+            match self.known.get(reference.digest) {
+                Some(value) => drop(incoming.insert(reference.digest, value)),
+                None => drop(unknown.insert(reference.digest, reference)),
             }
         }
-        let read: Vec<(Hash, Arc<Value>)> =
+        let read: Vec<(Digest, Arc<Value>)> =
             stream::iter(unknown.into_values().map(|reference| self.get_one(reference)))
                 .buffer_unordered(MAX_REQUESTS)
                 .try_collect()
@@ -76,8 +77,8 @@ impl Payloads {
         Ok(incoming)
     }
 
-    async fn get_one(&self, reference: Reference) -> Result<(Hash, Arc<Value>), PortError> {
-        let hash = reference.hash;
+    async fn get_one(&self, reference: Apart) -> Result<(Digest, Arc<Value>), PortError> {
+        let hash = reference.digest;
         let answer = match self.client.get_object().bucket(&self.bucket).key(key(hash)).send().await {
             Ok(answer) => answer,
             Err(error) if error.as_service_error().is_some_and(GetObjectError::is_no_such_key) => {
@@ -97,7 +98,7 @@ impl Payloads {
             PortError::new(ErrorClass::Retry, UNAVAILABLE, message)
         };
         let text = answer.body.collect().await.map_err(broken)?.into_bytes();
-        if Hash::of(&text) != hash {
+        if Digest::of(&text) != hash {
             return Err(lost(hash, &format_args!("it has {} other bytes of {}", text.len(), reference.bytes)));
         }
         let value: Arc<Value> = Arc::new(serde_json::from_slice(&text).map_err(|error| lost(hash, &error))?);
@@ -106,10 +107,10 @@ impl Payloads {
     }
 }
 
-fn key(hash: Hash) -> String {
+fn key(hash: Digest) -> String {
     format!("payload/{hash}")
 }
 
-fn lost(hash: Hash, cause: &dyn std::fmt::Display) -> PortError {
+fn lost(hash: Digest, cause: &dyn std::fmt::Display) -> PortError {
     PortError::new(ErrorClass::Bug, LOST, format!("read the payload {hash}: {cause}"))
 }

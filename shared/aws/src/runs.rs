@@ -17,7 +17,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::history::history;
+use windlass_domain::held::{Apart, Wanted};
+use windlass_domain::history::{Placed, history, wanted};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::retention::Retention;
 use windlass_domain::run::Run;
@@ -120,6 +121,17 @@ impl Records<Run> for RunTable {
         Ok(Glance { record: known.map(|known| known.run.clone()), is_newest: false })
     }
 
+    async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        let references = wanted.iter().filter_map(|place| run.held(*place)?.apart());
+        let references: Vec<Apart> = references.collect();
+        let incoming = self.payloads.get(references.iter().copied()).await?;
+        for apart in references {
+            let value = incoming.get(&apart.digest).ok_or_else(PortError::conflict)?;
+            run.values.keep(apart, value.clone());
+        }
+        Ok(())
+    }
+
     async fn commit(&self, before: &Run, after: &Run, _: &[PublicEvent]) -> Result<(), PortError> {
         let known = self.known_at(before).await?.ok_or_else(PortError::conflict)?;
         if self.write(Some(&known), after).await? { Ok(()) } else { Err(PortError::conflict()) }
@@ -167,14 +179,20 @@ impl Runs for RunTable {
     /// There is no log. These are the events that the record shows, at the places of the commits that changed it last.
     async fn events(&self, id: RunId, after: Option<EventCursor>, most: usize) -> Result<Vec<LoggedEvent>, PortError> {
         let Some(known) = self.read(id, Reading::Consistent).await? else { return Ok(Vec::new()) };
-        let run = &known.run;
+        let mut run = known.run.clone();
         let definition = self.definitions.get(&run.task, run.version).await?;
         let after = after.map_or(0, |cursor| cursor.0);
-        let placed = history(&definition, run).into_iter().filter(|placed| placed.place > after);
-        let logged = placed.filter_map(|placed| {
-            let event = PublicEvent::of(&definition, run, &placed.fact)?;
+        let page = |run: &Run| {
+            let placed = history(&definition, run).into_iter();
+            let shown = |placed: &Placed| placed.place > after && placed.fact.kind.is_public();
+            placed.filter(shown).take(most).collect::<Vec<_>>()
+        };
+        let wanted = wanted(&run, &page(&run));
+        self.fill(&mut run, &wanted).await?;
+        let logged = page(&run).into_iter().filter_map(|placed| {
+            let event = PublicEvent::of(&definition, &run, &placed.fact)?;
             Some(LoggedEvent { cursor: EventCursor(placed.place), event })
         });
-        Ok(logged.take(most).collect())
+        Ok(logged.collect())
     }
 }

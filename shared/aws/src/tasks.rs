@@ -12,7 +12,7 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::limits::MAX_LISTED;
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks};
+use windlass_engine::ports::{PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks, VersionRecord};
 
 use crate::Clients;
 use crate::settings::Settings;
@@ -172,6 +172,18 @@ impl Tasks for TaskTable {
         let Stored { created_at, source } = task_version::decode(&item).map_err(|damage| damage.of(subject()))?;
         let source = self.sources.get(source, &subject()).await?;
         Ok(Some(StoredVersion { version, source, created_at }))
+    }
+
+    async fn versions(
+        &self,
+        name: &TaskName,
+        below: Option<TaskVersion>,
+        most: usize,
+    ) -> Result<Vec<VersionRecord>, PortError> {
+        // `DynamoDB` reads the whole items, and hands over only what is asked for: no definition, also none in S3.
+        let items = self.table.query_shown(task_version::below(name, below, most), task_version::LISTED, most).await?;
+        let listed = |item: &Item| task_version::listed(item).map_err(|damage| damage.of(format_args!("task {name}")));
+        items.iter().map(listed).collect()
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

@@ -21,6 +21,9 @@ pub struct RunView {
     pub version: TaskVersion,
     /// Where it stands.
     pub status: RunStatus,
+    /// What this answer leaves out, because it would be too large; absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<LeftOut>,
     /// Its input, defaults filled in.
     pub input: Value,
     /// Its output, once it has succeeded.
@@ -45,13 +48,29 @@ pub struct RunView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "date-time"))]
     pub deadline: Option<String>,
+    /// How many of its actions are in each status: only where `actions` are left out.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub action_counts: BTreeMap<ActionStatus, u32>,
     /// Its actions by name.
     pub actions: BTreeMap<ActionName, ActionView>,
+}
+
+/// What an answer leaves out of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LeftOut {
+    /// Values of more than 1 KiB. The output of one action is read with that action.
+    Values,
+    /// The actions. They are read in pages.
+    Actions,
 }
 
 /// An action of a run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct ActionView {
+    /// Its name: only where it is not shown with its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ActionName>,
     /// Where it stands.
     pub status: ActionStatus,
     /// How many attempts there were.
@@ -89,6 +108,9 @@ pub struct ActionView {
     pub progress: Option<Progress>,
     /// Its output, once it has succeeded.
     pub output: Option<Value>,
+    /// How many bytes its output has as JSON: only where the output is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_bytes: Option<u64>,
     /// Why its last attempt failed.
     pub error: Option<ErrorInfo>,
 }
@@ -119,7 +141,20 @@ impl RunView {
     /// The run as it is shown.
     pub fn of(definition: &Definition, run: &Run) -> Self {
         let names = definition.actions.iter().map(|action| action.name.clone());
+        let actions = names.zip(definition.indexes().map(|action| ActionView::of(run, action)));
+        let mut places = definition.indexes().map(Place::Output).chain([Place::Input]);
+        let left_out = places.any(|place| run.lacks(place)).then_some(LeftOut::Values);
+        Self { left_out, action_counts: BTreeMap::new(), actions: actions.collect(), ..Self::without_actions(run) }
+    }
+
+    /// The run as it is shown where it has too many actions, or too large ones.
+    pub fn without_actions(run: &Run) -> Self {
+        let mut action_counts = BTreeMap::new();
+        run.actions.iter().for_each(|state| *action_counts.entry(state.status).or_default() += 1);
         Self {
+            left_out: Some(LeftOut::Actions),
+            action_counts,
+            actions: BTreeMap::new(),
             id: run.id,
             task: run.task.clone(),
             version: run.version,
@@ -135,7 +170,6 @@ impl RunView {
             started_at: shown(run.started_at),
             finished_at: shown(run.finished_at),
             deadline: shown(run.deadline),
-            actions: names.zip(definition.indexes().map(|action| ActionView::of(run, action))).collect(),
         }
     }
 }
@@ -143,17 +177,29 @@ impl RunView {
 impl RunView {
     /// Marks the running actions of agents that are silent since then.
     pub fn mark_silent(&mut self, silent: &BTreeMap<AgentId, Timestamp>) {
-        for action in self.actions.values_mut().filter(|action| action.status == ActionStatus::Running) {
-            let since = action.agent.as_ref().and_then(|agent| silent.get(agent));
-            action.agent_silent_since = shown(since.copied());
-        }
+        self.actions.values_mut().for_each(|action| action.mark_silent(silent));
     }
 }
 
 impl ActionView {
+    /// The action as it is shown by itself.
+    pub fn named(definition: &Definition, run: &Run, action: ActionIndex) -> Self {
+        Self { name: Some(definition.action(action).name.clone()), ..Self::of(run, action) }
+    }
+
+    /// Marks it if it is running, and its agent is one of those that are silent since then.
+    pub fn mark_silent(&mut self, silent: &BTreeMap<AgentId, Timestamp>) {
+        if self.status == ActionStatus::Running {
+            let since = self.agent.as_ref().and_then(|agent| silent.get(agent));
+            self.agent_silent_since = shown(since.copied());
+        }
+    }
+
     fn of(run: &Run, action: ActionIndex) -> Self {
-        let state = run.action(action);
+        let (state, place) = (run.action(action), Place::Output(action));
+        let lacked = run.held(place).and_then(|held| held.apart()).filter(|_| run.lacks(place));
         Self {
+            name: None,
             status: state.status,
             attempts: state.attempt(),
             agent: state.agent().cloned(),
@@ -165,7 +211,8 @@ impl ActionView {
             finished_at: shown(state.finished_at),
             retry_at: shown(state.retry_at),
             progress: state.progress.clone(),
-            output: run.value(Place::Output(action)).cloned(),
+            output: run.value(place).cloned(),
+            output_bytes: lacked.map(|apart| apart.bytes),
             error: state.error.clone(),
         }
     }
@@ -184,6 +231,14 @@ impl RunSummary {
             finished_at: shown(run.finished_at),
         }
     }
+}
+
+/// How many bytes a value has as JSON.
+///
+/// # Panics
+/// Never: what is shown has text keys.
+pub fn json_bytes<T: Serialize>(value: &T) -> u64 {
+    serde_json::to_vec(value).expect("what is shown has text keys").len() as u64
 }
 
 fn shown(at: Option<Timestamp>) -> Option<String> {

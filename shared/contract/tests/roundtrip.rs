@@ -16,6 +16,7 @@ use windlass_contract::record;
 use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Fate, Kill, Owner, Unserved};
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::delivery::Delivery;
+use windlass_domain::held::{Apart, Held, Values};
 use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{
@@ -58,6 +59,14 @@ fn json() -> impl Strategy<Value = Value> {
 /// A reader takes `null` in an optional field as absent, so a writer writes only other values there.
 fn some_json() -> impl Strategy<Value = Option<Value>> {
     option::of(json().prop_filter("null is absent", |value| !value.is_null()))
+}
+
+/// A value in its record, or the reference of one that stands apart.
+fn held() -> impl Strategy<Value = Option<Held>> {
+    (some_json(), any::<bool>()).prop_map(|(value, is_apart)| {
+        let value = value?;
+        Some(if is_apart { Held::Apart(Apart::of(&value.to_string())) } else { Values::default().hold(&value) })
+    })
 }
 
 fn of() -> impl Strategy<Value = ActionAt> {
@@ -293,7 +302,7 @@ fn kill() -> impl Strategy<Value = Kill> {
 
 fn action_state() -> impl Strategy<Value = ActionState> {
     let had = (delivery(), vec(delivery(), 0..3), option::of(owner()), option::of(kill()));
-    let said = (option::of(progress()), some_json(), some_json(), option::of(error()));
+    let said = (option::of(progress()), some_json(), held(), option::of(error()));
     let numbers = any::<(bool, u32, u64, u64)>();
     (prop::sample::select(&ActionStatus::ALL[..]), numbers, option::of(instant()), had, said).prop_map(
         |(status, (ready, number, fence, revision), at, (last, losses, owner, kill), said)| {

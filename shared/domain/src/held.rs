@@ -107,7 +107,7 @@ impl Default for Held {
 impl Apart {
     /// The reference of a value with that text.
     pub fn of(text: &str) -> Self {
-        Self { digest: Digest(Sha256::digest(text.as_bytes()).into()), bytes: text.len() as u64 }
+        Self { digest: Digest::of(text.as_bytes()), bytes: text.len() as u64 }
     }
 }
 
@@ -135,9 +135,7 @@ impl Serialize for Held {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Here(value) => value.serialize(serializer),
-            Self::Apart(Apart { digest, bytes }) => {
-                json!({ APART: [digest.to_string(), bytes] }).serialize(serializer)
-            }
+            Self::Apart(Apart { digest, bytes }) => json!({ APART: [digest.to_string(), bytes] }).serialize(serializer),
         }
     }
 }
@@ -155,6 +153,11 @@ impl<'de> Deserialize<'de> for Held {
 }
 
 impl Digest {
+    /// The hash of these bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// The hash that was shown as this text.
     pub fn read(text: &str) -> Option<Self> {
         let mut digest = [0; 32];

@@ -2,9 +2,10 @@
 
 use crate::attempt::ActionStatus;
 use crate::definition::Definition;
+use crate::held::Wanted;
 use crate::ids::ActionIndex;
 use crate::run::{Fact, FactKind, Run};
-use crate::told::{at, kill_of, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
+use crate::told::{at, kill_of, lacking, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
 /// A fact, and its place: facts that later commits add have higher places. A changed fact moves to the place of its
 /// commit, so a reader may meet it twice, with the same id.
@@ -52,6 +53,11 @@ pub fn history(definition: &Definition, run: &Run) -> Vec<Placed> {
     put(run.status_revision * PLACES + PLACES - KINDS + 1, of_status(run).into_iter().collect());
     placed.sort_by_key(|placed| placed.place);
     placed
+}
+
+/// The places whose values these facts tell and that are not loaded. Until they are, the facts tell none.
+pub fn wanted(run: &Run, facts: &[Placed]) -> Wanted {
+    lacking(run, facts.iter().map(|placed| &placed.fact)).collect()
 }
 
 /// The facts of the newest attempt: that it was queued, that it began, that a caller killed it, how it ended.

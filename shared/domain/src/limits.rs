@@ -79,6 +79,11 @@ pub const MAX_CATCH_UP_DUE: usize = 1000;
 pub const MAX_BATCH: usize = 10;
 /// Entries of one page of a list.
 pub const MAX_LISTED: usize = 1000;
+/// Actions of a run that an answer shows with it; a larger run's come in pages.
+pub const MAX_SHOWN_ACTIONS: usize = 1000;
+/// Bytes of JSON of the outputs, and of the errors and progress, that an answer shows with a run; and of a page of actions
+/// or events. AWS Lambda hands over 6 MB, in which the answer's text stands escaped.
+pub const MAX_SHOWN_BYTES: u64 = 1024 * 1024;
 /// Claims of one message.
 pub const MAX_CLAIMS: usize = 64;
 /// The longest delay of a message (SQS's limit): 15 minutes, in milliseconds.

@@ -50,12 +50,12 @@ pub(crate) fn of_action(definition: &Definition, run: &Run, action: ActionIndex)
 }
 
 /// The places whose values these facts tell and that are not loaded.
-pub(crate) fn lacking<'a>(run: &'a Run, facts: &'a [Fact]) -> impl Iterator<Item = Place> + 'a {
+pub(crate) fn lacking<'a>(run: &'a Run, facts: impl IntoIterator<Item = &'a Fact>) -> impl Iterator<Item = Place> {
     let told = |fact: &Fact| {
         let FactKind::ActionSucceeded { of, .. } = &fact.kind else { return None };
         Some(Place::Output(of.action))
     };
-    facts.iter().filter_map(told).filter(|place| run.lacks(*place))
+    facts.into_iter().filter_map(told).filter(|place| run.lacks(*place))
 }
 
 /// The start of the run, or of its newest life.

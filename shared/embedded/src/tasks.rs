@@ -7,7 +7,7 @@ use windlass_contract::event::PublicEvent;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::limits::MAX_LISTED;
 use windlass_domain::time::{Millis, Timestamp};
-use windlass_engine::ports::{DueTask, PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks};
+use windlass_engine::ports::{DueTask, PortError, PutTask, Records, StoredVersion, TaskRecord, Tasks, VersionRecord};
 
 use crate::error::{Failure, unreadable};
 use crate::session::Session;
@@ -58,6 +58,25 @@ impl Tasks for Store {
 
     async fn expire_versions(&self, default: Millis) -> Result<(), PortError> {
         versions::expire(self, default).await
+    }
+
+    async fn versions(
+        &self,
+        name: &TaskName,
+        below: Option<TaskVersion>,
+        most: usize,
+    ) -> Result<Vec<VersionRecord>, PortError> {
+        let (name, below) = (name.to_string(), below.map_or(i64::MAX, i64::from));
+        let sql = "SELECT version, created_at FROM task_versions WHERE task = ?1 AND version < ?2
+                   ORDER BY version DESC LIMIT ?3";
+        let listed =
+            |row: &Row<'_>| Ok(VersionRecord { version: row.get(0)?, created_at: Timestamp::from_millis(row.get(1)?) });
+        let versions = move |connection: &Connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let found = statement.query_map((name, below, bounded(most)), listed)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        };
+        self.read_settled(versions).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

@@ -17,7 +17,7 @@ use windlass_engine::Ports;
 use windlass_engine::ports::{
     AgentRecord, Agents, Bus, Created, DueTask, ErrorClass, EventCursor, Glance, LoggedEvent, Outgoing, PortError,
     PutTask, QueueName, Queues, Receipt, Received, Records, RunFilter, RunPage, Runs, ScheduleRefusal, Schedules,
-    StoredVersion, TaskRecord, Tasks,
+    StoredVersion, TaskRecord, Tasks, VersionRecord,
 };
 
 /// When a caller dies, or how the one failing call ends.
@@ -266,6 +266,15 @@ impl Tasks for FaultyHost {
 
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         self.call(|| self.inner.tasks.version(name, version)).await
+    }
+
+    async fn versions(
+        &self,
+        name: &TaskName,
+        below: Option<TaskVersion>,
+        most: usize,
+    ) -> Result<Vec<VersionRecord>, PortError> {
+        self.call(|| self.inner.tasks.versions(name, below, most)).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

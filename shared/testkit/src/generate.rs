@@ -14,7 +14,7 @@ use windlass_domain::limits::MAX_CHECKPOINT_BYTES;
 use windlass_domain::run::{CancelCause, Claim, ErrorInfo, Input, Outcome, Progress, Report as Of, Run};
 use windlass_domain::time::{Millis, Timestamp};
 
-use crate::sketch::{NEVER_RETRIED, RETRIED};
+use crate::sketch::{NEVER_RETRIED, RETRIED, output};
 
 mod tasks;
 
@@ -203,7 +203,7 @@ fn aims() -> impl Strategy<Value = Aim> {
 pub fn an_outcome() -> impl Strategy<Value = Outcome> {
     let error = |kind: &str| ErrorInfo::new(kind, "it did not work");
     prop_oneof![
-        8 => (0..5_i64).prop_map(|output| Outcome::Succeeded { output: output.into() }),
+        8 => (0..5_u32).prop_map(|number| Outcome::Succeeded { output: output(number) }),
         4 => Just(Outcome::Failed { error: error(RETRIED) }),
         1 => Just(Outcome::Failed { error: error(NEVER_RETRIED) }),
         2 => Just(Outcome::TimedOut { error: error("timeout.attempt") }),

@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 use windlass_domain::definition::{Definition, Trigger};
+use windlass_domain::limits::MAX_HELD_BYTES;
 use windlass_domain::time::Millis;
 
 /// A task.
@@ -142,6 +143,11 @@ pub fn name_of(position: usize) -> String {
 /// The input of every run of a sketch.
 pub fn input() -> Value {
     json!({ "yes": true, "no": false, "word": "windlass" })
+}
+
+/// The output of that number: a short one, or one that stands apart from its record.
+pub fn output(number: u32) -> Value {
+    if number % 3 == 1 { format!("{}{number}", "long".repeat(MAX_HELD_BYTES / 4)).into() } else { number.into() }
 }
 
 impl Sketch {

@@ -1,7 +1,10 @@
 //! One run on `decide` alone: inputs go in, changes are committed, and every rule is checked on the way.
 
+use std::sync::Arc;
+
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
+use windlass_domain::held::Held;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName};
 use windlass_domain::invariants::{EventIds, Given, check, check_step};
 use windlass_domain::run::{Change, Command, Fact, Input, Origin, Perform, Run, decide};
@@ -43,9 +46,30 @@ impl World {
         self.now = self.now.plus(span);
     }
 
-    /// Decides without committing.
+    /// Decides without committing. A record whose values are loaded only as they are wanted decides the same.
+    ///
+    /// # Panics
+    /// If it does not.
     pub fn ask(&self, input: &Input) -> Change {
-        decide(&self.definition, &self.run, input, &self.caller, self.now)
+        let change = self.decide(&self.run, input);
+        let mut bare = self.run.clone().bare();
+        loop {
+            let asked = self.decide(&bare, input);
+            if asked.wanted.is_empty() {
+                assert_eq!(asked, change, "decided on a record without its values");
+                return change;
+            }
+            for place in asked.wanted {
+                assert!(bare.lacks(place), "{place:?} is wanted although it is there");
+                let apart = bare.held(place).and_then(Held::apart).expect("it lacks the value");
+                let value = self.run.value(place).expect("the run of this world has all its values");
+                bare.values.keep(apart, Arc::new(value.clone()));
+            }
+        }
+    }
+
+    fn decide(&self, run: &Run, input: &Input) -> Change {
+        decide(&self.definition, run, input, &self.caller, self.now)
     }
 
     /// Commits a change as the process manager does, with one revision more if anything changed, and tells every

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use windlass_domain::held::Held;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{Page, Pages, Run};
@@ -143,10 +144,17 @@ impl Known {
     /// About the bytes that it takes in memory.
     fn bytes(&self) -> usize {
         let of_states =
-            |page: &Arc<Page>| page.iter().map(|state| state.output.as_ref().map_or(0, value_bytes)).sum::<usize>();
+            |page: &Arc<Page>| page.iter().map(|state| state.output.as_ref().map_or(0, held_bytes)).sum::<usize>();
         let pages: usize = self.run.actions.shared().iter().map(of_states).sum();
         let states = self.run.actions.len() * size_of::<windlass_domain::run::ActionState>();
-        size_of::<Run>() + value_bytes(&self.run.input) + states + pages
+        size_of::<Run>() + held_bytes(&self.run.input) + states + pages
+    }
+}
+
+fn held_bytes(held: &Held) -> usize {
+    match held {
+        Held::Here(value) => value_bytes(value),
+        Held::Apart(_) => size_of::<Held>(),
     }
 }
 

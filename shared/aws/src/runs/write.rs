@@ -11,12 +11,12 @@ use super::layout::{Layout, columns, differing, due_at};
 use super::{Known, RunTable};
 use crate::meter::item_size::item_bytes;
 use crate::table::columns::Columns;
-use crate::table::head::{Beside, encode, head_key};
+use crate::table::head::{Beside, encode, head_key, subject};
 use crate::table::held::Outgoing;
 use crate::table::page::{self, page_key};
 use crate::table::place::{Place, SLOTS};
 use crate::table::requests::{Expression, Put};
-use crate::table::{EXPIRES_AT, GENERATION, PK, REVISION, number};
+use crate::table::{Damage, EXPIRES_AT, GENERATION, PK, REVISION, number};
 
 /// By how much its pages outlive its head, in seconds: `DynamoDB` deletes within a few days of the time that is set
 /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/TTL.html>), and a head without its pages could
@@ -40,7 +40,7 @@ impl RunTable {
             due_at: due_at(after, now),
             expires_at: after.expires_at(self.retention).map(in_seconds),
         };
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = fresh(before.map(|known| &known.run), after)?;
         let bare = encode(after, beside(layout, Columns::default()), &mut outgoing);
         let plan = layout.plan(after, differing(actions, &after.actions), reopened, item_bytes(&bare));
         let Some(pages) = self.write_pages(layout, after, &plan.pages, &mut outgoing).await? else {
@@ -65,7 +65,7 @@ impl RunTable {
         match put {
             Put::Refused => Ok(false),
             Put::Done => {
-                let known = self.keep(Known { run: after.clone(), layout: written });
+                let known = self.keep(Known { run: after.clone().bare(), layout: written });
                 if after.status.is_final() {
                     self.expire_pages(&known, after.expires_at(self.retention)).await;
                 }
@@ -159,6 +159,18 @@ impl RunTable {
             tracing::warn!(run.id = %known.run.id, error = %error, "failed to let pages expire; they stay behind");
         }
     }
+}
+
+/// The values of the references that are new to a record: its payloads must be there before it is.
+fn fresh(before: Option<&Run>, after: &Run) -> Result<Outgoing, PortError> {
+    let mut outgoing = Outgoing::default();
+    for (place, apart) in after.apart_since(before) {
+        let value = after.value(place).ok_or_else(|| {
+            Damage::broken(format_args!("the value that {place:?} refers to is not in memory")).of(subject(after.id))
+        })?;
+        outgoing.0.insert(apart.digest, value.to_string());
+    }
+    Ok(outgoing)
 }
 
 /// Seconds since the epoch, as the table's time to live counts.

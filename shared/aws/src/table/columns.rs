@@ -7,12 +7,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
 use windlass_domain::delivery::Delivery;
+use windlass_domain::held::Apart;
 use windlass_domain::ids::{ActionIndex, AgentId};
 use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Progress, Source, Unserved};
 use windlass_domain::time::Timestamp;
 
 use super::Damage;
-use super::held::{Cell, Incoming, Outgoing, Reference, read_reference};
+use super::held::{Cell, Incoming, Outgoing, read_reference};
 
 /// States, column by column.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -106,31 +107,29 @@ pub(crate) struct Columns {
 #[derive(Debug)]
 pub(crate) struct Read {
     pub(crate) states: Vec<(ActionIndex, ActionState)>,
-    wanted: Vec<(usize, Field, Reference)>,
+    wanted: Vec<(usize, Field, Apart)>,
 }
 
 /// A field whose value may be in S3.
 #[derive(Debug, Clone, Copy)]
 enum Field {
     Checkpoint,
-    Output,
     ErrorMessage,
 }
 
 impl Read {
     /// The values that must be read from S3.
-    pub(crate) fn references(&self) -> impl Iterator<Item = Reference> {
+    pub(crate) fn references(&self) -> impl Iterator<Item = Apart> {
         self.wanted.iter().map(|(.., reference)| *reference)
     }
 
     /// The states, with the values from S3 in their places.
     pub(crate) fn fill(mut self, incoming: &Incoming) -> Result<Vec<(ActionIndex, ActionState)>, Damage> {
         for (at, field, reference) in self.wanted {
-            let value = incoming.get(&reference.hash).ok_or_else(|| Damage::broken("a payload was not read"))?;
+            let value = incoming.get(&reference.digest).ok_or_else(|| Damage::broken("a payload was not read"))?;
             let state = &mut self.states[at].1;
             match field {
                 Field::Checkpoint => state.checkpoint = Some(value.as_ref().clone()),
-                Field::Output => state.output = Some(value.as_ref().clone()),
                 Field::ErrorMessage => fill_error(state.error.as_mut(), value)?,
             }
         }
@@ -150,13 +149,13 @@ pub(crate) fn fill_error(error: Option<&mut ErrorInfo>, message: &Value) -> Resu
 pub(crate) fn error_cell(error: Option<&ErrorInfo>, outgoing: &mut Outgoing) -> Value {
     let Some(ErrorInfo { kind, message }) = error else { return json!(0) };
     match outgoing.reference(&json!(message)) {
-        Some(reference) => json!([kind, reference.hash.to_string(), reference.bytes]),
+        Some(reference) => json!([kind, reference.digest.to_string(), reference.bytes]),
         None => json!([kind, message]),
     }
 }
 
 /// Reads an error; its message is empty if it must be read from S3 first.
-pub(crate) fn read_error(cell: &Value) -> Result<(Option<ErrorInfo>, Option<Reference>), Damage> {
+pub(crate) fn read_error(cell: &Value) -> Result<(Option<ErrorInfo>, Option<Apart>), Damage> {
     if cell.as_u64() == Some(0) {
         return Ok((None, None));
     }
@@ -287,7 +286,7 @@ impl Writer {
         let mut cell = |value: &Option<Value>| value.as_ref().map_or(json!(0), |value| outgoing.cell(value));
         columns.checkpoint.push(cell(&state.checkpoint));
         columns.losses.push(state.losses.clone());
-        columns.output.push(cell(&state.output));
+        columns.output.push(state.output.as_ref().map_or(json!(0), |output| outgoing.held(output)));
         columns.error.push(error_cell(state.error.as_ref(), outgoing));
     }
 
@@ -351,7 +350,7 @@ impl Reader {
             Some(Err(damage)) => Err(damage),
         };
         let checkpoint = held(&mut columns.checkpoint, Field::Checkpoint)?;
-        let output = held(&mut columns.output, Field::Output)?;
+        let output = columns.output.get_mut(at).map(Value::take).map(Cell::read).transpose()?.and_then(Cell::held);
         let (error, message) = columns.error.get(at).map_or(Ok((None, None)), read_error)?;
         read.wanted.extend(message.map(|reference| (at, Field::ErrorMessage, reference)));
         let state = ActionState {

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::delivery::Delivery;
+use windlass_domain::held::{Held, Values};
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Owner, Pages, Progress, Run, RunStatus,
@@ -112,7 +113,7 @@ fn states() -> Vec<ActionState> {
             finished_at: Some(at(4)),
             revision: 5,
             progress: Some(Progress { percent: Some(100.0), message: Some("done".into()) }),
-            output: Some(json!({ "rows": [1, 2] })),
+            output: Some(Held::Here(json!({ "rows": [1, 2] }))),
             ..ActionState::default()
         },
         ActionState { ready: true, ..ActionState::default() },
@@ -127,7 +128,11 @@ fn states() -> Vec<ActionState> {
             error: Some(ErrorInfo::new("http.503", "the service is away")),
             ..ActionState::default()
         },
-        ActionState { status: ActionStatus::Succeeded, output: Some(json!(long)), ..ActionState::default() },
+        ActionState {
+            status: ActionStatus::Succeeded,
+            output: Some(Values::default().hold(&json!(long))),
+            ..ActionState::default()
+        },
         ActionState {
             status: ActionStatus::Failed,
             owner: Some(Owner::of_end(agent, at(3))),

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
+use windlass_domain::held::{Apart, Held};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::keep::Keep;
 use windlass_domain::limits::MAX_ACTIONS;
@@ -16,7 +17,7 @@ use windlass_domain::run::{CancelCause, Cancellation, ErrorInfo, Origin, Pages, 
 use windlass_domain::time::{Millis, Timestamp};
 
 use super::columns::{Columns, Read, error_cell, fill_error, read_error};
-use super::held::{Cell, Incoming, Outgoing, Reference};
+use super::held::{Cell, Incoming, Outgoing};
 use super::place::{Place, SLOTS};
 use super::{
     BODY, DUE_AT, DUE_SHARD, Damage, EXPIRES_AT, Item, LIST_KEY, PK, REVISION, SUBMITTED_AT, key, number, packing,
@@ -109,7 +110,7 @@ pub(crate) struct Head {
     pub(crate) directory: Vec<Option<Place>>,
     /// The states that are newer than their page.
     recent: Read,
-    wanted: Vec<(Field, Reference)>,
+    wanted: Vec<(Field, Apart)>,
     /// When it was written.
     pub(crate) committed_at: Timestamp,
     /// When the sweeper is to look at it.
@@ -121,7 +122,6 @@ pub(crate) struct Head {
 /// A field whose value may be in S3.
 #[derive(Debug, Clone, Copy)]
 enum Field {
-    Input,
     Output,
     ErrorMessage,
 }
@@ -140,7 +140,7 @@ impl Head {
     }
 
     /// The values that must be read from S3.
-    pub(crate) fn references(&self) -> impl Iterator<Item = Reference> {
+    pub(crate) fn references(&self) -> impl Iterator<Item = Apart> {
         self.wanted.iter().map(|(_, reference)| *reference).chain(self.recent.references())
     }
 
@@ -149,9 +149,8 @@ impl Head {
     pub(crate) fn fill(self, mut pages: Pages, incoming: &Incoming) -> Result<(Run, Vec<usize>), Damage> {
         let mut run = self.run;
         for (field, reference) in self.wanted {
-            let value = incoming.get(&reference.hash).ok_or_else(|| Damage::broken("a payload was not read"))?;
+            let value = incoming.get(&reference.digest).ok_or_else(|| Damage::broken("a payload was not read"))?;
             match field {
-                Field::Input => run.input = value.as_ref().clone(),
                 Field::Output => run.output = Some(value.as_ref().clone()),
                 Field::ErrorMessage => fill_error(run.error.as_mut(), value)?,
             }
@@ -278,7 +277,7 @@ impl Body {
             version: run.version,
             nominal: nominal_of(&run.origin).map(since),
             status: status_number(run.status),
-            input: outgoing.cell(&run.input),
+            input: outgoing.held(&run.input),
             output: run.output.as_ref().map_or_else(absent, |output| outgoing.cell(output)),
             error: error_cell(run.error.as_ref(), outgoing),
             started: run.started_at.map(since),
@@ -351,6 +350,7 @@ impl Body {
             failed: self.failed,
             faults: self.faults,
             actions: Pages::default(),
+            values: windlass_domain::held::Values::default(),
         };
         Ok(Head {
             run,
@@ -366,7 +366,7 @@ impl Body {
 }
 
 /// Notes a value that must be read first; its place is empty until then.
-fn keep(wanted: &mut Vec<(Field, Reference)>, field: Field, reference: Reference) -> Option<Value> {
+fn keep(wanted: &mut Vec<(Field, Apart)>, field: Field, reference: Apart) -> Option<Value> {
     wanted.push((field, reference));
     None
 }
@@ -400,21 +400,17 @@ fn read_directory(generations: &[i64], slots: &[u8]) -> Result<Vec<Option<Place>
 
 /// The values of a run that may be kept beside its record.
 struct Values {
-    input: Value,
+    input: Held,
     output: Option<Value>,
     error: Option<ErrorInfo>,
     /// Values that must be read first; their places are empty until then.
-    wanted: Vec<(Field, Reference)>,
+    wanted: Vec<(Field, Apart)>,
 }
 
 impl Values {
     fn read(input: Value, output: Value, error: &Value) -> Result<Self, Damage> {
         let mut wanted = Vec::new();
-        let input = match Cell::read(input)? {
-            Cell::Absent => return Err(Damage::broken("it has no input")),
-            Cell::Inline(input) => input,
-            Cell::Kept(reference) => keep(&mut wanted, Field::Input, reference).unwrap_or_default(),
-        };
+        let input = Cell::read(input)?.held().ok_or_else(|| Damage::broken("it has no input"))?;
         let output = match Cell::read(output)? {
             Cell::Absent => None,
             Cell::Inline(output) => Some(output),

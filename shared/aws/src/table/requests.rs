@@ -199,9 +199,26 @@ impl Table {
 
     /// One answer of a query; it may be shorter than its limit although more follow.
     pub(crate) async fn query(&self, query: Query) -> Result<Page, PortError> {
+        self.query_with(query, None).await
+    }
+
+    /// Those attributes of every item of a query of the table, at most so many items, with every write that was
+    /// acknowledged before.
+    pub(crate) async fn query_shown(
+        &self,
+        query: Query,
+        shown: &'static str,
+        most: usize,
+    ) -> Result<Vec<Item>, PortError> {
+        self.all(query, Some(shown), most).await
+    }
+
+    async fn query_with(&self, query: Query, shown: Option<&'static str>) -> Result<Page, PortError> {
         let request = self.client.query().table_name(&self.name).key_condition_expression(query.key);
         let request = request
             .set_index_name(query.index.map(str::to_owned))
+            .set_projection_expression(shown.map(str::to_owned))
+            .set_consistent_read(shown.map(|_| true))
             .set_expression_attribute_names(query.expression.name_map())
             .set_expression_attribute_values(query.expression.value_map())
             .scan_index_forward(query.ascending)
@@ -212,10 +229,14 @@ impl Table {
     }
 
     /// Every item of a query, at most so many.
-    pub(crate) async fn query_all(&self, mut query: Query, most: usize) -> Result<Vec<Item>, PortError> {
+    pub(crate) async fn query_all(&self, query: Query, most: usize) -> Result<Vec<Item>, PortError> {
+        self.all(query, None, most).await
+    }
+
+    async fn all(&self, mut query: Query, shown: Option<&'static str>, most: usize) -> Result<Vec<Item>, PortError> {
         let mut items = Vec::new();
         loop {
-            let page = self.query(query.clone()).await?;
+            let page = self.query_with(query.clone(), shown).await?;
             items.extend(page.items);
             match page.next {
                 Some(next) if items.len() < most => query.after = Some(next),

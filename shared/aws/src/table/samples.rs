@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::delivery::Delivery;
+use windlass_domain::held::{Held, Values};
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::keep::Keep;
 use windlass_domain::limits::ACTIONS_PER_PAGE;
@@ -23,7 +24,7 @@ use super::held::{Incoming, Outgoing};
 
 /// The payloads, as a reader gets them from S3.
 pub(crate) fn incoming_of(outgoing: &Outgoing) -> Incoming {
-    let read = |text: &Vec<u8>| Arc::new(serde_json::from_slice(text).expect("JSON"));
+    let read = |text: &String| Arc::new(serde_json::from_str(text).expect("JSON"));
     outgoing.0.iter().map(|(hash, text)| (*hash, read(text))).collect()
 }
 
@@ -99,7 +100,7 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         checkpoint: values.4,
         kill,
         losses: (0..numbers.2 % 5).map(|issue| Delivery::new(numbers.0, issue, 1)).collect(),
-        output: values.1,
+        output: values.1.map(|value| Values::default().hold(&value)),
         error: values.2,
         unserved: values.3,
     });
@@ -133,7 +134,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         origin,
         caller: values.4,
         status,
-        input: values.0,
+        input: Values::default().hold(&values.0),
         output: values.1,
         error: values.2,
         submitted_at: times.0,
@@ -157,6 +158,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         failed: numbers[0],
         faults: numbers[1],
         actions: Pages::from_pages(states.chunks(ACTIONS_PER_PAGE).map(<[_]>::to_vec).collect()),
+        values: Values::default(),
     })
 }
 
@@ -194,7 +196,7 @@ pub(crate) fn performed(actions: usize) -> Run {
             queued_at: Some(at(queued)),
             finished_at: Some(at(queued + 100 + noise(index + 2, 900))),
             revision: index as u64 * 2 + 3,
-            output: Some(json!({ "rows": noise(index + 3, 10_000) })),
+            output: Some(Held::Here(json!({ "rows": noise(index + 3, 10_000) }))),
             ..ActionState::default()
         }
     };

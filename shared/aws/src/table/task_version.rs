@@ -2,14 +2,18 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use windlass_domain::held::Digest as Hash;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
+use windlass_engine::ports::VersionRecord;
 
-use super::held::Hash;
-use super::{BODY, Damage, Item, key, number, read_bytes, read_number, read_text, text};
+use super::requests::{Expression, Query};
+use super::{BODY, Damage, Item, PK, SK, key, number, read_bytes, read_number, read_text, text};
 
 /// When it was written (N, milliseconds).
 const CREATED_AT: &str = "c";
+/// The sort keys of versions begin with this.
+const VERSION: &str = "V#";
 /// The hash of a definition that is in S3 (S).
 const KEPT: &str = "k";
 
@@ -35,7 +39,38 @@ pub(crate) struct Stored {
 
 /// The key of a version. Its number has eight digits at least, so that the order is that of the numbers.
 pub(crate) fn version_key(task: &TaskName, version: TaskVersion) -> Item {
-    key(format!("TASK#{task}"), format!("V#{version:08}"))
+    key(format!("TASK#{task}"), format!("{VERSION}{version:08}"))
+}
+
+/// The attributes that a list of versions shows.
+pub(crate) const LISTED: &str = "#sk, #c";
+/// The greatest version of eight digits.
+const MAX_VERSION: TaskVersion = 99_999_999;
+
+/// The query of the versions below that number, the newest first.
+pub(crate) fn below(task: &TaskName, below: Option<TaskVersion>, most: usize) -> Query {
+    const FIRST: &str = "first";
+    const LAST: &str = "last";
+    let value = |version, name| version_key(task, version).remove(name).expect("a key has both");
+    let last = below.map_or(MAX_VERSION, |below| below.saturating_sub(1).min(MAX_VERSION));
+    Query {
+        index: None,
+        key: "#pk = :pk AND #sk BETWEEN :first AND :last",
+        expression: Expression::names(&[PK, SK, CREATED_AT])
+            .value(PK, value(0, PK))
+            .value(FIRST, value(0, SK))
+            .value(LAST, value(last, SK)),
+        ascending: false,
+        limit: Some(most),
+        after: None,
+    }
+}
+
+/// Reads a version of that list.
+pub(crate) fn listed(item: &Item) -> Result<VersionRecord, Damage> {
+    let number = read_text(item, SK)?.strip_prefix(VERSION).and_then(|number| number.parse().ok());
+    let version = number.ok_or(Damage::Attribute(SK))?;
+    Ok(VersionRecord { version, created_at: Timestamp::from_millis(read_number(item, CREATED_AT)?) })
 }
 
 /// The item of a version.
@@ -64,7 +99,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::table::SK;
 
     fn task() -> TaskName {
         TaskName::new("nightly").unwrap()
@@ -88,6 +122,16 @@ mod tests {
             let sort = |version| version_key(&task(), version)[SK].as_s().unwrap().clone();
             prop_assert_eq!(sort(one).cmp(&sort(other)), one.cmp(&other));
         }
+    }
+
+    #[test]
+    fn version_is_listed_without_its_definition() {
+        let stored = Stored { created_at: Timestamp::from_millis(7), source: Source::Inline(vec![1, 2]) };
+        let mut item = encode(&task(), 12, &stored);
+        item.remove(BODY);
+        assert_eq!(listed(&item), Ok(VersionRecord { version: 12, created_at: Timestamp::from_millis(7) }));
+        item.insert(SK.to_owned(), text("V#"));
+        assert_eq!(listed(&item), Err(Damage::Attribute(SK)));
     }
 
     #[test]

@@ -7,10 +7,10 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::Value;
+use windlass_domain::held::Digest as Hash;
 use windlass_engine::ports::{ErrorClass, PortError};
 
 use crate::error::{UNAVAILABLE, UNEXPECTED, classify};
-use crate::table::held::Hash;
 use crate::table::packing;
 use crate::table::task_version::{MAX_INLINE_BYTES, Source};
 use crate::table::{Damage, UNREADABLE};

@@ -5,6 +5,7 @@ use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
 use windlass_domain::delivery::Delivery;
+use windlass_domain::held::Held;
 use windlass_domain::ids::{ActionIndex, AgentId, TaskName};
 use windlass_domain::keep::Keep;
 use windlass_domain::run::{CancelCause, Cancellation, Origin, Page, Pages, Progress, Run, RunStatus, Source};
@@ -45,7 +46,7 @@ fn states() -> Page {
         finished_at: Some(at(4)),
         revision: 5,
         progress: Some(Progress { percent: Some(100.0), message: Some("done".into()) }),
-        output: Some(json!({ "rows": [1, 2] })),
+        output: Some(Held::Here(json!({ "rows": [1, 2] }))),
         ..ActionState::default()
     };
     let waiting = ActionState { ready: true, ..ActionState::default() };
@@ -201,6 +202,16 @@ fn killed(state: &mut ActionState) {
     state.kill = Some(Kill { at: at(3), reason: "it hangs".into(), caller: person(), revision: 4 });
 }
 
+/// A run whose values stand apart: its record has references to them.
+fn apart() -> Run {
+    let mut run = run();
+    run.input = run.values.hold(&json!({ "day": "today".repeat(1000) }));
+    let output = run.values.hold(&json!({ "rows": [1, "2".repeat(2000)] }));
+    let mut states = states();
+    states.first_mut().into_iter().for_each(|state| state.output = Some(output.clone()));
+    Run { actions: Pages::from_pages(vec![states]), ..run }
+}
+
 /// Each form of a stored record: as created, with every field, and in pages.
 pub(crate) fn records() -> Vec<(&'static str, Run)> {
     let states: Vec<ActionState> = run().actions.iter().cloned().collect();
@@ -211,6 +222,7 @@ pub(crate) fn records() -> Vec<(&'static str, Run)> {
         ("submitted", submitted()),
         ("whole", run()),
         ("paged", large),
+        ("apart", apart()),
         ("unserved", unserved()),
         ("kept", submitted().kept(Keep { succeeded: Some(Millis(604_800_000)), failed: None })),
         ("taken_up", taken_up()),

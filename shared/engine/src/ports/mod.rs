@@ -20,5 +20,5 @@ pub use queues::{Outgoing, QueueName, Queues, Receipt, Received, Sender};
 pub use records::{Glance, Records};
 pub use runs::{Created, EventCursor, LONGEST_REST, LoggedEvent, RunFilter, RunPage, Runs};
 pub use schedules::{OwnScheduler, ScheduleRefusal, Schedules};
-pub use tasks::{DueTask, PutTask, StoredVersion, Tasks};
+pub use tasks::{DueTask, PutTask, StoredVersion, Tasks, VersionRecord};
 pub use windlass_domain::schedule::TaskRecord;

@@ -19,6 +19,15 @@ pub struct StoredVersion {
     pub created_at: Timestamp,
 }
 
+/// A version of a task in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VersionRecord {
+    /// Its number.
+    pub version: TaskVersion,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
 /// What became of a definition that was put.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PutTask {
@@ -58,6 +67,14 @@ pub trait Tasks: Records<TaskRecord> {
     async fn expire_versions(&self, _default: Millis) -> Result<(), PortError> {
         Ok(())
     }
+
+    /// Up to `most` versions of a task that are below that number, the newest first. A host reads no definition for it.
+    async fn versions(
+        &self,
+        name: &TaskName,
+        below: Option<TaskVersion>,
+        most: usize,
+    ) -> Result<Vec<VersionRecord>, PortError>;
 
     /// Up to `most` tasks that are not deleted, by name, after that one.
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError>;

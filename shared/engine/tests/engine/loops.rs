@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode, encode};
 use windlass_domain::attempt::Fate;
+use windlass_domain::held::Place;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::limits::MAX_DELIVERIES;
 use windlass_domain::run::{ActionState, ActionStatus, CancelCause, Input, Outcome, RunStatus};
@@ -189,7 +190,7 @@ async fn displaced_agent_reports_in_vain() {
     let state = world.run(id).await.action(ActionIndex(0)).clone();
     assert_eq!((state.status, state.losses), (ActionStatus::Running, vec![]), "it was not lost after all");
     let run = world.ended(id).await;
-    assert_eq!(run.action(ActionIndex(0)).output, Some(json!("second")));
+    assert_eq!(run.value(Place::Output(ActionIndex(0))), Some(&json!("second")));
     let completions = world.events(id).await.iter().filter(|event| event.starts_with("action.succeeded")).count();
     assert_eq!(completions, 1);
     let queue = QueueName::Control { pool: PoolName::default(), agent: of.agent };

@@ -8,6 +8,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode};
 use windlass_domain::delivery::Delivery;
+use windlass_domain::held::Place;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Claim, Input, Origin, Outcome, Report, Run};
 use windlass_domain::time::{Millis, Timestamp};
@@ -209,7 +210,7 @@ async fn second_claim_on_old_record_displaces_the_first() {
     }
     assert_eq!(world.take(START, &[report("two", 3, "second")], false).await[0], "Accepted");
     world.take(START, &[report("two", 3, "again")], true).await;
-    assert_eq!(world.run().await.action(ACTION).output, Some("second".into()));
+    assert_eq!(world.run().await.value(Place::Output(ACTION)), Some(&"second".into()));
     let log = world.engine.ports.runs.events(world.id, None, 100).await.unwrap();
     assert_eq!(log.iter().filter(|logged| logged.event.kind == "action.succeeded").count(), 1);
 }

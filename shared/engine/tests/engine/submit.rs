@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use windlass_contract::message::{InboxMessage, PerformMessage, decode, encode};
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
+use windlass_domain::held::Place;
 use windlass_domain::ids::{ActionIndex, PoolName, RunId, TaskName};
 use windlass_domain::run::{ActionAt, ActionStatus, Input, Run, RunStatus};
 use windlass_domain::time::{Millis, Timestamp};
@@ -152,7 +153,7 @@ async fn repeated_call_of_dead_caller_has_one_run() {
             let again = starter(&host.ports()).start(request(Some("k"))).await.unwrap();
             let id = again.run.id;
             assert_eq!(runs(&host).await, BTreeSet::from([id]), "{case}");
-            assert_eq!(again.run.input, json!({ "n": 1 }));
+            assert_eq!(again.run.value(Place::Input), Some(&json!({ "n": 1 })));
             // Until then the queue holds back the message of the start.
             host.advance(Millis::from_secs(60));
             manage(&host).await;

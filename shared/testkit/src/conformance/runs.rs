@@ -21,9 +21,9 @@ use super::{
 
 mod deletion;
 mod large;
-mod values;
 pub(super) mod steps;
 mod sweep;
+mod values;
 
 use deletion::{deleted_run_is_gone_and_its_id_is_free, run_that_has_changed_is_not_deleted};
 use large::many_writers_of_a_large_run_lose_nothing;

@@ -14,6 +14,7 @@ const CASES: &[Case] = cases![
     a_definition_becomes_the_first_version,
     the_same_content_is_the_same_version,
     versions_never_change,
+    versions_are_listed_the_newest_first,
     concurrent_puts_of_one_content_make_one_version,
     a_put_keeps_what_the_schedule_knows,
     a_deleted_task_is_gone_until_it_is_put_again,
@@ -76,6 +77,28 @@ async fn the_same_content_is_the_same_version(ports: Ports, _: Timing) -> Verdic
     same("another", put(&ports, &name, &other).await?, PutTask { version: 2, created: true })?;
     same("the one before", put(&ports, &name, &one).await?, PutTask { version: 3, created: true })?;
     same("the newest version", record(&ports, &name).await?.version, 3)
+}
+
+async fn versions_are_listed_the_newest_first(ports: Ports, _: Timing) -> Verdict {
+    let name = fresh_task();
+    same("those of no task", ports.tasks.versions(&name, None, 10).await?, Vec::new())?;
+    for number in 1..=12 {
+        put(&ports, &name, &json!({ "number": number })).await?;
+    }
+    let listed = async |below, most| {
+        let versions = ports.tasks.versions(&name, below, most).await?;
+        Ok::<Vec<_>, PortError>(versions.iter().map(|listed| listed.version).collect())
+    };
+    same("all", listed(None, 100).await?, (1..=12).rev().collect())?;
+    same("a page", listed(None, 5).await?, vec![12, 11, 10, 9, 8])?;
+    same("the next page", listed(Some(8), 5).await?, vec![7, 6, 5, 4, 3])?;
+    same("the last page", listed(Some(3), 5).await?, vec![2, 1])?;
+    for below in [0, 1] {
+        same("what is below the first", listed(Some(below), 5).await?, Vec::new())?;
+    }
+    let first = some("the first", ports.tasks.versions(&name, Some(2), 1).await?.first().copied())?;
+    let stored = some("the version", ports.tasks.version(&name, 1).await?)?;
+    same("its time", first.created_at, stored.created_at)
 }
 
 async fn versions_never_change(ports: Ports, _: Timing) -> Verdict {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
-use windlass_engine::ports::{DueTask, PortError, PutTask, StoredVersion, TaskRecord};
+use windlass_engine::ports::{DueTask, PortError, PutTask, StoredVersion, TaskRecord, VersionRecord};
 
 #[derive(Default)]
 pub(super) struct TaskTable {
@@ -48,6 +48,12 @@ impl TaskTable {
 
     pub(super) fn get(&self, name: &TaskName) -> Option<TaskRecord> {
         self.records.get(name).cloned()
+    }
+
+    pub(super) fn versions(&self, name: &TaskName, below: Option<TaskVersion>, most: usize) -> Vec<VersionRecord> {
+        let all = self.versions.range((name.clone(), 0)..(name.clone(), below.unwrap_or(TaskVersion::MAX)));
+        let listed = |stored: &StoredVersion| VersionRecord { version: stored.version, created_at: stored.created_at };
+        all.rev().take(most).map(|(_, stored)| listed(stored)).collect()
     }
 
     pub(super) fn version(&self, name: &TaskName, version: TaskVersion) -> Option<StoredVersion> {

@@ -18,7 +18,7 @@ use windlass_domain::time::{Millis, Timestamp};
 use windlass_engine::Ports;
 use windlass_engine::ports::{
     Bus, Created, DueTask, EventCursor, Glance, LoggedEvent, Outgoing, PortError, PutTask, QueueName, Queues, Receipt,
-    Received, Records, RunFilter, RunPage, Runs, StoredVersion, TaskRecord, Tasks,
+    Received, Records, RunFilter, RunPage, Runs, StoredVersion, TaskRecord, Tasks, VersionRecord,
 };
 
 use super::bug::Bug;
@@ -344,6 +344,15 @@ impl Tasks for Saboteur {
         let is_early = self.bug == Bug::EarlyJoin;
         let early = |stored: StoredVersion| StoredVersion { source: with_early_joins(stored.source), ..stored };
         Ok(stored.map(|stored| if is_early { early(stored) } else { stored }))
+    }
+
+    async fn versions(
+        &self,
+        name: &TaskName,
+        below: Option<TaskVersion>,
+        most: usize,
+    ) -> Result<Vec<VersionRecord>, PortError> {
+        self.inner.tasks.versions(name, below, most).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

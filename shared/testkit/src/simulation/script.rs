@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde_json::json;
 use windlass_domain::run::{ErrorInfo, Outcome, Progress};
 use windlass_domain::time::Millis;
 use windlass_engine::perform::{Attempt, AttemptControl, Performer};
@@ -14,7 +13,7 @@ use super::chance::{Chance, mixed};
 use super::life::Life;
 use super::plan::Act;
 use super::world::Simulation;
-use crate::sketch::{NEVER_RETRIED, RETRIED};
+use crate::sketch::{NEVER_RETRIED, RETRIED, output};
 
 /// Attempts after which one succeeds despite its script: a policy may say `forever`.
 const LAST_TO_FAIL: u32 = 6;
@@ -34,7 +33,7 @@ impl Act {
             0..5 if attempt.of.attempt < LAST_TO_FAIL => Outcome::Failed { error: failure(RETRIED) },
             5 => Outcome::Failed { error: failure(NEVER_RETRIED) },
             6 if attempt.of.attempt < LAST_TO_FAIL => Outcome::TimedOut { error: failure("timeout.attempt") },
-            _ => Outcome::Succeeded { output: json!(attempt.of.action.0) },
+            _ => Outcome::Succeeded { output: output(attempt.of.action.0) },
         };
         let stops_within = if chance.hits(700_000) { chance.span(ms(1)..ms(500)) } else { ms(10_000) };
         Self { takes, stops_within, says_progress: chance.hits(300_000), ends }

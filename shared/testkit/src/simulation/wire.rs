@@ -18,7 +18,7 @@ use windlass_engine::Ports;
 use windlass_engine::ports::{
     AgentRecord, Agents, Bus, Clock, Created, DueTask, ErrorClass, EventCursor, Glance, LoggedEvent, Outgoing,
     PortError, PutTask, QueueName, Queues, Receipt, Received, Records, RunFilter, RunPage, Runs, ScheduleRefusal,
-    Schedules, StoredVersion, TaskRecord, Tasks,
+    Schedules, StoredVersion, TaskRecord, Tasks, VersionRecord,
 };
 
 use super::life::Life;
@@ -278,6 +278,7 @@ impl Records<Run> for Wire {
     }
 
     async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
+        self.simulation.meets("a value is loaded");
         self.call("fill", self.inner.runs.fill(run, wanted), |_, _| {}).await
     }
 
@@ -373,6 +374,15 @@ impl Tasks for Wire {
 
     async fn version(&self, name: &TaskName, version: TaskVersion) -> Result<Option<StoredVersion>, PortError> {
         self.call("get a version", self.inner.tasks.version(name, version), |_, _| {}).await
+    }
+
+    async fn versions(
+        &self,
+        name: &TaskName,
+        below: Option<TaskVersion>,
+        most: usize,
+    ) -> Result<Vec<VersionRecord>, PortError> {
+        self.call("versions", self.inner.tasks.versions(name, below, most), |_, _| {}).await
     }
 
     async fn list(&self, after: Option<&TaskName>, most: usize) -> Result<Vec<TaskRecord>, PortError> {

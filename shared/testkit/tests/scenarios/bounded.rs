@@ -29,7 +29,8 @@ fn fan(top: &str, actions: &[String]) -> World {
     let definition =
         Definition::from_text(&format!("task: t\n{top}\nactions:\n{actions}")).expect("a sound definition");
     let mut world = World::new(definition, Origin::Request, "bounded");
-    world.run.input = json!({ "letters": "x".repeat(LETTERS), "times": (0..TIMES).collect::<Vec<_>>() });
+    let input = json!({ "letters": "x".repeat(LETTERS), "times": (0..TIMES).collect::<Vec<_>>() });
+    world.run.input = world.run.values.hold(&input);
     world
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use windlass_domain::held::Place;
 use windlass_domain::ids::{ActionIndex, AgentId, RunId};
 use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 use windlass_engine::agent::AgentSettings;
@@ -208,5 +209,5 @@ async fn a_faster_completion_stands() {
     world.input(id, kill()).await;
     let run = world.ended(id).await;
     assert_eq!((run.status, run.action(LONG).kill.clone()), (RunStatus::Succeeded, None));
-    assert_eq!(run.action(LONG).output, Some(json!("done")));
+    assert_eq!(run.value(Place::Output(LONG)), Some(&json!("done")));
 }

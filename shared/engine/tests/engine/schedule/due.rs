@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use windlass_domain::held::Place;
 use windlass_domain::run::{Origin, RunStatus};
 use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Millis;
@@ -22,7 +23,7 @@ async fn due_time_starts_run_with_input_defaults() {
     let run = world.run(1).await.unwrap();
     assert_eq!((run.status, run.version, run.submitted_at), (RunStatus::Running, 1, START));
     assert_eq!(run.origin, Origin::Schedule { nominal: at(1) });
-    assert_eq!(run.input, json!({ "day": "today" }));
+    assert_eq!(run.value(Place::Input), Some(&json!({ "day": "today" })));
     assert_eq!((world.starts(), world.record().await.active), (vec![1], Some(at(1))));
 }
 
