@@ -95,7 +95,7 @@ pub(crate) enum Request {
     Run(RunArgs),
     /// List runs, the newest first; delete runs that have ended
     Runs(RunsArgs),
-    /// Show a run: its actions, durations, attempts and errors
+    /// Show a run: its actions, durations, attempts and errors; or one action with its whole output
     Show(ShowArgs),
     /// Watch a run until it ends: a live tree, or lines of events where there is no terminal
     Watch(RunRefArgs),
@@ -286,6 +286,8 @@ pub(crate) struct RunRefArgs {
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) run: RunRefArgs,
+    /// Show this action alone, with its whole output
+    pub(crate) action: Option<ActionName>,
     /// Show every action of a wide fan
     #[arg(long)]
     pub(crate) all: bool,

@@ -7,9 +7,9 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use windlass_api::{AgentList, TaskList, VersionView};
+use windlass_api::{ActionList, AgentList, TaskList, VersionView};
 pub(crate) use windlass_api::{AgentView, EventList, PruneAnswer, PutAnswer, RunList, TaskView};
-use windlass_contract::view::RunView;
+use windlass_contract::view::{ActionView, LeftOut, RunView};
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
@@ -126,9 +126,34 @@ impl Client {
         self.read(self.answered(request).await?).await
     }
 
-    /// A run.
+    /// A run with all its actions.
     pub(crate) async fn run(&self, id: RunId) -> Result<RunView, Failure> {
-        self.get(&["runs", &id.to_string()], &[]).await
+        let view = self.get(&["runs", &id.to_string()], &[]).await?;
+        self.with_actions(view).await
+    }
+
+    /// That run with all its actions: those of a large run are read in pages.
+    pub(crate) async fn with_actions(&self, mut view: RunView) -> Result<RunView, Failure> {
+        if view.left_out != Some(LeftOut::Actions) {
+            return Ok(view);
+        }
+        let mut query = vec![("limit", PAGE.to_string())];
+        loop {
+            let page: ActionList = self.get(&["runs", &view.id.to_string(), "actions"], &query).await?;
+            let named = page.actions.into_iter().filter_map(|mut action| Some((action.name.take()?, action)));
+            view.actions.extend(named);
+            let Some(next) = page.next else { break };
+            query.truncate(1);
+            query.push(("cursor", next));
+        }
+        view.action_counts.clear();
+        view.left_out = view.actions.values().any(|action| action.output_bytes.is_some()).then_some(LeftOut::Values);
+        Ok(view)
+    }
+
+    /// One action of a run, with its whole output.
+    pub(crate) async fn action(&self, id: RunId, action: &ActionName) -> Result<ActionView, Failure> {
+        self.get(&["runs", &id.to_string(), "actions", action.as_str()], &[]).await
     }
 
     /// A page of runs, the newest first.

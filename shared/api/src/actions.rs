@@ -13,8 +13,7 @@ use windlass_engine::pools::silent_agents;
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
 use crate::request::{ActionPath, Parameters, RunPath};
-use crate::runs::load;
-use crate::shown::load_with;
+use crate::shown::{load, load_with};
 use crate::state::ApiState;
 use crate::view::ActionList;
 

@@ -19,7 +19,7 @@ use crate::follow::Follower;
 use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
 use crate::request::{Parameters, RunPath, header, parameter};
-use crate::runs::load;
+use crate::shown::load;
 use crate::state::{ApiState, MAX_STREAMS};
 use crate::view::{EventList, EventView};
 

@@ -54,7 +54,7 @@ const AFTER: Parameter = Parameter { name: "after", description: "Only events af
 
 impl Operation {
     /// Every operation.
-    pub(crate) const ALL: [Self; 21] = [
+    pub(crate) const ALL: [Self; 23] = [
         Self::Health,
         Self::Document,
         Self::PutTask,

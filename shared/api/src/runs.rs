@@ -108,12 +108,6 @@ pub(crate) async fn get(
     Ok(Json(view))
 }
 
-/// The run of that id, or the problem that there is none.
-pub(crate) async fn load(api: &ApiState, id: RunId) -> Result<Run, Refusal> {
-    let run = api.ports().runs.load(&id).await?;
-    run.ok_or_else(|| Refusal::new(&Kind::UNKNOWN_RUN, format!("there is no run {id}")))
-}
-
 /// `POST /v1/runs/{id}/cancel`
 pub(crate) async fn cancel(
     State(api): State<ApiState>,

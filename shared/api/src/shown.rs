@@ -10,8 +10,7 @@ use windlass_domain::limits::{MAX_SHOWN_ACTIONS, MAX_SHOWN_BYTES};
 use windlass_domain::run::{ActionState, Run};
 use windlass_engine::ports::PortError;
 
-use crate::problem::Refusal;
-use crate::runs::load;
+use crate::problem::{Kind, Refusal};
 use crate::state::ApiState;
 
 /// Reads of a record whose values another commit replaces meanwhile.
@@ -57,6 +56,12 @@ impl Extent {
             Self::WithoutActions => RunView::without_actions(run),
         }
     }
+}
+
+/// The run of that id, or the problem that there is none.
+pub(crate) async fn load(api: &ApiState, id: RunId) -> Result<Run, Refusal> {
+    let run = api.ports().runs.load(&id).await?;
+    run.ok_or_else(|| Refusal::new(&Kind::UNKNOWN_RUN, format!("there is no run {id}")))
 }
 
 /// The run of that id as it stands.

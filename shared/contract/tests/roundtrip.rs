@@ -363,6 +363,21 @@ fn run() -> impl Strategy<Value = Run> {
     )
 }
 
+/// As records were written before long values stood apart.
+#[test]
+fn record_with_long_values_in_it_is_read() {
+    let task = TaskName::new("old").unwrap();
+    let id = RunId::from_key(&task, "a key");
+    let mut run = Run::submitted(id, (task, 1), 1, Value::Null, Origin::Request, Timestamp::from_millis(0));
+    let long = || Held::Here("x".repeat(5000).into());
+    run.input = long();
+    let state = ActionState { status: ActionStatus::Succeeded, output: Some(long()), ..ActionState::default() };
+    run.actions = Pages::from_pages(vec![vec![state]]);
+    let stored = record::encode(&run, None);
+    assert!(stored.head.contains(&"x".repeat(5000)));
+    assert_eq!(record::decode(&stored.head, &[]).unwrap(), run);
+}
+
 proptest! {
     #[test]
     fn inbox_messages(message in inbox_message()) {

@@ -6,12 +6,9 @@
 
 use crate::attempt::{ActionStatus, Fate, Kill, Wait};
 use crate::definition::Definition;
-use crate::held::Wanted;
 use crate::ids::ActionIndex;
 use crate::limits::{CANCEL_GRACE_MS, MAX_DELAY_MS, SWEPT_AGAIN_WITHIN_MS};
-use crate::run::{
-    CANCELLED, Cancellation, Command, Fact, Origin, Phase, Reading, Run, Source, Stop, next_mark, resend,
-};
+use crate::run::{CANCELLED, Command, Fact, Origin, Phase, Reading, Run, Source, Stop, next_mark, resend};
 use crate::time::{Millis, Timestamp};
 use crate::told::{kill_of, lacking, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};
 
@@ -23,14 +20,29 @@ pub struct Outstanding {
     /// The messages to resend, timers and stops among them.
     pub commands: Vec<Command>,
     /// Places whose values these tell and that are not loaded. If there is one, they are found again once it is.
-    pub wanted: Wanted,
+    pub wanted: crate::held::Wanted,
+}
+
+impl Outstanding {
+    /// The message of an action, or its timer.
+    fn send_of(&mut self, definition: &Definition, run: &Run, action: ActionIndex, now: Timestamp) {
+        let (state, mut reading) = (run.action(action), Reading::default());
+        // No agent is to begin it any more; if none answers it, time ends it.
+        let is_stopping = run.status.phase() == Phase::Ending || state.kill.is_some();
+        self.commands.extend(match state.wait() {
+            Some(Wait::Timer(at)) => wake(Some(action), at, now),
+            Some(Wait::Pool) if !is_stopping => resend(definition, run, action, now, &mut reading),
+            Some(Wait::Pool) | None => None,
+        });
+        self.wanted.extend(reading.wanted);
+    }
 }
 
 /// The effects of an input with that source that still stand, of commits up to `committed`.
 pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: u64, now: Timestamp) -> Outstanding {
     let is_committed = |revision: u64| (1..=committed).contains(&revision);
     let swept_since = now.minus(Millis(SWEPT_AGAIN_WITHIN_MS));
-    let (mut found, mut reading) = (Outstanding::default(), Reading::default());
+    let mut found = Outstanding::default();
     if matches!(source, Source::Start | Source::Sweep | Source::Retry) && is_committed(run.start_revision) {
         found.facts.extend(of_start(run));
         found.commands.extend(run.deadline.and_then(|at| wake(None, at, now)));
@@ -51,35 +63,17 @@ pub fn of_source(definition: &Definition, run: &Run, source: Source, committed: 
         let is_marked = |since| next_mark(since, swept_since) <= now;
         if is_its || source == Source::Sweep && state.waits_since().is_some_and(is_marked) {
             found.facts.extend(of_action(definition, run, action));
-            found.commands.extend(send_of(definition, run, action, now, &mut reading));
+            found.send_of(definition, run, action, now);
         }
     }
-    let is_of_cancellation = |why: &&Cancellation| why.source == source && is_committed(why.revision);
-    found.facts.extend(run.cancellation.as_ref().filter(is_of_cancellation).map(of_cancellation));
+    let cancelled = run.cancellation.as_ref().filter(|why| why.source == source && is_committed(why.revision));
+    found.facts.extend(cancelled.map(of_cancellation));
     if run.status_source == source && is_committed(run.status_revision) {
         found.facts.extend(of_status(run));
         found.commands.extend(sends_of_status(definition, run, now));
     }
-    found.wanted = reading.wanted;
     found.wanted.extend(lacking(run, &found.facts));
     found
-}
-
-fn send_of(
-    definition: &Definition,
-    run: &Run,
-    action: ActionIndex,
-    now: Timestamp,
-    reading: &mut Reading,
-) -> Option<Command> {
-    let state = run.action(action);
-    // No agent is to begin it any more; if none answers it, time ends it.
-    let is_stopping = run.status.phase() == Phase::Ending || state.kill.is_some();
-    match state.wait()? {
-        Wait::Timer(at) => wake(Some(action), at, now),
-        Wait::Pool if is_stopping => None,
-        Wait::Pool => resend(definition, run, action, now, reading),
-    }
 }
 
 fn sends_of_status(definition: &Definition, run: &Run, now: Timestamp) -> Vec<Command> {

@@ -231,7 +231,14 @@ impl Host {
         Control::new(self.ports.clone(), self.definitions.clone())
     }
 
-    /// The run once it has ended; none if there is no such run.
+    /// Loads the values of a run that are longer than 1 KiB, its input and the outputs of its actions: they stand apart from
+    /// its record. `run.value(place)` then has all of them.
+    pub async fn load_values(&self, run: &mut Run) -> Result<(), PortError> {
+        let lacking = run.lacking();
+        if lacking.is_empty() { Ok(()) } else { self.ports.runs.fill(run, &lacking).await }
+    }
+
+    /// The run once it has ended, without its longer values; none if there is no such run.
     pub async fn wait_for_end(&self, id: RunId) -> Result<Option<Run>, PortError> {
         let mut run = self.ports.runs.load(&id).await?;
         while let Some(known) = run.as_ref().filter(|run| !run.status.is_final()) {

@@ -17,7 +17,12 @@ pub(super) async fn kill(globals: &Globals, client: &Client, args: &KillArgs) ->
     if globals.json {
         render::print_json(&view);
     } else {
-        let stands = view.actions.get(&args.action).map_or("unknown", |state| status::action_text(state.status));
+        let shown = match view.actions.get(&args.action) {
+            Some(state) => Some(state.status),
+            // A large run is answered without its actions. The kill was accepted, whether or not this can be read.
+            None => client.action(id, &args.action).await.ok().map(|state| state.status),
+        };
+        let stands = shown.map_or("unknown", status::action_text);
         let (action, id, task) = (&args.action, short(view.id), &view.task);
         render::print(&format!("asked to kill {action} of run {id} of {task}, which is {stands}\n"));
     }

@@ -37,6 +37,8 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: RunArgs) -> En
     let mut view = client.start_run(&args.task, input.as_ref(), args.key.as_deref(), first_wait).await?;
     if !view.status.is_final() || manner != Manner::Silent {
         view = follow(client, view.id, manner, at_most.map(|most| left_of(most, begun))).await?;
+    } else {
+        view = client.with_actions(view).await?;
     }
     match manner {
         Manner::Silent => render::print_json(&view),

@@ -6,6 +6,7 @@ mod document;
 mod events;
 mod gateway;
 mod guard;
+mod large;
 mod prune;
 mod runs;
 mod served;

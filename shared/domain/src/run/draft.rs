@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use super::change::{Change, Rejection};
 use super::command::{Command, Stop, resend};
 use super::fact::{Fact, FactKind};
 use super::fold::apply;
@@ -9,6 +10,7 @@ use super::input::ActionAt;
 use super::reading::Reading;
 use super::source::Source;
 use super::state::{Phase, Run};
+use super::work::Unevaluated;
 use crate::attempt::{ActionState, ErrorInfo, Fate, Owner};
 use crate::caller::Caller;
 use crate::definition::{Action, Definition};
@@ -61,6 +63,13 @@ impl<'a> Draft<'a> {
             left: None,
             due_left: None,
         }
+    }
+
+    /// What was decided, with that answer.
+    pub(super) fn change(self, answer: Result<(), Rejection>) -> Change {
+        let Self { run, facts, again, commands, reading: Reading { evaluated, mut wanted, .. }, .. } = self;
+        wanted.extend(told::lacking(&run, &again));
+        Change { after: run, facts, again, commands, evaluated, wanted, answer }
     }
 
     /// Decides a fact: it is folded at once, and the action that it settles is remembered.
@@ -141,6 +150,19 @@ impl<'a> Draft<'a> {
         } else {
             FactKind::ActionFailed { of, by, error, allowed }
         });
+    }
+
+    /// Ends an action whose expressions have no value. No attempt came of it: the event names the attempt before, if there was
+    /// one. If they only lack values, the step is void. Then the action counts as queued, so that the step looks at the rest.
+    pub(super) fn unevaluated(&mut self, action: ActionIndex, why: Unevaluated) {
+        match why {
+            Unevaluated::Failed(error) => self.fail(action, None, error, false),
+            Unevaluated::Wanting => {
+                let before = self.at(action);
+                let of = ActionAt { attempt: before.attempt + 1, ..before };
+                self.emit(FactKind::ActionQueued { of, issue: 0 });
+            }
+        }
     }
 
     /// Tells the attempt's owner, if there is one, to stop.

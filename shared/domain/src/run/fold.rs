@@ -1,6 +1,8 @@
 //! Folding one fact into the record. No rule stands here: whether a fact may come to be is decided in
 //! [`super::table`](super::decide).
 
+use serde_json::Value;
+
 use super::fact::{Fact, FactKind};
 use super::input::{ActionAt, CancelCause};
 use super::source::Source;
@@ -54,12 +56,7 @@ pub fn apply(run: &mut Run, fact: &Fact) {
             reported(run, *of, *number).checkpoint = Some(checkpoint.clone());
         }
         FactKind::ActionHandedBack { of, issue } => hand_back(run, stamp, *of, *issue),
-        FactKind::ActionSucceeded { of, by, output } => {
-            let output = run.values.hold(output);
-            let state = settle(run, stamp, of.action, ActionStatus::Succeeded);
-            performed(state, by.as_ref(), None);
-            state.output = Some(output);
-        }
+        FactKind::ActionSucceeded { of, by, output } => succeed(run, stamp, of.action, (by.as_ref(), output)),
         FactKind::ActionRetrying { of, by, error, retry_at } => {
             wait_for_retry(run, stamp, *of, *retry_at);
             performed(run.actions.get_mut(of.action), by.as_ref(), Some(error));
@@ -148,6 +145,13 @@ fn reported(run: &mut Run, of: ActionAt, number: u32) -> &mut ActionState {
     let state = run.actions.get_mut(of.action);
     state.progress_number = state.progress_number.max(number);
     state
+}
+
+fn succeed(run: &mut Run, stamp: Stamp, action: ActionIndex, (by, output): (Option<&Owner>, &Value)) {
+    let output = run.values.hold(output);
+    let state = settle(run, stamp, action, ActionStatus::Succeeded);
+    performed(state, by, None);
+    state.output = Some(output);
 }
 
 fn fail(

@@ -8,7 +8,7 @@ use super::input::CancelCause;
 use super::readiness::{Readiness, readiness};
 use super::state::{Origin, RunStatus};
 use super::wording::failure;
-use super::work::{self, Unevaluated};
+use super::work;
 use crate::attempt::{ActionStatus, ErrorInfo};
 use crate::ids::ActionIndex;
 
@@ -50,9 +50,7 @@ pub(super) fn look_at(draft: &mut Draft<'_>, action: ActionIndex, settled: Optio
         Readiness::Go => match work::condition(draft.definition, &draft.run, action, &mut draft.reading) {
             Ok(true) => admit(draft, action),
             Ok(false) => draft.emit(FactKind::ActionSkipped { action, reason: SkipReason::Condition }),
-            // The step decides nothing until the values are there; it only looks what else it reads.
-            Err(Unevaluated::Wanting) => {}
-            Err(Unevaluated::Failed(error)) => draft.fail(action, None, error, false),
+            Err(why) => draft.unevaluated(action, why),
         },
     }
 }
@@ -82,11 +80,7 @@ fn queue(draft: &mut Draft<'_>, action: ActionIndex) {
             let perform = perform(draft.definition, &draft.run, action, issue, work);
             draft.commands.push(Command::Perform(Box::new(perform)));
         }
-        Err(Unevaluated::Wanting) => {
-            draft.emit(FactKind::ActionQueued { of: ActionAt { attempt: before.attempt + 1, ..before }, issue: 0 });
-        }
-        // No attempt came of it: the event names the attempt before, if there was one.
-        Err(Unevaluated::Failed(error)) => draft.fail(action, None, error, false),
+        Err(why) => draft.unevaluated(action, why),
     }
 }
 
@@ -128,7 +122,6 @@ fn verdict(draft: &mut Draft<'_>) -> Verdict {
     let well = if draft.run.faults > 0 { RunStatus::SucceededWithFaults } else { RunStatus::Succeeded };
     match work::output(draft.definition, &draft.run, &mut draft.reading) {
         Ok(output) => (well, output, None),
-        Err(Unevaluated::Wanting) => (well, None, None),
-        Err(Unevaluated::Failed(error)) => (RunStatus::Failed, None, Some(error)),
+        Err(why) => (RunStatus::Failed, None, Some(why.into())),
     }
 }

@@ -8,7 +8,7 @@ use super::pages::Pages;
 use super::source::Source;
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
 use crate::caller::Caller;
-use crate::held::{Apart, Held, Place, Values};
+use crate::held::{Apart, Held, Place, Values, Wanted};
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use crate::keep::Keep;
 use crate::limits::{ACTIONS_PER_PAGE, START_AGAIN_AFTER_MS};
@@ -254,6 +254,12 @@ impl Run {
     /// Whether the value of a place must be loaded before it can be read.
     pub fn lacks(&self, place: Place) -> bool {
         self.held(place).is_some_and(|held| self.values.get(held).is_none())
+    }
+
+    /// Every place whose value must be loaded before it can be read.
+    pub fn lacking(&self) -> Wanted {
+        let outputs = (0..self.actions.len()).map(|action| Place::Output(ActionIndex::from_usize(action)));
+        outputs.chain([Place::Input]).filter(|place| self.lacks(*place)).collect()
     }
 
     /// The same record, without the values that stand apart from it.

@@ -6,7 +6,6 @@
 use super::change::{Change, Rejection};
 use super::draft::Draft;
 use super::input::{Input, Report};
-use super::reading::Reading;
 use super::source::Source;
 use super::state::Run;
 use super::{control, report, time, timers};
@@ -14,7 +13,6 @@ use crate::caller::Caller;
 use crate::definition::Definition;
 use crate::ids::ActionIndex;
 use crate::time::Timestamp;
-use crate::told;
 
 /// Decides what an input of that caller does to a run at `now`.
 pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller, now: Timestamp) -> Change {
@@ -23,10 +21,7 @@ pub fn decide(definition: &Definition, run: &Run, input: &Input, caller: &Caller
     if !draft.facts.is_empty() && !draft.is_wake_set {
         timers::keep_wake(&mut draft);
     }
-    let Draft { run, facts, again, commands, reading, .. } = draft;
-    let Reading { evaluated, mut wanted, .. } = reading;
-    wanted.extend(told::lacking(&run, &again));
-    Change { after: run, facts, again, commands, evaluated, wanted, answer }
+    draft.change(answer)
 }
 
 fn answer(draft: &mut Draft<'_>, input: &Input) -> Result<(), Rejection> {

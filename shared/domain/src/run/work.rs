@@ -29,6 +29,15 @@ impl From<ErrorInfo> for Unevaluated {
     }
 }
 
+impl From<Unevaluated> for ErrorInfo {
+    fn from(why: Unevaluated) -> Self {
+        match why {
+            Unevaluated::Wanting => Self::new("expression", "it reads values that are not loaded"),
+            Unevaluated::Failed(error) => error,
+        }
+    }
+}
+
 /// Whether the action's condition holds; it does if there is none.
 pub(super) fn condition(
     definition: &Definition,
