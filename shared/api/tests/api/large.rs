@@ -89,7 +89,7 @@ async fn outputs_are_left_out_of_a_large_answer() {
     let one = world.get(&format!("/v1/runs/{id}/actions/a0")).await.expect(StatusCode::OK);
     assert_eq!((&one["name"], &one["output"], one.get("output_bytes")), (&json!("a0"), &text(100_000), None));
     world.get(&format!("/v1/runs/{id}/actions/none")).await.refused(404, "WL0423");
-    world.get(&format!("/v1/runs/{}/actions/a0", RunId::from_uuid(uuid::Uuid::nil()))).await.refused(404, "WL0413");
+    world.get(&format!("/v1/runs/{}/actions/a0", RunId::from_uuid(uuid::Uuid::nil()))).await.refused(404, "WL0414");
 }
 
 /// Every page of a run's actions, and how many pages there are.
@@ -127,7 +127,7 @@ async fn actions_come_in_pages_in_the_order_of_the_definition() {
     let beyond = world.get(&format!("/v1/runs/{id}/actions?cursor=1000")).await.expect(StatusCode::OK);
     assert_eq!(beyond, json!({ "actions": [], "next": null }));
     for query in ["status=done", "cursor=x", "limit=0", "state=failed"] {
-        world.get(&format!("/v1/runs/{id}/actions?{query}")).await.refused(400, "WL0408");
+        world.get(&format!("/v1/runs/{id}/actions?{query}")).await.refused(400, "WL0410");
     }
 }
 
