@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use windlass_contract::view::{ActionView, json_bytes};
+use windlass_domain::content::Place;
 use windlass_domain::definition::Definition;
-use windlass_domain::held::Place;
 use windlass_domain::ids::{ActionIndex, ActionName};
 use windlass_domain::limits::MAX_SHOWN_BYTES;
 use windlass_domain::run::{ActionStatus, Run};

@@ -35,8 +35,8 @@ pub use problem::{Fault, Problem};
 pub use seen::SeenEvents;
 pub use state::{ApiConfig, ApiState};
 pub use view::{
-    ActionList, AgentList, AgentView, EventList, EventView, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView,
-    VersionList, VersionSummary, VersionView,
+    ActionList, AgentList, AgentView, EventList, EventView, Health, PruneAnswer, PutAnswer, RunList, TaskList,
+    TaskView, VersionList, VersionSummary, VersionView,
 };
 
 use operation::Operation;

@@ -15,8 +15,8 @@ use crate::prune::PruneBody;
 use crate::runs::{ReasonBody, StartBody};
 use crate::service::DrainBody;
 use crate::view::{
-    ActionList, AgentList, AgentView, EventList, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView, VersionList,
-    VersionView,
+    ActionList, AgentList, AgentView, EventList, Health, PruneAnswer, PutAnswer, RunList, TaskList, TaskView,
+    VersionList, VersionView,
 };
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(write);

@@ -12,14 +12,14 @@ use windlass_contract::view::RunView;
 use windlass_domain::caller::Caller;
 use windlass_domain::ids::{RunId, TaskName, TaskVersion};
 use windlass_domain::limits::MAX_INPUT_BYTES;
-use windlass_domain::run::{ActionStatus, Run, RunStatus};
+use windlass_domain::run::{ActionStatus, RunStatus};
 use windlass_engine::control::ControlRequest;
 use windlass_engine::pools::silent_agents;
 use windlass_engine::ports::RunFilter;
 use windlass_engine::submit::{StartRequest, Started};
 
 use crate::operation::Operation;
-use crate::problem::{Kind, Refusal};
+use crate::problem::Refusal;
 use crate::request::{self, ActionPath, Parameters, RunPath, TaskPath};
 use crate::shown;
 use crate::state::ApiState;

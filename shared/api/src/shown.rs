@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use windlass_contract::view::{RunView, json_bytes};
+use windlass_domain::content::{Place, Wanted};
 use windlass_domain::definition::Definition;
-use windlass_domain::held::{Place, Wanted};
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_SHOWN_ACTIONS, MAX_SHOWN_BYTES};
 use windlass_domain::run::{ActionState, Run};

@@ -118,9 +118,11 @@ pub(crate) async fn versions(
     let limit = parameters.limit()?;
     let before = parameters.read("cursor", "one that a page gave", |text| text.parse::<TaskVersion>().ok())?;
     record(&api, &name).await?;
-    let versions = api.ports().tasks.versions(&name, before, limit).await?;
-    let versions: Vec<VersionSummary> = versions.into_iter().map(VersionSummary::of).collect();
-    let next = versions.last().filter(|last| last.version > 1).map(|last| last.version.to_string());
+    let mut versions = api.ports().tasks.versions(&name, before, limit + 1).await?;
+    let more = versions.len() > limit;
+    versions.truncate(limit);
+    let next = versions.last().filter(|_| more).map(|last| last.version.to_string());
+    let versions = versions.into_iter().map(VersionSummary::of).collect();
     Ok(Json(VersionList { versions, next }))
 }
 

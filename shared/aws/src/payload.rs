@@ -12,7 +12,7 @@ use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde_json::Value;
-use windlass_domain::held::{Apart, Digest};
+use windlass_domain::content::{Apart, Digest};
 use windlass_engine::ports::{ErrorClass, PortError};
 
 use crate::error::{DENIED, UNAVAILABLE, classify};

@@ -17,7 +17,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::held::{Apart, Wanted};
+use windlass_domain::content::{Apart, Wanted};
 use windlass_domain::history::{Placed, history, wanted};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::retention::Retention;
@@ -122,7 +122,7 @@ impl Records<Run> for RunTable {
     }
 
     async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
-        let references = wanted.iter().filter_map(|place| run.held(*place)?.apart());
+        let references = wanted.iter().filter_map(|place| run.apart(*place));
         let references: Vec<Apart> = references.collect();
         let incoming = self.payloads.get(references.iter().copied()).await?;
         for apart in references {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use windlass_domain::content::Place;
 use windlass_domain::definition::Definition;
-use windlass_domain::held::Place;
 use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::{ActionStatus, ErrorInfo, Progress, Run, RunStatus};
 use windlass_domain::time::Timestamp;
@@ -197,7 +197,7 @@ impl ActionView {
 
     fn of(run: &Run, action: ActionIndex) -> Self {
         let (state, place) = (run.action(action), Place::Output(action));
-        let lacked = run.held(place).and_then(|held| held.apart()).filter(|_| run.lacks(place));
+        let lacked = run.apart(place).filter(|_| run.lacks(place));
         Self {
             name: None,
             status: state.status,

@@ -15,8 +15,8 @@ use windlass_contract::message::{
 use windlass_contract::record;
 use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Fate, Kill, Owner, Unserved};
 use windlass_domain::caller::{Caller, Way};
+use windlass_domain::content::{Apart, Content, Values};
 use windlass_domain::delivery::Delivery;
-use windlass_domain::held::{Apart, Held, Values};
 use windlass_domain::ids::{ActionIndex, ActionName, AgentId, RunId, TaskName};
 use windlass_domain::limits::MAX_MESSAGE_BYTES;
 use windlass_domain::run::{
@@ -62,10 +62,10 @@ fn some_json() -> impl Strategy<Value = Option<Value>> {
 }
 
 /// A value in its record, or the reference of one that stands apart.
-fn held() -> impl Strategy<Value = Option<Held>> {
+fn held() -> impl Strategy<Value = Option<Content>> {
     (some_json(), any::<bool>()).prop_map(|(value, is_apart)| {
         let value = value?;
-        Some(if is_apart { Held::Apart(Apart::of(&value.to_string())) } else { Values::default().hold(&value) })
+        Some(if is_apart { Content::Apart(Apart::of(&value.to_string())) } else { Values::default().hold(&value) })
     })
 }
 
@@ -369,7 +369,7 @@ fn record_with_long_values_in_it_is_read() {
     let task = TaskName::new("old").unwrap();
     let id = RunId::from_key(&task, "a key");
     let mut run = Run::submitted(id, (task, 1), 1, Value::Null, Origin::Request, Timestamp::from_millis(0));
-    let long = || Held::Here("x".repeat(5000).into());
+    let long = || Content::Here("x".repeat(5000).into());
     run.input = long();
     let state = ActionState { status: ActionStatus::Succeeded, output: Some(long()), ..ActionState::default() };
     run.actions = Pages::from_pages(vec![vec![state]]);

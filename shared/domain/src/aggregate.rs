@@ -7,7 +7,7 @@ use std::fmt::{Debug, Display};
 use std::hash::Hash;
 
 use crate::caller::Caller;
-use crate::held::Wanted;
+use crate::content::Wanted;
 use crate::time::Timestamp;
 
 /// A record that decides alone.

@@ -1,8 +1,8 @@
 //! The history of a run, as far as its record tells: for hosts that keep no log of events.
 
 use crate::attempt::ActionStatus;
+use crate::content::Wanted;
 use crate::definition::Definition;
-use crate::held::Wanted;
 use crate::ids::ActionIndex;
 use crate::run::{Fact, FactKind, Run};
 use crate::told::{at, kill_of, lacking, of_action, of_cancellation, of_kill, of_start, of_status, of_unserved};

@@ -7,11 +7,12 @@
 pub mod aggregate;
 pub mod attempt;
 pub mod caller;
+pub mod content;
 pub mod definition;
 pub mod delivery;
 pub mod depth;
 pub mod expression;
-pub mod held;
+
 pub mod history;
 pub mod ids;
 pub mod instant;

@@ -43,7 +43,7 @@ pub const MAX_STEP_WORK: u64 = 4 * MAX_EXPRESSION_WORK;
 /// Bytes of a run's input, as JSON.
 pub const MAX_INPUT_BYTES: usize = 128 * 1024;
 /// Bytes of a value, as JSON, up to which it stands in its record: of a longer one the record holds a reference
-/// ([`crate::held`]). On `DynamoDB` each commit writes a value in the record again, at $0.625 per million kilobytes. A
+/// ([`crate::content`]). On `DynamoDB` each commit writes a value in the record again, at $0.625 per million kilobytes. A
 /// payload in S3 costs $5 per million puts and $0.40 per million reads. With about ten commits, and values that pack to
 /// half, both cost the same at 1 to 2 KiB.
 pub const MAX_HELD_BYTES: usize = 1024;

@@ -20,7 +20,7 @@ pub struct Outstanding {
     /// The messages to resend, timers and stops among them.
     pub commands: Vec<Command>,
     /// Places whose values these tell and that are not loaded. If there is one, they are found again once it is.
-    pub wanted: crate::held::Wanted,
+    pub wanted: crate::content::Wanted,
 }
 
 impl Outstanding {

@@ -1,8 +1,8 @@
 //! The facts that a record shows by itself: the last decisions about the run and about each of its actions.
 
 use crate::attempt::{ActionStatus, Kill};
+use crate::content::Place;
 use crate::definition::Definition;
-use crate::held::Place;
 use crate::ids::ActionIndex;
 use crate::run::{ActionAt, Cancellation, Fact, FactKind, Run, RunStatus, skip_reason};
 use crate::time::Timestamp;

@@ -166,7 +166,9 @@ fn delete_rest(session: &mut Session<'_>, seq: i64, room: &mut usize) -> Result<
     let events = "DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE run = ?1 LIMIT ?2)";
     let pages = "DELETE FROM run_pages WHERE id IN (SELECT id FROM run_pages WHERE id >= ?1 AND id < ?2 LIMIT ?3)";
     let most = |room: usize| i64::try_from(room).unwrap_or(i64::MAX);
+    let values = "DELETE FROM run_values WHERE id IN (SELECT id FROM run_values WHERE id >= ?1 AND id < ?2 LIMIT ?3)";
     *room = room.saturating_sub(session.write(events, (seq, most(*room)))?);
+    *room = room.saturating_sub(session.write(values, (first_page(seq), first_page(seq + 1), most(*room)))?);
     *room = room.saturating_sub(session.write(pages, (first_page(seq), first_page(seq + 1), most(*room)))?);
     Ok(*room > 0)
 }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension};
 use serde_json::Value;
-use windlass_domain::held::{Apart, Held, Place, Wanted};
+use windlass_domain::content::{Apart, Place, Wanted};
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_engine::ports::PortError;
 
 use crate::error::{Failure, unreadable};
+use crate::run_pages::first_page;
 use crate::session::Session;
 
 /// A value that a transaction writes.
@@ -61,15 +62,15 @@ pub(crate) fn read(
 
 /// The references at these places.
 pub(crate) fn references(run: &Run, wanted: &Wanted) -> Vec<(Place, Apart)> {
-    wanted.iter().filter_map(|place| Some((*place, run.held(*place).and_then(Held::apart)?))).collect()
+    wanted.iter().filter_map(|place| Some((*place, run.apart(*place)?))).collect()
 }
 
-/// Where a value of a run is kept: beside the actions' outputs the input has the last number, which no action has.
+/// Where a value of a run is kept, numbered as its pages are: beside the actions' outputs the input has the last number, which no action has.
 fn value_id(seq: i64, place: Place) -> i64 {
     const INPUT: i64 = 0xffff;
     let number = match place {
         Place::Input => INPUT,
         Place::Output(action) => i64::from(action.0).min(INPUT - 1),
     };
-    (seq << 16) | number
+    first_page(seq) | number
 }

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension};
 use tokio::time::Instant;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::record::{StoredRun, decode, encode};
-use windlass_domain::held::Wanted;
+use windlass_domain::content::Wanted;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::{Millis, Timestamp};

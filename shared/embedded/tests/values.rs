@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use windlass_domain::held::Place;
+use windlass_domain::content::Place;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName};
 use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Run, apply};
 use windlass_embedded::{Role, Store};

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use windlass_contract::event::PublicEvent;
-use windlass_domain::held::Wanted;
+use windlass_domain::content::Wanted;
 use windlass_domain::time::Timestamp;
 
 use crate::effects::Effects;

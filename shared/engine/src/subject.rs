@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::aggregate::Aggregate;
 use windlass_domain::caller::Caller;
-use windlass_domain::held::Wanted;
+use windlass_domain::content::Wanted;
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;

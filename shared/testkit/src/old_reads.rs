@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::held::Wanted;
+use windlass_domain::content::Wanted;
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;

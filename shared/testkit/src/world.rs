@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use windlass_domain::caller::{Caller, Way};
 use windlass_domain::definition::Definition;
-use windlass_domain::held::Held;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName};
 use windlass_domain::invariants::{EventIds, Given, check, check_step};
 use windlass_domain::run::{Change, Command, Fact, Input, Origin, Perform, Run, decide};
@@ -61,7 +60,7 @@ impl World {
             }
             for place in asked.wanted {
                 assert!(bare.lacks(place), "{place:?} is wanted although it is there");
-                let apart = bare.held(place).and_then(Held::apart).expect("it lacks the value");
+                let apart = bare.apart(place).expect("it lacks the value");
                 let value = self.run.value(place).expect("the run of this world has all its values");
                 bare.values.keep(apart, Arc::new(value.clone()));
             }

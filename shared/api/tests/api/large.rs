@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use windlass_api::{AllowedHosts, ApiConfig, Auth};
 use windlass_contract::event::PublicEvent;
-use windlass_domain::held::Wanted;
+use windlass_domain::content::Wanted;
 use windlass_domain::ids::{ActionIndex, RunId, TaskName};
 use windlass_domain::run::{ActionAt, ErrorInfo, Fact, FactKind, Origin, Run, apply};
 use windlass_domain::time::Timestamp;
@@ -224,6 +224,9 @@ impl Runs for Lost {
     }
     async fn list(&self, filter: &RunFilter) -> Result<RunPage, PortError> {
         self.0.list(filter).await
+    }
+    async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
+        self.0.delete_run(run).await
     }
     async fn stale(&self, now: Timestamp, untouched: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
         self.0.stale(now, untouched, most).await

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use windlass_domain::held::Held;
+use windlass_domain::content::Content;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{Page, Pages, Run};
@@ -151,10 +151,10 @@ impl Known {
     }
 }
 
-fn held_bytes(held: &Held) -> usize {
+fn held_bytes(held: &Content) -> usize {
     match held {
-        Held::Here(value) => value_bytes(value),
-        Held::Apart(_) => size_of::<Held>(),
+        Content::Here(value) => value_bytes(value),
+        Content::Apart(_) => size_of::<Content>(),
     }
 }
 

@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
+use windlass_domain::content::Apart;
 use windlass_domain::delivery::Delivery;
-use windlass_domain::held::Apart;
 use windlass_domain::ids::{ActionIndex, AgentId};
 use windlass_domain::run::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Progress, Source, Unserved};
 use windlass_domain::time::Timestamp;

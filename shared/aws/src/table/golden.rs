@@ -14,8 +14,8 @@ use aws_smithy_types::base64;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use windlass_domain::caller::{Caller, Way};
+use windlass_domain::content::{Content, Values};
 use windlass_domain::delivery::Delivery;
-use windlass_domain::held::{Held, Values};
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::run::{
     ActionState, ActionStatus, CancelCause, Cancellation, ErrorInfo, Origin, Owner, Pages, Progress, Run, RunStatus,
@@ -113,7 +113,7 @@ fn states() -> Vec<ActionState> {
             finished_at: Some(at(4)),
             revision: 5,
             progress: Some(Progress { percent: Some(100.0), message: Some("done".into()) }),
-            output: Some(Held::Here(json!({ "rows": [1, 2] }))),
+            output: Some(Content::Here(json!({ "rows": [1, 2] }))),
             ..ActionState::default()
         },
         ActionState { ready: true, ..ActionState::default() },

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
-use windlass_domain::held::{Apart, Held};
+use windlass_domain::content::{Apart, Content};
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::keep::Keep;
 use windlass_domain::limits::MAX_ACTIONS;
@@ -350,7 +350,7 @@ impl Body {
             failed: self.failed,
             faults: self.faults,
             actions: Pages::default(),
-            values: windlass_domain::held::Values::default(),
+            values: windlass_domain::content::Values::default(),
         };
         Ok(Head {
             run,
@@ -400,7 +400,7 @@ fn read_directory(generations: &[i64], slots: &[u8]) -> Result<Vec<Option<Place>
 
 /// The values of a run that may be kept beside its record.
 struct Values {
-    input: Held,
+    input: Content,
     output: Option<Value>,
     error: Option<ErrorInfo>,
     /// Values that must be read first; their places are empty until then.

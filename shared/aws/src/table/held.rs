@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use windlass_domain::held::{Apart, Digest, Held};
+use windlass_domain::content::{Apart, Content, Digest};
 use windlass_domain::limits::MAX_HELD_BYTES;
 
 use super::Damage;
@@ -25,10 +25,10 @@ impl Outgoing {
     }
 
     /// The cell of a value that the record holds. A value that stands apart has its payload already.
-    pub(crate) fn held(&mut self, held: &Held) -> Value {
+    pub(crate) fn held(&mut self, held: &Content) -> Value {
         match held {
-            Held::Here(value) => self.cell(value),
-            Held::Apart(apart) => of_reference(*apart),
+            Content::Here(value) => self.cell(value),
+            Content::Apart(apart) => of_reference(*apart),
         }
     }
 
@@ -73,11 +73,11 @@ impl Cell {
 
 impl Cell {
     /// What the record holds; none: nothing.
-    pub(crate) fn held(self) -> Option<Held> {
+    pub(crate) fn held(self) -> Option<Content> {
         match self {
             Self::Absent => None,
-            Self::Inline(value) => Some(Held::Here(value)),
-            Self::Kept(reference) => Some(Held::Apart(reference)),
+            Self::Inline(value) => Some(Content::Here(value)),
+            Self::Kept(reference) => Some(Content::Apart(reference)),
         }
     }
 }

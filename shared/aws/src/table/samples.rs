@@ -9,8 +9,8 @@ use proptest::sample::select;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use windlass_domain::caller::{Caller, Way};
+use windlass_domain::content::{Content, Values};
 use windlass_domain::delivery::Delivery;
-use windlass_domain::held::{Held, Values};
 use windlass_domain::ids::{AgentId, RunId, TaskName};
 use windlass_domain::keep::Keep;
 use windlass_domain::limits::ACTIONS_PER_PAGE;
@@ -196,7 +196,7 @@ pub(crate) fn performed(actions: usize) -> Run {
             queued_at: Some(at(queued)),
             finished_at: Some(at(queued + 100 + noise(index + 2, 900))),
             revision: index as u64 * 2 + 3,
-            output: Some(Held::Here(json!({ "rows": noise(index + 3, 10_000) }))),
+            output: Some(Content::Here(json!({ "rows": noise(index + 3, 10_000) }))),
             ..ActionState::default()
         }
     };

@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use windlass_domain::held::Digest as Hash;
+use windlass_domain::content::Digest as Hash;
 use windlass_domain::ids::{TaskName, TaskVersion};
 use windlass_domain::time::Timestamp;
 use windlass_engine::ports::VersionRecord;

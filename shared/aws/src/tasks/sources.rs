@@ -7,7 +7,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::operation::get_object::GetObjectError;
 use aws_sdk_s3::primitives::ByteStream;
 use serde_json::Value;
-use windlass_domain::held::Digest as Hash;
+use windlass_domain::content::Digest as Hash;
 use windlass_engine::ports::{ErrorClass, PortError};
 
 use crate::error::{UNAVAILABLE, UNEXPECTED, classify};

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use windlass_aws::{AwsHost, RunTable};
 use windlass_contract::event::PublicEvent;
 use windlass_domain::caller::Caller;
-use windlass_domain::held::{Held, Wanted};
+use windlass_domain::content::{Content, Wanted};
 use windlass_domain::ids::{ActionIndex, AgentId, RunId, TaskName};
 use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Owner, Run, RunStatus, apply};
 use windlass_domain::time::{Millis, Timestamp};
@@ -323,7 +323,7 @@ async fn expired_run_frees_its_id() {
     let ended = changed(&first, start, finished(RunStatus::Failed));
     runs.commit(&first, &ended, &[]).await.expect("it ends");
 
-    let second = Run { submitted_at: at(91), input: Held::Here(json!("second")), ..first.clone() };
+    let second = Run { submitted_at: at(91), input: Content::Here(json!("second")), ..first.clone() };
     assert_eq!(on(89).create(&second, &[], &[]).await.expect("asked"), Created::Existing);
     let later = on(91);
     assert_eq!(later.load(&first.id).await.expect("asked"), None, "it is not seen");

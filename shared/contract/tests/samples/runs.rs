@@ -3,9 +3,9 @@
 use serde_json::json;
 use windlass_domain::attempt::{ActionState, ActionStatus, ErrorInfo, Kill, Owner, Unserved};
 use windlass_domain::caller::{Caller, Way};
+use windlass_domain::content::Content;
 use windlass_domain::definition::Definition;
 use windlass_domain::delivery::Delivery;
-use windlass_domain::held::Held;
 use windlass_domain::ids::{ActionIndex, AgentId, TaskName};
 use windlass_domain::keep::Keep;
 use windlass_domain::run::{CancelCause, Cancellation, Origin, Page, Pages, Progress, Run, RunStatus, Source};
@@ -46,7 +46,7 @@ fn states() -> Page {
         finished_at: Some(at(4)),
         revision: 5,
         progress: Some(Progress { percent: Some(100.0), message: Some("done".into()) }),
-        output: Some(Held::Here(json!({ "rows": [1, 2] }))),
+        output: Some(Content::Here(json!({ "rows": [1, 2] }))),
         ..ActionState::default()
     };
     let waiting = ActionState { ready: true, ..ActionState::default() };

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::outcome::{ErrorInfo, Progress};
 use crate::caller::Caller;
+use crate::content::Content;
 use crate::delivery::Delivery;
-use crate::held::Held;
 use crate::ids::AgentId;
 use crate::run::Source;
 use crate::time::Timestamp;
@@ -107,7 +107,7 @@ pub struct ActionState {
     pub losses: Vec<Delivery>,
     /// The action's output, once it has succeeded.
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
-    pub output: Option<Held>,
+    pub output: Option<Content>,
     /// Why the last attempt failed.
     #[serde(rename = "x", default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorInfo>,

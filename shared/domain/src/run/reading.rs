@@ -1,7 +1,7 @@
 //! What the expressions of one step read, and what it costs.
 
 use super::state::Run;
-use crate::held::{Place, Wanted};
+use crate::content::{Place, Wanted};
 use crate::limits::{MAX_EXPRESSION_WORK, MAX_STEP_READ_BYTES, MAX_STEP_WORK};
 
 /// What the expressions of one step have read so far.
@@ -21,7 +21,7 @@ impl Reading {
     pub(crate) fn read(&mut self, run: &Run, places: impl IntoIterator<Item = Place>) -> bool {
         let mut is_there = true;
         for place in places {
-            self.bytes += run.held(place).and_then(|held| held.apart()).map_or(0, |apart| apart.bytes);
+            self.bytes += run.apart(place).map_or(0, |apart| apart.bytes);
             if run.lacks(place) {
                 self.wanted.insert(place);
                 is_there = false;

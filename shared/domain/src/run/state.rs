@@ -8,7 +8,7 @@ use super::pages::Pages;
 use super::source::Source;
 use crate::attempt::{ActionState, ActionStatus, ErrorInfo};
 use crate::caller::Caller;
-use crate::held::{Apart, Held, Place, Values, Wanted};
+use crate::content::{Apart, Content, Place, Values, Wanted};
 use crate::ids::{ActionIndex, RunId, TaskName, TaskVersion};
 use crate::keep::Keep;
 use crate::limits::{ACTIONS_PER_PAGE, START_AGAIN_AFTER_MS};
@@ -34,7 +34,7 @@ pub struct Run {
     /// Where it stands.
     pub status: RunStatus,
     /// The checked input, defaults filled in.
-    pub input: Held,
+    pub input: Content,
     /// The output, once it has succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
@@ -239,21 +239,26 @@ impl Run {
     }
 
     /// What stands in a place; none: the action has no output.
-    pub fn held(&self, place: Place) -> Option<&Held> {
+    pub fn content(&self, place: Place) -> Option<&Content> {
         match place {
             Place::Input => Some(&self.input),
             Place::Output(action) => self.action(action).output.as_ref(),
         }
     }
 
+    /// The reference in a place, if its value stands apart.
+    pub fn apart(&self, place: Place) -> Option<Apart> {
+        self.content(place)?.apart()
+    }
+
     /// The value of a place; none: there is none, or it stands apart and is not loaded.
     pub fn value(&self, place: Place) -> Option<&Value> {
-        self.values.get(self.held(place)?)
+        self.values.get(self.content(place)?)
     }
 
     /// Whether the value of a place must be loaded before it can be read.
     pub fn lacks(&self, place: Place) -> bool {
-        self.held(place).is_some_and(|held| self.values.get(held).is_none())
+        self.content(place).is_some_and(|content| self.values.get(content).is_none())
     }
 
     /// Every place whose value must be loaded before it can be read.

@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use super::reading::Reading;
 use super::state::{Origin, Run};
 use crate::attempt::ErrorInfo;
+use crate::content::Place;
 use crate::definition::{Definition, ExecFacade, Facade, HttpFacade, NativeFacade};
 use crate::expression::{ExpressionError, Reads, Scope, Template, as_text};
-use crate::held::Place;
 use crate::ids::{ActionIndex, ActionName};
 use crate::limits::MAX_WORK_BYTES;
 use crate::work::{ExecWork, HttpWork, NativeWork, Work};
@@ -187,7 +187,7 @@ fn scope(
     let outputs = reads.outputs.iter().filter_map(index).map(Place::Output);
     let places: Vec<Place> = outputs.chain(reads.input.then_some(Place::Input)).collect();
     let scope = Scope::default();
-    let bytes = places.iter().filter_map(|place| run.held(*place)?.apart()).map(|apart| apart.bytes).sum();
+    let bytes = places.iter().filter_map(|place| run.apart(*place)).map(|apart| apart.bytes).sum();
     scope.budget.check_room(bytes).map_err(|error| in_place(place, &error))?;
     if !reading.read(run, places) {
         return Err(Unevaluated::Wanting);

@@ -1,6 +1,6 @@
 //! Runs that end, on a machine whose time passes as the test says.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use windlass_contract::event::{EVENT_VERSION, PublicEvent};
 use windlass_domain::ids::TaskName;
@@ -85,6 +85,11 @@ fn event(run: &Run) -> PublicEvent {
     }
 }
 
+fn with_input(mut run: Run, input: &Value) -> Run {
+    run.input = run.values.hold(input);
+    run
+}
+
 fn kept(succeeded: u64, failed: u64) -> Keep {
     Keep { succeeded: Some(Millis::from_secs(succeeded)), failed: Some(Millis::from_secs(failed)) }
 }
@@ -92,7 +97,9 @@ fn kept(succeeded: u64, failed: u64) -> Keep {
 #[tokio::test]
 async fn run_goes_when_it_was_kept_for_its_time() {
     let world = World::new();
-    let own = world.ended("own", |run| run.kept(kept(10, 100))).await;
+    let long = json!("x".repeat(5000));
+    let own = world.ended("own", |run| with_input(run.kept(kept(10, 100)), &long)).await;
+    assert_eq!(world.count("run_values").await, 1);
     let failed = world.ended("failed", |run| Run { status: RunStatus::Failed, ..run.kept(kept(10, 100)) }).await;
     let default = world.ended("default", |run| run).await;
     for (passed, expected) in
@@ -103,7 +110,7 @@ async fn run_goes_when_it_was_kept_for_its_time() {
         let found = [world.is_there(&own).await, world.is_there(&failed).await, world.is_there(&default).await];
         assert_eq!(found, expected, "after {passed} s more");
     }
-    for table in ["runs", "events", "run_pages", "deleted_runs"] {
+    for table in ["runs", "events", "run_pages", "run_values", "deleted_runs"] {
         assert_eq!(world.count(table).await, 0, "{table}");
     }
 }
@@ -211,7 +218,7 @@ async fn room_of_deleted_runs_goes_back_to_the_disk() {
     let world = World::new();
     let text = json!("x".repeat(100_000));
     for number in 0..100 {
-        world.ended(&number.to_string(), |run| Run { input: text.clone(), ..run }).await;
+        world.ended(&number.to_string(), |run| with_input(run, &text)).await;
     }
     let pages = async || {
         let read =

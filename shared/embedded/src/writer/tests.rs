@@ -10,7 +10,7 @@ use crate::error::NOT_SYNCED;
 
 /// Connections to a file, one to write and one to read, and its clock.
 fn file(path: &std::path::Path) -> (Connection, Connection, FileClock) {
-    let mut connection = crate::database::open_or_make(path).expect("a file");
+    let mut connection = crate::database::open_or_make(path, true).expect("a file");
     let clock = FileClock::start(&mut connection, Arc::new(crate::SystemClock)).expect("it can be written");
     (connection, connect(path, Purpose::Read).expect("it is there"), clock)
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use windlass_contract::event::PublicEvent;
 use windlass_domain::aggregate::Aggregate;
-use windlass_domain::held::Wanted;
+use windlass_domain::content::Wanted;
 
 use super::PortError;
 

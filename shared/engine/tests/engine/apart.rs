@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::json;
 use windlass_contract::event::PublicEvent;
-use windlass_domain::held::Wanted;
+use windlass_domain::content::Wanted;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::MAX_FAILED_DELIVERIES;
 use windlass_domain::run::{CancelCause, Input, Run, RunStatus};

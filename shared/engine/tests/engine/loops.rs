@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use windlass_contract::message::{ControlMessage, InboxMessage, PerformMessage, decode, encode};
 use windlass_domain::attempt::Fate;
-use windlass_domain::held::Place;
+use windlass_domain::content::Place;
 use windlass_domain::ids::{ActionIndex, AgentId, PoolName};
 use windlass_domain::limits::MAX_DELIVERIES;
 use windlass_domain::run::{ActionState, ActionStatus, CancelCause, Input, Outcome, RunStatus};

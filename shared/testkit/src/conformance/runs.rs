@@ -5,7 +5,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunSummary;
-use windlass_domain::held::Held;
+use windlass_domain::content::Content;
 use windlass_domain::ids::{RunId, TaskName};
 use windlass_domain::limits::ACTIONS_PER_PAGE;
 use windlass_domain::run::{Run, RunStatus};
@@ -121,7 +121,7 @@ async fn a_run_is_created_once(ports: Ports, _: Timing) -> Verdict {
     ports.runs.create(&run, &[], &[]).await?;
     let after = started(&run, ports.clock.now());
     ports.runs.commit(&run, &after, &[]).await?;
-    let again = Run { input: Held::Here(Value::Null), ..run };
+    let again = Run { input: Content::Here(Value::Null), ..run };
     same("the second creation", ports.runs.create(&again, &[], &[]).await?, Created::Existing)?;
     same("the run", load(&ports, after.id).await?, after)
 }

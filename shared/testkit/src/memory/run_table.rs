@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use windlass_contract::event::PublicEvent;
 use windlass_contract::view::RunSummary;
-use windlass_domain::held::{Apart, Held, Place, Wanted};
+use windlass_domain::content::{Apart, Place, Wanted};
 use windlass_domain::ids::RunId;
 use windlass_domain::run::Run;
 use windlass_domain::time::Timestamp;
@@ -72,7 +72,7 @@ impl RunTable {
     /// Puts the values of these places into a record. It is an old one if another value stands there.
     pub(super) fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
         for place in wanted {
-            let Some(apart) = run.held(*place).and_then(Held::apart) else { continue };
+            let Some(apart) = run.apart(*place) else { continue };
             let found = self.values.get(&(run.id, *place)).filter(|(there, _)| *there == apart);
             let (_, value) = found.ok_or_else(PortError::conflict)?;
             run.values.keep(apart, Arc::new(value.clone()));

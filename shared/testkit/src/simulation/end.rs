@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
-use windlass_domain::held::Held;
+use windlass_domain::content::Content;
 use windlass_domain::ids::{ActionIndex, RunId};
 use windlass_domain::limits::CHECK_AFTER_MS;
 use windlass_domain::run::{ActionStatus, RunStatus};
@@ -18,7 +18,7 @@ use super::world::Simulation;
 struct End {
     status: RunStatus,
     output: Option<Value>,
-    actions: Vec<(ActionStatus, u32, Option<Held>)>,
+    actions: Vec<(ActionStatus, u32, Option<Content>)>,
 }
 
 impl End {

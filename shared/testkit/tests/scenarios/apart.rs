@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use windlass_domain::caller::Caller;
+use windlass_domain::content::{Place, Wanted};
 use windlass_domain::definition::Definition;
-use windlass_domain::held::{Place, Wanted};
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::MAX_STEP_READ_BYTES;
 use windlass_domain::outstanding;
@@ -114,7 +114,7 @@ fn step_reads_no_more_than_its_bound() {
     }
     let last = completed(&world, "last", succeeded());
     let wanted = asked(&world, &run.clone().bare(), &last).wanted;
-    let bytes: u64 = wanted.iter().filter_map(|place| run.held(*place)?.apart()).map(|apart| apart.bytes).sum();
+    let bytes: u64 = wanted.iter().filter_map(|place| run.apart(*place)).map(|apart| apart.bytes).sum();
     assert!(bytes > MAX_STEP_READ_BYTES && bytes < MAX_STEP_READ_BYTES + 2 * BYTES as u64, "{bytes}");
     let change = asked(&world, &run, &last);
     assert_eq!(change.wanted, Wanted::new());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use windlass_domain::held::Place;
+use windlass_domain::content::Place;
 use windlass_domain::ids::{ActionIndex, AgentId, RunId};
 use windlass_domain::run::{ActionStatus, Input, Run, RunStatus};
 use windlass_engine::agent::AgentSettings;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
-use windlass_domain::held::Place;
+use windlass_domain::content::Place;
 use windlass_domain::run::{Origin, RunStatus};
 use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Millis;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use windlass_domain::held::Place;
+use windlass_domain::content::Place;
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::limits::MAX_ACTIONS;
 use windlass_domain::run::{ActionAt, ActionStatus, FactKind, Run};

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use windlass_domain::caller::Caller;
-use windlass_domain::held::{Place, Wanted};
+use windlass_domain::content::{Place, Wanted};
 use windlass_domain::ids::ActionIndex;
 use windlass_domain::run::{ErrorInfo, FactKind, Run, RunStatus};
 use windlass_engine::Ports;

@@ -33,7 +33,7 @@ pub struct Apart {
 
 /// A value, or a reference to it.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Held {
+pub enum Content {
     /// The value itself.
     Here(Value),
     /// It stands apart.
@@ -65,13 +65,13 @@ impl PartialEq for Values {
 
 impl Values {
     /// Holds a value as a record does; one that stands apart is kept here.
-    pub fn hold(&mut self, value: &Value) -> Held {
+    pub fn hold(&mut self, value: &Value) -> Content {
         if is_short(value) && !is_reference(value) {
-            return Held::Here(value.clone());
+            return Content::Here(value.clone());
         }
         let apart = Apart::of(&value.to_string());
         self.keep(apart, Arc::new(value.clone()));
-        Held::Apart(apart)
+        Content::Apart(apart)
     }
 
     /// Keeps the value of a reference.
@@ -80,15 +80,15 @@ impl Values {
     }
 
     /// The value; none: it stands apart and is not here.
-    pub fn get<'a>(&'a self, held: &'a Held) -> Option<&'a Value> {
+    pub fn get<'a>(&'a self, held: &'a Content) -> Option<&'a Value> {
         match held {
-            Held::Here(value) => Some(value),
-            Held::Apart(apart) => self.0.get(&apart.digest).map(AsRef::as_ref),
+            Content::Here(value) => Some(value),
+            Content::Apart(apart) => self.0.get(&apart.digest).map(AsRef::as_ref),
         }
     }
 }
 
-impl Held {
+impl Content {
     /// The reference, if the value stands apart.
     pub const fn apart(&self) -> Option<Apart> {
         match self {
@@ -98,7 +98,7 @@ impl Held {
     }
 }
 
-impl Default for Held {
+impl Default for Content {
     fn default() -> Self {
         Self::Here(Value::Null)
     }
@@ -131,7 +131,7 @@ fn is_reference(value: &Value) -> bool {
     value.as_object().is_some_and(|map| map.len() == 1 && map.contains_key(APART))
 }
 
-impl Serialize for Held {
+impl Serialize for Content {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Here(value) => value.serialize(serializer),
@@ -140,7 +140,7 @@ impl Serialize for Held {
     }
 }
 
-impl<'de> Deserialize<'de> for Held {
+impl<'de> Deserialize<'de> for Content {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         if !is_reference(&value) {
@@ -187,11 +187,11 @@ impl std::fmt::Debug for Digest {
 mod tests {
     use super::*;
 
-    fn stored(held: &Held) -> String {
+    fn stored(held: &Content) -> String {
         serde_json::to_string(held).expect("it can be written")
     }
 
-    fn read(text: &str) -> Held {
+    fn read(text: &str) -> Content {
         serde_json::from_str(text).expect("it can be read")
     }
 
@@ -200,7 +200,7 @@ mod tests {
         let mut values = Values::default();
         for value in [json!(null), json!([1, 2.5]), json!("x".repeat(MAX_HELD_BYTES - 2)), json!({ "a": 1 })] {
             let held = values.hold(&value);
-            assert_eq!(held, Held::Here(value.clone()));
+            assert_eq!(held, Content::Here(value.clone()));
             assert_eq!((stored(&held), read(&stored(&held))), (value.to_string(), held));
         }
         assert!(values.0.is_empty());
@@ -225,13 +225,13 @@ mod tests {
         let held = values.hold(&value);
         assert_eq!((held.apart().is_some(), values.get(&held)), (true, Some(&value)));
         let beside = json!({ APART: 1, "b": 2 });
-        assert_eq!(values.hold(&beside), Held::Here(beside));
+        assert_eq!(values.hold(&beside), Content::Here(beside));
     }
 
     #[test]
     fn broken_reference_is_reported() {
         for text in [r#"{"$apart":null}"#, r#"{"$apart":["ab",3]}"#, r#"{"$apart":[]}"#] {
-            assert!(serde_json::from_str::<Held>(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<Content>(text).is_err(), "{text}");
         }
     }
 }
