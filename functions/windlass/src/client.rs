@@ -129,7 +129,7 @@ impl Client {
     /// A run with all its actions.
     pub(crate) async fn run(&self, id: RunId) -> Result<RunView, Failure> {
         let view = self.get(&["runs", &id.to_string()], &[]).await?;
-        self.with_actions(view).await
+        Box::pin(self.with_actions(view)).await
     }
 
     /// That run with all its actions: those of a large run are read in pages.

@@ -73,7 +73,9 @@ pub(crate) async fn get(
 async fn mark_silent(api: &ApiState, actions: &mut [ActionView]) {
     if actions.iter().any(|action| action.status == ActionStatus::Running) {
         let silent = silent_agents(api.ports()).await;
-        actions.iter_mut().for_each(|action| action.mark_silent(&silent));
+        for action in actions {
+            action.mark_silent(&silent);
+        }
     }
 }
 

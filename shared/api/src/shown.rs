@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use windlass_contract::view::{RunView, json_bytes};
-use windlass_domain::content::{Place, Wanted};
+use windlass_domain::content::{Content, Place, Wanted};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::RunId;
 use windlass_domain::limits::{MAX_SHOWN_ACTIONS, MAX_SHOWN_BYTES};
@@ -32,7 +32,7 @@ impl Extent {
             let error = state.error.as_ref().map_or(0, |error| json_bytes(&error.message));
             error + state.progress.as_ref().map_or(0, json_bytes)
         };
-        let apart = |state: &ActionState| state.output.as_ref().and_then(|output| output.apart());
+        let apart = |state: &ActionState| state.output.as_ref().and_then(Content::apart);
         let texts: u64 = run.actions.iter().map(text).sum();
         let outputs: u64 = run.actions.iter().filter_map(apart).map(|apart| apart.bytes).sum();
         if run.actions.len() > MAX_SHOWN_ACTIONS || texts > MAX_SHOWN_BYTES {

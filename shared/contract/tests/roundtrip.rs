@@ -65,7 +65,7 @@ fn some_json() -> impl Strategy<Value = Option<Value>> {
 fn held() -> impl Strategy<Value = Option<Content>> {
     (some_json(), any::<bool>()).prop_map(|(value, is_apart)| {
         let value = value?;
-        Some(if is_apart { Content::Apart(Apart::of(&value.to_string())) } else { Values::default().hold(&value) })
+        Some(if is_apart { Content::Apart(Apart::of(&value.to_string())) } else { Values::default().hold(value) })
     })
 }
 

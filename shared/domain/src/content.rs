@@ -65,12 +65,12 @@ impl PartialEq for Values {
 
 impl Values {
     /// Holds a value as a record does; one that stands apart is kept here.
-    pub fn hold(&mut self, value: &Value) -> Content {
-        if is_short(value) && !is_reference(value) {
-            return Content::Here(value.clone());
+    pub fn hold(&mut self, value: Value) -> Content {
+        if is_short(&value) && !is_reference(&value) {
+            return Content::Here(value);
         }
         let apart = Apart::of(&value.to_string());
-        self.keep(apart, Arc::new(value.clone()));
+        self.keep(apart, Arc::new(value));
         Content::Apart(apart)
     }
 
@@ -199,7 +199,7 @@ mod tests {
     fn short_value_stands_in_its_record() {
         let mut values = Values::default();
         for value in [json!(null), json!([1, 2.5]), json!("x".repeat(MAX_HELD_BYTES - 2)), json!({ "a": 1 })] {
-            let held = values.hold(&value);
+            let held = values.hold(value.clone());
             assert_eq!(held, Content::Here(value.clone()));
             assert_eq!((stored(&held), read(&stored(&held))), (value.to_string(), held));
         }
@@ -210,7 +210,7 @@ mod tests {
     fn long_value_stands_apart() {
         let mut values = Values::default();
         let value = json!("x".repeat(MAX_HELD_BYTES - 1));
-        let held = values.hold(&value);
+        let held = values.hold(value.clone());
         assert_eq!(held.apart().map(|apart| apart.bytes), Some(MAX_HELD_BYTES as u64 + 1));
         assert_eq!(values.get(&held), Some(&value));
         assert!(stored(&held).len() < 120, "{}", stored(&held));
@@ -222,10 +222,10 @@ mod tests {
     fn value_that_looks_like_a_reference_stands_apart() {
         let mut values = Values::default();
         let value = json!({ APART: ["00", 1] });
-        let held = values.hold(&value);
+        let held = values.hold(value.clone());
         assert_eq!((held.apart().is_some(), values.get(&held)), (true, Some(&value)));
         let beside = json!({ APART: 1, "b": 2 });
-        assert_eq!(values.hold(&beside), Content::Here(beside));
+        assert_eq!(values.hold(beside.clone()), Content::Here(beside));
     }
 
     #[test]

@@ -60,7 +60,9 @@ impl Records<Run> for Store {
     async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
         let (id, references) = (run.id, run_values::references(run, wanted));
         let values = self.readers().read_aside(move |connection| run_values::read(connection, id, &references)).await?;
-        values.into_iter().for_each(|(apart, value)| run.values.keep(apart, value));
+        for (apart, value) in values {
+            run.values.keep(apart, value);
+        }
         Ok(())
     }
 

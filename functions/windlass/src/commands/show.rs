@@ -17,7 +17,8 @@ const MOST: usize = 48;
 pub(super) async fn run(globals: &Globals, client: &Client, args: &ShowArgs) -> Ended {
     let id = client.resolve(&args.run.run).await?;
     if let Some(action) = &args.action {
-        return show_action(globals, &client.action(id, action).await?);
+        show_action(globals, &client.action(id, action).await?);
+        return Ok(ExitCode::SUCCESS);
     }
     let view = client.run(id).await?;
     if globals.json {
@@ -34,13 +35,12 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ShowArgs) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-fn show_action(globals: &Globals, action: &ActionView) -> Ended {
+fn show_action(globals: &Globals, action: &ActionView) {
     if globals.json {
         render::print_json(action);
     } else {
         render::print(&(action_lines(action).join("\n") + "\n"));
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 fn action_lines(action: &ActionView) -> Vec<String> {

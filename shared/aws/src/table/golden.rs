@@ -130,7 +130,7 @@ fn states() -> Vec<ActionState> {
         },
         ActionState {
             status: ActionStatus::Succeeded,
-            output: Some(Values::default().hold(&json!(long))),
+            output: Some(Values::default().hold(json!(long))),
             ..ActionState::default()
         },
         ActionState {

@@ -100,7 +100,7 @@ pub(crate) fn a_state() -> impl Strategy<Value = ActionState> {
         checkpoint: values.4,
         kill,
         losses: (0..numbers.2 % 5).map(|issue| Delivery::new(numbers.0, issue, 1)).collect(),
-        output: values.1.map(|value| Values::default().hold(&value)),
+        output: values.1.map(|value| Values::default().hold(value)),
         error: values.2,
         unserved: values.3,
     });
@@ -134,7 +134,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         origin,
         caller: values.4,
         status,
-        input: Values::default().hold(&values.0),
+        input: Values::default().hold(values.0),
         output: values.1,
         error: values.2,
         submitted_at: times.0,

@@ -205,8 +205,8 @@ fn killed(state: &mut ActionState) {
 /// A run whose values stand apart: its record has references to them.
 fn apart() -> Run {
     let mut run = run();
-    run.input = run.values.hold(&json!({ "day": "today".repeat(1000) }));
-    let output = run.values.hold(&json!({ "rows": [1, "2".repeat(2000)] }));
+    run.input = run.values.hold(json!({ "day": "today".repeat(1000) }));
+    let output = run.values.hold(json!({ "rows": [1, "2".repeat(2000)] }));
     let mut states = states();
     states.first_mut().into_iter().for_each(|state| state.output = Some(output.clone()));
     Run { actions: Pages::from_pages(vec![states]), ..run }

@@ -148,7 +148,7 @@ fn reported(run: &mut Run, of: ActionAt, number: u32) -> &mut ActionState {
 }
 
 fn succeed(run: &mut Run, stamp: Stamp, action: ActionIndex, (by, output): (Option<&Owner>, &Value)) {
-    let output = run.values.hold(output);
+    let output = run.values.hold(output.clone());
     let state = settle(run, stamp, action, ActionStatus::Succeeded);
     performed(state, by, None);
     state.output = Some(output);

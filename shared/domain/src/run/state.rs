@@ -193,7 +193,7 @@ impl Run {
             origin,
             caller: Caller::default(),
             status: RunStatus::Submitted,
-            input: values.hold(&input),
+            input: values.hold(input),
             output: None,
             error: None,
             submitted_at: now,

@@ -171,7 +171,9 @@ fn reads(facade: &Facade) -> (&'static str, Option<Reads>) {
         return (place, None);
     }
     let mut reads = Reads::default();
-    templates.iter().for_each(|template| reads.add(template.reads()));
+    for template in templates {
+        reads.add(template.reads());
+    }
     (place, Some(reads))
 }
 

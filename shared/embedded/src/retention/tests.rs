@@ -86,7 +86,7 @@ fn event(run: &Run) -> PublicEvent {
 }
 
 fn with_input(mut run: Run, input: &Value) -> Run {
-    run.input = run.values.hold(input);
+    run.input = run.values.hold(input.clone());
     run
 }
 

@@ -279,7 +279,7 @@ impl Records<Run> for Wire {
 
     async fn fill(&self, run: &mut Run, wanted: &Wanted) -> Result<(), PortError> {
         self.simulation.meets("a value is loaded");
-        self.call("fill", self.inner.runs.fill(run, wanted), |_, _| {}).await
+        self.call("fill", self.inner.runs.fill(run, wanted), |_, ()| {}).await
     }
 
     async fn commit(&self, before: &Run, after: &Run, events: &[PublicEvent]) -> Result<(), PortError> {

@@ -19,7 +19,7 @@ fn begun(actions: &str) -> World {
     let definition = Definition::from_text(&format!("task: t\nactions:\n{actions}")).expect("a sound definition");
     let mut world = World::new(definition, Origin::Request, "apart");
     let input = json!({ "word": "x", "long": "x".repeat(BYTES) });
-    world.run.input = world.run.values.hold(&input);
+    world.run.input = world.run.values.hold(input);
     give(&mut world, &Input::Start);
     world
 }

@@ -30,7 +30,7 @@ fn fan(top: &str, actions: &[String]) -> World {
         Definition::from_text(&format!("task: t\n{top}\nactions:\n{actions}")).expect("a sound definition");
     let mut world = World::new(definition, Origin::Request, "bounded");
     let input = json!({ "letters": "x".repeat(LETTERS), "times": (0..TIMES).collect::<Vec<_>>() });
-    world.run.input = world.run.values.hold(&input);
+    world.run.input = world.run.values.hold(input);
     world
 }
 

@@ -33,7 +33,7 @@ async fn read(ports: &Ports, run: &mut Run, place: Place) -> Result<Value, Fault
 pub(super) async fn large_values_are_read_as_they_were_committed(ports: Ports, _: Timing) -> Verdict {
     let mut run = fresh_run(&ports, &fresh_task(), 4);
     let input = text(1, 100_000);
-    run.input = run.values.hold(&input);
+    run.input = run.values.hold(input.clone());
     ports.runs.create(&run, &[], &[]).await?;
     let mut found = load(&ports, run.id).await?;
     same("the run", &found, &run)?;
