@@ -145,6 +145,31 @@ fn runs_are_started_named_and_shown() {
     assert_eq!(host.json(&["tasks"]), serde_json::json!([]));
 }
 
+/// Its answers leave the actions out; the command line reads them in pages, and one with its whole output.
+#[test]
+fn large_run_is_shown_with_all_its_actions() {
+    let host = Host::start(&[]);
+    let actions: String = (0..1001).map(|at| format!("  a{at}: {{ exec: [\"true\"] }}\n")).collect();
+    host.apply(&format!("task: wide\nmax_parallel: 2\nactions:\n{actions}"));
+    let started = host.json(&["run", "wide"]);
+    assert_eq!((&started["left_out"], &started["actions"]), (&"actions".into(), &serde_json::json!({})));
+    let id = started["id"].as_str().expect("an id");
+    let cancelled = host.json(&["cancel", id]);
+    assert_eq!(cancelled["left_out"], "actions");
+    assert_eq!(host.ask(&["watch", id]).code, 1);
+    let shown = host.json(&["show", id]);
+    assert_eq!(
+        (shown["actions"].as_object().map(serde_json::Map::len), shown.get("action_counts")),
+        (Some(1001), None)
+    );
+    let one = host.json(&["show", id, "a1000"]);
+    assert_eq!((&one["name"], one["status"].is_string()), (&"a1000".into(), true));
+    let text = host.ask(&["show", id, "a1000"]);
+    assert!(text.output.starts_with("a1000 · "), "{}", text.output);
+    let none = host.ask(&["show", id, "none"]);
+    assert!(none.code == 2 && none.errors.contains("[WL0423]"), "{}", none.errors);
+}
+
 #[test]
 fn refusal_of_the_host_shows_its_code() {
     let host = Host::start(&[]);
