@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use windlass_aws::{AwsHost, RunTable};
 use windlass_contract::event::PublicEvent;
 use windlass_domain::caller::Caller;
-use windlass_domain::content::{Content, Wanted};
+use windlass_domain::content::{Content, Place, Wanted};
 use windlass_domain::ids::{ActionIndex, AgentId, RunId, TaskName};
 use windlass_domain::run::{ActionAt, Fact, FactKind, Origin, Owner, Run, RunStatus, apply};
 use windlass_domain::time::{Millis, Timestamp};
@@ -210,9 +210,19 @@ async fn payload_is_put_once_and_loss_reported() {
     assert_eq!(other.load(&run.id).await.expect("it is read"), Some(run.clone()));
     let after = changed(&run, now, FactKind::RunStarted { deadline: None });
     other.commit(&run, &after, &[]).await.expect("it is written");
-    assert_eq!(other.load(&run.id).await.expect("it is read"), Some(after.clone()));
-    let counted = host.meter().snapshot().since(&before);
-    assert_eq!((counted.total("S3", "PutObject").0, counted.total("S3", "GetObject").0), (1, 1), "{counted:?}");
+    let mut found = other.load(&run.id).await.expect("it is read").expect("it is there");
+    assert_eq!(found, after);
+    let counted = || {
+        let counted = host.meter().snapshot().since(&before);
+        (counted.total("S3", "PutObject").0, counted.total("S3", "GetObject").0)
+    };
+    assert_eq!(counted(), (1, 0), "a load reads the record alone");
+    let place = Wanted::from([Place::Input]);
+    for _ in 0..2 {
+        found = found.bare();
+        other.fill(&mut found, &place).await.expect("it is read");
+        assert_eq!((found.value(Place::Input), counted()), (Some(&input), (1, 1)));
+    }
 
     let bucket = &host.settings().bucket;
     let listed = host.clients().s3.list_objects_v2().bucket(bucket).prefix("payload/").send().await.expect("a list");
@@ -222,9 +232,10 @@ async fn payload_is_put_once_and_loss_reported() {
             host.clients().s3.delete_object().bucket(bucket).key(key).send().await.expect("it is deleted");
         }
     }
-    let lost = process(&host, &others(), host.clock()).load(&run.id).await.expect_err("its input is lost");
+    found = found.bare();
+    let lost = process(&host, &others(), host.clock()).fill(&mut found, &place).await.expect_err("its input is lost");
     assert_eq!((lost.class, lost.code), (ErrorClass::Bug, "WL0346"));
-    assert_eq!(other.load(&run.id).await.expect("who has read it remembers it"), Some(after));
+    other.fill(&mut found, &place).await.expect("who has read it remembers it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -352,15 +363,17 @@ async fn events_are_read_back_from_the_record() {
     let mut run = run_of("told", 2, json!(null), now);
     runs.create(&run, &[], &[]).await.expect("it is created");
     let queued = |action| FactKind::ActionQueued { of: ActionAt { action: ActionIndex(action), attempt: 1 }, issue: 0 };
-    for kind in [FactKind::RunStarted { deadline: None }, queued(0), succeeded(0, json!(1))] {
+    let long = json!("x".repeat(3000));
+    for kind in [FactKind::RunStarted { deadline: None }, queued(0), succeeded(0, long.clone())] {
         let after = changed(&run, now, kind);
         runs.commit(&run, &after, &[]).await.expect("it is written");
         run = after;
     }
-    let told = runs.events(run.id, None, 100).await.expect("they are told");
+    let told = process(&host, &others, host.clock()).events(run.id, None, 100).await.expect("they are told");
     let kinds: Vec<&str> = told.iter().map(|logged| logged.event.kind.as_str()).collect();
     assert!(kinds.starts_with(&["run.started"]) && kinds.ends_with(&["action.succeeded"]), "{kinds:?}");
     assert!(told.is_sorted_by(|one, next| one.cursor < next.cursor));
+    assert_eq!(told.last().map(|last| &last.event.data["output"]), Some(&long), "also by a process that must load it");
     let first = runs.events(run.id, None, 1).await.expect("they are told");
     assert_eq!(first.len(), 1);
     let rest = runs.events(run.id, first.last().map(|last| last.cursor.clone()), 100).await.expect("they are told");
