@@ -52,6 +52,9 @@ pub(crate) struct Globals {
     /// The host's data folder [default: windlass in $XDG_DATA_HOME or ~/.local/share]
     #[arg(long, global = true, env = "WINDLASS_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
+    /// A certificate authority (PEM) to trust beside those of this system, for a host with TLS
+    #[arg(long, global = true, env = "WINDLASS_CA_CERT", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_cert: Option<PathBuf>,
     /// Print JSON, errors too
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -122,9 +125,22 @@ pub(crate) struct ServeArgs {
     /// The address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Listen on an address that other machines can reach: the API runs programs, and its token travels in the clear
+    /// Listen on an address that other machines can reach: the API runs programs, and without --tls-cert its token travels
+    /// in the clear
     #[arg(long)]
     pub(crate) allow_remote: bool,
+    /// A name that callers may call this host by, such as windlass.example.com; with a port, that port alone
+    #[arg(long = "host-name", value_name = "NAME", value_parser = host_name)]
+    pub(crate) host_names: Vec<String>,
+    /// Speak TLS with this certificate (PEM, with its chain); a renewed file is read without a restart
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// If another host works on the data folder, wait for its end and take over
+    #[arg(long)]
+    pub(crate) standby: bool,
     /// A pool, and how many actions its agent in this process performs at once [default: default=4 per core]
     #[arg(long = "pool", value_name = "NAME=SLOTS", value_parser = pool_slots)]
     pub(crate) pools: Vec<(PoolName, u32)>,
@@ -375,6 +391,11 @@ fn pool_slots(text: &str) -> Result<(PoolName, u32), String> {
         Ok(slots @ 1..=10_000) => Ok((name, slots)),
         _ => Err(format!("`{slots}` is not a number of slots from 1 to 10000")),
     }
+}
+
+fn host_name(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
+    if is_name { Ok(text.to_owned()) } else { Err("write a name as it stands in URLs, without `https://`".to_owned()) }
 }
 
 fn span(text: &str) -> Result<Millis, String> {

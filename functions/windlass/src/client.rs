@@ -1,9 +1,10 @@
 //! The host's API, as the commands use it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -60,6 +61,9 @@ impl Client {
         if is_loopback(&connection.url) {
             // A proxy of the environment has no way to this machine.
             builder = builder.no_proxy();
+        }
+        if let Some(path) = &connection.ca_cert {
+            builder = builder.tls_certs_merge(authorities(path)?);
         }
         let http = builder.build();
         let http =
@@ -320,8 +324,13 @@ impl Client {
             cause = deeper;
         }
         let what = if error.is_timeout() { "it did not answer in time".to_owned() } else { cause.to_string() };
+        let help = if self.url().scheme() == "https" {
+            "is the address right, and is its certificate of an authority that this system knows, or of --ca-cert FILE?"
+        } else {
+            "start one with `windlass serve`, or name its address by --url or its data folder by --data"
+        };
         Failure::new("WL0601", Exit::Unreachable, format!("failed to reach the host at {}: {what}", self.url()))
-            .help("start one with `windlass serve`, or name its address by --url or its data folder by --data")
+            .help(help)
     }
 
     /// WL0602: the token is not the host's.
@@ -337,4 +346,15 @@ impl Client {
         };
         Failure::new("WL0602", Exit::Unreachable, format!("the host at {} {what}", self.url())).help(help)
     }
+}
+
+/// The certificates of a file.
+fn authorities(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    let text = std::fs::read(path).map_err(|error| Failure::file("read", path, error))?;
+    let read =
+        Certificate::from_pem_bundle(&text).map_err(|error| Failure::file("read certificates of", path, error))?;
+    if read.is_empty() {
+        return Err(Failure::file("read certificates of", path, "it holds none in PEM"));
+    }
+    Ok(read)
 }

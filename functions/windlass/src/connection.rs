@@ -19,6 +19,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 pub(crate) struct Connection {
     pub(crate) url: Url,
     pub(crate) credentials: Credentials,
+    /// A file of authorities whose certificates count beside those of this system's.
+    pub(crate) ca_cert: Option<PathBuf>,
 }
 
 /// How the client proves its identity to a host.
@@ -79,7 +81,7 @@ impl Connection {
                 .map_or(Credentials::None, Credentials::Token),
             (None, None) => Credentials::None,
         };
-        Ok(Self { url, credentials })
+        Ok(Self { url, credentials, ca_cert: globals.ca_cert.clone() })
     }
 }
 

@@ -36,6 +36,14 @@ pub enum HostError {
         /// Why the system refused it.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("use {} for TLS: {why}", .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// The agents cannot perform anything.
     #[error("start an agent: {0}")]
     Agent(#[from] FacadeError),
@@ -55,6 +63,7 @@ impl HostError {
             Self::Folder { .. } => "WL0611",
             Self::Remote(_) => "WL0607",
             Self::Listen { .. } => "WL0608",
+            Self::Tls { .. } => "WL0620",
             Self::Agent(error) => error.code(),
             Self::PartEnded => "WL0604",
             Self::Store(error) => error.code,

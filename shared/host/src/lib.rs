@@ -23,9 +23,11 @@ mod agent;
 mod error;
 mod folder;
 mod host;
+mod listen;
 mod parts;
 mod performing;
 mod serve;
+mod tls;
 
 pub use agent::SeparateAgent;
 pub use error::HostError;

@@ -40,7 +40,12 @@ pub(super) async fn run(globals: &Globals) -> Ended {
 
 /// Applies the examples, runs one and shows it.
 async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Failure> {
-    let here = Globals { url: Some(host.url()), token: None, data: Some(data.to_owned()), json: globals.json };
+    let here = Globals {
+        url: Some(host.url().to_owned()),
+        data: Some(data.to_owned()),
+        json: globals.json,
+        ..Globals::default()
+    };
     let client = Client::new(Connection::find(&here)?)?;
     heading("The examples, applied");
     for path in examples::write_to(&data.join("examples"))? {

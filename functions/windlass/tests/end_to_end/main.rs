@@ -3,4 +3,6 @@
 mod commands;
 mod examples;
 mod host;
+mod remote;
+mod standby;
 mod support;
