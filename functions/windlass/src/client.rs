@@ -10,20 +10,22 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use windlass_api::{AgentList, TaskList, VersionView};
 pub(crate) use windlass_api::{AgentView, EventList, PruneAnswer, PutAnswer, RunList, TaskView};
-use windlass_contract::view::RunView;
+use windlass_contract::view::{RunSummary, RunView};
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
 use crate::connection::{Connection, Credentials};
 use crate::failure::{Exit, Failure};
 use crate::loopback::is_loopback;
-use crate::run_ref::{RunRef, no_such_run};
+use crate::run_ref::{RunRef, ambiguous, no_such_run};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// How many pages of runs the client looks through for the beginning of an id.
 const PREFIX_PAGES: usize = 20;
 const PAGE: usize = 500;
+/// How many runs of one beginning the client looks for.
+const MAX_CANDIDATES: usize = 10;
 
 /// A client of one host.
 #[derive(Debug, Clone)]
@@ -164,9 +166,10 @@ impl Client {
     /// The id of the run that goes by that name. WL0606 if there is none, or more than one.
     pub(crate) async fn resolve(&self, named: &RunRef) -> Result<RunId, Failure> {
         match named {
-            RunRef::Latest => {
-                let page = self.runs(None, None, 1, None).await?;
-                page.runs.first().map(|run| run.id).ok_or_else(|| no_such_run("there is no run yet"))
+            RunRef::Latest(task) => {
+                let page = self.runs(task.as_ref(), None, 1, None).await?;
+                let of = task.as_ref().map(|task| format!(" of {task}")).unwrap_or_default();
+                page.runs.first().map(|run| run.id).ok_or_else(|| no_such_run(format!("there is no run{of} yet")))
             }
             RunRef::Prefix(prefix) => match prefix.parse() {
                 Ok(id) => Ok(id),
@@ -176,20 +179,20 @@ impl Client {
     }
 
     async fn resolve_prefix(&self, prefix: &str) -> Result<RunId, Failure> {
-        let mut found: Vec<RunId> = Vec::new();
+        let mut found: Vec<RunSummary> = Vec::new();
         let mut cursor = None;
         for _ in 0..PREFIX_PAGES {
             let page = self.runs(None, None, PAGE, cursor.as_deref()).await?;
-            found.extend(page.runs.iter().map(|run| run.id).filter(|id| id.to_string().starts_with(prefix)));
+            found.extend(page.runs.into_iter().filter(|run| run.id.to_string().starts_with(prefix)));
             cursor = page.next;
-            if cursor.is_none() || found.len() > 1 {
+            if cursor.is_none() || found.len() > MAX_CANDIDATES {
                 break;
             }
         }
         match found.as_slice() {
-            [id] => Ok(*id),
+            [run] => Ok(run.id),
             [] => Err(no_such_run(format!("no run's id begins with `{prefix}`"))),
-            _ => Err(no_such_run(format!("more than one run's id begins with `{prefix}`"))),
+            several => Err(ambiguous(prefix, several)),
         }
     }
 

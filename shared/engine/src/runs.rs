@@ -112,6 +112,19 @@ impl Subject for Run {
         }
     }
 
+    /// The log has a line for each run that failed: which action, and why.
+    fn tell(&self, definition: &Arc<Definition>, events: &[PublicEvent]) {
+        if events.iter().any(|event| matches!(event.kind.as_str(), "run.failed" | "run.timed_out")) {
+            let fault = self.actions.iter().zip(&definition.actions).find_map(|(state, action)| {
+                let is_fault = matches!(state.status, ActionStatus::Failed | ActionStatus::TimedOut);
+                state.error.as_ref().filter(|_| is_fault && !action.allow_failure).map(|error| (&action.name, error))
+            });
+            let action = fault.map(|(name, _)| name.as_str()).unwrap_or_default();
+            let kind = fault.map(|(_, error)| error).or(self.error.as_ref()).map(|error| error.kind.as_str());
+            tracing::warn!(run.id = %self.id, task = %self.task, action, kind, "a run has {}", self.status.as_str());
+        }
+    }
+
     /// A run that only the sweep has moved, though no time of its own was due, was stuck: that is a bug of ours, or a message
     /// that a queue has lost.
     fn observe(&self, inputs: &[Given<Input>], (events, commands): (usize, usize), now: Timestamp) {

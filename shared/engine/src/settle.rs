@@ -71,6 +71,9 @@ pub(crate) async fn settle<S: Subject>(
             match commit(engine, &before, &step).await {
                 Ok(committed) if committed || is_sure || before.is_beyond(inputs) => {
                     count(&step, committed);
+                    if committed {
+                        step.record.tell(&context, &step.events);
+                    }
                     before.observe(inputs, step.decided(), now);
                     let (_, answers, effects) = step.settled(&context, inputs, now);
                     return Ok((Settled::Decided { answers }, effects));

@@ -114,6 +114,9 @@ pub trait Subject: Aggregate {
     /// What becomes of inputs, the oldest of that age, whose record does not exist.
     fn missing(id: &Self::Id, inputs: &[Given<Self::Input>], age: Millis) -> Missing;
 
+    /// Tells people who watch the host of committed events that they would want to hear of.
+    fn tell(&self, _context: &Self::Context, _events: &[PublicEvent]) {}
+
     /// Counts what a step meant for people who watch the host: it decided that many events and commands.
     fn observe(&self, _inputs: &[Given<Self::Input>], _decided: (usize, usize), _now: Timestamp) {}
 }

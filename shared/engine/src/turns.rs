@@ -144,6 +144,7 @@ async fn start(engine: &Engine, turn: &Turn, nominal: Timestamp) -> Result<(), P
     let run = run.asked_by(Caller::by(Way::Schedule)).kept(definition.keep);
     let begun = Begun::of(&engine.pools, definition, run, now).await;
     if begun.record(ports).await? == Created::New {
+        tracing::info!(run.id = %id, task = %definition.task, nominal = %nominal, "a run has started as scheduled");
         return begun.send(ports).await;
     }
     // By a process that may have died since, or by this very call: an answer may be lost on its way, and the request

@@ -1,8 +1,10 @@
 //! The real program, driven as a person or a script drives it.
 
+mod backup;
 mod commands;
 mod examples;
 mod host;
+mod operation;
 mod remote;
 mod standby;
 mod support;

@@ -28,6 +28,7 @@ pub(crate) fn windlass() -> Command {
 /// A host that runs until it is dropped.
 pub(crate) struct Host {
     folder: tempfile::TempDir,
+    data: PathBuf,
     served: Served,
 }
 
@@ -48,8 +49,9 @@ impl Host {
     /// The same at an address of the test's own.
     pub(crate) fn start_at(listen: &str, arguments: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let served = spawn(&folder.path().join("data"), listen, arguments);
-        Self { folder, served }
+        let data = folder.path().join("data");
+        let served = spawn(&data, listen, arguments);
+        Self { folder, data, served }
     }
 
     /// Ends it as a power cut would.
@@ -105,7 +107,13 @@ impl Host {
 
     /// Its data folder.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
+    }
+
+    /// Works on another data folder from here on.
+    pub(crate) fn work_on(&mut self, data: &Path) {
+        self.data = data.to_owned();
+        self.served = spawn(data, "127.0.0.1:0", &[]);
     }
 
     /// A folder for the test's own files.
@@ -138,6 +146,15 @@ impl Host {
         std::fs::write(&file, definition).expect("written");
         let answer = Answer::of(self.command(&["apply", &file.display().to_string()]));
         assert_eq!(answer.code, 0, "{}", answer.errors);
+    }
+
+    /// Waits until that is so.
+    pub(crate) fn until(&self, is_so: impl Fn() -> bool) {
+        let given_up = Instant::now() + PATIENCE;
+        while !is_so() {
+            assert!(Instant::now() < given_up, "it never was so: {}", self.served.until_logged(""));
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits until a run is in that status.

@@ -178,8 +178,11 @@ impl Agent {
         (probation, hold): (Probation, &Arc<Hold>),
     ) {
         let span = tracing::info_span!("attempt", trace.id = trace_id(key.run), run.id = %key.run, action = %message.name, attempt = key.delivery.attempt);
-        let ended = self.perform_to_end(message, key, beginning, (probation, hold)).instrument(span).await;
+        let ended = self.perform_to_end(message, key, beginning, (probation, hold)).instrument(span.clone()).await;
         let Some(ended) = ended else { return };
+        if let Some(Stopped::Told(_)) = hold.stopped() {
+            span.in_scope(|| tracing::info!(delivery = %key.delivery, "the attempt was told to stop, and has ended"));
+        }
         match (hold.stopped(), &ended.outcome) {
             (Some(Stopped::Lost), Outcome::Cancelled) => self.hand_back_unheld(key, ended.checkpoint, hold),
             (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(key, ended.checkpoint, hold),
