@@ -17,7 +17,7 @@ fn log_names_failed_runs_and_what_was_stopped() {
     assert_eq!(host.ask(&["run", "fails", "--wait"]).code, 1);
     let log = host.until_logged("a run has failed");
     let line = log.lines().find(|line| line.contains("a run has failed")).expect("a line");
-    for part in ["WARN", "task=fails", "action=\"breaks\"", "kind=\"exec.exit\"", "run.id="] {
+    for part in ["WARN", "task=fails", "action=\"breaks\"", "kind=\"exit.1\"", "run.id="] {
         assert!(line.contains(part), "{part}: {line}");
     }
     assert_eq!(log.matches("a run has failed").count(), 1, "{log}");
