@@ -16,6 +16,7 @@ fn main() {
     let mut table = String::from("const PAGES: &[(&str, &str)] = &[\n");
     for name in names {
         let page = pages.join(format!("{name}.md"));
+        let page = page.to_str().expect("the sources lie at a path of Unicode");
         writeln!(table, "    ({name:?}, include_str!({page:?})),").expect("a text takes everything");
     }
     table.push_str("];\n");

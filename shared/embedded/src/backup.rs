@@ -76,9 +76,9 @@ pub fn back_up(folder: &Path, file: &Path) -> Result<u64, BackupError> {
     check(draft.path()).map_err(|cause| BackupError::Copy { path: file.to_owned(), cause })?;
     draft.as_file().sync_all().map_err(failed)?;
     let bytes = draft.as_file().metadata().map_err(failed)?.len();
-    draft.persist_noclobber(file).map_err(|error| match error.error.kind() {
-        std::io::ErrorKind::AlreadyExists => failed(exists()),
-        _ => failed(error.error),
+    draft.persist_noclobber(file).map_err(|error| {
+        let is_there = error.error.kind() == std::io::ErrorKind::AlreadyExists;
+        failed(if is_there { exists() } else { error.error })
     })?;
     File::open(beside).and_then(|folder| folder.sync_all()).map_err(failed)?;
     Ok(bytes)

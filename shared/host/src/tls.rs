@@ -47,7 +47,7 @@ impl Certificate {
 
     /// Answers connections with it.
     pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, HostError> {
-        let unusable = |error: rustls::Error| self.files.unusable(&self.files.certificate, error);
+        let unusable = |error: rustls::Error| unusable(&self.files.certificate, error);
         let versions = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(unusable)?;
@@ -99,21 +99,16 @@ impl TlsFiles {
     fn read(&self) -> Result<CertifiedKey, HostError> {
         let chain: Vec<CertificateDer<'_>> = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect)
-            .map_err(|error| self.unusable(&self.certificate, error))?;
+            .map_err(|error| unusable(&self.certificate, error))?;
         if chain.is_empty() {
-            return Err(self.unusable(&self.certificate, "it holds no certificate"));
+            return Err(unusable(&self.certificate, "it holds no certificate"));
         }
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| self.unusable(&self.key, error))?;
-        CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
-            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                self.unusable(&self.key, "it is not the key of the certificate")
-            }
-            error => self.unusable(&self.key, error),
+        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| unusable(&self.key, error))?;
+        CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
+            let is_others = error == rustls::Error::from(InconsistentKeys::KeyMismatch);
+            let why = if is_others { "it is not the key of the certificate".to_owned() } else { error.to_string() };
+            unusable(&self.key, why)
         })
-    }
-
-    fn unusable(&self, path: &Path, why: impl std::fmt::Display) -> HostError {
-        HostError::Tls { path: path.to_owned(), why: why.to_string() }
     }
 
     fn stamp(&self) -> Stamp {
@@ -122,6 +117,10 @@ impl TlsFiles {
             Some((found.mtime(), found.mtime_nsec(), found.len(), found.ino()))
         })
     }
+}
+
+fn unusable(path: &Path, why: impl std::fmt::Display) -> HostError {
+    HostError::Tls { path: path.to_owned(), why: why.to_string() }
 }
 
 #[cfg(test)]

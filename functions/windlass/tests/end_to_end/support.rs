@@ -112,7 +112,7 @@ impl Host {
 
     /// Works on another data folder from here on.
     pub(crate) fn work_on(&mut self, data: &Path) {
-        self.data = data.to_owned();
+        data.clone_into(&mut self.data);
         self.served = spawn(data, "127.0.0.1:0", &[]);
     }
 
