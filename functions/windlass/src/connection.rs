@@ -60,7 +60,7 @@ impl Connection {
         if globals.url.is_none()
             && let Some(folder) = &globals.data
         {
-            refuse_closed(folder)?;
+            refuse_closed(folder, globals.token.is_some())?;
         }
         // A killed host leaves its files behind. By now, another program may listen on the address in them.
         let hosted = |folder: &&PathBuf| windlass_embedded::has_host(folder);
@@ -97,11 +97,11 @@ pub(crate) fn default_data_dir() -> Option<PathBuf> {
     Some(base.join("windlass"))
 }
 
-/// WL0611: the user named a folder of another user, who alone may enter it.
-fn refuse_closed(folder: &Path) -> Result<(), Failure> {
+/// WL0611: the user named a folder of another user, who alone may enter it, or read its token.
+fn refuse_closed(folder: &Path, has_token: bool) -> Result<(), Failure> {
     let is_closed =
         |path: PathBuf| fs::File::open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
-    if !is_closed(folder.to_owned()) && !is_closed(folder.join(TOKEN_FILE)) {
+    if !is_closed(folder.to_owned()) && (has_token || !is_closed(folder.join(TOKEN_FILE))) {
         return Ok(());
     }
     let help = "run this as the user of its host (sudo -u USER), or give the host's address and token: --url, --token";

@@ -55,10 +55,14 @@ pub fn back_up(folder: &Path, file: &Path) -> Result<u64, BackupError> {
     let failed = |error: std::io::Error| BackupError::Write { path: file.to_owned(), cause: error.to_string() };
     let copying = |error: rusqlite::Error| BackupError::Copy { path: file.to_owned(), cause: port_error(&error) };
     let source = folder.join(FILE_NAME);
-    if !source.is_file() {
-        let cause = "it has no windlass.db: no host has worked there".to_owned();
-        return Err(OpenError::Folder { path: folder.to_owned(), cause }.into());
-    }
+    std::fs::metadata(&source).map_err(|error| OpenError::Folder {
+        path: folder.to_owned(),
+        cause: if error.kind() == std::io::ErrorKind::NotFound {
+            format!("it has no {FILE_NAME}: no host has worked there")
+        } else {
+            error.to_string()
+        },
+    })?;
     let exists = || std::io::Error::other("there is a file already; name another one, or remove it first");
     if file.symlink_metadata().is_ok() {
         return Err(failed(exists()));

@@ -143,13 +143,18 @@ fn folder_that_may_not_be_read_is_told_as_such() {
     // Root may read everything, so another user asks then. That user needs a program that it may enter.
     let program = folder.path().join("windlass");
     std::fs::copy(crate::support::PROGRAM, &program).expect("copied");
-    let mut command = std::process::Command::new(&program);
-    command.args(["runs", "--data"]).arg(&data).env_clear();
-    if rustix::process::geteuid().is_root() {
-        command.uid(65_534).gid(65_534).current_dir("/");
-    }
-    let answer = Answer::of(command);
+    let ask = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        command.args(arguments).arg("--data").arg(&data).env_clear();
+        if rustix::process::geteuid().is_root() {
+            command.uid(65_534).gid(65_534).current_dir("/");
+        }
+        Answer::of(command)
+    };
+    let (runs, backup) = (ask(&["runs"]), ask(&["backup", "/tmp/no-backup.db"]));
     std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o700)).expect("set");
-    assert_eq!(answer.code, 2, "{}", answer.errors);
-    assert!(answer.errors.contains("this user may not read it"), "{}", answer.errors);
+    assert_eq!(runs.code, 2, "{}", runs.errors);
+    assert!(runs.errors.contains("this user may not read it"), "{}", runs.errors);
+    assert_eq!(backup.code, 3, "{}", backup.errors);
+    assert!(backup.errors.contains("Permission denied"), "{}", backup.errors);
 }
