@@ -1,19 +1,21 @@
 //! The commands and options of the command line. Their comments are the text of the help.
 #![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "the text of the help is no Markdown")]
 
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use windlass_domain::ids::{ActionName, AgentId, PoolName, TaskName};
-use windlass_domain::limits::MAX_SPAN_MS;
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
 use windlass_facade::{Credentials, GUARD_COMMAND};
 
 use crate::bench::Workload;
 use crate::run_ref::RunRef;
+use values::{credentials, host_name, keep, pool_slots, run_status, span};
 
 /// The program's version, and that of the time zones that it carries.
 static LONG_VERSION: LazyLock<String> =
@@ -409,40 +411,8 @@ pub(crate) struct ManArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
-fn pool_slots(text: &str) -> Result<(PoolName, u32), String> {
-    let (name, slots) = text.split_once('=').ok_or("write it as NAME=SLOTS, such as default=8")?;
-    let name = name.parse::<PoolName>().map_err(|error| error.to_string())?;
-    match slots.parse() {
-        Ok(slots @ 1..=10_000) => Ok((name, slots)),
-        _ => Err(format!("`{slots}` is not a number of slots from 1 to 10000")),
-    }
-}
-
-fn host_name(text: &str) -> Result<String, String> {
-    let is_name = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:[]".contains(c));
-    if is_name { Ok(text.to_owned()) } else { Err("write a name as it stands in URLs, without `https://`".to_owned()) }
-}
-
-fn span(text: &str) -> Result<Millis, String> {
-    Millis::parse(text).ok_or_else(|| "write a time with its unit, such as 500ms, 20s, 10m or 1h30m".to_owned())
-}
-
-fn keep(text: &str) -> Result<Millis, String> {
-    let keep = span(text)?;
-    if (1000..=MAX_SPAN_MS).contains(&keep.0) { Ok(keep) } else { Err("it must be from 1s to 366d".to_owned()) }
-}
-
-fn credentials(text: &str) -> Result<Credentials, String> {
-    Credentials::parse(text).ok_or_else(|| "write `none` or `inherit`".to_owned())
-}
-
 fn wait(text: &str) -> Result<Wait, String> {
     if text == TO_THE_END { Ok(Wait::ToTheEnd) } else { span(text).map(Wait::AtMost) }
-}
-
-fn run_status(text: &str) -> Result<RunStatus, String> {
-    let known = RunStatus::ALL.into_iter().find(|status| status.as_str() == text);
-    known.ok_or_else(|| format!("a status is one of {}", RunStatus::ALL.map(RunStatus::as_str).join(", ")))
 }
 
 #[cfg(test)]
@@ -469,14 +439,6 @@ mod tests {
         assert_eq!(wait_of(&["--wait"]), Some(Wait::ToTheEnd));
         assert_eq!(wait_of(&["--wait=1m"]), Some(Wait::AtMost(Millis::from_secs(60))));
         assert!(Args::try_parse_from(["windlass", "run", "t", "--wait=soon"]).is_err());
-    }
-
-    #[test]
-    fn pools_have_slots() {
-        assert_eq!(pool_slots("big=12"), Ok((PoolName::new("big").expect("a name"), 12)));
-        assert!(pool_slots("big").is_err());
-        assert!(pool_slots("big=0").is_err());
-        assert!(pool_slots("b!g=1").is_err());
     }
 }
 
