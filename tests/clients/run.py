@@ -36,8 +36,12 @@ def step(*command: object, **more: object) -> subprocess.CompletedProcess:
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120, **more)
 
 
-def install(folder: pathlib.Path, pinned: list[str], *commands: list[object]) -> bool:
-    """Whether the tools are there: installed before from the same pins, or now."""
+class Broken(Exception):
+    """The tools can not be installed, and the registry is not the reason."""
+
+
+def install(folder: pathlib.Path, pinned: list[str], asks: list[object], *commands: list[object]) -> bool:
+    """Whether the tools are there: installed before from the same pins, or now. `asks` only asks the registry."""
     wanted = "".join((HERE / name).read_text() for name in pinned)
     mark = folder / "installed"
     if mark.is_file() and mark.read_text() == wanted:
@@ -49,7 +53,9 @@ def install(folder: pathlib.Path, pinned: list[str], *commands: list[object]) ->
     for command in commands:
         done = step(*command, cwd=folder)
         if done.returncode != 0:
-            print(f"  skipped: {command[0]} could not install: {done.stderr.strip().splitlines()[-1:]}")
+            if step(*asks, cwd=folder).returncode == 0:
+                raise Broken(f"{command}: {done.stderr}")
+            print(f"  skipped: the registry is out of reach: {done.stderr.strip().splitlines()[-1:]}")
             return False
     mark.write_text(wanted)
     return True
@@ -69,7 +75,8 @@ def typescript(document: pathlib.Path, scratch: pathlib.Path, host: dict) -> boo
     if not shutil.which("npm"):
         print("  skipped: there is no npm")
         return True
-    if not install(tools, ["package.json", "package-lock.json"], ["npm", "ci", "--no-audit", "--no-fund"]):
+    asks, ci = ["npm", "view", "openapi-fetch", "version"], ["npm", "ci", "--no-audit", "--no-fund"]
+    if not install(tools, ["package.json", "package-lock.json"], asks, ci):
         return True
     (scratch / "node_modules").symlink_to(tools / "node_modules")
     shutil.copy(HERE / "package.json", scratch)
@@ -88,9 +95,10 @@ def typescript(document: pathlib.Path, scratch: pathlib.Path, host: dict) -> boo
 
 def python(document: pathlib.Path, scratch: pathlib.Path, host: dict) -> bool:
     tools = TOOLS / "python"
-    pip = [tools / "venv/bin/python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [tools / "venv/bin/python", "-m", "pip", "--disable-pip-version-check", "--quiet"]
     venv = [sys.executable, "-m", "venv", "venv"]
-    if not install(tools, ["requirements.txt"], venv, [*pip, "--requirement", "requirements.txt"]):
+    asks = [*pip, "index", "versions", "attrs"]
+    if not install(tools, ["requirements.txt"], asks, venv, [*pip, "install", "--requirement", "requirements.txt"]):
         return True
     client = scratch / "windlass_client"
     generator = tools / "venv/bin/openapi-python-client"
