@@ -137,6 +137,9 @@ impl From<HostError> for Failure {
             HostError::Open(OpenError::Storage { .. }) => {
                 (Exit::Unreachable, Some("docs/errors has a page for the code"))
             }
+            HostError::Emptied(_) => {
+                (Exit::Unreachable, Some("restore a backup of it, or remove `token` and `windlass.db` to begin anew"))
+            }
             HostError::Folder { .. } => (Exit::Unreachable, None),
             HostError::Remote(_) => (
                 Exit::Usage,

@@ -13,8 +13,9 @@ use windlass_domain::run::{ActionStatus, Command, Fact, Input, Run, Source};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
+use crate::aside;
 use crate::effects::{Effects, Wait, tell_after};
-use crate::ports::{PortError, Records, Sender};
+use crate::ports::{Clock, PortError, Records, Sender};
 use crate::subject::{Engine, Given, Missing, Subject};
 
 /// A start whose run does not exist comes again for that long: its submitter may be about to write the record.
@@ -24,6 +25,13 @@ const AWAITED_FOR: Millis = Millis::from_secs(3 * 60);
 impl Subject for Run {
     fn span(id: &RunId) -> tracing::Span {
         tracing::info_span!("run", trace.id = trace_id(*id), run.id = %id)
+    }
+
+    fn timed(self, clock: &dyn Clock) -> (Self, Timestamp) {
+        let (wall, steady) = (clock.now(), clock.steady());
+        let run = self.on_clock(wall, steady);
+        let now = run.time(wall, steady);
+        (run, now)
     }
 
     fn records(ports: &Ports) -> &dyn Records<Self> {
@@ -57,6 +65,10 @@ impl Subject for Run {
             | Input::Wake { .. }
             | Input::Sweep => false,
         }
+    }
+
+    fn step<T>(definition: &Arc<Definition>, step: impl FnOnce() -> T) -> T {
+        aside::decide(definition, step)
     }
 
     fn events(&self, definition: &Arc<Definition>, fact: &Fact) -> Vec<PublicEvent> {

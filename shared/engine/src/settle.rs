@@ -63,11 +63,11 @@ pub(crate) async fn settle<S: Subject>(
         if let Some(before) = read {
             let context = before.context(engine, inputs).await?;
             // In this order: a process that is held up in between decides with the time before.
-            let now = engine.ports.clock.now();
+            let (before, now) = before.timed(engine.ports.clock.as_ref());
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok((Settled::Late, Effects::default()));
             }
-            let step = Step::of(&before, &context, inputs, now, has_written);
+            let step = S::step(&context, || Step::of(&before, &context, inputs, now, has_written));
             match commit(engine, &before, &step).await {
                 Ok(committed) if committed || is_sure || before.is_beyond(inputs) => {
                     count(&step, committed);

@@ -17,6 +17,7 @@ mod http;
 mod identity;
 pub mod kinds;
 mod native;
+mod open_files;
 mod time;
 
 pub use error::FacadeError;
@@ -25,3 +26,4 @@ pub use facades::{FacadeSettings, Facades};
 pub use http::{HttpSettings, http_client};
 pub use identity::{GUARD_COMMAND, address, close_to_programs, guard_command, made_id};
 pub use native::Handlers;
+pub use open_files::{open_files_before, raise_open_files};

@@ -14,6 +14,9 @@ pub enum HostError {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The database is empty, and there is a token beside it.
+    #[error("use {}: it is empty, though a host has worked on this folder: all that it kept is gone", .0.display())]
+    Emptied(PathBuf),
     /// A file of the data folder cannot be read or written.
     #[error("{doing} {}: {source}", .path.display())]
     Folder {
@@ -60,6 +63,7 @@ impl HostError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Open(error) => error.code(),
+            Self::Emptied(_) => "WL0622",
             Self::Folder { .. } => "WL0611",
             Self::Remote(_) => "WL0607",
             Self::Listen { .. } => "WL0608",

@@ -154,8 +154,9 @@ impl HostBuilder {
     /// Opens the data folder and starts everything. When it returns, the API answers.
     pub async fn start(self) -> Result<Host, HostError> {
         self.listen.check()?;
+        let folder = DataFolder::of(self.data.clone());
+        folder.check_not_emptied()?;
         let store = if self.stands_by { stand_by(&self.data).await? } else { Store::open(&self.data, Role::Host)? };
-        let folder = DataFolder::of(self.data);
         // A host that was killed has left its address, and another program may have that address by now.
         folder.remove_url();
         let token = folder.token()?;
@@ -178,7 +179,7 @@ impl HostBuilder {
 
         let mut api = Parts::new();
         let config = ApiConfig::new(Auth::token(token.clone()), listening.hosts(), api.shutdown().clone());
-        let config = ApiConfig { failing: Some(store.failing()), ..config };
+        let config = ApiConfig { failing: Some(store.failing()), max_lasting: listening.lasting(), ..config };
         let state = ApiState::new(ports.clone(), definitions.clone(), config);
         let (address, url, has_tls) = (listening.address(), listening.url().to_owned(), listening.has_tls());
         listening.serve(&mut api, &windlass_api::app(state));

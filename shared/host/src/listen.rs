@@ -110,6 +110,11 @@ impl Listening {
         self.hosts.clone()
     }
 
+    /// How many event streams and waiting calls there may be: a quarter of the connections of one address.
+    pub(crate) fn lasting(&self) -> usize {
+        Limits::of_listeners(self.doors.len()).lasting()
+    }
+
     /// Serves the app at all of them.
     pub(crate) fn serve(self, parts: &mut Parts, app: &Router) {
         let limits = Limits::of_listeners(self.doors.len());

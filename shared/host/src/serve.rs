@@ -40,6 +40,12 @@ impl Limits {
         let connections = usize::try_from(files).unwrap_or(usize::MAX) / count.max(1);
         Self { connections: connections.clamp(1, MAX_CONNECTIONS), head_within: Duration::from_secs(10) }
     }
+
+    /// How many of the connections of an address may be such that last: followers of events, and calls that wait. The others are for calls
+    /// that are answered at once.
+    pub(crate) fn lasting(self) -> usize {
+        (self.connections / 4).max(1)
+    }
 }
 
 /// Connections at a time, wherever the process may open so many files.

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use windlass_host::{SeparateAgent, guard_command};
+use windlass_host::{SeparateAgent, guard_command, raise_open_files};
 
 use super::logging;
 use crate::args::{AgentArgs, Globals};
@@ -12,6 +12,9 @@ use crate::signals::EndSignals;
 
 pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     let _log = logging::set_up(args.log.log_format);
+    if let Err(error) = raise_open_files() {
+        tracing::warn!(%error, "the bound on open files can not be raised");
+    }
     let signals = EndSignals::listen()?;
     let data = data_dir(globals)?;
     if !data.exists() {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use windlass_host::{Host, HostBuilder, guard_command};
+use windlass_host::{Host, HostBuilder, guard_command, raise_open_files};
 
 use super::logging;
 use crate::args::{Globals, ServeArgs};
@@ -14,6 +14,9 @@ use crate::signals::EndSignals;
 
 pub(super) async fn run(globals: &Globals, args: ServeArgs) -> Ended {
     let _log = logging::set_up(args.log.log_format);
+    if let Err(error) = raise_open_files() {
+        tracing::warn!(%error, "the bound on open files can not be raised");
+    }
     let data = data_dir(globals)?;
     let mut signals = EndSignals::listen()?;
     let starting = host_of(Host::builder(&data), args).start();

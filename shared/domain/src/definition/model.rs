@@ -39,6 +39,8 @@ pub struct Definition {
     pub output: Option<Template>,
     /// The definition as its author wrote it, as JSON. Hosts store, show and hash this form.
     pub source: Value,
+    /// Whether a decision may take long: an expression calls something, and a call may loop over much.
+    pub may_take_long: bool,
     pub(crate) by_name: BTreeMap<ActionName, ActionIndex>,
     pub(crate) input_schema: Option<InputSchema>,
 }

@@ -90,7 +90,9 @@ fn read(source: Value, mut report: Report<'_>) -> Result<Definition, Faults> {
     schema::check(&source, &mut report);
     let definition = read_model(&source, &mut report);
     match (report.finish(), definition) {
-        (None, Some(definition)) => Ok(Definition { source, ..definition }),
+        (None, Some(definition)) => {
+            Ok(Definition { may_take_long: calls_something(&source, false), source, ..definition })
+        }
         (Some(faults), _) => Err(faults),
         (None, None) => {
             let message = "the definition can not be read".to_owned();
@@ -131,9 +133,21 @@ fn read_model(source: &Value, report: &mut Report<'_>) -> Option<Definition> {
         actions,
         output,
         source: Value::Null,
+        may_take_long: false,
         by_name,
         input_schema,
     })
+}
+
+/// Whether an expression of the definition has a bracket, without which nothing is called. Where a text is a condition, it is
+/// an expression without `${{`.
+fn calls_something(value: &Value, is_condition: bool) -> bool {
+    match value {
+        Value::String(text) => (is_condition || text.contains("${{")) && text.contains('('),
+        Value::Array(items) => items.iter().any(|item| calls_something(item, false)),
+        Value::Object(entries) => entries.iter().any(|(key, value)| calls_something(value, key == "when")),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// A number that the schema has found whole and in bounds.

@@ -23,7 +23,7 @@ use super::{Agent, Inner};
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, RightToBegin, idempotency_key};
-use crate::ports::{ErrorClass, QueueName, Receipt, Received};
+use crate::ports::{Clock, ErrorClass, QueueName, Receipt, Received};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -213,7 +213,7 @@ impl Agent {
                 inner.known.begins(key);
                 hold.begins(started_at);
                 let watched = self.watch((key, started_at), progress, (given.clone(), saved.clone()));
-                let attempt = attempt_of(message.clone(), beginning.fence, given.clone());
+                let attempt = attempt_of(message.clone(), beginning.fence, given.clone(), inner.ports.clock.as_ref());
                 tokio::select! {
                     biased;
                     outcome = inner.performer.perform(attempt, control) => outcome,
@@ -250,7 +250,7 @@ impl Agent {
         let (hold, margin) = (hold.clone(), self.inner.settings.visibility / 3);
         RightToBegin::new(move || {
             let is_fresh = elapsed.is_none_or(|until| clock.elapsed() <= until);
-            is_fresh && time.is_none_or(|until| clock.now() <= until) && hold.is_safe_for(margin)
+            is_fresh && time.is_none_or(|until| clock.stamp() <= until) && hold.is_safe_for(margin)
         })
     }
 
@@ -365,7 +365,8 @@ fn readable(outcome: Outcome) -> Outcome {
     }
 }
 
-fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>) -> Attempt {
+fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>, clock: &dyn Clock) -> Attempt {
+    let ahead = clock.now().as_millis().saturating_sub(clock.stamp().as_millis());
     Attempt {
         idempotency_key: idempotency_key(message.run, message.of.action),
         run: message.run,
@@ -376,7 +377,8 @@ fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>) ->
         fence,
         work: message.work,
         timeout: message.timeout_ms,
-        deadline: message.deadline,
+        // The wall clock of this machine, as it is set now, shows that time at the deadline.
+        deadline: message.deadline.map(|at| Timestamp::from_millis(at.as_millis().saturating_add(ahead))),
         checkpoint,
         // The message may have any text as its trace; programs and endpoints get only a valid `traceparent`.
         trace: message.trace.filter(|trace| is_traceparent(trace)),
