@@ -17,6 +17,7 @@ mod http;
 mod identity;
 pub mod kinds;
 mod native;
+mod starved;
 mod time;
 
 pub use error::FacadeError;

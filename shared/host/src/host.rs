@@ -291,6 +291,8 @@ impl Host {
     pub async fn shutdown(self) -> Result<(), HostError> {
         let Self { folder, api, agents, loops, store, .. } = self;
         folder.remove_url();
+        // At once: the same signal may have ended programs of theirs.
+        agents.shutdown().cancel();
         let in_order = async {
             api.stop().await;
             agents.stop().await;

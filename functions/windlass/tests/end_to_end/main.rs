@@ -7,4 +7,5 @@ mod host;
 mod operation;
 mod remote;
 mod standby;
+mod stopped;
 mod support;

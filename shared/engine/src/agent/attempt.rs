@@ -41,6 +41,8 @@ struct Ended {
     started_at: Timestamp,
     /// The last checkpoint that the performer saved; absent if the record has it already.
     checkpoint: Option<Value>,
+    /// The performer wants the attempt handed back after this pause.
+    returned: Option<Duration>,
 }
 
 impl Agent {
@@ -94,7 +96,8 @@ impl Agent {
             Ok(Admission::Claim) => return self.claimed(key, hold).await,
             Ok(Admission::Cancelled) => {
                 let started_at = self.inner.ports.clock.now();
-                self.complete(key, Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None }, hold);
+                let ended = Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None, returned: None };
+                self.complete(key, ended, hold);
             }
             Ok(Admission::Delete) => self.give_up_if_held(hold),
             Err(error) => {
@@ -180,6 +183,12 @@ impl Agent {
         let span = tracing::info_span!("attempt", trace.id = trace_id(key.run), run.id = %key.run, action = %message.name, attempt = key.delivery.attempt);
         let ended = self.perform_to_end(message, key, beginning, (probation, hold)).instrument(span.clone()).await;
         let Some(ended) = ended else { return };
+        if let Some(pause) = ended.returned.filter(|_| ended.outcome == Outcome::Cancelled) {
+            self.pause(pause, hold).await;
+            if hold.stopped().is_none() {
+                return self.hand_back(key, ended.checkpoint, hold);
+            }
+        }
         if let Some(Stopped::Told(_)) = hold.stopped() {
             span.in_scope(|| tracing::info!(delivery = %key.delivery, "the attempt was told to stop, and has ended"));
         }
@@ -188,6 +197,16 @@ impl Agent {
             (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(key, ended.checkpoint, hold),
             (Some(Stopped::Told(fate @ (Fate::Leave | Fate::Delete))), Outcome::Cancelled) => self.let_go(fate, hold),
             _ => self.complete(key, ended, hold),
+        }
+    }
+
+    /// Keeps the attempt and its slot for that long, unless it is to stop or the agent drains.
+    async fn pause(&self, pause: Duration, hold: &Hold) {
+        tokio::select! {
+            biased;
+            () = hold.stop.cancelled() => {}
+            () = self.inner.draining.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 
@@ -207,7 +226,8 @@ impl Agent {
             let given = beginning.checkpoint.clone();
             let (control, progress) = AttemptControl::new(hold.stop.clone());
             let control = control.taking_up(given.clone()).beginning_by(right_to_begin.clone());
-            let saved = control.saved();
+            let control = control.draining_by(inner.draining.clone());
+            let (saved, answered) = (control.saved(), control.clone());
             // Between the receive and this point the process may have been held up; the right to begin may be gone.
             let outcome = if control.may_begin() {
                 inner.known.begins(key);
@@ -225,7 +245,7 @@ impl Agent {
             };
             if !right_to_begin.was_missed() || hold.stopped().is_some() {
                 let checkpoint = saved.borrow().clone();
-                return Some(Ended { outcome, started_at, checkpoint });
+                return Some(Ended { outcome, started_at, checkpoint, returned: answered.handed_back() });
             }
             // Nothing has begun.
             if beginning.right == Right::Confirmed || !hold.is_safe_for(inner.settings.visibility / 3) {
@@ -294,7 +314,7 @@ impl Agent {
     }
 
     fn complete(&self, key: Key, ended: Ended, hold: &Arc<Hold>) {
-        let Ended { outcome, started_at, checkpoint } = ended;
+        let Ended { outcome, started_at, checkpoint, .. } = ended;
         let checkpoint = checkpoint.filter(|_| !matches!(outcome, Outcome::Succeeded { .. }));
         let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");

@@ -6,6 +6,7 @@
 mod environment;
 mod file;
 mod guard;
+mod interruption;
 mod process;
 mod progress;
 mod scratch;
@@ -27,8 +28,10 @@ pub use guard::run_guard;
 
 use crate::error::FacadeError;
 use crate::kinds;
+use crate::starved::{self, Starved};
 use crate::time::Time;
 use guard::Guard;
+use interruption::Interruption;
 use process::{Cause, Ended, Supervision};
 use progress::ProgressFile;
 use scratch::{Leftovers, Scratch, Written};
@@ -81,12 +84,13 @@ pub(crate) struct Exec {
     settings: ExecSettings,
     guard: Option<Guard>,
     leftovers: Leftovers,
+    starved: Starved,
 }
 
 impl Exec {
     pub(crate) fn new(settings: ExecSettings) -> Result<Self, FacadeError> {
         let guard = settings.guard.as_deref().map(Guard::start).transpose()?;
-        Ok(Self { settings, guard, leftovers: Leftovers::default() })
+        Ok(Self { settings, guard, leftovers: Leftovers::default(), starved: Starved::default() })
     }
 
     /// Runs the program of one attempt to its end.
@@ -116,7 +120,16 @@ impl Exec {
             scratch.remove().await;
             return Ok(Outcome::Cancelled);
         }
-        let mut child = command.spawn().map_err(|error| verdict::not_started(work, &error))?;
+        // A signal that comes between this and the start may reach the program.
+        let interruption = Interruption::new(control, self.guard.as_ref());
+        let mut child = match command.spawn() {
+            Err(error) if starved::is(&error) => {
+                scratch.remove().await;
+                return Ok(self.starved.hand_back(&error, control));
+            }
+            started => started.map_err(|error| verdict::not_started(work, &error))?,
+        };
+        self.starved.over();
         if let (Some(watched), Some(group)) = (&mut watched, child.id()) {
             watched.group(group);
         }
@@ -131,7 +144,7 @@ impl Exec {
             progress: ProgressFile::new(scratch.progress(), control),
         };
         let ended = supervision.run(&mut child).await.map_err(agent_io)?;
-        let outcome = conclude(work, time, &ended, &scratch).await;
+        let outcome = conclude(work, time, &ended, &scratch, &interruption).await;
         scratch.remove().await;
         Ok(outcome)
     }
@@ -165,9 +178,19 @@ impl Exec {
 }
 
 /// The outcome of a program that has ended, by its exit and by the files that it wrote.
-async fn conclude(work: &ExecWork, time: &Time, ended: &Ended, scratch: &Scratch) -> Outcome {
+async fn conclude(
+    work: &ExecWork,
+    time: &Time,
+    ended: &Ended,
+    scratch: &Scratch,
+    interruption: &Interruption<'_>,
+) -> Outcome {
     let result = match (ended.cause, ended.status.success()) {
-        (Cause::Exit, true) => verdict::output(&ended.stdout, scratch.read_output().await),
+        (Cause::Exit, true) => match scratch.read_output().await {
+            Written::Nothing if interruption.succeeded().await => return interruption.hand_back(),
+            written => verdict::output(&ended.stdout, written),
+        },
+        (Cause::Exit, false) if interruption.failed(ended.status).await => return interruption.hand_back(),
         (Cause::Exit, false) => Err(verdict::failure(work, ended, scratch.read_error().await)),
         // Many programs end with code 0 on SIGTERM. Only an output file shows that the program finished its work.
         (Cause::Stop, true) => match scratch.read_output().await {
