@@ -14,6 +14,7 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -101,7 +102,12 @@ impl Exec {
         time: &Time,
         control: &AttemptControl,
     ) -> Outcome {
-        self.try_perform(work, attempt, time, control).await.unwrap_or_else(|error| Outcome::Failed { error })
+        match self.try_perform(work, attempt, time, control).await {
+            Ok(outcome) => outcome,
+            Err(NotPerformed::Io(error)) if starved::is(&error) => self.starved.hand_back(&error, control),
+            Err(NotPerformed::Io(error)) => Outcome::Failed { error: agent_io(&error) },
+            Err(NotPerformed::Failed(error)) => Outcome::Failed { error },
+        }
     }
 
     async fn try_perform(
@@ -110,9 +116,9 @@ impl Exec {
         attempt: &Attempt,
         time: &Time,
         control: &AttemptControl,
-    ) -> Result<Outcome, ErrorInfo> {
+    ) -> Result<Outcome, NotPerformed> {
         let until = time.left.map(|left| time.now.plus(left));
-        let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await.map_err(agent_io)?;
+        let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await?;
         let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
         let mut command = self.command(work, attempt, until, &scratch)?;
         // Another thread made the folder, and that may have taken long: the right to begin may be gone.
@@ -123,11 +129,9 @@ impl Exec {
         // A signal that comes between this and the start may reach the program.
         let interruption = Interruption::new(control, self.guard.as_ref());
         let mut child = match command.spawn() {
-            Err(error) if starved::is(&error) => {
-                scratch.remove().await;
-                return Ok(self.starved.hand_back(&error, control));
-            }
-            started => started.map_err(|error| verdict::not_started(work, &error))?,
+            Ok(child) => child,
+            Err(error) if starved::is(&error) => return Err(error.into()),
+            Err(error) => return Err(verdict::not_started(work, &error).into()),
         };
         self.starved.over();
         if let (Some(watched), Some(group)) = (&mut watched, child.id()) {
@@ -143,7 +147,7 @@ impl Exec {
             folder: scratch.path(),
             progress: ProgressFile::new(scratch.progress(), control),
         };
-        let ended = supervision.run(&mut child).await.map_err(agent_io)?;
+        let ended = supervision.run(&mut child).await?;
         let outcome = conclude(work, time, &ended, &scratch, &interruption).await;
         scratch.remove().await;
         Ok(outcome)
@@ -208,7 +212,26 @@ async fn conclude(
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
-fn agent_io(error: std::io::Error) -> ErrorInfo {
+/// Why a program was not performed to its end.
+#[derive(Debug)]
+enum NotPerformed {
+    /// The agent's own files or processes.
+    Io(io::Error),
+    Failed(ErrorInfo),
+}
+
+impl From<io::Error> for NotPerformed {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<ErrorInfo> for NotPerformed {
+    fn from(error: ErrorInfo) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn agent_io(error: &io::Error) -> ErrorInfo {
     ErrorInfo::new(kinds::AGENT_IO, format!("the agent's own files or processes failed: {error}"))
 }

@@ -16,8 +16,9 @@ use windlass_engine::perform::{Attempt, AttemptControl};
 
 use crate::error::FacadeError;
 use crate::kinds;
+use crate::starved::Starved;
 use crate::time::Time;
-use network::network;
+use network::{network, starvation};
 use request::{Ours, Prepared};
 
 /// How HTTP calls are made.
@@ -46,6 +47,7 @@ pub fn http_client() -> ClientBuilder {
 pub(crate) struct Http {
     client: Client,
     timeout: Duration,
+    starved: Starved,
 }
 
 impl Http {
@@ -57,7 +59,7 @@ impl Http {
             .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(FacadeError::HttpClient)?;
-        Ok(Self { client, timeout: settings.timeout })
+        Ok(Self { client, timeout: settings.timeout, starved: Starved::default() })
     }
 
     /// Makes the call of one attempt.
@@ -77,10 +79,14 @@ impl Http {
         let limit = self.limit(attempt, time.left);
         tokio::select! {
             biased;
-            outcome = self.call(prepared) => outcome.map_or_else(
-                |error| Outcome::Failed { error },
-                |output| Outcome::Succeeded { output },
-            ),
+            outcome = self.call(prepared) => match outcome {
+                Ok(output) => {
+                    self.starved.over();
+                    Outcome::Succeeded { output }
+                }
+                Err(NoAnswer::Starved(error)) => self.starved.hand_back(&error, control),
+                Err(NoAnswer::Failed(error)) => Outcome::Failed { error },
+            },
             () = control.stop.cancelled() => Outcome::Cancelled,
             () = time.over_after(limit.duration()) => limit.passed(&place),
         }
@@ -93,12 +99,22 @@ impl Http {
         }
     }
 
-    async fn call(&self, prepared: Prepared) -> Result<serde_json::Value, ErrorInfo> {
+    async fn call(&self, prepared: Prepared) -> Result<serde_json::Value, NoAnswer> {
         let Prepared { request, place, secrets } = prepared;
         let has_body = request.method() != Method::HEAD;
-        let response = self.client.execute(request).await.map_err(|error| network(&place, error))?;
-        response::read(response, has_body, &place, &secrets).await
+        let response = self.client.execute(request).await.map_err(|error| match starvation(&error) {
+            Some(lack) => NoAnswer::Starved(lack),
+            None => NoAnswer::Failed(network(&place, error)),
+        })?;
+        response::read(response, has_body, &place, &secrets).await.map_err(NoAnswer::Failed)
     }
+}
+
+/// Why a call gave no output.
+enum NoAnswer {
+    /// The agent could not begin it.
+    Starved(std::io::Error),
+    Failed(ErrorInfo),
 }
 
 /// How long a call may take, and the reason of that bound.
