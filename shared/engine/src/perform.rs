@@ -108,6 +108,7 @@ pub struct AttemptControl {
     right: Option<RightToBegin>,
     /// How long the agent waits before it hands the attempt back; unset: it reports how the attempt ended.
     returned: Arc<OnceLock<Duration>>,
+    note: Arc<OnceLock<String>>,
 }
 
 impl AttemptControl {
@@ -115,8 +116,8 @@ impl AttemptControl {
     pub fn new(stop: CancellationToken) -> (Self, watch::Receiver<Option<Progress>>) {
         let (progress, seen) = watch::channel(None);
         let (checkpoint, _) = watch::channel(None);
-        let (draining, returned) = (CancellationToken::new(), Arc::default());
-        (Self { stop, draining, progress, checkpoint, right: None, returned }, seen)
+        let (draining, returned, note) = (CancellationToken::new(), Arc::default(), Arc::default());
+        (Self { stop, draining, progress, checkpoint, right: None, returned, note }, seen)
     }
 
     /// The same control, of an agent that drains once this is cancelled.
@@ -142,6 +143,16 @@ impl AttemptControl {
     pub fn hand_back(&self, pause: Duration) -> Outcome {
         self.returned.get_or_init(|| pause);
         Outcome::Cancelled
+    }
+
+    /// Adds a word to the success of the attempt, for people. The record keeps it as the attempt's last progress.
+    pub fn note(&self, text: String) {
+        self.note.get_or_init(|| text);
+    }
+
+    /// That word.
+    pub fn noted(&self) -> Option<&str> {
+        self.note.get().map(String::as_str)
     }
 
     /// The pause, if the performer has the attempt handed back.

@@ -43,6 +43,8 @@ struct Ended {
     checkpoint: Option<Value>,
     /// The performer wants the attempt handed back after this pause.
     returned: Option<Duration>,
+    /// The performer's word on its success.
+    note: Option<String>,
 }
 
 impl Agent {
@@ -96,7 +98,8 @@ impl Agent {
             Ok(Admission::Claim) => return self.claimed(key, hold).await,
             Ok(Admission::Cancelled) => {
                 let started_at = self.inner.ports.clock.now();
-                let ended = Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None, returned: None };
+                let ended =
+                    Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None, returned: None, note: None };
                 self.complete(key, ended, hold);
             }
             Ok(Admission::Delete) => self.give_up_if_held(hold),
@@ -245,7 +248,8 @@ impl Agent {
             };
             if !right_to_begin.was_missed() || hold.stopped().is_some() {
                 let checkpoint = saved.borrow().clone();
-                return Some(Ended { outcome, started_at, checkpoint, returned: answered.handed_back() });
+                let (returned, note) = (answered.handed_back(), answered.noted().map(str::to_owned));
+                return Some(Ended { outcome, started_at, checkpoint, returned, note });
             }
             // Nothing has begun.
             if beginning.right == Right::Confirmed || !hold.is_safe_for(inner.settings.visibility / 3) {
@@ -314,12 +318,18 @@ impl Agent {
     }
 
     fn complete(&self, key: Key, ended: Ended, hold: &Arc<Hold>) {
-        let Ended { outcome, started_at, checkpoint, .. } = ended;
+        let Ended { outcome, started_at, checkpoint, note, .. } = ended;
         let checkpoint = checkpoint.filter(|_| !matches!(outcome, Outcome::Succeeded { .. }));
         let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");
         if matches!(outcome, Outcome::Failed { .. } | Outcome::TimedOut { .. }) {
             tracing::trace!(metric = "Failures");
+        }
+        if let (Outcome::Succeeded { .. }, Some(note)) = (&outcome, note) {
+            // It is the last one, whatever the attempt has reported.
+            let (number, progress) = (u32::MAX, Progress { percent: None, message: Some(note) });
+            let input = Input::Progressed { of: self.report_of(key), number, progress, checkpoint: None };
+            self.inner.reporter.report(key.run, input, None);
         }
         let input = Input::Completed { of: self.report_of(key), started_at, outcome, checkpoint };
         self.inner.reporter.report(key.run, input, Some(hold.clone()));

@@ -215,6 +215,7 @@ mod tests {
             stdin: None,
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             workdir: None,
+            output: None,
         };
         match (check(&work), expected) {
             (Ok(()), None) => {}

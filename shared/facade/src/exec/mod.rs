@@ -148,7 +148,7 @@ impl Exec {
             progress: ProgressFile::new(scratch.progress(), control),
         };
         let ended = supervision.run(&mut child).await?;
-        let outcome = conclude(work, time, &ended, &scratch, &interruption).await;
+        let outcome = conclude((work, time, control), &ended, &scratch, &interruption).await;
         scratch.remove().await;
         Ok(outcome)
     }
@@ -183,8 +183,7 @@ impl Exec {
 
 /// The outcome of a program that has ended, by its exit and by the files that it wrote.
 async fn conclude(
-    work: &ExecWork,
-    time: &Time,
+    (work, time, control): (&ExecWork, &Time, &AttemptControl),
     ended: &Ended,
     scratch: &Scratch,
     interruption: &Interruption<'_>,
@@ -192,7 +191,7 @@ async fn conclude(
     let result = match (ended.cause, ended.status.success()) {
         (Cause::Exit, true) => match scratch.read_output().await {
             Written::Nothing if interruption.succeeded().await => return interruption.hand_back(),
-            written => verdict::output(&ended.stdout, written),
+            written => verdict::output(work, &ended.stdout, written),
         },
         (Cause::Exit, false) if interruption.failed(ended.status).await => return interruption.hand_back(),
         (Cause::Exit, false) => Err(verdict::failure(work, ended, scratch.read_error().await)),
@@ -200,14 +199,20 @@ async fn conclude(
         (Cause::Stop, true) => match scratch.read_output().await {
             Written::Nothing => return Outcome::Cancelled,
             written @ (Written::Bytes(_) | Written::TooMuch | Written::Unreadable(_)) => {
-                verdict::output(&ended.stdout, written)
+                verdict::output(work, &ended.stdout, written)
             }
         },
         (Cause::Stop, false) => return Outcome::Cancelled,
         (Cause::Timeout, _) => return verdict::timed_out(time.left.unwrap_or_default(), ended),
     };
     match result {
-        Ok(output) => Outcome::Succeeded { output },
+        Ok(verdict::Output { value: output, note }) => {
+            if let Some(note) = note {
+                tracing::warn!(note, "a program's output is not kept");
+                control.note(note);
+            }
+            Outcome::Succeeded { output }
+        }
         Err(error) => Outcome::Failed { error },
     }
 }
