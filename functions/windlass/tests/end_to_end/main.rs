@@ -4,6 +4,7 @@ mod backup;
 mod commands;
 mod examples;
 mod host;
+mod inherited;
 mod operation;
 mod remote;
 mod standby;

@@ -61,6 +61,14 @@ pub(super) fn inheritable(
     passed
 }
 
+/// Whether the list has the variable, or a name that ends in `*` and begins as the variable does. The one by which the agent
+/// keeps SDKs from its role needs no leave.
+pub(super) fn is_allowed(variable: &OsString, names: &[String]) -> bool {
+    let fits =
+        |name: &String| name.strip_suffix('*').map_or(variable == name.as_str(), |start| begins(variable, start));
+    variable == METADATA_DISABLED || names.iter().any(fits)
+}
+
 fn tells_who(name: &OsString) -> bool {
     let is_place = PLACES.iter().any(|place| name == place) || begins(name, PLACE_OF_SERVICE);
     !is_place && IDENTITY.iter().any(|prefix| begins(name, prefix))
@@ -198,6 +206,18 @@ mod tests {
             "ECSTASY",
         ];
         check_passed(Credentials::None, &places, &with_metadata);
+    }
+
+    #[test]
+    fn list_says_what_is_inherited() {
+        let names = ["PATH", "LC_*", "AWS_*"].map(str::to_owned);
+        for allowed in ["PATH", "LC_ALL", "LC_", "AWS_REGION", METADATA_DISABLED] {
+            assert!(is_allowed(&allowed.into(), &names), "{allowed}");
+        }
+        for refused in ["PATHS", "LC", "HOME", "path", ""] {
+            assert!(!is_allowed(&refused.into(), &names), "{refused}");
+        }
+        assert!(!is_allowed(&"PATH".into(), &[]));
     }
 
     #[test]

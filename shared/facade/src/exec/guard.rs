@@ -319,7 +319,7 @@ async fn listen(words: impl AsyncBufRead + Unpin, mut answers: impl io::Write, s
     }
 }
 
-fn pid(number: u32) -> Option<Pid> {
+pub(super) fn pid(number: u32) -> Option<Pid> {
     i32::try_from(number).ok().and_then(Pid::from_raw)
 }
 

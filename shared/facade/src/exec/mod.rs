@@ -18,7 +18,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::process::Command;
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, prlimit};
+use tokio::process::{Child, Command};
 use windlass_domain::run::{ErrorInfo, Outcome};
 use windlass_domain::time::Timestamp;
 use windlass_domain::work::ExecWork;
@@ -29,6 +31,8 @@ pub use guard::run_guard;
 
 use crate::error::FacadeError;
 use crate::kinds;
+#[cfg(target_os = "linux")]
+use crate::open_files::open_files_before;
 use crate::starved::{self, Starved};
 use crate::time::Time;
 use guard::Guard;
@@ -77,6 +81,16 @@ impl ExecSettings {
             scratch: None,
             guard: None,
         }
+    }
+
+    /// The same settings, with no more than these variables of the agent in the environment of its programs. A name may end
+    /// in `*`, which stands for any text. All may pass if there is no list.
+    #[must_use]
+    pub fn allowing(mut self, names: Option<&[String]>) -> Self {
+        if let Some(names) = names {
+            self.env.retain(|name, _| environment::is_allowed(name, names));
+        }
+        self
     }
 }
 
@@ -134,6 +148,7 @@ impl Exec {
             Err(error) => return Err(verdict::not_started(work, &error).into()),
         };
         self.starved.over();
+        lower_open_files(&child);
         if let (Some(watched), Some(group)) = (&mut watched, child.id()) {
             watched.group(group);
         }
@@ -214,6 +229,16 @@ async fn conclude(
             Outcome::Succeeded { output }
         }
         Err(error) => Outcome::Failed { error },
+    }
+}
+
+/// Gives a program the bound on open files that its agent had before it raised its own.
+fn lower_open_files(child: &Child) {
+    #[cfg(target_os = "linux")]
+    if let (Some(before), Some(id)) = (open_files_before(), child.id())
+        && let Err(error) = prlimit(guard::pid(id), Resource::Nofile, before)
+    {
+        tracing::debug!(%error, "a program has its agent's bound on open files");
     }
 }
 
