@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::budget;
 use super::error::{ExpressionError, code};
-use super::path::Paths;
+use super::path::{Paths, Steps};
 use super::scope::Scope;
 use super::{convert, patterns};
 
@@ -37,6 +37,11 @@ impl Program {
         let ast = budget::instrument(ast);
         let stack = (budget::depth(&ast) + 4) * STACK_OF_NODE;
         Self { ast, paths, stack }
+    }
+
+    /// The paths that it reads.
+    pub(super) fn paths(&self) -> &[Steps] {
+        &self.paths.paths
     }
 
     /// Its value. An expression that nests deep is evaluated on a stack of its own.

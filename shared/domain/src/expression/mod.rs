@@ -19,5 +19,6 @@ pub use budget::Budget;
 pub use compiled::Expression;
 pub use convert::as_text;
 pub use error::ExpressionError;
+pub(crate) use path::Read;
 pub use scope::Scope;
 pub use template::{Part, Template};

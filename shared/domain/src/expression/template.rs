@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::compiled::Expression;
 use super::convert::as_text;
 use super::error::{ExpressionError, code};
+use super::path::Read;
 use super::scan;
 use super::scope::Scope;
 use crate::limits::MAX_OUTPUT_BYTES;
@@ -109,6 +110,21 @@ impl Template {
                 .collect(),
             Self::Sequence(items) => items.iter().flat_map(Self::actions).collect(),
             Self::Mapping(entries) => entries.values().flat_map(Self::actions).collect(),
+        }
+    }
+
+    /// The paths that the expressions of this text read.
+    pub(crate) fn reads_of_text(&self) -> Vec<Read> {
+        match self {
+            Self::Expression(expression) => expression.reads(),
+            Self::Text(parts) => {
+                let reads = |part: &Part| match part {
+                    Part::Literal(_) => Vec::new(),
+                    Part::Expression(expression) => expression.reads(),
+                };
+                parts.iter().flat_map(reads).collect()
+            }
+            Self::Plain(_) | Self::Sequence(_) | Self::Mapping(_) => Vec::new(),
         }
     }
 
