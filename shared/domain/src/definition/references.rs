@@ -147,13 +147,13 @@ impl<'r, 'a> Expressions<'r, 'a> {
                 let entries = map.iter().map(|(key, item)| (key.clone(), self.template(item, &path.key(key))));
                 Template::mapping(entries.collect::<BTreeMap<_, _>>())
             }
-            Value::String(text) => match Template::parse_text(text) {
+            Value::String(text) => match Template::parse_whole_text(text) {
                 Ok(template) => {
                     self.refer(template.actions(), template.reads_of_text(), path);
                     template
                 }
-                Err(error) => {
-                    self.fault(&error, path);
+                Err(faults) => {
+                    faults.iter().for_each(|error| self.fault(error, path));
                     Template::Plain(Value::Null)
                 }
             },

@@ -8,6 +8,7 @@ mod compiled;
 mod convert;
 mod error;
 mod evaluate;
+mod functions;
 mod path;
 mod patterns;
 mod references;
