@@ -14,14 +14,14 @@ static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 /// If the system refuses: then the bound is as it was.
 pub fn raise_open_files() -> io::Result<()> {
     let before = getrlimit(Resource::Nofile);
-    BEFORE.get_or_init(|| before.clone());
+    BEFORE.get_or_init(|| before);
     let highest = Rlimit { current: before.maximum, maximum: before.maximum };
     setrlimit(Resource::Nofile, highest).map_err(io::Error::from)
 }
 
 /// The bound as it was before [`raise_open_files`], for programs that this process starts; none if it was not raised.
 pub fn open_files_before() -> Option<Rlimit> {
-    BEFORE.get().cloned()
+    BEFORE.get().copied()
 }
 
 #[cfg(test)]

@@ -64,6 +64,17 @@ fn programs_do_not_inherit_what_the_launcher_left() {
 }
 
 #[test]
+fn long_output_is_told_of() {
+    let host = Host::start(&[]);
+    host.apply("task: long\nactions:\n  a: { exec: [seq, 1, 40000] }\noutput: \"${{ actions.a.output }}\"\n");
+    let ran = host.ask(&["run", "long", "--wait"]);
+    assert_eq!(ran.code, 0, "{}", ran.errors);
+    let shown = host.ask(&["show", "latest"]).output;
+    assert!(shown.contains("the standard output has more than 131072 bytes, so the output is null"), "{shown}");
+    assert_eq!(host.json(&["show", "latest"])["output"], serde_json::Value::Null);
+}
+
+#[test]
 fn link_local_addresses_are_not_called() {
     let host = Host::start(&["--http-deny", "127.0.0.1"]);
     host.apply("task: call\ninput: {}\nactions:\n  a: { http: { url: \"http://${{ input.host }}/\" }, retry: 5 }\n");

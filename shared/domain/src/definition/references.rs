@@ -153,7 +153,9 @@ impl<'r, 'a> Expressions<'r, 'a> {
                     template
                 }
                 Err(faults) => {
-                    faults.iter().for_each(|error| self.fault(error, path));
+                    for error in &faults {
+                        self.fault(error, path);
+                    }
                     Template::Plain(Value::Null)
                 }
             },

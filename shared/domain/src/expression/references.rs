@@ -52,11 +52,12 @@ pub(super) fn find(ast: &IdedExpr, source: &str) -> Result<BTreeSet<String>, Exp
             others.push(name);
         }
     }
-    match others.as_slice() {
-        [] => {}
-        [one] => error.message.push_str(&format!("; {one} is not known either")),
-        more => error.message.push_str(&format!("; {} are not known either", more.join(", "))),
-    }
+    let others = match others.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one} is not known either"),
+        more => format!("; {} are not known either", more.join(", ")),
+    };
+    error.message.push_str(&others);
     Err(error)
 }
 
@@ -87,7 +88,7 @@ impl<'a> Search<'a> {
                 {
                     return self.index_of_actions(key);
                 }
-                self.function(&call.func_name)?;
+                self.function(&call.func_name);
                 patterns::check(call, self.source)?;
                 call.target.iter().map(|target| &**target).chain(&call.args).try_for_each(|part| self.visit(part))
             }
@@ -161,16 +162,15 @@ impl<'a> Search<'a> {
         }
     }
 
-    fn function(&mut self, name: &str) -> Result<(), ExpressionError> {
+    fn function(&mut self, name: &str) {
         let operator = !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         let known: Vec<&str> = FUNCTIONS.into_iter().chain(functions::names()).collect();
         if operator || known.contains(&name) {
-            return Ok(());
+            return;
         }
         let help = closest(name, &known)
             .map_or_else(|| format!("known are {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
         self.not_known(name, format!("there is no function `{name}`; {help}"));
-        Ok(())
     }
 
     fn not_known(&mut self, name: &str, message: String) {

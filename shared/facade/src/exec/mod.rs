@@ -204,10 +204,13 @@ async fn conclude(
     interruption: &Interruption<'_>,
 ) -> Outcome {
     let result = match (ended.cause, ended.status.success()) {
-        (Cause::Exit, true) => match scratch.read_output().await {
-            Written::Nothing if interruption.succeeded().await => return interruption.hand_back(),
-            written => verdict::output(work, &ended.stdout, written),
-        },
+        (Cause::Exit, true) => {
+            let written = scratch.read_output().await;
+            if written == Written::Nothing && interruption.succeeded().await {
+                return interruption.hand_back();
+            }
+            verdict::output(work, &ended.stdout, written)
+        }
         (Cause::Exit, false) if interruption.failed(ended.status).await => return interruption.hand_back(),
         (Cause::Exit, false) => Err(verdict::failure(work, ended, scratch.read_error().await)),
         // Many programs end with code 0 on SIGTERM. Only an output file shows that the program finished its work.

@@ -70,7 +70,7 @@ fn ways(address: IpAddr) -> Vec<IpAddr> {
         // The system connects to this machine.
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => ways.push(Ipv4Addr::LOCALHOST.into()),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => {
-            ways.extend([IpAddr::from(Ipv6Addr::LOCALHOST), Ipv4Addr::LOCALHOST.into()])
+            ways.extend([IpAddr::from(Ipv6Addr::LOCALHOST), Ipv4Addr::LOCALHOST.into()]);
         }
         IpAddr::V4(_) => {}
         IpAddr::V6(v6) => {
