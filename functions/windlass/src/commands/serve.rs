@@ -68,6 +68,7 @@ fn host_of(host: HostBuilder, args: ServeArgs) -> HostBuilder {
     if args.no_agent {
         host = host.without_agents();
     }
-    let host = host.listen(args.listen).drain(args.drain).keep(args.keep).guard(guard_command()).credentials(args.credentials);
+    let host =
+        host.listen(args.listen).drain(args.drain).keep(args.keep).guard(guard_command()).credentials(args.credentials);
     host.env_allow(args.env_allow).targets(args.http.targets())
 }
