@@ -45,9 +45,6 @@ fn main() -> ExitCode {
 /// Works until a signal ends it. `credentials` is the value of `--credentials`.
 fn run(credentials: Option<&str>) -> ExitCode {
     let figures = telemetry::set_up("agent");
-    if let Err(error) = windlass_facade::raise_open_files() {
-        tracing::warn!(%error, "the bound on open files can not be raised");
-    }
     let program = match AgentProgram::from_env(credentials) {
         Ok(program) => program,
         Err(error) => {

@@ -11,11 +11,11 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use windlass_domain::ids::{ActionName, AgentId, PoolName, TaskName};
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
-use windlass_facade::{Credentials, GUARD_COMMAND};
+use windlass_facade::{Credentials, GUARD_COMMAND, IpNet, Targets};
 
 use crate::bench::Workload;
 use crate::run_ref::RunRef;
-use values::{credentials, host_name, keep, pool_slots, run_status, span};
+use values::{credentials, host_name, keep, network, pool_slots, run_status, span};
 
 /// The program's version, and that of the time zones that it carries.
 static LONG_VERSION: LazyLock<String> =
@@ -169,6 +169,11 @@ pub(crate) struct ServeArgs {
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
     #[arg(long, value_name = "WHICH", default_value = "none", value_parser = credentials)]
     pub(crate) credentials: Credentials,
+    /// The only variables of this process that programs get, such as `PATH,HOME,LC_*` [default: all but credentials]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) env_allow: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -187,8 +192,30 @@ pub(crate) struct AgentArgs {
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
     #[arg(long, value_name = "WHICH", default_value = "none", value_parser = credentials)]
     pub(crate) credentials: Credentials,
+    /// The only variables of this process that programs get, such as `PATH,HOME,LC_*` [default: all but credentials]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) env_allow: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct HttpArgs {
+    /// A network that `http` actions may not call, such as `10.0.0.0/8` or `127.0.0.1`; repeatable. Link-local addresses, such
+    /// as those of cloud metadata, are refused in any case
+    #[arg(long = "http-deny", value_name = "CIDR", value_parser = network)]
+    deny: Vec<IpNet>,
+    /// A network that they may call though it is refused otherwise; repeatable
+    #[arg(long = "http-allow", value_name = "CIDR", value_parser = network)]
+    allow: Vec<IpNet>,
+}
+
+impl HttpArgs {
+    pub(crate) fn targets(self) -> Targets {
+        Targets::with(self.deny, self.allow)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, ClapArgs)]

@@ -12,7 +12,7 @@ static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 ///
 /// # Errors
 /// If the system refuses: then the bound is as it was.
-pub fn raise_open_files() -> io::Result<()> {
+pub(crate) fn raise_open_files() -> io::Result<()> {
     let before = getrlimit(Resource::Nofile);
     BEFORE.get_or_init(|| before);
     let highest = Rlimit { current: before.maximum, maximum: before.maximum };
@@ -20,7 +20,7 @@ pub fn raise_open_files() -> io::Result<()> {
 }
 
 /// The bound as it was before [`raise_open_files`], for programs that this process starts; none if it was not raised.
-pub fn open_files_before() -> Option<Rlimit> {
+pub(crate) fn open_files_before() -> Option<Rlimit> {
     BEFORE.get().copied()
 }
 

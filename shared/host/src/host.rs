@@ -19,7 +19,7 @@ use windlass_engine::perform::Performer;
 use windlass_engine::ports::PortError;
 use windlass_engine::registry::Registry;
 use windlass_engine::submit::Starter;
-use windlass_facade::{Credentials, Handlers};
+use windlass_facade::{Credentials, Handlers, Targets};
 
 use crate::error::{HostError, store_broken};
 use crate::folder::DataFolder;
@@ -141,6 +141,20 @@ impl HostBuilder {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.performing.credentials = credentials;
+        self
+    }
+
+    /// The only variables of this process that `exec` programs get. A name may end in `*`. All but credentials unless said.
+    #[must_use]
+    pub fn env_allow(mut self, names: Option<Vec<String>>) -> Self {
+        self.performing.env_allow = names;
+        self
+    }
+
+    /// The addresses that `http` actions may call. All but link-local ones unless said.
+    #[must_use]
+    pub fn targets(mut self, targets: Targets) -> Self {
+        self.performing.targets = targets;
         self
     }
 
@@ -292,6 +306,8 @@ impl Host {
     pub async fn shutdown(self) -> Result<(), HostError> {
         let Self { folder, api, agents, loops, store, .. } = self;
         folder.remove_url();
+        // At once: the same signal may have ended programs of theirs.
+        agents.shutdown().cancel();
         let in_order = async {
             api.stop().await;
             agents.stop().await;

@@ -43,4 +43,6 @@ pub use windlass_domain::time::Millis;
 pub use windlass_engine::perform::{AttemptControl, Performer};
 pub use windlass_engine::ports::PortError;
 pub use windlass_engine::submit::StartRequest;
-pub use windlass_facade::{Credentials, GUARD_COMMAND, Handlers, guard_command, raise_open_files, run_guard};
+pub use windlass_facade::{
+    Credentials, GUARD_COMMAND, Handlers, IpNet, Targets, guard_command, prepare_for_programs, run_guard,
+};

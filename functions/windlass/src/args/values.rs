@@ -4,7 +4,7 @@ use windlass_domain::ids::PoolName;
 use windlass_domain::limits::MAX_SPAN_MS;
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
-use windlass_facade::Credentials;
+use windlass_facade::{Credentials, IpNet, Targets};
 
 pub(super) fn pool_slots(text: &str) -> Result<(PoolName, u32), String> {
     let (name, slots) = text.split_once('=').ok_or("write it as NAME=SLOTS, such as default=8")?;
@@ -27,6 +27,10 @@ pub(super) fn span(text: &str) -> Result<Millis, String> {
 pub(super) fn keep(text: &str) -> Result<Millis, String> {
     let keep = span(text)?;
     if (1000..=MAX_SPAN_MS).contains(&keep.0) { Ok(keep) } else { Err("it must be from 1s to 366d".to_owned()) }
+}
+
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
+    Targets::network(text).ok_or_else(|| "write a network such as 10.0.0.0/8 or fd00::/8, or one address".to_owned())
 }
 
 pub(super) fn credentials(text: &str) -> Result<Credentials, String> {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use serde_json::json;
-use windlass_host::{Host, HostBuilder, guard_command, raise_open_files};
+use windlass_host::{Host, HostBuilder, guard_command, prepare_for_programs};
 
 use super::logging;
 use crate::args::{Globals, ServeArgs};
@@ -14,9 +14,7 @@ use crate::signals::EndSignals;
 
 pub(super) async fn run(globals: &Globals, args: ServeArgs) -> Ended {
     let _log = logging::set_up(args.log.log_format);
-    if let Err(error) = raise_open_files() {
-        tracing::warn!(%error, "the bound on open files can not be raised");
-    }
+    prepare_for_programs(args.credentials);
     let data = data_dir(globals)?;
     let mut signals = EndSignals::listen()?;
     let starting = host_of(Host::builder(&data), args).start();
@@ -70,5 +68,7 @@ fn host_of(host: HostBuilder, args: ServeArgs) -> HostBuilder {
     if args.no_agent {
         host = host.without_agents();
     }
-    host.listen(args.listen).drain(args.drain).keep(args.keep).guard(guard_command()).credentials(args.credentials)
+    let host =
+        host.listen(args.listen).drain(args.drain).keep(args.keep).guard(guard_command()).credentials(args.credentials);
+    host.env_allow(args.env_allow).targets(args.http.targets())
 }

@@ -67,6 +67,20 @@ impl Host {
         self.served = spawn(&self.data(), &address, arguments);
     }
 
+    /// Has it end that way, and starts it again on the same folder and port, with these arguments. Gives its exit code.
+    pub(crate) fn end_and_restart(&mut self, end: impl FnOnce(&mut Child), arguments: &[&str]) -> Option<i32> {
+        let address = self.address();
+        end(&mut self.served.process);
+        let ended = self.served.process.wait().expect("ended");
+        self.served = spawn(&self.data(), &address, arguments);
+        ended.code()
+    }
+
+    /// The processes that it has started, and those that they have started.
+    pub(crate) fn descendants(&self) -> Vec<Pid> {
+        descendants(Pid::from_child(&self.served.process))
+    }
+
     /// Asks the process to end, waits, and gives its exit code.
     pub(crate) fn terminate(&mut self) -> Option<i32> {
         self.served.terminate()
@@ -221,6 +235,34 @@ impl Drop for Served {
     fn drop(&mut self) {
         drop(self.process.kill());
         drop(self.process.wait());
+    }
+}
+
+/// Every living process under this one.
+pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
+    let field = |stat: &str, at: usize| stat.rsplit_once(") ")?.1.split(' ').nth(at).map(str::to_owned);
+    let stats = std::fs::read_dir("/proc").expect("processes").filter_map(|process| {
+        let process = process.ok()?;
+        let pid = Pid::from_raw(process.file_name().to_str()?.parse().ok()?)?;
+        let stat = std::fs::read_to_string(process.path().join("stat")).ok()?;
+        let lives = !matches!(field(&stat, 0)?.as_str(), "Z" | "X");
+        lives.then_some((pid, Pid::from_raw(field(&stat, 1)?.parse().ok()?)?))
+    });
+    let stats: Vec<(Pid, Pid)> = stats.collect();
+    let (mut found, mut at) = (vec![of], 0);
+    while let Some(parent) = found.get(at).copied() {
+        found.extend(stats.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.split_off(1)
+}
+
+/// Waits until it is so.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    let given_up = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < given_up, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

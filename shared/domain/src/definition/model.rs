@@ -11,6 +11,7 @@ use crate::ids::{ActionIndex, ActionName, PoolName, TaskName};
 use crate::keep::Keep;
 use crate::retry::RetryPolicy;
 use crate::time::Millis;
+use crate::work::StandardOutput;
 
 /// A checked task definition. Its actions stand in the order in which the author wrote them.
 #[derive(Debug, Clone)]
@@ -113,6 +114,8 @@ pub struct ExecFacade {
     pub env: BTreeMap<String, Template>,
     /// The folder the program runs in: its own, or the task's.
     pub workdir: Option<Template>,
+    /// What its standard output is, if its author says so.
+    pub output: Option<StandardOutput>,
 }
 
 /// A request and its parts.

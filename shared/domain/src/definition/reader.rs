@@ -118,6 +118,10 @@ fn read_model(source: &Value, report: &mut Report<'_>) -> Option<Definition> {
     let input = source.get("input");
     let input_schema = input.and_then(|schema| input::compile(schema, &input_key, report));
     references.check(&actions, report);
+    // A version that a host has taken goes on as it did: only a run shows whether it ever reads such a key.
+    if report.is_of_text() {
+        references.reads.check(source.get("input").filter(|_| input_schema.is_some()), report);
+    }
     let by_name = actions.iter().enumerate();
     let by_name = by_name.map(|(at, action)| (action.name.clone(), ActionIndex::from_usize(at))).collect();
     Some(Definition {

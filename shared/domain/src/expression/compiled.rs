@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::{ExpressionError, code};
 use super::evaluate::Program;
-use super::path::Steps;
+use super::path::{Read, Steps};
 use super::scope::Scope;
 use super::{references, scan};
 
@@ -78,6 +78,15 @@ impl Expression {
     /// The names of the actions that it refers to.
     pub fn actions(&self) -> BTreeSet<String> {
         self.compiled.actions.clone()
+    }
+
+    /// The paths that it reads, as far as they are known before it is evaluated.
+    pub(crate) fn reads(&self) -> Vec<Read> {
+        let paths = match &self.compiled.form {
+            Form::Path(path) => std::slice::from_ref(path),
+            Form::Program(program) => program.paths(),
+        };
+        paths.iter().map(Steps::keys).collect()
     }
 
     /// Its value.

@@ -89,6 +89,7 @@ fn render_exec(exec: &ExecFacade, scope: &Scope) -> Result<ExecWork, ErrorInfo> 
         stdin: exec.stdin.as_ref().map(|stdin| value(stdin, scope, "exec.stdin")).transpose()?,
         env: texts(&exec.env, scope, "exec.env")?,
         workdir: exec.workdir.as_ref().map(|workdir| text(workdir, scope, "exec.workdir")).transpose()?,
+        output: exec.output,
     })
 }
 

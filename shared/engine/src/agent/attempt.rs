@@ -41,6 +41,10 @@ struct Ended {
     started_at: Timestamp,
     /// The last checkpoint that the performer saved; absent if the record has it already.
     checkpoint: Option<Value>,
+    /// The performer wants the attempt handed back after this pause.
+    returned: Option<Duration>,
+    /// The performer's word on its success.
+    note: Option<String>,
 }
 
 impl Agent {
@@ -94,7 +98,9 @@ impl Agent {
             Ok(Admission::Claim) => return self.claimed(key, hold).await,
             Ok(Admission::Cancelled) => {
                 let started_at = self.inner.ports.clock.now();
-                self.complete(key, Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None }, hold);
+                let ended =
+                    Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None, returned: None, note: None };
+                self.complete(key, ended, hold);
             }
             Ok(Admission::Delete) => self.give_up_if_held(hold),
             Err(error) => {
@@ -180,6 +186,12 @@ impl Agent {
         let span = tracing::info_span!("attempt", trace.id = trace_id(key.run), run.id = %key.run, action = %message.name, attempt = key.delivery.attempt);
         let ended = self.perform_to_end(message, key, beginning, (probation, hold)).instrument(span.clone()).await;
         let Some(ended) = ended else { return };
+        if let Some(pause) = ended.returned.filter(|_| ended.outcome == Outcome::Cancelled) {
+            self.pause(pause, hold).await;
+            if hold.stopped().is_none() {
+                return self.hand_back(key, ended.checkpoint, hold);
+            }
+        }
         if let Some(Stopped::Told(_)) = hold.stopped() {
             span.in_scope(|| tracing::info!(delivery = %key.delivery, "the attempt was told to stop, and has ended"));
         }
@@ -188,6 +200,16 @@ impl Agent {
             (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(key, ended.checkpoint, hold),
             (Some(Stopped::Told(fate @ (Fate::Leave | Fate::Delete))), Outcome::Cancelled) => self.let_go(fate, hold),
             _ => self.complete(key, ended, hold),
+        }
+    }
+
+    /// Keeps the attempt and its slot for that long, unless it is to stop or the agent drains.
+    async fn pause(&self, pause: Duration, hold: &Hold) {
+        tokio::select! {
+            biased;
+            () = hold.stop.cancelled() => {}
+            () = self.inner.draining.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 
@@ -207,7 +229,8 @@ impl Agent {
             let given = beginning.checkpoint.clone();
             let (control, progress) = AttemptControl::new(hold.stop.clone());
             let control = control.taking_up(given.clone()).beginning_by(right_to_begin.clone());
-            let saved = control.saved();
+            let control = control.draining_by(inner.draining.clone());
+            let (saved, answered) = (control.saved(), control.clone());
             // Between the receive and this point the process may have been held up; the right to begin may be gone.
             let outcome = if control.may_begin() {
                 inner.known.begins(key);
@@ -225,7 +248,8 @@ impl Agent {
             };
             if !right_to_begin.was_missed() || hold.stopped().is_some() {
                 let checkpoint = saved.borrow().clone();
-                return Some(Ended { outcome, started_at, checkpoint });
+                let (returned, note) = (answered.handed_back(), answered.noted().map(str::to_owned));
+                return Some(Ended { outcome, started_at, checkpoint, returned, note });
             }
             // Nothing has begun.
             if beginning.right == Right::Confirmed || !hold.is_safe_for(inner.settings.visibility / 3) {
@@ -294,12 +318,18 @@ impl Agent {
     }
 
     fn complete(&self, key: Key, ended: Ended, hold: &Arc<Hold>) {
-        let Ended { outcome, started_at, checkpoint } = ended;
+        let Ended { outcome, started_at, checkpoint, note, .. } = ended;
         let checkpoint = checkpoint.filter(|_| !matches!(outcome, Outcome::Succeeded { .. }));
         let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");
         if matches!(outcome, Outcome::Failed { .. } | Outcome::TimedOut { .. }) {
             tracing::trace!(metric = "Failures");
+        }
+        if let (Outcome::Succeeded { .. }, Some(note)) = (&outcome, note) {
+            // It is the last one, whatever the attempt has reported.
+            let (number, progress) = (u32::MAX, Progress { percent: None, message: Some(note) });
+            let input = Input::Progressed { of: self.report_of(key), number, progress, checkpoint: None };
+            self.inner.reporter.report(key.run, input, None);
         }
         let input = Input::Completed { of: self.report_of(key), started_at, outcome, checkpoint };
         self.inner.reporter.report(key.run, input, Some(hold.clone()));
