@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Holds what may depend on what: the direction between our crates (domain <- contract <- engine <- {embedded, facade,
-api} <- host <- functions), the licenses, bans and sources of deny.toml
+api} <- host <- functions), the licenses, bans, sources and the request for advisories of deny.toml
 (`cargo deny check` reads the same file; this needs nothing installed), and what layers.py holds of the sources."""
 
 import json
@@ -95,13 +95,30 @@ def policy(packages: list) -> list[str]:
     return faults
 
 
+def advisories() -> list[str]:
+    """What can be checked of advisories without their database: how deny.toml asks for them, and that Cargo.lock pins what was
+    looked at. Whether a crate has an advisory, or was yanked, only `cargo deny check advisories` says."""
+    asked = tomllib.loads((ROOT / "deny.toml").read_text()).get("advisories", {})
+    faults = [] if asked.get("yanked") == "deny" else ["deny.toml: [advisories] must deny yanked crates"]
+    if asked.get("unmaintained") not in ("workspace", "all"):
+        faults.append("deny.toml: [advisories] must name unmaintained crates")
+    for exception in asked.get("ignore", []):
+        if not (isinstance(exception, dict) and exception.get("id") and exception.get("reason")):
+            faults.append(f"deny.toml: the exception {exception} needs an id and a reason")
+    for package in tomllib.loads((ROOT / "Cargo.lock").read_text())["package"]:
+        if "source" in package and "checksum" not in package:
+            faults.append(f"Cargo.lock: {package['name']} {package['version']} has no checksum")
+    return faults
+
+
 def main() -> int:
     ours = metadata("--no-deps")["packages"]
     used = built()
     everything = [package for package in metadata()["packages"] if (package["name"], package["version"]) in used]
-    faults = direction(ours) + policy(everything) + layers.faults()
+    faults = direction(ours) + policy(everything) + advisories() + layers.faults()
     for fault in faults:
         print(fault, file=sys.stderr)
+    print("advisories: asked for in deny.toml; their database is not here (`cargo deny check advisories` reads it)")
     print(f"dependencies: {len(ours)} crates of ours, {len(everything)} in all, {len(faults)} faults")
     return 1 if faults else 0
 

@@ -8,6 +8,9 @@
 //! | `WINDLASS_DRAIN` | how long attempts may go on once it is asked to end | `100s`: ECS kills 120 s after it asks |
 //! | `WINDLASS_HEALTH_ADDR` | where it tells how it does | `127.0.0.1:8081` |
 //! | `WINDLASS_CREDENTIALS` | `inherit`: its programs get its credentials of AWS; the option `--credentials` wins | `none` |
+//! | `WINDLASS_ENV_ALLOW` | the only variables of its own that its programs get, such as `PATH,LC_*` | all but credentials |
+//! | `WINDLASS_HTTP_DENY` | networks that `http` actions may not call, such as `10.0.0.0/8,127.0.0.1` | none but link-local ones |
+//! | `WINDLASS_HTTP_ALLOW` | networks that they may call though they are refused otherwise | none |
 //! | `ECS_AGENT_URI` | set by ECS: where its task is protected | no protection |
 
 use std::net::SocketAddr;
@@ -17,12 +20,13 @@ use windlass_aws::settings::SettingFault;
 use windlass_aws::{Program, Settings, SettingsError};
 use windlass_domain::ids::PoolName;
 use windlass_domain::time::Millis;
-use windlass_facade::Credentials;
+use windlass_facade::{Credentials, IpNet, Targets};
 
 const POOL: &str = "the name of a pool: letters, digits, `-` and `_`, a letter first";
 const SLOTS: &str = "a number of slots from 1 to 10000";
 const DRAIN: &str = "a span of time with its unit, such as `100s`";
 const CREDENTIALS: &str = "`none` or `inherit`";
+const NETWORKS: &str = "networks or addresses with commas between, such as `10.0.0.0/8,127.0.0.1`";
 const HEALTH: &str = "an address and a port, such as `127.0.0.1:8081`";
 
 const DEFAULT_SLOTS: u32 = 4;
@@ -43,6 +47,10 @@ pub(crate) struct AgentProgram {
     pub(crate) health: SocketAddr,
     /// Whether programs get the agent's credentials.
     pub(crate) credentials: Credentials,
+    /// The only variables of its own that programs get; absent: all but credentials.
+    pub(crate) env_allow: Option<Vec<String>>,
+    /// The addresses that `http` actions may call.
+    pub(crate) targets: Targets,
     /// The address of ECS's agent, if this is a task of ECS.
     pub(crate) ecs_agent: Option<String>,
 }
@@ -76,6 +84,10 @@ impl AgentProgram {
         let drain = one("WINDLASS_DRAIN", DRAIN, &|text| Millis::parse(text).is_some(), false);
         let health = one(HEALTH_ADDR, HEALTH, &|text| text.parse::<SocketAddr>().is_ok(), false);
         let credentials = one(CREDENTIALS_OF, CREDENTIALS, &|text| Credentials::parse(text).is_some(), false);
+        let deny = one("WINDLASS_HTTP_DENY", NETWORKS, &|text| networks_of(text).is_some(), false);
+        let allow = one("WINDLASS_HTTP_ALLOW", NETWORKS, &|text| networks_of(text).is_some(), false);
+        let networks = |text: Option<String>| text.and_then(|text| networks_of(&text)).unwrap_or_default();
+        let targets = Targets::with(networks(deny), networks(allow));
         let pool = pool.and_then(|text| PoolName::new(&text).ok());
         let (Some(aws), Some(pool), true) = (aws, pool, faults.is_empty()) else {
             return Err(SettingsError { faults });
@@ -88,6 +100,8 @@ impl AgentProgram {
             drain: drain.and_then(|text| Millis::parse(&text)).unwrap_or(DEFAULT_DRAIN).as_duration(),
             health: health.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_HEALTH),
             credentials: credentials.and_then(|text| Credentials::parse(&text)).unwrap_or_default(),
+            env_allow: set("WINDLASS_ENV_ALLOW").map(|names| parts(&names).map(str::to_owned).collect()),
+            targets,
             ecs_agent: set("ECS_AGENT_URI"),
         })
     }
@@ -96,6 +110,15 @@ impl AgentProgram {
 /// Where the agent of this environment tells how it does.
 pub(crate) fn health_address() -> SocketAddr {
     std::env::var(HEALTH_ADDR).ok().and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_HEALTH)
+}
+
+fn networks_of(text: &str) -> Option<Vec<IpNet>> {
+    parts(text).map(Targets::network).collect()
+}
+
+/// What stands between the commas.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
 fn slots_of(text: &str) -> Option<u32> {
@@ -129,10 +152,14 @@ mod tests {
             ("WINDLASS_DRAIN", "1m30s"),
             ("WINDLASS_HEALTH_ADDR", "0.0.0.0:9000"),
             ("WINDLASS_CREDENTIALS", "inherit"),
+            ("WINDLASS_ENV_ALLOW", "PATH, LC_*"),
+            ("WINDLASS_HTTP_DENY", "10.0.0.0/8,127.0.0.1"),
         ];
         let program = read(&[LEAST.as_slice(), &more].concat()).expect("whole");
         assert_eq!((program.slots, program.drain), (20, Duration::from_secs(90)));
         assert_eq!((program.health.port(), program.credentials), (9000, Credentials::Inherit));
+        assert_eq!(program.env_allow, Some(vec!["PATH".to_owned(), "LC_*".to_owned()]));
+        assert_eq!(program.targets, Targets::with(networks_of("10.0.0.0/8,127.0.0.1/32").expect("networks"), []));
     }
 
     #[test]
@@ -147,8 +174,10 @@ mod tests {
             ("WINDLASS_DRAIN", "100"),
             ("WINDLASS_HEALTH_ADDR", "here"),
             ("WINDLASS_CREDENTIALS", "all"),
+            ("WINDLASS_HTTP_DENY", "10.0.0.0/33"),
+            ("WINDLASS_HTTP_ALLOW", "all"),
         ];
-        let all = ["WINDLASS_POOL", "WINDLASS_SLOTS", "WINDLASS_DRAIN", "WINDLASS_HEALTH_ADDR", "WINDLASS_CREDENTIALS"];
+        let all = wrong.map(|(name, _)| name);
         assert_eq!(names(&[LEAST.as_slice(), &wrong].concat()), all);
     }
 }

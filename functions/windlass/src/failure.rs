@@ -137,9 +137,16 @@ impl From<HostError> for Failure {
             HostError::Open(OpenError::Storage { .. }) => {
                 (Exit::Unreachable, Some("docs/errors has a page for the code"))
             }
+            HostError::Emptied(_) => {
+                (Exit::Unreachable, Some("restore a backup of it, or remove `token` and `windlass.db` to begin anew"))
+            }
             HostError::Folder { .. } => (Exit::Unreachable, None),
-            HostError::Remote(_) => {
-                (Exit::Usage, Some("listen on 127.0.0.1 behind a proxy with TLS, or say --allow-remote if you mean it"))
+            HostError::Remote(_) => (
+                Exit::Usage,
+                Some("say --allow-remote, with --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy"),
+            ),
+            HostError::Tls { .. } => {
+                (Exit::Usage, Some("name the certificate by --tls-cert and its key by --tls-key, in PEM"))
             }
             HostError::Listen { .. } => {
                 (Exit::Usage, Some("choose another address: --listen 127.0.0.1:0 takes a free port"))

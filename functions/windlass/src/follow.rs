@@ -19,8 +19,10 @@ use crate::render::live::LiveTree;
 use crate::render::outline::Outline;
 use crate::render::{self, events};
 
-/// How long a host may be away before following gives up.
-const GIVE_UP_AFTER: Duration = Duration::from_secs(30);
+/// How long a host may be away before following gives up: a drain, an upgrade and a restart of its machine take less.
+const GIVE_UP_AFTER: Duration = Duration::from_mins(10);
+/// How long a host may be away before that is told.
+const TOLD_AFTER: Duration = Duration::from_secs(2);
 const RECONNECT_DELAY: Duration = Duration::from_millis(300);
 const FRAME: Duration = Duration::from_millis(120);
 /// Streams in a row that told nothing, after which an ended run has no more events to come.
@@ -50,7 +52,7 @@ impl<'a> Feed<'a> {
     /// The next event, over as many streams as it takes. `None` if the host has ended the stream in order, which it may
     /// do after a run's last event. WL0601 if the host is away for too long.
     pub(crate) async fn next(&mut self) -> Result<Option<PublicEvent>, Failure> {
-        let mut away_since: Option<Instant> = None;
+        let mut away = Away::default();
         loop {
             let Some(stream) = &mut self.stream else {
                 match self.client.event_stream(self.run, self.seen.as_deref()).await {
@@ -61,14 +63,7 @@ impl<'a> Feed<'a> {
                         });
                         self.stream = Some(Box::pin(events.filter_map(|event| async move { event.ok() })));
                     }
-                    Err(failure) if failure.is_absence() => {
-                        let since = *away_since.get_or_insert_with(Instant::now);
-                        if since.elapsed() > GIVE_UP_AFTER {
-                            return Err(failure);
-                        }
-                        sleep(RECONNECT_DELAY).await;
-                    }
-                    Err(failure) => return Err(failure),
+                    Err(failure) => away.bear(failure).await?,
                 }
                 continue;
             };
@@ -123,8 +118,6 @@ pub(crate) async fn follow(
     manner: Manner,
     at_most: Option<Millis>,
 ) -> Result<RunView, Failure> {
-    // A host that is not there from the start is not waited for.
-    client.run(id).await?;
     let following = async {
         match manner {
             Manner::Tree => follow_tree(client, id).await,
@@ -137,7 +130,7 @@ pub(crate) async fn follow(
                 Some(Millis(most)) => timeout(Duration::from_millis(most), following).await.map_err(|_| late(id))?,
                 None => following.await,
             }
-        } => ended,
+        } => ended.map_err(|failure| if failure.is_absence() { lost(failure, id) } else { failure }),
         _ = tokio::signal::ctrl_c() => Err(left(id)),
     }
 }
@@ -205,14 +198,35 @@ async fn follow_tree(client: &Client, id: RunId) -> Result<RunView, Failure> {
 
 /// The run as it stands. Waits for a host that is away for a moment because it restarts.
 async fn read(client: &Client, id: RunId) -> Result<RunView, Failure> {
-    let away_since = Instant::now();
+    let mut away = Away::default();
     loop {
         match client.run(id).await {
-            Err(failure) if failure.is_absence() && away_since.elapsed() < GIVE_UP_AFTER => {
-                sleep(RECONNECT_DELAY).await;
-            }
-            answer => return answer,
+            Err(failure) => away.bear(failure).await?,
+            Ok(view) => return Ok(view),
         }
+    }
+}
+
+/// How long the host has been away.
+#[derive(Default)]
+struct Away {
+    since: Option<Instant>,
+    is_told: bool,
+}
+
+impl Away {
+    /// Waits a moment if the failure says that the host is away, and tells once that it waits; otherwise, and after a long
+    /// time, gives the failure.
+    async fn bear(&mut self, failure: Failure) -> Result<(), Failure> {
+        let since = self.since.get_or_insert_with(Instant::now).elapsed();
+        if !failure.is_absence() || since > GIVE_UP_AFTER {
+            return Err(failure);
+        }
+        if since > TOLD_AFTER && !std::mem::replace(&mut self.is_told, true) {
+            render::print_error("the host is away; waiting for its return\n");
+        }
+        sleep(RECONNECT_DELAY).await;
+        Ok(())
     }
 }
 
@@ -238,6 +252,11 @@ fn late(id: RunId) -> Failure {
     Failure::new("WL0605", Exit::TimedOut, "the run has not ended in the time given for waiting; it goes on")
         .help(format!("`windlass watch {id}` waits for it"))
         .details(serde_json::json!({ "run": id }))
+}
+
+/// The host is away for too long. The run is not lost by that.
+fn lost(failure: Failure, id: RunId) -> Failure {
+    failure.help(format!("`windlass watch {id}` goes on waiting")).details(serde_json::json!({ "run": id }))
 }
 
 fn left(id: RunId) -> Failure {

@@ -20,7 +20,7 @@ use crate::operation::Operation;
 use crate::problem::{Kind, Refusal};
 use crate::request::{Parameters, RunPath, header, parameter};
 use crate::shown::load;
-use crate::state::{ApiState, MAX_STREAMS};
+use crate::state::ApiState;
 use crate::view::{EventList, EventView};
 
 /// How often a silent stream says that it is alive.
@@ -89,8 +89,9 @@ async fn page(api: &ApiState, run: &Run, after: Option<EventCursor>, limit: usiz
 }
 
 async fn stream(api: ApiState, run: Run, after: Option<EventCursor>) -> Result<Response, Refusal> {
+    let most = api.max_lasting();
     let permit = api.streams().clone().try_acquire_owned().map_err(|_| {
-        let detail = format!("{MAX_STREAMS} event streams are open, and no more can be");
+        let detail = format!("{most} event streams are open, and no more can be");
         Refusal::new(&Kind::TOO_MANY_STREAMS, detail).retry_after(RETRY_AFTER_SECS)
     })?;
     let resumed = after.is_some();

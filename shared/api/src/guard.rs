@@ -25,17 +25,22 @@ const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
 ];
 
+/// Characters of a refused name that are said again.
+const MAX_NAME_CHARS: usize = 255;
+
 /// Lets a call through that is addressed to this API, comes from no foreign page and has a token.
 pub(crate) async fn admit(State(api): State<ApiState>, mut request: Request, next: Next) -> Response {
+    // What asks for the health of many hosts knows them by addresses alone, and learns nothing else here.
+    if request.uri().path() == Operation::Health.path() {
+        return next.run(request).await;
+    }
     if let Err(problem) = check_place(api.hosts(), request.uri(), request.headers()) {
         return problem.into_response();
     }
-    if request.uri().path() != Operation::Health.path() {
-        match api.auth().check(request.headers(), request.extensions()) {
-            Ok(caller) => request.extensions_mut().insert(caller),
-            Err(problem) => return problem.into_response(),
-        };
-    }
+    match api.auth().check(request.headers(), request.extensions()) {
+        Ok(caller) => request.extensions_mut().insert(caller),
+        Err(problem) => return problem.into_response(),
+    };
     next.run(request).await
 }
 
@@ -44,14 +49,25 @@ fn check_place(hosts: &AllowedHosts, uri: &Uri, headers: &HeaderMap) -> Result<(
     let named = headers.get_all(HOST).iter().map(|value| value.to_str().unwrap_or_default());
     let named: Vec<&str> = named.chain(uri.authority().map(axum::http::uri::Authority::as_str)).collect();
     if !hosts.allow(&named) {
-        let detail = "the call's `Host` is not a name that this API is reached by";
-        return Err(Refusal::new(&Kind::FOREIGN_HOST, detail));
+        return Err(foreign_host(hosts, &named));
     }
     let mut origins = headers.get_all(ORIGIN).iter();
     if !origins.all(|origin| origin.to_str().is_ok_and(|origin| hosts.allow_origin(origin, &named))) {
         return Err(Refusal::new(&Kind::FOREIGN_ORIGIN, "the call comes from a web page of another origin"));
     }
     Ok(())
+}
+
+/// The refused names, those that are allowed, and how another one is let in.
+fn foreign_host(hosts: &AllowedHosts, named: &[&str]) -> Refusal {
+    let named = named.join("`, `");
+    let named: String = named.chars().take(MAX_NAME_CHARS).collect();
+    let addressed = if named.is_empty() { "names no host".to_owned() } else { format!("is addressed to `{named}`") };
+    let detail = format!(
+        "the call {addressed}, and this host answers to {}; `serve --host-name NAME` lets another name in",
+        hosts.shown()
+    );
+    Refusal::new(&Kind::FOREIGN_HOST, detail)
 }
 
 /// Answers a panic with a problem that says nothing of its cause; the log has it.

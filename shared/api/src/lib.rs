@@ -12,6 +12,7 @@ mod guard;
 mod hosts;
 mod openapi;
 mod operation;
+mod plain;
 mod problem;
 mod prune;
 mod refusal;

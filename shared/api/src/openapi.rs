@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use windlass_contract::view::{ActionView, RunView};
 
 use crate::operation::{Operation, Parameter};
+use crate::plain::plain;
 use crate::problem::Problem;
 use crate::prune::PruneBody;
 use crate::runs::{ReasonBody, StartBody};
@@ -42,7 +43,7 @@ fn write() -> Value {
         entry[operation.method()] = describe(operation, &mut generator);
     }
     let problem = schema::<Problem>(&mut generator);
-    json!({
+    plain(json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Windlass",
@@ -64,7 +65,7 @@ fn write() -> Value {
             },
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
-    })
+    }))
 }
 
 fn schema<T: JsonSchema>(generator: &mut SchemaGenerator) -> Value {

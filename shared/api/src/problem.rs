@@ -95,6 +95,7 @@ kinds! {
     UNKNOWN_AGENT = "WL0422", NOT_FOUND, "No such agent";
     UNKNOWN_ACTION = "WL0423", NOT_FOUND, "No such action";
     RUN_IS_NEEDED = "WL0424", CONFLICT, "Run still needed";
+    BODY_TOO_SLOW = "WL0470", REQUEST_TIMEOUT, "Body too slow";
     INTERNAL = "WL0499", INTERNAL_SERVER_ERROR, "Internal error";
 }
 

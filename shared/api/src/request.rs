@@ -11,6 +11,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use futures::StreamExt;
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout};
 use windlass_domain::ids::{ActionName, AgentId, RunId, TaskName, TaskVersion};
 use windlass_domain::time::Millis;
 
@@ -20,6 +21,10 @@ use crate::problem::{Fault, Kind, Refusal};
 /// The longest that a call may wait for the end of a run, if the host sets no lower limit.
 /// A caller that asks for more waits this long.
 pub(crate) const MAX_WAIT: Duration = Duration::from_mins(1);
+/// The longest pause within a body. A caller that sends nothing would keep its connection from others.
+const BODY_GOES_ON_WITHIN: Duration = Duration::from_secs(30);
+/// How long a body may take as a whole.
+const BODY_WITHIN: Duration = Duration::from_mins(1);
 /// Entries of a list's page, if the caller does not say.
 pub(crate) const DEFAULT_LIMIT: usize = 50;
 /// The most entries that a list's page can have.
@@ -196,9 +201,13 @@ pub(crate) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result
     if announced.is_some_and(|length| length > most) {
         return Err(too_large());
     }
+    let end = Instant::now() + BODY_WITHIN;
     let mut read = Vec::new();
     let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
+    loop {
+        let within = BODY_GOES_ON_WITHIN.min(end.saturating_duration_since(Instant::now()));
+        let next = timeout(within, chunks.next()).await.map_err(|_| too_slow())?;
+        let Some(chunk) = next else { break };
         let chunk = chunk.map_err(|_| malformed("the body broke off".to_owned()))?;
         if read.len() + chunk.len() > most {
             return Err(too_large());
@@ -206,6 +215,12 @@ pub(crate) async fn body(headers: &HeaderMap, body: Body, most: usize) -> Result
         read.extend_from_slice(&chunk);
     }
     Ok(read.into())
+}
+
+fn too_slow() -> Refusal {
+    let (silent, whole) = (BODY_GOES_ON_WITHIN.as_secs(), BODY_WITHIN.as_secs());
+    let detail = format!("the body must go on within {silent} s and be whole within {whole} s");
+    Refusal::new(&Kind::BODY_TOO_SLOW, detail)
 }
 
 /// A body of JSON; an empty one means the default.

@@ -19,10 +19,12 @@ use crate::auth::Auth;
 use crate::hosts::AllowedHosts;
 use crate::request::MAX_WAIT;
 
-/// Calls that may wait for the end of a run at once. The API answers one more at once, as if it had not asked to wait.
-const MAX_WAITS: usize = 1000;
-/// Event streams that may be open at once.
-pub(crate) const MAX_STREAMS: usize = 1000;
+/// Calls that may wait for the end of a run at once, and event streams that may be open at once, if the host sets no lower
+/// limit.
+const MAX_LASTING: usize = 1000;
+
+/// Definitions that are read at once. Each takes up to a hundred times its own size while it is read.
+const MAX_READING: usize = 2;
 
 /// The settings of the API that the host decides.
 #[derive(Debug, Clone)]
@@ -42,6 +44,10 @@ pub struct ApiConfig {
     /// The most bytes of an answer's body that the host can hand over. The API refuses a larger one with a problem
     /// (WL0421). Not to be set where streams have no end.
     pub max_answer: Option<usize>,
+    /// The most event streams that may be open at once, and as many calls may wait for the end of a run: the host keeps the
+    /// rest of its connections for other calls. The API refuses one more stream (WL0420), and answers one more call at once,
+    /// as if it had not asked to wait.
+    pub max_lasting: usize,
     /// Holds an error while the host cannot do its work; `/healthz` then answers with it as a problem. Absent: the host
     /// has no such state.
     pub failing: Option<watch::Receiver<Option<PortError>>>,
@@ -50,7 +56,16 @@ pub struct ApiConfig {
 impl ApiConfig {
     /// How an API is set up whose answers reach the caller as they come: waits of a minute, streams without an end.
     pub fn new(auth: Auth, hosts: AllowedHosts, shutdown: CancellationToken) -> Self {
-        Self { auth, hosts, shutdown, max_wait: MAX_WAIT, stream_for: None, max_answer: None, failing: None }
+        Self {
+            auth,
+            hosts,
+            shutdown,
+            max_wait: MAX_WAIT,
+            stream_for: None,
+            max_answer: None,
+            max_lasting: MAX_LASTING,
+            failing: None,
+        }
     }
 }
 
@@ -68,6 +83,7 @@ struct Shared {
     config: ApiConfig,
     waits: Semaphore,
     streams: Arc<Semaphore>,
+    reading: Semaphore,
 }
 
 impl ApiState {
@@ -80,9 +96,10 @@ impl ApiState {
             pruner: Pruner::new(ports.clone()),
             ports,
             definitions,
+            waits: Semaphore::new(config.max_lasting),
+            streams: Arc::new(Semaphore::new(config.max_lasting)),
+            reading: Semaphore::new(MAX_READING),
             config,
-            waits: Semaphore::new(MAX_WAITS),
-            streams: Arc::new(Semaphore::new(MAX_STREAMS)),
         }))
     }
 
@@ -133,6 +150,15 @@ impl ApiState {
     /// The error that keeps the host from its work at present.
     pub(crate) fn failing(&self) -> Option<PortError> {
         self.0.config.failing.as_ref().and_then(|failing| failing.borrow().clone())
+    }
+
+    /// Its permits are for reading definitions.
+    pub(crate) fn reading(&self) -> &Semaphore {
+        &self.0.reading
+    }
+
+    pub(crate) fn max_lasting(&self) -> usize {
+        self.0.config.max_lasting
     }
 
     pub(crate) fn streams(&self) -> &Arc<Semaphore> {

@@ -35,7 +35,7 @@ pub(crate) async fn put(
     request::check_media_type(&headers, &DEFINITION_TYPES)?;
     let body = request::body(&headers, body, MAX_DEFINITION_BYTES).await?;
     let text = String::from_utf8(body.into()).map_err(|_| malformed("the definition is not UTF-8".to_owned()))?;
-    let definition = parse(text).await??;
+    let definition = parse(&api, text).await??;
     if definition.task != name {
         let detail = format!("the path names `{name}` and the definition `{}`", definition.task);
         return Err(Refusal::new(&Kind::OTHER_NAME, detail));
@@ -52,8 +52,11 @@ pub(crate) async fn put(
     Ok((status, Json(answer)).into_response())
 }
 
-/// Reads a definition where it may take its time: one of megabytes would hold up every other call.
-async fn parse(text: String) -> Result<Result<Definition, Faults>, Refusal> {
+/// Reads a definition where it may take its time: one of megabytes would hold up every other call. Two are read at once, so that
+/// many callers do not take all memory. The others wait with their texts.
+async fn parse(api: &ApiState, text: String) -> Result<Result<Definition, Faults>, Refusal> {
+    // The semaphore is never closed.
+    let _permit = api.reading().acquire().await;
     let parsed = tokio::task::spawn_blocking(move || Definition::from_text(&text)).await;
     parsed.map_err(|_| Refusal::new(&Kind::INTERNAL, "the definition could not be read by a fault of this program"))
 }

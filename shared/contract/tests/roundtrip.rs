@@ -25,7 +25,7 @@ use windlass_domain::run::{
 };
 use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::{Millis, Timestamp};
-use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
+use windlass_domain::work::{ExecWork, HttpWork, NativeWork, StandardOutput, Work};
 
 fn run_id() -> impl Strategy<Value = RunId> {
     any::<u128>().prop_map(|id| RunId::from_uuid(Uuid::from_u128(id)))
@@ -198,10 +198,15 @@ fn texts() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map(any::<String>(), any::<String>(), 0..3)
 }
 
+fn standard_output() -> impl Strategy<Value = Option<StandardOutput>> {
+    option::of(prop_oneof![Just(StandardOutput::Json), Just(StandardOutput::Text), Just(StandardOutput::None)])
+}
+
 fn work() -> impl Strategy<Value = Work> {
     prop_oneof![
-        (vec(any::<String>(), 1..4), some_json(), texts(), option::of(any::<String>()))
-            .prop_map(|(command, stdin, env, workdir)| Work::Exec(ExecWork { command, stdin, env, workdir })),
+        (vec(any::<String>(), 1..4), some_json(), texts(), option::of(any::<String>()), standard_output()).prop_map(
+            |(command, stdin, env, workdir, output)| Work::Exec(ExecWork { command, stdin, env, workdir, output })
+        ),
         (any::<String>(), texts(), some_json())
             .prop_map(|(url, headers, body)| { Work::Http(HttpWork { method: "POST".into(), url, headers, body }) }),
         (any::<String>(), json()).prop_map(|(handler, input)| Work::Native(NativeWork { handler, input })),

@@ -73,8 +73,10 @@ pub const MAX_ATTEMPTS: u32 = 1000;
 pub const MAX_SPAN_MS: u64 = 366 * 86_400_000;
 /// Nominal times that wait for their turn under `overlap: queue`.
 pub const MAX_QUEUED_DUE: usize = 100;
-/// Nominal times that one catch-up may fire.
+/// Nominal times that are looked at together: missed ones, or those that are shown.
 pub const MAX_CATCH_UP_DUE: usize = 1000;
+/// Nominal times of a task that are fired together. A task that catches up on more lets others in between.
+pub const MAX_FIRED_TOGETHER: usize = 10;
 /// Messages of one send, receive, extend or delete (SQS's limit).
 pub const MAX_BATCH: usize = 10;
 /// Entries of one page of a list.

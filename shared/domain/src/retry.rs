@@ -158,6 +158,7 @@ pub const PERMANENT_KINDS: &[&str] = &[
     "exec.invalid",
     "exec.not_found",
     "expression",
+    "http.denied_address",
     "http.invalid_request",
     "native.unknown_handler",
     "output.*",

@@ -63,11 +63,11 @@ impl Schedule {
         times.take(count.min(MAX_CATCH_UP_DUE)).collect()
     }
 
-    /// The due times that are later than `after` and not later than `until`: the first [`MAX_CATCH_UP_DUE`] of them.
-    pub fn due_between(&self, after: Timestamp, until: Timestamp) -> Vec<Timestamp> {
+    /// The due times that are later than `after` and not later than `until`: the first `most` of them.
+    pub fn due_between(&self, after: Timestamp, until: Timestamp, most: usize) -> Vec<Timestamp> {
         let Ok(due) = Due::new(&self.rule, &self.timezone) else { return Vec::new() };
         let times = std::iter::successors(due.next_after(after), |time| due.next_after(*time));
-        times.take_while(|time| *time <= until).take(MAX_CATCH_UP_DUE).collect()
+        times.take_while(|time| *time <= until).take(most).collect()
     }
 }
 

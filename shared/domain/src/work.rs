@@ -31,6 +31,21 @@ pub struct ExecWork {
     /// The folder it runs in; absent: the agent's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub workdir: Option<String>,
+    /// What its standard output is; absent: JSON if it reads as JSON, text otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<StandardOutput>,
+}
+
+/// What an author says that a program prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StandardOutput {
+    /// One JSON value; anything else is a failure.
+    Json,
+    /// Text, also if it reads as JSON.
+    Text,
+    /// A log, which is no output.
+    None,
 }
 
 /// An HTTP request to make.

@@ -1,11 +1,11 @@
-//! Whether the store can be written, by its last writes.
+//! Whether the store can be used, by its last writes and reads.
 
 use std::path::Path;
 
 use tokio::sync::watch;
 use windlass_engine::ports::{ErrorClass, PortError};
 
-use crate::error::{DAMAGED, LOCKED, NOT_SYNCED, TAKEN_AWAY};
+use crate::error::{DAMAGED, IO, LOCKED, NOT_SYNCED, PANICKED, TAKEN_AWAY};
 
 /// Whether the store takes writes.
 #[derive(Debug, Default)]
@@ -45,6 +45,14 @@ impl Condition {
         }
     }
 
+    /// A read that meets a damaged file, or a disk that can not be read, says as much of the store as a write. A bad request of
+    /// a caller does not.
+    pub(crate) fn failed_to_read(&self, error: &PortError) {
+        if [DAMAGED, IO].contains(&error.code) {
+            self.failed(error);
+        }
+    }
+
     pub(crate) fn wrote(&self) {
         if !self.stays() {
             self.failing.send_if_modified(|failing| failing.take().is_some());
@@ -60,6 +68,14 @@ impl Condition {
 pub(crate) fn taken_away(path: &Path) -> PortError {
     let path = path.display();
     PortError::new(ErrorClass::Retry, TAKEN_AWAY, format!("use the store: {path} was removed or replaced under it"))
+}
+
+pub(crate) fn panicked(thread: &str) -> PortError {
+    PortError::new(
+        ErrorClass::Retry,
+        PANICKED,
+        format!("use the store: its thread {thread} has failed by a fault of this program"),
+    )
 }
 
 pub(crate) fn not_synced() -> PortError {

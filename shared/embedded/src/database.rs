@@ -57,6 +57,18 @@ pub(crate) fn open_or_make(path: &Path, is_host: bool) -> Result<Connection, Ope
     Ok(connection)
 }
 
+/// Opens a file of ours to copy it as it is, of whatever version it is.
+pub(crate) fn open_to_copy(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |error: rusqlite::Error| storage(path, &error);
+    // A log that a killed host has left can only be read by those who may write.
+    let mut connection =
+        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | NO_MUTEX).map_err(failed)?;
+    connection.busy_handler(Some(wait_for_lock)).map_err(failed)?;
+    refuse_foreign(&connection, path)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0).map_err(failed)?;
+    Ok(connection)
+}
+
 /// Makes the file, if there is none, for its owner alone, because others may be able to enter the folder. `SQLite`
 /// gives its log the same permissions. A failure is met again, with its code, when `SQLite` opens the file.
 fn make_for_owner(path: &Path) {

@@ -38,6 +38,9 @@ pub(crate) const UNREADABLE: &str = "WL0316";
 /// A file of the open store was removed or replaced.
 pub(crate) const TAKEN_AWAY: &str = "WL0317";
 
+/// A thread of the store has panicked: a fault of this program.
+pub(crate) const PANICKED: &str = "WL0318";
+
 /// Why the store could not open a data folder.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {

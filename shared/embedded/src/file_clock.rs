@@ -3,9 +3,9 @@
 //! # Why the file has a clock
 //! A queue hides a message for a span, not until a date. By the wall clock, a step back of an hour (by NTP or a person)
 //! would hide every delayed message for an hour more. A step forward would redeliver the messages of all running
-//! attempts. So [`FileClock`] counts elapsed time. `visible_at`, `updated_at` and the ids of messages are times of this
-//! clock. Times for people stay wall time: `sent_at`, the times of a run, schedules and the timers of a run
-//! (`wake_at`).
+//! attempts. So [`FileClock`] counts elapsed time. `visible_at`, `updated_at`, `wake_at` and the ids of messages are times of
+//! this clock. A run counts its own times by it, from the wall clock's time of its start (`Run::clock`). Wall time are `sent_at`
+//! and schedules.
 //!
 //! # How it counts
 //! The time of the file is the machine's `CLOCK_BOOTTIME` plus a number, `ahead`. Nothing steps `CLOCK_BOOTTIME`, and it
@@ -28,16 +28,19 @@
 //!   the past counts none. Then each message stays hidden for the rest of its span, and at most for the age of the mark
 //!   more. If the wall clock was set forward meanwhile, messages come early. That does no harm: the boot has ended
 //!   their receivers, and a run decides by its own record whether its time has come.
-//! - **The machine sleeps**: the time counts. A receiver that slept too has lost its message if its span is over.
+//! - **The machine sleeps**: the time counts. What ran out meanwhile stays hidden for a little longer (`session.rs`): its
+//!   receiver slept, too, and keeps it when it wakes.
 //! - **The file is copied to another machine**, or comes back: as after a boot, by the wall clocks of the two.
 //! - **A backup of this boot is restored**: the time since the backup counts.
 //! - **Containers with time namespaces of their own** share a file: each has its own name of the boot and its own
 //!   `ahead`. They differ by as much as the wall clock was stepped between the last mark and the start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use windlass_domain::time::Timestamp;
+use windlass_engine::ports::Clock;
 
 use crate::clock::Machine;
 
@@ -103,12 +106,31 @@ impl FileClock {
         at.as_millis().saturating_sub(self.wall_ms()).saturating_add(self.now_ms())
     }
 
+    /// What the wall clock shows of that time of the file, as it is set now.
+    pub(crate) fn to_wall(&self, at: i64) -> Timestamp {
+        Timestamp::from_millis(at.saturating_sub(self.now_ms()).saturating_add(self.wall_ms()))
+    }
+
     /// Writes the mark.
     pub(crate) fn mark(&self, connection: &Connection) -> rusqlite::Result<()> {
         let sql = "INSERT INTO clock (id, boot, ahead, at, wall) VALUES (1, ?1, ?2, ?3, ?4) ON CONFLICT (id) DO UPDATE
                    SET boot = excluded.boot, ahead = excluded.ahead, at = excluded.at, wall = excluded.wall";
         let mark = (&*self.boot, self.ahead, self.now_micros(), self.machine.wall_micros());
         connection.prepare_cached(sql)?.execute(mark).map(drop)
+    }
+}
+
+impl Clock for FileClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.wall_ms())
+    }
+
+    fn steady(&self) -> Option<Timestamp> {
+        Some(Timestamp::from_millis(self.now_ms()))
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.machine.elapsed_micros().max(0).unsigned_abs())
     }
 }
 

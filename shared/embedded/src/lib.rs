@@ -7,6 +7,7 @@
 #![cfg_attr(doc, expect(rustdoc::private_intra_doc_links, reason = "the map is for those who work in here"))]
 
 mod agents;
+mod backup;
 mod bus;
 mod cache;
 mod clock;
@@ -37,6 +38,7 @@ mod versions;
 mod watch;
 mod writer;
 
+pub use backup::{BackupError, back_up};
 pub use clock::SystemClock;
 pub use error::OpenError;
 pub use host_lock::has_host;

@@ -9,13 +9,9 @@ use windlass_domain::time::Timestamp;
 use windlass_engine::ports::{ErrorClass, Outgoing, PortError, QueueName, Queues, Receipt, Received, Sender};
 
 use crate::error::{Failure, OVER_LIMIT};
-use crate::session::Session;
+use crate::session::{NEVER_RECEIVED, Session};
 use crate::store::Store;
 use crate::writer::Durability;
-
-/// The stored number of receives of a message that no reader has received. `SQLite` stores 0 and 1 without a byte. It
-/// rewrites a row whose size changes, body included, but a row of the same size only where it differs.
-const NEVER_RECEIVED: i64 = 2;
 
 #[async_trait]
 impl Queues for Store {

@@ -7,6 +7,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 use windlass_engine::ports::PortError;
 
+use crate::condition::Condition;
 use crate::database::{Purpose, connect};
 use crate::error::{Failure, closed};
 
@@ -23,29 +24,38 @@ pub(crate) struct Readers {
 
 struct Shared {
     path: PathBuf,
+    condition: Arc<Condition>,
     idle: Mutex<Vec<Connection>>,
     aside: Semaphore,
 }
 
 impl Readers {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        let shared = Shared { path, idle: Mutex::default(), aside: Semaphore::new(MAX_ASIDE) };
+    pub(crate) fn new(path: PathBuf, condition: Arc<Condition>) -> Self {
+        let shared = Shared { path, condition, idle: Mutex::default(), aside: Semaphore::new(MAX_ASIDE) };
         Self { shared: Arc::new(shared) }
     }
 
     /// Reads on the caller's thread: only for what takes microseconds.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, PortError> {
+        let result = self.read_by_one(read).map_err(PortError::from);
+        if let Err(error) = &result {
+            self.shared.condition.failed_to_read(error);
+        }
+        result
+    }
+
+    fn read_by_one<T>(&self, read: impl FnOnce(&Connection) -> Result<T, Failure>) -> Result<T, Failure> {
         let idle = self.lock().pop();
         let connection = match idle {
             Some(connection) => connection,
-            None => connect(&self.shared.path, Purpose::Read).map_err(Failure::from)?,
+            None => connect(&self.shared.path, Purpose::Read)?,
         };
         let result = read(&connection);
         let mut idle = self.lock();
         if idle.len() < MAX_IDLE {
             idle.push(connection);
         }
-        Ok(result?)
+        result
     }
 
     /// Reads on a thread for blocking work.

@@ -104,19 +104,19 @@ impl Listed {
     }
 }
 
-/// Open runs that are due, and then those without a write since `untouched_since`, which is the file's time. They come
-/// in no order: if there are more than fit, a run that stays as it is must not hold up others.
+/// Open runs that are due, and then those without a write since `untouched_since`. Both times are the file's, and so are
+/// those in the rows. The runs come in no order: if there are more than fit, a run that stays as it is must not hold up
+/// others.
 pub(crate) fn stale(
     connection: &Connection,
-    now: Timestamp,
-    untouched_since: i64,
+    [now, untouched_since]: [i64; 2],
     most: usize,
 ) -> Result<Vec<RunId>, Failure> {
     let sql = "SELECT id FROM runs WHERE status IN (0, 1, 2, 3) AND (wake_at <= ?1 OR updated_at < ?2)
                ORDER BY ifnull(wake_at <= ?1, 0) DESC, random() LIMIT ?3";
     let most = i64::try_from(most).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(sql)?;
-    let parameters = (now.as_millis(), untouched_since, most);
+    let parameters = (now, untouched_since, most);
     let ids = statement.query_map(parameters, |row| row.get(0).map(run_id))?;
     Ok(ids.collect::<Result<_, _>>()?)
 }

@@ -143,8 +143,8 @@ impl Runs for Store {
     }
 
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
-        let untouched_since = self.clock().of_wall(untouched_since);
-        self.read_settled(move |connection| run_list::stale(connection, now, untouched_since, most)).await
+        let times = [now, untouched_since].map(|at| self.clock().of_wall(at));
+        self.read_settled(move |connection| run_list::stale(connection, times, most)).await
     }
 
     async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
@@ -205,7 +205,7 @@ impl Row {
             id: run.id,
             revision: stored_number(run.revision),
             status: status_number(run.status),
-            wake_at: millis(run.wake_at),
+            wake_at: millis(run.wake_at.map(|at| run.steady(at))),
             task: Arc::from(run.task.as_str()),
             version: run.version,
             nominal: nominal(run),

@@ -7,6 +7,14 @@ use windlass_engine::ports::QueueName;
 
 use crate::file_clock::{FileClock, MARK_EVERY_MICROS};
 
+/// The stored number of receives of a message that no reader has received. `SQLite` stores 0 and 1 without a byte. It
+/// rewrites a row whose size changes, body included, but a row of the same size only where it differs.
+pub(crate) const NEVER_RECEIVED: i64 = 2;
+/// A writer that was not about for so long was held up.
+const HELD_UP_MS: i64 = 10_000;
+/// For so long its messages stay hidden that would be visible. An agent keeps its own within 6 s.
+const SPARED_MS: i64 = 15_000;
+
 /// The writer's knowledge of the file between transactions. A write of another process makes it stale.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
@@ -15,6 +23,28 @@ pub(crate) struct Known {
     last_message: i64,
     /// When this process last wrote the mark of the file's clock.
     marked_at: i64,
+    /// When the writer was last about, in milliseconds of the file's clock; 0: it has just begun.
+    about_at: i64,
+    /// Since when it was held up, until what ran out meanwhile is spared.
+    held_up_since: Option<i64>,
+}
+
+impl Known {
+    /// The writer is about: it says so every few seconds. A longer gap means that the machine slept, or that this process
+    /// was stopped.
+    pub(crate) fn is_about(&mut self, clock: &FileClock) {
+        let now = clock.now_ms();
+        if self.about_at > 0 && now - self.about_at >= HELD_UP_MS {
+            self.held_up_since.get_or_insert(self.about_at);
+        }
+        self.about_at = now;
+    }
+
+    /// What holds for every transaction, whatever another process wrote.
+    fn lasting(&self) -> Self {
+        let Self { last_message, marked_at, about_at, held_up_since, .. } = *self;
+        Self { last_message, marked_at, about_at, held_up_since, ..Self::default() }
+    }
 }
 
 /// The transaction of one batch.
@@ -36,14 +66,15 @@ impl<'a> Session<'a> {
         clock: &'a FileClock,
     ) -> rusqlite::Result<Self> {
         connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let session = Self { connection, known, clock, filled: Vec::new(), rows: 0 };
+        let mut session = Self { connection, known, clock, filled: Vec::new(), rows: 0 };
         let version = session.prepare("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
         if session.known.data_version != version {
             let last = session.prepare("SELECT max(id) FROM messages")?.query_row([], |row| row.get(0))?;
             let last_message = session.known.last_message.max(Option::unwrap_or(last, 0));
-            let marked_at = session.known.marked_at;
-            *session.known = Known { data_version: version, queues: HashMap::new(), last_message, marked_at };
+            *session.known = Known { data_version: version, last_message, ..session.known.lasting() };
         }
+        session.known.is_about(clock);
+        session.spare_what_ran_out()?;
         Ok(session)
     }
 
@@ -54,7 +85,26 @@ impl<'a> Session<'a> {
             self.clock.mark(self.connection)?;
             self.known.marked_at = now;
         }
-        self.prepare("COMMIT")?.execute([]).map(drop)
+        self.prepare("COMMIT")?.execute([])?;
+        self.known.held_up_since = None;
+        Ok(())
+    }
+
+    /// Hides what came into sight by time alone while this process was held up for a little longer. If the machine slept,
+    /// the holders of these messages slept too, and keep them as soon as they wake. So no attempt that goes on is begun
+    /// again, and no timer takes its agent for lost.
+    fn spare_what_ran_out(&mut self) -> rusqlite::Result<()> {
+        let Some(since) = self.known.held_up_since else { return Ok(()) };
+        let now = self.clock.now_ms();
+        let sql = "UPDATE messages SET visible_at = ?1 WHERE visible_at > ?2 AND visible_at <= ?3
+                   AND (receives > ?4 OR visible_at > id / 1000 + 1000)";
+        let spared = self.write(sql, (now + SPARED_MS, since, now, NEVER_RECEIVED))?;
+        tracing::info!(
+            held_up_ms = now - since,
+            spared,
+            "the machine slept, or this process was held up; what ran out meanwhile waits a little longer"
+        );
+        Ok(())
     }
 
     /// A statement, prepared once.
@@ -119,5 +169,5 @@ pub(crate) fn roll_back(connection: &Connection, known: &mut Known) {
     {
         tracing::warn!(error = %error, "the transaction could not be rolled back");
     }
-    *known = Known { last_message: known.last_message, ..Known::default() };
+    *known = Known { marked_at: 0, ..known.lasting() };
 }

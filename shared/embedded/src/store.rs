@@ -24,7 +24,7 @@ use crate::run_watch::RunWatch;
 use crate::settled::SettledTasks;
 use crate::syncer::{SyncLog, Syncer};
 use crate::watch::QueueWatch;
-use crate::writer::{Writer, WriterThreads};
+use crate::writer::{Writer, WriterThreads, spawn};
 
 /// The file's name inside the data folder.
 pub const FILE_NAME: &str = "windlass.db";
@@ -143,8 +143,7 @@ impl Store {
             Writer::start(connection, syncer, shown, meter.clone(), watch, (condition.clone(), files))
                 .map_err(no_thread)?;
         let (watch, shown) = (queue_watch.clone(), clock.clone());
-        let watcher = std::thread::Builder::new().name("windlass-watch".to_owned());
-        let watcher = watcher.spawn(move || watch.run(&watching, &shown)).map_err(no_thread)?;
+        let watcher = spawn("windlass-watch", &condition, move || watch.run(&watching, &shown)).map_err(no_thread)?;
         let shared = Shared {
             run_cache: RunCache::default(),
             settled_tasks: SettledTasks::default(),
@@ -152,7 +151,7 @@ impl Store {
             bus: broadcast::Sender::new(BUS_EVENTS),
         };
         let open = Open {
-            readers: Readers::new(path.clone()),
+            readers: Readers::new(path.clone(), condition.clone()),
             path,
             page_bytes,
             clock,
@@ -178,7 +177,7 @@ impl Store {
             bus: store.clone(),
             agents: store,
             schedules: Arc::new(OwnScheduler),
-            clock: Arc::new(SystemClock),
+            clock: Arc::new(self.open.clock.clone()),
         }
     }
 

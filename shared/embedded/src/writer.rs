@@ -17,7 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use windlass_engine::ports::PortError;
 
-use crate::condition::{Condition, not_synced, taken_away};
+use crate::condition::{Condition, not_synced, panicked, taken_away};
 use crate::error::{Failure, closed, concerns_the_whole_file, port_error};
 use crate::file_clock::FileClock;
 use crate::folder::OpenFiles;
@@ -159,9 +159,10 @@ impl Writer {
     ) -> Result<(Self, WriterThreads), std::io::Error> {
         let (requests, waiting) = channel();
         let (to_sync, unsynced) = channel();
-        let syncer = spawn("windlass-sync", move || syncer.run(&unsynced))?;
+        let syncer = spawn("windlass-sync", &condition, move || syncer.run(&unsynced))?;
+        let told = condition.clone();
         let mut worker = Worker::new(connection, to_sync.clone(), clock, meter, watch, (condition, files));
-        let writer = spawn("windlass-write", move || {
+        let writer = spawn("windlass-write", &told, move || {
             if let Err(error) = worker.count_wal_pages() {
                 tracing::warn!(error = %error, "the log's pages can not be counted");
             }
@@ -246,8 +247,21 @@ impl Writer {
     }
 }
 
-fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<JoinHandle<()>> {
-    std::thread::Builder::new().name(name.to_owned()).spawn(run)
+/// Starts a thread of the store. If it ever panics, the store takes nothing further and says so: a host without it would
+/// answer no call, and look well.
+pub(crate) fn spawn(
+    name: &'static str,
+    condition: &Arc<Condition>,
+    run: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle<()>> {
+    let condition = condition.clone();
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err() {
+            let why = panicked(name);
+            tracing::error!(error = %why, "a thread of the store has panicked; it takes nothing further");
+            condition.breaks(&why);
+        }
+    })
 }
 
 /// The writer's thread.
@@ -334,6 +348,7 @@ impl Worker {
     /// file.
     fn next(&mut self, waiting: &Receiver<Box<dyn Request>>) -> Option<Box<dyn Request>> {
         loop {
+            self.known.is_about(&self.clock);
             self.look_for_files();
             let left = TRY_EVERY.saturating_sub(self.tried.elapsed());
             match waiting.recv_timeout(left) {

@@ -187,9 +187,38 @@ async fn a_damaged_file_is_found() {
     let store = open(folder.path()).expect("its first pages are sound");
     let found = store.check().await.expect_err("it is damaged");
     assert_eq!((found.class, found.code), (ErrorClass::Bug, "WL0305"), "{found}");
+    let told = store.failing().borrow().as_ref().map(|error| error.code);
+    assert_eq!(told, Some("WL0305"), "a read that meets the damage says so");
     drop(store);
     damage(&path, 2..pages());
     assert_eq!(code(open(folder.path())), Some("WL0305"), "the time of the file cannot be read");
+}
+
+/// Something overwrites the file, or cuts its log, while a host has it open.
+#[tokio::test]
+async fn damage_of_an_open_file_is_told_by_the_first_read() {
+    for is_log in [false, true] {
+        let folder = folder();
+        let store = open(folder.path()).expect("the folder is empty");
+        for number in 0..20 {
+            store.send(&QueueName::Inbox, large(number)).await.expect("it can be written");
+        }
+        if !is_log {
+            drop(store);
+            let store = open(folder.path()).expect("it is ours");
+            let path = folder.path().join(FILE_NAME);
+            damage(&path, 2..fs::metadata(&path).expect("there").len() / 4096);
+            store.check().await.expect_err("it is damaged");
+            assert_eq!(store.failing().borrow().as_ref().map(|error| error.code), Some("WL0305"));
+            continue;
+        }
+        let log = folder.path().join(format!("{FILE_NAME}-wal"));
+        fs::File::options().write(true).open(&log).and_then(|log| log.set_len(0)).expect("cut");
+        // A reader with its own connection finds nothing in the log; one that has it mapped meets its end.
+        let read = store.check().await;
+        let told = store.failing().borrow().as_ref().map(|error| error.code);
+        assert_eq!(told.is_some(), read.is_err(), "{read:?} {told:?}");
+    }
 }
 
 fn damage(path: &Path, pages: std::ops::Range<u64>) {

@@ -14,8 +14,10 @@ use windlass_domain::run::{ActionStatus, CancelCause, Input, Run, RunStatus, dec
 use windlass_domain::time::Millis;
 
 use crate::Ports;
+use crate::aside;
 use crate::definitions::Definitions;
 use crate::ports::{AgentRecord, Outgoing, PortError, QueueName};
+use crate::subject::Subject;
 
 /// Passes requests on to runs.
 #[derive(Clone)]
@@ -135,7 +137,8 @@ impl Control {
             return Err(ControlError::Refused { request: passive, status: run.status });
         }
         let input = request.into_input(&definition, &run)?;
-        if decide(&definition, &run, &input, &caller, self.ports.clock.now()).answer.is_err() {
+        let (run, now) = run.timed(self.ports.clock.as_ref());
+        if aside::decide(&definition, || decide(&definition, &run, &input, &caller, now)).answer.is_err() {
             return Err(refused(passive, &input, &definition, &run));
         }
         let message = InboxMessage::Run { v: MESSAGE_VERSION, run: id, input, caller };

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use windlass_domain::definition::Definition;
 use windlass_domain::ids::{TaskName, TaskVersion};
 
+use crate::aside;
 use crate::ports::{ErrorClass, PortError, Tasks};
 
 /// Definitions in memory. A version never changes, so a definition that was read once stays true.
@@ -37,7 +38,7 @@ impl Definitions {
                 format!("find version {version} of task `{task}`: it is not stored"),
             )
         })?;
-        let definition = Definition::from_source(&stored.source).map_err(|faults| {
+        let definition = aside::long(|| Definition::from_source(&stored.source)).map_err(|faults| {
             PortError::new(
                 ErrorClass::Bug,
                 "WL0702",

@@ -295,8 +295,9 @@ fn perform_message(definition: &Definition, run: &Run, perform: &Perform) -> Per
         losses: perform.losses,
         work: perform.work.clone(),
         timeout_ms: perform.timeout,
-        deadline: run.deadline,
-        queued_at: perform.queued_at,
+        // Agents hold both against the steady clock of their host.
+        deadline: run.deadline.map(|at| run.steady(at)),
+        queued_at: run.steady(perform.queued_at),
         checkpoint: perform.checkpoint.clone(),
         trace: Some(traceparent(run.id, perform.of)),
     }

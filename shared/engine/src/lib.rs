@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 pub mod agent;
+mod aside;
 pub mod backoff;
 pub mod control;
 mod dead_letter;

@@ -2,8 +2,9 @@
 //! simulated world does it by script.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
@@ -99,10 +100,15 @@ pub struct AttemptControl {
     /// The agent cancels it when the attempt must end. The performer first asks the work to stop, and forces it after a
     /// grace.
     pub stop: CancellationToken,
+    /// Cancelled when the agent takes nothing further. The attempt may go on until `stop`.
+    pub draining: CancellationToken,
     /// How far the attempt has come; the agent sends it on when it changes.
     pub progress: watch::Sender<Option<Progress>>,
     checkpoint: watch::Sender<Option<Value>>,
     right: Option<RightToBegin>,
+    /// How long the agent waits before it hands the attempt back; unset: it reports how the attempt ended.
+    returned: Arc<OnceLock<Duration>>,
+    note: Arc<OnceLock<String>>,
 }
 
 impl AttemptControl {
@@ -110,7 +116,14 @@ impl AttemptControl {
     pub fn new(stop: CancellationToken) -> (Self, watch::Receiver<Option<Progress>>) {
         let (progress, seen) = watch::channel(None);
         let (checkpoint, _) = watch::channel(None);
-        (Self { stop, progress, checkpoint, right: None }, seen)
+        let (draining, returned, note) = (CancellationToken::new(), Arc::default(), Arc::default());
+        (Self { stop, draining, progress, checkpoint, right: None, returned, note }, seen)
+    }
+
+    /// The same control, of an agent that drains once this is cancelled.
+    #[must_use]
+    pub fn draining_by(self, draining: CancellationToken) -> Self {
+        Self { draining, ..self }
     }
 
     /// The same control, of an attempt that may begin only by that right.
@@ -123,6 +136,28 @@ impl AttemptControl {
     /// not, the attempt answers [`Outcome::Cancelled`] and has done nothing; its agent looks at the record again.
     pub fn may_begin(&self) -> bool {
         !self.stop.is_cancelled() && self.right.as_ref().is_none_or(RightToBegin::holds)
+    }
+
+    /// The answer of a performer whose agent, and not the work, is why the attempt did not come to its end. The agent waits
+    /// for the pause, and hands the attempt back: it spends none, and comes to an agent again.
+    pub fn hand_back(&self, pause: Duration) -> Outcome {
+        self.returned.get_or_init(|| pause);
+        Outcome::Cancelled
+    }
+
+    /// Adds a word to the success of the attempt, for people. The record keeps it as the attempt's last progress.
+    pub fn note(&self, text: String) {
+        self.note.get_or_init(|| text);
+    }
+
+    /// That word.
+    pub fn noted(&self) -> Option<&str> {
+        self.note.get().map(String::as_str)
+    }
+
+    /// The pause, if the performer has the attempt handed back.
+    pub fn handed_back(&self) -> Option<Duration> {
+        self.returned.get().copied()
     }
 
     /// The same control, of an attempt that takes up work at this checkpoint.
@@ -167,8 +202,8 @@ pub trait Performer: Send + Sync {
     /// Performs one attempt to its end.
     ///
     /// It keeps the attempt's time ([`Attempt::time_left`]) and answers [`Outcome::TimedOut`] when that is over. After
-    /// `control.stop` it answers [`Outcome::Cancelled`], unless the work ended by itself all the same. It does not
-    /// panic, and nothing of the attempt runs any more when it returns. It prepares the work first, and then calls
+    /// `control.stop` it answers [`Outcome::Cancelled`], unless the work ended by itself all the same. If its agent is
+    /// the cause of an early end, it answers by [`AttemptControl::hand_back`]. It does not panic, and nothing of the attempt runs any more when it returns. It prepares the work first, and then calls
     /// [`AttemptControl::may_begin`]. A caller that drops the future instead of waiting for it has the work killed
     /// without a grace.
     async fn perform(&self, attempt: Attempt, control: AttemptControl) -> Outcome;

@@ -105,7 +105,7 @@ impl Registry {
         let schedule = definition.schedule.as_ref();
         schedule.map_or(Ok(()), |schedule| self.ports.schedules.check(schedule))?;
         let now = self.ports.clock.now();
-        let next_due = match self.kept_place(definition).await? {
+        let next_due = match self.kept_place(definition, now).await? {
             Some(place) => Some(place),
             None => schedule.and_then(|schedule| schedule.next_after(now)),
         };
@@ -141,8 +141,8 @@ impl Registry {
         Err(PortError::conflict())
     }
 
-    /// The stored next due time, if it was computed by the definition's schedule.
-    async fn kept_place(&self, definition: &Definition) -> Result<Option<Timestamp>, PortError> {
+    /// The stored next due time, if it was computed by the definition's schedule, and by no clock that was ahead.
+    async fn kept_place(&self, definition: &Definition, now: Timestamp) -> Result<Option<Timestamp>, PortError> {
         let Some(record) = self.ports.tasks.load(&definition.task).await? else {
             return Ok(None);
         };
@@ -151,7 +151,8 @@ impl Registry {
         };
         let stored = self.ports.tasks.version(&record.name, record.version).await?;
         let same = stored.is_some_and(|stored| stored.source.get("schedule") == definition.source.get("schedule"));
-        Ok(same.then_some(place))
+        let is_ahead = definition.schedule.as_ref().is_some_and(|schedule| record.put_back(schedule, now).is_some());
+        Ok((same && !is_ahead).then_some(place))
     }
 
     /// A task and its newest version, from its record; deleted tasks are included.

@@ -14,8 +14,9 @@ use windlass_domain::run::{ActionStatus, Command, Fact, Input, Run, Source};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
+use crate::aside;
 use crate::effects::{Effects, Wait, tell_after};
-use crate::ports::{PortError, Records, Sender};
+use crate::ports::{Clock, PortError, Records, Sender};
 use crate::subject::{Engine, Given, Missing, Outstanding, Subject};
 
 /// A start whose run does not exist comes again for that long: its submitter may be about to write the record.
@@ -25,6 +26,13 @@ const AWAITED_FOR: Millis = Millis::from_secs(3 * 60);
 impl Subject for Run {
     fn span(id: &RunId) -> tracing::Span {
         tracing::info_span!("run", trace.id = trace_id(*id), run.id = %id)
+    }
+
+    fn timed(self, clock: &dyn Clock) -> (Self, Timestamp) {
+        let (wall, steady) = (clock.now(), clock.steady());
+        let run = self.on_clock(wall, steady);
+        let now = run.time(wall, steady);
+        (run, now)
     }
 
     fn records(ports: &Ports) -> &dyn Records<Self> {
@@ -58,6 +66,10 @@ impl Subject for Run {
             | Input::Wake { .. }
             | Input::Sweep => false,
         }
+    }
+
+    fn step<T>(definition: &Arc<Definition>, step: impl FnOnce() -> T) -> T {
+        aside::decide(definition, step)
     }
 
     fn events(&self, definition: &Arc<Definition>, fact: &Fact) -> Vec<PublicEvent> {
@@ -114,6 +126,19 @@ impl Subject for Run {
             Missing::NeverWritten
         } else {
             Missing::Unknown("there is no such run".to_owned())
+        }
+    }
+
+    /// The log has a line for each run that failed: which action, and why.
+    fn tell(&self, definition: &Arc<Definition>, events: &[PublicEvent]) {
+        if events.iter().any(|event| matches!(event.kind.as_str(), "run.failed" | "run.timed_out")) {
+            let fault = self.actions.iter().zip(&definition.actions).find_map(|(state, action)| {
+                let is_fault = matches!(state.status, ActionStatus::Failed | ActionStatus::TimedOut);
+                state.error.as_ref().filter(|_| is_fault && !action.allow_failure).map(|error| (&action.name, error))
+            });
+            let action = fault.map(|(name, _)| name.as_str()).unwrap_or_default();
+            let kind = fault.map(|(_, error)| error).or(self.error.as_ref()).map(|error| error.kind.as_str());
+            tracing::warn!(run.id = %self.id, task = %self.task, action, kind, "a run has {}", self.status.as_str());
         }
     }
 

@@ -60,14 +60,14 @@ pub(crate) async fn settle<S: Subject>(
     let mut conflicts = 0;
     let mut has_written = false;
     while conflicts < MAX_CONFLICTS {
-        if let Some(mut before) = read {
+        if let Some(before) = read {
             let context = before.context(engine, inputs).await?;
             // In this order: a process that is held up in between decides with the time before.
-            let now = engine.ports.clock.now();
+            let (mut before, now) = before.timed(engine.ports.clock.as_ref());
             if until.is_some_and(|until| Instant::now() >= until) {
                 return Ok((Settled::Late, Effects::default()));
             }
-            let step = Step::of(&before, &context, inputs, now, has_written);
+            let step = S::step(&context, || Step::of(&before, &context, inputs, now, has_written));
             let written = commit(engine, &mut before, &step).await;
             match written.map(|written| (written, written == Written::Changed)) {
                 Ok((Written::Filled, _)) => {
@@ -76,6 +76,9 @@ pub(crate) async fn settle<S: Subject>(
                 }
                 Ok((_, committed)) if committed || is_sure || before.is_beyond(inputs) => {
                     count(&step, committed);
+                    if committed {
+                        step.record.tell(&context, &step.events);
+                    }
                     before.observe(inputs, step.decided(), now);
                     let (_, answers, effects) = step.settled(&context, inputs, now);
                     return Ok((Settled::Decided { answers }, effects));

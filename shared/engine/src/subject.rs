@@ -13,7 +13,7 @@ use crate::Ports;
 use crate::definitions::Definitions;
 use crate::effects::Effects;
 use crate::pools::Pools;
-use crate::ports::{PortError, Records, Sender};
+use crate::ports::{Clock, PortError, Records, Sender};
 
 /// What the loop works with.
 #[derive(Clone)]
@@ -81,6 +81,12 @@ pub trait Subject: Aggregate {
     /// The span of a record's decisions in the log.
     fn span(id: &Self::Id) -> tracing::Span;
 
+    /// The record, with the clock that its times are of, and what that clock shows.
+    fn timed(self, clock: &dyn Clock) -> (Self, Timestamp) {
+        let now = clock.now();
+        (self, now)
+    }
+
     /// Its records on that host.
     fn records(ports: &Ports) -> &dyn Records<Self>;
 
@@ -90,6 +96,14 @@ pub trait Subject: Aggregate {
 
     /// Whether the sender may say this.
     fn may_say(context: &Self::Context, given: &Given<Self::Input>) -> bool;
+
+    /// Takes a step of this record. One that may take long holds up no other call.
+    fn step<T>(_context: &Self::Context, step: impl FnOnce() -> T) -> T
+    where
+        Self: Sized,
+    {
+        step()
+    }
 
     /// The events of a fact of this record.
     fn events(&self, context: &Self::Context, fact: &Self::Fact) -> Vec<PublicEvent>;
@@ -123,6 +137,9 @@ pub trait Subject: Aggregate {
 
     /// What becomes of inputs, the oldest of that age, whose record does not exist.
     fn missing(id: &Self::Id, inputs: &[Given<Self::Input>], age: Millis) -> Missing;
+
+    /// Tells people who watch the host of committed events that they would want to hear of.
+    fn tell(&self, _context: &Self::Context, _events: &[PublicEvent]) {}
 
     /// Counts what a step meant for people who watch the host: it decided that many events and commands.
     fn observe(&self, _inputs: &[Given<Self::Input>], _decided: (usize, usize), _now: Timestamp) {}

@@ -19,6 +19,7 @@ use windlass_domain::run::{Input, Origin, Run};
 use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
+use crate::aside;
 use crate::definitions::Definitions;
 use crate::effects::{Effects, to_run};
 use crate::pools::Pools;
@@ -159,6 +160,7 @@ impl Starter {
         let actions = definition.actions.len();
         let run = Run::submitted(id, (request.task.clone(), version), actions, input, Origin::Request, now);
         let run = run.asked_by(request.caller.clone()).kept(definition.keep);
+        let run = run.on_clock(now, self.ports.clock.steady());
         let begun = Begun::of(&self.pools, &definition, run, now).await;
         let created = self.record(&begun).await?;
         match created {
@@ -253,7 +255,8 @@ impl Begun {
     pub(crate) async fn of(pools: &Pools, definition: &Arc<Definition>, submitted: Run, now: Timestamp) -> Self {
         let is_small = definition.actions.len() <= ACTIONS_PER_PAGE;
         let inputs = [Given::new(Input::Start)];
-        let step = is_small.then(|| Step::of(&submitted, definition, &inputs, now, false));
+        let step =
+            is_small.then(|| aside::decide(definition, || Step::of(&submitted, definition, &inputs, now, false)));
         let Some(step) = step.filter(|step| is_whole(step, definition.actions.len())) else {
             let effects = Effects::start_of(&submitted);
             return Self { run: submitted, events: Vec::new(), effects };
@@ -284,7 +287,9 @@ pub(crate) async fn start_again(ports: &Ports, run: &Run) -> Result<(), PortErro
     if !run.needs_start_again() {
         return Ok(());
     }
-    send_all(ports.queues.as_ref(), &[start_message(run.id, run.started_at, ports.clock.now())]).await
+    let now = run.time(ports.clock.now(), ports.clock.steady());
+    let age = run.started_at.map(|begun| now.since(begun));
+    send_all(ports.queues.as_ref(), &[start_message(run.id, age)]).await
 }
 
 /// Whether a first step begins the run and ends nothing.
@@ -292,10 +297,10 @@ fn is_whole(step: &Step<Run>, actions: usize) -> bool {
     step.wanted.is_empty() && step.record.open as usize == actions
 }
 
-/// The start of a run, to be sent again: a minute after the run began, so that there is time for a report.
-pub(crate) fn start_message(run: RunId, since: Option<Timestamp>, now: Timestamp) -> (QueueName, Outgoing) {
-    let age = since.map_or(HELD_BACK, |begun| now.since(begun));
-    to_run(run, Input::Start, Millis(HELD_BACK.0.saturating_sub(age.0)))
+/// The start of a run that began so long ago, to be sent again: a minute after the run began, so that there is time for a
+/// report. None: it has yet to begin.
+pub(crate) fn start_message(run: RunId, age: Option<Millis>) -> (QueueName, Outgoing) {
+    to_run(run, Input::Start, Millis(HELD_BACK.0.saturating_sub(age.unwrap_or(HELD_BACK).0)))
 }
 
 fn check_key(key: &str) -> Result<(), StartError> {

@@ -13,8 +13,14 @@ use windlass_domain::time::{Millis, Timestamp};
 use crate::Ports;
 use crate::effects::to_run;
 use crate::pools::{Served, silent_after};
-use crate::ports::{PortError, QueueName, REGISTER_EVERY};
+use crate::ports::{AgentRecord, PortError, QueueName, REGISTER_EVERY};
 use crate::send::send_all;
+
+/// A look that is late by so much was held up: the machine slept, or the process was stopped. The agents slept as well.
+const HELD_UP: Duration = Duration::from_secs(5);
+/// For so long the sweeper judges nothing then: every agent says within [`REGISTER_EVERY`] that it is there, and keeps what
+/// it holds.
+const TIME_TO_SPEAK: Duration = Duration::from_secs(15);
 
 /// Runs of one round; the rest have their turn in the next.
 const MAX_RUNS: usize = 10_000;
@@ -44,6 +50,7 @@ impl Sweeper {
     /// Sweeps until `shutdown` is cancelled.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let mut counted = self.ports.clock.elapsed();
+        let (mut looked, mut judges_from) = (counted, counted);
         loop {
             tokio::select! {
                 biased;
@@ -51,6 +58,14 @@ impl Sweeper {
                 () = tokio::time::sleep(self.every) => {}
             }
             let (now, elapsed) = (self.ports.clock.now(), self.ports.clock.elapsed());
+            if elapsed.saturating_sub(looked) >= self.every + HELD_UP {
+                tracing::info!("the machine slept, or this process was held up; agents get time to speak");
+                judges_from = elapsed + TIME_TO_SPEAK;
+            }
+            looked = elapsed;
+            if elapsed < judges_from {
+                continue;
+            }
             let is_count = elapsed.saturating_sub(counted) >= REGISTER_EVERY;
             let round = if is_count { self.round(now).await } else { self.sweep(now).await };
             if is_count {
@@ -59,6 +74,7 @@ impl Sweeper {
             if let Err(error) = round {
                 tracing::warn!(error.code = error.code, error = %error, "failed to sweep; the next round tries again");
             }
+            looked = self.ports.clock.elapsed();
         }
     }
 
@@ -82,7 +98,14 @@ impl Sweeper {
         };
         let silent_after = silent_after(self.ports.agents.as_ref());
         let mut served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_lost = served.look(&agents, self.ports.clock.now(), silent_after);
+        // The clock of what is remembered from look to look.
+        let (now, stamp) = (self.ports.clock.now(), self.ports.clock.stamp());
+        let stamped = |agent: AgentRecord| {
+            let [seen_at, started_at] = [agent.seen_at, agent.started_at].map(|at| stamp.minus(now.since(at)));
+            AgentRecord { started_at, seen_at, ..agent }
+        };
+        let agents: Vec<_> = agents.into_iter().map(stamped).collect();
+        let is_lost = served.look(&agents, stamp, silent_after);
         if is_lost {
             tracing::info!("a pool has lost its last agent; every open run is looked at");
         }

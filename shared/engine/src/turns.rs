@@ -25,7 +25,7 @@ use windlass_domain::time::{Millis, Timestamp};
 
 use crate::Ports;
 use crate::effects::{Effects, Turn};
-use crate::ports::{Created, Outgoing, PortError, QueueName, Records, Sender};
+use crate::ports::{Clock, Created, Outgoing, PortError, QueueName, Records, Sender};
 use crate::send::{send_all, together};
 use crate::subject::{Engine, Given, Missing, Subject};
 use crate::submit::{Begun, start_again, start_message};
@@ -53,7 +53,7 @@ impl Subject for TaskRecord {
         let mut runs = BTreeMap::new();
         for nominal in nominals {
             let run = engine.ports.runs.load(&RunId::from_nominal_time(&self.name, nominal)).await?;
-            runs.extend(run.map(|run| (nominal, stands(&run))));
+            runs.extend(run.map(|run| (nominal, stands(run, engine.ports.clock.as_ref()))));
         }
         Ok(Circumstances { definition, runs })
     }
@@ -98,10 +98,13 @@ impl Subject for TaskRecord {
     }
 }
 
-fn stands(run: &Run) -> DueRun {
+fn stands(run: Run, clock: &dyn Clock) -> DueRun {
     match run.status.is_final() {
         true => DueRun::Ended,
-        false if run.needs_start_again() => DueRun::Unheard(run.started_at),
+        false if run.needs_start_again() => {
+            let (run, now) = run.timed(clock);
+            DueRun::Unheard(run.started_at.map(|begun| now.since(begun)))
+        }
         false => DueRun::Open,
     }
 }
@@ -124,9 +127,9 @@ async fn perform_one(engine: &Engine, turn: &Turn) -> Result<(), PortError> {
     match turn.command {
         TurnCommand::Start { nominal } => start(engine, turn, nominal).await,
         TurnCommand::Follow { active, nominal, cancel } => follow(&engine.ports, task, active, nominal, cancel).await,
-        TurnCommand::StartAgain { nominal, since } => {
-            let (run, now) = (RunId::from_nominal_time(task, nominal), engine.ports.clock.now());
-            send_all(engine.ports.queues.as_ref(), &[start_message(run, since, now)]).await
+        TurnCommand::StartAgain { nominal, age } => {
+            let run = RunId::from_nominal_time(task, nominal);
+            send_all(engine.ports.queues.as_ref(), &[start_message(run, age)]).await
         }
         TurnCommand::Ask { nominal } => {
             send_all(engine.ports.queues.as_ref(), &[to_task(task, TaskInput::Due { nominal })]).await
@@ -142,8 +145,10 @@ async fn start(engine: &Engine, turn: &Turn, nominal: Timestamp) -> Result<(), P
     let (of, origin, now) = ((definition.task.clone(), turn.version), Origin::Schedule { nominal }, ports.clock.now());
     let run = Run::submitted(id, of, definition.actions.len(), input, origin, now);
     let run = run.asked_by(Caller::by(Way::Schedule)).kept(definition.keep);
+    let run = run.on_clock(now, ports.clock.steady());
     let begun = Begun::of(&engine.pools, definition, run, now).await;
     if begun.record(ports).await? == Created::New {
+        tracing::info!(run.id = %id, task = %definition.task, nominal = %nominal, "a run has started as scheduled");
         return begun.send(ports).await;
     }
     // By a process that may have died since, or by this very call: an answer may be lost on its way, and the request

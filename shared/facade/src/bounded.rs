@@ -1,5 +1,6 @@
 //! Bytes and texts with a bound: they keep no more than that, however much comes.
 
+use serde_json::Value;
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 
 /// What some systems put before a text in UTF-8. It is no part of the text.
@@ -67,17 +68,33 @@ impl Tail {
 }
 
 /// Reads bytes of an unnamed format: JSON if all of them are JSON, null if there are none, otherwise a text.
-/// The text loses the line break at its end.
-pub(crate) fn json_or_text(bytes: &[u8]) -> serde_json::Value {
+pub(crate) fn json_or_text(bytes: &[u8]) -> Value {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     if bytes.is_empty() {
-        return serde_json::Value::Null;
+        return Value::Null;
     }
-    serde_json::from_slice(bytes).unwrap_or_else(|_| {
-        let text = String::from_utf8_lossy(bytes);
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        serde_json::Value::from(text.strip_suffix('\r').unwrap_or(text))
-    })
+    serde_json::from_slice(bytes).map_or_else(|_| text(bytes), |value| as_written(value, bytes))
+}
+
+/// The bytes as a text, without the line break at its end; null if there are none.
+pub(crate) fn text(bytes: &[u8]) -> Value {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    if bytes.is_empty() {
+        return Value::Null;
+    }
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.strip_suffix('\n').unwrap_or(&text);
+    Value::from(text.strip_suffix('\r').unwrap_or(text))
+}
+
+/// The value that these bytes are. A bare number is the text of it where JSON would write another: `3.10` may be a version,
+/// `1234e5` a hash and a number of 30 digits an id, and each is to reach the next program as it is.
+pub(crate) fn as_written(value: Value, bytes: &[u8]) -> Value {
+    let written = bytes.trim_ascii();
+    if value.is_number() && value.to_string().as_bytes() != written {
+        return Value::from(String::from_utf8_lossy(written));
+    }
+    value
 }
 
 /// A failure's message: the failure, and the end of the work's output as far as there is room. Each is cut at its front.
@@ -176,6 +193,21 @@ mod tests {
         check_value(b"done\n\n", "done\n");
         check_value(b"\n", "");
         check_value(b"\xff\n", "\u{fffd}");
+    }
+
+    #[test]
+    fn bare_number_keeps_its_digits() {
+        for number in ["0", "-7", "42", "2.5", "100.0", "9223372036854775807", "18446744073709551615"] {
+            let value = json_or_text(number.as_bytes());
+            assert!(value.is_number(), "{number}: {value}");
+            assert_eq!(value.to_string(), number);
+        }
+        for text in ["3.10", "1.20", "1234e5", "12345678901234567890123", "0.50", "1E3", "-0", "1e-05"] {
+            check_value(text.as_bytes(), text);
+            check_value(format!("  {text}\n").as_bytes(), text);
+        }
+        check_value(b"[3.10]", serde_json::json!([3.1]));
+        check_value(b"\"3.10\"", "3.10");
     }
 
     #[test]

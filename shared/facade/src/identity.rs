@@ -20,15 +20,6 @@ pub fn guard_command() -> Option<Vec<OsString>> {
     Some(vec![program.into_os_string(), GUARD_COMMAND.into()])
 }
 
-/// Keeps other processes of the same user, such as programs that actions run, from reading this one's environment and
-/// memory. Only Linux can; a failure is logged and stops nothing.
-pub fn close_to_programs() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
-        tracing::warn!(%error, "programs can read the environment of this process");
-    }
-}
-
 /// The machine and the process, as the register of agents shows them: `host/pid`.
 pub fn address() -> String {
     format!("{}/{}", machine_name(), std::process::id())
@@ -56,14 +47,6 @@ fn machine_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn process_is_closed_to_programs() {
-        use rustix::process::{DumpableBehavior, dumpable_behavior};
-        close_to_programs();
-        assert_eq!(dumpable_behavior().expect("it is known"), DumpableBehavior::NotDumpable);
-    }
 
     #[test]
     fn made_names_are_names_and_differ() {

@@ -26,6 +26,8 @@ pub const EXEC_SPAWN: &str = "exec.spawn";
 pub const AGENT_IO: &str = "agent.io";
 /// The agent cannot send the request: its method, URL or a header is wrong.
 pub const HTTP_INVALID_REQUEST: &str = "http.invalid_request";
+/// The agent calls no such address.
+pub const HTTP_DENIED_ADDRESS: &str = "http.denied_address";
 /// The host's name is not known.
 pub const NETWORK_DNS: &str = "network.dns";
 /// The host did not take the connection, or its certificate was not accepted.
@@ -56,7 +58,8 @@ mod tests {
     #[test]
     fn permanent_failures_are_not_retried() {
         let program = [AUTH_DENIED, OUTPUT_INVALID, OUTPUT_TOO_LARGE, EXEC_NOT_FOUND, EXEC_DENIED];
-        for kind in [program.as_slice(), &[HTTP_INVALID_REQUEST, NATIVE_UNKNOWN_HANDLER]].concat() {
+        for kind in [program.as_slice(), &[HTTP_INVALID_REQUEST, HTTP_DENIED_ADDRESS, NATIVE_UNKNOWN_HANDLER]].concat()
+        {
             assert!(is_permanent(kind), "{kind}");
         }
     }

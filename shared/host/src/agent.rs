@@ -11,7 +11,7 @@ use windlass_embedded::{Role, Store};
 use windlass_engine::agent::Agent;
 use windlass_engine::definitions::Definitions;
 use windlass_engine::perform::Performer;
-use windlass_facade::{Credentials, Handlers};
+use windlass_facade::{Credentials, Handlers, Targets};
 
 use crate::error::{HostError, store_broken};
 use crate::parts::{AgentPlan, settings_of};
@@ -59,6 +59,20 @@ impl SeparateAgent {
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Self {
         self.performing.credentials = credentials;
+        self
+    }
+
+    /// As [`HostBuilder::env_allow`](crate::HostBuilder::env_allow).
+    #[must_use]
+    pub fn env_allow(mut self, names: Option<Vec<String>>) -> Self {
+        self.performing.env_allow = names;
+        self
+    }
+
+    /// As [`HostBuilder::targets`](crate::HostBuilder::targets).
+    #[must_use]
+    pub fn targets(mut self, targets: Targets) -> Self {
+        self.performing.targets = targets;
         self
     }
 

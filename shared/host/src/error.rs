@@ -14,6 +14,9 @@ pub enum HostError {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The database is empty, and there is a token beside it.
+    #[error("use {}: it is empty, though a host has worked on this folder: all that it kept is gone", .0.display())]
+    Emptied(PathBuf),
     /// A file of the data folder cannot be read or written.
     #[error("{doing} {}: {source}", .path.display())]
     Folder {
@@ -36,6 +39,14 @@ pub enum HostError {
         /// Why the system refused it.
         source: io::Error,
     },
+    /// The certificate or its key cannot be used.
+    #[error("use {} for TLS: {why}", .path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        why: String,
+    },
     /// The agents cannot perform anything.
     #[error("start an agent: {0}")]
     Agent(#[from] FacadeError),
@@ -52,9 +63,11 @@ impl HostError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Open(error) => error.code(),
+            Self::Emptied(_) => "WL0622",
             Self::Folder { .. } => "WL0611",
             Self::Remote(_) => "WL0607",
             Self::Listen { .. } => "WL0608",
+            Self::Tls { .. } => "WL0620",
             Self::Agent(error) => error.code(),
             Self::PartEnded => "WL0604",
             Self::Store(error) => error.code,

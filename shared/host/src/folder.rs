@@ -1,9 +1,11 @@
 //! The host's files beside the database in its data folder: its token and its address.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::error::HostError;
 
@@ -13,6 +15,8 @@ pub const TOKEN_FILE: &str = "token";
 pub const URL_FILE: &str = "url";
 
 const TOKEN_BYTES: usize = 32;
+/// Bytes of a token's file that are read. One that has more holds no token.
+const MAX_READ: u64 = 1024;
 const OWNER_ONLY: u32 = 0o600;
 
 /// A data folder that exists.
@@ -25,10 +29,18 @@ impl DataFolder {
         Self { path }
     }
 
+    /// Refuses a folder whose database was emptied: beside a token there was a host, and all that it kept is gone. A host that
+    /// began anew there would hide that.
+    pub(crate) fn check_not_emptied(&self) -> Result<(), HostError> {
+        let path = self.path.join(windlass_embedded::FILE_NAME);
+        let is_empty = fs::metadata(&path).is_ok_and(|found| found.is_file() && found.len() == 0);
+        if is_empty && self.path.join(TOKEN_FILE).exists() { Err(HostError::Emptied(path)) } else { Ok(()) }
+    }
+
     /// The token: 256 random bits, made once and kept. Only its owner may read it.
     pub(crate) fn token(&self) -> Result<String, HostError> {
         let path = self.path.join(TOKEN_FILE);
-        let token = match fs::read_to_string(&path) {
+        let token = match read_small(&path) {
             Ok(text) if is_token(text.trim()) => keep(&path, text.trim()),
             Ok(_) => make(&path),
             Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
@@ -47,6 +59,19 @@ impl DataFolder {
     pub(crate) fn remove_url(&self) {
         drop(fs::remove_file(self.path.join(URL_FILE)));
     }
+}
+
+/// Reads the beginning of a file, of which a token is no more. Something else in its place, such as a FIFO, is an error: to open
+/// it could take for ever.
+fn read_small(path: &Path) -> io::Result<String> {
+    let flags = OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, OFlags::RDONLY | flags, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is no regular file: remove it, and the host makes a token anew"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_READ).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn is_token(text: &str) -> bool {
@@ -109,5 +134,32 @@ mod tests {
         assert_eq!(mode_of(&path), 0o600);
         fs::write(&path, "").expect("written");
         assert_ne!(folder.token().expect("made anew"), token);
+    }
+    /// To open a FIFO waits for a writer, and to read a sparse file of gigabytes takes as much memory.
+    #[test]
+    fn token_that_is_no_small_file_is_refused_or_replaced() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::of(dir.path().to_owned());
+        let path = dir.path().join(TOKEN_FILE);
+        rustix::fs::mkfifoat(rustix::fs::CWD, &path, Mode::RUSR | Mode::WUSR).expect("made");
+        let refused = folder.token().expect_err("it is a FIFO").to_string();
+        assert!(refused.contains("no regular file"), "{refused}");
+        fs::remove_file(&path).expect("removed");
+        File::create(&path).and_then(|file| file.set_len(1 << 40)).expect("a sparse file");
+        assert!(is_token(&folder.token().expect("made anew")));
+    }
+
+    #[test]
+    fn emptied_database_beside_a_token_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = DataFolder::of(dir.path().to_owned());
+        let path = dir.path().join(windlass_embedded::FILE_NAME);
+        File::create(&path).expect("made");
+        folder.check_not_emptied().expect("there never was a host");
+        folder.token().expect("made");
+        let refused = folder.check_not_emptied().expect_err("it was emptied");
+        assert_eq!(refused.code(), "WL0622");
+        fs::write(&path, "something").expect("written");
+        folder.check_not_emptied().expect("it is not empty");
     }
 }

@@ -1,18 +1,17 @@
 //! The host: how a program sets it up, starts it, asks it and ends it.
 
 use std::ffi::OsString;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use windlass_api::{AllowedHosts, ApiConfig, ApiState, Auth};
+use windlass_api::{ApiConfig, ApiState, Auth};
 use windlass_domain::ids::{PoolName, RunId};
 use windlass_domain::limits::KEEP_MS;
 use windlass_domain::run::Run;
 use windlass_domain::time::Millis;
-use windlass_embedded::{Role, Store};
+use windlass_embedded::{OpenError, Role, Store};
 use windlass_engine::Ports;
 use windlass_engine::control::Control;
 use windlass_engine::definitions::Definitions;
@@ -20,19 +19,21 @@ use windlass_engine::perform::Performer;
 use windlass_engine::ports::PortError;
 use windlass_engine::registry::Registry;
 use windlass_engine::submit::Starter;
-use windlass_facade::{Credentials, Handlers};
+use windlass_facade::{Credentials, Handlers, Targets};
 
 use crate::error::{HostError, store_broken};
 use crate::folder::DataFolder;
+use crate::listen::ListenPlan;
 use crate::parts::{AgentPlan, Parts};
 use crate::performing::Performing;
+use crate::tls::TlsFiles;
 
 /// How many batches of each queue of inputs the host decides at once.
 const PROCESS_MANAGERS: usize = 4;
 /// How often the sweeper reads the due index: on one machine a look costs next to nothing.
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
-/// How long open connections have to end.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+/// How often a standby looks whether the folder has a host.
+const STAND_BY_LOOK: Duration = Duration::from_millis(100);
 /// How long running attempts may take when the host ends, unless its program says otherwise.
 const DRAIN: Millis = Millis::from_secs(10);
 /// Slots of the default pool for each core.
@@ -43,8 +44,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// The settings of a host. Each has a default, which the program may replace.
 pub struct HostBuilder {
     data: PathBuf,
-    listen: SocketAddr,
-    allow_remote: bool,
+    listen: ListenPlan,
+    stands_by: bool,
     pools: Vec<(PoolName, u32)>,
     drain: Millis,
     keep: Millis,
@@ -56,14 +57,38 @@ impl HostBuilder {
     /// The address of the API; port 0 takes a free one. A free port of this machine unless said.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = address;
+        self.listen.address = address;
         self
     }
 
-    /// Allows an address that other machines can reach. The API runs programs, and its token travels in the clear.
+    /// Allows an address that other machines can reach. The API runs programs. Without [`HostBuilder::tls`] its token
+    /// travels in the clear. Calls may name the host by any of its IP addresses.
     #[must_use]
     pub fn allow_remote(mut self) -> Self {
-        self.allow_remote = true;
+        self.listen.allow_remote = true;
+        self
+    }
+
+    /// A name that callers may call this host by, beside those of this machine: `windlass.example.com` with any port,
+    /// `windlass.example.com:8443` with that one. The API refuses calls to other names.
+    #[must_use]
+    pub fn host_name(mut self, name: impl Into<String>) -> Self {
+        self.listen.names.push(name.into());
+        self
+    }
+
+    /// Speaks TLS at its address, with this certificate (its chain) and its key: files in PEM, which it reads again when
+    /// they change. Programs of this machine then have an address of their own, without TLS: [`Host::url`].
+    #[must_use]
+    pub fn tls(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.listen.tls = Some(TlsFiles { certificate: certificate.into(), key: key.into() });
+        self
+    }
+
+    /// If another host works on the folder, waits for its end and takes over. It touches no other file before.
+    #[must_use]
+    pub fn stand_by(mut self) -> Self {
+        self.stands_by = true;
         self
     }
 
@@ -119,6 +144,20 @@ impl HostBuilder {
         self
     }
 
+    /// The only variables of this process that `exec` programs get. A name may end in `*`. All but credentials unless said.
+    #[must_use]
+    pub fn env_allow(mut self, names: Option<Vec<String>>) -> Self {
+        self.performing.env_allow = names;
+        self
+    }
+
+    /// The addresses that `http` actions may call. All but link-local ones unless said.
+    #[must_use]
+    pub fn targets(mut self, targets: Targets) -> Self {
+        self.performing.targets = targets;
+        self
+    }
+
     /// Performs every attempt by this performer, in place of programs, HTTP calls and handlers.
     #[must_use]
     pub fn performer(mut self, performer: Arc<dyn Performer>) -> Self {
@@ -128,17 +167,14 @@ impl HostBuilder {
 
     /// Opens the data folder and starts everything. When it returns, the API answers.
     pub async fn start(self) -> Result<Host, HostError> {
-        if !self.listen.ip().is_loopback() && !self.allow_remote {
-            return Err(HostError::Remote(self.listen));
-        }
-        let store = Store::open(&self.data, Role::Host)?;
-        let folder = DataFolder::of(self.data);
+        self.listen.check()?;
+        let folder = DataFolder::of(self.data.clone());
+        folder.check_not_emptied()?;
+        let store = if self.stands_by { stand_by(&self.data).await? } else { Store::open(&self.data, Role::Host)? };
         // A host that was killed has left its address, and another program may have that address by now.
         folder.remove_url();
         let token = folder.token()?;
-        let not_listening = |source| HostError::Listen { address: self.listen, source };
-        let listener = TcpListener::bind(self.listen).await.map_err(not_listening)?;
-        let address = listener.local_addr().map_err(not_listening)?;
+        let listening = self.listen.open(self.stands_by).await?;
 
         let ports = store.ports();
         let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
@@ -156,20 +192,29 @@ impl HostBuilder {
         }
 
         let mut api = Parts::new();
-        let config = ApiConfig::new(Auth::token(token.clone()), allowed_hosts(address), api.shutdown().clone());
-        let config = ApiConfig { failing: Some(store.failing()), ..config };
+        let config = ApiConfig::new(Auth::token(token.clone()), listening.hosts(), api.shutdown().clone());
+        let config = ApiConfig { failing: Some(store.failing()), max_lasting: listening.lasting(), ..config };
         let state = ApiState::new(ports.clone(), definitions.clone(), config);
-        api.serve(listener, windlass_api::app(state), CLOSE_WITHIN);
-        let host = Host { address, token, pools, folder, agents, loops, api, ports, definitions, store };
-        host.folder.write_url(&host.url())?;
+        let (address, url, has_tls) = (listening.address(), listening.url().to_owned(), listening.has_tls());
+        listening.serve(&mut api, &windlass_api::app(state));
+        let reached = Reached { address, url, has_tls };
+        let host = Host { reached, token, pools, folder, agents, loops, api, ports, definitions, store };
+        host.folder.write_url(host.url())?;
         Ok(host)
     }
+}
+
+/// Where the API is.
+struct Reached {
+    address: SocketAddr,
+    url: String,
+    has_tls: bool,
 }
 
 /// A host that runs. A program that drops it without [`Host::shutdown`] loses nothing: the next host goes on from the
 /// disk, as after a crash.
 pub struct Host {
-    address: SocketAddr,
+    reached: Reached,
     token: String,
     pools: Vec<(PoolName, u32)>,
     folder: DataFolder,
@@ -186,8 +231,8 @@ impl Host {
     pub fn builder(data: impl Into<PathBuf>) -> HostBuilder {
         HostBuilder {
             data: data.into(),
-            listen: (Ipv4Addr::LOCALHOST, 0).into(),
-            allow_remote: false,
+            listen: ListenPlan::new(),
+            stands_by: false,
             pools: Vec::new(),
             drain: DRAIN,
             keep: Millis(KEEP_MS),
@@ -198,12 +243,17 @@ impl Host {
 
     /// The address that the API listens on.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.reached.address
     }
 
     /// The address that programs of this machine reach the API by.
-    pub fn url(&self) -> String {
-        format!("http://{}", reachable(self.address))
+    pub fn url(&self) -> &str {
+        &self.reached.url
+    }
+
+    /// Whether [`Host::address`] speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        self.reached.has_tls
     }
 
     /// The proof of an API caller's identity: `Authorization: Bearer TOKEN`.
@@ -263,6 +313,8 @@ impl Host {
     pub async fn shutdown(self) -> Result<(), HostError> {
         let Self { folder, api, agents, loops, store, .. } = self;
         folder.remove_url();
+        // At once: the same signal may have ended programs of theirs.
+        agents.shutdown().cancel();
         let in_order = async {
             api.stop().await;
             agents.stop().await;
@@ -285,18 +337,25 @@ fn pools_of(named: Vec<(PoolName, u32)>) -> Vec<(PoolName, u32)> {
     vec![(PoolName::default(), u32::try_from(cores * SLOTS_PER_CORE).unwrap_or(u32::MAX))]
 }
 
-/// The names that the API is reached by.
-fn allowed_hosts(address: SocketAddr) -> AllowedHosts {
-    AllowedHosts::loopback(address.port()).and(AllowedHosts::new([address.to_string()]))
-}
-
-/// An address that this machine's programs can connect to.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    if !address.ip().is_unspecified() {
-        return address;
-    }
-    match address {
-        SocketAddr::V4(v4) => (Ipv4Addr::LOCALHOST, v4.port()).into(),
-        SocketAddr::V6(v6) => (Ipv6Addr::LOCALHOST, v6.port()).into(),
+/// The store, once no other host works on its folder.
+async fn stand_by(data: &Path) -> Result<Store, HostError> {
+    let mut is_told = false;
+    loop {
+        // Another standby may be faster: then that one is the host.
+        let holder = match Store::open(data, Role::Host) {
+            Err(OpenError::SecondHost { holder, .. }) => holder,
+            opened => {
+                if is_told && opened.is_ok() {
+                    tracing::info!("the other host has ended; this one takes over");
+                }
+                return Ok(opened?);
+            }
+        };
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::info!(holder, "another host works on the data folder; this one stands by until that one ends");
+        }
+        while windlass_embedded::has_host(data) {
+            tokio::time::sleep(STAND_BY_LOOK).await;
+        }
     }
 }

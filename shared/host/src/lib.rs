@@ -23,9 +23,11 @@ mod agent;
 mod error;
 mod folder;
 mod host;
+mod listen;
 mod parts;
 mod performing;
 mod serve;
+mod tls;
 
 pub use agent::SeparateAgent;
 pub use error::HostError;
@@ -41,4 +43,6 @@ pub use windlass_domain::time::Millis;
 pub use windlass_engine::perform::{AttemptControl, Performer};
 pub use windlass_engine::ports::PortError;
 pub use windlass_engine::submit::StartRequest;
-pub use windlass_facade::{Credentials, GUARD_COMMAND, Handlers, guard_command, run_guard};
+pub use windlass_facade::{
+    Credentials, GUARD_COMMAND, Handlers, IpNet, Targets, guard_command, prepare_for_programs, run_guard,
+};

@@ -20,7 +20,7 @@ use windlass_engine::scheduler::Scheduler;
 use windlass_engine::sweeper::Sweeper;
 use windlass_facade::{address, made_id};
 
-use crate::serve::{Limits, serve};
+use crate::serve::{Door, Limits, serve};
 
 /// Tasks that run until they are stopped.
 pub(crate) struct Parts {
@@ -92,10 +92,17 @@ impl Parts {
     }
 
     /// Starts serving HTTP. When it is stopped, connections that are still open have `close_within` to end.
-    pub(crate) fn serve(&mut self, listener: TcpListener, app: Router, close_within: Duration) {
+    pub(crate) fn serve(
+        &mut self,
+        listener: TcpListener,
+        door: Door,
+        limits: Limits,
+        app: Router,
+        close_within: Duration,
+    ) {
         let stop = self.shutdown.clone();
         self.tasks.spawn(async move {
-            let server = serve(listener, app, Limits::default(), &stop);
+            let server = serve(listener, door, app, limits, &stop);
             let late = async {
                 stop.cancelled().await;
                 tokio::time::sleep(close_within).await;
@@ -105,6 +112,14 @@ impl Parts {
                 () = late => {}
             }
         });
+    }
+
+    /// Starts a part of another kind. It gets what is cancelled when it is to end.
+    pub(crate) fn spawn<F>(&mut self, part: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.tasks.spawn(part(self.shutdown.clone()));
     }
 
     /// Returns when one of the parts has ended. Never, if there are none.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use windlass_engine::perform::Performer;
 use windlass_engine::ports::Clock;
-use windlass_facade::{Credentials, ExecSettings, FacadeSettings, Facades, Handlers};
+use windlass_facade::{Credentials, ExecSettings, FacadeSettings, Facades, Handlers, HttpSettings, Targets};
 
 use crate::error::HostError;
 
@@ -16,6 +16,10 @@ pub(crate) struct Performing {
     /// The command that ends programs whose agent was killed.
     pub(crate) guard: Option<Vec<OsString>>,
     pub(crate) credentials: Credentials,
+    /// The only variables of this process that programs get; absent: all but credentials.
+    pub(crate) env_allow: Option<Vec<String>>,
+    /// The addresses that `http` actions may call.
+    pub(crate) targets: Targets,
     /// Takes the place of everything else.
     pub(crate) performer: Option<Arc<dyn Performer>>,
 }
@@ -25,8 +29,10 @@ impl Performing {
         if let Some(performer) = self.performer {
             return Ok(performer);
         }
-        let exec = ExecSettings { guard: self.guard, ..ExecSettings::passing(self.credentials) };
-        let settings = FacadeSettings { handlers: self.handlers, exec, ..FacadeSettings::new(clock) };
+        let exec = ExecSettings::passing(self.credentials).allowing(self.env_allow.as_deref());
+        let exec = ExecSettings { guard: self.guard, ..exec };
+        let http = HttpSettings { targets: self.targets, ..HttpSettings::default() };
+        let settings = FacadeSettings { handlers: self.handlers, exec, http, ..FacadeSettings::new(clock) };
         Ok(Arc::new(Facades::new(settings)?))
     }
 }

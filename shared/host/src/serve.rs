@@ -1,5 +1,6 @@
 //! Serves the API on a socket, with a bound on what callers can take: so many connections at a time, each of which must
 //! soon ask for something. Whoever may connect could otherwise take every file descriptor of the host.
+//! TLS, if it is spoken, counts as asking: a handshake has the same time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,13 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, getrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// The bounds on connections.
@@ -23,12 +26,25 @@ pub(crate) struct Limits {
     head_within: Duration,
 }
 
-impl Default for Limits {
-    /// Half of the files that the process may open stay for what it is there for.
-    fn default() -> Self {
+/// What is spoken at an address.
+#[derive(Clone)]
+pub(crate) enum Door {
+    Plain,
+    Tls(TlsAcceptor),
+}
+
+impl Limits {
+    /// The limits of each of so many addresses. Half of the files that the process may open stay for what it is there for.
+    pub(crate) fn of_listeners(count: usize) -> Self {
         let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) / 2;
-        let connections = usize::try_from(files).unwrap_or(usize::MAX).clamp(1, MAX_CONNECTIONS);
-        Self { connections, head_within: Duration::from_secs(10) }
+        let connections = usize::try_from(files).unwrap_or(usize::MAX) / count.max(1);
+        Self { connections: connections.clamp(1, MAX_CONNECTIONS), head_within: Duration::from_secs(10) }
+    }
+
+    /// How many of the connections of an address may be such that last: followers of events, and calls that wait. The others are for calls
+    /// that are answered at once.
+    pub(crate) fn lasting(self) -> usize {
+        (self.connections / 4).max(1)
     }
 }
 
@@ -42,22 +58,43 @@ const READ_WITHIN_MS: u32 = 30_000;
 const AFTER_REFUSAL: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, then lets the requests that are under way end.
-pub(crate) async fn serve(listener: TcpListener, app: Router, limits: Limits, stop: &CancellationToken) {
+pub(crate) async fn serve(listener: TcpListener, door: Door, app: Router, limits: Limits, stop: &CancellationToken) {
     let (slots, graceful) = (Arc::new(Semaphore::new(limits.connections)), GracefulShutdown::new());
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(limits.head_within);
     while let Some((stream, slot)) = next(&listener, &slots, stop).await {
-        let service = TowerToHyperService::new(app.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (door, stop) = (door.clone(), stop.clone());
+        let (http, app, watcher) = (http.clone(), app.clone(), graceful.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection to the API has ended early");
+            match door {
+                Door::Plain => answer(stream, http, app, watcher).await,
+                Door::Tls(acceptor) => {
+                    let greeted = tokio::time::timeout(limits.head_within, acceptor.accept(stream));
+                    match stop.run_until_cancelled(greeted).await {
+                        Some(Ok(Ok(stream))) => answer(stream, http, app, watcher).await,
+                        Some(Ok(Err(error))) => tracing::debug!(%error, "a connection to the API speaks no TLS"),
+                        Some(Err(_)) | None => {}
+                    }
+                }
             }
             drop(slot);
         });
     }
     drop(listener);
     graceful.shutdown().await;
+}
+
+/// Answers the requests of a connection until it ends.
+async fn answer(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    http: http1::Builder,
+    app: Router,
+    watcher: Watcher,
+) {
+    let connection = watcher.watch(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(app)));
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "a connection to the API has ended early");
+    }
 }
 
 /// The next connection, and its place among those at a time; none once it is to stop.
@@ -121,7 +158,7 @@ mod tests {
         let (address, stop) = (listener.local_addr().expect("an address"), CancellationToken::new());
         let (app, stopping) = (Router::new().route("/", get(|| async { "here" })), stop.clone());
         let limits = Limits { connections, head_within };
-        let served = tokio::spawn(async move { serve(listener, app, limits, &stopping).await });
+        let served = tokio::spawn(async move { serve(listener, Door::Plain, app, limits, &stopping).await });
         (address, stop, served)
     }
 

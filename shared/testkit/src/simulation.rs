@@ -22,6 +22,7 @@ mod process;
 mod saboteur;
 mod script;
 mod undertaker;
+mod wall;
 mod weather;
 mod wire;
 mod witness;
@@ -49,7 +50,7 @@ const OVERDUE_EVERY: u64 = 30;
 const SETTLES_WITHIN: Duration = Duration::from_mins(2);
 
 /// Every fault that a world may meet, by name.
-pub const FAULTS: [&str; 20] = [
+pub const FAULTS: [&str; 21] = [
     "a call is slow",
     "a call is refused",
     "a call is unanswered",
@@ -70,6 +71,7 @@ pub const FAULTS: [&str; 20] = [
     "a caller hangs up",
     "a process is told to end",
     "everything is off",
+    "the wall clock is set",
 ];
 
 /// The result of a seed.

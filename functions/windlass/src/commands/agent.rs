@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use windlass_host::{SeparateAgent, guard_command};
+use windlass_host::{SeparateAgent, guard_command, prepare_for_programs};
 
 use super::logging;
 use crate::args::{AgentArgs, Globals};
@@ -12,6 +12,7 @@ use crate::signals::EndSignals;
 
 pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     let _log = logging::set_up(args.log.log_format);
+    prepare_for_programs(args.credentials);
     let signals = EndSignals::listen()?;
     let data = data_dir(globals)?;
     if !data.exists() {
@@ -20,6 +21,7 @@ pub(super) async fn run(globals: &Globals, args: AgentArgs) -> Ended {
     tracing::info!(pool = %args.pool, slots = args.slots, "the agent takes work");
     let agent = SeparateAgent::new(data, args.pool, args.slots).drain(args.drain);
     let agent = agent.guard(guard_command()).credentials(args.credentials);
+    let agent = agent.env_allow(args.env_allow).targets(args.http.targets());
     agent.run(&signals.into_token()).await?;
     tracing::info!("the agent has ended: nothing is left with it");
     Ok(ExitCode::SUCCESS)

@@ -16,7 +16,8 @@ use crate::render::{self, Ended};
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) -> Ended {
     let (mut definitions, mut faulty) = (Vec::new(), Vec::new());
-    for path in &args.files.files {
+    let files = task_file::expand(&args.files.files)?;
+    for path in &files {
         match task_file::read(path)? {
             Ok(definition) => definitions.push((path, definition)),
             Err(file) => faulty.push(file),
@@ -28,7 +29,7 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &ApplyArgs) ->
                 render::print_error(&file.rendered());
             }
         }
-        return Err(task_file::faulty(&faulty, args.files.files.len()).help("nothing was applied"));
+        return Err(task_file::faulty(&faulty, files.len()).help("nothing was applied"));
     }
     let mut list = Vec::new();
     for (path, definition) in definitions {
@@ -60,7 +61,7 @@ pub(super) async fn apply(
 ) -> Result<Applied, Failure> {
     let mut source = definition.source.clone();
     let mut workdir = None;
-    if with_workdir && is_loopback(client.url()) {
+    if with_workdir && is_loopback(client.url()) && path != Path::new(task_file::STANDARD_INPUT) {
         workdir = folder_of(path)?.filter(|folder| put_workdir(&mut source, folder));
     }
     let put = client.put_task(&definition.task, &source).await?;

@@ -7,7 +7,7 @@ use serde_json::json;
 use windlass_contract::view::RunView;
 use windlass_domain::ids::TaskName;
 use windlass_domain::time::Millis;
-use windlass_host::{Host, guard_command};
+use windlass_host::{Credentials, Host, guard_command, prepare_for_programs};
 
 use super::{apply, events, show, task_file};
 use crate::args::Globals;
@@ -27,6 +27,7 @@ const LONGEST: Millis = Millis::from_secs(1200);
 const DRAIN: Millis = Millis::from_secs(5);
 
 pub(super) async fn run(globals: &Globals) -> Ended {
+    prepare_for_programs(Credentials::None);
     let data = folder(globals)?;
     heading("A host of its own, on a free port of this machine");
     let host = Host::builder(&data).drain(DRAIN).guard(guard_command()).start().await?;
@@ -40,7 +41,12 @@ pub(super) async fn run(globals: &Globals) -> Ended {
 
 /// Applies the examples, runs one and shows it.
 async fn tell(globals: &Globals, host: &Host, data: &Path) -> Result<RunView, Failure> {
-    let here = Globals { url: Some(host.url()), token: None, data: Some(data.to_owned()), json: globals.json };
+    let here = Globals {
+        url: Some(host.url().to_owned()),
+        data: Some(data.to_owned()),
+        json: globals.json,
+        ..Globals::default()
+    };
     let client = Client::new(Connection::find(&here)?)?;
     heading("The examples, applied");
     for path in examples::write_to(&data.join("examples"))? {

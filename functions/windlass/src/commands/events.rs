@@ -14,6 +14,8 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: &EventsArgs) -
     let id = client.resolve(&args.run.run).await?;
     let manner = if globals.json { Manner::JsonLines } else { Manner::Lines };
     if args.follow {
+        // A host that is not there from the start is not waited for.
+        client.run(id).await?;
         follow(client, id, manner, None).await?;
         return Ok(ExitCode::SUCCESS);
     }

@@ -3,10 +3,12 @@
 mod agent;
 mod agents;
 mod apply;
+mod backup;
 mod bench;
 mod control;
 mod demo;
 mod events;
+mod explain;
 mod graph;
 mod logging;
 mod manual;
@@ -34,6 +36,8 @@ pub(crate) fn run(args: Args) -> Ended {
     let globals = &args.globals;
     match args.command {
         Command::Validate(args) => validate::run(globals, &args),
+        Command::Backup(args) => backup::run(globals, &args),
+        Command::Explain(args) => explain::run(globals, &args),
         Command::Completions(args) => Ok(manual::completions(&args)),
         Command::Man(args) => manual::run(&args),
         Command::Demo => threads()?.block_on(demo::run(globals)),

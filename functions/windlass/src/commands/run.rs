@@ -17,9 +17,6 @@ use crate::failure::{Exit, Failure};
 use crate::follow::{Manner, follow};
 use crate::render::{self, Ended, status};
 
-/// How long the command waits for the first answer: the host answers a short run whole.
-const FIRST_WAIT: Duration = Duration::from_secs(20);
-
 pub(super) async fn run(globals: &Globals, client: &Client, args: RunArgs) -> Ended {
     let input = args.input.as_deref().map(read_input).transpose()?;
     let Some(wait) = args.wait else {
@@ -33,23 +30,18 @@ pub(super) async fn run(globals: &Globals, client: &Client, args: RunArgs) -> En
     };
     let manner = if globals.json { Manner::Silent } else { Manner::suiting(false) };
     let begun = Instant::now();
-    let first_wait = if manner == Manner::Silent { first_wait(at_most) } else { Duration::ZERO };
-    let mut view = client.start_run(&args.task, input.as_ref(), args.key.as_deref(), first_wait).await?;
-    if !view.status.is_final() || manner != Manner::Silent {
-        view = follow(client, view.id, manner, at_most.map(|most| left_of(most, begun))).await?;
-    } else {
-        view = client.with_actions(view).await?;
+    // The id comes at once, so that it is known whatever becomes of the host while the run goes on.
+    let started = client.start_run(&args.task, input.as_ref(), args.key.as_deref(), Duration::ZERO).await?;
+    if manner == Manner::Lines {
+        render::print(&started_line(&started));
     }
+    let view = follow(client, started.id, manner, at_most.map(|most| left_of(most, begun))).await?;
     match manner {
         Manner::Silent => render::print_json(&view),
         Manner::Lines => show::print_tree(client, &view, false).await,
         Manner::Tree | Manner::JsonLines => {}
     }
     Ok(Exit::of_run(view.status))
-}
-
-fn first_wait(at_most: Option<Millis>) -> Duration {
-    at_most.map_or(FIRST_WAIT, |most| most.as_duration().min(FIRST_WAIT))
 }
 
 fn left_of(most: Millis, begun: Instant) -> Millis {
@@ -62,15 +54,13 @@ fn print_started(globals: &Globals, view: &RunView) {
         render::print_json(view);
         return;
     }
-    let id = view.id;
-    render::print(&format!(
-        "run {} of {} v{}: {}\n",
-        style(id).bold(),
-        view.task,
-        view.version,
-        status::run_word(view.status)
-    ));
-    render::print(&style(format!("`windlass watch {id}` follows it to its end\n")).dim().to_string());
+    render::print(&started_line(view));
+    render::print(&style(format!("`windlass watch {}` follows it to its end\n", view.id)).dim().to_string());
+}
+
+fn started_line(view: &RunView) -> String {
+    let (id, word) = (style(view.id).bold(), status::run_word(view.status));
+    format!("run {id} of {} v{}: {word}\n", view.task, view.version)
 }
 
 /// The JSON of an argument, of a file (`@FILE`) or of standard input (`@-`). WL0603 if it is none.

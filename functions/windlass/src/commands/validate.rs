@@ -13,7 +13,8 @@ use crate::render::{self, Ended};
 pub(super) fn run(globals: &Globals, args: &FilesArgs) -> Ended {
     let mut faulty = Vec::new();
     let mut list = Vec::new();
-    for path in &args.files {
+    let files = task_file::expand(&args.files)?;
+    for path in &files {
         match task_file::read(path)? {
             Ok(definition) => {
                 list.push(json!({ "file": path, "valid": true, "task": definition.task, "actions": definition.actions.len() }));
@@ -37,5 +38,5 @@ pub(super) fn run(globals: &Globals, args: &FilesArgs) -> Ended {
         render::print_json(&list);
         return Ok(if faulty.is_empty() { ExitCode::SUCCESS } else { Exit::Usage.into() });
     }
-    if faulty.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(task_file::faulty(&faulty, args.files.len())) }
+    if faulty.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(task_file::faulty(&faulty, files.len())) }
 }

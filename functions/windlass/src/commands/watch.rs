@@ -7,7 +7,8 @@ use crate::follow::{Manner, follow};
 use crate::render::Ended;
 
 pub(super) async fn run(globals: &Globals, client: &Client, args: &RunRefArgs) -> Ended {
-    let id = client.resolve(&args.run).await?;
+    // A host that is not there from the start is not waited for.
+    let id = client.run(client.resolve(&args.run).await?).await?.id;
     let view = follow(client, id, Manner::suiting(globals.json), None).await?;
     Ok(Exit::of_run(view.status))
 }

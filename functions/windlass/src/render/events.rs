@@ -8,9 +8,9 @@ use crate::terminal::printable;
 
 const TYPE_COLUMN: usize = 18;
 
-/// `02:30:04.120 action.succeeded totals`, with the event's other data. The date stands in the JSON form.
+/// `02:30:04.120Z action.succeeded totals`, with the event's other data. `Z` is UTC. The date stands in the JSON form.
 pub(crate) fn line(event: &PublicEvent) -> String {
-    let clock = event.time.get(11..23).unwrap_or(&event.time);
+    let clock = event.time.get(11..24).unwrap_or(&event.time);
     let kind = format!("{:<TYPE_COLUMN$}", event.kind);
     let kind = match event.kind.rsplit('.').next().unwrap_or_default() {
         "succeeded" => style(kind).green(),
@@ -44,7 +44,7 @@ fn note_of(event: &PublicEvent) -> String {
         let message = progress.get("message").and_then(text);
         percent.into_iter().chain(message).collect::<Vec<_>>().join(" ")
     });
-    let retry_at = text(&data["retry_at"]).map(|at| format!("next at {}", at.get(11..23).unwrap_or(&at)));
+    let retry_at = text(&data["retry_at"]).map(|at| format!("next at {}", at.get(11..24).unwrap_or(&at)));
     let stopped = text(&data["agent"]).filter(|_| event.kind == "action.cancelled");
     let stopped = stopped.map(|agent| format!("ended by {agent}"));
     let pool = text(&data["pool"]).map(|pool| format!("no agent serves the pool {pool}"));
@@ -69,31 +69,31 @@ mod tests {
 
     #[test]
     fn an_event_is_a_line() {
-        check("action.succeeded", &json!({ "output": 1 }), "02:30:04.120  action.succeeded    totals #2");
+        check("action.succeeded", &json!({ "output": 1 }), "02:30:04.120Z  action.succeeded    totals #2");
         check(
             "action.retrying",
             &json!({ "error": { "kind": "exec.temporary", "message": "busy\nmore" }, "retry_at": "2026-03-01T02:30:05.000Z" }),
-            "02:30:04.120  action.retrying     totals #2  exec.temporary: busy  next at 02:30:05.000",
+            "02:30:04.120Z  action.retrying     totals #2  exec.temporary: busy  next at 02:30:05.000Z",
         );
         check(
             "action.cancelled",
             &json!({ "agent": "a-1" }),
-            "02:30:04.120  action.cancelled    totals #2  ended by a-1",
+            "02:30:04.120Z  action.cancelled    totals #2  ended by a-1",
         );
         check(
             "run.cancelled",
             &json!({ "error": { "kind": "cancelled", "message": "" } }),
-            "02:30:04.120  run.cancelled       totals #2  cancelled",
+            "02:30:04.120Z  run.cancelled       totals #2  cancelled",
         );
         check(
             "action.unserved",
             &json!({ "pool": "gpu", "since": "2026-03-01T02:30:04.000Z" }),
-            "02:30:04.120  action.unserved     totals #2  no agent serves the pool gpu",
+            "02:30:04.120Z  action.unserved     totals #2  no agent serves the pool gpu",
         );
         check(
             "action.progressed",
             &json!({ "progress": { "percent": 40.4, "message": "half" } }),
-            "02:30:04.120  action.progressed   totals #2  40 % half",
+            "02:30:04.120Z  action.progressed   totals #2  40 % half",
         );
     }
 }

@@ -127,7 +127,12 @@ fn notes_of(action: &OutlineAction, state: &ActionView, drawing: &Drawing) -> Ve
         notes.push(style(attempt).yellow().to_string());
     }
     match state.status {
-        ActionStatus::Waiting | ActionStatus::Succeeded => {}
+        ActionStatus::Waiting => {}
+        // The last word of an action without an output may say why it has none.
+        ActionStatus::Succeeded => {
+            let last = state.progress.as_ref().filter(|last| state.output.is_none() && last.percent.is_none());
+            notes.extend(last.map(progress_text));
+        }
         ActionStatus::Queued if state.unserved_since.is_some() => notes.push(unserved_text(state, drawing)),
         ActionStatus::Queued | ActionStatus::Running if state.cancelling_since.is_some() => {
             notes.push(style("being killed").magenta().to_string());

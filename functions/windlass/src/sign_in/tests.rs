@@ -171,7 +171,8 @@ async fn a_refused_token_is_fetched_again_once() {
         let folder = tempfile::tempdir().expect("a folder");
         let sign_in = Arc::new(signed_in(&credentials, folder.path()));
         let url = host(takes).await.parse().expect("a URL");
-        let client = Client::new(Connection { url, credentials: Credentials::SignIn(sign_in) }).expect("set up");
+        let client =
+            Client::new(Connection { url, credentials: Credentials::SignIn(sign_in), ca_cert: None }).expect("set up");
         let answer = client.agents().await;
         assert_eq!(answer.is_ok(), ends_well, "{takes}");
         if let Err(failure) = answer {

@@ -21,7 +21,10 @@ use windlass_engine::ports::{
 };
 use windlass_testkit::memory::MemoryHost;
 
-use crate::world::{Call, REPORT, START, TOKEN, World};
+use futures::StreamExt;
+use tower::ServiceExt;
+
+use crate::world::{Call, HOST, REPORT, START, TOKEN, World};
 
 #[tokio::test]
 async fn malformed_json_has_its_place() {
@@ -42,6 +45,31 @@ async fn malformed_json_has_its_place() {
     world.send(bytes).await.refused(400, "WL0406");
     bytes = Call::new("POST", "/v1/tasks/report/runs").header("content-type", "text/plain").body("{}");
     world.send(bytes).await.refused(415, "WL0408");
+}
+
+/// A caller that sends a byte now and then, or nothing, would keep a connection for ever.
+#[tokio::test(start_paused = true)]
+async fn body_that_does_not_go_on_is_refused() {
+    for (pause, pieces, seconds) in [(40, 2, 30), (20, 10, 60), (9, 5, 45)] {
+        let world = World::with_report().await;
+        let text = REPORT.as_bytes();
+        let size = text.len().div_ceil(pieces);
+        let slowly = futures::stream::iter(text.chunks(size).map(<[u8]>::to_vec)).then(move |piece| async move {
+            tokio::time::sleep(Duration::from_secs(pause)).await;
+            Ok::<_, std::io::Error>(piece)
+        });
+        let request = axum::http::Request::put("/v1/tasks/report")
+            .header("host", HOST)
+            .header("authorization", format!("Bearer {TOKEN}"))
+            .body(axum::body::Body::from_stream(slowly))
+            .unwrap();
+        let began = tokio::time::Instant::now();
+        let answer = world.router().oneshot(request).await.unwrap();
+        let expected = if seconds == 45 { StatusCode::OK } else { StatusCode::REQUEST_TIMEOUT };
+        assert_eq!((answer.status(), began.elapsed().as_secs()), (expected, seconds));
+        let body = axum::body::to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&body).contains("WL0470"), expected == StatusCode::REQUEST_TIMEOUT);
+    }
 }
 
 #[tokio::test]

@@ -104,6 +104,19 @@ fn the_document_is_openapi_3_1() {
     check_references(document, document);
 }
 
+/// What the common generators of clients understand (`tests/clients`).
+#[test]
+fn statuses_are_enums_and_actions_a_map() {
+    let schemas = &document()["components"]["schemas"];
+    for name in ["RunStatus", "ActionStatus"] {
+        assert_eq!(schemas[name]["type"], "string");
+        assert!(schemas[name]["enum"].as_array().is_some_and(|texts| texts.contains(&json!("succeeded"))), "{name}");
+    }
+    let actions = &schemas["RunView"]["properties"]["actions"];
+    assert_eq!(actions["additionalProperties"], json!({ "$ref": "#/components/schemas/ActionView" }));
+    assert_eq!(actions.get("patternProperties"), None);
+}
+
 fn check_references(document: &Value, within: &Value) {
     match within {
         Value::Object(map) => {

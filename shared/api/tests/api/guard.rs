@@ -69,19 +69,38 @@ fn a_token_is_not_shown() {
 async fn only_this_machines_names_are_answered() {
     let world = World::new();
     let token = format!("Bearer {TOKEN}");
-    for host in [HOST, "localhost:8080", "LOCALHOST:8080", "[::1]:8080"] {
-        let call = Call::bare("GET", "/v1/tasks").header("host", host).header("authorization", &token);
-        world.send(call).await.expect(StatusCode::OK);
+    let to = |host: &str| Call::bare("GET", "/v1/tasks").header("host", host).header("authorization", &token);
+    // A forwarded port is another one than the host's own.
+    for host in [HOST, "localhost:8080", "LOCALHOST:8080", "[::1]:8080", "127.0.0.1", "127.0.0.1:9000"] {
+        world.send(to(host)).await.expect(StatusCode::OK);
     }
-    for host in ["evil.example", "evil.example:8080", "127.0.0.1", "127.0.0.1:80", "localhost:8081", ""] {
-        for path in ["/v1/tasks", "/healthz"] {
-            let call = Call::bare("GET", path).header("host", host).header("authorization", &token);
-            world.send(call).await.refused(403, "WL0402");
-        }
+    for host in ["evil.example", "evil.example:8080", "127.0.0.1.evil.example", "10.0.0.7:8080", "localhost:x", ""] {
+        world.send(to(host)).await.refused(403, "WL0402");
     }
-    world.send(Call::bare("GET", "/healthz")).await.refused(403, "WL0402");
     let two = Call::new("GET", "/v1/tasks").header("host", "evil.example");
     world.send(two).await.refused(403, "WL0402");
+    world.send(Call::bare("GET", "/v1/tasks")).await.refused(403, "WL0402");
+}
+
+#[tokio::test]
+async fn refused_name_and_allowed_names_are_told() {
+    let world = World::new();
+    let answer = world.send(Call::bare("GET", "/v1/tasks").header("host", "windlass.example.com")).await;
+    answer.refused(403, "WL0402");
+    for part in ["`windlass.example.com`", "127.0.0.1, [::1], localhost;", "--host-name"] {
+        assert!(answer.text.contains(part), "{part}: {}", answer.text);
+    }
+    let long = world.send(Call::bare("GET", "/v1/tasks").header("host", &"x".repeat(4_000))).await;
+    assert!(long.text.len() < 1_000, "{}", long.text);
+}
+
+#[tokio::test]
+async fn health_is_told_by_any_name() {
+    let world = World::new();
+    for host in ["10.0.0.7:8080", "windlass.example.com", ""] {
+        world.send(Call::bare("GET", "/healthz").header("host", host)).await.expect(StatusCode::OK);
+    }
+    world.send(Call::bare("GET", "/healthz")).await.expect(StatusCode::OK);
 }
 
 #[tokio::test]

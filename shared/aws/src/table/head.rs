@@ -330,6 +330,7 @@ impl Body {
             output,
             error,
             submitted_at,
+            clock: None,
             started_at: self.started.map(after),
             finished_at: self.finished.map(after),
             deadline: self.deadline.map(after),

@@ -138,6 +138,7 @@ pub(crate) fn a_run(actions: RangeInclusive<usize>) -> impl Strategy<Value = Run
         output: values.1,
         error: values.2,
         submitted_at: times.0,
+        clock: None,
         started_at: times.1,
         finished_at: times.2,
         deadline: times.3,

@@ -10,7 +10,7 @@ use windlass_domain::ids::{ActionIndex, ActionName, PoolName, TaskName};
 use windlass_domain::run::{CancelCause, Claim, Input, Outcome, Progress};
 use windlass_domain::schedule::TaskInput;
 use windlass_domain::time::Millis;
-use windlass_domain::work::{ExecWork, HttpWork, NativeWork, Work};
+use windlass_domain::work::{ExecWork, HttpWork, NativeWork, StandardOutput, Work};
 
 use super::{agent, at, id, message, of, person, report};
 
@@ -136,8 +136,10 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
         stdin: Some(json!([1, 2])),
         env: [("DAY".to_owned(), "today".to_owned())].into(),
         workdir: Some("reports".into()),
+        output: None,
     };
-    let bare = ExecWork { command: vec!["true".into()], stdin: None, env: [].into(), workdir: None };
+    let bare = ExecWork { command: vec!["true".into()], stdin: None, env: [].into(), workdir: None, output: None };
+    let json = ExecWork { output: Some(StandardOutput::Json), ..bare.clone() };
     let http = HttpWork {
         method: "POST".into(),
         url: "http://127.0.0.1:9000/charts".into(),
@@ -157,6 +159,7 @@ pub(crate) fn perform() -> Vec<(&'static str, PerformMessage)> {
         ("exec", performed(Work::Exec(exec))),
         ("exec_traced", traced),
         ("exec_bare", least),
+        ("exec_json", performed(Work::Exec(json))),
         ("http", performed(Work::Http(http))),
         ("http_bare", performed(Work::Http(bare_http))),
         ("native", performed(Work::Native(native))),

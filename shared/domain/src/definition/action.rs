@@ -181,6 +181,7 @@ fn read_exec(exec: &Value, defaults: &Defaults, path: &Path<'_>, expressions: &m
         stdin: exec.get("stdin").map(|stdin| expressions.template(stdin, &path.key("stdin"))),
         env: texts(exec, "env", path, expressions),
         workdir: read_workdir(exec, defaults, path, expressions),
+        output: exec.get("output").and_then(|output| serde_json::from_value(output.clone()).ok()),
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) const FACADE: &str = "WL0119";
 pub(super) const UNKNOWN_REFERENCE: &str = "WL0206";
 /// An expression names an action that may not have ended by then.
 pub(super) const UNSETTLED_REFERENCE: &str = "WL0207";
+/// An expression reads a key that nothing there can have.
+pub(super) const NO_VALUE: &str = "WL0208";
 /// An input that the schema refuses.
 pub(super) const INPUT: &str = "WL0210";
 /// An input that is too large.

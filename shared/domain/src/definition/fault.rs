@@ -112,6 +112,11 @@ impl<'a> Report<'a> {
         Self { text, faults: Vec::new(), more: 0, suggestions: 0 }
     }
 
+    /// Whether the definition is one that an author writes, and not one that a host has taken before.
+    pub(super) fn is_of_text(&self) -> bool {
+        self.text.is_some()
+    }
+
     /// Records a fault at a path.
     pub(super) fn add(&mut self, code: &'static str, path: &Path<'_>, at: At, message: impl Into<String>) {
         self.add_with_help(code, path, at, message, None);

@@ -12,6 +12,7 @@ mod model;
 mod path;
 mod place;
 mod reader;
+mod reads;
 mod references;
 mod scalar;
 mod schema;

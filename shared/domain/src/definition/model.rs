@@ -11,6 +11,7 @@ use crate::ids::{ActionIndex, ActionName, PoolName, TaskName};
 use crate::keep::Keep;
 use crate::retry::RetryPolicy;
 use crate::time::Millis;
+use crate::work::StandardOutput;
 
 /// A checked task definition. Its actions stand in the order in which the author wrote them.
 #[derive(Debug, Clone)]
@@ -39,6 +40,8 @@ pub struct Definition {
     pub output: Option<Template>,
     /// The definition as its author wrote it, as JSON. Hosts store, show and hash this form.
     pub source: Value,
+    /// Whether a decision may take long: an expression calls something, and a call may loop over much.
+    pub may_take_long: bool,
     pub(crate) by_name: BTreeMap<ActionName, ActionIndex>,
     pub(crate) input_schema: Option<InputSchema>,
 }
@@ -111,6 +114,8 @@ pub struct ExecFacade {
     pub env: BTreeMap<String, Template>,
     /// The folder the program runs in: its own, or the task's.
     pub workdir: Option<Template>,
+    /// What its standard output is, if its author says so.
+    pub output: Option<StandardOutput>,
 }
 
 /// A request and its parts.

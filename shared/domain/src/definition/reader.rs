@@ -90,7 +90,9 @@ fn read(source: Value, mut report: Report<'_>) -> Result<Definition, Faults> {
     schema::check(&source, &mut report);
     let definition = read_model(&source, &mut report);
     match (report.finish(), definition) {
-        (None, Some(definition)) => Ok(Definition { source, ..definition }),
+        (None, Some(definition)) => {
+            Ok(Definition { may_take_long: calls_something(&source, false), source, ..definition })
+        }
         (Some(faults), _) => Err(faults),
         (None, None) => {
             let message = "the definition can not be read".to_owned();
@@ -116,6 +118,10 @@ fn read_model(source: &Value, report: &mut Report<'_>) -> Option<Definition> {
     let input = source.get("input");
     let input_schema = input.and_then(|schema| input::compile(schema, &input_key, report));
     references.check(&actions, report);
+    // A version that a host has taken goes on as it did: only a run shows whether it ever reads such a key.
+    if report.is_of_text() {
+        references.reads.check(source.get("input").filter(|_| input_schema.is_some()), report);
+    }
     let by_name = actions.iter().enumerate();
     let by_name = by_name.map(|(at, action)| (action.name.clone(), ActionIndex::from_usize(at))).collect();
     Some(Definition {
@@ -131,9 +137,21 @@ fn read_model(source: &Value, report: &mut Report<'_>) -> Option<Definition> {
         actions,
         output,
         source: Value::Null,
+        may_take_long: false,
         by_name,
         input_schema,
     })
+}
+
+/// Whether an expression of the definition has a bracket, without which nothing is called. Where a text is a condition, it is
+/// an expression without `${{`.
+fn calls_something(value: &Value, is_condition: bool) -> bool {
+    match value {
+        Value::String(text) => (is_condition || text.contains("${{")) && text.contains('('),
+        Value::Array(items) => items.iter().any(|item| calls_something(item, false)),
+        Value::Object(entries) => entries.iter().any(|(key, value)| calls_something(value, key == "when")),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
 }
 
 /// A number that the schema has found whole and in bounds.

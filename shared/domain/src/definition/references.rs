@@ -11,8 +11,9 @@ use super::graph::Needs;
 use super::model::Action;
 use super::path::Path;
 use super::place::Place;
+use super::reads::Reads;
 use super::scalar::text_of;
-use crate::expression::{Expression, ExpressionError, Template};
+use crate::expression::{Expression, ExpressionError, Read, Template};
 
 /// A name of an action in an expression.
 struct Reference {
@@ -27,6 +28,8 @@ struct Reference {
 #[derive(Default)]
 pub(super) struct References {
     found: Vec<Reference>,
+    /// What else the expressions read.
+    pub(super) reads: Reads,
 }
 
 impl References {
@@ -118,7 +121,7 @@ impl<'r, 'a> Expressions<'r, 'a> {
         };
         match Expression::parse_condition(&text) {
             Ok(expression) => {
-                self.refer(expression.actions(), path);
+                self.refer(expression.actions(), expression.reads(), path);
                 Some(expression)
             }
             Err(error) => {
@@ -144,13 +147,15 @@ impl<'r, 'a> Expressions<'r, 'a> {
                 let entries = map.iter().map(|(key, item)| (key.clone(), self.template(item, &path.key(key))));
                 Template::mapping(entries.collect::<BTreeMap<_, _>>())
             }
-            Value::String(text) => match Template::parse_text(text) {
+            Value::String(text) => match Template::parse_whole_text(text) {
                 Ok(template) => {
-                    self.refer(template.actions(), path);
+                    self.refer(template.actions(), template.reads_of_text(), path);
                     template
                 }
-                Err(error) => {
-                    self.fault(&error, path);
+                Err(faults) => {
+                    for error in &faults {
+                        self.fault(error, path);
+                    }
                     Template::Plain(Value::Null)
                 }
             },
@@ -158,10 +163,14 @@ impl<'r, 'a> Expressions<'r, 'a> {
         }
     }
 
-    fn refer(&mut self, names: BTreeSet<String>, path: &Path<'_>) {
+    fn refer(&mut self, names: BTreeSet<String>, reads: Vec<Read>, path: &Path<'_>) {
+        if names.is_empty() && reads.is_empty() {
+            return;
+        }
+        let (path, place) = (path.to_string(), self.report.place_of(path));
+        self.references.reads.add(reads, &path, place);
         for name in names {
-            let (path, place) = (path.to_string(), self.report.place_of(path));
-            self.references.found.push(Reference { of: self.of, name, path, place });
+            self.references.found.push(Reference { of: self.of, name, path: path.clone(), place });
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::error::{ExpressionError, code};
 use super::evaluate::Program;
-use super::path::Steps;
+use super::path::{Read, Steps};
 use super::scope::{Reads, Scope};
 use super::{references, scan};
 
@@ -84,9 +84,18 @@ impl Expression {
         self.compiled.reads.actions.clone()
     }
 
-    /// What it reads of a run.
-    pub fn reads(&self) -> Reads {
+    /// What it sees of a run.
+    pub fn sees(&self) -> Reads {
         self.compiled.reads.clone()
+    }
+
+    /// The paths that it reads, as far as they are known before it is evaluated.
+    pub(crate) fn reads(&self) -> Vec<Read> {
+        let paths = match &self.compiled.form {
+            Form::Path(path) => std::slice::from_ref(path),
+            Form::Program(program) => program.paths(),
+        };
+        paths.iter().map(Steps::keys).collect()
     }
 
     /// Its value.

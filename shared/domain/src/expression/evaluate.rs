@@ -8,9 +8,9 @@ use serde_json::Value;
 
 use super::budget;
 use super::error::{ExpressionError, code};
-use super::path::Paths;
+use super::path::{Paths, Steps};
 use super::scope::{Reads, Scope};
-use super::{convert, patterns};
+use super::{convert, functions, patterns};
 
 /// The functions and macros of expressions: the standard ones, without time and without optional values.
 pub(super) fn environment() -> &'static Arc<Env> {
@@ -45,15 +45,23 @@ impl Program {
         self.paths.reads(actions)
     }
 
-    /// Its value. An expression that nests deep is evaluated on a stack of its own.
-    pub(super) fn run(&self, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
-        stacker::maybe_grow(self.stack, self.stack, || self.run_here(scope)).map_err(|error| error.of(source))
+    /// The paths that it reads.
+    pub(super) fn paths(&self) -> &[Steps] {
+        &self.paths.paths
     }
 
-    fn run_here(&self, scope: &Scope) -> Result<Value, ExpressionError> {
+    /// Its value. An expression that nests deep is evaluated on a stack of its own.
+    pub(super) fn run(&self, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
+        stacker::maybe_grow(self.stack, self.stack, || self.run_here(source, scope)).map_err(|error| error.of(source))
+    }
+
+    fn run_here(&self, source: &str, scope: &Scope) -> Result<Value, ExpressionError> {
         let mut context = Context::with_env(Arc::clone(environment()));
         let budget = &scope.budget;
-        let installed = budget.install(&mut context).and_then(|()| patterns::install(budget, &mut context));
+        let installed = budget
+            .install(&mut context)
+            .and_then(|()| patterns::install(budget, &mut context))
+            .and_then(|()| functions::install(source, budget, &mut context));
         installed
             .map_err(|error| ExpressionError::new(code::NO_VALUE, format!("the expression can not run: {error}")))?;
         for name in &self.paths.whole {

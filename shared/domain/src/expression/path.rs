@@ -20,6 +20,15 @@ pub(super) struct Steps {
     steps: Vec<Step>,
 }
 
+/// A path that an expression reads, such as `input.files[0].name`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Read {
+    /// `input`, `run` or `actions`.
+    pub(crate) variable: String,
+    /// The keys after it; none for an entry of a list.
+    pub(crate) steps: Vec<Option<String>>,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 enum Step {
     Key(String),
@@ -42,6 +51,15 @@ impl Steps {
             rest = after;
         }
         Some(Self { root: root.to_owned(), steps })
+    }
+
+    /// The path as a step after another, from its variable on; none for an entry of a list.
+    pub(super) fn keys(&self) -> Read {
+        let key = |step: &Step| match step {
+            Step::Key(key) => Some(key.clone()),
+            Step::Index(_) => None,
+        };
+        Read { variable: self.root.clone(), steps: self.steps.iter().map(key).collect() }
     }
 
     /// The action that the path starts at: none if it starts at another variable, an error if it does not say which.

@@ -6,14 +6,14 @@ use cel::IdedExpr;
 use cel::common::ast::{EntryExpr, Expr, IdedEntryExpr, LiteralValue, operators};
 
 use super::error::{ExpressionError, code};
-use super::patterns;
+use super::{functions, patterns};
 use crate::limits::MAX_COMPREHENSION_DEPTH;
 
 /// The variables that an expression sees.
 const VARIABLES: [&str; 3] = ["input", "actions", "run"];
 /// Names that stand for types, as in `type(input.day) == string`.
 const TYPES: [&str; 10] = ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
-/// Functions that are not operators or macros.
+/// CEL's own functions that are not operators, and its macros.
 const FUNCTIONS: [&str; 18] = [
     "bool",
     "bytes",
@@ -35,12 +35,30 @@ const FUNCTIONS: [&str; 18] = [
     "filter",
 ];
 
+/// How many unknown names an error tells of beside the first.
+const MAX_UNKNOWN: usize = 20;
+
 /// The names of the actions that an expression refers to. It is an error if the expression uses a name out of its
 /// scope, or leaves open to which action it refers.
 pub(super) fn find(ast: &IdedExpr, source: &str) -> Result<BTreeSet<String>, ExpressionError> {
-    let mut search = Search { source, bound: Vec::new(), depth: 0, actions: BTreeSet::new() };
+    let mut search = Search { source, bound: Vec::new(), depth: 0, actions: BTreeSet::new(), unknown: Vec::new() };
     search.visit(ast)?;
-    Ok(search.actions)
+    let mut unknown = search.unknown.into_iter();
+    let Some((first, mut error)) = unknown.next() else { return Ok(search.actions) };
+    let mut others: Vec<String> = Vec::new();
+    for (name, _) in unknown {
+        let name = format!("`{name}`");
+        if name != format!("`{first}`") && !others.contains(&name) && others.len() < MAX_UNKNOWN {
+            others.push(name);
+        }
+    }
+    let others = match others.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one} is not known either"),
+        more => format!("; {} are not known either", more.join(", ")),
+    };
+    error.message.push_str(&others);
+    Err(error)
 }
 
 struct Search<'a> {
@@ -49,6 +67,8 @@ struct Search<'a> {
     bound: Vec<&'a str>,
     depth: usize,
     actions: BTreeSet<String>,
+    /// The names that are not known, each with what is wrong with it.
+    unknown: Vec<(String, ExpressionError)>,
 }
 
 impl<'a> Search<'a> {
@@ -68,7 +88,7 @@ impl<'a> Search<'a> {
                 {
                     return self.index_of_actions(key);
                 }
-                self.function(&call.func_name)?;
+                self.function(&call.func_name);
                 patterns::check(call, self.source)?;
                 call.target.iter().map(|target| &**target).chain(&call.args).try_for_each(|part| self.visit(part))
             }
@@ -122,7 +142,7 @@ impl<'a> Search<'a> {
         Err(dynamic())
     }
 
-    fn variable(&self, name: &str) -> Result<(), ExpressionError> {
+    fn variable(&mut self, name: &str) -> Result<(), ExpressionError> {
         if name.starts_with('@') || self.bound.contains(&name) || TYPES.contains(&name) {
             return Ok(());
         }
@@ -136,23 +156,26 @@ impl<'a> Search<'a> {
                 } else if let Some(near) = closest(name, &VARIABLES) {
                     message = format!("`{name}` is not known; did you mean `{near}`?");
                 }
-                Err(self.unknown(name, message))
+                self.not_known(name, message);
+                Ok(())
             }
         }
     }
 
-    fn function(&self, name: &str) -> Result<(), ExpressionError> {
+    fn function(&mut self, name: &str) {
         let operator = !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if operator || FUNCTIONS.contains(&name) {
-            return Ok(());
+        let known: Vec<&str> = FUNCTIONS.into_iter().chain(functions::names()).collect();
+        if operator || known.contains(&name) {
+            return;
         }
-        let help = closest(name, &FUNCTIONS)
-            .map_or_else(|| format!("known are {}", FUNCTIONS.join(", ")), |near| format!("did you mean `{near}`?"));
-        Err(self.unknown(name, format!("there is no function `{name}`; {help}")))
+        let help = closest(name, &known)
+            .map_or_else(|| format!("known are {}", known.join(", ")), |near| format!("did you mean `{near}`?"));
+        self.not_known(name, format!("there is no function `{name}`; {help}"));
     }
 
-    fn unknown(&self, name: &str, message: String) -> ExpressionError {
-        ExpressionError { code: code::UNKNOWN_NAME, message, offset: self.source.find(name) }
+    fn not_known(&mut self, name: &str, message: String) {
+        let error = ExpressionError { code: code::UNKNOWN_NAME, message, offset: self.source.find(name) };
+        self.unknown.push((name.to_owned(), error));
     }
 
     /// Whether it has something like `actions.load-data`, which CEL reads as a difference.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::compiled::Expression;
 use super::convert::as_text;
 use super::error::{ExpressionError, code};
+use super::path::Read;
 use super::scan;
 use super::scope::{Reads, Scope};
 use crate::limits::MAX_OUTPUT_BYTES;
@@ -51,7 +52,16 @@ impl Template {
 
     /// Finds and compiles the expressions of a text.
     pub fn parse_text(text: &str) -> Result<Self, ExpressionError> {
-        let mut parts = split(text)?;
+        Self::parse_whole_text(text).map_err(|mut faults| faults.swap_remove(0))
+    }
+
+    /// The same, with the fault of each expression that has one; there is at least one.
+    pub(crate) fn parse_whole_text(text: &str) -> Result<Self, Vec<ExpressionError>> {
+        let mut faults = Vec::new();
+        let mut parts = split(text, &mut faults);
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         if let [Part::Expression(_)] = parts.as_slice()
             && let Some(Part::Expression(expression)) = parts.pop()
         {
@@ -97,11 +107,11 @@ impl Template {
 
     /// The names of the actions that its expressions refer to.
     pub fn actions(&self) -> BTreeSet<String> {
-        self.reads().actions
+        self.sees().actions
     }
 
-    /// What its expressions read of a run.
-    pub fn reads(&self) -> Reads {
+    /// What its expressions see of a run.
+    pub fn sees(&self) -> Reads {
         let mut reads = Reads::default();
         self.note(&mut reads);
         reads
@@ -110,13 +120,28 @@ impl Template {
     fn note(&self, reads: &mut Reads) {
         match self {
             Self::Plain(_) => {}
-            Self::Expression(expression) => reads.add(expression.reads()),
+            Self::Expression(expression) => reads.add(expression.sees()),
             Self::Text(parts) => parts.iter().for_each(|part| match part {
                 Part::Literal(_) => {}
-                Part::Expression(expression) => reads.add(expression.reads()),
+                Part::Expression(expression) => reads.add(expression.sees()),
             }),
             Self::Sequence(items) => items.iter().for_each(|item| item.note(reads)),
             Self::Mapping(entries) => entries.values().for_each(|entry| entry.note(reads)),
+        }
+    }
+
+    /// The paths that the expressions of this text read.
+    pub(crate) fn reads_of_text(&self) -> Vec<Read> {
+        match self {
+            Self::Expression(expression) => expression.reads(),
+            Self::Text(parts) => {
+                let reads = |part: &Part| match part {
+                    Part::Literal(_) => Vec::new(),
+                    Part::Expression(expression) => expression.reads(),
+                };
+                parts.iter().flat_map(reads).collect()
+            }
+            Self::Plain(_) | Self::Sequence(_) | Self::Mapping(_) => Vec::new(),
         }
     }
 
@@ -177,8 +202,8 @@ fn take(left: &mut usize, value: &Value) -> Result<(), ExpressionError> {
     Ok(())
 }
 
-/// Splits a text at its `${{ }}`.
-fn split(text: &str) -> Result<Vec<Part>, ExpressionError> {
+/// Splits a text at its `${{ }}`, as far as they have no fault.
+fn split(text: &str, faults: &mut Vec<ExpressionError>) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut literal = String::new();
     let mut at = 0;
@@ -193,20 +218,23 @@ fn split(text: &str) -> Result<Vec<Part>, ExpressionError> {
         literal.push_str(&text[at..start]);
         let inside = start + 3;
         let Some(length) = end_of_hole(&text[inside..]) else {
-            return Err(ExpressionError::at(code::UNTERMINATED, start, "this `${{` has no `}}`"));
+            faults.push(ExpressionError::at(code::UNTERMINATED, start, "this `${{` has no `}}`"));
+            return parts;
         };
         if !literal.is_empty() {
             parts.push(Part::Literal(std::mem::take(&mut literal)));
         }
-        let expression = Expression::parse(&text[inside..inside + length]).map_err(|error| error.inside(inside))?;
-        parts.push(Part::Expression(expression));
+        match Expression::parse(&text[inside..inside + length]) {
+            Ok(expression) => parts.push(Part::Expression(expression)),
+            Err(error) => faults.push(error.inside(inside)),
+        }
         at = inside + length + 2;
     }
     literal.push_str(&text[at..]);
     if !literal.is_empty() {
         parts.push(Part::Literal(literal));
     }
-    Ok(parts)
+    parts
 }
 
 /// Bytes up to the `}}` that ends a hole: not one inside a string, nor one that closes mappings of the expression.

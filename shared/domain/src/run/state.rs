@@ -43,6 +43,10 @@ pub struct Run {
     pub error: Option<ErrorInfo>,
     /// When it was recorded.
     pub submitted_at: Timestamp,
+    /// How far the wall clock was ahead of the host's steady clock when the run was recorded, in milliseconds. All times
+    /// of the run are of the steady clock plus this. None: they are of the wall clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<i64>,
     /// When its first actions were let go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Timestamp>,
@@ -197,6 +201,7 @@ impl Run {
             output: None,
             error: None,
             submitted_at: now,
+            clock: None,
             started_at: None,
             finished_at: None,
             deadline: None,
@@ -219,6 +224,26 @@ impl Run {
             actions: Pages::new(actions),
             values,
         }
+    }
+
+    /// The same record, with its times on the steady clock of a host that has one. At this instant that clock and the wall
+    /// clock show these times. A run that has a clock keeps it.
+    #[must_use]
+    pub fn on_clock(self, wall: Timestamp, steady: Option<Timestamp>) -> Self {
+        let ahead = steady.map(|steady| wall.as_millis().saturating_sub(steady.as_millis()));
+        Self { clock: self.clock.or(ahead), ..self }
+    }
+
+    /// What the clock of this run shows at that instant: nothing that sets the wall clock moves its timers.
+    pub fn time(&self, wall: Timestamp, steady: Option<Timestamp>) -> Timestamp {
+        let of_run =
+            |(ahead, steady): (i64, Timestamp)| Timestamp::from_millis(steady.as_millis().saturating_add(ahead));
+        self.clock.zip(steady).map_or(wall, of_run)
+    }
+
+    /// A time of this run, as the host's steady clock shows it; the same, if the host has none.
+    pub fn steady(&self, at: Timestamp) -> Timestamp {
+        Timestamp::from_millis(at.as_millis().saturating_sub(self.clock.unwrap_or(0)))
     }
 
     /// The same record, which that caller asked for.

@@ -48,7 +48,7 @@ pub(super) fn condition(
     let Some(when) = &definition.action(action).when else {
         return Ok(true);
     };
-    let scope = scope(definition, run, &when.reads(), "when", reading)?;
+    let scope = scope(definition, run, &when.sees(), "when", reading)?;
     let value = when.evaluate(&scope);
     reading.evaluated += scope.budget.spent();
     match value.map_err(|error| in_place("when", &error))? {
@@ -64,7 +64,7 @@ pub(super) fn output(definition: &Definition, run: &Run, reading: &mut Reading) 
     let Some(template) = &definition.output else {
         return Ok(None);
     };
-    let scope = scope(definition, run, &template.reads(), "output", reading)?;
+    let scope = scope(definition, run, &template.sees(), "output", reading)?;
     let value = template.render(&scope);
     reading.evaluated += scope.budget.spent();
     value.map(Some).map_err(|error| in_place("output", &error).into())
@@ -117,6 +117,7 @@ fn render_exec(exec: &ExecFacade, scope: &Scope) -> Result<ExecWork, ErrorInfo> 
         stdin: exec.stdin.as_ref().map(|stdin| value(stdin, scope, "exec.stdin")).transpose()?,
         env: texts(&exec.env, scope, "exec.env")?,
         workdir: exec.workdir.as_ref().map(|workdir| text(workdir, scope, "exec.workdir")).transpose()?,
+        output: exec.output,
     })
 }
 
@@ -172,7 +173,7 @@ fn reads(facade: &Facade) -> (&'static str, Option<Reads>) {
     }
     let mut reads = Reads::default();
     for template in templates {
-        reads.add(template.reads());
+        reads.add(template.sees());
     }
     (place, Some(reads))
 }

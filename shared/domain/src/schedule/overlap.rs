@@ -26,6 +26,8 @@ pub struct Active {
     pub nominal: Timestamp,
     /// Whether its run has still to end; a run that has yet to be recorded counts as open.
     pub open: bool,
+    /// Whether its due time has yet to come: it had its turn by a clock that was ahead.
+    pub is_ahead: bool,
 }
 
 /// The decision about a due time.
@@ -57,7 +59,8 @@ pub fn due(turns: &Turns, policy: Overlap, nominal: Timestamp) -> Fate {
     if turns.was_passed_over(policy, nominal) {
         return Fate::PassOver;
     }
-    let open = turns.active.filter(|active| active.open).map(|active| active.nominal);
+    let active = turns.active.filter(|active| active.open);
+    let (open, is_ahead) = (active.map(|active| active.nominal), active.is_some_and(|active| active.is_ahead));
     let wait = Fate::Wait { cancel_active: false, superseded: Vec::new() };
     match (policy, open) {
         (Overlap::Allow, _) => Fate::Start { nominal, takes_turn: false },
@@ -70,7 +73,7 @@ pub fn due(turns: &Turns, policy: Overlap, nominal: Timestamp) -> Fate {
         (Overlap::Skip | Overlap::Queue, Some(_)) if turns.waits(nominal) => wait,
         (Overlap::Queue, Some(_)) if turns.waiting.len() < MAX_QUEUED_DUE => wait,
         (Overlap::Skip | Overlap::Queue, Some(_)) => Fate::PassOver,
-        (Overlap::CancelPrevious, Some(active)) if nominal < active => Fate::PassOver,
+        (Overlap::CancelPrevious, Some(active)) if nominal < active && !is_ahead => Fate::PassOver,
         (Overlap::CancelPrevious, Some(active)) => turns.supersede(active, nominal),
     }
 }
@@ -94,7 +97,7 @@ impl Turns {
             Fate::Start { nominal, takes_turn } => {
                 turns.waiting.retain(|waiting| waiting != nominal);
                 if *takes_turn {
-                    turns.active = Some(Active { nominal: *nominal, open: true });
+                    turns.active = Some(Active { nominal: *nominal, open: true, is_ahead: false });
                 }
             }
             Fate::Wait { superseded, .. } => {

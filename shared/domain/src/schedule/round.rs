@@ -2,7 +2,7 @@
 //! the last look, except those that are too old to catch up.
 
 use crate::definition::Schedule;
-use crate::limits::{DUE_GRACE_MS, MAX_CATCH_UP_DUE};
+use crate::limits::{DUE_GRACE_MS, MAX_CATCH_UP_DUE, MAX_FIRED_TOGETHER};
 use crate::time::{Millis, Timestamp};
 
 /// The due times that one look finds.
@@ -10,7 +10,7 @@ use crate::time::{Millis, Timestamp};
 pub struct Round {
     /// Due times that are older than the catch-up window: the first [`MAX_CATCH_UP_DUE`] of them.
     pub missed: Vec<Timestamp>,
-    /// Due times to fire, the earliest first: at most [`MAX_CATCH_UP_DUE`].
+    /// Due times to fire, the earliest first: at most [`MAX_FIRED_TOGETHER`].
     pub fire: Vec<Timestamp>,
     /// The due time after those; it may have come already if there were too many for one round.
     pub next_due: Option<Timestamp>,
@@ -21,9 +21,9 @@ impl Schedule {
     pub fn round(&self, next_due: Timestamp, now: Timestamp) -> Round {
         let window = self.catch_up.0.max(Millis(DUE_GRACE_MS));
         let oldest = Timestamp::from_millis(now.as_millis().saturating_sub_unsigned(window.0));
-        let missed = self.due_between(just_before(next_due), just_before(oldest));
-        let fire = self.due_between(just_before(next_due.max(oldest)), now);
-        let last = fire.last().copied().filter(|_| fire.len() == MAX_CATCH_UP_DUE);
+        let missed = self.due_between(just_before(next_due), just_before(oldest), MAX_CATCH_UP_DUE);
+        let fire = self.due_between(just_before(next_due.max(oldest)), now, MAX_FIRED_TOGETHER);
+        let last = fire.last().copied().filter(|_| fire.len() == MAX_FIRED_TOGETHER);
         let next_due = self.next_after(last.unwrap_or(now));
         Round { missed, fire, next_due }
     }
@@ -86,9 +86,10 @@ mod tests {
         let schedule = Schedule { rule: every, ..hourly(Millis(HOUR)) };
         let start = at("2026-11-21T10:00:00Z");
         let first = schedule.round(start, start.plus(Millis(1_500_000)));
-        assert_eq!((first.fire.len(), first.fire[0]), (MAX_CATCH_UP_DUE, start));
+        assert_eq!((first.fire.len(), first.fire[0]), (MAX_FIRED_TOGETHER, start));
         let next = first.next_due.expect("a next one");
+        assert_eq!(next, first.fire[MAX_FIRED_TOGETHER - 1].plus(Millis(1000)));
         let second = schedule.round(next, start.plus(Millis(1_500_000)));
-        assert_eq!((first.fire.len() + second.fire.len(), second.missed.len()), (1501, 0));
+        assert_eq!((second.fire[0], second.missed.len()), (next, 0));
     }
 }

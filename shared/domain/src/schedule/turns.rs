@@ -15,7 +15,7 @@ use crate::aggregate::{Aggregate, Change};
 use crate::attempt::ErrorInfo;
 use crate::caller::Caller;
 use crate::content::Wanted;
-use crate::definition::{Definition, Overlap};
+use crate::definition::{Definition, Overlap, Schedule};
 use crate::ids::{TaskName, TaskVersion};
 use crate::instant;
 use crate::limits::LOST_TURN_WITHIN_MS;
@@ -80,8 +80,8 @@ pub struct Circumstances {
 /// Where the run of a due time stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DueRun {
-    /// It exists, and no agent has reported some attempt of its start, which began then.
-    Unheard(Option<Timestamp>),
+    /// It exists, and no agent has reported some attempt of its start, which began so long ago.
+    Unheard(Option<Millis>),
     /// It goes on.
     Open,
     /// It has ended.
@@ -111,8 +111,8 @@ pub enum TurnCommand {
     StartAgain {
         /// Which.
         nominal: Timestamp,
-        /// When the run began; none: it has yet to begin.
-        since: Option<Timestamp>,
+        /// How long ago the run began; none: it has yet to begin.
+        age: Option<Millis>,
     },
     /// This due time waits for the end of a run. If that run has ended meanwhile, the task gets the input
     /// [`TaskInput::Ended`].
@@ -165,6 +165,18 @@ impl Aggregate for TaskRecord {
     }
 }
 
+impl TaskRecord {
+    /// The record after its clock was set back: its place in the schedule is where it was moved by a clock that was ahead.
+    /// The next due time counts again, and nothing that was decided about one that has yet to come; one that has its run keeps
+    /// it. None: nothing is to be set right.
+    pub fn put_back(&self, schedule: &Schedule, now: Timestamp) -> Option<Self> {
+        let next_due = schedule.next_after(now).filter(|due| self.next_due.is_some_and(|place| *due < place))?;
+        let come = |times: &[Timestamp]| times.iter().copied().filter(|time| *time <= now).collect();
+        let (waiting, passed_over) = (come(&self.waiting), come(&self.passed_over));
+        Some(Self { next_due: Some(next_due), waiting, passed_over, revision: self.revision + 1, ..self.clone() })
+    }
+}
+
 /// One decision in the making.
 struct Draft<'a> {
     record: TaskRecord,
@@ -178,7 +190,7 @@ impl Draft<'_> {
     fn due(&mut self, nominal: Timestamp) {
         match self.context.runs.get(&nominal) {
             // It had its turn.
-            Some(DueRun::Unheard(since)) => self.commands.push(TurnCommand::StartAgain { nominal, since: *since }),
+            Some(DueRun::Unheard(age)) => self.commands.push(TurnCommand::StartAgain { nominal, age: *age }),
             Some(DueRun::Open | DueRun::Ended) => {}
             None => self.take_turns(Some(nominal)),
         }
@@ -224,7 +236,7 @@ impl Draft<'_> {
         let Some(nominal) = self.record.active.filter(|active| Some(*active) != asked) else { return };
         match self.context.runs.get(&nominal) {
             None if self.is_lost(nominal) => self.decided(nominal, Fate::Start { nominal, takes_turn: true }),
-            Some(DueRun::Unheard(since)) => self.commands.push(TurnCommand::StartAgain { nominal, since: *since }),
+            Some(DueRun::Unheard(age)) => self.commands.push(TurnCommand::StartAgain { nominal, age: *age }),
             None | Some(DueRun::Open | DueRun::Ended) => {}
         }
     }
@@ -264,7 +276,8 @@ impl Draft<'_> {
             Some(DueRun::Ended) => false,
             None => self.is_lost(nominal),
         };
-        let active = self.record.active.map(|nominal| Active { nominal, open: is_open(nominal) });
+        let active =
+            self.record.active.map(|nominal| Active { nominal, open: is_open(nominal), is_ahead: nominal > self.now });
         let (waiting, passed_over) = (self.record.waiting.clone(), self.record.passed_over.clone());
         Turns { active, waiting, passed_over }
     }

@@ -7,6 +7,7 @@ mod brackets;
 mod definitions;
 mod expressions;
 mod faults;
+mod functions;
 mod growth;
 mod inputs;
 mod instants;

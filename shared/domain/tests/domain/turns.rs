@@ -15,7 +15,7 @@ fn at(minute: i64) -> Timestamp {
 fn turns(passed_over: usize, active: i64, waiting: &[i64]) -> Turns {
     let last = i64::try_from(passed_over).expect("few");
     Turns {
-        active: Some(Active { nominal: at(active), open: true }),
+        active: Some(Active { nominal: at(active), open: true, is_ahead: false }),
         waiting: waiting.iter().copied().map(at).collect(),
         passed_over: (100..100 + last).map(at).collect(),
     }

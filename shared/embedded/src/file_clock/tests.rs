@@ -5,10 +5,10 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use windlass_domain::ids::{PoolName, RunId, TaskName};
+use windlass_domain::ids::{AgentId, PoolName, RunId, TaskName};
 use windlass_domain::run::{Origin, Run};
 use windlass_domain::time::Millis;
-use windlass_engine::ports::{Outgoing, QueueName, Queues, Received, Runs};
+use windlass_engine::ports::{AgentRecord, Agents, Outgoing, QueueName, Queues, Received, Records, Runs};
 
 use super::*;
 use crate::store::Surroundings;
@@ -39,8 +39,8 @@ impl Played {
         self.0.lock().expect("not poisoned")
     }
 
-    /// Time passes, awake or asleep.
-    pub(crate) fn pass(&self, span: i64) {
+    /// Time passes while nothing is about: the processes are stopped or ended, or the machine is asleep.
+    pub(crate) fn sleep(&self, span: i64) {
         let mut shown = self.shown();
         shown.elapsed += span;
         shown.wall += span;
@@ -84,6 +84,17 @@ fn world() -> (TempDir, Played, Store) {
     (folder, machine, store)
 }
 
+/// Time passes, and the writers of these stores are about.
+async fn pass(machine: &Played, stores: &[&Store], span: i64) {
+    const STEP: i64 = 5 * SECOND;
+    for left in (0..span).step_by(5 * 1_000_000).map(|passed| span - passed) {
+        machine.sleep(left.min(STEP));
+        for store in stores {
+            store.make(&pool()).await.expect("it can be written");
+        }
+    }
+}
+
 fn pool() -> QueueName {
     QueueName::Pool(PoolName::default())
 }
@@ -91,6 +102,10 @@ fn pool() -> QueueName {
 async fn send(store: &Store, body: &str, delay: i64) {
     let delay = Millis((delay / 1000).unsigned_abs());
     store.send(&pool(), vec![Outgoing { delay, ..Outgoing::now(body.to_owned()) }]).await.expect("it can be written");
+}
+
+async fn agents(store: &Store) -> Vec<AgentRecord> {
+    Agents::list(store).await.expect("it can be read")
 }
 
 /// Receives up to ten messages that are visible now, and hides them for a minute.
@@ -112,11 +127,11 @@ async fn check_step(by: i64) {
     assert!(receive(&store).await.is_empty(), "nothing comes early");
     send(&store, "sent after", 0).await;
     assert_eq!(bodies(&store).await, ["sent after"], "what is sent is received");
-    machine.pass(59 * SECOND);
+    pass(&machine, &[&store], 59 * SECOND).await;
     assert!(receive(&store).await.is_empty(), "the message is still held");
-    machine.pass(SECOND);
+    pass(&machine, &[&store], SECOND).await;
     assert_eq!(bodies(&store).await, ["held", "sent after"]);
-    machine.pass(9 * MINUTE);
+    pass(&machine, &[&store], 9 * MINUTE).await;
     assert_eq!(bodies(&store).await, ["held", "delayed", "sent after"], "in the order of sending");
     assert_eq!(store.depth(&pool()).await.expect("it can be read"), 0);
 }
@@ -138,7 +153,7 @@ async fn receiver_wakes_on_time_after_wall_clock_step() {
     let receiving = store.receive(&queue, 1, Duration::from_mins(1), Duration::from_secs(20));
     let passing = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        machine.pass(MINUTE);
+        pass(&machine, &[&store], MINUTE).await;
     };
     let (received, ()) = tokio::join!(receiving, passing);
     assert_eq!(received.expect("it can be read").len(), 1);
@@ -161,7 +176,7 @@ async fn a_message_id_is_never_given_twice() {
     let first = receive(&store).await.pop().expect("it was sent");
     store.delete(&pool(), vec![first.receipt.clone()]).await.expect("it can be written");
     drop(store);
-    machine.pass(SECOND);
+    machine.sleep(SECOND);
     machine.step_wall_clock(-SECOND);
     let store = open(folder.path(), &machine, Role::Host);
     send(&store, "two", 0).await;
@@ -175,11 +190,11 @@ async fn step_during_restart_moves_no_message() {
         let (folder, machine, store) = world();
         send(&store, "delayed", 10 * MINUTE).await;
         drop(store);
-        machine.pass(9 * MINUTE);
+        machine.sleep(9 * MINUTE);
         machine.step_wall_clock(by);
         let store = open(folder.path(), &machine, Role::Host);
         assert!(receive(&store).await.is_empty());
-        machine.pass(MINUTE);
+        pass(&machine, &[&store], MINUTE).await;
         assert_eq!(bodies(&store).await, ["delayed"]);
     }
 }
@@ -191,21 +206,88 @@ async fn processes_share_the_time_of_the_file() {
     let agent = open(folder.path(), &machine, Role::Agent);
     send(&host, "delayed", MINUTE).await;
     machine.step_wall_clock(-20 * HOUR);
-    machine.pass(MINUTE - SECOND);
+    pass(&machine, &[&host, &agent], MINUTE - SECOND).await;
     assert!(receive(&agent).await.is_empty());
-    machine.pass(SECOND);
+    pass(&machine, &[&host, &agent], SECOND).await;
     assert_eq!(bodies(&agent).await, ["delayed"]);
-    machine.pass(MINUTE);
+    pass(&machine, &[&host, &agent], MINUTE).await;
     assert_eq!(bodies(&host).await, ["delayed"], "what the agent held is visible to the host on time");
 }
 
+/// What ran out while everything was asleep waits for its holder, which was asleep, too.
 #[tokio::test]
-async fn time_asleep_counts() {
+async fn time_asleep_counts_and_leaves_holders_time_to_wake() {
+    let (folder, machine, host) = world();
+    let agent = open(folder.path(), &machine, Role::Agent);
+    for (body, delay) in [("kept", 0), ("lost", 0), ("delayed", 10 * MINUTE)] {
+        send(&host, body, delay).await;
+    }
+    let held = receive(&agent).await;
+    assert_eq!(held.len(), 2);
+    machine.sleep(8 * HOUR);
+    for store in [&host, &agent] {
+        assert!(receive(store).await.is_empty(), "its holder has just woken");
+    }
+    let keep = vec![(held[0].receipt.clone(), Duration::from_mins(1))];
+    assert_eq!(agent.extend(&pool(), keep).await.expect("it can be written").len(), 1);
+    send(&host, "fresh", 0).await;
+    assert_eq!(bodies(&host).await, ["fresh"]);
+    pass(&machine, &[&host, &agent], 15 * SECOND).await;
+    assert_eq!(bodies(&host).await, ["lost", "delayed"]);
+    pass(&machine, &[&host, &agent], 45 * SECOND).await;
+    assert_eq!(bodies(&host).await, ["kept", "fresh"]);
+}
+
+/// An agent that is heard is silent by no step of the wall clock, and time asleep does not make up its age.
+#[tokio::test]
+async fn age_of_an_agents_entry_is_elapsed_time() {
     let (_folder, machine, store) = world();
-    send(&store, "held", 0).await;
-    assert_eq!(receive(&store).await.len(), 1);
-    machine.pass(8 * HOUR);
-    assert_eq!(bodies(&store).await, ["held"]);
+    let now = |machine: &Played| Timestamp::from_millis(machine.shown().wall / 1000);
+    let agent = AgentRecord {
+        id: AgentId::new("a").expect("a name"),
+        pool: PoolName::default(),
+        slots: 1,
+        busy: 0,
+        version: "1".to_owned(),
+        address: "here/1".to_owned(),
+        draining: false,
+        started_at: now(&machine),
+        seen_at: now(&machine),
+    };
+    store.register(&agent).await.expect("it can be written");
+    assert_eq!(agents(&store).await, std::slice::from_ref(&agent));
+    machine.sleep(20 * SECOND);
+    for by in [10 * HOUR, -20 * HOUR, HOUR] {
+        machine.step_wall_clock(by);
+        let seen_at = agents(&store).await[0].seen_at;
+        assert_eq!(now(&machine).since(seen_at), Millis::from_secs(20));
+    }
+}
+
+/// The time of a run is that of its start and what has passed since, whatever the wall clock is set to.
+#[tokio::test]
+async fn wall_clock_step_moves_no_timer_of_a_run() {
+    let (_folder, machine, store) = world();
+    let clock = store.ports().clock;
+    let now = || Timestamp::from_millis(machine.shown().wall / 1000);
+    let task = TaskName::new("t").expect("a name");
+    for (key, by) in [("one", 10 * HOUR), ("two", -20 * HOUR)] {
+        let id = RunId::from_key(&task, key);
+        let run = Run::submitted(id, (task.clone(), 1), 1, serde_json::Value::Null, Origin::Request, now());
+        let run = run.on_clock(clock.now(), clock.steady());
+        let run = Run { wake_at: Some(now().plus(Millis::from_secs(60))), ..run };
+        store.create(&run, &[], &[]).await.expect("it can be written");
+        let due = async || store.stale(now(), Timestamp::from_millis(0), 10).await.expect("it can be read");
+        let is_due = async || due().await.contains(&id);
+        machine.step_wall_clock(by);
+        assert!(!is_due().await, "no time has passed");
+        machine.sleep(59 * SECOND);
+        assert!(!is_due().await, "{by}");
+        machine.sleep(SECOND);
+        assert!(is_due().await, "{by}");
+        let read = Records::<Run>::load(&store, &id).await.expect("it can be read").expect("it is there");
+        assert_eq!(read.time(clock.now(), clock.steady()).since(read.submitted_at), Millis::from_secs(60));
+    }
 }
 
 /// A message is delayed by ten minutes. A minute later the machine goes off for a while, and its wall clock may be wrong
@@ -213,16 +295,16 @@ async fn time_asleep_counts() {
 async fn check_boot(off: i64, error: i64, left: i64) {
     let (folder, machine, store) = world();
     send(&store, "delayed", 10 * MINUTE).await;
-    machine.pass(MINUTE);
+    pass(&machine, &[&store], MINUTE).await;
     send(&store, "mark", 0).await;
     assert_eq!(bodies(&store).await, ["mark"]);
     drop(store);
     machine.boot_after(off, error);
     let store = open(folder.path(), &machine, Role::Host);
     if left > 0 {
-        machine.pass(left - SECOND);
+        pass(&machine, &[&store], left - SECOND).await;
         assert!(!bodies(&store).await.contains(&"delayed".to_owned()), "off {off}, wrong by {error}: it comes early");
-        machine.pass(SECOND);
+        pass(&machine, &[&store], SECOND).await;
     }
     assert!(bodies(&store).await.contains(&"delayed".to_owned()), "off {off}, wrong by {error}: it comes late");
 }
@@ -242,14 +324,14 @@ async fn a_boot_hides_no_message_for_longer() {
 async fn steps_before_a_boot_do_not_count() {
     let (folder, machine, store) = world();
     machine.step_wall_clock(-10 * HOUR);
-    machine.pass(2 * SECOND);
+    pass(&machine, &[&store], 2 * SECOND).await;
     send(&store, "delayed", 10 * MINUTE).await;
     drop(store);
     machine.boot_after(MINUTE, 0);
     let store = open(folder.path(), &machine, Role::Host);
-    machine.pass(9 * MINUTE - SECOND);
+    pass(&machine, &[&store], 9 * MINUTE - SECOND).await;
     assert!(receive(&store).await.is_empty(), "nothing comes early");
-    machine.pass(SECOND);
+    pass(&machine, &[&store], SECOND).await;
     assert_eq!(bodies(&store).await, ["delayed"]);
 }
 
@@ -263,12 +345,12 @@ async fn copied_file_keeps_its_delays() {
     other.shown().elapsed = 400 * 24 * HOUR;
     let copy = open(folder.path(), &other, Role::Host);
     assert!(receive(&copy).await.is_empty());
-    other.pass(8 * MINUTE);
+    pass(&other, &[&copy], 8 * MINUTE).await;
     drop(copy);
-    machine.pass(9 * MINUTE);
+    machine.sleep(9 * MINUTE);
     let back = open(folder.path(), &machine, Role::Host);
     assert!(receive(&back).await.is_empty());
-    machine.pass(MINUTE);
+    pass(&machine, &[&back], MINUTE).await;
     assert_eq!(bodies(&back).await, ["delayed"]);
 }
 
@@ -277,15 +359,15 @@ async fn copied_file_keeps_its_delays() {
 async fn time_never_goes_back_behind_the_mark() {
     let (folder, machine, store) = world();
     drop(store);
-    machine.pass(2 * HOUR);
+    machine.sleep(2 * HOUR);
     let store = open(folder.path(), &machine, Role::Host);
     send(&store, "delayed", 10 * MINUTE).await;
     drop(store);
-    machine.pass(-HOUR);
+    machine.sleep(-HOUR);
     let store = open(folder.path(), &machine, Role::Host);
-    machine.pass(10 * MINUTE - SECOND);
+    pass(&machine, &[&store], 10 * MINUTE - SECOND).await;
     assert!(receive(&store).await.is_empty());
-    machine.pass(SECOND);
+    pass(&machine, &[&store], SECOND).await;
     assert_eq!(bodies(&store).await, ["delayed"]);
 }
 
@@ -306,7 +388,7 @@ async fn wall_clock_step_makes_no_run_stale() {
         machine.step_wall_clock(by);
         assert_eq!(untouched_for(MINUTE).await, [], "it was written just now");
     }
-    machine.pass(2 * MINUTE);
+    pass(&machine, &[&store], 2 * MINUTE).await;
     assert_eq!(untouched_for(MINUTE).await, [id]);
 }
 

@@ -105,7 +105,7 @@ async fn run_goes_when_it_was_kept_for_its_time() {
     for (passed, expected) in
         [(9, [true, true, true]), (2, [false, true, true]), (50, [false, true, false]), (40, [false; 3])]
     {
-        world.machine.pass(passed * SECOND);
+        world.machine.sleep(passed * SECOND);
         world.expire().await;
         let found = [world.is_there(&own).await, world.is_there(&failed).await, world.is_there(&default).await];
         assert_eq!(found, expected, "after {passed} s more");
@@ -130,7 +130,7 @@ async fn open_run_is_never_deleted() {
     let ended = world.ended("a", |run| run.kept(kept(1, 1))).await;
     let retried = Run { status: RunStatus::Running, finished_at: None, revision: 2, ..ended.clone() };
     world.store.commit(&ended, &retried, &[]).await.expect("written");
-    world.machine.pass(1000 * HOUR);
+    world.machine.sleep(1000 * HOUR);
     assert_eq!(world.expire().await, 0);
     assert!(world.is_there(&retried).await);
 }
@@ -156,12 +156,12 @@ async fn run_of_a_due_time_goes_when_nothing_can_ask_for_it() {
     let last_is_3 = turn(Some(3), record.clone());
     world.store.commit(&record, &last_is_3, &[]).await.expect("written");
 
-    world.machine.pass(7 * HOUR);
+    world.machine.sleep(7 * HOUR);
     assert_eq!(world.expire().await, 0);
-    world.machine.pass(2 * HOUR);
+    world.machine.sleep(2 * HOUR);
     world.expire().await;
     assert_eq!([world.is_there(&runs[0]).await, world.is_there(&runs[1]).await], [false; 2]);
-    world.machine.pass(1000 * HOUR);
+    world.machine.sleep(1000 * HOUR);
     world.expire().await;
     assert!(world.is_there(&runs[2]).await, "it had the last turn");
     world.store.commit(&last_is_3, &turn(Some(4), last_is_3.clone()), &[]).await.expect("written");
@@ -180,7 +180,7 @@ async fn large_run_goes_in_small_steps() {
         world.store.commit(&last, &next, &[event(&run)]).await.expect("written");
         last = next;
     }
-    world.machine.pass(2 * 60 * SECOND);
+    world.machine.sleep(2 * 60 * SECOND);
     let rows = async || world.count("events").await + world.count("run_pages").await;
     let before = rows().await;
     assert!(before > 2 * i64::try_from(MAX_ROWS).expect("small"), "{before} rows");
@@ -196,7 +196,7 @@ async fn one_step_deletes_a_bounded_number_of_runs() {
     for number in 0..=2 * MAX_RUNS {
         world.ended(&number.to_string(), |run| run).await;
     }
-    world.machine.pass(2 * 60 * SECOND);
+    world.machine.sleep(2 * 60 * SECOND);
     assert_eq!(world.expire().await, 3);
 }
 
@@ -226,7 +226,7 @@ async fn room_of_deleted_runs_goes_back_to_the_disk() {
         world.store.readers().read_aside(read).await.expect("readable")
     };
     let before = pages().await;
-    world.machine.pass(2 * 60 * SECOND);
+    world.machine.sleep(2 * 60 * SECOND);
     world.expire().await;
     let after = pages().await;
     assert!(before > 2400 && after < 300 + LEAST_FREE_PAGES, "{before} pages became {after}");
@@ -250,13 +250,13 @@ async fn version_goes_when_no_run_has_it_and_a_newer_one_is_old() {
     put(1).await;
     put(2).await;
     let run = world.ended("a", |run| Run { version: 2, ..run }).await;
-    world.machine.pass(30 * SECOND);
+    world.machine.sleep(30 * SECOND);
     put(3).await;
     let keep = DEFAULT;
-    world.machine.pass(40 * SECOND);
+    world.machine.sleep(40 * SECOND);
     world.store.expire_versions(keep).await.expect("written");
     assert_eq!(there().await, [false, true, true], "2 replaced 1 long ago; 3 has replaced 2 just now");
-    world.machine.pass(40 * SECOND);
+    world.machine.sleep(40 * SECOND);
     world.store.expire_versions(keep).await.expect("written");
     assert_eq!(there().await, [false, true, true], "a run has 2");
     assert!(delete(&world.store, &run).await.expect("written"));

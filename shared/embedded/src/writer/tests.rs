@@ -109,7 +109,9 @@ async fn request_to_an_ended_writer_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("store");
     let log = File::create(folder.path().join("log")).expect("a file");
-    let (writer, _threads) = start(&path, log, &Arc::default());
+    let condition = Arc::<Condition>::default();
+    let mut told = condition.broken.subscribe();
+    let (writer, _threads) = start(&path, log, &condition);
     for is_fault in [true, false] {
         let work = move |_: &mut Session<'_>| {
             assert!(!is_fault, "by intent of the test");
@@ -118,4 +120,7 @@ async fn request_to_an_ended_writer_is_refused() {
         let closed = writer.write(Durability::Ordered, work).await.expect_err("the writer has ended");
         assert_eq!((closed.class, closed.code), (ErrorClass::Retry, "WL0307"));
     }
+    let reason = told.wait_for(Option::is_some).await.expect("told").clone().expect("told");
+    assert_eq!(reason.code, "WL0318", "a host without its writer ends");
+    assert!(reason.to_string().contains("windlass-write"), "{reason}");
 }

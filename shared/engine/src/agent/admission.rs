@@ -31,7 +31,7 @@ pub(super) enum Admission {
 /// The right by which an attempt may begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Right {
-    /// Its message is fresh until then.
+    /// Its message is fresh until then, by the clock that stamps messages.
     Fresh(Timestamp),
     /// The record wanted it when it was read, at that time of the clock that goes on.
     Read(std::time::Duration),
@@ -47,7 +47,7 @@ impl Agent {
             return Ok(Admission::Claim);
         }
         let fresh_until = message.queued_at.plus(Millis(CHECK_AFTER_MS));
-        let now = ports.clock.now();
+        let now = ports.clock.stamp();
         if now <= fresh_until {
             return Ok(Admission::Begin(message.fence, message.checkpoint.clone(), Right::Fresh(fresh_until)));
         }

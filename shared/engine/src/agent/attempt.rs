@@ -23,7 +23,7 @@ use super::{Agent, Inner};
 use crate::backoff::Backoff;
 use crate::dead_letter::bury;
 use crate::perform::{Attempt, AttemptControl, RightToBegin, idempotency_key};
-use crate::ports::{ErrorClass, QueueName, Receipt, Received};
+use crate::ports::{Clock, ErrorClass, QueueName, Receipt, Received};
 
 /// The shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
@@ -41,6 +41,10 @@ struct Ended {
     started_at: Timestamp,
     /// The last checkpoint that the performer saved; absent if the record has it already.
     checkpoint: Option<Value>,
+    /// The performer wants the attempt handed back after this pause.
+    returned: Option<Duration>,
+    /// The performer's word on its success.
+    note: Option<String>,
 }
 
 impl Agent {
@@ -94,7 +98,9 @@ impl Agent {
             Ok(Admission::Claim) => return self.claimed(key, hold).await,
             Ok(Admission::Cancelled) => {
                 let started_at = self.inner.ports.clock.now();
-                self.complete(key, Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None }, hold);
+                let ended =
+                    Ended { outcome: Outcome::Cancelled, started_at, checkpoint: None, returned: None, note: None };
+                self.complete(key, ended, hold);
             }
             Ok(Admission::Delete) => self.give_up_if_held(hold),
             Err(error) => {
@@ -178,13 +184,32 @@ impl Agent {
         (probation, hold): (Probation, &Arc<Hold>),
     ) {
         let span = tracing::info_span!("attempt", trace.id = trace_id(key.run), run.id = %key.run, action = %message.name, attempt = key.delivery.attempt);
-        let ended = self.perform_to_end(message, key, beginning, (probation, hold)).instrument(span).await;
+        let ended = self.perform_to_end(message, key, beginning, (probation, hold)).instrument(span.clone()).await;
         let Some(ended) = ended else { return };
+        if let Some(pause) = ended.returned.filter(|_| ended.outcome == Outcome::Cancelled) {
+            self.pause(pause, hold).await;
+            if hold.stopped().is_none() {
+                return self.hand_back(key, ended.checkpoint, hold);
+            }
+        }
+        if let Some(Stopped::Told(_)) = hold.stopped() {
+            span.in_scope(|| tracing::info!(delivery = %key.delivery, "the attempt was told to stop, and has ended"));
+        }
         match (hold.stopped(), &ended.outcome) {
             (Some(Stopped::Lost), Outcome::Cancelled) => self.hand_back_unheld(key, ended.checkpoint, hold),
             (Some(Stopped::HandedBack), Outcome::Cancelled) => self.hand_back(key, ended.checkpoint, hold),
             (Some(Stopped::Told(fate @ (Fate::Leave | Fate::Delete))), Outcome::Cancelled) => self.let_go(fate, hold),
             _ => self.complete(key, ended, hold),
+        }
+    }
+
+    /// Keeps the attempt and its slot for that long, unless it is to stop or the agent drains.
+    async fn pause(&self, pause: Duration, hold: &Hold) {
+        tokio::select! {
+            biased;
+            () = hold.stop.cancelled() => {}
+            () = self.inner.draining.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 
@@ -204,13 +229,14 @@ impl Agent {
             let given = beginning.checkpoint.clone();
             let (control, progress) = AttemptControl::new(hold.stop.clone());
             let control = control.taking_up(given.clone()).beginning_by(right_to_begin.clone());
-            let saved = control.saved();
+            let control = control.draining_by(inner.draining.clone());
+            let (saved, answered) = (control.saved(), control.clone());
             // Between the receive and this point the process may have been held up; the right to begin may be gone.
             let outcome = if control.may_begin() {
                 inner.known.begins(key);
                 hold.begins(started_at);
                 let watched = self.watch((key, started_at), progress, (given.clone(), saved.clone()));
-                let attempt = attempt_of(message.clone(), beginning.fence, given.clone());
+                let attempt = attempt_of(message.clone(), beginning.fence, given.clone(), inner.ports.clock.as_ref());
                 tokio::select! {
                     biased;
                     outcome = inner.performer.perform(attempt, control) => outcome,
@@ -222,7 +248,8 @@ impl Agent {
             };
             if !right_to_begin.was_missed() || hold.stopped().is_some() {
                 let checkpoint = saved.borrow().clone();
-                return Some(Ended { outcome, started_at, checkpoint });
+                let (returned, note) = (answered.handed_back(), answered.noted().map(str::to_owned));
+                return Some(Ended { outcome, started_at, checkpoint, returned, note });
             }
             // Nothing has begun.
             if beginning.right == Right::Confirmed || !hold.is_safe_for(inner.settings.visibility / 3) {
@@ -247,7 +274,7 @@ impl Agent {
         let (hold, margin) = (hold.clone(), self.inner.settings.visibility / 3);
         RightToBegin::new(move || {
             let is_fresh = elapsed.is_none_or(|until| clock.elapsed() <= until);
-            is_fresh && time.is_none_or(|until| clock.now() <= until) && hold.is_safe_for(margin)
+            is_fresh && time.is_none_or(|until| clock.stamp() <= until) && hold.is_safe_for(margin)
         })
     }
 
@@ -291,12 +318,18 @@ impl Agent {
     }
 
     fn complete(&self, key: Key, ended: Ended, hold: &Arc<Hold>) {
-        let Ended { outcome, started_at, checkpoint } = ended;
+        let Ended { outcome, started_at, checkpoint, note, .. } = ended;
         let checkpoint = checkpoint.filter(|_| !matches!(outcome, Outcome::Succeeded { .. }));
         let outcome = readable(outcome);
         tracing::trace!(metric = "Attempts");
         if matches!(outcome, Outcome::Failed { .. } | Outcome::TimedOut { .. }) {
             tracing::trace!(metric = "Failures");
+        }
+        if let (Outcome::Succeeded { .. }, Some(note)) = (&outcome, note) {
+            // It is the last one, whatever the attempt has reported.
+            let (number, progress) = (u32::MAX, Progress { percent: None, message: Some(note) });
+            let input = Input::Progressed { of: self.report_of(key), number, progress, checkpoint: None };
+            self.inner.reporter.report(key.run, input, None);
         }
         let input = Input::Completed { of: self.report_of(key), started_at, outcome, checkpoint };
         self.inner.reporter.report(key.run, input, Some(hold.clone()));
@@ -362,7 +395,8 @@ fn readable(outcome: Outcome) -> Outcome {
     }
 }
 
-fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>) -> Attempt {
+fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>, clock: &dyn Clock) -> Attempt {
+    let ahead = clock.now().as_millis().saturating_sub(clock.stamp().as_millis());
     Attempt {
         idempotency_key: idempotency_key(message.run, message.of.action),
         run: message.run,
@@ -373,7 +407,8 @@ fn attempt_of(message: PerformMessage, fence: u64, checkpoint: Option<Value>) ->
         fence,
         work: message.work,
         timeout: message.timeout_ms,
-        deadline: message.deadline,
+        // The wall clock of this machine, as it is set now, shows that time at the deadline.
+        deadline: message.deadline.map(|at| Timestamp::from_millis(at.as_millis().saturating_add(ahead))),
         checkpoint,
         // The message may have any text as its trace; programs and endpoints get only a valid `traceparent`.
         trace: message.trace.filter(|trace| is_traceparent(trace)),

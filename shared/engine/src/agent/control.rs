@@ -74,7 +74,7 @@ impl Agent {
                 for one in &stopped {
                     tracing::trace!(run.id = %run, asked = one.asked, "a claim is answered");
                     let found = self.inner.held.obey(run, one);
-                    tracing::info!(run.id = %run, action = one.action.0, delivery = %one.delivery, found, reason = one.reason, "told to stop an attempt");
+                    tracing::debug!(run.id = %run, action.index = one.action.0, delivery = %one.delivery, found, reason = one.reason, "told to stop an attempt");
                 }
             }
             Ok(ControlMessage::Drain { agent, deadline_ms, .. }) if agent == self.inner.settings.id => {
@@ -95,7 +95,7 @@ impl Agent {
         if self.inner.held.confirm(run, confirmed) || self.inner.known.has_begun(&key) {
             return;
         }
-        tracing::info!(run.id = %run, action = action.0, delivery = %delivery, "a claim is confirmed too late; it is handed back");
+        tracing::info!(run.id = %run, action.index = action.0, delivery = %delivery, "a claim is confirmed too late; it is handed back");
         let of = Report { action, delivery, message, agent: self.inner.settings.id.clone() };
         self.inner.reporter.report(run, Input::HandedBack { of, kept: true, checkpoint: None }, None);
     }

@@ -65,6 +65,8 @@ pub(super) struct Hold {
 struct State {
     /// Its message's newest receipt, until it has been deleted.
     receipt: Option<Receipt>,
+    /// The receipt by which it could not be extended.
+    refused: Option<Receipt>,
     /// When it was received, or a little earlier: from then on its queue counts the hours.
     since: Duration,
     /// The attempt and delivery of the message, once the agent has read them.
@@ -235,12 +237,16 @@ impl Hold {
         }
     }
 
-    /// Its message could not be extended: it is gone, or with another agent.
+    /// Its message could not be extended: it is gone, or has been received again. If this agent has not received it by the
+    /// next judgement, another agent has.
     pub(super) fn not_extended(&self, receipt: &Receipt) {
-        let is_its_own = self.state().receipt.as_ref() == Some(receipt);
-        if is_its_own && !self.is_leased() {
-            self.stop(Stopped::Lost);
-        }
+        self.state().refused = Some(receipt.clone());
+    }
+
+    /// Whether its message is gone, or with another agent.
+    fn has_lost_message(&self) -> bool {
+        let state = self.state();
+        state.refused.is_some() && state.refused == state.receipt && !state.lease.is_held
     }
 }
 
@@ -300,6 +306,7 @@ impl Held {
     pub(super) fn take(&self, received: &Received, asked_at: Duration, slot: OwnedSemaphorePermit) -> Arc<Hold> {
         let state = State {
             receipt: Some(received.receipt.clone()),
+            refused: None,
             since: asked_at,
             key: None,
             claim: None,
@@ -380,7 +387,7 @@ impl Held {
     /// Stops the attempts that the agent could not keep: another agent may get them soon.
     pub(super) fn stop_lost(&self) {
         for hold in self.holds().by_number.values() {
-            if hold.is_lost() {
+            if hold.has_lost_message() || hold.is_lost() {
                 hold.stop(Stopped::Lost);
             }
         }
@@ -408,19 +415,45 @@ mod tests {
 
     const CLAIM: u32 = 7;
 
-    /// An attempt whose claim was confirmed and that has begun.
-    fn begun() -> Arc<Hold> {
-        let all = Held::new(Duration::from_secs(30), Arc::new(Still));
-        let received = Received {
-            receipt: Receipt("r".to_owned()),
+    fn received(receipt: &str) -> Received {
+        Received {
+            receipt: Receipt(receipt.to_owned()),
             id: "m".to_owned(),
             sender: Sender::Host,
             body: String::new(),
             receive_count: 2,
             sent_at: Timestamp::from_millis(0),
-        };
-        let slot = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a slot");
-        let hold = all.take(&received, Duration::ZERO, slot);
+        }
+    }
+
+    fn slot() -> OwnedSemaphorePermit {
+        Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a slot")
+    }
+
+    /// The machine slept, and the message of an attempt came into sight. This very agent may have received it once more.
+    #[test]
+    fn message_that_its_own_agent_received_again_stops_nothing() {
+        for is_received_again in [true, false] {
+            let (all, hold) = begun();
+            let old = hold.receipt().expect("it has one");
+            hold.not_extended(&old);
+            assert_eq!(hold.stopped(), None, "that is judged later");
+            if is_received_again {
+                let key = hold.state().key.expect("it is known");
+                let again = all.take(&received("again"), Duration::ZERO, slot());
+                let delivery = Delivery::new(1, 0, 3);
+                assert!(!all.identify(&again, Key { delivery, ..key }), "the attempt goes on by what it was");
+                assert_eq!(hold.receipt(), Some(Receipt("again".to_owned())));
+            }
+            all.stop_lost();
+            assert_eq!(hold.stopped().is_none(), is_received_again);
+        }
+    }
+
+    /// An attempt whose claim was confirmed and that has begun, among all that its agent holds.
+    fn begun() -> (Held, Arc<Hold>) {
+        let all = Held::new(Duration::from_secs(30), Arc::new(Still));
+        let hold = all.take(&received("r"), Duration::ZERO, slot());
         let (run, action, delivery) = (RunId::from_uuid(uuid::Uuid::nil()), ActionIndex(0), Delivery::new(1, 0, 2));
         assert!(all.identify(&hold, Key { run, action, delivery, message: 1 }));
         let mut answered = hold.claims(CLAIM);
@@ -430,7 +463,7 @@ mod tests {
         assert!(hold.answer(&confirmed));
         assert_eq!(answered.try_recv().ok(), Some(Answer::Confirmed(confirmed)));
         hold.begins(Timestamp::from_millis(0));
-        hold
+        (all, hold)
     }
 
     fn stop(asked: Option<u32>) -> StopOrder {
@@ -440,7 +473,7 @@ mod tests {
 
     #[test]
     fn late_refusal_of_a_confirmed_claim_stops_nothing() {
-        let hold = begun();
+        let (_all, hold) = begun();
         hold.obey(&stop(Some(CLAIM)));
         assert_eq!(hold.stopped(), None);
         hold.obey(&stop(None));
@@ -449,7 +482,7 @@ mod tests {
 
     #[test]
     fn refused_renewal_stops_the_attempt() {
-        let hold = begun();
+        let (_all, hold) = begun();
         let renewal = hold.due_renewal(Duration::ZERO).expect("it is due").number;
         assert!(renewal > CLAIM, "no answer to a claim is taken for one to a renewal");
         hold.obey(&stop(Some(renewal)));

@@ -17,17 +17,25 @@ impl Agent {
     /// Keeps all holds until the agent has ended.
     pub(super) async fn keep_held(self, ended: CancellationToken) {
         let every = self.keeps_every();
+        let clock = self.inner.ports.clock.clone();
+        let mut kept_at = clock.elapsed();
         loop {
             tokio::select! {
                 biased;
                 () = ended.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
+            // The machine slept, or this process was stopped. What ran out meanwhile may still be this agent's: it asks, and
+            // judges in the next round. If another agent has got the attempt, the process manager says so.
+            let was_held_up = clock.elapsed().saturating_sub(kept_at) >= every * 3;
             if timeout(every, self.extend_due()).await.is_err() {
                 tracing::warn!("keeping what is performed takes too long; it is tried again");
             }
             // A round takes a third of the time for which all is safe at most, so nothing is found too late.
-            self.inner.held.stop_lost();
+            if !was_held_up {
+                self.inner.held.stop_lost();
+            }
+            kept_at = clock.elapsed();
         }
     }
 

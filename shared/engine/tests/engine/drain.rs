@@ -1,6 +1,7 @@
 //! A drain beside a long poll that the queue does not give up, as SQS does not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -26,6 +27,22 @@ impl Performer for Endless {
     async fn perform(&self, _: Attempt, control: AttemptControl) -> Outcome {
         control.stop.cancelled().await;
         Outcome::Cancelled
+    }
+}
+
+/// Cannot perform for want of something of its agent's, the first time.
+#[derive(Default)]
+struct Starved(AtomicBool);
+
+const PAUSE: Duration = Duration::from_secs(7);
+
+#[async_trait]
+impl Performer for Starved {
+    async fn perform(&self, _: Attempt, control: AttemptControl) -> Outcome {
+        if self.0.swap(true, Ordering::Relaxed) {
+            return Outcome::Succeeded { output: json!(null) };
+        }
+        control.hand_back(PAUSE)
     }
 }
 
@@ -64,6 +81,36 @@ async fn draining_agent_leaves_second_message_of_attempt() {
     running.await.expect("the agent ends by itself");
     assert_eq!(handed_back(), 1);
     assert_eq!(host.messages(&pool), [other], "the agent deletes its own message, and lets the other one be");
+}
+
+/// The agent keeps the attempt and its slot for the pause, and hands the attempt back then, or when it drains.
+#[tokio::test(start_paused = true)]
+async fn attempt_is_handed_back_after_pause() {
+    for (drains, within) in [(false, PAUSE), (true, Duration::from_secs(1))] {
+        let host = MemoryHost::new(Timestamp::from_millis(1_800_000_000_000));
+        let ports = host.ports();
+        let definitions = Arc::new(Definitions::new(ports.tasks.clone()));
+        let id = AgentId::new("starved").expect("a name");
+        let settings = AgentSettings::new(id, PoolName::default(), 1);
+        let agent = Agent::new(ports.clone(), definitions, Arc::new(Starved::default()), settings);
+        let shutdown = CancellationToken::new();
+        let stop = shutdown.clone();
+        let pool = QueueName::Pool(PoolName::default());
+        ports.queues.send(&pool, vec![Outgoing::now(message(0, ports.clock.now()))]).await.expect("sent");
+        let running = tokio::spawn(async move { agent.run(&stop).await });
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        if drains {
+            shutdown.cancel();
+        }
+        let reports = || host.messages(&QueueName::Claims).into_iter().chain(host.messages(&QueueName::Inbox));
+        assert!(drains || reports().next().is_none(), "it waits");
+        tokio::time::sleep(within).await;
+        let reports: Vec<_> = reports().collect();
+        assert!(matches!(&reports[..], [report] if report.contains("handed_back")), "{reports:?}");
+        assert_eq!(host.messages(&pool), [""; 0], "the process manager sends it again");
+        shutdown.cancel();
+        running.await.expect("the agent ends by itself");
+    }
 }
 
 /// The agent hands back a first message. It makes any other visible, so that the next agent claims it.

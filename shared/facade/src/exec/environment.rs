@@ -61,6 +61,14 @@ pub(super) fn inheritable(
     passed
 }
 
+/// Whether the list has the variable, or a name that ends in `*` and begins as the variable does. The one by which the agent
+/// keeps SDKs from its role needs no leave.
+pub(super) fn is_allowed(variable: &OsString, names: &[String]) -> bool {
+    let fits =
+        |name: &String| name.strip_suffix('*').map_or(variable == name.as_str(), |start| begins(variable, start));
+    variable == METADATA_DISABLED || names.iter().any(fits)
+}
+
 fn tells_who(name: &OsString) -> bool {
     let is_place = PLACES.iter().any(|place| name == place) || begins(name, PLACE_OF_SERVICE);
     !is_place && IDENTITY.iter().any(|prefix| begins(name, prefix))
@@ -201,6 +209,18 @@ mod tests {
     }
 
     #[test]
+    fn list_says_what_is_inherited() {
+        let names = ["PATH", "LC_*", "AWS_*"].map(str::to_owned);
+        for allowed in ["PATH", "LC_ALL", "LC_", "AWS_REGION", METADATA_DISABLED] {
+            assert!(is_allowed(&allowed.into(), &names), "{allowed}");
+        }
+        for refused in ["PATHS", "LC", "HOME", "path", ""] {
+            assert!(!is_allowed(&refused.into(), &names), "{refused}");
+        }
+        assert!(!is_allowed(&"PATH".into(), &[]));
+    }
+
+    #[test]
     fn credentials_are_none_or_inherit() {
         assert_eq!(Credentials::parse("none"), Some(Credentials::None));
         assert_eq!(Credentials::parse("inherit"), Some(Credentials::Inherit));
@@ -215,6 +235,7 @@ mod tests {
             stdin: None,
             env: env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             workdir: None,
+            output: None,
         };
         match (check(&work), expected) {
             (Ok(()), None) => {}

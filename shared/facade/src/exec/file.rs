@@ -9,6 +9,9 @@ use std::time::Duration;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use tokio::time::{Instant, sleep};
+
+use crate::starved;
 
 /// How long a read may take. The attempt goes on without the file then.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -21,6 +24,22 @@ pub(super) struct Part {
     /// The length of the whole file.
     pub(super) length: u64,
     pub(super) bytes: Vec<u8>,
+}
+
+/// How long the agent waits for a free file descriptor. The program has done its work by then.
+const DESCRIPTOR_WITHIN: Duration = Duration::from_mins(1);
+/// How often it looks for one.
+const DESCRIPTOR_POLL: Duration = Duration::from_millis(100);
+
+/// Reads a regular file's first bytes. An agent without a free file descriptor waits until it has one.
+pub(super) async fn read_patiently(path: &Path, most: u64) -> io::Result<Option<Part>> {
+    let given_up = Instant::now() + DESCRIPTOR_WITHIN;
+    loop {
+        match read(path, most, |_| Some(0)).await {
+            Err(error) if starved::is(&error) && Instant::now() < given_up => sleep(DESCRIPTOR_POLL).await,
+            read => return read,
+        }
+    }
 }
 
 /// Reads a regular file from what `start` gives for its length, `most` bytes at most; nothing if that gives none.

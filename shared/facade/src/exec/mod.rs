@@ -6,6 +6,7 @@
 mod environment;
 mod file;
 mod guard;
+mod interruption;
 mod process;
 mod progress;
 mod scratch;
@@ -13,10 +14,13 @@ mod verdict;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::process::Command;
+#[cfg(target_os = "linux")]
+use rustix::process::{Resource, prlimit};
+use tokio::process::{Child, Command};
 use windlass_domain::run::{ErrorInfo, Outcome};
 use windlass_domain::time::Timestamp;
 use windlass_domain::work::ExecWork;
@@ -27,8 +31,12 @@ pub use guard::run_guard;
 
 use crate::error::FacadeError;
 use crate::kinds;
+#[cfg(target_os = "linux")]
+use crate::open_files::open_files_before;
+use crate::starved::{self, Starved};
 use crate::time::Time;
 use guard::Guard;
+use interruption::Interruption;
 use process::{Cause, Ended, Supervision};
 use progress::ProgressFile;
 use scratch::{Leftovers, Scratch, Written};
@@ -74,6 +82,16 @@ impl ExecSettings {
             guard: None,
         }
     }
+
+    /// The same settings, with no more than these variables of the agent in the environment of its programs. A name may end
+    /// in `*`, which stands for any text. All may pass if there is no list.
+    #[must_use]
+    pub fn allowing(mut self, names: Option<&[String]>) -> Self {
+        if let Some(names) = names {
+            self.env.retain(|name, _| environment::is_allowed(name, names));
+        }
+        self
+    }
 }
 
 /// The facade for programs.
@@ -81,12 +99,13 @@ pub(crate) struct Exec {
     settings: ExecSettings,
     guard: Option<Guard>,
     leftovers: Leftovers,
+    starved: Starved,
 }
 
 impl Exec {
     pub(crate) fn new(settings: ExecSettings) -> Result<Self, FacadeError> {
         let guard = settings.guard.as_deref().map(Guard::start).transpose()?;
-        Ok(Self { settings, guard, leftovers: Leftovers::default() })
+        Ok(Self { settings, guard, leftovers: Leftovers::default(), starved: Starved::default() })
     }
 
     /// Runs the program of one attempt to its end.
@@ -97,7 +116,12 @@ impl Exec {
         time: &Time,
         control: &AttemptControl,
     ) -> Outcome {
-        self.try_perform(work, attempt, time, control).await.unwrap_or_else(|error| Outcome::Failed { error })
+        match self.try_perform(work, attempt, time, control).await {
+            Ok(outcome) => outcome,
+            Err(NotPerformed::Io(error)) if starved::is(&error) => self.starved.hand_back(&error, control),
+            Err(NotPerformed::Io(error)) => Outcome::Failed { error: agent_io(&error) },
+            Err(NotPerformed::Failed(error)) => Outcome::Failed { error },
+        }
     }
 
     async fn try_perform(
@@ -106,9 +130,9 @@ impl Exec {
         attempt: &Attempt,
         time: &Time,
         control: &AttemptControl,
-    ) -> Result<Outcome, ErrorInfo> {
+    ) -> Result<Outcome, NotPerformed> {
         let until = time.left.map(|left| time.now.plus(left));
-        let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await.map_err(agent_io)?;
+        let scratch = Scratch::new(self.settings.scratch.as_deref(), &self.leftovers).await?;
         let mut watched = self.guard.as_ref().map(|guard| guard.watch(scratch.path()));
         let mut command = self.command(work, attempt, until, &scratch)?;
         // Another thread made the folder, and that may have taken long: the right to begin may be gone.
@@ -116,7 +140,15 @@ impl Exec {
             scratch.remove().await;
             return Ok(Outcome::Cancelled);
         }
-        let mut child = command.spawn().map_err(|error| verdict::not_started(work, &error))?;
+        // A signal that comes between this and the start may reach the program.
+        let interruption = Interruption::new(control, self.guard.as_ref());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) if starved::is(&error) => return Err(error.into()),
+            Err(error) => return Err(verdict::not_started(work, &error).into()),
+        };
+        self.starved.over();
+        lower_open_files(&child);
         if let (Some(watched), Some(group)) = (&mut watched, child.id()) {
             watched.group(group);
         }
@@ -130,8 +162,8 @@ impl Exec {
             folder: scratch.path(),
             progress: ProgressFile::new(scratch.progress(), control),
         };
-        let ended = supervision.run(&mut child).await.map_err(agent_io)?;
-        let outcome = conclude(work, time, &ended, &scratch).await;
+        let ended = supervision.run(&mut child).await?;
+        let outcome = conclude((work, time, control), &ended, &scratch, &interruption).await;
         scratch.remove().await;
         Ok(outcome)
     }
@@ -165,27 +197,74 @@ impl Exec {
 }
 
 /// The outcome of a program that has ended, by its exit and by the files that it wrote.
-async fn conclude(work: &ExecWork, time: &Time, ended: &Ended, scratch: &Scratch) -> Outcome {
+async fn conclude(
+    (work, time, control): (&ExecWork, &Time, &AttemptControl),
+    ended: &Ended,
+    scratch: &Scratch,
+    interruption: &Interruption<'_>,
+) -> Outcome {
     let result = match (ended.cause, ended.status.success()) {
-        (Cause::Exit, true) => verdict::output(&ended.stdout, scratch.read_output().await),
+        (Cause::Exit, true) => {
+            let written = scratch.read_output().await;
+            if written == Written::Nothing && interruption.succeeded().await {
+                return interruption.hand_back();
+            }
+            verdict::output(work, &ended.stdout, written)
+        }
+        (Cause::Exit, false) if interruption.failed(ended.status).await => return interruption.hand_back(),
         (Cause::Exit, false) => Err(verdict::failure(work, ended, scratch.read_error().await)),
         // Many programs end with code 0 on SIGTERM. Only an output file shows that the program finished its work.
         (Cause::Stop, true) => match scratch.read_output().await {
             Written::Nothing => return Outcome::Cancelled,
             written @ (Written::Bytes(_) | Written::TooMuch | Written::Unreadable(_)) => {
-                verdict::output(&ended.stdout, written)
+                verdict::output(work, &ended.stdout, written)
             }
         },
         (Cause::Stop, false) => return Outcome::Cancelled,
         (Cause::Timeout, _) => return verdict::timed_out(time.left.unwrap_or_default(), ended),
     };
     match result {
-        Ok(output) => Outcome::Succeeded { output },
+        Ok(verdict::Output { value: output, note }) => {
+            if let Some(note) = note {
+                tracing::warn!(note, "a program's output is not kept");
+                control.note(note);
+            }
+            Outcome::Succeeded { output }
+        }
         Err(error) => Outcome::Failed { error },
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err asks for")]
-fn agent_io(error: std::io::Error) -> ErrorInfo {
+/// Gives a program the bound on open files that its agent had before it raised its own.
+fn lower_open_files(child: &Child) {
+    #[cfg(target_os = "linux")]
+    if let (Some(before), Some(id)) = (open_files_before(), child.id())
+        && let Err(error) = prlimit(guard::pid(id), Resource::Nofile, before)
+    {
+        tracing::debug!(%error, "a program has its agent's bound on open files");
+    }
+}
+
+/// Why a program was not performed to its end.
+#[derive(Debug)]
+enum NotPerformed {
+    /// The agent's own files or processes.
+    Io(io::Error),
+    Failed(ErrorInfo),
+}
+
+impl From<io::Error> for NotPerformed {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<ErrorInfo> for NotPerformed {
+    fn from(error: ErrorInfo) -> Self {
+        Self::Failed(error)
+    }
+}
+
+fn agent_io(error: &io::Error) -> ErrorInfo {
     ErrorInfo::new(kinds::AGENT_IO, format!("the agent's own files or processes failed: {error}"))
 }

@@ -143,7 +143,7 @@ async fn read(path: &Path, most: usize) -> Written {
 
 async fn try_read(path: &Path, most: usize) -> io::Result<Written> {
     let bound = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    let Some(Part { bytes, .. }) = file::read(path, bound, |_| Some(0)).await? else { return Ok(Written::Nothing) };
+    let Some(Part { bytes, .. }) = file::read_patiently(path, bound).await? else { return Ok(Written::Nothing) };
     if bytes.len() > most {
         return Ok(Written::TooMuch);
     }

@@ -10,32 +10,75 @@ use serde_json::Value;
 use windlass_domain::limits::{MAX_ERROR_KIND_BYTES, MAX_OUTPUT_BYTES};
 use windlass_domain::run::{ErrorInfo, Outcome};
 use windlass_domain::time::Millis;
-use windlass_domain::work::ExecWork;
+use windlass_domain::work::{ExecWork, StandardOutput};
 
 use super::process::{Captured, Ended};
 use super::scratch::Written;
-use crate::bounded::{json_or_text, message_with_tail};
+use crate::bounded::{BYTE_ORDER_MARK, Head, as_written, json_or_text, message_with_tail, text};
 use crate::kinds;
 
+/// A program's output, and why it is not what the program printed.
+#[derive(Debug, PartialEq)]
+pub(super) struct Output {
+    pub(super) value: Value,
+    /// For people.
+    pub(super) note: Option<String>,
+}
+
+impl From<Value> for Output {
+    fn from(value: Value) -> Self {
+        Self { value, note: None }
+    }
+}
+
 /// The program's output: its output file if it wrote one, otherwise its standard output.
-pub(super) fn output(stdout: &Captured, file: Written) -> Result<Value, ErrorInfo> {
-    let value = match file {
-        Written::Bytes(bytes) => serde_json::from_slice(&bytes).map_err(|error| {
-            ErrorInfo::new(kinds::OUTPUT_INVALID, format!("the file $WINDLASS_OUTPUT is not JSON: {error}"))
-        })?,
-        Written::TooMuch => return Err(too_large("the file $WINDLASS_OUTPUT")),
+pub(super) fn output(work: &ExecWork, stdout: &Captured, file: Written) -> Result<Output, ErrorInfo> {
+    match file {
+        Written::Bytes(bytes) => {
+            let value = json(work, &bytes, "the file $WINDLASS_OUTPUT")?;
+            // The limit counts the text as JSON, in which it is longer.
+            if is_too_large(&value) { Err(too_large("the output, as JSON,")) } else { Ok(value.into()) }
+        }
+        Written::TooMuch => Err(too_large("the file $WINDLASS_OUTPUT")),
         Written::Unreadable(why) => {
             let message = format!("the file $WINDLASS_OUTPUT can not be read: {why}");
-            return Err(ErrorInfo::new(kinds::OUTPUT_INVALID, message));
+            Err(ErrorInfo::new(kinds::OUTPUT_INVALID, message))
         }
-        Written::Nothing if stdout.head.overflowed() => return Err(too_large("the standard output")),
-        Written::Nothing => json_or_text(stdout.head.bytes()),
+        Written::Nothing => printed(work, &stdout.head),
+    }
+}
+
+/// What a program printed. Most programs that print much print a log: that is no reason to fail.
+fn printed(work: &ExecWork, stdout: &Head) -> Result<Output, ErrorInfo> {
+    const WHAT: &str = "the standard output";
+    let bytes = stdout.bytes();
+    let value = match work.output {
+        Some(StandardOutput::None) => return Ok(Value::Null.into()),
+        Some(StandardOutput::Json) if stdout.overflowed() => return Err(too_large(WHAT)),
+        Some(StandardOutput::Json) => json(work, bytes, WHAT)?,
+        Some(StandardOutput::Text) => text(bytes),
+        None => json_or_text(bytes),
     };
-    // The limit counts the text as JSON, in which it is longer.
-    if value.to_string().len() > MAX_OUTPUT_BYTES {
+    if !stdout.overflowed() && !is_too_large(&value) {
+        return Ok(value.into());
+    }
+    if work.output == Some(StandardOutput::Json) {
         return Err(too_large("the output, as JSON,"));
     }
-    Ok(value)
+    let note = format!("{WHAT} has more than {MAX_OUTPUT_BYTES} bytes, so the output is null");
+    Ok(Output { value: Value::Null, note: Some(note) })
+}
+
+fn json(work: &ExecWork, bytes: &[u8], what: &str) -> Result<Value, ErrorInfo> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let value = serde_json::from_slice(bytes)
+        .map_err(|error| ErrorInfo::new(kinds::OUTPUT_INVALID, format!("{what} is not JSON: {error}")))?;
+    // An author who says `json` wants a number for a number.
+    Ok(if work.output == Some(StandardOutput::Json) { value } else { as_written(value, bytes) })
+}
+
+fn is_too_large(value: &Value) -> bool {
+    value.to_string().len() > MAX_OUTPUT_BYTES
 }
 
 fn too_large(what: &str) -> ErrorInfo {

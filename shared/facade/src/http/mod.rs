@@ -5,7 +5,10 @@
 mod network;
 mod request;
 mod response;
+mod secrets;
+mod targets;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, Method, redirect};
@@ -16,9 +19,14 @@ use windlass_engine::perform::{Attempt, AttemptControl};
 
 use crate::error::FacadeError;
 use crate::kinds;
+use crate::starved::Starved;
 use crate::time::Time;
-use network::network;
+use network::{denied_address, network, starvation};
 use request::{Ours, Prepared};
+use targets::Resolver;
+
+pub use ipnet::IpNet;
+pub use targets::Targets;
 
 /// How HTTP calls are made.
 #[derive(Debug, Clone)]
@@ -27,11 +35,14 @@ pub struct HttpSettings {
     pub connect_timeout: Duration,
     /// How long a call may take whose action names no timeout.
     pub timeout: Duration,
+    /// The addresses that may be called.
+    pub targets: Targets,
 }
 
 impl Default for HttpSettings {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(10), timeout: Duration::from_mins(5) }
+        let (connect_timeout, timeout) = (Duration::from_secs(10), Duration::from_mins(5));
+        Self { connect_timeout, timeout, targets: Targets::default() }
     }
 }
 
@@ -46,18 +57,22 @@ pub fn http_client() -> ClientBuilder {
 pub(crate) struct Http {
     client: Client,
     timeout: Duration,
+    targets: Arc<Targets>,
+    starved: Starved,
 }
 
 impl Http {
     pub(crate) fn new(settings: &HttpSettings) -> Result<Self, FacadeError> {
+        let targets = Arc::new(settings.targets.clone());
         let client = http_client()
+            .dns_resolver(Resolver(targets.clone()))
             .connect_timeout(settings.connect_timeout)
             .redirect(redirect::Policy::none())
             .no_proxy()
             .user_agent(concat!("windlass/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(FacadeError::HttpClient)?;
-        Ok(Self { client, timeout: settings.timeout })
+        Ok(Self { client, timeout: settings.timeout, targets, starved: Starved::default() })
     }
 
     /// Makes the call of one attempt.
@@ -74,13 +89,20 @@ impl Http {
             Err(why) => return Outcome::Failed { error: ErrorInfo::new(kinds::HTTP_INVALID_REQUEST, why) },
         };
         let place = prepared.place.clone();
+        if let Err(denied) = self.targets.check_url(prepared.request.url()) {
+            return Outcome::Failed { error: denied_address(&place, denied) };
+        }
         let limit = self.limit(attempt, time.left);
         tokio::select! {
             biased;
-            outcome = self.call(prepared) => outcome.map_or_else(
-                |error| Outcome::Failed { error },
-                |output| Outcome::Succeeded { output },
-            ),
+            outcome = self.call(prepared) => match outcome {
+                Ok(output) => {
+                    self.starved.over();
+                    Outcome::Succeeded { output }
+                }
+                Err(NoAnswer::Starved(error)) => self.starved.hand_back(&error, control),
+                Err(NoAnswer::Failed(error)) => Outcome::Failed { error },
+            },
             () = control.stop.cancelled() => Outcome::Cancelled,
             () = time.over_after(limit.duration()) => limit.passed(&place),
         }
@@ -93,12 +115,22 @@ impl Http {
         }
     }
 
-    async fn call(&self, prepared: Prepared) -> Result<serde_json::Value, ErrorInfo> {
+    async fn call(&self, prepared: Prepared) -> Result<serde_json::Value, NoAnswer> {
         let Prepared { request, place, secrets } = prepared;
         let has_body = request.method() != Method::HEAD;
-        let response = self.client.execute(request).await.map_err(|error| network(&place, error))?;
-        response::read(response, has_body, &place, &secrets).await
+        let response = self.client.execute(request).await.map_err(|error| match starvation(&error) {
+            Some(lack) => NoAnswer::Starved(lack),
+            None => NoAnswer::Failed(network(&place, error)),
+        })?;
+        response::read(response, has_body, &place, &secrets).await.map_err(NoAnswer::Failed)
     }
+}
+
+/// Why a call gave no output.
+enum NoAnswer {
+    /// The agent could not begin it.
+    Starved(std::io::Error),
+    Failed(ErrorInfo),
 }
 
 /// How long a call may take, and the reason of that bound.

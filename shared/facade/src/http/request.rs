@@ -8,6 +8,8 @@ use reqwest::{Client, Method, Request, Url};
 use serde_json::Value;
 use windlass_domain::work::HttpWork;
 
+use super::secrets::Secrets;
+
 /// Who sent a request before answers it in the same way: draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The trace context: W3C Trace Context, section 3.2.
@@ -26,8 +28,6 @@ const OF_CONNECTION: [HeaderName; 9] = [
 ];
 /// The names of headers for API keys, beside the standard ones.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// Texts shorter than this are not taken for secrets: their removal would garble any message.
-const MIN_SECRET_BYTES: usize = 6;
 
 /// The values of the headers that the agent adds to a request, unless the author has set them.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(super) struct Prepared {
     pub(super) request: Request,
     /// The method and the URL without user, query and fragment, for messages.
     pub(super) place: String,
-    /// Values that must not appear in a message, should the endpoint send them back.
-    pub(super) secrets: Vec<String>,
+    /// Values that must appear nowhere, should the endpoint send them back.
+    pub(super) secrets: Secrets,
 }
 
 /// Makes the request, or says why there can be none. No value of a header is in that answer.
@@ -76,8 +76,7 @@ pub(super) fn prepare(client: &Client, work: &HttpWork, ours: &Ours<'_>) -> Resu
     }
     let request = request.headers(headers).build().map_err(|error| error.without_url().to_string())?;
     secrets.extend(secrets_in(request.headers()));
-    secrets.retain(|secret| secret.len() >= MIN_SECRET_BYTES);
-    Ok(Prepared { request, place, secrets })
+    Ok(Prepared { request, place, secrets: Secrets::new(secrets) })
 }
 
 fn is_empty(body: Option<&Value>) -> bool {
@@ -122,13 +121,14 @@ fn value(name: &str, text: &str) -> Result<HeaderValue, String> {
     Ok(value)
 }
 
-/// The values of the headers that carry secrets, each also without its scheme (`Bearer`).
+/// The values of the headers that carry secrets: each also without its scheme (`Bearer`), and each cookie by itself.
 fn secrets_in(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    [AUTHORIZATION, PROXY_AUTHORIZATION, COOKIE, API_KEY]
-        .into_iter()
-        .filter_map(|name| headers.get(name)?.to_str().ok())
-        .flat_map(|text| [text, text.rsplit(' ').next().unwrap_or(text)])
-        .map(str::to_owned)
+    let value = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let whole = [AUTHORIZATION, PROXY_AUTHORIZATION, API_KEY].into_iter().filter_map(value);
+    let whole = whole.flat_map(|text| [text, text.rsplit(' ').next().unwrap_or(text)]);
+    let cookies = value(COOKIE).into_iter().flat_map(|cookies| cookies.split(';'));
+    let cookies = cookies.map(|cookie| cookie.split_once('=').map_or(cookie, |(_, value)| value));
+    whole.chain(cookies).map(|text| text.trim().trim_matches('"').to_owned())
 }
 
 #[cfg(test)]
@@ -201,9 +201,14 @@ mod tests {
         let prepared = prepare(&client(), &work("GET", "https://user:s3cret@h:8443/p/q?token=s3cret#f", &[]), &OURS);
         let prepared = prepared.expect("a request");
         assert_eq!(prepared.place, "GET https://h:8443/p/q");
-        assert_eq!(prepared.secrets, ["s3cret", "Basic dXNlcjpzM2NyZXQ=", "dXNlcjpzM2NyZXQ="]);
-        let headers = [("authorization", "Bearer s3cret-token"), ("X-Api-Key", "s3cret-key"), ("Cookie", "a=1")];
+        assert_eq!(prepared.secrets.list(), ["Basic dXNlcjpzM2NyZXQ=", "dXNlcjpzM2NyZXQ=", "s3cret"]);
+        let headers = [
+            ("authorization", "Bearer s3cret-token"),
+            ("X-Api-Key", "s3cret-key"),
+            ("Cookie", "a=1; session=s3cret-session ; b=\"s3cret-b\""),
+        ];
         let prepared = prepare(&client(), &work("GET", "http://h/", &headers), &OURS).expect("a request");
-        assert_eq!(prepared.secrets, ["Bearer s3cret-token", "s3cret-token", "s3cret-key", "s3cret-key"]);
+        let expected = ["Bearer s3cret-token", "s3cret-session", "s3cret-token", "s3cret-key", "s3cret-b"];
+        assert_eq!(prepared.secrets.list(), expected);
     }
 }

@@ -7,6 +7,7 @@ use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use windlass_domain::run::ErrorInfo;
 
 use super::network::network;
+use super::secrets::Secrets;
 use crate::bounded::{BYTE_ORDER_MARK, Head, cut_end, json_or_text};
 use crate::kinds;
 
@@ -15,7 +16,7 @@ pub(super) async fn read(
     mut response: Response,
     has_body: bool,
     place: &str,
-    secrets: &[String],
+    secrets: &Secrets,
 ) -> Result<Value, ErrorInfo> {
     let status = response.status();
     let encoding = encoding(response.headers());
@@ -24,7 +25,7 @@ pub(super) async fn read(
             None => beginning(&mut response).await,
             Some(encoding) => format!("its body is encoded (`{encoding}`), which nobody asked for"),
         };
-        return Err(refused(status, place, &without(secrets, body)));
+        return Err(refused(status, place, &secrets.without(body)));
     }
     let says_json = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
     let mut body = Head::default();
@@ -56,7 +57,7 @@ pub(super) async fn read(
     if output.to_string().len() > MAX_OUTPUT_BYTES {
         return Err(too_large(place));
     }
-    Ok(output)
+    Ok(secrets.without_in(output))
 }
 
 /// How many bytes of the announced body did not come. HTTP/2 can end a stream early without an error (RFC 9113, 8.1.1).
@@ -96,11 +97,6 @@ async fn beginning(response: &mut Response) -> String {
         }
     }
     String::from_utf8_lossy(&body).into_owned()
-}
-
-/// The text with every secret blacked out.
-fn without(secrets: &[String], text: String) -> String {
-    secrets.iter().fold(text, |text, secret| text.replace(secret, "***"))
 }
 
 fn refused(status: StatusCode, place: &str, body: &str) -> ErrorInfo {

@@ -48,6 +48,7 @@ pub(crate) struct Performing {
     pub(crate) stop: CancellationToken,
     pub(crate) progress: watch::Receiver<Option<Progress>>,
     pub(crate) saved: watch::Receiver<Option<Value>>,
+    pub(crate) control: AttemptControl,
     pub(crate) task: tokio::task::JoinHandle<Outcome>,
 }
 
@@ -85,6 +86,7 @@ impl Bench {
             stdin: None,
             env: [].into(),
             workdir: Some(self.folder.path().to_str().expect("UTF-8").to_owned()),
+            output: None,
         }
     }
 
@@ -93,9 +95,9 @@ impl Bench {
         let stop = CancellationToken::new();
         let (control, progress) = AttemptControl::new(stop.clone());
         let control = control.taking_up(attempt.checkpoint.clone());
-        let saved = control.saved();
-        let task = tokio::spawn(async move { facades.perform(attempt, control).await });
-        Performing { stop, progress, saved, task }
+        let (saved, given) = (control.saved(), control.clone());
+        let task = tokio::spawn(async move { facades.perform(attempt, given).await });
+        Performing { stop, progress, saved, control, task }
     }
 
     pub(crate) async fn perform(&self, attempt: Attempt) -> Outcome {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use windlass_domain::run::Outcome;
-use windlass_domain::work::{ExecWork, Work};
+use windlass_domain::work::{ExecWork, StandardOutput, Work};
 use windlass_engine::perform::Attempt;
 
 use crate::bench::{Bench, NOW, TRACE, attempt, eventually, failed, succeeded};
@@ -47,28 +47,76 @@ async fn invalid_output_is_a_failure() {
         (r#"mkdir "$WINDLASS_OUTPUT""#, "output.invalid"),
         (r#"mkfifo "$WINDLASS_OUTPUT""#, "output.invalid"),
         (r#"head -c 200000 /dev/zero > "$WINDLASS_OUTPUT""#, "output.too_large"),
-        // Each of these bytes is six in JSON.
-        ("head -c 100000 /dev/zero", "output.too_large"),
     ] {
         assert_eq!(bench.failure(script).await.kind, kind, "{script}");
     }
     assert!(bench.is_clean());
 }
 
-#[tokio::test]
-async fn output_over_its_limit_is_refused() {
+/// Performs a program whose author says that of its standard output; gives how it ended, and the note.
+async fn ended(script: &str, output: Option<StandardOutput>) -> (Outcome, Option<String>) {
     let bench = Bench::new();
-    let longest = MAX_OUTPUT_BYTES - 2;
-    let output = bench.output(&format!("head -c {longest} /dev/zero | tr '\\0' x")).await;
-    assert_eq!(output.as_str().map(str::len), Some(longest));
-    let error = bench.failure(&format!("head -c {} /dev/zero | tr '\\0' x", longest + 1)).await;
-    assert_eq!(error.kind, "output.too_large");
+    let performing = bench.start(attempt(Work::Exec(ExecWork { output, ..bench.sh(script) })));
+    let control = performing.control.clone();
+    (performing.end().await, control.noted().map(str::to_owned))
+}
+
+#[tokio::test]
+async fn long_standard_output_is_no_failure() {
+    let fitting = MAX_OUTPUT_BYTES - 2;
+    let print = |bytes: usize| format!("head -c {bytes} /dev/zero | tr '\\0' x");
+    let (outcome, note) = ended(&print(fitting), None).await;
+    assert_eq!((succeeded(outcome).as_str().map(str::len), note), (Some(fitting), None));
+    let zeros = "head -c 100000 /dev/zero".to_owned();
+    let number = "seq -s '' 1 40000".to_owned();
+    // Each zero is six bytes in JSON.
+    for script in [print(fitting + 1), "yes flood | head -c 50000000".to_owned(), zeros, number] {
+        for said in [None, Some(StandardOutput::Text)] {
+            let (outcome, note) = ended(&script, said).await;
+            assert_eq!(succeeded(outcome), Value::Null, "{script} {said:?}");
+            assert_eq!(note.expect("a note"), "the standard output has more than 131072 bytes, so the output is null");
+        }
+        let (outcome, note) = ended(&script, Some(StandardOutput::None)).await;
+        assert_eq!((succeeded(outcome), note), (Value::Null, None), "{script}");
+        let kind = failed(ended(&script, Some(StandardOutput::Json)).await.0).kind;
+        assert!(["output.too_large", "output.invalid"].contains(&kind.as_str()), "{kind}");
+    }
+}
+
+#[tokio::test]
+async fn author_says_what_is_printed() {
+    let check = async |script: &str, said, expected: Value| {
+        let (outcome, note) = ended(script, Some(said)).await;
+        assert_eq!((succeeded(outcome), note), (expected, None), "{script} {said:?}");
+    };
+    check("echo '[1, 2]'", StandardOutput::Json, json!([1, 2])).await;
+    check("echo 3.10", StandardOutput::Json, json!(3.1)).await;
+    check("echo '[1, 2]'", StandardOutput::Text, json!("[1, 2]")).await;
+    check("echo 42", StandardOutput::Text, json!("42")).await;
+    check("true", StandardOutput::Text, Value::Null).await;
+    check("echo log", StandardOutput::None, Value::Null).await;
+    for said in [StandardOutput::Json, StandardOutput::Text, StandardOutput::None] {
+        check(r#"echo log; echo '[7]' > "$WINDLASS_OUTPUT""#, said, json!([7])).await;
+    }
+    for script in ["echo log", "true", "echo '{}{}'"] {
+        let error = failed(ended(script, Some(StandardOutput::Json)).await.0);
+        assert_eq!(error.kind, "output.invalid", "{script}");
+        assert!(error.message.starts_with("the standard output is not JSON: "), "{}", error.message);
+    }
+}
+
+#[tokio::test]
+async fn bare_number_arrives_as_it_was_printed() {
+    for number in ["3.10", "1.20", "1234e5", "12345678901234567890123"] {
+        check_output(&format!("echo {number}"), number).await;
+        check_output(&format!(r#"echo {number} > "$WINDLASS_OUTPUT""#), number).await;
+    }
+    check_output("echo 42", 42).await;
 }
 
 #[tokio::test]
 async fn a_flood_is_read_and_dropped() {
     let bench = Bench::new();
-    assert_eq!(bench.failure("yes flood | head -c 50000000").await.kind, "output.too_large");
     let error = bench.failure("yes flood | head -c 50000000 >&2; echo last >&2; exit 3").await;
     assert_eq!(error.kind, "exit.3");
     assert!(error.message.len() <= MAX_ERROR_MESSAGE_BYTES);

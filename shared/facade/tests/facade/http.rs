@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use windlass_domain::limits::{MAX_ERROR_MESSAGE_BYTES, MAX_OUTPUT_BYTES};
 use windlass_domain::run::{ErrorInfo, Outcome};
 use windlass_domain::work::{HttpWork, Work};
+use windlass_facade::Targets;
 
 use crate::bench::{Bench, attempt, failed, succeeded, timed, timed_out};
 
@@ -139,7 +140,7 @@ async fn headers_of_the_author_win() {
     let seen = succeeded(call(work).await);
     let expected = json!({
         "method": "POST", "body": "a,b", "type": "text/csv", "key": "own-key", "own": "mine",
-        "user": "Basic bWU6cGFzcw==",
+        "user": "***",
     });
     assert_eq!(seen, expected);
 }
@@ -214,6 +215,31 @@ async fn a_secret_is_in_no_message() {
     let error = get_failure(format!("http://me:s3cret@{address}/path?token=s3cret")).await;
     assert!(error.message.starts_with(&format!("GET http://{address}/path: no connection")), "{}", error.message);
     assert!(!error.message.contains("s3cret"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_secret_that_comes_back_is_in_no_output() {
+    let address = server().await;
+    let headers = [("Authorization".to_owned(), "Bearer abcdefghijkl".to_owned())].into();
+    let output = succeeded(call(HttpWork { headers, ..request("GET", format!("http://{address}/echo")) }).await);
+    assert_eq!(output["user"], "***");
+}
+
+#[tokio::test]
+async fn denied_address_is_not_called() {
+    let address = server().await;
+    let mut bench = Bench::new();
+    let networks = ["127.0.0.0/8", "::1"].map(|network| Targets::network(network).expect("a network"));
+    bench.settings.http.targets = Targets::with(networks, []);
+    let port = address.port();
+    for host in ["127.0.0.1", "localhost", "0.0.0.0", "2130706433", "[::ffff:127.0.0.1]"] {
+        let work = request("GET", format!("http://{host}:{port}/text"));
+        let error = failed(bench.perform(attempt(Work::Http(work))).await);
+        assert_eq!(error.kind, "http.denied_address", "{host}: {}", error.message);
+    }
+    bench.settings.http.targets.allow.push(Targets::network("127.0.0.1").expect("an address"));
+    let work = request("GET", format!("http://localhost:{port}/text"));
+    assert_eq!(succeeded(bench.perform(attempt(Work::Http(work))).await), "a text");
 }
 
 #[tokio::test]

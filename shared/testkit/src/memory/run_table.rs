@@ -104,7 +104,7 @@ impl RunTable {
 
     pub(super) fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Vec<RunId> {
         let stale = self.rows.values().filter(|row| {
-            let due = row.run.wake_at.is_some_and(|at| at <= now);
+            let due = row.run.wake_at.is_some_and(|at| row.run.steady(at) <= now);
             !row.run.status.is_final() && (due || row.written_at < untouched_since)
         });
         stale.take(most).map(|row| row.run.id).collect()

@@ -70,6 +70,7 @@ impl Witness {
 
 fn overdue(seen: &Seen, host: &MemoryHost, well_at: Timestamp, now: Timestamp) -> Option<String> {
     let run = &seen.record;
+    let [well_at, now] = [well_at, now].map(|at| run.time(at, Some(at)));
     let is_late = |due: Timestamp| now > due.max(well_at).plus(SWEPT_WITHIN);
     if let Some(at) = run.wake_at.filter(|at| is_late(*at)) {
         return Some(format!("it was to be woken at {at}, and it is {now}"));

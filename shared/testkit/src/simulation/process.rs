@@ -98,6 +98,9 @@ pub(super) fn start_all(simulation: &Arc<Simulation>) -> JoinSet<()> {
     if !simulation.plan.faults.blows.is_zero() {
         processes.spawn(strike(simulation.clone(), places.clone()));
     }
+    if simulation.wall.is_set {
+        processes.spawn(set_wall(simulation.clone()));
+    }
     if let Some((begins, _)) = simulation.plan.faults.blackout {
         processes.spawn(turn_off(simulation.clone(), begins, places));
     }
@@ -183,6 +186,25 @@ fn main_of(
                 Agent::new(ports, definitions, performer, settings).run(&shutdown).await;
             })
         }
+    }
+}
+
+/// How far the wall clock is off at most.
+const MOST_OFF: Duration = Duration::from_hours(3);
+
+/// Sets the wall clock now and then, as long as there are faults.
+async fn set_wall(simulation: Arc<Simulation>) {
+    let chance = Chance::of(simulation.plan.seed, "steps of the wall clock");
+    let most = MOST_OFF.as_secs();
+    loop {
+        tokio::time::sleep(chance.span(Duration::from_millis(500)..Duration::from_mins(5))).await;
+        if Instant::now() >= simulation.weather.well_at() {
+            return;
+        }
+        let ahead = i64::try_from(chance.between(0..2 * most)).unwrap_or(0) - i64::try_from(most).unwrap_or(0);
+        simulation.note("world", format_args!("sets the wall clock {ahead} s ahead"));
+        simulation.meets("the wall clock is set");
+        simulation.wall.set(ahead * 1000);
     }
 }
 

@@ -161,6 +161,10 @@ impl Clock for Wire {
         self.simulation.now_of(&self.life)
     }
 
+    fn steady(&self) -> Option<Timestamp> {
+        self.simulation.wall.is_set.then(|| self.simulation.steady_of(&self.life))
+    }
+
     fn elapsed(&self) -> Duration {
         self.inner.clock.elapsed()
     }
@@ -322,6 +326,8 @@ impl Runs for Wire {
     }
 
     async fn stale(&self, now: Timestamp, untouched_since: Timestamp, most: usize) -> Result<Vec<RunId>, PortError> {
+        // The host keeps the steady times of its runs.
+        let [now, untouched_since] = [now, untouched_since].map(|at| self.simulation.wall.to_steady(at));
         self.call("look for stale runs", self.inner.runs.stale(now, untouched_since, most), |_, _| {}).await
     }
 
@@ -413,7 +419,10 @@ impl Bus for Wire {
 #[async_trait]
 impl Agents for Wire {
     async fn register(&self, agent: &AgentRecord) -> Result<(), PortError> {
-        self.call("register", self.inner.agents.register(agent), |_, ()| {}).await
+        let wall = &self.simulation.wall;
+        let [started_at, seen_at] = [agent.started_at, agent.seen_at].map(|at| wall.to_steady(at));
+        let agent = AgentRecord { started_at, seen_at, ..agent.clone() };
+        self.call("register", self.inner.agents.register(&agent), |_, ()| {}).await
     }
 
     async fn deregister(&self, id: &AgentId) -> Result<(), PortError> {
@@ -421,7 +430,13 @@ impl Agents for Wire {
     }
 
     async fn list(&self) -> Result<Vec<AgentRecord>, PortError> {
-        self.call("list agents", self.inner.agents.list(), |_, _| {}).await
+        let agents = self.call("list agents", self.inner.agents.list(), |_, _| {}).await?;
+        let wall = &self.simulation.wall;
+        let shown = |agent: AgentRecord| {
+            let [started_at, seen_at] = [agent.started_at, agent.seen_at].map(|at| wall.of_steady(at));
+            AgentRecord { started_at, seen_at, ..agent }
+        };
+        Ok(agents.into_iter().map(shown).collect())
     }
 }
 

@@ -248,6 +248,7 @@ impl Witness {
         }
         // By a claim that was confirmed it may begin later: then it has an owner.
         let is_unasked = run.action(of.action).owner.is_none();
+        let now = run.time(now, Some(now));
         let is_long_ago = |why: &Cancellation| now.since(why.at).0 > CHECK_AFTER_MS + CLOCKS_DIFFER_MS;
         if is_first && is_unasked && run.cancellation.as_ref().is_some_and(is_long_ago) {
             self.breaks(SW6, format!("run {id} was cancelled a while ago, and {} begins", attempt.name));

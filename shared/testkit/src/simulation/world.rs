@@ -16,6 +16,7 @@ use windlass_engine::registry::Registry;
 use super::life::Life;
 use super::log::Log;
 use super::plan::{Kind, Plan};
+use super::wall::Wall;
 use super::weather::Weather;
 use super::witness::Witness;
 use crate::memory::MemoryHost;
@@ -35,6 +36,8 @@ pub(super) struct Simulation {
     pub(super) faults: Mutex<BTreeMap<&'static str, u64>>,
     /// The calls, by caller.
     pub(super) calls: Mutex<BTreeMap<String, u64>>,
+    /// The clock that people set.
+    pub(super) wall: Wall,
     began: Instant,
 }
 
@@ -44,7 +47,8 @@ impl Simulation {
         let host = MemoryHost::new(BEGINS).with_limits(plan.limits.queues).with_limits_of_pools(plan.limits.pools);
         let log = Log::new(keeps_lines);
         let (witness, faults, calls) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Arc::new(Self { plan, host, weather, log, witness, faults, calls, began: Instant::now() })
+        let wall = Wall::of(&plan);
+        Arc::new(Self { plan, host, weather, log, witness, faults, calls, wall, began: Instant::now() })
     }
 
     pub(super) fn note(&self, who: &str, what: fmt::Arguments<'_>) {
@@ -87,8 +91,13 @@ impl Simulation {
             .map(|strike| strike.after)
     }
 
-    /// The time as that process's clock shows it.
+    /// The time as the wall clock of that process shows it.
     pub(super) fn now_of(&self, life: &Life) -> Timestamp {
+        self.wall.of_steady(self.steady_of(life))
+    }
+
+    /// The time as that process counts it, whatever its wall clock is set to.
+    pub(super) fn steady_of(&self, life: &Life) -> Timestamp {
         let now = self.now();
         Timestamp::from_millis(now.as_millis().saturating_add(life.skew))
     }

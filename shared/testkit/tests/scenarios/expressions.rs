@@ -124,6 +124,7 @@ fn rendered_work_fits_into_its_message() {
         stdin: None,
         env: BTreeMap::new(),
         workdir: None,
+        output: None,
     });
     let around = serde_json::to_string(&work).expect("JSON").len();
     let most = (MAX_WORK_BYTES - around) / 3;

@@ -13,7 +13,7 @@ fn at(minute: i64) -> Timestamp {
 fn turns(active: Option<(i64, bool)>, waiting: &[i64], passed_over: &[i64]) -> Turns {
     let times = |minutes: &[i64]| minutes.iter().copied().map(at).collect();
     Turns {
-        active: active.map(|(nominal, open)| Active { nominal: at(nominal), open }),
+        active: active.map(|(nominal, open)| Active { nominal: at(nominal), open, is_ahead: false }),
         waiting: times(waiting),
         passed_over: times(passed_over),
     }
@@ -107,7 +107,7 @@ fn turns_keep_a_bounded_number_of_due_times() {
         skipped = skipped.after(at(minute), &Fate::PassOver);
     }
     assert_eq!(skipped.passed_over.len(), MAX_PASSED_OVER_KEPT);
-    let ended = Turns { active: Some(Active { nominal: at(100), open: false }), ..skipped };
+    let ended = Turns { active: Some(Active { nominal: at(100), open: false, is_ahead: false }), ..skipped };
     assert_eq!(due(&ended, Overlap::Skip, at(150)), Fate::PassOver, "it was passed over, and forgotten");
     assert_eq!(due(&ended, Overlap::Skip, at(301)), start(301));
     assert_eq!(due(&ended, Overlap::Allow, at(150)), beside(150));

@@ -193,6 +193,21 @@ impl World {
         minutes
     }
 
+    /// The due times of all tasks that wait in the inbox, in the order of sending.
+    pub(crate) fn due(&self) -> Vec<(TaskName, Timestamp)> {
+        let sent = self.host.messages(&QueueName::Inbox).into_iter().map(|body| decode(&body).unwrap());
+        let of_task = |message| match message {
+            InboxMessage::Task { task, input: TaskInput::Due { nominal }, .. } => Some((task, nominal)),
+            InboxMessage::Task { .. } | InboxMessage::Run { .. } | InboxMessage::Sweep { .. } => None,
+        };
+        sent.filter_map(of_task).collect()
+    }
+
+    /// Empties the inbox.
+    pub(crate) async fn drop_inbox(&self) {
+        self.ports.queues.remove(&QueueName::Inbox).await.unwrap();
+    }
+
     /// The due times that were sent to the inbox, in minutes, in the order of sending.
     pub(crate) fn fired(&self) -> Vec<i64> {
         let sent = self.host.messages(&QueueName::Inbox).into_iter().map(|body| decode(&body).unwrap());
