@@ -149,8 +149,8 @@ fn runs_are_started_named_and_shown() {
 #[test]
 fn large_run_is_shown_with_all_its_actions() {
     let host = Host::start(&[]);
-    let actions: String = (0..1001).map(|at| format!("  a{at}: {{ exec: [\"true\"] }}\n")).collect();
-    host.apply(&format!("task: wide\nmax_parallel: 2\nactions:\n{actions}"));
+    let actions: Vec<String> = (0..1001).map(|at| format!("  a{at}: {{ exec: [\"true\"] }}\n")).collect();
+    host.apply(&format!("task: wide\nmax_parallel: 2\nactions:\n{}", actions.concat()));
     let started = host.json(&["run", "wide"]);
     assert_eq!((&started["left_out"], &started["actions"]), (&"actions".into(), &serde_json::json!({})));
     let id = started["id"].as_str().expect("an id");
