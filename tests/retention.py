@@ -66,7 +66,7 @@ def main() -> int:
         f"{max(at_full_load)} at most in the second half, and {rows[-1][1]} after {args.rest} s of rest",
         file=sys.stderr,
     )
-    return 0
+    return 0 if max(at_full_load) <= at_10_000 * 1.1 and rows[-1][1] <= at_10_000 * 1.1 else 1
 
 
 if __name__ == "__main__":

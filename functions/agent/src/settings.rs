@@ -100,7 +100,7 @@ impl AgentProgram {
             drain: drain.and_then(|text| Millis::parse(&text)).unwrap_or(DEFAULT_DRAIN).as_duration(),
             health: health.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT_HEALTH),
             credentials: credentials.and_then(|text| Credentials::parse(&text)).unwrap_or_default(),
-            env_allow: set("WINDLASS_ENV_ALLOW").map(|names| parts(&names).map(str::to_owned).collect()),
+            env_allow: lookup("WINDLASS_ENV_ALLOW").map(|names| parts(&names).map(str::to_owned).collect()),
             targets,
             ecs_agent: set("ECS_AGENT_URI"),
         })

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use windlass_domain::caller::Caller;
 use windlass_domain::ids::TaskName;
 use windlass_domain::run::RunStatus;
-use windlass_domain::time::{Millis, Timestamp};
+use windlass_domain::time::Millis;
 use windlass_engine::ports::RunFilter;
 use windlass_engine::retention::{PruneRequest, Pruned};
 
@@ -65,14 +65,14 @@ pub(crate) async fn prune(
 ) -> Result<Json<PruneAnswer>, Refusal> {
     parameters.of(Operation::PruneRuns)?;
     let body: PruneBody = request::json(&headers, body, MAX_PRUNE_BYTES).await?;
-    let request = body.request(api.ports().clock.now())?;
+    let request = body.request()?;
     let Pruned { deleted, next } = api.pruner().prune(&request).await?;
     tracing::info!(caller.who, older_than = body.older_than, runs = deleted.len(), "runs were deleted");
     Ok(Json(PruneAnswer { deleted, next }))
 }
 
 impl PruneBody {
-    fn request(&self, now: Timestamp) -> Result<PruneRequest, Refusal> {
+    fn request(&self) -> Result<PruneRequest, Refusal> {
         let refused = |what: String| Refusal::new(&Kind::INVALID_PARAMETER, what);
         let older_than = Millis::parse(&self.older_than).ok_or_else(|| {
             refused(format!("`older_than` must be a time with its unit, such as `7d`; `{}` is not", self.older_than))
@@ -81,9 +81,7 @@ impl PruneBody {
         if !(1..=MAX_LIMIT).contains(&limit) {
             return Err(refused(format!("`limit` must be from 1 to {MAX_LIMIT}, not {limit}")));
         }
-        let back = i64::try_from(older_than.0).unwrap_or(i64::MAX);
-        let ended_before = Timestamp::from_millis(now.as_millis().saturating_sub(back).saturating_add(1));
         let filter = RunFilter { task: self.task.clone(), status: self.status, cursor: self.cursor.clone(), limit };
-        Ok(PruneRequest { filter, ended_before })
+        Ok(PruneRequest { filter, older_than })
     }
 }

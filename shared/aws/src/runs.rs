@@ -165,15 +165,11 @@ impl Runs for RunTable {
         self.look(now, untouched_since, most).await
     }
 
-    /// The head first: a run without its head is not there. The table deletes pages by itself, some time later.
+    /// A run without its head is not there. Its pages expire by themselves since it has ended, and payloads, which other
+    /// runs may share, by the bucket's rule.
     async fn delete_run(&self, run: &Run) -> Result<bool, PortError> {
-        let Some(known) = self.known_at(run).await? else { return Ok(false) };
         let expected = Expression::names(&[REVISION]).value(REVISION, number(run.revision));
-        if !self.table.remove_if(head_key(run.id), "#r = :r", expected).await? {
-            return Ok(false);
-        }
-        self.expire_pages(&known, None).await;
-        Ok(true)
+        self.table.remove_if(head_key(run.id), "#r = :r", expected).await
     }
 
     /// There is no log. These are the events that the record shows, at the places of the commits that changed it last.

@@ -89,7 +89,11 @@ fn let_it_shrink(connection: &Connection, path: &Path) -> rusqlite::Result<()> {
     }
     tracing::info!(file = %path.display(), "the database is written anew once, so that it can give room back to the disk");
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
-    if let Err(error) = connection.execute_batch("VACUUM") {
+    // The copy is as large as the file: it must not stand in memory.
+    connection.pragma_update(None, "temp_store", "FILE")?;
+    let rewritten = connection.execute_batch("VACUUM");
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    if let Err(error) = rewritten {
         tracing::warn!(error = %error, "failed to write the database anew; it keeps the room of deleted runs for new ones");
     }
     Ok(())

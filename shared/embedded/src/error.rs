@@ -33,6 +33,8 @@ const NEWER: &str = "WL0313";
 pub(crate) const OVER_LIMIT: &str = "WL0314";
 /// No list gave this cursor.
 pub(crate) const CURSOR: &str = "WL0315";
+/// No such version of a task.
+pub(crate) const NO_VERSION: &str = "WL0412";
 /// A stored record is damaged, or of an unknown version.
 pub(crate) const UNREADABLE: &str = "WL0316";
 /// A file of the open store was removed or replaced.

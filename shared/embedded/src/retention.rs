@@ -105,28 +105,33 @@ impl Work {
     }
 }
 
-/// Runs whose time is over, those first that ended first. It leaves out the run of the due time that had the last turn of
-/// its task, because the next due time looks at it (`windlass_domain::retention`).
+/// Runs whose time is over. It leaves out the run of the due time that had the last turn of its task, because the next due
+/// time looks at it (`windlass_domain::retention`). Each query reads its own index from the oldest entry on.
 fn expired(connection: &Connection, now: i64, default: Millis) -> Result<Vec<Expired>, Failure> {
-    const UNHELD: &str = "NOT EXISTS (SELECT 1 FROM tasks
-        WHERE tasks.name = runs.task AND json_extract(tasks.body, '$.active') = runs.nominal)";
-    let span = |span: Millis| i64::try_from(span.0).unwrap_or(i64::MAX);
-    let by_own = format!(
-        "SELECT seq, updated_at FROM runs WHERE finished_at IS NOT NULL AND keep IS NOT NULL AND updated_at + keep <= ?1
-         AND (nominal IS NULL OR {UNHELD}) ORDER BY updated_at + keep LIMIT {MAX_RUNS}"
-    );
-    let by_default = format!(
-        "SELECT seq, updated_at FROM runs WHERE finished_at IS NOT NULL AND keep IS NULL AND updated_at <= ?1
-         AND (nominal IS NULL OR updated_at <= ?2 AND {UNHELD}) ORDER BY updated_at LIMIT {MAX_RUNS}"
-    );
-    let (ended, due_ended) = (now.saturating_sub(span(default)), now.saturating_sub(span(SCHEDULED_AT_LEAST)));
-    let row = |row: &rusqlite::Row<'_>| Ok(Expired { seq: row.get(0)?, updated_at: row.get(1)? });
-    let mut own = connection.prepare_cached(&by_own)?;
-    let mut expired = own.query_map([now], row)?.collect::<Result<Vec<_>, _>>()?;
-    if expired.len() < MAX_RUNS {
-        let mut others = connection.prepare_cached(&by_default)?;
-        let others = others.query_map((ended, due_ended), row)?;
-        expired.extend(others.take(MAX_RUNS - expired.len()).collect::<Result<Vec<_>, _>>()?);
+    const UNHELD: &str = "NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.name = runs.task AND tasks.deleted = 0
+        AND json_extract(tasks.body, '$.active') = runs.nominal)";
+    let before = |span: Millis| now.saturating_sub(i64::try_from(span.0).unwrap_or(i64::MAX));
+    let queries = [
+        (
+            format!(
+                "keep IS NOT NULL AND updated_at + keep <= ?1 AND (nominal IS NULL OR {UNHELD}) ORDER BY updated_at + keep"
+            ),
+            now,
+        ),
+        ("keep IS NULL AND nominal IS NULL AND updated_at <= ?1 ORDER BY updated_at".to_owned(), before(default)),
+        (
+            format!("keep IS NULL AND nominal IS NOT NULL AND updated_at <= ?1 AND {UNHELD} ORDER BY updated_at"),
+            before(default.max(SCHEDULED_AT_LEAST)),
+        ),
+    ];
+    let mut expired: Vec<Expired> = Vec::new();
+    for (condition, until) in queries {
+        let sql = format!("SELECT seq, updated_at FROM runs WHERE finished_at IS NOT NULL AND {condition} LIMIT ?2");
+        let room = i64::try_from(MAX_RUNS - expired.len()).unwrap_or(0);
+        let mut statement = connection.prepare_cached(&sql)?;
+        let row = |row: &rusqlite::Row<'_>| Ok(Expired { seq: row.get(0)?, updated_at: row.get(1)? });
+        let found = statement.query_map((until, room), row)?;
+        expired.extend(found.collect::<Result<Vec<_>, _>>()?);
     }
     Ok(expired)
 }

@@ -26,6 +26,7 @@ use crate::run_status::status_number;
 use crate::run_values::{self, Fresh};
 use crate::session::Session;
 use crate::store::Store;
+use crate::versions;
 use crate::writer::Durability;
 
 /// How soon a waiting reader sees a change by another process.
@@ -228,6 +229,7 @@ impl Row {
                    started_at, finished_at, pages, head)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
                    ON CONFLICT (id) DO NOTHING";
+        versions::check(session, &self.task, self.version)?;
         let mut statement = session.prepare(sql)?;
         let inserted = statement.execute(rusqlite::params![
             self.id.as_uuid().as_bytes(),

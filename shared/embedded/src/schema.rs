@@ -105,15 +105,16 @@ CREATE TABLE kept_runs (
     pages INTEGER NOT NULL,
     head TEXT NOT NULL
 );
-INSERT INTO kept_runs (seq, id, revision, status, wake_at, updated_at, task, version, submitted_at, started_at,
-                       finished_at, pages, head)
-    SELECT seq, id, revision, status, wake_at, updated_at, task, version, submitted_at, started_at, finished_at, pages,
-           head FROM runs;
+INSERT INTO kept_runs (seq, id, revision, status, wake_at, updated_at, task, version, nominal, submitted_at,
+                       started_at, finished_at, pages, head)
+    SELECT seq, id, revision, status, wake_at, updated_at, task, version, json_extract(head, '$.run.origin.nominal'),
+           submitted_at, started_at, finished_at, pages, head FROM runs;
 DROP TABLE runs;
 ALTER TABLE kept_runs RENAME TO runs;
 CREATE INDEX runs_by_task ON runs (task);
 CREATE INDEX runs_by_status ON runs (status);
-CREATE INDEX runs_by_end ON runs (updated_at) WHERE finished_at IS NOT NULL AND keep IS NULL;
+CREATE INDEX runs_by_end ON runs (updated_at) WHERE finished_at IS NOT NULL AND keep IS NULL AND nominal IS NULL;
+CREATE INDEX runs_due_by_end ON runs (updated_at) WHERE finished_at IS NOT NULL AND keep IS NULL AND nominal IS NOT NULL;
 CREATE INDEX runs_by_keep ON runs (updated_at + keep) WHERE finished_at IS NOT NULL AND keep IS NOT NULL;
 CREATE TABLE deleted_runs (
     seq INTEGER PRIMARY KEY

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use rusqlite::Connection;
 use windlass_domain::ids::TaskVersion;
 use windlass_domain::time::Millis;
-use windlass_engine::ports::PortError;
+use windlass_engine::ports::{ErrorClass, PortError};
 
-use crate::error::Failure;
+use crate::error::{Failure, NO_VERSION};
 use crate::session::Session;
 use crate::store::Store;
 use crate::writer::Durability;
@@ -68,4 +68,15 @@ fn delete(session: &mut Session<'_>, unneeded: &[Unneeded]) -> Result<(), Failur
         session.write(sql, (task, version, newest_run))?;
     }
     Ok(())
+}
+
+/// Refuses a run of a version that was deleted a moment ago. A run of a task that is not there is not the store's to refuse.
+pub(crate) fn check(session: &Session<'_>, task: &str, version: TaskVersion) -> Result<(), Failure> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM task_versions WHERE task = ?1 AND version = ?2)
+               OR NOT EXISTS (SELECT 1 FROM task_versions WHERE task = ?1)";
+    if session.prepare(sql)?.query_row((task, version), |row| row.get(0))? {
+        return Ok(());
+    }
+    let message = format!("start a run of version {version} of the task `{task}`: it was deleted");
+    Err(PortError::new(ErrorClass::Reject, NO_VERSION, message).into())
 }

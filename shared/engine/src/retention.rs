@@ -5,7 +5,6 @@
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windlass_contract::view::RunSummary;
 use windlass_domain::ids::RunId;
 use windlass_domain::retention::Held;
 use windlass_domain::run::{Run, RunStatus};
@@ -18,7 +17,7 @@ use crate::send::together;
 /// The time between two looks for what may go.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The time between two looks for versions of definitions that nothing needs.
-const LOOK_FOR_VERSIONS_EVERY: Duration = Duration::from_hours(1);
+const LOOK_FOR_VERSIONS_EVERY: Duration = Duration::from_hours(24);
 
 /// Deletes runs that have ended.
 #[derive(Clone)]
@@ -31,8 +30,8 @@ pub struct Pruner {
 pub struct PruneRequest {
     /// Of which task, in which status; where to go on, and how many to look at.
     pub filter: RunFilter,
-    /// Only those that ended before.
-    pub ended_before: Timestamp,
+    /// Only those that ended so long ago.
+    pub older_than: Millis,
 }
 
 /// One page of runs was looked at.
@@ -116,26 +115,31 @@ impl Pruner {
         if self.ports.runs.delete_run(&run).await? { Ok(run) } else { Err(PortError::conflict().into()) }
     }
 
-    /// Deletes the runs of one page of a list that ended before that time. It leaves alone what something needs.
+    /// Deletes the runs of one page of a list that ended so long ago. It leaves alone what something needs.
     pub async fn prune(&self, request: &PruneRequest) -> Result<Pruned, PortError> {
         let RunPage { runs, next } = self.ports.runs.list(&request.filter).await?;
-        let ended_before = |run: &RunSummary| {
-            let ended = run.finished_at.as_deref().and_then(Timestamp::parse_rfc3339);
-            run.status.is_final() && ended.is_some_and(|ended| ended < request.ended_before)
-        };
-        let old = runs.iter().filter(|run| ended_before(run)).map(|run| self.delete_unless_held(run.id));
+        let ended = runs.iter().filter(|run| run.status.is_final());
+        let old = ended.map(|run| self.delete_if_old(run.id, request.older_than));
         let deleted = together(old.collect()).await.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(Pruned { deleted: deleted.into_iter().flatten().collect(), next })
     }
 
-    async fn delete_unless_held(&self, id: RunId) -> Result<Option<RunId>, PortError> {
+    async fn delete_if_old(&self, id: RunId, older_than: Millis) -> Result<Option<RunId>, PortError> {
         let Some(run) = self.ports.runs.load(&id).await? else { return Ok(None) };
+        if run.finished_at.is_none_or(|ended| self.time_of(&run).since(ended) < older_than) {
+            return Ok(None);
+        }
         let gone = self.held(&run).await?.is_none() && self.ports.runs.delete_run(&run).await?;
         Ok(gone.then_some(id))
     }
 
     async fn held(&self, run: &Run) -> Result<Option<Held>, PortError> {
         let task = self.ports.tasks.load(&run.task).await?;
-        Ok(run.held(task.and_then(|task| task.active), self.ports.clock.now()))
+        Ok(run.held(task.and_then(|task| task.active), self.time_of(run)))
+    }
+
+    /// What the clock of that run shows: on one machine nothing that sets the wall clock makes a run older.
+    fn time_of(&self, run: &Run) -> Timestamp {
+        run.time(self.ports.clock.now(), self.ports.clock.steady())
     }
 }

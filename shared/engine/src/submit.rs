@@ -220,7 +220,10 @@ impl Starter {
         let newest = record.version;
         match request.version {
             None => Ok(newest),
-            Some(version) if (1..=newest).contains(&version) => Ok(version),
+            // A version that nothing needed may be gone, and its definition still in memory.
+            Some(version) if version == newest || self.ports.tasks.version(task, version).await?.is_some() => {
+                Ok(version)
+            }
             Some(version) => Err(StartError::UnknownVersion { task: task.clone(), version, newest }),
         }
     }

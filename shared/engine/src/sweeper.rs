@@ -50,7 +50,7 @@ impl Sweeper {
     /// Sweeps until `shutdown` is cancelled.
     pub async fn run(&self, shutdown: &CancellationToken) {
         let mut counted = self.ports.clock.elapsed();
-        let (mut looked, mut judges_from) = (counted, counted);
+        let (mut looked, mut swept, mut judges_from) = (counted, counted, counted);
         loop {
             tokio::select! {
                 biased;
@@ -58,7 +58,8 @@ impl Sweeper {
                 () = tokio::time::sleep(self.every) => {}
             }
             let (now, elapsed) = (self.ports.clock.now(), self.ports.clock.elapsed());
-            if elapsed.saturating_sub(looked) >= self.every + HELD_UP {
+            // Once it waits, another hold-up makes it wait no longer: a host that is slow all the time sweeps, too.
+            if elapsed.saturating_sub(looked) >= self.every + HELD_UP && judges_from <= swept {
                 tracing::info!("the machine slept, or this process was held up; agents get time to speak");
                 judges_from = elapsed + TIME_TO_SPEAK;
             }
@@ -74,7 +75,7 @@ impl Sweeper {
             if let Err(error) = round {
                 tracing::warn!(error.code = error.code, error = %error, "failed to sweep; the next round tries again");
             }
-            looked = self.ports.clock.elapsed();
+            (looked, swept) = (self.ports.clock.elapsed(), elapsed);
         }
     }
 

@@ -24,8 +24,8 @@ pub(super) fn run(globals: &Globals, args: &BackupArgs) -> Ended {
 
 fn failure(error: &BackupError) -> Failure {
     let exit = match error {
-        BackupError::Store(_) => Exit::Unreachable,
-        BackupError::Write { .. } | BackupError::Copy { .. } => Exit::Usage,
+        BackupError::Store(_) | BackupError::Copy { .. } => Exit::Unreachable,
+        BackupError::Write { .. } => Exit::Usage,
     };
     Failure::new(error.code(), exit, format!("failed to {error}"))
         .help("run it as the user of the host, on the host's machine: windlass backup FILE --data DIR")

@@ -120,7 +120,9 @@ impl RunTable {
     async fn summaries(&self, places: &[Place]) -> Result<BTreeMap<RunId, RunSummary>, PortError> {
         let keys = places.iter().map(|place| head_key(place.id)).collect();
         let items = self.table.get_all(keys, Reading::Eventual).await?;
-        Ok(readable(&items).iter().map(|head| (head.bare().id, RunSummary::of(head.bare()))).collect())
+        let heads = readable(&items);
+        let kept = heads.iter().filter(|head| !self.is_over(head.expires_at));
+        Ok(kept.map(|head| (head.bare().id, RunSummary::of(head.bare()))).collect())
     }
 
     /// Every task that has, or had, runs.

@@ -15,7 +15,7 @@ use crate::table::head::{Head, decode, head_key, run_of, subject};
 use crate::table::page::{decode as decode_page, fill, generation, page_key, sort};
 use crate::table::place::Place;
 use crate::table::requests::Reading;
-use crate::table::{Damage, Item, REVISION, SK, SUBMITTED_AT, read_number, read_text};
+use crate::table::{Damage, EXPIRES_AT, Item, REVISION, SK, SUBMITTED_AT, read_number, read_optional, read_text};
 
 /// How often a load reads a head again because its pages were replaced meanwhile.
 const MAX_ROUNDS: usize = 8;
@@ -31,21 +31,26 @@ impl RunTable {
             let revision: u64 = read_number(&item, REVISION).map_err(|damage| damage.of(subject(id)))?;
             // An id comes again when its key is used again after the run has expired.
             let submitted_at: i64 = read_number(&item, SUBMITTED_AT).map_err(|damage| damage.of(subject(id)))?;
+            if self.is_over(read_optional(&item, EXPIRES_AT).map_err(|damage| damage.of(subject(id)))?) {
+                return Ok(None);
+            }
             let known = self.known.get(id).filter(|known| known.run.submitted_at.as_millis() == submitted_at);
             if let Some(known) = known.as_ref().filter(|known| known.run.revision >= revision) {
                 // A revision is written once. A known run is never older than the last acknowledged write.
                 return Ok(Some(known.clone()));
             }
             let head = decode(&item).map_err(|damage| damage.of(subject(id)))?;
-            if head.expires_at.is_some_and(|at| at <= self.clock.now().as_millis() / 1000) {
-                return Ok(None);
-            }
             if let Some(read) = self.assemble(id, head, known.as_deref()).await? {
                 return Ok(Some(self.keep(read)));
             }
             reading = Reading::Consistent;
         }
         Err(Damage::broken("a page that its head names is not there").of(subject(id)))
+    }
+
+    /// Whether the time of a head is over: `DynamoDB` deletes it some time later, and nobody sees it meanwhile.
+    pub(super) fn is_over(&self, expires_at: Option<i64>) -> bool {
+        expires_at.is_some_and(|at| at <= self.clock.now().as_millis() / 1000)
     }
 
     /// Puts a run together; none if a page has been replaced in the meantime.

@@ -126,8 +126,10 @@ impl RunTable {
         for slot in (0..SLOTS).filter(|slot| taken.is_none_or(|taken| taken.slot != *slot)) {
             let place = Place { slot, generation };
             let item = page::item(run.id, at, place, body.clone());
-            let earlier = Expression::names(&[GENERATION]).value(GENERATION, number(generation));
-            match self.table.put(item, "attribute_not_exists(#g) OR #g < :g", earlier).await? {
+            // A page that expires is of a run that has ended: this run may be a later one with the same id.
+            let earlier = Expression::names(&[GENERATION, EXPIRES_AT]).value(GENERATION, number(generation));
+            let condition = "attribute_not_exists(#g) OR #g < :g OR attribute_exists(#expires_at)";
+            match self.table.put(item, condition, earlier).await? {
                 Put::Done => return Ok(Some(place)),
                 Put::Refused => {}
             }
@@ -137,8 +139,9 @@ impl RunTable {
 
     /// Lets `DynamoDB` delete the pages of a run that has ended, some time after its head. If this fails, the pages
     /// stay behind and do no harm.
-    pub(super) async fn expire_pages(&self, known: &Known, head_expires_at: Option<Timestamp>) {
-        let expires_at = in_seconds(head_expires_at.unwrap_or_else(|| self.clock.now())) + PAGES_OUTLIVE_SECS;
+    async fn expire_pages(&self, known: &Known, head_expires_at: Option<Timestamp>) {
+        let Some(head_expires_at) = head_expires_at else { return };
+        let expires_at = in_seconds(head_expires_at) + PAGES_OUTLIVE_SECS;
         let pages = known.layout.pages.iter().enumerate().filter_map(|(at, page)| Some((at, page.as_ref()?.0.slot)));
         // The other slot holds the page's last version.
         let keys = pages.flat_map(|(at, slot)| {

@@ -68,6 +68,9 @@ fn missing_of_input<'k>(read: &'k Read, root: &'k Value) -> Option<Missing<'k>> 
     let mut schema = resolved(root, root)?;
     for (at, step) in read.steps.iter().enumerate() {
         let Some(key) = step else {
+            if schema.get("prefixItems").is_some() {
+                return None;
+            }
             schema = resolved(root, schema.get("items")?)?;
             continue;
         };

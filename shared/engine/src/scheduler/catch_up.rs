@@ -39,22 +39,24 @@ impl CatchUp {
             None => MAX_BEHIND.saturating_sub(ports.queues.depth(&QueueName::Inbox).await?),
         };
         *room = Some(left);
-        if left == 0 || !self.has_waited_for_its_pools(ports, task, definition).await? {
+        if !self.has_waited(ports, task, definition, left > 0).await? {
             return Ok(false);
         }
         *room = Some(left.saturating_sub(MAX_FIRED_TOGETHER as u64));
         Ok(true)
     }
 
-    async fn has_waited_for_its_pools(
+    /// Whether there is room and its pools are idle, or it has waited for that for long enough.
+    async fn has_waited(
         &self,
         ports: &Ports,
         task: &TaskName,
         definition: &Definition,
+        has_room: bool,
     ) -> Result<bool, PortError> {
-        let mut is_idle = true;
+        let mut is_idle = has_room;
         for pool in pools(definition) {
-            is_idle &= ports.queues.depth(&pool).await? == 0;
+            is_idle = is_idle && ports.queues.depth(&pool).await? == 0;
         }
         let now = ports.clock.elapsed();
         let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -62,7 +62,12 @@ impl PutBack {
         let page = ports.tasks.list(after.as_ref(), MAX_TASKS).await?;
         let mut put_back = 0;
         for record in page.iter().filter(|record| record.next_due.is_some_and(|place| now < place)) {
-            put_back += usize::from(put_back_one(ports, definitions, record.clone(), now).await?);
+            match put_back_one(ports, definitions, record.clone(), now).await {
+                Ok(is_back) => put_back += usize::from(is_back),
+                Err(error) => {
+                    tracing::warn!(task = %record.name, error.code = error.code, error = %error, "failed to put a schedule back");
+                }
+            }
         }
         let mut state = self.state();
         state.after = page.last().map(|record| record.name.clone());

@@ -102,9 +102,11 @@ impl Guard {
         let number = self.next_question.fetch_add(1, Ordering::Relaxed);
         let (answer, answered) = oneshot::channel();
         locked(&self.questions).insert(number, answer);
-        self.tell(Word::Ask { number });
+        let is_asked = self.tell(Word::Ask { number });
         // A guard that was killed gives no answer.
-        timeout(ANSWER_WITHIN, answered).await.ok()?.ok()?
+        let answer = if is_asked { timeout(ANSWER_WITHIN, answered).await.ok() } else { None };
+        locked(&self.questions).remove(&number);
+        answer?.ok()?
     }
 
     /// Has the guard watch an attempt until the answer is dropped.
@@ -113,23 +115,25 @@ impl Guard {
         Watched { guard: self, folder: folder.to_owned() }
     }
 
-    fn tell(&self, word: Word) {
+    /// Whether this guard has been told. Another one that takes its place knows what is open, and no question.
+    fn tell(&self, word: Word) -> bool {
         let mut state = locked(&self.state);
         let told = write(&mut state.process, &word);
         if let Err(error) = &told
             && error.kind() != io::ErrorKind::BrokenPipe
         {
             tracing::warn!(%error, "the exec guard can not be told: a program would outlive a killed agent");
-            return;
+            return false;
         }
         note(&mut state.open, word);
         if told.is_ok() {
-            return;
+            return true;
         }
         tracing::warn!("the exec guard has ended; another is started");
         if let Err(error) = self.replace(&mut state) {
             tracing::warn!(%error, "no exec guard can be started: programs would outlive a killed agent");
         }
+        false
     }
 
     /// Starts another guard, and gives it all open attempts.

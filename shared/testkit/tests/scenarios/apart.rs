@@ -102,7 +102,8 @@ fn event_that_is_told_again_wants_its_output() {
 fn step_reads_no_more_than_its_bound() {
     const FAN: usize = 400;
     const _: () = assert!((FAN * BYTES) as u64 > MAX_STEP_READ_BYTES);
-    let sources: String = (0..FAN).map(|at| format!("  x{at}: {{ exec: [x] }}\n")).collect();
+    let sources: Vec<String> = (0..FAN).map(|at| format!("  x{at}: {{ exec: [x] }}\n")).collect();
+    let sources = sources.concat();
     let readers = (0..FAN)
         .map(|at| format!("  y{at}: {{ needs: [x{at}, last], exec: [x, \"${{{{ actions.x{at}.output.of }}}}\"] }}\n"));
     let world = begun(&format!("{sources}  last: {{ exec: [x] }}\n{}", readers.collect::<String>()));
@@ -133,7 +134,8 @@ fn fact(at: Timestamp, kind: FactKind) -> windlass_domain::run::Fact {
 #[test]
 fn expression_that_reads_too_much_fails_without_it() {
     const FAN: usize = 800;
-    let sources: String = (0..FAN).map(|at| format!("  x{at}: {{ exec: [x] }}\n")).collect();
+    let sources: Vec<String> = (0..FAN).map(|at| format!("  x{at}: {{ exec: [x] }}\n")).collect();
+    let sources = sources.concat();
     let parts: Vec<String> = (0..FAN).map(|at| format!("\"${{{{ actions.x{at}.output.of }}}}\"")).collect();
     let needs: Vec<String> = (0..FAN).map(|at| format!("x{at}")).collect();
     let join = format!("  all: {{ needs: [{}], exec: [x, {}] }}\n", needs.join(", "), parts.join(", "));

@@ -26,7 +26,7 @@ pub(super) async fn deleted_run_is_gone_and_its_id_is_free(ports: Ports, _: Timi
         let late = started(&ended, ports.clock.now());
         conflicts("a commit to a run that is gone", ports.runs.commit(&ended, &late, &[]).await)?;
 
-        let mut again = fresh_run(&ports, &run.task, 1);
+        let mut again = fresh_run(&ports, &run.task, actions);
         (again.id, again.submitted_at) = (run.id, ports.clock.now());
         // A clock of milliseconds may not have moved on.
         again.submitted_at = again.submitted_at.max(run.submitted_at.plus(windlass_domain::time::Millis(1)));
