@@ -27,6 +27,8 @@ pub(crate) struct Known {
     about_at: i64,
     /// Since when it was held up, until what ran out meanwhile is spared.
     held_up_since: Option<i64>,
+    /// Until when what was spared last is hidden. It is not spared again.
+    spared_until: i64,
 }
 
 impl Known {
@@ -42,8 +44,8 @@ impl Known {
 
     /// What holds for every transaction, whatever another process wrote.
     fn lasting(&self) -> Self {
-        let Self { last_message, marked_at, about_at, held_up_since, .. } = *self;
-        Self { last_message, marked_at, about_at, held_up_since, ..Self::default() }
+        let Self { last_message, marked_at, about_at, held_up_since, spared_until, .. } = *self;
+        Self { last_message, marked_at, about_at, held_up_since, spared_until, ..Self::default() }
     }
 }
 
@@ -90,15 +92,22 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// Hides what came into sight by time alone while this process was held up for a little longer. If the machine slept,
+    /// Hides what came into sight by time alone while every process was held up for a little longer, once. If the machine slept,
     /// the holders of these messages slept too, and keep them as soon as they wake. So no attempt that goes on is begun
     /// again, and no timer takes its agent for lost.
     fn spare_what_ran_out(&mut self) -> rusqlite::Result<()> {
         let Some(since) = self.known.held_up_since else { return Ok(()) };
         let now = self.clock.now_ms();
+        let marked: Option<i64> = self.prepare("SELECT max(at) FROM clock")?.query_row([], |row| row.get(0))?;
+        if marked.is_some_and(|marked| now - marked / 1000 < HELD_UP_MS) {
+            // Another process was about: this one alone was stopped.
+            self.known.held_up_since = None;
+            return Ok(());
+        }
         let sql = "UPDATE messages SET visible_at = ?1 WHERE visible_at > ?2 AND visible_at <= ?3
-                   AND (receives > ?4 OR visible_at > id / 1000 + 1000)";
-        let spared = self.write(sql, (now + SPARED_MS, since, now, NEVER_RECEIVED))?;
+                   AND (receives > ?4 OR visible_at > id / 1000 + 1000) AND visible_at <> ?5";
+        let spared = self.write(sql, (now + SPARED_MS, since, now, NEVER_RECEIVED, self.known.spared_until))?;
+        self.known.spared_until = now + SPARED_MS;
         tracing::info!(
             held_up_ms = now - since,
             spared,

@@ -384,9 +384,17 @@ impl Worker {
         if self.condition.stays() {
             return;
         }
-        match self.clock.mark(&self.connection) {
+        // A transaction like any other: the first that comes after the machine slept spares what ran out meanwhile.
+        let marked = Session::begin(&self.connection, &mut self.known, &self.clock).and_then(|mut session| {
+            self.clock.mark(&self.connection)?;
+            session.commit()
+        });
+        match marked {
             Ok(()) => self.condition.wrote(),
-            Err(error) => self.condition.failed(&port_error(&error)),
+            Err(error) => {
+                roll_back(&self.connection, &mut self.known);
+                self.condition.failed(&port_error(&error));
+            }
         }
     }
 

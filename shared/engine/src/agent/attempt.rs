@@ -326,6 +326,8 @@ impl Agent {
             tracing::trace!(metric = "Failures");
         }
         if let (Outcome::Succeeded { .. }, Some(note)) = (&outcome, note) {
+            // A short attempt has not been told of yet, and it began when it began.
+            self.inner.reporter.report(key.run, Input::Started { of: self.report_of(key), started_at }, None);
             // It is the last one, whatever the attempt has reported.
             let (number, progress) = (u32::MAX, Progress { percent: None, message: Some(note) });
             let input = Input::Progressed { of: self.report_of(key), number, progress, checkpoint: None };

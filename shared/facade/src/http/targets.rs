@@ -66,8 +66,9 @@ impl Targets {
     }
 }
 
-/// The addresses that the system may reach by this one.
+/// The addresses that the system may reach by this one. An IPv4 address that is written as an IPv6 one is that one.
 fn ways(address: IpAddr) -> Vec<IpAddr> {
+    let address = address.to_canonical();
     let mut ways = vec![address];
     match address {
         // The system connects to this machine.
@@ -80,7 +81,7 @@ fn ways(address: IpAddr) -> Vec<IpAddr> {
             let is_translated = TRANSLATED.parse::<Ipv6Net>().is_ok_and(|network| network.contains(&v6));
             let [.., a, b, c, d] = v6.octets();
             let inside = is_translated.then(|| Ipv4Addr::new(a, b, c, d));
-            ways.extend(v6.to_ipv4_mapped().or(inside).into_iter().flat_map(|v4| self::ways(v4.into())));
+            ways.extend(inside.into_iter().flat_map(|v4| self::ways(v4.into())));
         }
     }
     ways
@@ -143,6 +144,15 @@ mod tests {
         for host in ["127.0.0.1", "10.0.0.1", "169.253.1.1", "[::1]", "[fec0::1]", "[fd00::1]", "example.com"] {
             check(&targets, host, true);
         }
+    }
+
+    #[test]
+    fn allowed_network_opens_no_other_way_to_an_address() {
+        let targets = Targets::with([], Targets::network("::/0"));
+        for host in ["[::ffff:169.254.169.254]", "[64:ff9b::169.254.169.254]", "169.254.169.254"] {
+            check(&targets, host, false);
+        }
+        check(&targets, "[fe80::1]", true);
     }
 
     #[test]
