@@ -389,13 +389,11 @@ impl Worker {
             self.clock.mark(&self.connection)?;
             session.commit()
         });
-        match marked {
-            Ok(()) => self.condition.wrote(),
-            Err(error) => {
-                roll_back(&self.connection, &mut self.known);
-                self.condition.failed(&port_error(&error));
-            }
+        if let Err(error) = marked {
+            roll_back(&self.connection, &mut self.known);
+            return self.condition.failed(&port_error(&error));
         }
+        self.condition.wrote();
     }
 
     /// Commits a batch. The writer answers work that fails by itself alone, and does the rest again without it.
