@@ -23,6 +23,7 @@ pub(super) fn start(draft: &mut Draft<'_>) {
                 outstanding::of_source(draft.definition, &draft.run, Source::Start, draft.run.revision, draft.now);
             draft.again.extend(start.facts);
             draft.commands.extend(start.commands);
+            draft.reading.wanted.extend(start.wanted);
         }
         return;
     }
@@ -106,8 +107,7 @@ pub(super) fn retry(draft: &mut Draft<'_>, retries: u32) -> Result<(), Rejection
     draft.again.extend(told::of_status(&draft.run));
     let actions = unsuccessful(draft);
     let deadline = deadline(draft);
-    let caller = draft.caller.clone();
-    draft.emit(FactKind::RunRetried { deadline, actions: actions.clone(), caller });
+    draft.emit(FactKind::RunRetried { deadline, actions: actions.clone(), caller: draft.caller.clone() });
     if let Some(deadline) = deadline {
         timers::wake_at(draft, None, deadline);
     }

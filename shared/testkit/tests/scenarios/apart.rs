@@ -71,6 +71,14 @@ fn only_values_that_are_read_are_wanted() {
     }
 }
 
+/// The submitter may have died before it sent the first attempts: what they are given may stand apart.
+#[test]
+fn start_that_comes_again_wants_the_input() {
+    let world = begun("  a: { exec: [x, \"${{ input.word }}\"] }\n");
+    assert_eq!(wanted(&world, &Input::Start), Wanted::from([Place::Input]));
+    assert_eq!(asked(&world, &world.run, &Input::Start).commands.len(), 1);
+}
+
 /// What a step has made itself it need not load.
 #[test]
 fn output_that_just_came_is_not_wanted() {
