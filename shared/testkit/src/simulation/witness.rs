@@ -226,7 +226,8 @@ impl Witness {
     /// An agent begins to perform; gives the attempt's place among all performed ones.
     pub(super) fn begins(&mut self, attempt: &Attempt, by: &str, now: Timestamp) -> usize {
         let (run, of, by) = (attempt.run, attempt.of, by.to_owned());
-        let queued = self.runs.get(&run).and_then(|seen| seen.record.action(of.action).queued_at);
+        let queued_at = |seen: &Seen| Some(seen.record.steady(seen.record.action(of.action).queued_at?));
+        let queued = self.runs.get(&run).and_then(queued_at);
         self.performed.push(Performed { run, of, by, queued, began: now, ended: None });
         self.look_at_begin(attempt, now);
         self.performed.len() - 1

@@ -48,10 +48,11 @@ fn check(seed: u64, losses: u32) {
     let verdict = live(&plan(seed, losses), if losses == 0 { Calm::EndsAlike } else { Calm::Unasked });
     let off = BEGINS.plus(Millis::from_secs(OFF_AFTER.as_secs()));
     let back = off.plus(Millis::from_secs(OFF_FOR.as_secs()));
-    let open = verdict.told.iter().filter(|(run, _)| run.finished_at.is_none_or(|at| at > off)).count() as u64;
+    let open =
+        verdict.told.iter().filter(|(run, _)| run.finished_at.is_none_or(|at| run.steady(at) > off)).count() as u64;
     assert!(open + 20 >= RUNS, "seed {seed}: {open} runs are open when everything goes off");
     for (run, _) in &verdict.told {
-        let finished = run.finished_at.expect("it has ended");
+        let finished = run.steady(run.finished_at.expect("it has ended"));
         let late = finished.since(back);
         assert!(late <= WITHIN, "seed {seed}: run {} ends {late} after the return", run.id);
     }

@@ -101,7 +101,7 @@ fn kill_is_acknowledged_in_time_and_is_final() {
         for told in &verdict.told {
             check(&verdict, told);
             let run = told.0.id;
-            let finished = told.0.finished_at.expect("it has ended");
+            let finished = told.0.steady(told.0.finished_at.expect("it has ended"));
             let of_run = verdict.performed.iter().filter(|performed| performed.run == run);
             for performed in of_run {
                 let ended = performed.ended.expect("no agent dies");
