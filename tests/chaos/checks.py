@@ -14,9 +14,6 @@ from witness import Performance, Witness
 WAKING_S = 2.0
 # After so many lost agents in a row an action is given up as poison (SEMANTICS.md).
 MAX_LOSSES = 5
-# On one machine a run counts by elapsed time from the wall clock of its start, and programs tell the wall clock, which the
-# system corrects meanwhile.
-CLOCKS_APART_S = 0.25
 
 
 @dataclass
@@ -146,19 +143,19 @@ class Starts:
     def times(self, story: Story, action: Action, it: Performance, ends: dict[str, dict]) -> list[str]:
         faults, what = [], f"{it.action} began (attempt {it.attempt}, fence {it.fence})"
         for need in action.needs:
-            if need in ends and it.began + CLOCKS_APART_S < seconds(ends[need]["time"]):
+            if need in ends and it.began < seconds(ends[need]["time"]):
                 faults.append(story.wrong(f"{what} before {need} had ended"))
         retrying = [e for e in story.heard if e["type"] == "action.retrying" and e["action"] == it.action]
-        if any(e["attempt"] == it.attempt - 1 and it.began + CLOCKS_APART_S < seconds(e["time"]) for e in retrying):
+        if any(e["attempt"] == it.attempt - 1 and it.began < seconds(e["time"]) for e in retrying):
             faults.append(story.wrong(f"{what} before the attempt before it had ended"))
         if it.attempt > max(1, action.attempts):
             faults.append(story.wrong(f"{what}, which is more than its policy allows"))
         if it.step > (done := self.witness.done_before(it)):
             faults.append(story.wrong(f"{what} at step {it.step}, and only {done} were done"))
         late = []
-        if it.began > seconds(story.view["finished_at"]) + CLOCKS_APART_S:
+        if it.began > seconds(story.view["finished_at"]) + 0.001:
             late.append(story.wrong(f"{what} {it.began - seconds(story.view['finished_at']):.3f} s after the run's end"))
-        elif it.action in ends and it.began > seconds(ends[it.action]["time"]) + CLOCKS_APART_S:
+        elif it.action in ends and it.began > seconds(ends[it.action]["time"]) + 0.001:
             late.append(story.wrong(f"{what} {it.began - seconds(ends[it.action]['time']):.3f} s after it was completed"))
         stop = self.hold_up_before(it) if late else None
         if stop is None:

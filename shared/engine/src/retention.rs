@@ -58,7 +58,7 @@ pub enum DeleteRunError {
     )]
     ComesAgain(Timestamp),
     /// The next due time of its task looks at it.
-    #[error("the newest scheduled run of a task can not be deleted: the next due time asks whether it has ended")]
+    #[error("the run with the last turn of its task can not be deleted: the next due time asks whether it has ended")]
     LastTurn,
     /// The host failed.
     #[error(transparent)]

@@ -29,7 +29,7 @@ impl Subject for Run {
     }
 
     fn timed(self, clock: &dyn Clock) -> (Self, Timestamp) {
-        let (wall, steady) = (clock.now(), clock.steady());
+        let (wall, steady) = clock.both();
         let run = self.on_clock(wall, steady);
         let now = run.time(wall, steady);
         (run, now)

@@ -142,7 +142,7 @@ impl Starter {
     }
 
     async fn submit(&self, request: StartRequest) -> Result<Started, StartError> {
-        let now = self.ports.clock.now();
+        let (now, steady) = self.ports.clock.both();
         let id = match &request.key {
             None => self.fresh_id(now),
             Some(key) => {
@@ -160,7 +160,7 @@ impl Starter {
         let actions = definition.actions.len();
         let run = Run::submitted(id, (request.task.clone(), version), actions, input, Origin::Request, now);
         let run = run.asked_by(request.caller.clone()).kept(definition.keep);
-        let run = run.on_clock(now, self.ports.clock.steady());
+        let run = run.on_clock(now, steady);
         let begun = Begun::of(&self.pools, &definition, run, now).await;
         let created = self.record(&begun).await?;
         match created {

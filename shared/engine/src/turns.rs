@@ -142,10 +142,11 @@ async fn start(engine: &Engine, turn: &Turn, nominal: Timestamp) -> Result<(), P
     let (definition, ports) = (&turn.definition, &engine.ports);
     let input = scheduled_input(definition).expect("the turn was decided by the same version");
     let id = RunId::from_nominal_time(&definition.task, nominal);
-    let (of, origin, now) = ((definition.task.clone(), turn.version), Origin::Schedule { nominal }, ports.clock.now());
+    let (of, origin) = ((definition.task.clone(), turn.version), Origin::Schedule { nominal });
+    let (now, steady) = ports.clock.both();
     let run = Run::submitted(id, of, definition.actions.len(), input, origin, now);
     let run = run.asked_by(Caller::by(Way::Schedule)).kept(definition.keep);
-    let run = run.on_clock(now, ports.clock.steady());
+    let run = run.on_clock(now, steady);
     let begun = Begun::of(&engine.pools, definition, run, now).await;
     if begun.record(ports).await? == Created::New {
         tracing::info!(run.id = %id, task = %definition.task, nominal = %nominal, "a run has started as scheduled");
