@@ -238,6 +238,32 @@ async fn time_asleep_counts_and_leaves_holders_time_to_wake() {
     assert_eq!(bodies(&host).await, ["kept", "fresh"]);
 }
 
+/// A process that was stopped while another one worked: the time was over for those who held something, too.
+#[tokio::test]
+async fn time_in_which_another_process_worked_is_spared_to_nobody() {
+    let (folder, machine, host) = world();
+    let agent = open(folder.path(), &machine, Role::Agent);
+    send(&host, "lost", 0).await;
+    assert_eq!(receive(&host).await.len(), 1);
+    for step in 0..14 {
+        machine.sleep(5 * SECOND);
+        send(&agent, &format!("late {step}"), 10 * MINUTE).await;
+    }
+    assert_eq!(bodies(&host).await, ["lost"]);
+}
+
+/// A machine that wakes again and again hands out what ran out all the same.
+#[tokio::test]
+async fn what_was_spared_once_is_not_spared_again() {
+    let (_folder, machine, host) = world();
+    send(&host, "lost", 0).await;
+    assert_eq!(receive(&host).await.len(), 1);
+    machine.sleep(HOUR);
+    assert!(receive(&host).await.is_empty(), "its holder has just woken");
+    machine.sleep(HOUR);
+    assert_eq!(bodies(&host).await, ["lost"]);
+}
+
 /// An agent that is heard is silent by no step of the wall clock, and time asleep does not make up its age.
 #[tokio::test]
 async fn age_of_an_agents_entry_is_elapsed_time() {

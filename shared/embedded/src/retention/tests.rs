@@ -262,4 +262,7 @@ async fn version_goes_when_no_run_has_it_and_a_newer_one_is_old() {
     assert!(delete(&world.store, &run).await.expect("written"));
     world.store.expire_versions(keep).await.expect("written");
     assert_eq!(there().await, [false, false, true]);
+    let late = Run { version: 2, revision: 0, status: RunStatus::Submitted, finished_at: None, ..run };
+    let refused = world.store.create(&late, &[], &[]).await.map_err(|error| error.code);
+    assert_eq!(refused, Err("WL0412"), "its definition is gone");
 }
